@@ -1,0 +1,308 @@
+//! The events of the ledger: all that ever changes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::{DeploymentId, EnvironmentName, ModelName, Placement, ReplicaId, VersionNumber};
+use crate::manifest::{Manifest, Runtime};
+use crate::problem::Problem;
+use crate::schema::Schema;
+use crate::tree::Tree;
+
+/// The subject of events that concern the whole platform.
+pub const PLATFORM: &str = "decalog";
+
+/// The shape of bodies that this program writes and reads.
+pub const BODY_VERSION: u32 = 1;
+
+/// One thing that happened.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub enum Event {
+    /// A process became the one writer of this ledger.
+    WriterStarted {
+        /// Of the program.
+        program_version: String,
+    },
+    /// A version came into being.
+    VersionPushed(Box<VersionPushed>),
+    /// Somebody asked for this version to go live; its sequence number is the deployment's id.
+    DeployStarted {
+        /// Which.
+        version: VersionNumber,
+        /// Where.
+        environment: EnvironmentName,
+    },
+    /// The packages of the version's lock are installed.
+    EnvironmentBuilt {
+        /// For which attempt.
+        deployment: DeploymentId,
+        /// Of the lock.
+        lock: Digest,
+        /// Whether it had been there already.
+        cached: bool,
+        /// How long it took.
+        elapsed_ms: u64,
+    },
+    /// What the columns of a version are; once per version.
+    SchemaRecorded {
+        /// Of which.
+        version: VersionNumber,
+        /// From the code itself.
+        schema: Schema,
+    },
+    /// A candidate replica has loaded the model.
+    CandidateReady {
+        /// For which attempt.
+        deployment: DeploymentId,
+        /// From its start to being ready.
+        elapsed_ms: u64,
+    },
+    /// All cases under `tests/` gave what they must.
+    TestsPassed {
+        /// For which attempt.
+        deployment: DeploymentId,
+        /// How many.
+        cases: u32,
+        /// How long they took.
+        elapsed_ms: u64,
+    },
+    /// The candidate was measured, and is within its gates.
+    GatesPassed {
+        /// For which attempt.
+        deployment: DeploymentId,
+        /// Of the candidate.
+        candidate: Measurement,
+        /// Of the version that was live then.
+        live: Option<Measurement>,
+        /// How long it took.
+        elapsed_ms: u64,
+    },
+    /// The version takes the traffic of the environment.
+    Released {
+        /// By which attempt.
+        deployment: DeploymentId,
+        /// Which.
+        version: VersionNumber,
+        /// Where.
+        environment: EnvironmentName,
+        /// What took it before.
+        previous: Option<VersionNumber>,
+        /// Since the attempt began.
+        elapsed_ms: u64,
+    },
+    /// The version was not released; what was live stays so.
+    DeployFailed {
+        /// Which attempt.
+        deployment: DeploymentId,
+        /// `build`, `start`, `test`, `gate`, `superseded`.
+        step: String,
+        /// Why.
+        problem: Problem,
+    },
+    /// A variable of an environment, or of one model in it, got a value.
+    VariableSet {
+        /// Where.
+        environment: EnvironmentName,
+        /// For which model of the subject's project; all if none.
+        model: Option<ModelName>,
+        /// Its name.
+        name: String,
+        /// Its value; `None` for a secret, whose value is kept elsewhere.
+        value: Option<String>,
+    },
+    /// A variable is gone.
+    VariableRemoved {
+        /// Where.
+        environment: EnvironmentName,
+        /// For which model of the subject's project; all if none.
+        model: Option<ModelName>,
+        /// Its name.
+        name: String,
+    },
+    /// A replica of a live placement is ready, after the first.
+    ReplicaReady {
+        /// Which.
+        replica: ReplicaId,
+        /// Of what.
+        placement: Placement,
+        /// From its start to being ready.
+        elapsed_ms: u64,
+    },
+    /// A replica of a live placement ended without being asked to.
+    ReplicaFailed {
+        /// Which.
+        replica: ReplicaId,
+        /// Of what.
+        placement: Placement,
+        /// Exit status, signal, last words.
+        reason: String,
+        /// When the next one starts.
+        restart_in_ms: u64,
+    },
+    /// The model and all its versions are gone.
+    ModelRemoved {},
+}
+
+/// The body of [`Event::VersionPushed`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct VersionPushed {
+    /// Its number.
+    pub version: VersionNumber,
+    /// Its identity: over tree, manifest and lock.
+    pub digest: Digest,
+    /// Its files.
+    pub tree: Tree,
+    /// As written; what was absent is absent here too.
+    pub manifest: Manifest,
+    /// As written or inferred.
+    pub runtime: Runtime,
+    /// What holds the model: `model.py`, `model.onnx`, …; absent for a command.
+    pub file: Option<String>,
+    /// The packages that it runs with; `None` if it needs none of Decalog's making.
+    pub lock: Option<Lock>,
+    /// Where it comes from.
+    pub provenance: Provenance,
+}
+
+/// The exact packages of an environment.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lock {
+    /// Of the lock's text, which is an artifact.
+    pub digest: Digest,
+    /// Of what it was resolved from: requirement files, Python version, index.
+    pub inputs: Digest,
+    /// The interpreter, as `3.11`.
+    pub python: String,
+    /// `name==version`, sorted.
+    pub packages: Vec<String>,
+}
+
+/// Who made a version from what.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// From `git config`, else the login name.
+    pub author: String,
+    /// The commit of the directory, if it is in a git work tree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub git_commit: Option<String>,
+    /// Whether the directory differs from that commit.
+    pub git_dirty: bool,
+}
+
+/// A short benchmark of one replica.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Median, in milliseconds.
+    pub p50_ms: f64,
+    /// 99th percentile, in milliseconds.
+    pub p99_ms: f64,
+    /// Resident memory afterwards, in MiB.
+    pub memory_mb: f64,
+    /// Requests measured.
+    pub requests: u32,
+}
+
+/// One entry of the ledger.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its place, from 1, without gaps.
+    pub seq: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Who: a person's name, or `decalog`.
+    pub actor: String,
+    /// What it concerns: `project/model`, `project`, or `decalog`.
+    pub subject: String,
+    /// Its place among the entries of its subject, from 1.
+    pub subject_seq: u64,
+    /// Which writer wrote it.
+    pub writer_epoch: u64,
+    /// Of all before and this.
+    pub hash: Digest,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// An event that this program does not know: written by a newer one.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger holds an event `{kind}` (version {version}) that this program cannot read: {reason}")]
+pub struct UnknownEvent {
+    /// Its kind.
+    pub kind: String,
+    /// Its body's version.
+    pub version: u32,
+    /// What the parser said.
+    pub reason: String,
+}
+
+impl Event {
+    /// Its kind, in snake_case.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::WriterStarted { .. } => "writer_started",
+            Event::VersionPushed(_) => "version_pushed",
+            Event::DeployStarted { .. } => "deploy_started",
+            Event::EnvironmentBuilt { .. } => "environment_built",
+            Event::SchemaRecorded { .. } => "schema_recorded",
+            Event::CandidateReady { .. } => "candidate_ready",
+            Event::TestsPassed { .. } => "tests_passed",
+            Event::GatesPassed { .. } => "gates_passed",
+            Event::Released { .. } => "released",
+            Event::DeployFailed { .. } => "deploy_failed",
+            Event::VariableSet { .. } => "variable_set",
+            Event::VariableRemoved { .. } => "variable_removed",
+            Event::ReplicaReady { .. } => "replica_ready",
+            Event::ReplicaFailed { .. } => "replica_failed",
+            Event::ModelRemoved {} => "model_removed",
+        }
+    }
+
+    /// The body as the exact bytes that are hashed and kept.
+    pub fn body(&self) -> Vec<u8> {
+        let value = serde_json::to_value(self).unwrap_or_default();
+        serde_json::to_vec(&value["body"]).unwrap_or_default()
+    }
+
+    /// The event of this kind with this body.
+    pub fn from_parts(kind: &str, version: u32, body: &[u8]) -> Result<Event, UnknownEvent> {
+        let unknown = |reason: String| UnknownEvent { kind: kind.to_string(), version, reason };
+        if version != BODY_VERSION {
+            return Err(unknown(format!("this program reads version {BODY_VERSION}")));
+        }
+        let body: serde_json::Value = serde_json::from_slice(body).map_err(|error| unknown(error.to_string()))?;
+        serde_json::from_value(serde_json::json!({ "kind": kind, "body": body })).map_err(|error| unknown(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One event of every released shape; a line is never changed, only added.
+    const SHAPES: &str = include_str!("../tests/events_v1.jsonl");
+
+    #[test]
+    fn every_released_shape_is_still_read() {
+        let mut kinds = std::collections::BTreeSet::new();
+        for line in SHAPES.lines() {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let kind = value["kind"].as_str().unwrap();
+            let body = serde_json::to_vec(&value["body"]).unwrap();
+            let event = Event::from_parts(kind, 1, &body).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert_eq!(event.kind(), kind);
+            let again = Event::from_parts(kind, 1, &event.body()).unwrap();
+            assert_eq!(again, event);
+            kinds.insert(kind.to_string());
+        }
+        assert_eq!(kinds.len(), 15, "a new kind of event needs a line in tests/events_v1.jsonl");
+    }
+
+    #[test]
+    fn unknown_events_are_refused() {
+        assert!(Event::from_parts("teleported", 1, b"{}").is_err());
+        assert!(Event::from_parts("model_removed", 2, b"{}").is_err());
+    }
+}

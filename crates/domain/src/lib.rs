@@ -1,0 +1,25 @@
+//! The nouns of Decalog, its events, and the messages between its planes.
+//! Everything here is plain serialisable data: no input or output, no clock, no async.
+
+pub mod digest;
+pub mod event;
+pub mod id;
+pub mod launch;
+pub mod manifest;
+pub mod problem;
+pub mod record;
+pub mod reference;
+pub mod route;
+pub mod schema;
+pub mod state;
+pub mod tree;
+
+pub use digest::Digest;
+pub use event::{Entry, Event};
+pub use id::{DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, ReplicaId, VersionNumber};
+pub use manifest::Manifest;
+pub use problem::Problem;
+pub use reference::Reference;
+pub use schema::{Column, Datatype, Schema};
+pub use state::State;
+pub use tree::{Tree, TreeFile};

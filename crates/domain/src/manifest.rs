@@ -1,0 +1,385 @@
+//! `decalog.toml`: everything in it is optional, and what is absent is inferred or has a default.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, Hasher};
+use crate::id::ModelName;
+use crate::schema::Column;
+
+/// The manifest's file name in a model directory.
+pub const MANIFEST_FILE: &str = "decalog.toml";
+
+/// What runs a version.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// Functions or a class in `model.py`, or a joblib file of a scikit-learn model.
+    Python,
+    /// An ONNX graph.
+    Onnx,
+    /// Any program that serves the Open Inference Protocol or plain JSON.
+    Command,
+}
+
+impl std::fmt::Display for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Runtime::Python => "python",
+            Runtime::Onnx => "onnx",
+            Runtime::Command => "command",
+        })
+    }
+}
+
+/// The whole file.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Manifest {
+    /// What it is and how it runs.
+    pub model: ModelSection,
+    /// Columns that the code does not tell.
+    pub schema: SchemaSection,
+    /// How requests are batched and queued.
+    pub batch: BatchSection,
+    /// What a replica may use.
+    pub resources: ResourcesSection,
+    /// How cases under `tests/` are compared.
+    pub tests: TestsSection,
+    /// What a version must reach before it takes traffic.
+    pub gates: GatesSection,
+    /// How many replicas.
+    pub scale: ScaleSection,
+    /// How traffic moves to a new version.
+    pub release: ReleaseSection,
+    /// Variables of the model's process.
+    pub env: BTreeMap<String, String>,
+}
+
+/// `[model]`
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSection {
+    /// Default: the directory's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<ModelName>,
+    /// One line for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Default: by what lies in the directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+    /// The file that holds the model; default `model.py`, or the only `*.onnx` or `*.joblib`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// For runtime `command`: program and arguments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// For runtime `command`: where the program takes plain JSON; absent if it speaks the Open Inference Protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The deadline of a request that names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    /// A prediction that takes longer is ended, with its replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predict_ms_max: Option<u64>,
+    /// A replica that is not ready by then has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_ms_max: Option<u64>,
+}
+
+/// `[schema]`: overrides by column name.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchemaSection {
+    /// The input columns; replaces those that the code tells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Column>,
+    /// The output columns; replaces those that the code tells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Column>,
+}
+
+/// `[batch]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchSection {
+    /// The most rows that one call of the model gets.
+    pub rows_max: u32,
+    /// `false` where rows of a model influence each other: then a batch is one request.
+    pub mix: bool,
+    /// The most rows that wait; a request beyond it is refused with 429.
+    pub queue_rows_max: u32,
+}
+
+impl Default for BatchSection {
+    fn default() -> Self {
+        BatchSection { rows_max: 64, mix: true, queue_rows_max: 4_096 }
+    }
+}
+
+/// `[resources]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResourcesSection {
+    /// Batches in flight at one replica. Above 1 the model is called from several threads.
+    pub concurrency: u32,
+    /// Threads that numeric libraries may use in one replica; 0 leaves it to them.
+    pub threads: u32,
+    /// A replica above it is ended and restarted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mb_max: Option<u64>,
+    /// Not supported yet; named here so that it is refused with a reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<toml::Value>,
+}
+
+impl Default for ResourcesSection {
+    fn default() -> Self {
+        ResourcesSection { concurrency: 1, threads: 1, memory_mb_max: None, gpu: None }
+    }
+}
+
+/// `[tests]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TestsSection {
+    /// By how much a number may differ where a case does not say: absolute, or relative to the expected value, whichever is larger.
+    pub tolerance: f64,
+}
+
+impl Default for TestsSection {
+    fn default() -> Self {
+        TestsSection { tolerance: 1e-6 }
+    }
+}
+
+/// `[gates]`
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatesSection {
+    /// Of the short benchmark on a candidate replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99_ms_max: Option<f64>,
+    /// Resident memory of the candidate replica after the benchmark, in MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mb_max: Option<f64>,
+}
+
+/// `[scale]`
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScaleSection {
+    /// Replicas that always run; default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<u32>,
+    /// The most replicas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+    /// Requests in flight that one replica should have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_concurrency: Option<f64>,
+    /// The latency to keep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slo_ms: Option<f64>,
+    /// How long without requests before replicas stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_s: Option<u64>,
+}
+
+/// `[release]`
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReleaseSection {
+    /// `instant` is the only strategy so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+}
+
+/// How traffic moves from one version to the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// All at once, when the new version is ready.
+    Instant,
+}
+
+/// A manifest that cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ManifestError {
+    /// Not TOML, an unknown key, a wrong type. The text carries line and column.
+    #[error("decalog.toml cannot be read: {0}")]
+    Parse(String),
+    /// A value out of its range.
+    #[error("decalog.toml: {key} {problem}")]
+    Value {
+        /// `section.key`
+        key: &'static str,
+        /// What is wrong and what to write.
+        problem: String,
+    },
+}
+
+impl Manifest {
+    /// Parses and validates the text of a `decalog.toml`.
+    pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
+        let manifest: Manifest = toml::from_str(text).map_err(|error| ManifestError::Parse(error.to_string()))?;
+        manifest.validate()?;
+        Ok(manifest)
+    }
+
+    /// Checks what the types cannot: ranges, and what is not supported yet.
+    pub fn validate(&self) -> Result<(), ManifestError> {
+        let refuse = |key, problem: &str| Err(ManifestError::Value { key, problem: problem.to_string() });
+        if self.resources.gpu.is_some() {
+            return refuse("resources.gpu", "is not supported yet: Decalog runs models on the CPU; remove the line");
+        }
+        if !(1..=4_096).contains(&self.batch.rows_max) {
+            return refuse("batch.rows_max", "must be from 1 to 4096");
+        }
+        if !(1..=1_000_000).contains(&self.batch.queue_rows_max) {
+            return refuse("batch.queue_rows_max", "must be from 1 to 1000000");
+        }
+        if !(1..=64).contains(&self.resources.concurrency) {
+            return refuse("resources.concurrency", "must be from 1 to 64");
+        }
+        if self.resources.threads > 1_024 {
+            return refuse("resources.threads", "must be from 0 (as many as the library likes) to 1024");
+        }
+        if !(self.tests.tolerance >= 0.0 && self.tests.tolerance.is_finite()) {
+            return refuse("tests.tolerance", "must be a number of at least 0");
+        }
+        for (key, value) in [
+            ("model.deadline_ms", self.model.deadline_ms),
+            ("model.predict_ms_max", self.model.predict_ms_max),
+            ("model.start_ms_max", self.model.start_ms_max),
+        ] {
+            if value.is_some_and(|ms| !(1..=86_400_000).contains(&ms)) {
+                return refuse(key, "must be from 1 to 86400000 (a day)");
+            }
+        }
+        if self.model.path.as_ref().is_some_and(|path| !path.starts_with('/')) {
+            return refuse("model.path", "must begin with a slash, as in \"/predict\"");
+        }
+        if self.model.file.as_ref().is_some_and(|file| !crate::tree::path_is_safe(file)) {
+            return refuse("model.file", "must be a path within the model directory");
+        }
+        if self.model.runtime == Some(Runtime::Command) && self.model.command.is_empty() {
+            return refuse("model.command", "is missing: runtime \"command\" needs command = [\"program\", \"argument\"]");
+        }
+        if self.scale.min.unwrap_or(1) > self.scale.max.unwrap_or(u32::MAX) {
+            return refuse("scale.min", "is above scale.max");
+        }
+        if let Some(name) = self.env.keys().find(|name| !variable_name_is_valid(name)) {
+            return refuse("env", &format!("has `{name}`, which is not a name for a variable: use A-Z, 0-9 and _"));
+        }
+        Ok(())
+    }
+
+    /// Over the sections that affect what the model answers or how it runs; the others can change without a new version.
+    pub fn model_digest(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        let mut model = self.model.clone();
+        (model.name, model.description) = (None, None);
+        for section in [
+            serde_json::to_vec(&model),
+            serde_json::to_vec(&self.schema),
+            serde_json::to_vec(&self.batch),
+            serde_json::to_vec(&self.resources),
+        ] {
+            hasher.field(&section.unwrap_or_default());
+        }
+        hasher.finish()
+    }
+
+    /// The deadline of a request that names none, in milliseconds.
+    pub fn deadline_ms(&self) -> u64 {
+        self.model.deadline_ms.unwrap_or(30_000)
+    }
+
+    /// The longest a prediction may take, in milliseconds.
+    pub fn predict_ms_max(&self) -> u64 {
+        self.model.predict_ms_max.unwrap_or(60_000)
+    }
+
+    /// The longest a replica may take to become ready, in milliseconds.
+    pub fn start_ms_max(&self) -> u64 {
+        self.model.start_ms_max.unwrap_or(180_000)
+    }
+}
+
+/// Whether a process can have a variable of this name; Decalog's own are not for models to set.
+pub fn variable_name_is_valid(name: &str) -> bool {
+    let starts = name.bytes().next().is_some_and(|c| c.is_ascii_alphabetic() || c == b'_');
+    starts && name.len() <= 128 && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') && !name.starts_with("DECALOG_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_is_fine() {
+        assert_eq!(Manifest::parse("").unwrap(), Manifest::default());
+    }
+
+    #[test]
+    fn full() {
+        let manifest = Manifest::parse(
+            r#"
+            [model]
+            name = "churn"
+            runtime = "command"
+            command = ["Rscript", "model.R"]
+            path = "/predict"
+            [schema]
+            inputs = [{ name = "age", datatype = "INT64", shape = [] }]
+            [batch]
+            rows_max = 8
+            mix = false
+            [resources]
+            threads = 2
+            [tests]
+            tolerance = 0.01
+            [gates]
+            p99_ms_max = 80
+            [scale]
+            max = 4
+            slo_ms = 50
+            [release]
+            strategy = "instant"
+            [env]
+            LEVEL = "3"
+            "#,
+        );
+        let manifest = manifest.unwrap();
+        assert_eq!(manifest.schema.inputs[0].datatype, crate::Datatype::Int64);
+        assert_eq!(manifest.gates.p99_ms_max, Some(80.0));
+    }
+
+    #[test]
+    fn refusals_name_the_key() {
+        for (text, expected) in [
+            ("[resources]\ngpu = 1", "resources.gpu is not supported yet"),
+            ("[batch]\nrows_max = 0", "batch.rows_max must be"),
+            ("[model]\nruntime = \"command\"", "model.command is missing"),
+            ("[model]\nnaem = \"x\"", "unknown field `naem`"),
+            ("[scale]\nmin = 3\nmax = 2", "scale.min is above"),
+            ("[model]\nfile = \"../x\"", "model.file must be a path within"),
+            ("[env]\n\"A-B\" = \"x\"", "env has `A-B`"),
+            ("[model", "cannot be read"),
+        ] {
+            let message = Manifest::parse(text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn only_what_affects_the_model_changes_its_digest() {
+        let digest = |text| Manifest::parse(text).unwrap().model_digest();
+        assert_eq!(digest(""), digest("[scale]\nmax = 4\n[model]\nname = \"x\""));
+        assert_ne!(digest(""), digest("[resources]\nthreads = 4"));
+    }
+}

@@ -1,0 +1,56 @@
+//! An error as a user sees it: a stable code, one sentence that says what is wrong, details, and what to do.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What went wrong with which input, and what to do about it. In JSON the sentence is called `error`,
+/// as the Open Inference Protocol has it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable, in snake_case: programs may rely on it.
+    pub code: String,
+    /// One sentence.
+    #[serde(rename = "error")]
+    pub message: String,
+    /// One line each: fields, a traceback, differences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub help: String,
+}
+
+impl Problem {
+    /// A problem without details or help.
+    pub fn new(code: &str, message: impl Into<String>) -> Problem {
+        Problem { code: code.into(), message: message.into(), details: vec![], help: String::new() }
+    }
+
+    /// With what to do.
+    pub fn help(mut self, help: impl Into<String>) -> Problem {
+        self.help = help.into();
+        self
+    }
+
+    /// With lines of detail.
+    pub fn details(mut self, details: impl IntoIterator<Item = String>) -> Problem {
+        self.details.extend(details);
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        for line in &self.details {
+            write!(f, "\n  {line}")?;
+        }
+        if !self.help.is_empty() {
+            write!(f, "\nhelp: {}", self.help)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}

@@ -1,0 +1,121 @@
+//! The messages from the control plane to the data plane and back.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{EnvironmentName, ModelKey, Placement, ReplicaId};
+use crate::schema::Schema;
+use crate::{Digest, VersionNumber};
+
+/// Where all requests go; swapped whole. A larger epoch is newer.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct RouteTable {
+    /// Counts changes; never falls within a data directory.
+    pub epoch: u64,
+    /// What can be asked for: the live version of each model and environment.
+    pub routes: Vec<Route>,
+    /// What the routes and explicit versions lead to.
+    pub placements: Vec<PlacementRoute>,
+    /// All versions that exist, so that a reference to one that does not run is answered truthfully.
+    pub versions: Vec<KnownVersion>,
+}
+
+/// The traffic of one model in one environment.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Route {
+    /// Whose traffic.
+    pub model: ModelKey,
+    /// Where.
+    pub environment: EnvironmentName,
+    /// What answers it.
+    pub version: VersionNumber,
+}
+
+/// A version that exists, running or not.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct KnownVersion {
+    /// Of which model.
+    pub model: ModelKey,
+    /// Its number.
+    pub version: VersionNumber,
+    /// Its identity.
+    pub digest: Digest,
+}
+
+/// How requests reach one placement.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PlacementRoute {
+    /// Which one.
+    pub placement: Placement,
+    /// What the rows must fit.
+    pub schema: Schema,
+    /// What its workers answer to: the model's name.
+    pub worker: WorkerProtocol,
+    /// The most rows in one batch.
+    pub rows_max: u32,
+    /// Whether requests may share a batch.
+    pub mix: bool,
+    /// The most rows that wait.
+    pub queue_rows_max: u32,
+    /// The deadline of a request that names none.
+    pub deadline_ms: u64,
+    /// The longest a batch may run.
+    pub predict_ms_max: u64,
+    /// Those that may be used.
+    pub replicas: Vec<ReplicaRoute>,
+}
+
+/// What a worker's socket speaks.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerProtocol {
+    /// Open Inference Protocol v2 with the binary tensor extension in both directions.
+    Binary,
+    /// Open Inference Protocol v2 in JSON only.
+    Json,
+    /// `{"rows": […]}` posted to this path, answered by `{"rows": […]}`.
+    Plain(String),
+}
+
+/// A replica under a routing lease.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ReplicaRoute {
+    /// Which one.
+    pub replica: ReplicaId,
+    /// Its Unix socket.
+    pub socket: String,
+    /// Batches that it takes at the same time.
+    pub concurrency: u32,
+    /// Whether one more connection may carry the next batch.
+    pub prefetch: bool,
+}
+
+/// What the data plane tells the control plane.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Observation {
+    /// The replica has no request in flight and gets none any more: it may stop.
+    Returned {
+        /// Which.
+        replica: ReplicaId,
+    },
+    /// The replica did not answer as it must; it gets no more requests and must be replaced.
+    Broken {
+        /// Which.
+        replica: ReplicaId,
+        /// One sentence.
+        reason: String,
+    },
+}
+
+/// The load of one placement at this moment.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Demand {
+    /// Whose.
+    pub placement: Placement,
+    /// Rows that wait.
+    pub queued_rows: u64,
+    /// Batches at each replica.
+    pub in_flight: BTreeMap<ReplicaId, u32>,
+}

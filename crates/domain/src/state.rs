@@ -1,0 +1,318 @@
+//! `State`: the fold of all events. Whatever the platform knows of models, it knows from here.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::event::{Entry, Event, Measurement, VersionPushed};
+use crate::id::{DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, VersionNumber};
+use crate::problem::Problem;
+use crate::reference::{Reference, Selector};
+use crate::schema::Schema;
+
+/// Changes whenever `apply` gives another state for the same events; a snapshot of another number is rebuilt.
+pub const FOLD_VERSION: u32 = 1;
+
+/// The most finished deployments that are kept for each model.
+const DEPLOYMENTS_MAX: usize = 32;
+
+/// All models, versions, routes and variables.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Of the last entry applied.
+    pub seq: u64,
+    /// The number of entries of each subject.
+    pub subjects: BTreeMap<String, u64>,
+    /// All models that exist.
+    pub models: BTreeMap<ModelKey, Model>,
+    /// Variables of all models of a project, by `project@environment`.
+    pub variables: BTreeMap<String, Variables>,
+}
+
+/// One model.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Model {
+    /// By number.
+    pub versions: BTreeMap<VersionNumber, Version>,
+    /// What is live, by environment.
+    pub live: BTreeMap<EnvironmentName, Live>,
+    /// The latest attempts to go live, oldest first.
+    pub deployments: VecDeque<Deployment>,
+    /// Variables of this model, by environment.
+    pub variables: BTreeMap<EnvironmentName, Variables>,
+}
+
+/// One version.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Version {
+    /// As it was pushed.
+    pub pushed: VersionPushed,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Once it is known.
+    pub schema: Option<Schema>,
+    /// By its last benchmark.
+    pub measured: Option<Measurement>,
+}
+
+/// What takes the traffic of an environment.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Live {
+    /// Which.
+    pub version: VersionNumber,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// By which attempt.
+    pub deployment: DeploymentId,
+}
+
+/// One attempt to take a version live.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Its id.
+    pub id: DeploymentId,
+    /// What.
+    pub version: VersionNumber,
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Who asked.
+    pub actor: String,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// How far it is.
+    pub outcome: Outcome,
+}
+
+/// How far a deployment is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// On its way.
+    Running,
+    /// It went live.
+    Live,
+    /// It did not.
+    Failed {
+        /// Where.
+        step: String,
+        /// Why.
+        problem: Problem,
+    },
+}
+
+/// Variables, and how often they have changed.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Variables {
+    /// Counts changes.
+    pub revision: u32,
+    /// `None` is a secret: its value is in the secret store.
+    pub values: BTreeMap<String, Option<String>>,
+}
+
+fn scope(project: &ProjectName, environment: &EnvironmentName) -> String {
+    format!("{project}@{environment}")
+}
+
+impl State {
+    /// Takes in the next entry. Entries come in the order of their `seq`, each once.
+    pub fn apply(&mut self, entry: &Entry) {
+        self.seq = entry.seq;
+        self.subjects.insert(entry.subject.clone(), entry.subject_seq);
+        if let Event::VariableSet { .. } | Event::VariableRemoved { .. } = entry.event {
+            self.apply_variable(entry);
+        } else if let Ok(key) = ModelKey::try_from(entry.subject.clone()) {
+            if let Event::ModelRemoved {} = entry.event {
+                self.models.remove(&key);
+            } else {
+                self.models.entry(key).or_default().apply(entry);
+            }
+        }
+    }
+
+    fn apply_variable(&mut self, entry: &Entry) {
+        let (environment, model, name, value) = match &entry.event {
+            Event::VariableSet { environment, model, name, value } => (environment, model, name, Some(value)),
+            Event::VariableRemoved { environment, model, name } => (environment, model, name, None),
+            _ => return,
+        };
+        let Ok(project) = entry.subject.split('/').next().unwrap_or_default().parse::<ProjectName>() else { return };
+        let variables = match model {
+            Some(model) => {
+                let key = ModelKey { project, model: model.clone() };
+                self.models.entry(key).or_default().variables.entry(environment.clone()).or_default()
+            }
+            None => self.variables.entry(scope(&project, environment)).or_default(),
+        };
+        variables.revision += 1;
+        match value {
+            Some(value) => variables.values.insert(name.clone(), value.clone()),
+            None => variables.values.remove(name),
+        };
+    }
+
+    /// The variables that a model's process gets in an environment, the model's own before the project's.
+    /// `None` is a secret; `bool` tells whether it is the model's own.
+    pub fn variables_of(&self, key: &ModelKey, environment: &EnvironmentName) -> BTreeMap<String, (Option<String>, bool)> {
+        let project = self.variables.get(&scope(&key.project, environment));
+        let own = self.models.get(key).and_then(|model| model.variables.get(environment));
+        let project = project.into_iter().flat_map(|v| &v.values).map(|(name, value)| (name.clone(), (value.clone(), false)));
+        let own = own.into_iter().flat_map(|v| &v.values).map(|(name, value)| (name.clone(), (value.clone(), true)));
+        project.chain(own).collect()
+    }
+
+    /// How often the variables of a model in an environment have changed.
+    pub fn revision_of(&self, key: &ModelKey, environment: &EnvironmentName) -> u32 {
+        let project = self.variables.get(&scope(&key.project, environment)).map_or(0, |v| v.revision);
+        let own = self.models.get(key).and_then(|model| model.variables.get(environment)).map_or(0, |v| v.revision);
+        project + own
+    }
+
+    /// The placement of a version under today's configuration.
+    pub fn placement(&self, key: &ModelKey, environment: &EnvironmentName, version: VersionNumber) -> Placement {
+        let revision = self.revision_of(key, environment);
+        Placement { model: key.clone(), environment: environment.clone(), version, revision }
+    }
+
+    /// The version that a reference means.
+    pub fn resolve(&self, reference: &Reference) -> Result<VersionNumber, Problem> {
+        let model = self.models.get(&reference.model).filter(|model| !model.versions.is_empty());
+        let Some(model) = model else { return Err(self.no_such_model(&reference.model)) };
+        let environment = reference.environment();
+        let found = match &reference.selector {
+            None => model.live.get(&environment).map(|live| live.version),
+            Some(Selector::Number(number)) => Some(*number).filter(|number| model.versions.contains_key(number)),
+            Some(Selector::Digest(digits)) => {
+                let mut matching = model.versions.iter().filter(|(_, v)| v.pushed.digest.to_string().starts_with(digits));
+                matching.next().map(|(number, _)| *number)
+            }
+        };
+        found.ok_or_else(|| match &reference.selector {
+            None => Problem::new("not_live", format!("no version of `{}` is live in {environment}", reference.model.model))
+                .help(format!("decalog show {}", reference.model.model)),
+            Some(_) => {
+                let all: Vec<String> = model.versions.keys().map(|number| number.to_string()).collect();
+                Problem::new("no_such_version", format!("`{}` has no such version: {reference}", reference.model.model))
+                    .help(format!("it has {}", all.join(", ")))
+            }
+        })
+    }
+
+    fn no_such_model(&self, key: &ModelKey) -> Problem {
+        let names = self.models.iter().filter(|(other, model)| other.project == key.project && !model.versions.is_empty());
+        let near = near_name(key.model.as_str(), names.map(|(other, _)| other.model.as_str()));
+        no_such_model(key, near)
+    }
+}
+
+/// The 404 that both planes give for a model that does not exist.
+pub fn no_such_model(key: &ModelKey, near: Option<&str>) -> Problem {
+    let problem = Problem::new("no_such_model", format!("there is no model `{}` in project `{}`", key.model, key.project));
+    match near {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem.help("decalog ls shows the models that there are; decalog deploy makes one"),
+    }
+}
+
+/// The name nearest to `name`, if any is near: within a third of its letters, by edits and swaps of neighbours.
+pub fn near_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = name.len() / 3 + 1;
+    names.map(|other| (edit_distance(name, other), other)).filter(|(distance, _)| *distance <= limit).min().map(|(_, other)| other)
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replace = rows[i - 1][j - 1] + (a[i - 1] != b[j - 1]) as usize;
+            let mut best = replace.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+impl Model {
+    fn apply(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::VersionPushed(pushed) => {
+                let version = Version { pushed: (**pushed).clone(), at_ms: entry.at_ms, schema: None, measured: None };
+                self.versions.insert(pushed.version, version);
+            }
+            Event::DeployStarted { version, environment } => {
+                self.deployments.push_back(Deployment {
+                    id: DeploymentId(entry.seq),
+                    version: *version,
+                    environment: environment.clone(),
+                    actor: entry.actor.clone(),
+                    at_ms: entry.at_ms,
+                    outcome: Outcome::Running,
+                });
+                while self.deployments.len() > DEPLOYMENTS_MAX && self.deployments[0].outcome != Outcome::Running {
+                    self.deployments.pop_front();
+                }
+            }
+            Event::SchemaRecorded { version, schema } => {
+                if let Some(version) = self.versions.get_mut(version) {
+                    version.schema = Some(schema.clone());
+                }
+            }
+            Event::GatesPassed { deployment, candidate, .. } => {
+                let version = self.deployment(*deployment).map(|deployment| deployment.version);
+                if let Some(version) = version.and_then(|number| self.versions.get_mut(&number)) {
+                    version.measured = Some(*candidate);
+                }
+            }
+            Event::Released { deployment, version, environment, .. } => {
+                let live = Live { version: *version, since_ms: entry.at_ms, deployment: *deployment };
+                self.live.insert(environment.clone(), live);
+                self.finish(*deployment, Outcome::Live);
+            }
+            Event::DeployFailed { deployment, step, problem } => {
+                self.finish(*deployment, Outcome::Failed { step: step.clone(), problem: problem.clone() });
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, id: DeploymentId, outcome: Outcome) {
+        if let Some(deployment) = self.deployments.iter_mut().find(|deployment| deployment.id == id) {
+            deployment.outcome = outcome;
+        }
+    }
+
+    /// The attempt with this id, if it is still kept.
+    pub fn deployment(&self, id: DeploymentId) -> Option<&Deployment> {
+        self.deployments.iter().find(|deployment| deployment.id == id)
+    }
+
+    /// The attempts on their way, oldest first.
+    pub fn running(&self) -> impl Iterator<Item = &Deployment> {
+        self.deployments.iter().filter(|deployment| deployment.outcome == Outcome::Running)
+    }
+
+    /// The version with this digest.
+    pub fn version_by_digest(&self, digest: Digest) -> Option<&Version> {
+        self.versions.values().find(|version| version.pushed.digest == digest)
+    }
+
+    /// The number of the next version.
+    pub fn next_version(&self) -> VersionNumber {
+        VersionNumber(self.versions.keys().next_back().map_or(0, |last| last.0) + 1)
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
+
+/// The key of a model in project `default`; for tests and examples.
+pub fn default_model(name: &str) -> Option<ModelKey> {
+    Some(ModelKey { project: ProjectName::default(), model: name.parse::<ModelName>().ok()? })
+}

@@ -1,0 +1,136 @@
+//! A version's file tree: relative paths with digests, in one canonical order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, Hasher};
+
+/// The most files in one tree.
+pub const TREE_FILES_MAX: usize = 20_000;
+/// The longest path in a tree, in bytes.
+pub const PATH_BYTES_MAX: usize = 1_024;
+
+/// One file of a tree.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TreeFile {
+    /// Relative, `/`-separated, without `.` or `..`.
+    pub path: String,
+    /// Of its content.
+    pub digest: Digest,
+    /// In bytes.
+    pub size: u64,
+    /// Whether it may be run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
+}
+
+/// A version's files, sorted by path.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<TreeFile>", into = "Vec<TreeFile>")]
+pub struct Tree(Vec<TreeFile>);
+
+/// Why a list of files is not a tree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    /// Absolute, empty, with `..`, with a NUL, …
+    #[error("`{0}` is not a path within a model directory: it must be relative, without `.`, `..`, a backslash or control characters")]
+    Path(String),
+    /// Twice the same path, or a file where another has a folder.
+    #[error("`{0}` is in the tree twice")]
+    Twice(String),
+    /// Over [`TREE_FILES_MAX`].
+    #[error("the tree has {0} files; at most 20,000 are allowed: add a .decalogignore")]
+    TooMany(usize),
+}
+
+/// Whether a path stays within its tree.
+pub fn path_is_safe(path: &str) -> bool {
+    !path.is_empty()
+        && path.len() <= PATH_BYTES_MAX
+        && !path.chars().any(|c| c == '\\' || c.is_control())
+        && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+}
+
+impl Tree {
+    /// A tree of these files, in any order.
+    pub fn new(mut files: Vec<TreeFile>) -> Result<Tree, TreeError> {
+        if files.len() > TREE_FILES_MAX {
+            return Err(TreeError::TooMany(files.len()));
+        }
+        if let Some(file) = files.iter().find(|file| !path_is_safe(&file.path)) {
+            return Err(TreeError::Path(file.path.clone()));
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let paths: std::collections::HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        for (index, file) in files.iter().enumerate() {
+            let twice = index > 0 && files[index - 1].path == file.path;
+            let mut folders = file.path.match_indices('/').map(|(at, _)| &file.path[..at]);
+            if twice || folders.any(|folder| paths.contains(folder)) {
+                return Err(TreeError::Twice(file.path.clone()));
+            }
+        }
+        Ok(Tree(files))
+    }
+
+    /// The files, sorted by path.
+    pub fn files(&self) -> &[TreeFile] {
+        &self.0
+    }
+
+    /// The file at this path.
+    pub fn get(&self, path: &str) -> Option<&TreeFile> {
+        self.0.binary_search_by(|file| file.path.as_str().cmp(path)).ok().map(|at| &self.0[at])
+    }
+
+    /// All sizes together, in bytes.
+    pub fn size(&self) -> u64 {
+        self.0.iter().map(|file| file.size).sum()
+    }
+
+    /// Over paths, contents and executable bits.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        for file in &self.0 {
+            hasher.field(file.path.as_bytes());
+            hasher.field(&file.digest.0);
+            hasher.field(&[file.executable as u8]);
+        }
+        hasher.finish()
+    }
+}
+
+impl TryFrom<Vec<TreeFile>> for Tree {
+    type Error = TreeError;
+    fn try_from(files: Vec<TreeFile>) -> Result<Tree, TreeError> {
+        Tree::new(files)
+    }
+}
+
+impl From<Tree> for Vec<TreeFile> {
+    fn from(tree: Tree) -> Vec<TreeFile> {
+        tree.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> TreeFile {
+        TreeFile { path: path.into(), digest: Digest::of(path.as_bytes()), size: 1, executable: false }
+    }
+
+    #[test]
+    fn refuses_what_leaves_the_tree() {
+        for path in ["../x", "/etc/passwd", "a/../../b", "a//b", "", "a\\b", "./a", "a/\u{0}"] {
+            assert!(Tree::new(vec![file(path)]).is_err(), "{path:?}");
+        }
+        assert!(Tree::new(vec![file("a"), file("a")]).is_err());
+        assert!(Tree::new(vec![file("a"), file("a-b"), file("a/b")]).is_err());
+    }
+
+    #[test]
+    fn order_does_not_matter() {
+        let (one, two) = (vec![file("b"), file("a/c")], vec![file("a/c"), file("b")]);
+        assert_eq!(Tree::new(one).unwrap().digest(), Tree::new(two).unwrap().digest());
+    }
+}
