@@ -217,7 +217,11 @@ pub fn no_such_model(key: &ModelKey, near: Option<&str>) -> Problem {
 /// The name nearest to `name`, if any is near: within a third of its letters, by edits and swaps of neighbours.
 pub fn near_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = name.len() / 3 + 1;
-    names.map(|other| (edit_distance(name, other), other)).filter(|(distance, _)| *distance <= limit).min().map(|(_, other)| other)
+    names
+        .map(|other| (edit_distance(name, other), other))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, other)| other)
 }
 
 fn edit_distance(a: &str, b: &str) -> usize {

@@ -32,7 +32,9 @@ pub struct Tree(Vec<TreeFile>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
     /// Absolute, empty, with `..`, with a NUL, …
-    #[error("`{0}` is not a path within a model directory: it must be relative, without `.`, `..`, a backslash or control characters")]
+    #[error(
+        "`{0}` is not a path within a model directory: it must be relative, without `.`, `..`, a backslash or control characters"
+    )]
     Path(String),
     /// Twice the same path, or a file where another has a folder.
     #[error("`{0}` is in the tree twice")]

@@ -1,1 +1,164 @@
-//! To be written.
+//! The data plane: answers inference requests. It opens no database and runs no model code, and keeps serving by its
+//! last route table while the control plane is down.
+//!
+//! A request passes these files in this order: `admit` → `route` → `queue` → `batch` → `dispatch` → worker → `reply`.
+
+mod admit;
+mod batch;
+mod body;
+mod dispatch;
+mod endpoints;
+mod oip;
+mod predict;
+mod queue;
+mod reply;
+mod route;
+mod serve;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use crossbeam_queue::ArrayQueue;
+use domain::record::Record;
+use domain::route::{Demand, Observation, RouteTable};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+pub use admit::Hosts;
+pub use serve::Serve;
+
+use route::Snapshot;
+
+/// Records that wait to be drained; beyond it they are counted as dropped.
+const RECORDS_MAX: usize = 65_536;
+/// Observations that wait for the control plane.
+const OBSERVATIONS_MAX: usize = 4_096;
+
+/// What the gateway is told once.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// The names under which it may be called.
+    pub hosts: Hosts,
+    /// The longest body of a request, in bytes.
+    pub body_bytes_max: usize,
+    /// A body must arrive within it, in milliseconds.
+    pub body_ms_max: u64,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        GatewayConfig { hosts: Hosts::loopback(), body_bytes_max: 256 << 20, body_ms_max: 60_000 }
+    }
+}
+
+/// The data plane of one process.
+pub struct Gateway {
+    config: GatewayConfig,
+    snapshot: ArcSwap<Snapshot>,
+    /// Serialises the swaps of the snapshot.
+    applying: Mutex<()>,
+    shared: Arc<Shared>,
+    observations: Mutex<Option<mpsc::Receiver<Observation>>>,
+    runtime: tokio::runtime::Handle,
+    request_ids: RequestIds,
+}
+
+/// What every part of the data plane writes to.
+pub(crate) struct Shared {
+    records: Arc<ArrayQueue<Record>>,
+    records_dropped: AtomicU64,
+    observations: mpsc::Sender<Observation>,
+}
+
+impl Shared {
+    pub(crate) fn record(&self, record: Record) {
+        if self.records.push(record).is_err() {
+            self.records_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the control plane; waits if it is behind, as none of these may be lost.
+    pub(crate) async fn observe(&self, observation: Observation) {
+        let _ = self.observations.send(observation).await;
+    }
+}
+
+impl Gateway {
+    /// A gateway without routes. Its work runs on the given runtime.
+    pub fn new(config: GatewayConfig, runtime: tokio::runtime::Handle) -> Arc<Gateway> {
+        let (observations, receiver) = mpsc::channel(OBSERVATIONS_MAX);
+        let shared = Shared { records: Arc::new(ArrayQueue::new(RECORDS_MAX)), records_dropped: AtomicU64::new(0), observations };
+        Arc::new(Gateway {
+            config,
+            snapshot: ArcSwap::from_pointee(Snapshot::default()),
+            applying: Mutex::new(()),
+            shared: Arc::new(shared),
+            observations: Mutex::new(Some(receiver)),
+            runtime,
+            request_ids: RequestIds::new(),
+        })
+    }
+
+    /// Puts a route table in force; one that is not newer is ignored.
+    pub fn apply(&self, table: RouteTable) {
+        let _applying = self.applying.lock();
+        let current = self.snapshot.load_full();
+        if table.epoch > current.epoch {
+            let next = Snapshot::next(&current, table, &self.shared, &self.runtime);
+            self.snapshot.store(Arc::new(next));
+        }
+    }
+
+    /// What the control plane must hear; `None` after the first call.
+    pub fn observations(&self) -> Option<mpsc::Receiver<Observation>> {
+        self.observations.lock().take()
+    }
+
+    /// Finished requests, to be drained by whoever keeps metrics.
+    pub fn records(&self) -> Arc<ArrayQueue<Record>> {
+        self.shared.records.clone()
+    }
+
+    /// How many records found no room.
+    pub fn records_dropped(&self) -> u64 {
+        self.shared.records_dropped.load(Ordering::Relaxed)
+    }
+
+    /// The load of each placement at this moment.
+    pub fn demand(&self) -> Vec<Demand> {
+        self.snapshot.load().lanes().map(|lane| lane.demand()).collect()
+    }
+
+    /// The route table's number that is in force.
+    pub fn epoch(&self) -> u64 {
+        self.snapshot.load().epoch
+    }
+}
+
+/// Gives each request a name that no other has.
+struct RequestIds {
+    base: u64,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> RequestIds {
+        use std::hash::{BuildHasher, Hasher};
+        // The standard library seeds each RandomState from the system.
+        let base = std::collections::hash_map::RandomState::new().build_hasher().finish();
+        RequestIds { base, count: AtomicU64::new(0) }
+    }
+
+    /// Sixteen hexadecimal digits.
+    fn next(&self) -> [u8; 16] {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        // An odd multiplier permutes all 64-bit numbers, so that ids of one process never repeat.
+        let id = self.base.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut text = [0; 16];
+        for (at, digit) in text.iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(id >> (60 - 4 * at)) as usize & 15];
+        }
+        text
+    }
+}

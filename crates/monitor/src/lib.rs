@@ -1,1 +1,74 @@
-//! To be written.
+//! Drains the data plane's records into metrics and short windows. It is never waited for by a request, and keeps
+//! nothing that a restart must not lose.
+
+mod metrics;
+mod window;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+use domain::Placement;
+use domain::record::Record;
+use domain::route::Demand;
+use parking_lot::Mutex;
+
+use metrics::Metrics;
+pub use window::Summary;
+use window::Window;
+
+/// What is known of all placements' requests.
+pub struct Monitor {
+    records: Arc<ArrayQueue<Record>>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    metrics: Metrics,
+    windows: HashMap<Arc<Placement>, Window>,
+}
+
+/// What only the data plane knows, at the moment of a scrape.
+pub struct Scrape {
+    /// By placement.
+    pub demand: Vec<Demand>,
+    /// Records that found no room.
+    pub records_dropped: u64,
+    /// Of the route table in force.
+    pub epoch: u64,
+}
+
+impl Monitor {
+    /// Drains this queue.
+    pub fn new(records: Arc<ArrayQueue<Record>>) -> Monitor {
+        Monitor { records, inner: Mutex::new(Inner { metrics: Metrics::new(), windows: HashMap::new() }) }
+    }
+
+    /// Takes in all records that wait; call it several times a second.
+    pub fn drain(&self, now_ms: u64) {
+        let mut inner = self.inner.lock();
+        // Bounded, so that a scrape ends even while requests keep coming.
+        for _ in 0..self.records.capacity() {
+            let Some(record) = self.records.pop() else { break };
+            inner.metrics.take(&record);
+            if let Some(placement) = &record.placement {
+                match inner.windows.get_mut(placement) {
+                    Some(window) => window.take(&record, now_ms),
+                    None => inner.windows.entry(placement.clone()).or_default().take(&record, now_ms),
+                }
+            }
+        }
+    }
+
+    /// All metrics in the text format of Prometheus.
+    pub fn render(&self, scrape: &Scrape, now_ms: u64) -> String {
+        self.drain(now_ms);
+        self.inner.lock().metrics.render(scrape)
+    }
+
+    /// The last minute of a placement; `None` if it had no request since the start.
+    pub fn summary(&self, placement: &Placement, now_ms: u64) -> Option<Summary> {
+        self.drain(now_ms);
+        self.inner.lock().windows.get(placement).map(|window| window.summary(now_ms))
+    }
+}

@@ -1,1 +1,4 @@
-//! To be written.
+//! Decisions as pure functions of state, observation and now. No clock, no input or output.
+
+pub mod backoff;
+pub mod batch;

@@ -1,1 +1,14 @@
-//! To be written.
+//! Payloads and their wire forms: simple JSON and the Open Inference Protocol v2 (JSON and binary).
+//! Bytes in, bytes out: nothing here reads a socket or knows a route.
+
+pub mod answer;
+pub mod element;
+pub mod oip;
+pub mod payload;
+pub mod simple;
+pub mod tensor;
+pub mod worker_wire;
+
+pub use answer::Answer;
+pub use payload::Payload;
+pub use tensor::Tensor;

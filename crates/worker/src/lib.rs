@@ -1,1 +1,10 @@
-//! To be written.
+//! Both ends of the worker protocol: the client that gateway, engine and control use, the server side for runtimes
+//! written in Rust, and the bridge for programs that only speak TCP.
+
+pub mod caller;
+pub mod client;
+pub mod probe;
+
+pub use caller::Caller;
+pub use client::{Connection, ConnectionError, RawAnswer};
+pub use probe::{ProbeAs, WorkerInfo, probe};

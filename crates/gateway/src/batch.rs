@@ -1,0 +1,59 @@
+//! Forms the next batch out of a queue: the earliest deadline first, then what agrees with it, as many rows as the
+//! latency model lets finish in time. What cannot finish in time even alone is shed, and nothing else.
+
+use std::time::Instant;
+
+use domain::Problem;
+
+use crate::queue::{Inner, Limits, Waiting};
+use crate::reply::Outcome;
+
+/// How many requests of other shapes are passed over in search of ones that agree.
+const PASSED_OVER_MAX: usize = 64;
+
+/// Requests that run together.
+pub struct Batch {
+    /// At least one.
+    pub requests: Vec<Waiting>,
+    /// Of all of them.
+    pub rows: usize,
+}
+
+/// Takes the next batch out of the queue, if anything waits.
+pub fn form(inner: &mut Inner, limits: &Limits, now: Instant) -> Option<Batch> {
+    loop {
+        let head = inner.take_first()?;
+        let slack_us = head.deadline.saturating_duration_since(now).as_micros() as f64;
+        let wanted = limits.rows_max.min(head.payload.rows + inner.rows).max(1);
+        let Some(within) = inner.latency.rows_within(wanted, slack_us) else {
+            let problem = shed(&head);
+            let _ = head.reply.send(Outcome::Problem(problem));
+            continue;
+        };
+        let mut batch = Batch { rows: head.payload.rows, requests: vec![head] };
+        if limits.mix && !batch.requests[0].alone {
+            fill(&mut batch, inner, within.min(limits.rows_max));
+        }
+        return Some(batch);
+    }
+}
+
+fn fill(batch: &mut Batch, inner: &mut Inner, rows_max: usize) {
+    let mut passed_over: Vec<Waiting> = vec![];
+    while batch.rows < rows_max && passed_over.len() < PASSED_OVER_MAX {
+        let Some(next) = inner.heap.pop() else { break };
+        if batch.rows + next.payload.rows > rows_max || !batch.requests[0].agrees(&next) {
+            passed_over.push(next);
+        } else if let Some(next) = inner.take(next) {
+            batch.rows += next.payload.rows;
+            batch.requests.push(next);
+        }
+    }
+    inner.heap.extend(passed_over);
+}
+
+fn shed(waiting: &Waiting) -> Problem {
+    let waited_ms = waiting.queued_at.elapsed().as_millis();
+    Problem::new("no_capacity", format!("the request waited {waited_ms} ms and cannot be answered before its deadline"))
+        .help("try again, allow more time with Decalog-Timeout-Ms, or raise [scale] max")
+}

@@ -1,0 +1,317 @@
+//! Slots: each carries one batch at a time to its replica, over its own connection, and hands out the answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use domain::route::{Observation, ReplicaRoute};
+use domain::{Problem, ReplicaId};
+use protocol::worker_wire;
+use tokio::sync::mpsc;
+use worker::{Connection, ConnectionError, RawAnswer};
+
+use crate::Shared;
+use crate::batch::Batch;
+use crate::queue::{Next, SlotKind, Use, Waiting};
+use crate::reply::{Outcome, Timing};
+use crate::route::Lane;
+
+/// Pieces of a stream that wait for a slow reader; then the model waits.
+const PIECES_MAX: usize = 16;
+
+/// A replica as the data plane uses it.
+pub struct Replica {
+    /// Which.
+    pub id: ReplicaId,
+    socket: PathBuf,
+    using: AtomicU8,
+    slots: AtomicUsize,
+    in_flight: AtomicU32,
+}
+
+impl Replica {
+    /// One that holds a lease now.
+    pub fn new(route: &ReplicaRoute) -> Replica {
+        Replica {
+            id: route.replica.clone(),
+            socket: PathBuf::from(&route.socket),
+            using: AtomicU8::new(Use::Normal as u8),
+            slots: AtomicUsize::new(0),
+            in_flight: AtomicU32::new(0),
+        }
+    }
+
+    /// Whether it takes requests.
+    pub fn is_used(&self) -> bool {
+        self.using() == Use::Normal
+    }
+
+    /// Batches that it runs.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// From now on it gets no more.
+    pub fn drain(&self) {
+        let _ = self.using.compare_exchange(Use::Normal as u8, Use::Draining as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    fn using(&self) -> Use {
+        match self.using.load(Ordering::Acquire) {
+            0 => Use::Normal,
+            1 => Use::Draining,
+            _ => Use::Broken,
+        }
+    }
+
+    /// `true` the first time.
+    fn set_broken(&self) -> bool {
+        self.using.swap(Use::Broken as u8, Ordering::AcqRel) != Use::Broken as u8
+    }
+}
+
+/// Starts the slots of a replica.
+pub fn start(
+    lane: &Arc<Lane>,
+    replica: Arc<Replica>,
+    route: &ReplicaRoute,
+    shared: &Arc<Shared>,
+    runtime: &tokio::runtime::Handle,
+) {
+    let primary = route.concurrency.max(1) as usize;
+    let kinds = std::iter::repeat_n(SlotKind::Primary, primary);
+    // One call at a time is what makes sending ahead worthwhile: with more, the replica overlaps them itself.
+    let ahead = (route.prefetch && primary == 1 && lane.queue.limits.mix).then_some(SlotKind::Prefetch);
+    for kind in kinds.chain(ahead) {
+        replica.slots.fetch_add(1, Ordering::Relaxed);
+        lane.queue.slot_started();
+        let slot = Slot { lane: lane.clone(), replica: replica.clone(), shared: shared.clone(), kind, connection: None };
+        runtime.spawn(slot.run());
+    }
+}
+
+struct Slot {
+    lane: Arc<Lane>,
+    replica: Arc<Replica>,
+    shared: Arc<Shared>,
+    kind: SlotKind,
+    connection: Option<Connection>,
+}
+
+impl Slot {
+    async fn run(mut self) {
+        loop {
+            let next = self.lane.queue.next(self.kind, || self.replica.using()).await;
+            let Next::Batch(batch) = next else { break };
+            let rows = batch.rows;
+            self.replica.in_flight.fetch_add(1, Ordering::Relaxed);
+            let service = if self.lane.schema.streams { self.stream(batch).await } else { self.batch(batch).await };
+            self.replica.in_flight.fetch_sub(1, Ordering::Relaxed);
+            if let Some((pause, rows)) = self.lane.queue.finished(self.kind, rows, service) {
+                self.lane.queue.linger(pause, rows).await;
+            }
+        }
+        self.connection = None;
+        self.lane.queue.slot_ended();
+        if self.replica.slots.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.lane.forget(&self.replica.id);
+            self.shared.observe(Observation::Returned { replica: self.replica.id.clone() }).await;
+        }
+    }
+
+    /// Runs one batch. Gives its service time if the model answered.
+    async fn batch(&mut self, batch: Batch) -> Option<Duration> {
+        let payloads: Vec<_> = batch.requests.iter().map(|waiting| &waiting.payload).collect();
+        let first = &batch.requests[0];
+        let lane = self.lane.clone();
+        let (protocol, schema) = (&lane.route.worker, &lane.schema);
+        let request = match worker_wire::encode(protocol, &payloads, &first.parameters, &first.outputs, schema) {
+            Ok(request) => request,
+            Err(problem) => {
+                batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
+                return None;
+            }
+        };
+        let sent_at = Instant::now();
+        let answer = match self.post(&request).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.failed(batch, failure).await;
+                return None;
+            }
+        };
+        let answered_at = Instant::now();
+        let answer = if answer.status == 200 {
+            worker_wire::decode(protocol, answer.body, answer.header_bytes, batch.rows, schema)
+        } else {
+            Err(worker::caller::problem_of(&answer))
+        };
+        let timing = Timing { sent_at, answered_at, batch_rows: batch.rows as u32 };
+        match answer {
+            Ok(answer) => {
+                let answer = Arc::new(answer);
+                let mut first_row = 0;
+                for waiting in batch.requests {
+                    let rows = waiting.payload.rows;
+                    let _ = waiting.reply.send(Outcome::Answer { answer: answer.clone(), first_row, timing });
+                    first_row += rows;
+                }
+                Some(answered_at - sent_at)
+            }
+            Err(problem) => {
+                self.rerun_or(batch, problem);
+                None
+            }
+        }
+    }
+
+    /// One request that was in a batch with others runs again by itself; one that was by itself has failed.
+    fn rerun_or(&self, batch: Batch, problem: Problem) {
+        let by_itself = batch.requests.len() == 1;
+        for waiting in batch.requests {
+            if by_itself {
+                fail(waiting, problem.clone());
+            } else if !waiting.reply.is_closed() {
+                self.lane.queue.requeue(waiting);
+            }
+        }
+    }
+
+    async fn post(&mut self, request: &worker_wire::WorkerRequest) -> Result<RawAnswer, Failure> {
+        let limit = Duration::from_millis(self.lane.route.predict_ms_max);
+        let sent = async {
+            let mut connection = match self.connection.take().filter(|connection| !connection.is_stale()) {
+                Some(connection) => connection,
+                None => Connection::connect(&self.replica.socket).await.map_err(ConnectionError::from)?,
+            };
+            let answer = connection.post(&self.lane.infer_path, request).await?;
+            Ok((connection, answer))
+        };
+        match tokio::time::timeout(limit, sent).await {
+            Ok(Ok((connection, answer))) => {
+                self.connection = Some(connection);
+                Ok(answer)
+            }
+            Ok(Err(error)) => Err(Failure::Connection(error)),
+            Err(_) => Err(Failure::Timeout),
+        }
+    }
+
+    async fn failed(&mut self, batch: Batch, failure: Failure) {
+        match failure {
+            Failure::Timeout => {
+                let limit_ms = self.lane.route.predict_ms_max;
+                let problem =
+                    Problem::new("predict_timeout", format!("the prediction took longer than {limit_ms} ms and was ended"))
+                        .help("raise [model] predict_ms_max in decalog.toml, or make the model faster");
+                batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
+                self.broken(format!("a prediction took longer than {limit_ms} ms")).await;
+            }
+            Failure::Connection(ConnectionError::Protocol(text)) => {
+                let problem = Problem::new("bad_worker", format!("the worker's answer is not understood: {text}"));
+                self.rerun_or(batch, problem);
+            }
+            Failure::Connection(ConnectionError::Closed(error)) => {
+                // A server may close a connection and live; one that takes no new connection has died.
+                match Connection::connect(&self.replica.socket).await {
+                    Ok(connection) => self.connection = Some(connection),
+                    Err(_) => self.broken(format!("the worker ended: {error}")).await,
+                }
+                for waiting in batch.requests {
+                    if waiting.alone {
+                        let problem = Problem::new("worker_died", "the worker ended while it ran this request, twice")
+                            .help(format!("its last words: decalog logs {}", self.lane.placement.model.model));
+                        fail(waiting, problem);
+                    } else if !waiting.reply.is_closed() {
+                        self.lane.queue.requeue(waiting);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn broken(&self, reason: String) {
+        if self.replica.set_broken() {
+            self.lane.queue.wake_all();
+            self.shared.observe(Observation::Broken { replica: self.replica.id.clone(), reason }).await;
+        }
+    }
+
+    /// Runs one request whose answer comes in pieces; a reader that goes away ends it.
+    async fn stream(&mut self, mut batch: Batch) -> Option<Duration> {
+        let waiting = batch.requests.pop()?;
+        let lane = self.lane.clone();
+        let (protocol, schema) = (&lane.route.worker, &lane.schema);
+        let request = match worker_wire::encode(protocol, &[&waiting.payload], &waiting.parameters, &waiting.outputs, schema) {
+            Ok(request) => request,
+            Err(problem) => {
+                fail(waiting, problem);
+                return None;
+            }
+        };
+        let sent_at = Instant::now();
+        let answer = match self.post(&request).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.failed(Batch { rows: 1, requests: vec![waiting] }, failure).await;
+                return None;
+            }
+        };
+        if answer.status != 200 {
+            fail(waiting, worker::caller::problem_of(&answer));
+            return None;
+        }
+        let (pieces, receiver) = mpsc::channel(PIECES_MAX);
+        let timing = Timing { sent_at, answered_at: Instant::now(), batch_rows: 1 };
+        let _ = waiting.reply.send(Outcome::Stream(receiver, timing));
+        if answer.streams {
+            self.pump(&pieces).await;
+        } else {
+            let _ = pieces.send(Ok(answer.body)).await;
+        }
+        Some(sent_at.elapsed())
+    }
+
+    async fn pump(&mut self, pieces: &mpsc::Sender<Result<Bytes, std::convert::Infallible>>) {
+        let Some(mut connection) = self.connection.take() else { return };
+        let limit = Duration::from_millis(self.lane.route.predict_ms_max);
+        loop {
+            let next = tokio::select! {
+                next = tokio::time::timeout(limit, connection.next_piece()) => next,
+                // Closing the connection is what stops the model.
+                () = pieces.closed() => return,
+            };
+            let problem = match next {
+                Ok(Ok(Some(piece))) => {
+                    if pieces.send(Ok(piece)).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                Ok(Ok(None)) => {
+                    self.connection = Some(connection);
+                    return;
+                }
+                Ok(Err(error)) => Problem::new("worker_died", format!("the worker ended in the middle of its answer: {error}")),
+                Err(_) => {
+                    self.broken(format!("nothing came for {} ms", limit.as_millis())).await;
+                    Problem::new("predict_timeout", format!("nothing came for {} ms", limit.as_millis()))
+                }
+            };
+            let text = serde_json::to_string(&problem).unwrap_or_default();
+            let _ = pieces.send(Ok(Bytes::from(format!("event: error\ndata: {text}\n\n")))).await;
+            return;
+        }
+    }
+}
+
+enum Failure {
+    Connection(ConnectionError),
+    Timeout,
+}
+
+fn fail(waiting: Waiting, problem: Problem) {
+    let _ = waiting.reply.send(Outcome::Problem(problem));
+}

@@ -1,0 +1,140 @@
+//! One request from its head to its answer: which endpoint, which headers, which record.
+
+use std::time::Instant;
+
+use domain::Problem;
+use domain::record::Record;
+use http::{HeaderValue, Method, Request, Response};
+use hyper::body::Incoming;
+
+use crate::body::{self, Body};
+use crate::predict::{self, Done, Failed};
+use crate::reply;
+use crate::{Gateway, admit, oip};
+
+/// What the data plane answers.
+pub enum Endpoint {
+    /// Simple JSON, by reference.
+    Predict(String),
+    /// The Open Inference Protocol.
+    OpenInference(oip::Path),
+}
+
+/// Which endpoint a path is; `None` belongs to the control plane.
+pub fn endpoint(path: &str) -> Option<Endpoint> {
+    if let Some(reference) = path.strip_prefix("/v1/models/").and_then(|rest| rest.strip_suffix("/predict")) {
+        return oip::decode(reference).map(Endpoint::Predict);
+    }
+    if path == "/v2" || path.starts_with("/v2/") { oip::parse_path(path).map(Endpoint::OpenInference) } else { None }
+}
+
+impl Gateway {
+    /// Answers a request of the data plane.
+    pub(crate) async fn infer(&self, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+        let arrived_at = Instant::now();
+        let (parts, incoming) = request.into_parts();
+        let wants_post = matches!(endpoint, Endpoint::Predict(_) | Endpoint::OpenInference(oip::Path::Infer(_)));
+        let expected = if wants_post { Method::POST } else { Method::GET };
+        let result = if parts.method != expected {
+            let text = format!("{} is not for {}: use {expected}", parts.method, parts.uri.path());
+            Err(refused(Problem::new("method_not_allowed", text)))
+        } else {
+            match endpoint {
+                Endpoint::Predict(reference) => self.simple(&reference, &parts, incoming, arrived_at).await,
+                Endpoint::OpenInference(oip::Path::Infer(reference)) => {
+                    self.open_inference(&reference, &parts, incoming, arrived_at).await
+                }
+                Endpoint::OpenInference(path) => {
+                    return self.describe(&path).unwrap_or_else(|problem| reply::problem(&problem));
+                }
+            }
+        };
+        self.finish(result, arrived_at)
+    }
+
+    async fn simple(
+        &self,
+        reference: &str,
+        parts: &http::request::Parts,
+        incoming: Incoming,
+        arrived_at: Instant,
+    ) -> Result<(Done, Response<Body>), Failed> {
+        let body = self.body(parts, incoming).await.map_err(refused)?;
+        let mut form = protocol::simple::Form::Row;
+        let mut done = self
+            .ask(reference, &parts.headers, arrived_at, |lane| {
+                let (ask, read) = predict::decode_simple(&body, lane)?;
+                form = read;
+                Ok(ask)
+            })
+            .await?;
+        let reply = std::mem::replace(&mut done.reply, predict::Reply::Pieces(Body::Whole(None)));
+        let response = predict::respond_simple(reply, done.rows, form);
+        Ok((done, response))
+    }
+
+    async fn open_inference(
+        &self,
+        reference: &str,
+        parts: &http::request::Parts,
+        incoming: Incoming,
+        arrived_at: Instant,
+    ) -> Result<(Done, Response<Body>), Failed> {
+        let body = self.body(parts, incoming).await.map_err(refused)?;
+        let request = oip::read(body, &parts.headers).map_err(refused)?;
+        let done = self.ask(reference, &parts.headers, arrived_at, |lane| oip::ask(&request, lane)).await?;
+        let response = oip::respond(&done, request);
+        Ok((done, response))
+    }
+
+    async fn body(&self, parts: &http::request::Parts, incoming: Incoming) -> Result<bytes::Bytes, Problem> {
+        admit::check_length(&parts.headers, self.config.body_bytes_max)?;
+        body::collect(incoming, self.config.body_bytes_max, self.config.body_ms_max).await
+    }
+
+    fn finish(&self, result: Result<(Done, Response<Body>), Failed>, arrived_at: Instant) -> Response<Body> {
+        let id = self.request_ids.next();
+        let total_us = micros(arrived_at.elapsed());
+        let mut record =
+            Record { placement: None, status: 200, code: "", rows: 0, batch_rows: 0, queue_us: 0, worker_us: 0, total_us };
+        let mut response = match result {
+            Ok((done, mut response)) => {
+                record.placement = Some(done.lane.placement.clone());
+                record.rows = done.rows as u32;
+                record.batch_rows = done.timing.batch_rows;
+                record.queue_us = micros(done.timing.sent_at.saturating_duration_since(done.queued_at));
+                record.worker_us = micros(done.timing.answered_at.saturating_duration_since(done.timing.sent_at));
+                let headers = response.headers_mut();
+                headers.insert(reply::VERSION, done.lane.version_header.clone());
+                reply::server_timing(headers, record.queue_us, record.worker_us, total_us);
+                response
+            }
+            Err(failed) => {
+                let id = std::str::from_utf8(&id).unwrap_or_default();
+                tracing::debug!(request = id, code = failed.problem.code, "request failed: {}", failed.problem.message);
+                let mut response = reply::problem(&failed.problem);
+                record.code = reply::static_code(&failed.problem.code);
+                record.rows = failed.rows as u32;
+                if let Some(lane) = failed.lane {
+                    response.headers_mut().insert(reply::VERSION, lane.version_header.clone());
+                    record.placement = Some(lane.placement.clone());
+                }
+                response
+            }
+        };
+        record.status = response.status().as_u16();
+        if let Ok(value) = HeaderValue::from_bytes(&id) {
+            response.headers_mut().insert(reply::REQUEST_ID, value);
+        }
+        self.shared.record(record);
+        response
+    }
+}
+
+fn refused(problem: Problem) -> Failed {
+    Failed { problem, lane: None, rows: 0 }
+}
+
+fn micros(duration: std::time::Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}

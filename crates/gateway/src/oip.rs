@@ -1,0 +1,190 @@
+//! The Open Inference Protocol v2 over REST: health, metadata, inference in JSON and binary.
+
+use bytes::Bytes;
+use domain::Problem;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use protocol::oip::{self, InferRequest, InferResponse, RequestedOutput};
+use protocol::{Payload, Tensor};
+use serde_json::json;
+
+use crate::Gateway;
+use crate::body::Body;
+use crate::predict::{Ask, Done, Reply};
+use crate::reply;
+use crate::route::Lane;
+
+const HEADER_LENGTH: HeaderName = HeaderName::from_static(oip::HEADER_LENGTH);
+
+/// A path below `/v2`.
+#[derive(Debug, PartialEq)]
+pub enum Path {
+    /// `/v2`
+    Server,
+    /// `/v2/health/live`
+    Live,
+    /// `/v2/health/ready`
+    Ready,
+    /// `/v2/models/M[/versions/V]`, by reference.
+    Model(String),
+    /// …`/ready`
+    ModelReady(String),
+    /// …`/infer`
+    Infer(String),
+}
+
+/// Reads a path below `/v2`. The model's name may be any reference, bare or encoded.
+pub fn parse_path(path: &str) -> Option<Path> {
+    match path.trim_end_matches('/') {
+        "/v2" => return Some(Path::Server),
+        "/v2/health/live" => return Some(Path::Live),
+        "/v2/health/ready" => return Some(Path::Ready),
+        _ => {}
+    }
+    let rest = path.trim_end_matches('/').strip_prefix("/v2/models/")?;
+    let (rest, kind): (&str, fn(String) -> Path) = match (rest.strip_suffix("/infer"), rest.strip_suffix("/ready")) {
+        (Some(rest), _) => (rest, Path::Infer),
+        (_, Some(rest)) => (rest, Path::ModelReady),
+        _ => (rest, Path::Model),
+    };
+    let reference = match rest.rsplit_once("/versions/") {
+        Some((model, version)) => format!("{}@v{}", decode(model)?, decode(version)?.trim_start_matches('v')),
+        None => decode(rest)?,
+    };
+    (!reference.is_empty()).then(|| kind(reference))
+}
+
+/// Decodes `%2F` and its like, once.
+pub fn decode(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return Some(text.to_string());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        if *first == b'%' {
+            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Reads the request's body; the schema comes later.
+pub fn read(body: Bytes, headers: &HeaderMap) -> Result<InferRequest, Problem> {
+    let header_bytes = match headers.get(&HEADER_LENGTH) {
+        None => None,
+        Some(value) => {
+            let number = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
+            Some(number.ok_or_else(|| Problem::new("bad_request", "Inference-Header-Content-Length is no number"))?)
+        }
+    };
+    oip::decode_request(body, header_bytes)
+}
+
+/// Checks the request against the schema of its placement.
+pub fn ask(request: &InferRequest, lane: &Lane) -> Result<Ask, Problem> {
+    if lane.schema.streams {
+        return Err(Problem::new("streams", "the model streams its answer, which this protocol has no form for")
+            .help("POST /v1/models/{reference}/predict answers with server-sent events"));
+    }
+    let tensors: Vec<Tensor> = request.inputs.clone();
+    let payload = Payload::from_tensors(tensors, &lane.schema).map_err(|mut problem| {
+        if problem.code == "schema_mismatch" {
+            problem.message = format!("the inputs do not fit {} {}", lane.placement.model.model, lane.placement.version);
+            problem.help = format!("decalog show {} --schema", lane.placement.model.model);
+        }
+        problem
+    })?;
+    let outputs = request.outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>();
+    check_outputs(&request.outputs, lane)?;
+    Ok(Ask { payload, parameters: request.parameters.clone(), outputs })
+}
+
+fn check_outputs(wanted: &[RequestedOutput], lane: &Lane) -> Result<(), Problem> {
+    let known = &lane.schema.outputs;
+    let unknown = |output: &&RequestedOutput| !known.is_empty() && !known.iter().any(|column| column.name == output.name);
+    match wanted.iter().find(unknown) {
+        None => Ok(()),
+        Some(output) => {
+            let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
+            Err(Problem::new("no_such_output", format!("{} has no output `{}`", lane.placement.model.model, output.name))
+                .help(format!("it has {}", names.join(", "))))
+        }
+    }
+}
+
+/// Writes the answer.
+pub fn respond(done: &Done, request: InferRequest) -> Response<Body> {
+    let Reply::Rows(answer, first_row) = &done.reply else {
+        return reply::problem(&Problem::new("streams", "the model streams its answer"));
+    };
+    let mut response = InferResponse {
+        model_name: done.lane.placement.model.model.to_string(),
+        model_version: Some(done.lane.placement.version.0.to_string()),
+        id: request.id,
+        outputs: answer.to_tensors(*first_row..*first_row + done.rows),
+    };
+    if let Err(problem) = response.select(&request.outputs) {
+        return reply::problem(&problem);
+    }
+    let (header_bytes, body) = response.encode(&request.outputs, request.binary_output);
+    let mut response = reply::json(StatusCode::OK, body);
+    if let Some(header_bytes) = header_bytes {
+        let headers = response.headers_mut();
+        headers.insert(HEADER_LENGTH, HeaderValue::from(header_bytes));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    }
+    response
+}
+
+impl Gateway {
+    /// Answers the paths below `/v2` that only read.
+    pub(crate) fn describe(&self, path: &Path) -> Result<Response<Body>, Problem> {
+        let snapshot = self.snapshot.load();
+        let ok = |value: serde_json::Value| Ok(reply::json(StatusCode::OK, value.to_string()));
+        match path {
+            Path::Server => ok(json!({
+                "name": "decalog",
+                "version": env!("CARGO_PKG_VERSION"),
+                "extensions": ["binary_tensor_data"],
+            })),
+            Path::Live => ok(json!({ "live": true })),
+            Path::Ready => ok(json!({ "ready": true })),
+            Path::ModelReady(reference) => {
+                let lane = snapshot.route(reference)?;
+                if lane.is_ready() {
+                    return ok(json!({ "name": lane.placement.model.model, "ready": true }));
+                }
+                Err(Problem::new("no_capacity", format!("no replica of `{reference}` is ready")).help("try again"))
+            }
+            Path::Model(reference) | Path::Infer(reference) => {
+                let lane = snapshot.route(reference)?;
+                let model = &lane.placement.model;
+                let versions: Vec<String> = snapshot.versions(model).iter().map(|known| known.version.0.to_string()).collect();
+                ok(oip::metadata(model.model.as_str(), &versions, "decalog", &lane.schema))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let model = |text: &str| Some(Path::Infer(text.into()));
+        assert_eq!(parse_path("/v2/models/churn/infer"), model("churn"));
+        assert_eq!(parse_path("/v2/models/churn/versions/3/infer"), model("churn@v3"));
+        assert_eq!(parse_path("/v2/models/team%2Fchurn%40staging/infer"), model("team/churn@staging"));
+        assert_eq!(parse_path("/v2/models/team/churn@staging/infer"), model("team/churn@staging"));
+        assert_eq!(parse_path("/v2/models/churn/ready"), Some(Path::ModelReady("churn".into())));
+        assert_eq!(parse_path("/v2/"), Some(Path::Server));
+        assert_eq!(parse_path("/v2/models/"), None);
+        assert_eq!(parse_path("/v2/models/%zz/infer"), None);
+    }
+}

@@ -1,0 +1,430 @@
+//! One bounded queue per placement, earliest deadline first. Callers put requests in; slots (one for each batch that a
+//! replica may have in flight) take batches out. The lock is held for a few pointer moves and never across an await.
+
+use std::cmp::Ordering as Order;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::Problem;
+use parking_lot::Mutex;
+use protocol::Payload;
+use serde_json::{Map, Value};
+use tokio::sync::{Notify, oneshot};
+
+use crate::batch::{self, Batch};
+use crate::reply::Outcome;
+
+const QUEUED: u8 = 0;
+const TAKEN: u8 = 1;
+const LEFT: u8 = 2;
+
+/// The longest service time at which a second batch is sent ahead to a busy replica, in microseconds: there the round
+/// trip counts. Above it, waiting for a fuller batch is worth more.
+pub const PREFETCH_SERVICE_US_MAX: f64 = 500.0;
+
+/// A request that waits.
+pub struct Waiting {
+    /// Its rows.
+    pub payload: Payload,
+    /// Passed on to the model.
+    pub parameters: Map<String, Value>,
+    /// The outputs wanted; empty means all.
+    pub outputs: Vec<String>,
+    /// When it is of no use any more.
+    pub deadline: Instant,
+    /// When it was queued.
+    pub queued_at: Instant,
+    /// Whether it was in a batch that failed: then it runs by itself.
+    pub alone: bool,
+    /// Where its answer goes.
+    pub reply: oneshot::Sender<Outcome>,
+    /// Whether it still waits.
+    pub ticket: Arc<AtomicU8>,
+    order: u64,
+}
+
+impl Waiting {
+    /// A request to be queued now.
+    pub fn new(payload: Payload, deadline: Instant, reply: oneshot::Sender<Outcome>) -> Waiting {
+        Waiting {
+            payload,
+            parameters: Map::new(),
+            outputs: vec![],
+            deadline,
+            queued_at: Instant::now(),
+            alone: false,
+            reply,
+            ticket: Arc::new(AtomicU8::new(QUEUED)),
+            order: 0,
+        }
+    }
+
+    /// Whether the two may share a batch.
+    pub fn agrees(&self, other: &Waiting) -> bool {
+        !self.alone
+            && !other.alone
+            && self.payload.shapes_agree(&other.payload)
+            && self.parameters == other.parameters
+            && self.outputs == other.outputs
+    }
+
+    /// Takes it out of the queue for good; `false` if its caller has left.
+    fn take(&self) -> bool {
+        self.ticket.compare_exchange(QUEUED, TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Waiting) -> bool {
+        self.cmp(other) == Order::Equal
+    }
+}
+impl Eq for Waiting {}
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Waiting) -> Option<Order> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Waiting {
+    /// The heap's greatest is the earliest deadline, then the first to come.
+    fn cmp(&self, other: &Waiting) -> Order {
+        (other.deadline, other.order).cmp(&(self.deadline, self.order))
+    }
+}
+
+/// The limits of a queue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// The most rows in a batch.
+    pub rows_max: usize,
+    /// The most rows that wait.
+    pub queue_rows_max: usize,
+    /// Whether requests may share a batch.
+    pub mix: bool,
+}
+
+/// What the lock guards.
+pub struct Inner {
+    /// Those that wait, with those that have left and were not yet swept out.
+    pub heap: BinaryHeap<Waiting>,
+    /// Rows of those that wait.
+    pub rows: usize,
+    /// Callers that left while their entries stay in the heap.
+    pub left: usize,
+    /// How long batches take.
+    pub latency: policy::batch::LatencyModel,
+    next_order: u64,
+    idle: usize,
+    idle_prefetch: usize,
+    busy: usize,
+    slots: usize,
+    linger_rows: usize,
+    retired: bool,
+    closed: bool,
+}
+
+/// Why a request was not queued.
+pub enum Refused {
+    /// The queue has as many rows as it may.
+    Full(Problem),
+    /// The placement has ended: route again.
+    Closed,
+}
+
+/// The queue of one placement.
+pub struct Queue {
+    pub(crate) inner: Mutex<Inner>,
+    pub(crate) limits: Limits,
+    work: Notify,
+    prefetch_work: Notify,
+    linger_done: Notify,
+}
+
+/// Whether a slot is one of a replica's own, or the extra one that carries the next batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SlotKind {
+    /// Takes work whenever there is any.
+    Primary,
+    /// Takes work only while all primary slots are busy and batches are short.
+    Prefetch,
+}
+
+/// How a replica is used at this moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// It holds a lease.
+    Normal,
+    /// Its lease is to be returned.
+    Draining,
+    /// It did not answer as it must.
+    Broken,
+}
+
+/// What a slot is told to do.
+pub enum Next {
+    /// Run this.
+    Batch(Batch),
+    /// Its replica or placement has ended: close the connection.
+    End,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(limits: Limits) -> Queue {
+        let inner = Inner {
+            heap: BinaryHeap::new(),
+            rows: 0,
+            left: 0,
+            latency: Default::default(),
+            next_order: 0,
+            idle: 0,
+            idle_prefetch: 0,
+            busy: 0,
+            slots: 0,
+            linger_rows: usize::MAX,
+            retired: false,
+            closed: false,
+        };
+        Queue { inner: Mutex::new(inner), limits, work: Notify::new(), prefetch_work: Notify::new(), linger_done: Notify::new() }
+    }
+
+    /// Queues a request.
+    pub fn submit(&self, mut waiting: Waiting) -> Result<Place<'_>, Refused> {
+        let rows = waiting.payload.rows;
+        let ticket = waiting.ticket.clone();
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Err(Refused::Closed);
+        }
+        if inner.rows + rows > self.limits.queue_rows_max && inner.rows > 0 {
+            let message = format!("{} rows are waiting; at most {} may", inner.rows, self.limits.queue_rows_max);
+            return Err(Refused::Full(
+                Problem::new("queue_full", message)
+                    .help("send less, try again later, or raise [batch] queue_rows_max or [scale] max"),
+            ));
+        }
+        waiting.order = inner.next_order;
+        inner.next_order += 1;
+        self.push(inner, waiting);
+        Ok(Place { queue: self, ticket, rows })
+    }
+
+    /// Queues a request again whose batch failed, to run by itself; never refused for want of room.
+    pub fn requeue(&self, mut waiting: Waiting) {
+        waiting.alone = true;
+        let inner = self.inner.lock();
+        waiting.ticket.store(QUEUED, Ordering::Release);
+        self.push(inner, waiting);
+    }
+
+    fn push(&self, mut inner: parking_lot::MutexGuard<'_, Inner>, waiting: Waiting) {
+        inner.rows += waiting.payload.rows;
+        inner.heap.push(waiting);
+        let wake_primary = inner.idle > 0;
+        let wake_prefetch = !wake_primary && inner.may_prefetch();
+        let linger_done = inner.rows >= inner.linger_rows;
+        drop(inner);
+        if wake_primary {
+            self.work.notify_one();
+        } else if wake_prefetch {
+            self.prefetch_work.notify_one();
+        }
+        if linger_done {
+            self.linger_done.notify_one();
+        }
+    }
+
+    /// Waits until the callers just answered have asked again, or for `pause` at most.
+    pub async fn linger(&self, pause: Duration, rows: usize) {
+        self.inner.lock().linger_rows = rows;
+        let _ = tokio::time::timeout(pause, self.linger_done.notified()).await;
+        self.inner.lock().linger_rows = usize::MAX;
+    }
+
+    /// Waits for the next batch for a slot of a replica that is used as `using` says.
+    pub async fn next(&self, kind: SlotKind, using: impl Fn() -> Use) -> Next {
+        loop {
+            let notified = match kind {
+                SlotKind::Primary => self.work.notified(),
+                SlotKind::Prefetch => self.prefetch_work.notified(),
+            };
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            {
+                let mut inner = self.inner.lock();
+                let ended = match using() {
+                    Use::Normal => false,
+                    // The last requests of a retired placement are answered by the replicas that it still has.
+                    Use::Draining => !inner.retired || inner.is_empty(),
+                    Use::Broken => true,
+                };
+                if ended {
+                    return Next::End;
+                }
+                let may_take = match kind {
+                    SlotKind::Primary => true,
+                    SlotKind::Prefetch => inner.may_prefetch_now(),
+                };
+                if may_take && let Some(batch) = batch::form(&mut inner, &self.limits, Instant::now()) {
+                    inner.busy += (kind == SlotKind::Primary) as usize;
+                    return Next::Batch(batch);
+                }
+                inner.idle += (kind == SlotKind::Primary) as usize;
+                inner.idle_prefetch += (kind == SlotKind::Prefetch) as usize;
+            }
+            let idle = Idle { queue: self, kind };
+            notified.await;
+            drop(idle);
+        }
+    }
+
+    /// Takes note of a finished batch. Returns for how long, and for how many queued rows, its slot should wait before it
+    /// takes the next.
+    pub fn finished(&self, kind: SlotKind, rows: usize, service: Option<Duration>) -> Option<(Duration, usize)> {
+        let mut inner = self.inner.lock();
+        inner.busy -= (kind == SlotKind::Primary) as usize;
+        if let Some(service) = service {
+            inner.latency.observe(rows, service.as_nanos() as f64 / 1_000.0);
+        }
+        let linger = policy::batch::linger_us(&inner.latency, rows, inner.rows, self.limits.rows_max)
+            .filter(|_| self.limits.mix && inner.idle == 0);
+        linger.map(|pause_us| (Duration::from_micros(pause_us), (inner.rows + rows).min(self.limits.rows_max)))
+    }
+
+    /// Rows that wait.
+    pub fn queued_rows(&self) -> usize {
+        self.inner.lock().rows
+    }
+
+    /// Counts a slot in.
+    pub fn slot_started(&self) {
+        self.inner.lock().slots += 1;
+    }
+
+    /// Counts a slot out; the last one of a retired placement closes the queue and sends the rest to be routed again.
+    pub fn slot_ended(&self) {
+        let mut inner = self.inner.lock();
+        inner.slots -= 1;
+        self.close_if_done(inner);
+    }
+
+    /// Marks the placement as out of the route table; wakes all slots so that they see it.
+    pub fn retire(&self) {
+        let mut inner = self.inner.lock();
+        inner.retired = true;
+        self.close_if_done(inner);
+        self.wake_all();
+    }
+
+    /// Marks the placement as in the route table again; `false` if it is closed already.
+    pub fn revive(&self) -> bool {
+        let mut inner = self.inner.lock();
+        inner.retired = false;
+        !inner.closed
+    }
+
+    /// Wakes all slots so that they see that their replica ended.
+    pub fn wake_all(&self) {
+        self.work.notify_waiters();
+        self.prefetch_work.notify_waiters();
+    }
+
+    fn close_if_done(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
+        if inner.retired && inner.slots == 0 {
+            inner.closed = true;
+            let rest: Vec<Waiting> = std::mem::take(&mut inner.heap).into_iter().filter(Waiting::take).collect();
+            inner.rows = 0;
+            inner.left = 0;
+            drop(inner);
+            for waiting in rest {
+                let _ = waiting.reply.send(Outcome::Moved);
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Whether an idle extra slot should be woken.
+    fn may_prefetch(&self) -> bool {
+        self.idle_prefetch > 0 && self.may_prefetch_now()
+    }
+
+    fn may_prefetch_now(&self) -> bool {
+        self.idle == 0 && self.busy > 0 && self.latency.mean_us(1).is_some_and(|mean_us| mean_us <= PREFETCH_SERVICE_US_MAX)
+    }
+
+    /// Takes the earliest that still waits.
+    pub fn take_first(&mut self) -> Option<Waiting> {
+        loop {
+            let waiting = self.heap.pop()?;
+            if let Some(waiting) = self.take(waiting) {
+                return Some(waiting);
+            }
+        }
+    }
+
+    /// Makes one that is off the heap run, unless its caller has left.
+    pub fn take(&mut self, waiting: Waiting) -> Option<Waiting> {
+        if waiting.take() {
+            self.rows -= waiting.payload.rows;
+            Some(waiting)
+        } else {
+            self.left -= 1;
+            None
+        }
+    }
+}
+
+/// Counts a slot as idle while it waits, even if its task is dropped.
+struct Idle<'q> {
+    queue: &'q Queue,
+    kind: SlotKind,
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.queue.inner.lock();
+        inner.idle -= (self.kind == SlotKind::Primary) as usize;
+        inner.idle_prefetch -= (self.kind == SlotKind::Prefetch) as usize;
+    }
+}
+
+/// A caller's place in the queue. Dropping it, as when the caller hangs up, frees the place.
+pub struct Place<'q> {
+    queue: &'q Queue,
+    ticket: Arc<AtomicU8>,
+    rows: usize,
+}
+
+impl Place<'_> {
+    /// Leaves the queue; `false` if the request is running already.
+    pub fn leave(&self) -> bool {
+        // Taking a ticket and counting its rows happen under the lock on the other side too.
+        if self.ticket.load(Ordering::Acquire) != QUEUED {
+            return false;
+        }
+        let mut inner = self.queue.inner.lock();
+        if self.ticket.compare_exchange(QUEUED, LEFT, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return false;
+        }
+        inner.rows -= self.rows;
+        inner.left += 1;
+        if inner.left > 64 && inner.left > inner.heap.len() / 2 {
+            inner.heap.retain(|waiting| waiting.ticket.load(Ordering::Acquire) == QUEUED);
+            inner.left = 0;
+        }
+        true
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

@@ -1,0 +1,136 @@
+//! What a request ends with, and how it is written: status, body, headers, one mapping of errors to HTTP.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use domain::Problem;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use protocol::Answer;
+use tokio::sync::mpsc;
+
+use crate::body::Body;
+
+/// How a request in the queue ended.
+pub enum Outcome {
+    /// With rows of a batch's answer.
+    Answer {
+        /// Of the whole batch.
+        answer: Arc<Answer>,
+        /// The first of this request's rows.
+        first_row: usize,
+        /// When and with whom it ran.
+        timing: Timing,
+    },
+    /// With pieces that follow.
+    Stream(mpsc::Receiver<Result<Bytes, Infallible>>, Timing),
+    /// With an error.
+    Problem(Problem),
+    /// Its placement ended before it ran: it is routed again.
+    Moved,
+}
+
+/// When a batch ran.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// When it was sent.
+    pub sent_at: Instant,
+    /// When its answer, or the first piece of it, had come.
+    pub answered_at: Instant,
+    /// Rows of the whole batch.
+    pub batch_rows: u32,
+}
+
+/// The request's id, in answers and logs.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("decalog-request-id");
+/// The version that answered.
+pub const VERSION: HeaderName = HeaderName::from_static("decalog-version");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// The HTTP status of a problem.
+pub fn status_of(code: &str) -> StatusCode {
+    match code {
+        "bad_json" | "bad_form" | "bad_request" | "bad_value" | "bad_shape" | "shape_mismatch" | "no_rows" | "bad_reference"
+        | "no_such_output" | "bad_timeout" | "streams" => StatusCode::BAD_REQUEST,
+        "foreign_host" => StatusCode::FORBIDDEN,
+        "no_such_model" | "no_such_version" | "not_live" | "no_such_path" => StatusCode::NOT_FOUND,
+        "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
+        "body_timeout" => StatusCode::REQUEST_TIMEOUT,
+        "body_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "schema_mismatch" => StatusCode::UNPROCESSABLE_ENTITY,
+        "queue_full" => StatusCode::TOO_MANY_REQUESTS,
+        "no_capacity" | "not_running" => StatusCode::SERVICE_UNAVAILABLE,
+        "deadline" | "predict_timeout" => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The codes as static text, for records; `other` for what a newer worker may invent.
+pub fn static_code(code: &str) -> &'static str {
+    const CODES: &[&str] = &[
+        "bad_json",
+        "bad_form",
+        "bad_request",
+        "bad_value",
+        "bad_shape",
+        "bad_output",
+        "bad_reference",
+        "bad_timeout",
+        "shape_mismatch",
+        "schema_mismatch",
+        "no_rows",
+        "no_such_output",
+        "no_such_model",
+        "no_such_version",
+        "no_such_path",
+        "not_live",
+        "not_running",
+        "method_not_allowed",
+        "foreign_host",
+        "body_timeout",
+        "body_too_large",
+        "queue_full",
+        "no_capacity",
+        "deadline",
+        "predict_timeout",
+        "model_raised",
+        "worker_died",
+        "streams",
+    ];
+    CODES.iter().find(|known| **known == code).copied().unwrap_or("other")
+}
+
+/// A JSON body.
+pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The answer that a problem becomes.
+pub fn problem(problem: &Problem) -> Response<Body> {
+    let status = status_of(&problem.code);
+    let mut response = json(status, serde_json::to_vec(problem).unwrap_or_default());
+    if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// Adds `Server-Timing`, in milliseconds.
+pub fn server_timing(headers: &mut HeaderMap, queue_us: u32, worker_us: u32, total_us: u32) {
+    let mut text = Vec::with_capacity(64);
+    for (name, us) in [("queue;dur=", queue_us), (", worker;dur=", worker_us), (", total;dur=", total_us)] {
+        text.extend_from_slice(name.as_bytes());
+        let mut digits = itoa::Buffer::new();
+        text.extend_from_slice(digits.format(us / 1_000).as_bytes());
+        text.push(b'.');
+        let rest = us % 1_000;
+        text.extend_from_slice(&[b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);
+    }
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+        headers.insert(SERVER_TIMING, value);
+    }
+}

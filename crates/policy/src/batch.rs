@@ -1,0 +1,167 @@
+//! How many rows a batch gets, from a measured model of latency by batch size.
+//!
+//! Each size class (powers of two) keeps a decaying mean and deviation of its service time; mean + 3 deviations stands for
+//! a high quantile, as TCP's retransmission timer does (Jacobson, 'Congestion Avoidance and Control', 1988).
+//! Unlike a straight line through all sizes, or the largest latency ever seen, it forgets: after a slow hour it recovers.
+
+/// Size classes: 1, 2, 3–4, 5–8, … up to 4,096 rows.
+const CLASSES: usize = 13;
+/// The weight of a new observation in the mean.
+const MEAN_GAIN: f64 = 0.125;
+/// The weight of a new observation in the deviation.
+const DEVIATION_GAIN: f64 = 0.25;
+/// Deviations above the mean that a batch is planned with.
+const DEVIATIONS: f64 = 3.0;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Class {
+    mean_us: f64,
+    deviation_us: f64,
+    seen: bool,
+}
+
+/// What has been learned of one placement's service times.
+#[derive(Clone, Debug, Default)]
+pub struct LatencyModel {
+    classes: [Class; CLASSES],
+}
+
+fn class_of(rows: usize) -> usize {
+    (usize::BITS - rows.max(1).saturating_sub(1).leading_zeros()).min(CLASSES as u32 - 1) as usize
+}
+
+impl LatencyModel {
+    /// Takes in the service time of one batch.
+    pub fn observe(&mut self, rows: usize, service_us: f64) {
+        let class = &mut self.classes[class_of(rows)];
+        if class.seen {
+            let error = service_us - class.mean_us;
+            class.mean_us += MEAN_GAIN * error;
+            class.deviation_us += DEVIATION_GAIN * (error.abs() - class.deviation_us);
+        } else {
+            *class = Class { mean_us: service_us, deviation_us: service_us / 2.0, seen: true };
+        }
+    }
+
+    /// The expected service time; `None` before anything was observed. Between classes it takes the next larger one that
+    /// was seen; beyond them it grows with the rows.
+    pub fn mean_us(&self, rows: usize) -> Option<f64> {
+        self.estimate(rows, |class| class.mean_us)
+    }
+
+    /// A service time that is rarely exceeded.
+    pub fn high_us(&self, rows: usize) -> Option<f64> {
+        self.estimate(rows, |class| class.mean_us + DEVIATIONS * class.deviation_us)
+    }
+
+    fn estimate(&self, rows: usize, of: impl Fn(&Class) -> f64) -> Option<f64> {
+        let wanted = class_of(rows);
+        if let Some(class) = self.classes[wanted..].iter().find(|class| class.seen) {
+            return Some(of(class));
+        }
+        let (at, class) = self.classes.iter().enumerate().rev().find(|(_, class)| class.seen)?;
+        Some(of(class) * (1 << (wanted - at)) as f64)
+    }
+
+    /// The largest batch of at most `rows` that is done within `slack_us`; `None` if not even one row is.
+    pub fn rows_within(&self, rows: usize, slack_us: f64) -> Option<usize> {
+        if slack_us <= 0.0 {
+            return None;
+        }
+        let fits = |rows: usize| self.high_us(rows).is_none_or(|high_us| high_us <= slack_us);
+        if fits(rows) {
+            return Some(rows);
+        }
+        // What is rarely exceeded is the wrong measure for one row alone: refuse only what the mean cannot meet.
+        let mut best = self.mean_us(1).is_none_or(|mean_us| mean_us <= slack_us).then_some(1);
+        for size in (1..CLASSES).map(|class| 1 << class).take_while(|size| *size < rows) {
+            if fits(size) {
+                best = Some(size);
+            }
+        }
+        best
+    }
+}
+
+/// The longest that a free replica is kept from queued rows, in microseconds.
+pub const LINGER_US_MAX: u64 = 2_000;
+/// Below this, a pause is not worth a timer.
+pub const LINGER_US_MIN: u64 = 400;
+
+/// A pause before the next batch, when a larger one has just been answered and few rows are queued: the callers just
+/// answered tend to ask again at once, and one batch for all costs less than two. Without it, a closed loop of n callers
+/// settles into two alternating batches and keeps paying for both. At most a quarter of the batch that it delays,
+/// and nothing where nothing is queued: a lone caller never waits.
+pub fn linger_us(model: &LatencyModel, answered_rows: usize, queued_rows: usize, rows_max: usize) -> Option<u64> {
+    if queued_rows == 0 || queued_rows >= answered_rows || queued_rows >= rows_max {
+        return None;
+    }
+    let together = (queued_rows + answered_rows).min(rows_max);
+    let (alone_us, others_us, together_us) =
+        (model.mean_us(queued_rows)?, model.mean_us(answered_rows)?, model.mean_us(together)?);
+    let pause_us = (alone_us / 4.0).min(LINGER_US_MAX as f64);
+    (pause_us >= LINGER_US_MIN as f64 && together_us + pause_us < alone_us + others_us).then_some(pause_us as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn learned(cost_us: impl Fn(usize) -> f64) -> LatencyModel {
+        let mut model = LatencyModel::default();
+        for _ in 0..50 {
+            for class in 0..CLASSES {
+                model.observe(1 << class, cost_us(1 << class));
+            }
+        }
+        model
+    }
+
+    #[test]
+    fn classes() {
+        let classes: Vec<usize> = [1, 2, 3, 4, 5, 8, 9, 64, 4_096, 1 << 40].map(class_of).to_vec();
+        assert_eq!(classes, [0, 1, 2, 2, 3, 3, 4, 6, 12, 12]);
+    }
+
+    #[test]
+    fn the_batch_fits_the_slack() {
+        let model = learned(|rows| 1_000.0 + 100.0 * rows as f64);
+        assert_eq!(model.rows_within(64, 1e9), Some(64));
+        assert_eq!(model.rows_within(64, 3_000.0), Some(16));
+        assert_eq!(model.rows_within(64, 1_150.0), Some(1));
+        assert_eq!(model.rows_within(64, 500.0), None);
+        assert_eq!(LatencyModel::default().rows_within(64, 1.0), Some(64));
+        assert_eq!(LatencyModel::default().rows_within(64, -1.0), None);
+    }
+
+    #[test]
+    fn a_slow_hour_is_forgotten() {
+        let mut model = learned(|_| 1_000_000.0);
+        (0..100).for_each(|_| model.observe(1, 1_000.0));
+        assert!(model.high_us(1).unwrap() < 3_000.0, "{:?}", model.high_us(1));
+    }
+
+    #[test]
+    fn lingers_only_where_it_pays() {
+        let forest = learned(|rows| 4_200.0 + 8.0 * rows as f64);
+        assert_eq!(linger_us(&forest, 63, 1, 64), Some(1_052));
+        assert_eq!(linger_us(&forest, 1, 1, 64), None);
+        assert_eq!(linger_us(&forest, 63, 0, 64), None);
+        let echo = learned(|rows| 40.0 + rows as f64);
+        assert_eq!(linger_us(&echo, 63, 1, 64), None);
+        let linear = learned(|rows| 4_000.0 * rows as f64);
+        assert_eq!(linger_us(&linear, 32, 8, 64), None);
+        assert_eq!(linger_us(&LatencyModel::default(), 63, 1, 64), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_asked_and_never_zero(rows in 1usize..5_000, slack in 0.0f64..1e7, base in 1.0f64..1e5, each in 0.0f64..1e4) {
+            let model = learned(|rows| base + each * rows as f64);
+            if let Some(size) = model.rows_within(rows, slack) {
+                prop_assert!(size >= 1 && size <= rows);
+            }
+        }
+    }
+}

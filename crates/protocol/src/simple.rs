@@ -1,0 +1,499 @@
+//! Simple JSON: one row as an object of input columns, or `{"rows": [...]}`. Values go straight into the
+//! columns' bytes; only a request that does not fit is read a second time, to explain all that is wrong with it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use domain::schema::{Column, Schema};
+use domain::{Datatype, Problem};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::element::{Scalar, push};
+use crate::payload::{Cells, Payload, absent, category_fits, expected, mismatch, push_null, unknown_column};
+use crate::tensor::push_byte_element;
+
+/// The most wrong fields that one answer lists.
+const DETAILS_MAX: usize = 20;
+/// A dimension that no row has fixed yet.
+const FREE: usize = usize::MAX;
+
+/// How the request was written, and so how its answer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// One object.
+    Row,
+    /// `{"rows": [...]}`
+    Rows,
+}
+
+/// Reads a request body.
+pub fn decode(body: &[u8], schema: &Schema) -> Result<(Payload, Form), Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let mut builders: Vec<CellsBuilder> = schema.inputs.iter().map(|column| CellsBuilder::new(column, 1)).collect();
+    let top = Top { schema, builders: &mut builders };
+    let read = top.deserialize(&mut reader).and_then(|read| reader.end().map(|()| read));
+    let Ok((rows, form)) = read else { return Err(explain(body, schema)) };
+    if rows == 0 {
+        return Err(Problem::new("no_rows", "the request has no rows").help("send at least one row"));
+    }
+    Ok((Payload { rows, columns: builders.into_iter().map(CellsBuilder::finish).collect() }, form))
+}
+
+/// Collects the cells of one column.
+pub struct CellsBuilder<'s> {
+    column: &'s Column,
+    data: Vec<u8>,
+    /// Of one row, `FREE` where it is not fixed yet.
+    shape: Vec<usize>,
+    /// Whether the number of dimensions is known.
+    rank_known: bool,
+    valid: Option<Vec<u8>>,
+    rows: usize,
+}
+
+impl<'s> CellsBuilder<'s> {
+    /// For a column, with room for this many rows.
+    pub fn new(column: &'s Column, rows: usize) -> CellsBuilder<'s> {
+        let shape: Vec<usize> = match &column.shape {
+            Some(shape) => shape.iter().map(|dimension| usize::try_from(*dimension).unwrap_or(FREE)).collect(),
+            None => vec![],
+        };
+        let per_row: usize =
+            shape.iter().map(|dimension| if *dimension == FREE { 1 } else { (*dimension).min(1 << 16) }).product();
+        let capacity = rows.saturating_mul(per_row.min(1 << 20)).saturating_mul(column.datatype.size().unwrap_or(16));
+        CellsBuilder {
+            column,
+            data: Vec::with_capacity(capacity.min(1 << 20)),
+            shape,
+            rank_known: column.shape.is_some(),
+            valid: None,
+            rows: 0,
+        }
+    }
+
+    /// Appends one row's value; `false` if it does not fit.
+    pub fn push_value(&mut self, value: &Value) -> bool {
+        if self.column.datatype == Datatype::Json && self.column.shape.as_deref() == Some(&[]) {
+            if value.is_null() && self.column.nullable {
+                self.push_absent();
+            } else {
+                push_byte_element(&mut self.data, value.to_string().as_bytes());
+                self.row_done(true);
+            }
+            return true;
+        }
+        CellSeed { builder: self }.deserialize(value).is_ok()
+    }
+
+    fn push_absent(&mut self) {
+        let shape: Vec<usize> = self.shape.iter().map(|dimension| if *dimension == FREE { 0 } else { *dimension }).collect();
+        push_null(self.column.datatype, &shape, &mut self.data);
+        self.row_done(false);
+    }
+
+    /// Appends what a row without this column gets; `false` if it must have it.
+    fn push_default(&mut self) -> bool {
+        match &self.column.default {
+            Some(value) if !value.is_null() => self.push_value(value),
+            _ if self.column.is_optional() => {
+                self.push_absent();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn row_done(&mut self, is_valid: bool) {
+        if !is_valid && self.valid.is_none() {
+            self.valid = Some(vec![1; self.rows]);
+        }
+        self.rows += 1;
+        if let Some(valid) = &mut self.valid {
+            valid.push(is_valid as u8);
+        }
+    }
+
+    /// The cells of all rows.
+    pub fn finish(self) -> Cells {
+        let shape = self.shape.iter().map(|dimension| if *dimension == FREE { 0 } else { *dimension }).collect();
+        Cells { shape, data: Bytes::from(self.data), valid: self.valid.map(Bytes::from) }
+    }
+
+    fn element(&mut self, scalar: Scalar<'_>, depth: usize) -> bool {
+        if !self.rank_known {
+            // The first leaf tells how deep the arrays of this column are.
+            self.rank_known = true;
+            self.shape.truncate(depth);
+        }
+        let before = self.data.len();
+        if depth != self.shape.len() || !push(self.column.datatype, scalar, &mut self.data) {
+            return false;
+        }
+        if self.column.categories.is_empty() {
+            return true;
+        }
+        let skip = if self.column.datatype.size().is_none() { 4 } else { 0 };
+        category_fits(self.column, &self.data[before + skip..])
+    }
+}
+
+struct CellSeed<'b, 's> {
+    builder: &'b mut CellsBuilder<'s>,
+}
+
+impl<'de> DeserializeSeed<'de> for CellSeed<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let nullable = self.builder.column.nullable;
+        let is_valid = deserializer.deserialize_any(ElementVisitor { builder: self.builder, depth: 0, nullable })?;
+        if is_valid {
+            self.builder.row_done(true);
+        } else {
+            self.builder.push_absent();
+        }
+        Ok(())
+    }
+}
+
+/// Reads a scalar, or arrays of them; `false` for `null`.
+struct ElementVisitor<'b, 's> {
+    builder: &'b mut CellsBuilder<'s>,
+    depth: usize,
+    nullable: bool,
+}
+
+impl ElementVisitor<'_, '_> {
+    fn element<E: serde::de::Error>(self, scalar: Scalar<'_>) -> Result<bool, E> {
+        if self.builder.element(scalar, self.depth) { Ok(true) } else { Err(E::custom("does not fit")) }
+    }
+}
+
+impl<'de> Visitor<'de> for ElementVisitor<'_, '_> {
+    type Value = bool;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a value of the column's datatype")
+    }
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<bool, E> {
+        self.element(Scalar::Bool(value))
+    }
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<bool, E> {
+        self.element(Scalar::Signed(value))
+    }
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<bool, E> {
+        self.element(Scalar::Unsigned(value))
+    }
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<bool, E> {
+        self.element(Scalar::Float(value))
+    }
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<bool, E> {
+        self.element(Scalar::Text(value))
+    }
+    fn visit_unit<E: serde::de::Error>(self) -> Result<bool, E> {
+        if self.nullable { Ok(false) } else { Err(E::custom("null")) }
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
+        let depth = self.depth;
+        if !self.builder.rank_known && self.builder.shape.len() == depth {
+            self.builder.shape.push(FREE);
+        }
+        if depth >= self.builder.shape.len() {
+            return Err(A::Error::custom("too deep"));
+        }
+        let mut count = 0;
+        while elements.next_element_seed(ElementSeed { builder: &mut *self.builder, depth: depth + 1 })?.is_some() {
+            count += 1;
+        }
+        let dimension = &mut self.builder.shape[depth];
+        if *dimension == FREE {
+            *dimension = count;
+        }
+        if *dimension == count { Ok(true) } else { Err(A::Error::custom("another length")) }
+    }
+}
+
+struct ElementSeed<'b, 's> {
+    builder: &'b mut CellsBuilder<'s>,
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for ElementSeed<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let visitor = ElementVisitor { builder: self.builder, depth: self.depth, nullable: false };
+        deserializer.deserialize_any(visitor).map(|_| ())
+    }
+}
+
+/// The whole body.
+struct Top<'b, 's> {
+    schema: &'s Schema,
+    builders: &'b mut Vec<CellsBuilder<'s>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Top<'_, '_> {
+    type Value = (usize, Form);
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(usize, Form), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Top<'_, '_> {
+    type Value = (usize, Form);
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object of input columns, or {\"rows\": [...]}")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(usize, Form), A::Error> {
+        let mut row = RowReader { schema: self.schema, builders: self.builders, row: 0, seen: 0, next: 0 };
+        while let Some(target) = map.next_key_seed(KeySeed { row: &row })? {
+            match target {
+                Target::Column(at) => row.cell(&mut map, at)?,
+                Target::Rows if row.seen == 0 => {
+                    let rows = map.next_value_seed(RowsSeed { schema: self.schema, builders: row.builders })?;
+                    return match map.next_key::<serde::de::IgnoredAny>()? {
+                        None => Ok((rows, Form::Rows)),
+                        Some(_) => Err(A::Error::custom("more than rows")),
+                    };
+                }
+                _ => return Err(A::Error::custom("unknown column")),
+            }
+        }
+        row.finish().map_err(A::Error::custom)?;
+        Ok((1, Form::Row))
+    }
+}
+
+enum Target {
+    Column(usize),
+    Rows,
+    Unknown,
+}
+
+/// Finds the column of a key without allocating; keys mostly come in the schema's order.
+struct KeySeed<'r, 'b, 's> {
+    row: &'r RowReader<'b, 's>,
+}
+
+impl<'de> DeserializeSeed<'de> for KeySeed<'_, '_, '_> {
+    type Value = Target;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Target, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeySeed<'_, '_, '_> {
+    type Value = Target;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a column")
+    }
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Target, E> {
+        let inputs = &self.row.schema.inputs;
+        if inputs.get(self.row.next).is_some_and(|column| column.name == key) {
+            return Ok(Target::Column(self.row.next));
+        }
+        let found = inputs.iter().position(|column| column.name == key).map(Target::Column);
+        Ok(found.unwrap_or(if key == "rows" { Target::Rows } else { Target::Unknown }))
+    }
+}
+
+struct RowReader<'b, 's> {
+    schema: &'s Schema,
+    builders: &'b mut Vec<CellsBuilder<'s>>,
+    /// Rows before this one.
+    row: usize,
+    /// Columns of this row so far.
+    seen: usize,
+    /// Where the next key is looked for first.
+    next: usize,
+}
+
+impl RowReader<'_, '_> {
+    fn cell<'de, A: MapAccess<'de>>(&mut self, map: &mut A, at: usize) -> Result<(), A::Error> {
+        let builder = &mut self.builders[at];
+        if builder.rows != self.row {
+            return Err(A::Error::custom("twice"));
+        }
+        if builder.column.datatype == Datatype::Json && builder.column.shape.as_deref() == Some(&[]) {
+            let raw: &RawValue = map.next_value()?;
+            if raw.get() == "null" && builder.column.nullable {
+                builder.push_absent();
+            } else {
+                push_byte_element(&mut builder.data, raw.get().as_bytes());
+                builder.row_done(true);
+            }
+        } else {
+            map.next_value_seed(CellSeed { builder })?;
+        }
+        self.seen += 1;
+        self.next = at + 1;
+        Ok(())
+    }
+
+    /// Fills in what the row left out.
+    fn finish(&mut self) -> Result<(), &'static str> {
+        if self.seen == self.builders.len() {
+            return Ok(());
+        }
+        let row = self.row;
+        for builder in self.builders.iter_mut().filter(|builder| builder.rows == row) {
+            if !builder.push_default() {
+                return Err("missing");
+            }
+        }
+        Ok(())
+    }
+}
+
+struct RowsSeed<'b, 's> {
+    schema: &'s Schema,
+    builders: &'b mut Vec<CellsBuilder<'s>>,
+}
+
+impl<'de> DeserializeSeed<'de> for RowsSeed<'_, '_> {
+    type Value = usize;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RowsSeed<'_, '_> {
+    type Value = usize;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an array of rows")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<usize, A::Error> {
+        let mut rows = 0;
+        while elements.next_element_seed(OneRow { schema: self.schema, row: rows, builders: &mut *self.builders })?.is_some() {
+            rows += 1;
+        }
+        Ok(rows)
+    }
+}
+
+struct OneRow<'b, 's> {
+    schema: &'s Schema,
+    row: usize,
+    builders: &'b mut Vec<CellsBuilder<'s>>,
+}
+
+impl<'de> DeserializeSeed<'de> for OneRow<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneRow<'_, '_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object of input columns")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut row = RowReader { schema: self.schema, builders: self.builders, row: self.row, seen: 0, next: 0 };
+        while let Some(target) = map.next_key_seed(KeySeed { row: &row })? {
+            match target {
+                Target::Column(at) => row.cell(&mut map, at)?,
+                _ => return Err(A::Error::custom("unknown column")),
+            }
+        }
+        row.finish().map_err(A::Error::custom)
+    }
+}
+
+/// Says all that is wrong with a body that did not fit.
+fn explain(body: &[u8], schema: &Schema) -> Problem {
+    let value: Value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        Err(error) => {
+            return Problem::new("bad_json", format!("the body is not JSON: {error}"))
+                .help("send one row as an object of input columns, or {\"rows\": [...]}");
+        }
+    };
+    let form = || {
+        Problem::new("bad_form", "the body is JSON, but not a row")
+            .help("send one row as an object of input columns, or {\"rows\": [...]}")
+    };
+    let Value::Object(object) = &value else { return form() };
+    let has_rows_column = schema.inputs.iter().any(|column| column.name == "rows");
+    let rows: Vec<&Value> = match object.get("rows") {
+        Some(Value::Array(rows)) if object.len() == 1 && !has_rows_column => rows.iter().collect(),
+        Some(_) if object.len() == 1 && !has_rows_column => return form(),
+        _ => vec![&value],
+    };
+    let mut builders: Vec<CellsBuilder> = schema.inputs.iter().map(|column| CellsBuilder::new(column, 1)).collect();
+    let mut details = vec![];
+    for (number, row) in rows.iter().enumerate() {
+        let place = if rows.len() > 1 { format!("row {number}: ") } else { String::new() };
+        let Value::Object(row) = row else {
+            details.push(format!("{place}expected an object of input columns, got {}", shown(row)));
+            continue;
+        };
+        for (column, builder) in schema.inputs.iter().zip(&mut builders) {
+            match row.get(&column.name) {
+                Some(value) if builder.push_value(value) => {}
+                Some(value) => {
+                    details.push(format!("{place}{}  expected {}, got {}", column.name, expected(column), shown(value)))
+                }
+                None if column.is_optional() => {}
+                None => details.push(format!("{place}{}  is missing: expected {}", column.name, expected(column))),
+            }
+        }
+        let unknown = row.keys().filter(|key| !schema.inputs.iter().any(|column| column.name == **key));
+        details.extend(unknown.map(|key| format!("{place}{}", unknown_column(key, schema))));
+        if details.len() > DETAILS_MAX {
+            details.truncate(DETAILS_MAX);
+            details.push("…".into());
+            break;
+        }
+    }
+    if details.is_empty() {
+        details.push("a column is there twice".into());
+    }
+    mismatch(details)
+}
+
+/// A value as a person recognises it, short.
+fn shown(value: &Value) -> String {
+    const CHARS_MAX: usize = 60;
+    let text = value.to_string();
+    let short: String = text.chars().take(CHARS_MAX).collect();
+    let short = if short.len() < text.len() { format!("{short}…") } else { short };
+    match value {
+        Value::String(_) => format!("the string {short}"),
+        Value::Array(_) => format!("the array {short}"),
+        Value::Object(_) => format!("the object {short}"),
+        _ => short,
+    }
+}
+
+/// An input row that fits the schema, for examples and benchmarks where nobody gave one.
+pub fn synthetic_row(schema: &Schema) -> Value {
+    let cell = |column: &Column| {
+        if let Some(value) = column.default.as_ref().or(column.categories.first()) {
+            return value.clone();
+        }
+        let leaf = match column.datatype {
+            Datatype::Bool => Value::Bool(false),
+            Datatype::Bytes => Value::from("text"),
+            Datatype::Timestamp => Value::from("2026-01-01T00:00:00Z"),
+            Datatype::Json => serde_json::json!({}),
+            Datatype::Fp16 | Datatype::Fp32 | Datatype::Fp64 | Datatype::Bf16 => Value::from(0.5),
+            _ => Value::from(1),
+        };
+        let shape = column.shape.clone().unwrap_or_else(|| vec![1]);
+        shape.iter().rev().fold(leaf, |inner, dimension| Value::Array(vec![inner; (*dimension).max(1).min(1 << 20) as usize]))
+    };
+    Value::Object(schema.inputs.iter().map(|column| (column.name.clone(), cell(column))).collect())
+}
+
+/// Fills in the columns that a schema allows a payload to leave out; for callers that build payloads themselves.
+pub fn complete(payload: &mut Payload, schema: &Schema) {
+    for column in schema.inputs.iter().skip(payload.columns.len()) {
+        payload.columns.push(absent(column, payload.rows));
+    }
+}
+
+#[cfg(test)]
+#[path = "simple_tests.rs"]
+mod tests;

@@ -1,0 +1,118 @@
+//! Calls a worker directly with simple JSON rows, past the gateway: for test cases and for the benchmark of a candidate.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use domain::route::WorkerProtocol;
+use domain::{Problem, Schema};
+use protocol::Payload;
+use protocol::worker_wire::{WorkerRequest, decode, encode};
+use serde_json::{Map, Value, json};
+
+use crate::client::{Connection, ConnectionError, RawAnswer};
+
+/// Calls one replica.
+pub struct Caller {
+    socket: PathBuf,
+    path: String,
+    protocol: WorkerProtocol,
+    schema: Schema,
+    connection: Option<Connection>,
+}
+
+/// Where a worker takes requests.
+pub fn infer_path(model: &str, protocol: &WorkerProtocol) -> String {
+    match protocol {
+        WorkerProtocol::Plain(path) => path.clone(),
+        _ => format!("/v2/models/{model}/infer"),
+    }
+}
+
+/// The problem that a worker's answer other than 200 carries.
+pub fn problem_of(answer: &RawAnswer) -> Problem {
+    if let Ok(mut problem) = serde_json::from_slice::<Problem>(&answer.body) {
+        if !["model_raised", "bad_output", "bad_request"].contains(&problem.code.as_str()) {
+            problem.code = "model_raised".into();
+        }
+        return problem;
+    }
+    let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let text = value["error"].as_str().map(String::from).unwrap_or_else(|| {
+        let body: String = String::from_utf8_lossy(&answer.body).chars().take(500).collect();
+        format!("the worker answered {}: {body}", answer.status)
+    });
+    Problem::new("model_raised", text)
+}
+
+impl Caller {
+    /// For the worker at this socket.
+    pub fn new(socket: PathBuf, model: &str, protocol: WorkerProtocol, schema: Schema) -> Caller {
+        Caller { socket, path: infer_path(model, &protocol), protocol, schema, connection: None }
+    }
+
+    /// Encodes rows once, to be sent often.
+    pub fn prepare(&self, rows: &[Value]) -> Result<(Payload, WorkerRequest), Problem> {
+        let body = json!({ "rows": rows }).to_string();
+        let (payload, _) = protocol::simple::decode(body.as_bytes(), &self.schema)?;
+        let request = encode(&self.protocol, &[&payload], &Map::new(), &[], &self.schema)?;
+        Ok((payload, request))
+    }
+
+    /// One answer row for each row; a model that streams gives the array of its items.
+    pub async fn predict(&mut self, rows: &[Value], timeout: Duration) -> Result<Vec<Value>, Problem> {
+        let (payload, request) = self.prepare(rows)?;
+        let answer = self.send(&request, timeout).await?;
+        if answer.streams {
+            return self.items(timeout).await.map(|items| vec![Value::Array(items)]);
+        }
+        let answer = decode(&self.protocol, answer.body, answer.header_bytes, payload.rows, &self.schema)?;
+        let mut text = vec![];
+        answer.write_simple(0..payload.rows, false, &mut text);
+        let value: Value = serde_json::from_slice(&text).unwrap_or_default();
+        Ok(value["rows"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Sends a prepared request and waits for the answer, which is 200.
+    pub async fn send(&mut self, request: &WorkerRequest, timeout: Duration) -> Result<RawAnswer, Problem> {
+        let died = |error: ConnectionError| {
+            Problem::new("worker_died", format!("the worker ended while it predicted: {error}")).help("see its log: decalog logs")
+        };
+        let mut connection = match self.connection.take().filter(|connection| !connection.is_stale()) {
+            Some(connection) => connection,
+            None => Connection::connect(&self.socket).await.map_err(|error| died(error.into()))?,
+        };
+        let sent = tokio::time::timeout(timeout, connection.post(&self.path, request)).await;
+        let answer = sent
+            .map_err(|_| {
+                Problem::new("predict_timeout", format!("the prediction took longer than {} ms", timeout.as_millis()))
+                    .help("raise [model] predict_ms_max in decalog.toml, or make the model faster")
+            })?
+            .map_err(died)?;
+        self.connection = Some(connection);
+        if answer.status != 200 { Err(problem_of(&answer)) } else { Ok(answer) }
+    }
+
+    /// Collects the items of a stream.
+    async fn items(&mut self, timeout: Duration) -> Result<Vec<Value>, Problem> {
+        let broken = || Problem::new("worker_died", "the worker ended in the middle of its answer");
+        let mut connection = self.connection.take().ok_or_else(broken)?;
+        let mut text = String::new();
+        loop {
+            let piece = tokio::time::timeout(timeout, connection.next_piece()).await.map_err(|_| broken())?;
+            match piece.map_err(|_| broken())? {
+                Some(piece) => text.push_str(&String::from_utf8_lossy(&piece)),
+                None => break,
+            }
+        }
+        if let Some((_, error)) = text.split_once("event: error\ndata: ") {
+            let line = error.lines().next().unwrap_or_default();
+            return Err(serde_json::from_str(line).unwrap_or_else(|_| Problem::new("model_raised", line)));
+        }
+        let items = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        Ok(items.filter_map(|item| serde_json::from_str(item).ok()).collect())
+    }
+}
+
+#[cfg(test)]
+#[path = "caller_tests.rs"]
+mod tests;

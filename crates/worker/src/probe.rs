@@ -1,0 +1,135 @@
+//! Asks a worker whether it is ready, and what it is.
+
+use std::path::Path;
+
+use domain::route::WorkerProtocol;
+use domain::{Column, Datatype, Problem, Schema};
+use serde::Deserialize;
+
+use crate::client::{Connection, ConnectionError};
+
+/// What a worker is expected to speak.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ProbeAs {
+    /// Open Inference Protocol v2.
+    OpenInference,
+    /// Plain JSON at this path: whatever answers HTTP is ready.
+    Plain(String),
+}
+
+/// What a worker says of itself.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WorkerInfo {
+    /// Its columns, if it tells.
+    pub schema: Option<Schema>,
+    /// What it speaks.
+    pub protocol: WorkerProtocol,
+    /// Whether one more connection may carry the next batch.
+    pub prefetch: bool,
+    /// Batches that it takes at the same time, if it tells.
+    pub concurrency: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    inputs: Vec<MetadataColumn>,
+    #[serde(default)]
+    outputs: Vec<MetadataColumn>,
+    #[serde(default)]
+    decalog: Option<Extension>,
+}
+
+#[derive(Deserialize)]
+struct MetadataColumn {
+    name: String,
+    datatype: String,
+    #[serde(default)]
+    shape: Vec<i64>,
+}
+
+/// What Decalog's own shims add to the protocol's metadata.
+#[derive(Deserialize)]
+struct Extension {
+    #[serde(default)]
+    schema: Option<Schema>,
+    #[serde(default)]
+    prefetch: bool,
+    #[serde(default)]
+    concurrency: Option<u32>,
+    #[serde(default)]
+    binary: bool,
+}
+
+/// Why a probe failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Nobody answers yet.
+    #[error("the worker does not answer yet: {0}")]
+    NotYet(String),
+    /// It answers, but cannot be used.
+    #[error("{0}")]
+    Unusable(Problem),
+}
+
+impl From<ConnectionError> for ProbeError {
+    fn from(error: ConnectionError) -> ProbeError {
+        ProbeError::NotYet(error.to_string())
+    }
+}
+
+/// Connects, asks for readiness and metadata.
+pub async fn probe(socket: &Path, model: &str, probe_as: &ProbeAs) -> Result<WorkerInfo, ProbeError> {
+    let mut connection = Connection::connect(socket).await.map_err(|error| ProbeError::NotYet(error.to_string()))?;
+    if let ProbeAs::Plain(path) = probe_as {
+        connection.get(path).await?;
+        let protocol = WorkerProtocol::Plain(path.clone());
+        return Ok(WorkerInfo { schema: None, protocol, prefetch: false, concurrency: None });
+    }
+    let ready = connection.get("/v2/health/ready").await?;
+    if ready.status != 200 {
+        return Err(ProbeError::NotYet(format!("/v2/health/ready gives {}", ready.status)));
+    }
+    if connection.is_stale() {
+        connection = Connection::connect(socket).await.map_err(|error| ProbeError::NotYet(error.to_string()))?;
+    }
+    let answer = connection.get(&format!("/v2/models/{model}")).await?;
+    if answer.status != 200 {
+        let message = format!("the worker is ready, but answers {} to /v2/models/{model}", answer.status);
+        return Err(ProbeError::Unusable(
+            Problem::new("bad_worker", message)
+                .help("serve the model under the name in DECALOG_MODEL, or set [model] path if it speaks plain JSON"),
+        ));
+    }
+    let metadata: Metadata = serde_json::from_slice(&answer.body).map_err(|error| {
+        ProbeError::Unusable(Problem::new("bad_worker", format!("the worker's metadata cannot be read: {error}")))
+    })?;
+    Ok(info(metadata))
+}
+
+fn info(metadata: Metadata) -> WorkerInfo {
+    let (schema, extension) = match metadata.decalog {
+        Some(extension) => (extension.schema.clone(), Some(extension)),
+        None => (schema_of(&metadata.inputs, &metadata.outputs), None),
+    };
+    let binary = extension.as_ref().is_some_and(|extension| extension.binary);
+    WorkerInfo {
+        schema,
+        protocol: if binary { WorkerProtocol::Binary } else { WorkerProtocol::Json },
+        prefetch: extension.as_ref().is_some_and(|extension| extension.prefetch),
+        concurrency: extension.and_then(|extension| extension.concurrency),
+    }
+}
+
+/// The schema of a server that only speaks the standard: the first dimension is the rows if all inputs leave it open.
+fn schema_of(inputs: &[MetadataColumn], outputs: &[MetadataColumn]) -> Option<Schema> {
+    let batches = inputs.iter().all(|column| column.shape.first() == Some(&-1));
+    let column = |column: &MetadataColumn| {
+        let shape = column.shape.get(batches as usize..).unwrap_or_default().to_vec();
+        let shape = if shape == [1] && batches { vec![] } else { shape };
+        Some(Column { shape: Some(shape), ..Column::scalar(&column.name, Datatype::from_name(&column.datatype)?) })
+    };
+    let inputs = inputs.iter().map(column).collect::<Option<Vec<_>>>()?;
+    let outputs = outputs.iter().map(column).collect::<Option<Vec<_>>>()?;
+    (!inputs.is_empty()).then_some(Schema { inputs, outputs, streams: false, batches })
+}
