@@ -1,0 +1,251 @@
+//! A gateway on a free port, and workers on Unix sockets that behave as a test wants.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::route::{KnownVersion, PlacementRoute, ReplicaRoute, Route, RouteTable, WorkerProtocol};
+use domain::state::default_model;
+use domain::{Column, Datatype, Digest, EnvironmentName, Placement, ReplicaId, Schema, VersionNumber};
+use gateway::{Gateway, GatewayConfig, Serve};
+use protocol::Tensor;
+use protocol::oip::{InferResponse, decode_request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+
+pub const LONG: Duration = Duration::from_secs(20);
+
+/// What a worker does with each batch of `x`: it answers `y = x + add`.
+pub struct Worker {
+    pub add: i64,
+    /// A permit lets one batch pass.
+    pub gate: Arc<Semaphore>,
+    /// Rows of each batch that arrived.
+    pub batches: mpsc::UnboundedSender<usize>,
+    pub deaths: Arc<AtomicUsize>,
+}
+
+/// Rows of this value make the model raise.
+pub const RAISES: i64 = -1;
+/// Rows of this value kill the worker.
+pub const KILLS: i64 = -2;
+
+pub struct Started {
+    pub socket: PathBuf,
+    pub gate: Arc<Semaphore>,
+    pub batches: mpsc::UnboundedReceiver<usize>,
+    pub deaths: Arc<AtomicUsize>,
+}
+
+/// Starts a worker; `open` lets all batches pass.
+pub fn start_worker(directory: &Path, name: &str, add: i64, open: bool) -> Started {
+    let socket = directory.join(format!("{name}.sock"));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let gate = Arc::new(Semaphore::new(if open { 1_000_000 } else { 0 }));
+    let deaths = Arc::new(AtomicUsize::new(0));
+    let (sender, batches) = mpsc::unbounded_channel();
+    let worker = Arc::new(Worker { add, gate: gate.clone(), batches: sender, deaths: deaths.clone() });
+    let path = socket.clone();
+    tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    connections.spawn(serve(worker.clone(), accepted.unwrap().0));
+                }
+                Some(ended) = connections.join_next() => {
+                    if !ended.unwrap() {
+                        // Death: all connections close and nobody listens any more.
+                        worker.deaths.fetch_add(1, Ordering::SeqCst);
+                        std::fs::remove_file(&path).unwrap();
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    Started { socket, gate, batches, deaths }
+}
+
+async fn read_request(stream: &mut UnixStream) -> Option<(usize, Bytes)> {
+    let mut buffer = vec![];
+    loop {
+        if let Some(end) = buffer.windows(4).position(|part| part == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
+            let number = |name: &str| {
+                head.lines().find_map(|line| line.strip_prefix(name)).map_or(0, |value| value.trim().parse::<usize>().unwrap())
+            };
+            let total = end + 4 + number("content-length:");
+            while buffer.len() < total {
+                stream.read_buf(&mut buffer).await.ok().filter(|n| *n > 0)?;
+            }
+            return Some((number("inference-header-content-length:"), Bytes::from(buffer[end + 4..total].to_vec())));
+        }
+        stream.read_buf(&mut buffer).await.ok().filter(|n| *n > 0)?;
+    }
+}
+
+/// `false` if the worker dies.
+async fn serve(worker: Arc<Worker>, mut stream: UnixStream) -> bool {
+    while let Some((header_bytes, body)) = read_request(&mut stream).await {
+        let request = decode_request(body, Some(header_bytes)).unwrap();
+        let x: Vec<i64> = request.inputs[0].data.chunks(8).map(|raw| i64::from_le_bytes(raw.try_into().unwrap())).collect();
+        let _ = worker.batches.send(x.len());
+        worker.gate.acquire().await.unwrap().forget();
+        if x.contains(&KILLS) {
+            return false;
+        }
+        let answer = if x.contains(&RAISES) {
+            let body = r#"{"error": "ValueError: negative", "code": "model_raised"}"#;
+            format!("HTTP/1.1 500 Raised\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        } else {
+            let data: Vec<u8> = x.iter().flat_map(|x| (x + worker.add).to_le_bytes()).collect();
+            let output = Tensor { name: "y".into(), datatype: Datatype::Int64, shape: vec![x.len()], data: data.into() };
+            let response = InferResponse { model_name: "m".into(), outputs: vec![output], ..Default::default() };
+            let (header_bytes, body) = response.encode(&[], true);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nInference-Header-Content-Length: {}\r\n\r\n",
+                body.len(),
+                header_bytes.unwrap()
+            );
+            [head.as_bytes(), &body].concat()
+        };
+        if stream.write_all(&answer).await.is_err() {
+            break;
+        }
+    }
+    true
+}
+
+pub fn placement(version: u32) -> Placement {
+    Placement {
+        model: default_model("m").unwrap(),
+        environment: EnvironmentName::default(),
+        version: VersionNumber(version),
+        revision: 0,
+    }
+}
+
+/// A table in which `live` takes the traffic.
+pub fn table(epoch: u64, live: u32, placements: Vec<PlacementRoute>) -> RouteTable {
+    let route =
+        Route { model: default_model("m").unwrap(), environment: EnvironmentName::default(), version: VersionNumber(live) };
+    let known = |version: u32| KnownVersion {
+        model: default_model("m").unwrap(),
+        version: VersionNumber(version),
+        digest: Digest::of(&version.to_le_bytes()),
+    };
+    RouteTable { epoch, routes: vec![route], placements, versions: (1..=live).map(known).collect() }
+}
+
+pub fn route(version: u32, sockets: &[&Path]) -> PlacementRoute {
+    let replica = |socket: &&Path| ReplicaRoute {
+        replica: ReplicaId(socket.file_stem().unwrap().to_string_lossy().into()),
+        socket: socket.to_string_lossy().into(),
+        concurrency: 1,
+        prefetch: false,
+    };
+    PlacementRoute {
+        placement: placement(version),
+        schema: Schema {
+            inputs: vec![Column::scalar("x", Datatype::Int64)],
+            outputs: vec![Column::scalar("y", Datatype::Int64)],
+            batches: true,
+            streams: false,
+        },
+        worker: WorkerProtocol::Binary,
+        rows_max: 8,
+        mix: true,
+        queue_rows_max: 16,
+        deadline_ms: 20_000,
+        predict_ms_max: 20_000,
+        replicas: sockets.iter().map(replica).collect(),
+    }
+}
+
+pub struct Server {
+    pub gateway: Arc<Gateway>,
+    pub address: std::net::SocketAddr,
+    pub directory: tempfile::TempDir,
+}
+
+pub async fn start_gateway() -> Server {
+    let config = GatewayConfig { body_bytes_max: 1 << 20, body_ms_max: 20_000, ..GatewayConfig::default() };
+    let gateway = Gateway::new(config, tokio::runtime::Handle::current());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Serve { control: axum::Router::new(), control_runtime: tokio::runtime::Handle::current(), drain_ms_max: 1_000 };
+    let serving = gateway.clone();
+    tokio::spawn(async move { serving.serve(listener, serve, std::future::pending()).await });
+    Server { gateway, address, directory: tempfile::tempdir().unwrap() }
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Server {
+    /// Sends raw bytes and reads one answer.
+    pub async fn send(&self, request: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_answer(&mut stream).await
+    }
+
+    pub fn predict_text(&self, reference: &str, body: &str, headers: &str) -> String {
+        let length = body.len();
+        format!(
+            "POST /v1/models/{reference}/predict HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        )
+    }
+
+    pub async fn predict(&self, reference: &str, body: &str) -> Answer {
+        self.send(&self.predict_text(reference, body, "")).await
+    }
+
+    /// Opens a connection, sends a request and leaves the answer unread.
+    pub async fn begin(&self, x: i64) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(self.predict_text("m", &format!("{{\"x\": {x}}}"), "").as_bytes()).await.unwrap();
+        stream
+    }
+
+    pub fn queued(&self) -> u64 {
+        self.gateway.demand().iter().map(|demand| demand.queued_rows).sum()
+    }
+
+    /// Waits until this many rows are queued.
+    pub async fn until_queued(&self, rows: u64) {
+        let wait = async {
+            while self.queued() != rows {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, wait).await.unwrap_or_else(|_| panic!("{} rows are queued, not {rows}", self.queued()));
+    }
+}
+
+pub async fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut buffer = vec![];
+    let read = async {
+        loop {
+            if let Some(end) = buffer.windows(4).position(|part: &[u8]| part == b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(&buffer[..end]).to_string();
+                let length =
+                    head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length:").map(str::to_string));
+                let total = end + 4 + length.map_or(0, |value| value.trim().parse::<usize>().unwrap());
+                if buffer.len() >= total {
+                    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+                    return Answer { status, head, body: String::from_utf8_lossy(&buffer[end + 4..total]).into() };
+                }
+            }
+            assert!(stream.read_buf(&mut buffer).await.unwrap() > 0, "closed after {}", String::from_utf8_lossy(&buffer));
+        }
+    };
+    tokio::time::timeout(LONG, read).await.expect("an answer in time")
+}
