@@ -1,0 +1,40 @@
+# demo  installs what is missing, builds, starts Decalog, deploys the example models and predicts
+# test  installs what is missing and runs every check that CI runs
+# bench compares Decalog with other servers on this machine (long; not part of the tests)
+# fmt   formats all code
+
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/decalog/target
+export DECALOG_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/decalog
+VENV := $(DECALOG_CACHE)/venvs
+
+.PHONY: demo test test-rust test-python test-e2e bench fmt tools build
+
+tools:
+	@tools/install.sh
+
+build: tools
+	cargo build --release -p cli
+
+demo: build
+	@examples/demo.sh
+
+test: tools test-rust test-python test-e2e
+	@echo "all checks passed"
+
+test-rust: tools
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	. $(DECALOG_CACHE)/environment && cargo test --workspace
+
+test-python: tools
+	$(VENV)/test/bin/python -m pytest -q sdk/python/tests
+
+test-e2e: tools
+	cargo build -p cli
+	. $(DECALOG_CACHE)/environment && DECALOG=$(CARGO_TARGET_DIR)/debug/decalog $(VENV)/test/bin/python -m pytest -q tests
+
+bench: build
+	$(VENV)/test/bin/python bench/run.py --decalog $(CARGO_TARGET_DIR)/release/decalog
+
+fmt:
+	cargo fmt --all

@@ -1,0 +1,177 @@
+"""Starts the real binary on a free port with a data directory of its own, and drives it as a user would."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BINARY = os.environ.get("DECALOG", str(ROOT / "target/debug/decalog"))
+#: The longest that anything here may take, in seconds.
+LONG = 180
+
+
+def wait_for(condition, what, seconds=LONG):
+    """Polls until `condition()` is true and returns what it gave."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class Result:
+    """A finished command."""
+
+    def __init__(self, completed):
+        self.code, self.out, self.err = completed.returncode, completed.stdout, completed.stderr
+
+    def json(self):
+        return json.loads(self.out)
+
+    def __repr__(self):
+        return f"exit {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+
+
+class Answer:
+    """An HTTP answer, also of an error."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Platform:
+    """One `decalog up`."""
+
+    def __init__(self, data, arguments=(), binary=BINARY, prefix=()):
+        self.data, self.binary = Path(data), binary
+        self.arguments, self.prefix = list(arguments), list(prefix)
+        self.process = self.url = None
+
+    def start(self):
+        log = self.data.parent / f"{self.data.name}.log"
+        command = [*self.prefix, self.binary, "up", "--data", str(self.data), "--listen", "127.0.0.1:0", *self.arguments]
+        with open(log, "ab") as out:
+            begin = out.tell()
+            self.process = subprocess.Popen(command, stdout=out, stderr=out)
+
+        def printed():
+            text = log.read_bytes()[begin:].decode()
+            found = re.search(r"http://127\.0\.0\.1:\d+", text)
+            if found:
+                return found.group(0)
+            assert self.process.poll() is None, f"decalog up ended:\n{text}"
+            return None
+
+        self.url = wait_for(printed, "the address of decalog up", 30)
+        wait_for(lambda: self.get("/readyz").status == 200, "readiness")
+        return self
+
+    def kill(self):
+        """kill -9"""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        """SIGTERM; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def run(self, *arguments, cwd=None, env=None, stdin=None, ok=True):
+        """Runs a verb against this platform."""
+        environment = {**os.environ, "DECALOG_URL": self.url or "", **(env or {})}
+        completed = subprocess.run(
+            [self.binary, *map(str, arguments)], cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, timeout=LONG
+        )
+        result = Result(completed)
+        if ok:
+            assert result.code == 0, result
+        return result
+
+    def request(self, method, path, body=None, headers=None, timeout=60):
+        data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.headers, error.read())
+        except OSError as error:
+            return Answer(0, {}, str(error).encode())
+
+    def get(self, path):
+        return self.request("GET", path)
+
+    def predict(self, reference, body, headers=None):
+        return self.request("POST", f"/v1/models/{reference}/predict", body, headers)
+
+    def pids(self, model):
+        """Process ids of a model's replicas."""
+        return sorted(replica["pid"] for replica in self.run("show", model, "--json").json()["replicas"])
+
+
+def write_model(directory, files):
+    """Makes a model directory of texts and bytes."""
+    directory = Path(directory)
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def shared_platform(tmp_path_factory):
+    """One platform for tests that do no harm to it."""
+    platform = Platform(tmp_path_factory.mktemp("shared") / "data").start()
+    yield platform
+    assert platform.stop() == 0
+
+
+@pytest.fixture
+def platform(tmp_path):
+    """A platform of the test's own."""
+    platform = Platform(tmp_path / "data").start()
+    yield platform
+    platform.stop()
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """Makes platforms that are not started yet."""
+    made = []
+
+    def make(name="data", **options):
+        platform = Platform(tmp_path / name, **options)
+        made.append(platform)
+        return platform
+
+    yield make
+    for platform in made:
+        if platform.process:
+            platform.stop()
+
+
+ROW = 'def predict(age: int, city: str = "Utrecht") -> float:\n    return age * 0.5\n'
+CONSTANT = "def predict(x: int) -> int:\n    return {value}\n"
+
+
+def constant(value):
+    """A model that always answers the same."""
+    return {"model.py": CONSTANT.format(value=value)}

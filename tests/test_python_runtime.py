@@ -1,0 +1,144 @@
+"""Python models in both forms, by their hints."""
+
+import json
+import urllib.request
+
+import numpy as np
+import pytest
+from conftest import wait_for, write_model
+
+NUMPY = {"requirements.txt": "numpy\n"}
+
+
+def deploy(platform, tmp_path, name, source, **files):
+    model = write_model(tmp_path / name, {"model.py": source, **files})
+    return platform.run("deploy", model)
+
+
+def test_row_form(shared_platform, tmp_path):
+    source = '''
+from typing import Literal, Optional
+
+def predict(age: int, city: Literal["Utrecht", "Delft"], income: Optional[float] = None, level: int = 3) -> dict[str, float]:
+    return {"score": age + level + (income or 0.0), "bonus": 1.0 if city == "Delft" else 0.0}
+'''
+    deploy(shared_platform, tmp_path, "rowform", source)
+    predict = lambda row: shared_platform.predict("rowform", row)
+    assert predict({"age": 1, "city": "Delft"}).json() == {"score": 4.0, "bonus": 1.0}
+    assert predict({"age": 1, "city": "Utrecht", "income": 0.5, "level": 0}).json() == {"score": 1.5, "bonus": 0.0}
+    assert predict({"age": 1, "city": "Utrecht", "income": None}).json()["score"] == 4.0
+    assert predict({"rows": [{"age": 1, "city": "Delft"}, {"age": 2, "city": "Delft"}]}).json() == {
+        "rows": [{"score": 4.0, "bonus": 1.0}, {"score": 5.0, "bonus": 1.0}]}
+    refused = predict({"age": "1", "city": "Rome", "typo": 1})
+    assert refused.status == 422
+    details = "\n".join(refused.json()["details"])
+    for expected in ["age  expected INT64", 'city  expected one of "Utrecht", "Delft"', "typo  is not a column"]:
+        assert expected in details
+
+
+def test_batch_form_and_class(shared_platform, tmp_path):
+    source = '''
+import numpy as np
+
+class Model:
+    def load(self, path):
+        self.scale = float((path / "scale.txt").read_text())
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return x.sum(axis=1) * self.scale
+'''
+    deploy(shared_platform, tmp_path, "batchform", source, **NUMPY, **{"scale.txt": "2"})
+    assert shared_platform.predict("batchform", {"x": [1, 2, 3]}).json() == {"output": 12.0}
+    answer = shared_platform.predict("batchform", {"rows": [{"x": [1, 2]}, {"x": [3, 4]}]})
+    assert answer.json() == {"rows": [{"output": 6.0}, {"output": 14.0}]}
+
+
+def test_data_frame(shared_platform, tmp_path):
+    source = '''
+import pandas as pd
+
+def predict(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"total": frame["a"] + frame["b"], "label": frame["name"].str.upper()})
+'''
+    manifest = '''
+[schema]
+inputs = [
+    { name = "a", datatype = "FP64", shape = [] },
+    { name = "b", datatype = "INT64", shape = [] },
+    { name = "name", datatype = "BYTES", shape = [] },
+]
+'''
+    deploy(shared_platform, tmp_path, "frame", source, **{"requirements.txt": "pandas\n", "decalog.toml": manifest})
+    assert shared_platform.predict("frame", {"a": 1.5, "b": 2, "name": "ann"}).json() == {"total": 3.5, "label": "ANN"}
+
+
+def test_scikit_learn_without_code(shared_platform, tmp_path):
+    import io
+
+    import joblib
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+
+    data = load_iris()
+    model = LogisticRegression(max_iter=500).fit(data.data, data.target)
+    file = io.BytesIO()
+    joblib.dump(model, file)
+    directory = write_model(tmp_path / "iris", {"iris.joblib": file.getvalue()})
+    shared_platform.run("deploy", directory)
+    answer = shared_platform.predict("iris", {"x": data.data[100].tolist()}).json()
+    assert answer["output"] == int(model.predict(data.data[100:101])[0])
+    assert np.allclose(answer["probability"], model.predict_proba(data.data[100:101])[0])
+
+
+def test_a_generator_streams_and_hanging_up_stops_it(shared_platform, tmp_path):
+    trace = tmp_path / "trace.txt"
+    source = f'''
+import time
+from typing import Iterator
+
+def predict(n: int) -> Iterator[int]:
+    try:
+        for i in range(n):
+            yield i
+            time.sleep(0.01)
+    finally:
+        with open({str(trace)!r}, "a") as out:
+            out.write("closed\\n")
+'''
+    deploy(shared_platform, tmp_path, "stream", source)
+    answer = shared_platform.predict("stream", {"n": 3})
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    items = [json.loads(line[6:]) for line in answer.body.decode().splitlines() if line.startswith("data: ")]
+    assert [item if isinstance(item, int) else item["output"] for item in items] == [0, 1, 2]
+    request = urllib.request.Request(shared_platform.url + "/v1/models/stream/predict", data=b'{"n": 100000}')
+    hanging = urllib.request.urlopen(request)
+    assert hanging.readline()
+    hanging.close()
+    wait_for(lambda: trace.exists() and trace.read_text().count("closed") == 2, "the generator is closed", 30)
+    assert shared_platform.predict("stream", {"n": 1}).status == 200
+
+
+def test_a_model_that_raises(shared_platform, tmp_path):
+    source = 'def predict(x: int) -> float:\n    if x < 0:\n        raise ValueError(f"negative: {x}")\n    return x ** 0.5\n'
+    deploy(shared_platform, tmp_path, "raises", source)
+    failed = shared_platform.predict("raises", {"x": -4})
+    assert failed.status == 500 and "ValueError: negative: -4" in failed.json()["error"]
+    assert "line 3" in "\n".join(failed.json()["details"])
+    assert shared_platform.predict("raises", {"x": 4}).json() == {"output": 2.0}
+
+
+@pytest.mark.parametrize("source, message", [
+    ('import joblib_of_another_world\n\ndef predict(x: int) -> int:\n    return x\n', "joblib_of_another_world"),
+    ('def predict(x: int) -> int:\n    return x\n\nopen("nowhere.bin")\n', "FileNotFoundError"),
+    ("def predict(x: int) -> int:\n    return (x\n", "SyntaxError"),
+])
+def test_a_model_that_does_not_load(shared_platform, tmp_path, source, message):
+    failed = shared_platform.run("deploy", write_model(tmp_path / "unloadable", {"model.py": source}), ok=False)
+    assert failed.code == 1 and message in failed.err and 'model.py' in failed.err, failed
+
+
+def test_requirements_that_do_not_resolve(shared_platform, tmp_path):
+    model = write_model(tmp_path / "unresolvable", {"model.py": "def predict(x: int) -> int:\n    return x\n",
+                                                    "requirements.txt": "numpy==0.0.0.1\n"})
+    failed = shared_platform.run("deploy", model, ok=False)
+    assert failed.code == 1 and "numpy" in failed.err and "requirements.txt" in failed.err, failed

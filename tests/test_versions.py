@@ -1,0 +1,165 @@
+"""Versions, releases without a failed request, gates, variables and secrets."""
+
+import json
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from conftest import ROOT, constant, wait_for, write_model
+
+
+class Load:
+    """Asks a model from several threads for as long as the block runs, and keeps every answer."""
+
+    def __init__(self, platform, model, row, threads=4):
+        self.platform, self.model, self.row = platform, model, row
+        self.threads, self.stopping, self.answers = threads, threading.Event(), []
+
+    def __enter__(self):
+        self.pool = ThreadPoolExecutor(self.threads)
+        self.futures = [self.pool.submit(self.ask) for _ in range(self.threads)]
+        wait_for(lambda: len(self.answers) > 20, "load")
+        return self
+
+    def ask(self):
+        while not self.stopping.is_set():
+            answer = self.platform.predict(self.model, self.row)
+            self.answers.append((answer.status, answer.headers.get("Decalog-Version"), answer.body))
+
+    def __exit__(self, *error):
+        seen = len(self.answers)
+        wait_for(lambda: len(self.answers) > seen + 20, "load after the change")
+        self.stopping.set()
+        self.pool.shutdown()
+        for future in self.futures:
+            future.result()
+
+
+def test_a_new_version_takes_over_under_load(platform, tmp_path):
+    model = write_model(tmp_path / "m", constant(1))
+    platform.run("deploy", model)
+    with Load(platform, "m", {"x": 0}) as load:
+        for value in [2, 3]:
+            write_model(model, constant(value))
+            platform.run("deploy", model)
+    failed = [answer for answer in load.answers if answer[0] != 200]
+    assert not failed, failed[:3]
+    assert {version for _, version, _ in load.answers} == {"v1", "v2", "v3"}
+    for _, version, body in load.answers:
+        assert json.loads(body) == {"output": int(version[1:])}
+    assert len(platform.pids("m")) == 1, "the old replicas have stopped"
+
+
+def test_equal_content_is_the_same_version(platform, tmp_path):
+    model = write_model(tmp_path / "m", constant(1))
+    platform.run("deploy", model)
+    write_model(model, constant(2))
+    platform.run("deploy", model)
+    write_model(model, constant(1))
+    again = platform.run("deploy", model)
+    assert "m v1" in again.err, again
+    assert platform.predict("m", {"x": 0}).json() == {"output": 1}
+    assert [version["version"] for version in platform.run("show", "m", "--json").json()["versions"]] == ["v1", "v2"]
+    once_more = platform.run("deploy", model)
+    assert "m v1" in once_more.err
+
+
+def test_cases_and_gates_stop_a_deploy(platform, tmp_path):
+    case = {"tests/young.json": json.dumps({"input": {"x": 1}, "expected": {"output": 1}, "tolerance": 0.001})}
+    model = write_model(tmp_path / "m", {**constant(1), **case})
+    platform.run("deploy", model)
+    write_model(model, constant(2))
+    failed = platform.run("deploy", model, ok=False)
+    assert failed.code == 1 and "young" in failed.err and "expected 1" in failed.err and "got 2" in failed.err, failed
+    assert "v1 keeps serving" in failed.err
+    assert platform.predict("m", {"x": 0}).json() == {"output": 1}
+
+    slow = {"model.py": "import time\n\ndef predict(x: int) -> int:\n    time.sleep(0.03)\n    return 1\n",
+            "decalog.toml": "[gates]\np99_ms_max = 10\n"}
+    write_model(model, slow)
+    failed = platform.run("deploy", model, ok=False)
+    assert failed.code == 1 and "p99" in failed.err and "10" in failed.err, failed
+
+    write_model(model, {"model.py": constant(1)["model.py"] + "\nBALLAST = bytearray(80 << 20)\n",
+                        "decalog.toml": "[gates]\nmemory_mb_max = 60\n"})
+    failed = platform.run("deploy", model, ok=False)
+    assert failed.code == 1 and "memory" in failed.err, failed
+    assert platform.predict("m", {"x": 0}).json() == {"output": 1}
+    kinds = [event["kind"] for event in platform.run("events", "m", "--json").json()["events"]]
+    assert kinds.count("deploy_failed") == 3
+
+
+def test_variables_and_secrets(platform, tmp_path):
+    source = "import os\n\ndef predict(name: str) -> str:\n    return os.environ.get(name, '')\n"
+    model = write_model(tmp_path / "m", {"model.py": source, "decalog.toml": '[env]\nLEVEL = "1"\n'})
+    platform.run("deploy", model)
+    read = lambda name: platform.predict("m", {"name": name}).json()["output"]
+    assert read("LEVEL") == "1"
+    secret = "correct-horse-battery-staple"
+    with Load(platform, "m", {"name": "LEVEL"}) as load:
+        platform.run("env", "set", "LEVEL=2", "--model", "m")
+        platform.run("env", "set", "TOKEN", "--secret", stdin=secret)
+        wait_for(lambda: read("TOKEN") == secret and read("LEVEL") == "2", "the new variables")
+    assert not [answer for answer in load.answers if answer[0] != 200]
+    listed = platform.run("env", "ls", "--model", "m", "--json")
+    assert secret not in listed.out and "TOKEN" in listed.out
+    platform.stop()
+    for path in platform.data.rglob("*"):
+        if path.is_file() and not path.is_socket():
+            assert secret.encode() not in path.read_bytes(), path
+    assert (platform.data / "key").stat().st_mode & 0o777 == 0o600
+    assert platform.data.stat().st_mode & 0o777 == 0o700
+    platform.start()
+    assert read("TOKEN") == secret
+    platform.run("env", "unset", "TOKEN")
+    wait_for(lambda: read("TOKEN") == "", "the secret is gone")
+
+
+def test_from_python_to_r_is_a_release(platform, tmp_path):
+    import shutil
+
+    shutil.copytree(ROOT / "examples/linear-python", tmp_path / "python")
+    shutil.copytree(ROOT / "examples/linear-r", tmp_path / "r")
+    platform.run("deploy", tmp_path / "python", "--name", "linear")
+    case = json.loads(next(iter(sorted((tmp_path / "r/tests").glob("*.json")))).read_text())
+    before = platform.predict("linear", case["input"]).json()
+    with Load(platform, "linear", case["input"]) as load:
+        platform.run("deploy", tmp_path / "r", "--name", "linear")
+    assert not [answer for answer in load.answers if answer[0] != 200]
+    assert {version for _, version, _ in load.answers} == {"v1", "v2"}
+    for _, _, body in load.answers:
+        answer = json.loads(body)
+        assert answer.keys() == before.keys()
+        for name, value in before.items():
+            assert abs(answer[name] - value) < 1e-9
+
+
+def test_the_ledger_names_a_bad_entry(platform, tmp_path):
+    platform.run("deploy", write_model(tmp_path / "m", constant(1)))
+    good = platform.run("ledger", "verify", "--json").json()
+    platform.run("ledger", "verify", "--head", good["head"])
+    platform.stop()
+    assert platform.run("ledger", "verify", "--data", platform.data, "--json").json()["entries"] >= good["entries"]
+    with sqlite3.connect(platform.data / "ledger.sqlite") as connection:
+        table = next(name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")
+                     if "seq" in [row[1] for row in connection.execute(f"pragma table_info({name})")] and "hash" in
+                     [row[1] for row in connection.execute(f"pragma table_info({name})")])
+        connection.execute(f"update {table} set actor = 'mallory' where seq = 2")
+    bad = platform.run("ledger", "verify", "--data", platform.data, ok=False)
+    assert bad.code == 1 and "2" in bad.err, bad
+
+
+def test_backup_restore_and_gc(platform, fresh, tmp_path):
+    model = write_model(tmp_path / "m", constant(7))
+    platform.run("deploy", model)
+    file = tmp_path / "backup.tar"
+    platform.run("backup", file)
+    other = fresh("other")
+    platform.run("restore", file, "--data", other.data)
+    other.start()
+    wait_for(lambda: other.predict("m", {"x": 0}).status == 200, "the restored model")
+    assert other.predict("m", {"x": 0}).json() == {"output": 7}
+    other.run("gc", "--json")
+    assert other.predict("m", {"x": 0}).json() == {"output": 7}
+    refused = platform.run("restore", file, "--data", other.data, ok=False)
+    assert refused.code != 0 and "empty" in refused.err, refused

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Installs what building and testing need and this machine lacks. Quiet when nothing is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache="${DECALOG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/decalog}"
+mkdir -p "$cache/venvs"
+
+say() { echo "install: $*" >&2; }
+die() { echo "install: $*" >&2; exit 1; }
+
+command -v cargo >/dev/null || die "Rust is missing: install it from https://rustup.rs, then run this again"
+
+# Debian packages: a C compiler for SQLite, Python with venv, and R with its HTTP server for the R example.
+missing=()
+command -v cc >/dev/null || missing+=(build-essential)
+command -v curl >/dev/null || missing+=(curl)
+command -v python3 >/dev/null || missing+=(python3)
+python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+command -v Rscript >/dev/null || missing+=(r-base-core)
+[ -d /usr/lib/R/site-library/httpuv ] || missing+=(r-cran-httpuv)
+[ -d /usr/lib/R/site-library/jsonlite ] || missing+=(r-cran-jsonlite)
+if [ ${#missing[@]} -gt 0 ]; then
+    command -v apt-get >/dev/null || die "please install: ${missing[*]}"
+    as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo)
+    say "apt-get install ${missing[*]}"
+    "${as_root[@]}" apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# A virtual environment is made anew when its list of packages changes.
+venv() {
+    local name=$1 list=$2 directory="$cache/venvs/$1"
+    if ! cmp -s "$list" "$directory/installed.txt"; then
+        say "virtual environment $name"
+        rm -rf "$directory"
+        python3 -m venv "$directory"
+        "$directory/bin/python" -m pip install -q -r "$list"
+        cp "$list" "$directory/installed.txt"
+    fi
+}
+venv test tests/requirements.txt
+venv kserve tests/requirements-kserve.txt
+
+library=$(find "$cache/venvs/test" -name 'libonnxruntime.so.*' | head -1)
+[ -n "$library" ] || die "onnxruntime came without its library"
+cat > "$cache/environment" <<END
+export ORT_DYLIB_PATH="$library"
+export DECALOG_UV="$cache/venvs/test/bin/uv"
+export DECALOG_KSERVE_PYTHON="$cache/venvs/kserve/bin/python"
+END
