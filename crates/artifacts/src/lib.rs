@@ -1,1 +1,98 @@
-//! To be written.
+//! Content-addressed blobs and trees over an object store: put, get, verify, collect garbage. A blob's name is its
+//! digest, so that nothing stored ever changes and no name that a stranger gives becomes a path.
+
+mod materialise;
+mod store;
+mod upload;
+mod walk;
+
+use std::io;
+
+use domain::Digest;
+use domain::tree::TreeError;
+
+pub use store::{Collected, Missing, Store};
+pub use walk::{Walked, walk};
+
+/// Why a blob could not be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// The disk is full; nothing that was acknowledged is lost.
+    #[error("the disk is full: the artifact could not be written")]
+    NoSpace,
+    /// There is no such blob.
+    #[error("the blob {0} is not in the store")]
+    NotFound(Digest),
+    /// What is stored is not what was put there.
+    #[error("the blob {0} is damaged: its content has another digest")]
+    Corrupt(Digest),
+    /// What was uploaded is not what was announced. It was dropped.
+    #[error("what was uploaded for {announced} has the digest {found}: it was dropped, upload it again")]
+    WrongContent {
+        /// By the caller.
+        announced: Digest,
+        /// Of the bytes.
+        found: Digest,
+    },
+    /// The upload goes on elsewhere.
+    #[error("the upload of {digest} continues at byte {expected}, not at {got}")]
+    WrongOffset {
+        /// Of which blob.
+        digest: Digest,
+        /// Bytes that are there.
+        expected: u64,
+        /// Where the caller wanted to go on.
+        got: u64,
+    },
+    /// More bytes than announced.
+    #[error("the upload of {0} has more bytes than announced")]
+    TooLong(Digest),
+    /// A URL that no store here serves.
+    #[error("`{url}` cannot be used as a store: {reason}")]
+    Url {
+        /// As given.
+        url: String,
+        /// What to do.
+        reason: String,
+    },
+    /// A model directory that cannot be pushed.
+    #[error("{path}: {problem}")]
+    Path {
+        /// Within the directory.
+        path: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// Its files are no tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Anything else of the disk.
+    #[error("the artifact store cannot be used: {0}")]
+    Io(io::Error),
+    /// Anything else of the object store.
+    #[error("the object store cannot be used: {0}")]
+    Store(object_store::Error),
+}
+
+impl From<io::Error> for ArtifactError {
+    fn from(error: io::Error) -> ArtifactError {
+        if is_no_space(&error) { ArtifactError::NoSpace } else { ArtifactError::Io(error) }
+    }
+}
+
+impl From<object_store::Error> for ArtifactError {
+    fn from(error: object_store::Error) -> ArtifactError {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(cause) = source {
+            if cause.downcast_ref::<io::Error>().is_some_and(is_no_space) {
+                return ArtifactError::NoSpace;
+            }
+            source = cause.source();
+        }
+        ArtifactError::Store(error)
+    }
+}
+
+fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

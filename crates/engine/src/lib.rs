@@ -1,1 +1,82 @@
-//! To be written.
+//! The local engine: builds environments, and starts, watches and stops single replicas through the supervisor. How
+//! many replicas there are, and who gets requests, is not its business.
+
+mod doctor;
+mod environment;
+mod files;
+mod handle;
+mod process;
+mod replica;
+pub mod supervise;
+mod tools;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use domain::Problem;
+
+pub use doctor::{Check, doctor};
+pub use environment::{Built, lock_inputs};
+pub use handle::Engine;
+pub use replica::{ReplicaSpec, ReplicaState, ReplicaStatus};
+
+/// What the engine is told once.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The data directory, absolute.
+    pub data: PathBuf,
+    /// The `decalog` binary, for the supervisor and for runtimes that it holds.
+    pub program: PathBuf,
+    /// Where packages come from, if not from uv's default.
+    pub index_url: Option<String>,
+    /// The uv to use, if not one on PATH or of Decalog's own.
+    pub uv: Option<PathBuf>,
+    /// The ONNX Runtime library to use, if not one of Decalog's own.
+    pub onnxruntime: Option<PathBuf>,
+    /// Variables that tools which fetch packages may see (proxies, certificates, `UV_*`); workers never do.
+    pub tool_variables: BTreeMap<String, String>,
+    /// `PATH` of workers and tools.
+    pub path: String,
+}
+
+/// Why the engine did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Of what the user gave: a lock that does not resolve, a package that does not build.
+    #[error("{0}")]
+    User(Problem),
+    /// No room on disk.
+    #[error("the disk is full: {0}")]
+    NoSpace(String),
+    /// The supervisor does not do its part.
+    #[error("the supervisor cannot be used: {0}")]
+    Supervisor(String),
+    /// Of files and processes.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl EngineError {
+    /// Says what was tried when an operation of the system failed.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> EngineError {
+        move |source| match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => EngineError::NoSpace(what.into()),
+            _ => EngineError::Io { what: what.into(), source },
+        }
+    }
+
+    /// As a user sees it.
+    pub fn problem(self) -> Problem {
+        match self {
+            EngineError::User(problem) => problem,
+            EngineError::NoSpace(what) => Problem::new("no_space", format!("the disk is full: {what}"))
+                .help("free some space, or run decalog gc, and try again"),
+            other => Problem::new("engine", other.to_string()).help("see the server's log; decalog doctor checks this machine"),
+        }
+    }
+}

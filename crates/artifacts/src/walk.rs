@@ -1,0 +1,164 @@
+//! Reads a model directory on the user's machine: which files belong to it, and their digests.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use domain::digest::Hasher;
+use domain::manifest::MANIFEST_FILE;
+use domain::{Digest, Tree, TreeFile};
+
+use crate::ArtifactError;
+
+/// Names what does not belong to the model, one pattern a line, as in a .gitignore.
+pub const IGNORE_FILE: &str = ".decalogignore";
+/// What never belongs to a model.
+const IGNORED: &[&str] = &[
+    ".git",
+    ".hg",
+    ".svn",
+    "__pycache__",
+    ".venv",
+    "venv",
+    "node_modules",
+    ".ipynb_checkpoints",
+    ".DS_Store",
+    "*.pyc",
+    ".decalogignore",
+];
+/// How deep folders may be nested.
+const DEPTH_MAX: usize = 32;
+
+/// A model directory that was read.
+pub struct Walked {
+    /// Its files.
+    pub tree: Tree,
+    /// Where each digest's content lies.
+    pub paths: HashMap<Digest, PathBuf>,
+}
+
+/// Reads all files below `directory`. Links within it are followed; one that leaves it is refused.
+pub fn walk(directory: &Path) -> Result<Walked, ArtifactError> {
+    let root = directory.canonicalize()?;
+    let mut walker = Walker { patterns: patterns(&root)?, root, files: vec![], paths: HashMap::new() };
+    let root = walker.root.clone();
+    walker.folder(&root, "", 0)?;
+    Ok(Walked { tree: Tree::new(walker.files)?, paths: walker.paths })
+}
+
+fn patterns(root: &Path) -> Result<Vec<String>, ArtifactError> {
+    let mut patterns: Vec<String> = IGNORED.iter().map(|pattern| pattern.to_string()).collect();
+    match std::fs::read_to_string(root.join(IGNORE_FILE)) {
+        Ok(text) => {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+            patterns.extend(lines.map(|line| line.trim_end_matches('/').to_string()));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(patterns)
+}
+
+struct Walker {
+    root: PathBuf,
+    patterns: Vec<String>,
+    files: Vec<TreeFile>,
+    paths: HashMap<Digest, PathBuf>,
+}
+
+impl Walker {
+    fn folder(&mut self, folder: &Path, prefix: &str, depth: usize) -> Result<(), ArtifactError> {
+        let refuse = |path: &str, problem: &str| Err(ArtifactError::Path { path: path.into(), problem: problem.into() });
+        if depth > DEPTH_MAX {
+            return refuse(prefix, "folders are nested too deeply (or in a circle of links); at most 32 levels are allowed");
+        }
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let Some(name) = entry.file_name().to_str().map(String::from) else {
+                return refuse(&entry.path().to_string_lossy(), "the name is not UTF-8: rename it, or list it in .decalogignore");
+            };
+            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+            if path == MANIFEST_FILE || self.is_ignored(&name, &path) {
+                continue;
+            }
+            let real = match entry.path().canonicalize() {
+                Ok(real) => real,
+                Err(_) if entry.file_type()?.is_symlink() => {
+                    return refuse(&path, "it links to nothing: remove it, or list it in .decalogignore");
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if !real.starts_with(&self.root) {
+                return refuse(
+                    &path,
+                    "it links to outside the model directory: copy the file there, or list it in .decalogignore",
+                );
+            }
+            let metadata = std::fs::metadata(&real)?;
+            if metadata.is_dir() {
+                self.folder(&real, &path, depth + 1)?;
+            } else if metadata.is_file() {
+                let (digest, size) = digest_of(&real)?;
+                let executable = metadata.permissions().mode() & 0o111 != 0;
+                self.files.push(TreeFile { path, digest, size, executable });
+                self.paths.insert(digest, real);
+            } else {
+                return refuse(&path, "it is neither a file nor a folder: remove it, or list it in .decalogignore");
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ignored(&self, name: &str, path: &str) -> bool {
+        self.patterns.iter().any(|pattern| match pattern.strip_prefix('/') {
+            Some(pattern) => glob(pattern, path),
+            None if pattern.contains('/') => glob(pattern, path),
+            None => glob(pattern, name),
+        })
+    }
+}
+
+/// `*` stands for any characters but a slash.
+fn glob(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
+            let end = rest.find('/').unwrap_or(rest.len());
+            (0..=end).filter(|at| rest.is_char_boundary(*at)).any(|at| glob(after, &rest[at..]))
+        }),
+    }
+}
+
+fn digest_of(path: &Path) -> Result<(Digest, u64), ArtifactError> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; crate::store::CHUNK_BYTES];
+    let mut size = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hasher.finish(), size));
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs() {
+        for (pattern, text, expected) in [
+            ("*.pyc", "a.pyc", true),
+            ("*.pyc", "a.py", false),
+            ("data/*", "data/x", true),
+            ("data/*", "data/x/y", false),
+            ("a*c*", "abcd", true),
+        ] {
+            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What is missing on this machine, and how to install it.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::tools::find;
+
+/// Free space below which builds will soon fail, in GiB.
+const FREE_GB_MIN: u64 = 2;
+/// Open files that a busy server needs.
+const FILES_MIN: u64 = 4_096;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// What.
+    pub name: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// Whether Decalog works without it.
+    pub optional: bool,
+    /// What was found.
+    pub found: String,
+    /// What to do, if it is not as it should be.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
+}
+
+fn check(name: &str, optional: bool, found: Result<String, String>, remedy: &str) -> Check {
+    let ok = found.is_ok();
+    let remedy = if ok { String::new() } else { remedy.into() };
+    Check { name: name.into(), ok, optional, found: found.unwrap_or_else(|missing| missing), remedy }
+}
+
+/// The first line that a program prints.
+fn says(program: &str, arguments: &[&str], path: &str) -> Result<String, String> {
+    let program_path = find(program, path).ok_or_else(|| format!("{program} is missing"))?;
+    let output = Command::new(program_path).args(arguments).output().map_err(|error| error.to_string())?;
+    let text = [output.stdout, output.stderr].concat();
+    let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_string();
+    if output.status.success() { Ok(line) } else { Err(line) }
+}
+
+/// Looks at this machine.
+pub fn doctor(data: &Path, path: &str) -> Vec<Check> {
+    let mut existing = data;
+    while !existing.exists() {
+        existing = existing.parent().unwrap_or(Path::new("/"));
+    }
+    let free = nix::sys::statvfs::statvfs(existing).map(|stat| stat.blocks_available() * stat.fragment_size() >> 30);
+    let free = match free {
+        Ok(gb) if gb >= FREE_GB_MIN => Ok(format!("{gb} GiB free")),
+        Ok(gb) => Err(format!("only {gb} GiB free")),
+        Err(error) => Err(error.to_string()),
+    };
+    let files = match nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE) {
+        Ok((_, hard)) if hard >= FILES_MIN => Ok(format!("{hard} at most")),
+        Ok((_, hard)) => Err(format!("only {hard} at most")),
+        Err(error) => Err(error.to_string()),
+    };
+    let groups = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        Ok("version 2".to_string())
+    } else if Path::new("/sys/fs/cgroup/memory").exists() {
+        Ok("version 1; memory limits are watched by Decalog itself".to_string())
+    } else {
+        Err("none".to_string())
+    };
+    let own_uv = data.join("tools/uv/bin/uv");
+    let uv = if own_uv.exists() { Ok(format!("{}", own_uv.display())) } else { says("uv", &["--version"], path) };
+    let r_packages = "for (p in c('httpuv', 'jsonlite')) cat(p, as.character(packageVersion(p)), '')";
+    vec![
+        check("python3", false, says("python3", &["--version"], path), "apt install python3"),
+        check(
+            "python3 venv",
+            false,
+            says("python3", &["-c", "import venv, ensurepip; print('present')"], path),
+            "apt install python3-venv",
+        ),
+        check("uv", true, uv, "pip install uv (else Decalog installs one of its own at the first build)"),
+        check("R", true, says("Rscript", &["--version"], path), "apt install r-base-core (only for models in R)"),
+        check(
+            "R packages",
+            true,
+            says("Rscript", &["-e", r_packages], path),
+            "apt install r-cran-httpuv r-cran-jsonlite (only for models in R)",
+        ),
+        check("disk", false, free, "free some space, run decalog gc, or choose another --data"),
+        check("open files", false, files, "raise the limit: ulimit -n 65536"),
+        check("control groups", true, groups, "without them, memory limits are watched by Decalog itself"),
+    ]
+}

@@ -1,0 +1,277 @@
+//! Python environments: resolved to a lock before a version exists, built once per lock, never changed.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use domain::digest::Hasher;
+use domain::event::Lock;
+use domain::manifest::Runtime;
+use domain::{Digest, Problem};
+use tokio::sync::Mutex;
+
+use crate::EngineError;
+use crate::files::Files;
+use crate::tools::Tools;
+
+/// Files that a lock is resolved from.
+const INPUTS: &[&str] = &["requirements.txt", "pyproject.toml", "uv.lock", ".python-version"];
+/// Written last: an environment without it is half built.
+const COMPLETE: &str = ".complete";
+/// Finds in a pickle, without loading it, which scikit-learn wrote it and whether it needs pandas.
+const INSPECT: &str = r#"
+import re, sys, zlib, gzip
+data = open(sys.argv[1], "rb").read()
+for unpack in (zlib.decompress, gzip.decompress):
+    try:
+        data = unpack(data)
+        break
+    except Exception:
+        pass
+version = re.search(rb"_sklearn_version.{1,8}?(\d+\.\d+(?:\.\w+)*)", data, re.S)
+print(version.group(1).decode() if version else "")
+print("pandas" if b"ColumnTransformer" in data or b"feature_names_in_" in data else "")
+"#;
+
+/// A built environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// Whether it had been there already.
+    pub cached: bool,
+    /// How long it took.
+    pub elapsed_ms: u64,
+}
+
+/// Builds environments.
+pub struct Environments {
+    files: Files,
+    building: Mutex<()>,
+}
+
+/// Of everything that a resolution depends on.
+pub fn lock_inputs(tree: &Path, file: Option<&str>, index_url: Option<&str>) -> Digest {
+    let mut hasher = Hasher::new();
+    for name in INPUTS {
+        hasher.field(&std::fs::read(tree.join(name)).unwrap_or_default());
+    }
+    if !has_requirements(tree)
+        && let Some(file) = file.filter(|file| is_pickle(file))
+    {
+        // Then the packages follow from the model file itself.
+        hasher.field(&std::fs::read(tree.join(file)).unwrap_or_default());
+    }
+    hasher.field(index_url.unwrap_or_default().as_bytes());
+    hasher.finish()
+}
+
+fn has_requirements(tree: &Path) -> bool {
+    ["requirements.txt", "pyproject.toml"].iter().any(|name| tree.join(name).exists())
+}
+
+fn is_pickle(file: &str) -> bool {
+    [".joblib", ".pkl", ".pickle"].iter().any(|suffix| file.ends_with(suffix))
+}
+
+impl Environments {
+    /// Below this data directory.
+    pub fn new(files: Files) -> Environments {
+        Environments { files, building: Mutex::new(()) }
+    }
+
+    /// The exact packages that a tree needs, and the lock's text; `None` if Decalog has nothing to install for it.
+    pub async fn resolve(
+        &self,
+        tools: &Tools,
+        tree: &Path,
+        runtime: Runtime,
+        file: Option<&str>,
+        index_url: Option<&str>,
+    ) -> Result<Option<(Lock, String)>, EngineError> {
+        if runtime == Runtime::Onnx || (runtime == Runtime::Command && !has_requirements(tree)) {
+            return Ok(None);
+        }
+        let uv = tools.uv(&|_| {}).await?;
+        let python = self.interpreter(tools, &uv, tree).await?;
+        let version = python_version(tools, &python).await?;
+        let text = if tree.join("uv.lock").exists() {
+            let arguments = ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--quiet"];
+            self.compiled(tools, &uv, tree, arguments.map(Into::into).into(), "uv.lock").await?
+        } else if let Some(source) = ["requirements.txt", "pyproject.toml"].into_iter().find(|name| tree.join(name).exists()) {
+            self.compile(tools, &uv, tree, Path::new(source), &python, source).await?
+        } else if let Some(file) = file.filter(|file| is_pickle(file)) {
+            let list = self.packages_of_pickle(tools, &python, &tree.join(file)).await?;
+            let temporary = self.files.environments().join(format!("{}.in", Digest::of(list.as_bytes()).short()));
+            std::fs::write(&temporary, &list).map_err(EngineError::io("writing a list of packages"))?;
+            let text = self.compile(tools, &uv, tree, &temporary, &python, file).await;
+            let _ = std::fs::remove_file(&temporary);
+            text?
+        } else {
+            String::new()
+        };
+        let digest = Digest::of(format!("python {version}\n{text}").as_bytes());
+        let mut packages: Vec<String> = text
+            .lines()
+            .filter(|line| !line.starts_with([' ', '#']))
+            .filter_map(|line| line.split([' ', ';', '\\']).next())
+            .filter(|name| !name.is_empty())
+            .map(String::from)
+            .collect();
+        packages.sort();
+        let inputs = lock_inputs(tree, file, index_url);
+        Ok(Some((Lock { digest, inputs, python: version, packages }, text)))
+    }
+
+    async fn interpreter(&self, tools: &Tools, uv: &Path, tree: &Path) -> Result<PathBuf, EngineError> {
+        let mut arguments = vec!["python".to_string(), "find".into(), "--no-project".into(), "--quiet".into()];
+        arguments.extend(wanted_python(tree)?);
+        let found = tools.run(uv, &arguments, tree, &|_| {}).await?;
+        let path = found.stdout.trim();
+        if !found.ok || path.is_empty() {
+            let wanted = wanted_python(tree)?.unwrap_or_else(|| "any".into());
+            let problem = Problem::new("no_python", format!("no Python that fits `{wanted}` is on this machine"));
+            return Err(EngineError::User(
+                problem.details(found.last_lines()).help("install it, or change requires-python in pyproject.toml"),
+            ));
+        }
+        Ok(PathBuf::from(path))
+    }
+
+    async fn compile(
+        &self,
+        tools: &Tools,
+        uv: &Path,
+        tree: &Path,
+        source: &Path,
+        python: &Path,
+        name: &str,
+    ) -> Result<String, EngineError> {
+        let mut arguments: Vec<std::ffi::OsString> =
+            ["pip", "compile", "--generate-hashes", "--no-header", "--no-annotate", "--quiet", "--python"].map(Into::into).into();
+        arguments.extend([python.into(), source.into()]);
+        arguments.extend(tools.index());
+        self.compiled(tools, uv, tree, arguments, name).await
+    }
+
+    async fn compiled(
+        &self,
+        tools: &Tools,
+        uv: &Path,
+        tree: &Path,
+        arguments: Vec<std::ffi::OsString>,
+        name: &str,
+    ) -> Result<String, EngineError> {
+        let output = tools.run(uv, arguments, tree, &|_| {}).await?;
+        if output.ok {
+            return Ok(output.stdout);
+        }
+        let problem = Problem::new("lock_failed", format!("the packages of {name} do not resolve"));
+        Err(EngineError::User(
+            problem.details(output.last_lines()).help(format!("correct {name}; uv pip compile {name} shows the same")),
+        ))
+    }
+
+    async fn packages_of_pickle(&self, tools: &Tools, python: &Path, file: &Path) -> Result<String, EngineError> {
+        let arguments = ["-I".as_ref(), "-c".as_ref(), INSPECT.as_ref(), file.as_os_str()];
+        let output = tools.run(python, arguments, Path::new("/"), &|_| {}).await?;
+        let mut lines = output.stdout.lines();
+        let version = lines.next().unwrap_or_default();
+        if !output.ok || version.is_empty() {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let problem = Problem::new("lock_failed", format!("{name} does not tell which packages it needs"));
+            return Err(EngineError::User(problem.help("add a requirements.txt with the versions that it was trained with")));
+        }
+        let pandas = lines.next().unwrap_or_default();
+        Ok(format!("scikit-learn=={version}\njoblib\n{pandas}\n"))
+    }
+
+    /// Installs a lock, unless it is installed.
+    pub async fn build(
+        &self,
+        tools: &Tools,
+        lock: &Lock,
+        text: &str,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<Built, EngineError> {
+        let begin = Instant::now();
+        let directory = self.files.environment(&lock.digest);
+        let done = |cached| Built { cached, elapsed_ms: begin.elapsed().as_millis() as u64 };
+        if directory.join(COMPLETE).exists() {
+            return Ok(done(true));
+        }
+        // One at a time: two builds would compete for the same cores and the same cache.
+        let _building = self.building.lock().await;
+        if directory.join(COMPLETE).exists() {
+            return Ok(done(true));
+        }
+        if directory.exists() {
+            std::fs::remove_dir_all(&directory).map_err(EngineError::io("removing a half-built environment"))?;
+        }
+        let uv = tools.uv(progress).await?;
+        let made = [
+            "venv".as_ref(),
+            "--quiet".as_ref(),
+            "--no-project".as_ref(),
+            "--python".as_ref(),
+            lock.python.as_ref(),
+            directory.as_os_str(),
+        ];
+        self.step(tools, &uv, made.map(Into::into).into(), progress).await?;
+        if !lock.packages.is_empty() {
+            let list = directory.join("lock.txt");
+            std::fs::write(&list, text).map_err(EngineError::io("writing the lock"))?;
+            let mut arguments: Vec<std::ffi::OsString> = ["pip", "sync", "--link-mode", "hardlink"].map(Into::into).into();
+            if text.contains("--hash=") {
+                arguments.push("--require-hashes".into());
+            }
+            arguments.extend(["--python".into(), directory.join("bin/python").into(), list.into()]);
+            arguments.extend(tools.index());
+            self.step(tools, &uv, arguments, progress).await?;
+        }
+        let complete = std::fs::File::create(directory.join(COMPLETE)).and_then(|file| file.sync_all());
+        complete.map_err(EngineError::io("finishing the environment"))?;
+        Ok(done(false))
+    }
+
+    async fn step(
+        &self,
+        tools: &Tools,
+        uv: &Path,
+        arguments: Vec<std::ffi::OsString>,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<(), EngineError> {
+        let output = tools.run(uv, arguments, Path::new("/"), progress).await?;
+        if output.ok {
+            return Ok(());
+        }
+        let lines = output.last_lines();
+        if lines.iter().any(|line| line.contains("No space left on device") || line.contains("os error 28")) {
+            return Err(EngineError::NoSpace("building the environment".into()));
+        }
+        let problem = Problem::new("build_failed", "the environment could not be built").details(lines);
+        Err(EngineError::User(problem.help("correct the requirements, or the index that decalog up was started with")))
+    }
+}
+
+/// What pyproject.toml or .python-version ask for.
+fn wanted_python(tree: &Path) -> Result<Option<String>, EngineError> {
+    if let Ok(text) = std::fs::read_to_string(tree.join("pyproject.toml")) {
+        let value: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            EngineError::User(Problem::new("lock_failed", format!("pyproject.toml cannot be read: {error}")).help("correct it"))
+        })?;
+        let wanted = value.get("project").and_then(|project| project.get("requires-python")).and_then(toml::Value::as_str);
+        if let Some(wanted) = wanted {
+            return Ok(Some(wanted.to_string()));
+        }
+    }
+    let file = std::fs::read_to_string(tree.join(".python-version")).ok();
+    Ok(file.map(|text| text.trim().to_string()).filter(|text| !text.is_empty()))
+}
+
+async fn python_version(tools: &Tools, python: &Path) -> Result<String, EngineError> {
+    let script = "import sys; print('%d.%d.%d' % sys.version_info[:3])";
+    let output = tools.run(python, ["-I", "-c", script], Path::new("/"), &|_| {}).await?;
+    let version = output.stdout.trim().to_string();
+    if output.ok && !version.is_empty() {
+        return Ok(version);
+    }
+    Err(EngineError::User(Problem::new("no_python", format!("{} does not run", python.display())).details(output.last_lines())))
+}

@@ -1,0 +1,107 @@
+//! Where the engine keeps its files below the data directory.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use domain::{Digest, ReplicaId};
+
+use crate::EngineError;
+
+/// The longest path of a Unix socket that all systems take, in bytes.
+const SOCKET_BYTES_MAX: usize = 100;
+
+/// Paths below one data directory.
+#[derive(Clone, Debug)]
+pub struct Files {
+    data: PathBuf,
+    run: PathBuf,
+}
+
+impl Files {
+    /// Makes the directories that must be there.
+    pub fn prepare(data: &Path) -> Result<Files, EngineError> {
+        let run = run_directory(data)?;
+        let files = Files { data: data.into(), run };
+        for directory in
+            [files.run.join("w"), files.data.join("run/replicas"), files.data.join("logs"), files.data.join("environments")]
+        {
+            private_directory(&directory)?;
+        }
+        Ok(files)
+    }
+
+    /// The supervisor's socket.
+    pub fn supervisor_socket(&self) -> PathBuf {
+        self.run.join("supervisor.sock")
+    }
+
+    /// Held by the supervisor as long as it runs.
+    pub fn supervisor_lock(&self) -> PathBuf {
+        self.data.join("run/supervisor.lock")
+    }
+
+    /// What the supervisor itself prints.
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.data.join("logs/supervisor.log")
+    }
+
+    /// A worker's socket.
+    pub fn socket(&self, replica: &ReplicaId) -> PathBuf {
+        self.run.join("w").join(format!("{replica}.sock"))
+    }
+
+    /// A replica's log.
+    pub fn log(&self, replica: &ReplicaId) -> PathBuf {
+        self.data.join("logs").join(format!("{replica}.log"))
+    }
+
+    /// A replica's own directory, for its home and temporary files.
+    pub fn replica(&self, replica: &ReplicaId) -> PathBuf {
+        self.data.join("run/replicas").join(&replica.0)
+    }
+
+    /// The environment of a lock.
+    pub fn environment(&self, lock: &Digest) -> PathBuf {
+        self.data.join("environments").join(lock.to_string())
+    }
+
+    /// All environments.
+    pub fn environments(&self) -> PathBuf {
+        self.data.join("environments")
+    }
+
+    /// Tools of Decalog's own.
+    pub fn tools(&self) -> PathBuf {
+        self.data.join("tools")
+    }
+
+    /// The Python shim.
+    pub fn shim(&self) -> PathBuf {
+        self.data.join("shim")
+    }
+}
+
+/// `<data>/run`, or a short directory that stands for it if sockets below it would have too long a path.
+fn run_directory(data: &Path) -> Result<PathBuf, EngineError> {
+    let run = data.join("run");
+    private_directory(&run)?;
+    if run.as_os_str().len() + "/supervisor.sock".len() + 8 <= SOCKET_BYTES_MAX {
+        return Ok(run);
+    }
+    let user = nix::unistd::getuid();
+    let parent = PathBuf::from(format!("/tmp/decalog-{user}"));
+    private_directory(&parent)?;
+    let owner = std::fs::metadata(&parent).map_err(EngineError::io("looking at the directory for sockets"))?.uid();
+    if owner != user.as_raw() {
+        return Err(EngineError::Supervisor(format!("{} belongs to another user", parent.display())));
+    }
+    let short = parent.join(Digest::of(data.as_os_str().as_encoded_bytes()).short());
+    private_directory(&short)?;
+    Ok(short)
+}
+
+/// Makes a directory that only its owner may enter.
+pub fn private_directory(path: &Path) -> Result<(), EngineError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(EngineError::io(format!("making {}", path.display())))
+}
