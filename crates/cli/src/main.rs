@@ -1,1 +1,3 @@
+//! The binary `decalog`.
+
 fn main() {}

@@ -49,7 +49,7 @@ pub fn doctor(data: &Path, path: &str) -> Vec<Check> {
     while !existing.exists() {
         existing = existing.parent().unwrap_or(Path::new("/"));
     }
-    let free = nix::sys::statvfs::statvfs(existing).map(|stat| stat.blocks_available() * stat.fragment_size() >> 30);
+    let free = nix::sys::statvfs::statvfs(existing).map(|stat| (stat.blocks_available() * stat.fragment_size()) >> 30);
     let free = match free {
         Ok(gb) if gb >= FREE_GB_MIN => Ok(format!("{gb} GiB free")),
         Ok(gb) => Err(format!("only {gb} GiB free")),

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use domain::{Digest, ReplicaId};
+use domain::{Digest, ModelKey, Placement, ReplicaId, VersionNumber};
 
 use crate::EngineError;
 
@@ -50,9 +50,14 @@ impl Files {
         self.run.join("w").join(format!("{replica}.sock"))
     }
 
+    /// The logs of all replicas of a version.
+    pub fn logs(&self, model: &ModelKey, version: VersionNumber) -> PathBuf {
+        self.data.join("logs").join(model.project.as_str()).join(model.model.as_str()).join(version.to_string())
+    }
+
     /// A replica's log.
-    pub fn log(&self, replica: &ReplicaId) -> PathBuf {
-        self.data.join("logs").join(format!("{replica}.log"))
+    pub fn log(&self, placement: &Placement, replica: &ReplicaId) -> PathBuf {
+        self.logs(&placement.model, placement.version).join(format!("{replica}.log"))
     }
 
     /// A replica's own directory, for its home and temporary files.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use domain::event::Lock;
 use domain::manifest::Runtime;
-use domain::{Digest, ReplicaId};
+use domain::{Digest, ModelKey, Placement, ReplicaId, VersionNumber};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use worker::probe::ProbeError;
@@ -29,6 +29,9 @@ const PROBE_MS_MAX: u64 = 5_000;
 /// How long an adopted replica has to answer, in milliseconds: it may be busy.
 const ADOPT_MS_MAX: u64 = 30_000;
 
+/// Logs that are kept of each version's replicas.
+const LOGS_MAX: usize = 10;
+
 /// The local engine.
 #[derive(Clone)]
 pub struct Engine {
@@ -48,7 +51,7 @@ struct Inner {
 impl Engine {
     /// Starts the supervisor, or adopts a running one with all its processes. `probe_as` tells how the workers of an
     /// adopted placement are asked.
-    pub async fn open(config: EngineConfig, probe_as: impl Fn(&domain::Placement) -> ProbeAs) -> Result<Engine, EngineError> {
+    pub async fn open(config: EngineConfig, probe_as: impl Fn(&Placement) -> ProbeAs) -> Result<Engine, EngineError> {
         let files = Files::prepare(&config.data)?;
         let (supervisor, mut news) = Supervisor::connect(&config, &files).await?;
         let inner = Inner {
@@ -74,9 +77,9 @@ impl Engine {
         Ok(engine)
     }
 
-    fn adopt(&self, process: Process, probe_as: &impl Fn(&domain::Placement) -> ProbeAs) {
+    fn adopt(&self, process: Process, probe_as: &impl Fn(&Placement) -> ProbeAs) {
         let state = match &process.ended {
-            Some(reason) => self.ended(&process.replica, reason.clone()),
+            Some(reason) => self.ended(&process.placement, &process.replica, reason.clone()),
             None => ReplicaState::Starting,
         };
         let runs = process.ended.is_none();
@@ -95,8 +98,8 @@ impl Engine {
         }
     }
 
-    fn ended(&self, replica: &ReplicaId, reason: String) -> ReplicaState {
-        ReplicaState::Ended { reason, details: replica::last_words(&self.inner.files, replica) }
+    fn ended(&self, placement: &Placement, replica: &ReplicaId, reason: String) -> ReplicaState {
+        ReplicaState::Ended { reason, details: replica::last_words(&self.inner.files, placement, replica) }
     }
 
     fn take(&self, news: News) {
@@ -110,7 +113,8 @@ impl Engine {
     }
 
     fn set_ended(&self, replica: &ReplicaId, reason: String) {
-        let state = self.ended(replica, reason);
+        let Some(placement) = self.status(replica).map(|status| status.placement) else { return };
+        let state = self.ended(&placement, replica, reason);
         let mut replicas = self.inner.replicas.lock();
         if let Some(status) = replicas.get_mut(replica)
             && !matches!(status.state, ReplicaState::Ended { .. })
@@ -264,7 +268,13 @@ impl Engine {
             tracing::debug!("{replica} is not forgotten yet: {error}");
             return;
         }
-        self.inner.replicas.lock().remove(replica);
+        let forgotten = self.inner.replicas.lock().remove(replica);
+        if let Some(ReplicaStatus { placement, .. }) = forgotten {
+            let logs = self.log_paths(&placement.model, placement.version);
+            for log in &logs[..logs.len().saturating_sub(LOGS_MAX)] {
+                let _ = tokio::fs::remove_file(log).await;
+            }
+        }
         let directory = self.inner.files.replica(replica);
         let socket = self.inner.files.socket(replica);
         let _ = tokio::fs::remove_dir_all(directory).await;
@@ -277,9 +287,9 @@ impl Engine {
         self.status(replica).and_then(|status| group_memory_mb(status.pid))
     }
 
-    /// Where a replica's output goes.
-    pub fn log_path(&self, replica: &ReplicaId) -> PathBuf {
-        self.inner.files.log(replica)
+    /// The logs of a version's replicas, the newest last.
+    pub fn log_paths(&self, model: &ModelKey, version: VersionNumber) -> Vec<PathBuf> {
+        newest_last(&self.inner.files.logs(model, version))
     }
 
     /// Ends all workers and the supervisor.
@@ -304,4 +314,13 @@ impl Engine {
         let joined = work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         joined.map_err(EngineError::io("removing environments"))
     }
+}
+
+/// The `*.log` files of a directory by the time of their last line.
+fn newest_last(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let logs = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    let mut dated: Vec<_> = logs.map(|path| (path.metadata().and_then(|metadata| metadata.modified()).ok(), path)).collect();
+    dated.sort();
+    dated.into_iter().map(|(_, path)| path).collect()
 }

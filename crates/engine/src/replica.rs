@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use domain::launch::Launch;
 use domain::manifest::{Runtime, SchemaSection};
-use domain::{Digest, Placement, Problem, ReplicaId};
+use domain::{Digest, Placement, ReplicaId};
 use worker::{ProbeAs, WorkerInfo};
 
 use crate::files::{Files, private_directory};
@@ -103,6 +103,8 @@ pub fn launch(
     let (home, temporary) = (own.join("home"), own.join("tmp"));
     private_directory(&home)?;
     private_directory(&temporary)?;
+    let log = files.log(&spec.placement, &spec.replica);
+    private_directory(log.parent().unwrap_or(Path::new("/")))?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let socket = files.socket(&spec.replica);
     let environment = spec.lock.map(|lock| files.environment(&lock));
@@ -160,7 +162,7 @@ pub fn launch(
         variables,
         directory: text(&spec.tree),
         socket: text(&socket),
-        log: text(&files.log(&spec.replica)),
+        log: text(&log),
         memory_mb_max: spec.memory_mb_max,
     })
 }
@@ -190,7 +192,7 @@ fn free_port() -> Result<u16, EngineError> {
 }
 
 /// Why a replica ended: what its worker wrote for the user, else the last lines of its log.
-pub fn last_words(files: &Files, replica: &ReplicaId) -> Vec<String> {
+pub fn last_words(files: &Files, placement: &Placement, replica: &ReplicaId) -> Vec<String> {
     let lines = |text: String| -> Vec<String> {
         let all: Vec<&str> = text.lines().collect();
         all[all.len().saturating_sub(LAST_LINES)..].iter().map(|line| line.to_string()).collect()
@@ -198,11 +200,6 @@ pub fn last_words(files: &Files, replica: &ReplicaId) -> Vec<String> {
     if let Ok(text) = std::fs::read_to_string(failure_file(files, replica)) {
         return lines(text);
     }
-    let log = std::fs::read(files.log(replica)).unwrap_or_default();
+    let log = std::fs::read(files.log(placement, replica)).unwrap_or_default();
     lines(String::from_utf8_lossy(&log).into_owned())
-}
-
-/// The problem of a replica that did not become ready.
-pub fn load_problem(reason: &str, details: &[String]) -> Problem {
-    Problem::new("load_failed", format!("the model did not load: {reason}")).details(details.iter().cloned())
 }

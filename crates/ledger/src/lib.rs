@@ -9,15 +9,13 @@ use std::time::Duration;
 use domain::event::{BODY_VERSION, Entry, Event, PLATFORM, UnknownEvent};
 use domain::state::FOLD_VERSION;
 use domain::{Digest, State};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, ffi, params};
 
 pub use chain::Row;
 pub use verify::{Broken, Verified, verify};
 
 /// How long a statement waits for another process's, in milliseconds.
 const BUSY_MS_MAX: u64 = 5_000;
-/// Entries read at a time.
-const PAGE: usize = 1_000;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS entries (
@@ -37,6 +35,7 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE TABLE IF NOT EXISTS snapshots (
     fold_version INTEGER PRIMARY KEY,
     seq INTEGER NOT NULL,
+    hash BLOB NOT NULL,
     body BLOB NOT NULL
 ) STRICT;";
 
@@ -75,8 +74,11 @@ pub enum LedgerError {
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> LedgerError {
+        // SQLite reports a full disk under its own code, except where it could not extend the shared memory of its log.
+        let extended = error.sqlite_error().map(|error| error.extended_code);
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => LedgerError::Full,
+            Some(ErrorCode::DiskFull) => LedgerError::Full,
+            _ if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => LedgerError::Full,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => LedgerError::Corrupt(error.to_string()),
             _ => LedgerError::Sql(error),
         }
@@ -106,19 +108,22 @@ pub struct Ledger {
 impl Ledger {
     /// Opens or makes a ledger and becomes its one writer; whoever wrote before is fenced off.
     pub fn open(path: &Path, at_ms: u64, program_version: &str) -> Result<Ledger, LedgerError> {
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute_batch(SCHEMA)?;
-        let mut ledger = Ledger { connection, writer_epoch: None };
-        ledger.check_known()?;
-        let epoch = ledger.newest_epoch()? + 1;
-        ledger.writer_epoch = Some(epoch);
-        let seen = ledger.subject_seq(PLATFORM)?;
+        // In one transaction, so that no two processes ever take the same epoch.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(SCHEMA)?;
+        check_known(&transaction)?;
+        let writer_epoch =
+            transaction.query_row("SELECT coalesce(max(writer_epoch), 0) + 1 FROM entries", [], |row| row.get(0))?;
+        let expected_subject_seq = subject_seq(&transaction, PLATFORM)?;
         let event = Event::WriterStarted { program_version: program_version.into() };
-        ledger.append(NewEntry { at_ms, actor: PLATFORM, subject: PLATFORM, expected_subject_seq: seen, event: &event })?;
-        Ok(ledger)
+        let new = NewEntry { at_ms, actor: PLATFORM, subject: PLATFORM, expected_subject_seq, event: &event };
+        insert(&transaction, writer_epoch, new)?;
+        transaction.commit()?;
+        Ok(Ledger { connection, writer_epoch: Some(writer_epoch) })
     }
 
     /// Opens a ledger to read it, beside a running writer or without one.
@@ -128,85 +133,13 @@ impl Ledger {
         Ok(Ledger { connection, writer_epoch: None })
     }
 
-    /// Refuses to write after events that this program cannot read.
-    fn check_known(&self) -> Result<(), LedgerError> {
-        let mut statement = self.connection.prepare("SELECT DISTINCT kind, body_version FROM entries")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (kind, version): (String, u32) = (row.get(0)?, row.get(1)?);
-            if version != BODY_VERSION || !Event::KINDS.contains(&kind.as_str()) {
-                return Err(
-                    UnknownEvent { kind, version, reason: "it was written by a newer program; upgrade this one".into() }.into()
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn newest_epoch(&self) -> Result<u64, LedgerError> {
-        Ok(self.connection.query_row("SELECT coalesce(max(writer_epoch), 0) FROM entries", [], |row| row.get(0))?)
-    }
-
-    fn subject_seq(&self, subject: &str) -> Result<u64, LedgerError> {
-        let sql = "SELECT coalesce(max(subject_seq), 0) FROM entries WHERE subject = ?1";
-        Ok(self.connection.query_row(sql, [subject], |row| row.get(0))?)
-    }
-
     /// Appends one entry. When it returns, the entry is on disk.
     pub fn append(&mut self, new: NewEntry) -> Result<Entry, LedgerError> {
         let writer_epoch = self.writer_epoch.ok_or_else(|| LedgerError::Corrupt("it was opened to be read only".into()))?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let newest: Option<(u64, u64, Vec<u8>)> = transaction
-            .query_row("SELECT seq, writer_epoch, hash FROM entries ORDER BY seq DESC LIMIT 1", [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
-            .optional()?;
-        let (seq, epoch, previous) = newest.unwrap_or((0, 0, Digest::ZERO.0.to_vec()));
-        if epoch > writer_epoch {
-            return Err(LedgerError::Fenced { newer: epoch });
-        }
-        let found: u64 = transaction.query_row(
-            "SELECT coalesce(max(subject_seq), 0) FROM entries WHERE subject = ?1",
-            [new.subject],
-            |row| row.get(0),
-        )?;
-        if found != new.expected_subject_seq {
-            let subject = new.subject.to_string();
-            return Err(LedgerError::Conflict { subject, expected: new.expected_subject_seq, found });
-        }
-        let previous_hash =
-            previous.try_into().map(Digest).map_err(|_| LedgerError::Corrupt(format!("entry {seq} has no whole hash")))?;
-        let row = Row {
-            seq: seq + 1,
-            at_ms: new.at_ms,
-            actor: new.actor.to_string(),
-            subject: new.subject.to_string(),
-            subject_seq: found + 1,
-            writer_epoch,
-            kind: new.event.kind().to_string(),
-            body_version: BODY_VERSION,
-            body: new.event.body(),
-            previous_hash,
-        };
-        let hash = row.hash();
-        transaction.execute(
-            "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            params![
-                row.seq,
-                row.at_ms,
-                row.actor,
-                row.subject,
-                row.subject_seq,
-                row.writer_epoch,
-                row.kind,
-                row.body_version,
-                row.body,
-                row.previous_hash.0.as_slice(),
-                hash.0.as_slice()
-            ],
-        )?;
+        let entry = insert(&transaction, writer_epoch, new)?;
         transaction.commit()?;
-        row.into_entry(hash).map_err(LedgerError::from)
+        Ok(entry)
     }
 
     /// Entries after `after_seq`, in order, at most `limit`.
@@ -230,39 +163,123 @@ impl Ledger {
         Ok((seq, Digest(hash)))
     }
 
-    /// Keeps a fold of all entries up to `seq`, in place of an older one.
+    /// Keeps a fold of all entries up to `seq`, in place of an older one; one beyond the log is not kept.
     pub fn save_snapshot(&self, seq: u64, fold_version: u32, body: &[u8]) -> Result<(), LedgerError> {
-        self.connection.execute("DELETE FROM snapshots WHERE fold_version <> ?1", [fold_version])?;
-        let sql = "INSERT OR REPLACE INTO snapshots (fold_version, seq, body) VALUES (?1, ?2, ?3)";
-        self.connection.execute(sql, params![fold_version, seq, body])?;
-        Ok(())
+        let sql = "INSERT OR REPLACE INTO snapshots (fold_version, seq, hash, body)
+                   SELECT ?1, seq, hash, ?3 FROM entries WHERE seq = ?2";
+        let transaction = self.connection.unchecked_transaction()?;
+        transaction.execute("DELETE FROM snapshots WHERE fold_version <> ?1", [fold_version])?;
+        transaction.execute(sql, params![fold_version, seq, body])?;
+        Ok(transaction.commit()?)
     }
 
-    /// The kept fold, if one of this version lies within the log.
+    /// The kept fold, if there is one of this version, made of the entries that are in this log.
     pub fn snapshot(&self, fold_version: u32) -> Result<Option<(u64, Vec<u8>)>, LedgerError> {
-        let sql =
-            "SELECT seq, body FROM snapshots WHERE fold_version = ?1 AND seq <= (SELECT coalesce(max(seq), 0) FROM entries)";
+        let sql = "SELECT seq, snapshots.body FROM snapshots JOIN entries USING (seq, hash) WHERE fold_version = ?1";
         Ok(self.connection.query_row(sql, [fold_version], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
     }
 
-    /// Writes a consistent copy to a new file.
+    /// Writes a consistent copy to a new file; half a copy is removed.
     pub fn backup_to(&self, path: &Path) -> Result<(), LedgerError> {
+        let is_new = !path.exists();
+        let copied = self.copy_to(path);
+        if copied.is_err() && is_new {
+            // The error that is returned says more than one of this.
+            let _ = std::fs::remove_file(path);
+        }
+        copied
+    }
+
+    fn copy_to(&self, path: &Path) -> Result<(), LedgerError> {
         let mut copy = Connection::open(path)?;
         let backup = rusqlite::backup::Backup::new(&self.connection, &mut copy)?;
-        backup.run_to_completion(256, Duration::ZERO, None)?;
-        Ok(())
+        Ok(backup.run_to_completion(256, Duration::ZERO, None)?)
     }
+}
+
+/// Refuses to write after events that this program cannot read.
+fn check_known(connection: &Connection) -> Result<(), LedgerError> {
+    let mut statement = connection.prepare("SELECT DISTINCT kind, body_version FROM entries")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (kind, version): (String, u32) = (row.get(0)?, row.get(1)?);
+        if version != BODY_VERSION || !Event::KINDS.contains(&kind.as_str()) {
+            return Err(
+                UnknownEvent { kind, version, reason: "it was written by a newer program; upgrade this one".into() }.into()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn subject_seq(connection: &Connection, subject: &str) -> Result<u64, LedgerError> {
+    let sql = "SELECT coalesce(max(subject_seq), 0) FROM entries WHERE subject = ?1";
+    Ok(connection.query_row(sql, [subject], |row| row.get(0))?)
+}
+
+/// Adds an entry at the end. It stays only if the caller's transaction commits.
+fn insert(connection: &Connection, writer_epoch: u64, new: NewEntry) -> Result<Entry, LedgerError> {
+    let newest: Option<(u64, u64, Vec<u8>)> = connection
+        .query_row("SELECT seq, writer_epoch, hash FROM entries ORDER BY seq DESC LIMIT 1", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let (seq, epoch, previous) = newest.unwrap_or((0, 0, Digest::ZERO.0.to_vec()));
+    if epoch > writer_epoch {
+        return Err(LedgerError::Fenced { newer: epoch });
+    }
+    let found = subject_seq(connection, new.subject)?;
+    if found != new.expected_subject_seq {
+        let subject = new.subject.to_string();
+        return Err(LedgerError::Conflict { subject, expected: new.expected_subject_seq, found });
+    }
+    let previous_hash =
+        previous.try_into().map(Digest).map_err(|_| LedgerError::Corrupt(format!("entry {seq} has no whole hash")))?;
+    let row = Row {
+        seq: seq + 1,
+        at_ms: new.at_ms,
+        actor: new.actor.to_string(),
+        subject: new.subject.to_string(),
+        subject_seq: found + 1,
+        writer_epoch,
+        kind: new.event.kind().to_string(),
+        body_version: BODY_VERSION,
+        body: new.event.body(),
+        previous_hash,
+    };
+    let hash = row.hash();
+    connection.execute(
+        "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            row.seq,
+            row.at_ms,
+            row.actor,
+            row.subject,
+            row.subject_seq,
+            row.writer_epoch,
+            row.kind,
+            row.body_version,
+            row.body,
+            row.previous_hash.0.as_slice(),
+            hash.0.as_slice()
+        ],
+    )?;
+    // Read back before it is committed: what this program cannot read must never be in the log.
+    Ok(row.into_entry(hash)?)
 }
 
 /// The state: the newest snapshot and all entries after it.
 pub fn fold(ledger: &Ledger) -> Result<State, LedgerError> {
     let snapshot = ledger.snapshot(FOLD_VERSION)?;
-    let mut state = snapshot.and_then(|(_, body)| serde_json::from_slice::<State>(&body).ok()).unwrap_or_default();
-    loop {
-        let page = ledger.read(state.seq, PAGE)?;
-        if page.is_empty() {
-            return Ok(state);
-        }
-        page.iter().for_each(|entry| state.apply(entry));
-    }
+    let kept = snapshot.and_then(|(seq, body)| serde_json::from_slice::<State>(&body).ok().filter(|state| state.seq == seq));
+    let mut state = kept.unwrap_or_default();
+    // Entry by entry: the event of a large tree takes megabytes.
+    chain::rows(&ledger.connection, state.seq, i64::MAX as usize, |row, hash| {
+        state.apply(&row.into_entry(hash)?);
+        Ok(())
+    })?;
+    Ok(state)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! Bytes in, bytes out: nothing here reads a socket or knows a route.
 
 pub mod answer;
+mod cells;
 pub mod element;
 pub mod oip;
 pub mod payload;

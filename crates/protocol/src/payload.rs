@@ -245,7 +245,7 @@ pub fn absent(column: &Column, rows: usize) -> Cells {
     let mut shape: Vec<usize> = dimensions();
     let has_default = column.default.as_ref().is_some_and(|value| !value.is_null());
     if has_default {
-        let mut builder = crate::simple::CellsBuilder::new(column, 1);
+        let mut builder = crate::cells::CellsBuilder::new(column, 1);
         if let Some(value) = &column.default
             && builder.push_value(value)
         {

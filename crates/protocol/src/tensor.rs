@@ -49,7 +49,7 @@ impl Tensor {
         };
         match self.datatype.size() {
             Some(size) => {
-                let bytes = count.checked_mul(size).unwrap_or(usize::MAX);
+                let bytes = count.saturating_mul(size);
                 if bytes != self.data.len() {
                     let text = format!("its data has {} bytes where {} {} take {bytes}", self.data.len(), count, self.datatype);
                     return Err(disagree(text));

@@ -1,9 +1,11 @@
 //! Both ends of the worker protocol: the client that gateway, engine and control use, the server side for runtimes
 //! written in Rust, and the bridge for programs that only speak TCP.
 
+pub mod bridge;
 pub mod caller;
 pub mod client;
 pub mod probe;
+pub mod server;
 
 pub use caller::Caller;
 pub use client::{Connection, ConnectionError, RawAnswer};

@@ -1,0 +1,266 @@
+"""A client for Decalog: predictions, streams, and what is deployed. It needs nothing beyond the standard library.
+
+    import decalog
+    client = decalog.Client()
+    client.predict("churn", {"age": 42, "city": "Utrecht"})
+
+Deploying stays with the command line. One client may be shared by threads: each has a connection of its own.
+"""
+
+import http.client
+import json
+import math
+import os
+import threading
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from urllib.parse import quote, urlencode, urlsplit
+
+__all__ = ["Client", "Error"]
+__version__ = "0.1.0"
+
+DEFAULT_URL = "http://127.0.0.1:8010"
+DEFAULT_TIMEOUT_S = 60.0
+
+Row = Dict[str, Any]
+
+
+class Error(Exception):
+    """What Decalog refused or could not do: a stable code, one sentence, details, and what to do about it."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        details: Optional[List[str]] = None,
+        help: str = "",
+        status: int = 0,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details or []
+        self.help = help
+        #: HTTP status; 0 if there was no answer.
+        self.status = status
+        #: To find the request in the server's log.
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        lines = [self.message] + ["  " + detail for detail in self.details]
+        return "\n".join(lines + (["help: " + self.help] if self.help else []))
+
+
+class Client:
+    """Talks to one server. `url` is by default that of the variable DECALOG_URL, else that of `decalog up`."""
+
+    def __init__(self, url: Optional[str] = None, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        self.url = (url or os.environ.get("DECALOG_URL") or DEFAULT_URL).rstrip("/")
+        #: In seconds, for each wait on the server.
+        self.timeout = timeout
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("the url %r is not like %s" % (self.url, DEFAULT_URL))
+        self._host: Tuple[str, Optional[int]] = (parts.hostname, parts.port)
+        self._is_secure = parts.scheme == "https"
+        self._base = parts.path
+        self._local = threading.local()
+
+    def predict(self, reference: str, row: Row, deadline_ms: Optional[int] = None) -> Row:
+        """The output columns for one row of input columns. A reference is `[project/]model[@environment][@v3]`."""
+        return self._post(reference, row, deadline_ms)
+
+    def predict_rows(self, reference: str, rows: Iterable[Row], deadline_ms: Optional[int] = None) -> List[Row]:
+        """One row of output columns for each row, in order. A pandas DataFrame will do."""
+        records = rows.to_dict(orient="records") if hasattr(rows, "to_dict") else list(rows)
+        return self._post(reference, {"rows": records}, deadline_ms)["rows"]
+
+    def stream(self, reference: str, row: Row, deadline_ms: Optional[int] = None) -> Iterator[Any]:
+        """The items of a model that streams, as they come. Closing the iterator stops the model."""
+        connection = self._connect()
+        try:
+            response = self._exchange(connection, "POST", _predict_path(reference), _encode(row), _headers(deadline_ms))
+            if response.status != 200:
+                raise _error(response, response.read())
+            if not (response.getheader("Content-Type") or "").startswith("text/event-stream"):
+                yield json.loads(response.read())
+                return
+            yield from _items(response, response.getheader("Decalog-Request-Id") or "")
+        except (OSError, http.client.HTTPException) as failure:
+            raise self._unreachable(failure) from failure
+        finally:
+            connection.close()
+
+    def models(self, project: Optional[str] = None) -> List[Dict[str, Any]]:
+        """The models that there are, of one project or of all."""
+        answer = self._get("/v1/models", project=project)
+        return answer["models"] if isinstance(answer, dict) else answer
+
+    def show(self, name: str) -> Dict[str, Any]:
+        """All that is known of a model, `[project/]model`."""
+        project, model = _split(name)
+        return self._get("/v1/projects/%s/models/%s" % (quote(project, ""), quote(model, "")))
+
+    def events(self, name: Optional[str] = None, after: int = 0, limit: Optional[int] = None) -> List[Dict[str, Any]]:
+        """Entries of the ledger behind number `after`, of one model or of all."""
+        return self._get("/v1/events", model=name and "/".join(_split(name)), after=after, limit=limit)["events"]
+
+    def follow(self, name: Optional[str] = None, after: int = 0) -> Iterator[Dict[str, Any]]:
+        """Entries of the ledger as they are written, without an end."""
+        query = _query(model=name and "/".join(_split(name)), after=after, follow="true")
+        connection = self._connect(None)
+        try:
+            response = self._exchange(connection, "GET", "/v1/events" + query, None, {})
+            if response.status != 200:
+                raise _error(response, response.read())
+            for line in response:
+                if line.strip():
+                    yield json.loads(line)
+        except (OSError, http.client.HTTPException) as failure:
+            raise self._unreachable(failure) from failure
+        finally:
+            connection.close()
+
+    def status(self) -> Dict[str, Any]:
+        """What the server says of itself."""
+        return self._get("/v1/status")
+
+    def close(self) -> None:
+        """Closes this thread's connection; the next call opens another."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def _get(self, path: str, **parameters: Any) -> Any:
+        return self._ask("GET", path + _query(**parameters), None, {})
+
+    def _post(self, reference: str, body: Any, deadline_ms: Optional[int]) -> Any:
+        return self._ask("POST", _predict_path(reference), _encode(body), _headers(deadline_ms))
+
+    def _ask(self, method: str, path: str, body: Optional[bytes], headers: Dict[str, str]) -> Any:
+        """One request over this thread's connection, and once more if that turns out to have been closed meanwhile."""
+        while True:
+            connection = getattr(self._local, "connection", None)
+            is_fresh = connection is None
+            if connection is None:
+                connection = self._local.connection = self._connect()
+            try:
+                response = self._exchange(connection, method, path, body, headers)
+                data = response.read()
+                break
+            except (OSError, http.client.HTTPException) as failure:
+                self.close()
+                was_closed = isinstance(failure, (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected))
+                if is_fresh or not was_closed:
+                    raise self._unreachable(failure) from failure
+        if response.status != 200:
+            raise _error(response, data)
+        try:
+            return json.loads(data)
+        except ValueError as failure:
+            raise Error(
+                "bad_answer", "%s answered what is not JSON: is it Decalog?" % self.url, status=response.status
+            ) from failure
+
+    def _connect(self, timeout: Optional[float] = -1.0) -> http.client.HTTPConnection:
+        host, port = self._host
+        kind = http.client.HTTPSConnection if self._is_secure else http.client.HTTPConnection
+        return kind(host, port, timeout=self.timeout if timeout == -1.0 else timeout)
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: Optional[bytes], headers: Dict[str, str]
+    ) -> http.client.HTTPResponse:
+        if body is not None:
+            headers = dict(headers, **{"Content-Type": "application/json"})
+        connection.request(method, self._base + path, body, headers)
+        return connection.getresponse()
+
+    def _unreachable(self, failure: Exception) -> Error:
+        if isinstance(failure, TimeoutError) or "timed out" in str(failure):
+            return Error("timeout", "%s did not answer within %g s" % (self.url, self.timeout), help="raise Client(timeout=...)")
+        return Error(
+            "unreachable", "%s cannot be reached: %s" % (self.url, failure), help="start it with `decalog up`, or set DECALOG_URL"
+        )
+
+
+def _predict_path(reference: str) -> str:
+    return "/v1/models/%s/predict" % quote(reference, safe="/@")
+
+
+def _headers(deadline_ms: Optional[int]) -> Dict[str, str]:
+    return {} if deadline_ms is None else {"Decalog-Timeout-Ms": str(deadline_ms)}
+
+
+def _query(**parameters: Any) -> str:
+    given = {name: value for name, value in parameters.items() if value is not None}
+    return "?" + urlencode(given) if given else ""
+
+
+def _split(name: str) -> Tuple[str, str]:
+    project, _, model = name.rpartition("/")
+    return project or "default", model
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return json.dumps(value, default=_plain, allow_nan=False).encode()
+    except ValueError:
+        # Numbers that are not finite stand for missing values, as in a DataFrame.
+        return json.dumps(_finite(json.loads(json.dumps(value, default=_plain)))).encode()
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "isoformat"):
+        text = value.isoformat()
+        return text + "Z" if getattr(value, "tzinfo", "") is None else text
+    raise TypeError("a value of type %s cannot be sent" % type(value).__name__)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return {key: _finite(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _items(response: http.client.HTTPResponse, request_id: str) -> Iterator[Any]:
+    """The data of server-sent events; an event `error` is raised."""
+    kind, data = "", []  # type: str, List[str]
+    for raw in response:
+        line = raw.decode().rstrip("\r\n")
+        if line.startswith("event:"):
+            kind = line[6:].strip()
+        elif line.startswith("data:"):
+            data.append(line[5:].lstrip(" "))
+        elif not line and data:
+            value = json.loads("\n".join(data))
+            if kind == "error":
+                raise _problem(value, 200, request_id)
+            yield value
+            kind, data = "", []
+
+
+def _error(response: http.client.HTTPResponse, data: bytes) -> Error:
+    request_id = response.getheader("Decalog-Request-Id") or ""
+    try:
+        body = json.loads(data)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        body = {"code": "http_%d" % response.status, "error": "%d %s" % (response.status, response.reason)}
+    return _problem(body, response.status, request_id)
+
+
+def _problem(body: Dict[str, Any], status: int, request_id: str) -> Error:
+    message = str(body.get("error") or "the server answered %d" % status)
+    return Error(body.get("code") or "error", message, body.get("details"), body.get("help") or "", status, request_id)

@@ -1,0 +1,2265 @@
+"""Serves one Python model over the Open Inference Protocol on a Unix socket: `python worker.py`.
+
+One file without dependencies, so that it can be put beside any model's own environment. It must not import numpy or
+pandas unless the model does, and `--describe` must not run any of the model's code. It reads, in this order: what
+annotations mean (hints), what a model takes and gives (schema), requests to values (readers), values to answers
+(encoders), the kinds of models (forms), loading, the protocol, the server, and the static description.
+
+Arrays that a model gets are its own: writable, aligned, and never overwritten by a later request.
+"""
+
+import ast
+import gc
+import inspect
+import json
+import math
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import traceback
+import typing
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+
+HEAD_BYTES_MAX = 64 * 1024  # of a request's head; also what one connection can receive without a second buffer
+BODY_BYTES_MAX = 1 << 30
+KEPT_BYTES_MAX = 64 << 20  # a larger receive buffer is not kept for the next request
+CACHED_KEY_BYTES_MAX = 8 * 1024
+CACHE_ENTRIES_MAX = 512
+JOINED_BYTES_MAX = 64 * 1024  # answers up to this size are sent in one piece
+PEER_S_MAX = 60  # how long a peer may stall in the middle of a request or an answer
+DETAIL_LINES_MAX = 40
+MESSAGE_CHARS_MAX = 2_000
+
+# datatype: (code of struct, dtype of numpy, bytes of one element)
+FIXED = {
+    "BOOL": ("?", "bool", 1), "UINT8": ("B", "uint8", 1), "UINT16": ("H", "uint16", 2), "UINT32": ("I", "uint32", 4),
+    "UINT64": ("Q", "uint64", 8), "INT8": ("b", "int8", 1), "INT16": ("h", "int16", 2), "INT32": ("i", "int32", 4),
+    "INT64": ("q", "int64", 8), "FP16": ("e", "float16", 2), "FP32": ("f", "float32", 4), "FP64": ("d", "float64", 8),
+    "BF16": ("H", "uint16", 2),
+}  # fmt: skip
+DATATYPES = set(FIXED) | {"BYTES", "timestamp", "json"}
+DTYPES = {("|" if size == 1 else "<") + ("f" if name[0] == "f" else name[0]) + str(size): datatype
+          for datatype, (_, name, size) in FIXED.items() if datatype != "BF16"}  # fmt: skip
+
+
+class Problem(Exception):
+    """An error as the platform shows it: a stable code, one sentence, details, and what to do."""
+
+    def __init__(self, code, message, details=(), help=""):
+        super().__init__(message)
+        self.code, self.message, self.details, self.help = code, message, list(details), help
+
+    def body(self):
+        body = {"code": self.code, "error": self.message}
+        if self.details:
+            body["details"] = self.details
+        if self.help:
+            body["help"] = self.help
+        return body
+
+
+# ---- Hints: what an annotation means, the same from source text as from objects ----------------------------------
+# ("scalar", datatype, python) · ("literal", values) · ("enum", values, class) · ("list", hint, length) · ("none",)
+# ("optional", hint) · ("array", datatype, shape) · ("frame", {name: hint}) · ("record", ((name, hint), ...))
+# ("dict", hint) · ("iterator", hint) · ("dtype", datatype) · ("unknown", text); None stands for no annotation.
+
+JSON = ("scalar", "json", "json")
+SCALARS = {
+    "builtins.int": ("INT64", "int"), "builtins.float": ("FP64", "float"), "builtins.bool": ("BOOL", "bool"),
+    "builtins.str": ("BYTES", "str"), "builtins.bytes": ("BYTES", "bytes"), "datetime.datetime": ("timestamp", "datetime"),
+    "datetime.date": ("BYTES", "date"), "typing.Any": ("json", "json"), "builtins.object": ("json", "json"),
+}  # fmt: skip
+NUMPY_SCALARS = dict(
+    {name: datatype for datatype, (_, name, _) in FIXED.items() if datatype != "BF16"},
+    bool_="BOOL", half="FP16", single="FP32", double="FP64", float_="FP64", int_="INT64", intp="INT64", long="INT64",
+    longlong="INT64", intc="INT32", short="INT16", byte="INT8", uint="UINT64", uintp="UINT64", ulong="UINT64",
+    ulonglong="UINT64", uintc="UINT32", ushort="UINT16", ubyte="UINT8", str_="BYTES", bytes_="BYTES", object_="json",
+)  # fmt: skip
+LISTS = {"builtins.list", "builtins.set", "typing.List", "typing.Sequence", "typing.Iterable", "typing.Collection",
+         "collections.abc.Sequence", "collections.abc.Iterable", "collections.abc.Collection"}  # fmt: skip
+DICTS = {"builtins.dict", "typing.Dict", "typing.Mapping", "collections.abc.Mapping", "collections.OrderedDict"}
+ITERATORS = {home + name for home in ("typing.", "collections.abc.")
+             for name in ("Iterator", "Generator", "AsyncIterator", "AsyncGenerator", "AsyncIterable")}  # fmt: skip
+WRAPPERS = {"typing.Final", "typing.ClassVar", "typing.Required", "typing.ReadOnly", "typing.Awaitable"}
+
+
+def make_hint(name, args):
+    """The hint of a type by its full name and the hints of its arguments."""
+    if name in SCALARS:
+        return ("scalar",) + SCALARS[name]
+    if name.startswith("numpy.") and name[6:] in NUMPY_SCALARS:
+        return ("scalar", NUMPY_SCALARS[name[6:]], "numpy")
+    if name in LISTS:
+        return ("list", args[0], -1) if args else ("list", JSON, -1)
+    if name in ("builtins.tuple", "typing.Tuple"):
+        if len(args) == 2 and args[1] is Ellipsis:
+            return ("list", args[0], -1)
+        return ("list", args[0], len(args)) if args and all(arg == args[0] for arg in args) else JSON
+    if name in DICTS:
+        return ("dict", args[1] if len(args) == 2 else None)
+    if name in ITERATORS:
+        return ("iterator", args[0] if args else None)
+    if name == "numpy.dtype":
+        return ("dtype", args[0][1] if args and args[0][0] == "scalar" else None)
+    if name in ("numpy.ndarray", "numpy.NDArray", "numpy.typing.NDArray", "numpy.typing.ArrayLike"):
+        element = args[-1] if args else None
+        datatype = element[1] if element and element[0] in ("dtype", "scalar") and element[1] != "json" else None
+        return ("array", datatype, None)
+    if name == "pandas.DataFrame":
+        return ("frame", None)
+    if name in ("typing.Union", "types.UnionType"):
+        return union(args)
+    if name == "typing.Optional":
+        return union(list(args) + [("none",)])
+    if name == "typing.NotRequired":
+        return union(list(args) + [("none",)])
+    if name in WRAPPERS and args:
+        return args[0]
+    return ("unknown", name.replace("builtins.", ""))
+
+
+def union(hints):
+    """The hint of one of several types."""
+    rest = []
+    for hint in hints:
+        inner = hint[1] if hint[0] == "optional" else hint
+        if inner[0] != "none" and inner not in rest:
+            rest.append(inner)
+    if not rest:
+        return ("none",)
+    if len(rest) == 1:
+        merged = rest[0]
+    elif all(hint[0] == "literal" for hint in rest):
+        merged = ("literal", tuple(value for hint in rest for value in hint[1]))
+    elif all(hint[0] == "scalar" and hint[1] in ("INT64", "FP64") and hint[2] != "numpy" for hint in rest):
+        merged = ("scalar", "FP64", "float")
+    else:
+        merged = JSON
+    nullable = any(hint[0] in ("none", "optional") for hint in hints)
+    return ("optional", merged) if nullable else merged
+
+
+def annotate(hint, metadata):
+    """`Annotated`: a datatype by name, a shape as a tuple, the columns of a frame as a dict."""
+    for item in metadata:
+        if hint[0] == "array" and isinstance(item, str) and item in DATATYPES:
+            hint = ("array", item, hint[2])
+        elif hint[0] == "array" and is_shape(item):
+            hint = ("array", hint[1], [-1 if size is None else size for size in item])
+        elif hint[0] == "frame" and isinstance(item, dict):
+            hint = ("frame", item)
+    return hint
+
+
+def is_shape(item):
+    return isinstance(item, (tuple, list)) and all(size is None or isinstance(size, int) for size in item)
+
+
+def hint_from_object(annotation, scope):
+    """The hint of an annotation that has been evaluated; `scope` resolves those that are still text."""
+
+    def inner(item):
+        return hint_from_object(item, scope)
+
+    if annotation is None or annotation is type(None):
+        return ("none",)
+    if annotation is Ellipsis:
+        return Ellipsis
+    if isinstance(annotation, typing.ForwardRef):
+        annotation = annotation.__forward_arg__
+    if isinstance(annotation, str):
+        try:
+            return inner(eval(annotation, scope))  # the model's own text, in the model's own process
+        except Exception:
+            return hint_from_text(annotation, scope)
+    if hasattr(annotation, "__metadata__") and hasattr(annotation, "__origin__"):
+        metadata = [{name: inner(value) for name, value in item.items()} if isinstance(item, dict) else item
+                    for item in annotation.__metadata__]  # fmt: skip
+        return annotate(inner(annotation.__origin__), metadata)
+    if hasattr(annotation, "__supertype__"):
+        return inner(annotation.__supertype__)
+    if type(annotation).__name__ == "TypeAliasType":
+        return inner(annotation.__value__)
+    origin = typing.get_origin(annotation) or getattr(annotation, "__origin__", None)
+    if origin is not None:
+        name, args = full_name(origin), typing.get_args(annotation) or getattr(annotation, "__args__", ())
+        if name in ("typing.Literal", "typing_extensions.Literal"):
+            return ("literal", tuple(args))
+        if origin is typing.Union:
+            name = "typing.Union"
+        return make_hint(name, [inner(arg) for arg in args if not isinstance(arg, list)])
+    return hint_from_class(annotation, inner) or make_hint(full_name(annotation), [])
+
+
+def hint_from_text(text, scope):
+    """The hint of an annotation that cannot be evaluated: of a newer Python, or with names that only type checkers import."""
+    try:
+        return SourceHints(ast.parse(Path(scope["__file__"]).read_bytes())).hint(ast.parse(text, mode="eval").body)
+    except (KeyError, OSError, SyntaxError, ValueError):
+        return ("unknown", text)
+
+
+def hint_from_class(annotation, inner):
+    """The hint of a class with named fields or values, if it is one."""
+    if not isinstance(annotation, type):
+        return None
+    import enum
+
+    if issubclass(annotation, enum.Enum):
+        return ("enum", tuple(member.value for member in annotation), annotation)
+    is_typed_dict = issubclass(annotation, dict) and hasattr(annotation, "__total__")
+    if (
+        is_typed_dict
+        or hasattr(annotation, "_fields")
+        or hasattr(annotation, "__dataclass_fields__")
+        or hasattr(annotation, "model_fields")
+    ):
+        fields = {}
+        for base in reversed(annotation.__mro__):
+            scope = vars(sys.modules.get(base.__module__, sys))
+            own = base.__dict__.get("__annotations__") or (getattr(base, "__annotations__", {}) if base is annotation else {})
+            fields.update({name: hint_from_object(value, scope) for name, value in own.items()})
+        optional = getattr(annotation, "__optional_keys__", ()) if is_typed_dict else ()
+        return ("record", tuple((name, union([hint, ("none",)]) if name in optional else hint) for name, hint in fields.items()))
+    return None
+
+
+def full_name(item):
+    module = getattr(item, "__module__", "") or ""
+    name = getattr(item, "__qualname__", None) or getattr(item, "_name", None) or str(item)
+    root = module.split(".")[0]
+    if root == "typing_extensions":
+        root = module = "typing"
+    return (root if root in ("numpy", "pandas") else module) + "." + name
+
+
+class SourceHints:
+    """Hints of annotations in source text that is parsed, never run."""
+
+    def __init__(self, tree):
+        self.imports, self.values, self.classes, self.open = {}, {}, {}, set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    self.imports[alias.asname or alias.name.split(".")[0]] = (
+                        alias.name if alias.asname else alias.name.split(".")[0]
+                    )
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    self.imports[alias.asname or alias.name] = node.module + "." + alias.name
+        for node in top_level(tree):
+            if isinstance(node, ast.ClassDef):
+                self.classes[node.name] = node
+            elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                self.values[node.targets[0].id] = node.value
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+                self.values[node.target.id] = node.value
+            elif type(node).__name__ == "TypeAlias":
+                self.values[node.name.id] = node.value
+
+    def name(self, node):
+        """The full name of what an expression refers to, if it is a plain name."""
+        if isinstance(node, ast.Attribute):
+            owner = self.name(node.value)
+            return owner and (owner + "." + node.attr).replace("typing_extensions.", "typing.")
+        if not isinstance(node, ast.Name):
+            return None
+        if node.id in self.imports:
+            return self.imports[node.id].replace("typing_extensions.", "typing.")
+        return "builtins." + node.id
+
+    def hint(self, node):
+        if isinstance(node, ast.Constant):
+            if node.value is None:
+                return ("none",)
+            if node.value is Ellipsis:
+                return Ellipsis
+            if isinstance(node.value, str):
+                try:
+                    return self.hint(ast.parse(node.value, mode="eval").body)
+                except SyntaxError:
+                    return ("unknown", node.value)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            return union([self.hint(node.left), self.hint(node.right)])
+        if isinstance(node, ast.Subscript):
+            return self.subscript(node)
+        if isinstance(node, ast.Name) and node.id in self.classes and node.id not in self.open:
+            return self.guarded(node.id, lambda: self.class_hint(self.classes[node.id]))
+        if isinstance(node, ast.Name) and node.id in self.values and node.id not in self.open:
+            return self.guarded(node.id, lambda: self.hint(self.values[node.id]))
+        if isinstance(node, ast.Call) and self.name(node.func) == "typing.NewType" and len(node.args) == 2:
+            return self.hint(node.args[1])
+        name = self.name(node)
+        return make_hint(name, []) if name else ("unknown", source_of(node))
+
+    def guarded(self, name, resolve):
+        """Resolves a name of the file once, whatever refers back to it."""
+        self.open.add(name)
+        try:
+            return resolve()
+        finally:
+            self.open.discard(name)
+
+    def subscript(self, node):
+        inner = node.slice.value if type(node.slice).__name__ == "Index" else node.slice  # Index: Python 3.8
+        items = list(inner.elts) if isinstance(inner, ast.Tuple) else [inner]
+        name = self.name(node.value)
+        if name == "typing.Literal":
+            values = [self.constant(item) for item in items]
+            return ("unknown", source_of(node)) if UNKNOWN in values else ("literal", tuple(values))
+        if name == "typing.Annotated":
+            return annotate(self.hint(items[0]), [self.metadata(item) for item in items[1:]])
+        return make_hint(name, [self.hint(item) for item in items]) if name else ("unknown", source_of(node))
+
+    def metadata(self, node):
+        if isinstance(node, ast.Dict):
+            return {self.constant(key): self.hint(value) for key, value in zip(node.keys, node.values)}
+        return self.constant(node)
+
+    def constant(self, node):
+        """The value of an expression that is plainly one, else UNKNOWN."""
+        if isinstance(node, ast.Name) and node.id in self.values and node.id not in self.open:
+            return self.guarded(node.id, lambda: self.constant(self.values[node.id]))
+        try:
+            return ast.literal_eval(node)
+        except (ValueError, TypeError, SyntaxError):
+            return UNKNOWN
+
+    def class_hint(self, node):
+        bases = [self.name(base) for base in node.bases]
+        decorators = [self.name(item.func if isinstance(item, ast.Call) else item) for item in node.decorator_list]
+        if any(base and base.startswith("enum.") for base in bases):
+            values = [self.constant(item.value) for item in node.body if isinstance(item, ast.Assign)]
+            return ("unknown", node.name) if UNKNOWN in values else ("enum", tuple(values), None)
+        inherited = [self.hint(base) for base in node.bases if isinstance(base, ast.Name) and base.id in self.classes]
+        fields = dict(field for hint in inherited if hint[0] == "record" for field in hint[1])
+        known = {"typing.TypedDict", "typing.NamedTuple", "pydantic.BaseModel"}
+        if not (known.intersection(bases) or "dataclasses.dataclass" in decorators or fields):
+            return ("unknown", node.name)
+        total = all(keyword.arg != "total" or self.constant(keyword.value) for keyword in node.keywords)
+        for item in node.body:
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                hint = self.hint(item.annotation)
+                fields[item.target.id] = hint if total else union([hint, ("none",)])
+        return ("record", tuple(fields.items()))
+
+
+class Unknown:
+    """A default that only a run can tell."""
+
+
+UNKNOWN = Unknown()
+
+
+def top_level(tree):
+    """The statements of a module that run when it is imported, also those under `if` and `try`."""
+    for node in tree.body:
+        yield node
+        if isinstance(node, (ast.If, ast.Try, ast.With)):
+            for block in [node.body, getattr(node, "orelse", []), getattr(node, "finalbody", [])]:
+                yield from top_level(ast.Module(body=block, type_ignores=[]))
+            for handler in getattr(node, "handlers", []):
+                yield from top_level(handler)
+
+
+def source_of(node):
+    return ast.unparse(node) if hasattr(ast, "unparse") else "this annotation"
+
+
+# ---- Schema: what a model takes and gives ---------------------------------------------------------------------
+
+
+class Parameter:
+    def __init__(self, name, hint, default=inspect.Parameter.empty, keyword=False):
+        self.name, self.hint, self.default, self.keyword = name, hint, default, keyword
+
+    @property
+    def is_optional(self):
+        return self.default is not inspect.Parameter.empty
+
+
+class Signature:
+    """What is known of `predict`, from source text or from the function itself."""
+
+    def __init__(self, parameters, returns, generates, takes_more, returned_keys):
+        self.parameters, self.returns, self.takes_more, self.returned_keys = parameters, returns, takes_more, returned_keys
+        self.streams = generates or bool(returns and returns[0] == "iterator")
+        self.batch = any(parameter.hint and parameter.hint[0] in ("array", "frame") for parameter in parameters)
+
+    @classmethod
+    def from_function(cls, function):
+        target = inspect.unwrap(function)
+        scope = getattr(target, "__globals__", {})
+
+        def hint(annotation):
+            return None if annotation is inspect.Parameter.empty else hint_from_object(annotation, scope)
+
+        signature = inspect.signature(function)
+        kinds = inspect.Parameter
+        parameters = [Parameter(item.name, hint(item.annotation), item.default, item.kind == kinds.KEYWORD_ONLY)
+                      for item in signature.parameters.values() if item.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)]  # fmt: skip
+        takes_more = any(item.kind == kinds.VAR_KEYWORD for item in signature.parameters.values())
+        generates = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
+        returns = hint(signature.return_annotation)
+        return cls(parameters, returns, generates, takes_more, lambda: keys_of(function_node(target)))
+
+    @classmethod
+    def from_node(cls, node, hints, is_method):
+        arguments = node.args
+        positional = list(getattr(arguments, "posonlyargs", [])) + arguments.args
+        defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
+        pairs = list(zip(positional, defaults))[1 if is_method else 0 :]
+        parameters = []
+        for keyword, group in ((False, pairs), (True, zip(arguments.kwonlyargs, arguments.kw_defaults))):
+            for argument, default in group:
+                value = inspect.Parameter.empty if default is None else hints.constant(default)
+                hint = hints.hint(argument.annotation) if argument.annotation else None
+                parameters.append(Parameter(argument.arg, hint, value, keyword))
+        returns = hints.hint(node.returns) if node.returns else None
+        generates = any(isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in own_nodes(node))
+        return cls(parameters, returns, generates, arguments.kwarg is not None, lambda: keys_of(node))
+
+
+def own_nodes(function):
+    """The nodes of a function without those of functions and classes within it."""
+    stack = list(function.body)
+    while stack:
+        node = stack.pop(0)
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            yield node
+            stack[:0] = ast.iter_child_nodes(node)
+
+
+def function_node(function):
+    """The parsed source of a function, if it can be found."""
+    code = getattr(function, "__code__", None)
+    try:
+        tree = ast.parse(Path(code.co_filename).read_bytes())
+    except (AttributeError, OSError, SyntaxError, ValueError):
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
+            if code.co_firstlineno == min([node.lineno] + [item.lineno for item in node.decorator_list]):
+                return node
+    return None
+
+
+def keys_of(node):
+    """The keys that a function returns, with whether each is always there; None unless all returns are plain dicts."""
+    returns = [inner.value for inner in own_nodes(node) if isinstance(inner, ast.Return)] if node else []
+    sets = []
+    for value in returns:
+        if not isinstance(value, ast.Dict) or not all(
+            isinstance(key, ast.Constant) and isinstance(key.value, str) for key in value.keys
+        ):
+            return None
+        sets.append([key.value for key in value.keys])
+    names = [name for keys in sets for name in keys]
+    return {name: all(name in keys for keys in sets) for name in names} or None
+
+
+def column_of(name, hint):
+    """The column of a hint. What has no datatype of its own is `json`."""
+    kind = hint[0] if hint else ""
+    column = {"name": name, "datatype": "json", "shape": []}
+    if kind == "optional":
+        column = column_of(name, hint[1])
+        column["nullable"] = True
+    elif kind == "scalar":
+        column["datatype"] = hint[1]
+    elif kind in ("literal", "enum"):
+        values = [value for value in hint[1] if value is not None]
+        types = {type(value) for value in values}
+        datatype = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}.get(types.pop()) if len(types) == 1 else None
+        if datatype:
+            column.update(datatype=datatype, categories=values)
+        if len(values) < len(hint[1]):
+            column["nullable"] = True
+    elif kind == "list":
+        inner = column_of(name, hint[1])
+        if inner["datatype"] != "json" and not inner.get("nullable") and "shape" in inner:
+            inner["shape"] = [hint[2]] + inner["shape"]
+            column = inner
+    elif kind == "array":
+        column["datatype"] = hint[1] or "FP64"
+        column["shape"] = hint[2]
+        if hint[2] is None:
+            del column["shape"]
+    return column
+
+
+def input_columns(signature, notes):
+    """The columns of a signature's parameters."""
+    columns = []
+    for parameter in signature.parameters:
+        hint = parameter.hint
+        if hint and hint[0] == "frame":
+            if hint[1] is None:
+                raise Problem(
+                    "no_columns",
+                    "the columns of the DataFrame `%s` are not known" % parameter.name,
+                    help=(
+                        'add them to decalog.toml, as in [schema] inputs = [{ name = "age", datatype = "INT64", shape = [] }], '
+                        'or annotate: %s: Annotated[pd.DataFrame, {"age": int, "city": str}]' % parameter.name
+                    ),
+                )
+            columns.extend(column_of(name, inner) for name, inner in hint[1].items())
+            continue
+        if hint is None and type(parameter.default) in (bool, int, float, str):
+            hint = make_hint("builtins." + type(parameter.default).__name__, [])
+        elif hint is None:
+            notes.append(
+                "`%s` has no type hint: it takes any JSON value; write `%s: float`, or whatever it is" % ((parameter.name,) * 2)
+            )
+        elif leaf(hint)[0] in ("unknown", "record"):
+            what = leaf(hint)[1] if leaf(hint)[0] == "unknown" else "a record"
+            notes.append(
+                "`%s` is annotated %s, which has no datatype: it takes any JSON value, as it is" % (parameter.name, what)
+            )
+        column = column_of(parameter.name, hint)
+        add_default(column, parameter, notes)
+        columns.append(column)
+    return columns
+
+
+def add_default(column, parameter, notes):
+    if parameter.default is None:
+        column["nullable"] = True
+    elif parameter.default is UNKNOWN:
+        notes.append("the default of `%s` is known when it is loaded" % parameter.name)
+    elif parameter.is_optional:
+        try:
+            column["default"] = json.loads(to_json(parameter.default))
+        except (TypeError, ValueError):
+            notes.append("the default of `%s` has no JSON form: requests must give a value" % parameter.name)
+
+
+def output_columns(signature):
+    """The columns of what a signature returns; empty where only a run can tell."""
+    hint = signature.returns
+    if hint and hint[0] == "iterator":
+        hint = hint[1]
+    if hint and hint[0] == "list" and signature.batch:
+        hint = hint[1]
+        if hint[0] not in ("scalar", "literal", "optional", "record"):
+            return []
+    elif hint and hint[0] in ("scalar", "literal", "enum", "list", "optional") and signature.batch:
+        return []
+    if hint and hint[0] == "record":
+        return [column_of(name, inner) for name, inner in hint[1]]
+    if hint and hint[0] == "frame" and hint[1]:
+        return [column_of(name, inner) for name, inner in hint[1].items()]
+    if hint and hint[0] == "dict" and is_definite(hint[1]) and not signature.streams:
+        keys = signature.returned_keys() or {}
+        return [column_of(name, hint[1] if always else union([hint[1], ("none",)])) for name, always in keys.items()]
+    return [column_of("output", hint)] if is_definite(hint) else []
+
+
+def is_definite(hint):
+    """Whether a hint tells a datatype."""
+    if not hint or hint[0] in ("none", "unknown", "dict", "iterator", "frame", "record"):
+        return False
+    return hint[1] is not None if hint[0] == "array" else hint != JSON and hint != ("list", JSON, -1)
+
+
+def schema_of(signature, overrides, notes):
+    """The schema, with what the manifest says instead of what the code tells."""
+    if not signature.parameters and not (signature.takes_more and overrides.get("inputs")):
+        raise Problem("no_inputs", "predict takes no inputs", help="give it parameters, as in def predict(age: int) -> float")
+    inputs = overrides.get("inputs") or input_columns(signature, notes)
+    names = [column["name"] for column in inputs]
+    if len(set(names)) < len(names):
+        raise Problem("bad_schema", "two input columns have the same name", ["columns: " + ", ".join(names)])
+    if overrides.get("inputs"):
+        check_overrides(signature, names)
+    schema = {"inputs": inputs, "outputs": overrides.get("outputs") or output_columns(signature)}
+    if signature.streams:
+        schema["streams"] = True
+    if not schema["outputs"]:
+        notes.append(
+            "the outputs are known when it runs; a return annotation such as -> float, a TypedDict or [schema] outputs tells them"
+        )
+    return schema
+
+
+def check_overrides(signature, names):
+    """Columns of the manifest must be parameters of the function."""
+    if signature.takes_more or any(parameter.hint and parameter.hint[0] == "frame" for parameter in signature.parameters):
+        return
+    parameters = [parameter.name for parameter in signature.parameters]
+    required = [parameter.name for parameter in signature.parameters if not parameter.is_optional]
+    wrong = [name for name in names if name not in parameters] + [name for name in required if name not in names]
+    if wrong:
+        message = "[schema] inputs and the parameters of predict differ in `%s`" % "`, `".join(wrong)
+        raise Problem("bad_schema", message, ["[schema] inputs: " + ", ".join(names), "predict takes: " + ", ".join(parameters)],
+                      "name each column after a parameter")  # fmt: skip
+
+
+def leaf(hint):
+    """The innermost hint, without lists and `None`."""
+    while hint and hint[0] in ("optional", "list"):
+        hint = hint[1]
+    return hint or JSON
+
+
+# ---- Readers: from the bytes of a request to values --------------------------------------------------------------
+# A reader takes (data, base, owned): the buffer, where its binary tensors begin, and whether views on it may be kept.
+
+
+class Slot:
+    """Where one input lies behind `base`, and the BOOL tensor that says which of its rows are there."""
+
+    __slots__ = ("start", "end", "shape", "valid")
+
+    def __init__(self, start, end, shape):
+        self.start, self.end, self.shape, self.valid = start, end, shape, None
+
+
+class Absent:
+    """Stands for an input that the request leaves out."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+def bad_request(message, help=""):
+    return Problem("bad_request", message, help=help)
+
+
+LENGTH_OF = struct.Struct("<I").unpack_from
+
+
+def byte_elements(name, data, at, end, count):
+    """The elements of a BYTES tensor."""
+    blob, at, elements = bytes(data[at:end]), 0, []
+    try:
+        for _ in range(count):
+            stop = at + 4 + LENGTH_OF(blob, at)[0]
+            elements.append(blob[at + 4 : stop])
+            at = stop
+    except struct.error:
+        at = -1
+    if at != len(blob):
+        raise bad_request("the elements of `%s` do not fit its shape" % name)
+    return elements
+
+
+RFC_3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))\Z")
+
+
+def parse_timestamp(text):
+    match = RFC_3339.match(text)
+    if not match:
+        raise ValueError("%r is not a timestamp of RFC 3339" % text)
+    fraction = int(((match.group(7) or "") + "000000")[:6])
+    offset = timedelta(hours=int(match.group(9) or 0), minutes=int(match.group(10) or 0))
+    zone = timezone(-offset if match.group(8) == "-" else offset) if offset else timezone.utc
+    return datetime(*[int(part) for part in match.groups()[:6]], fraction, zone)
+
+
+def element_decoder(column, hint):
+    """From the bytes of an element of BYTES, or the number of another datatype, to what the model wants; None: as it is."""
+    datatype, inner = column["datatype"], leaf(hint)
+    if datatype == "json":
+        return json.loads
+    if datatype == "timestamp":
+        return lambda element: parse_timestamp(element.decode())
+    if inner[0] == "enum" and inner[2]:
+        return (lambda element: inner[2](element.decode())) if datatype == "BYTES" else inner[2]
+    if datatype == "BYTES" and inner[0] == "scalar" and inner[2] == "date":
+        return lambda element: date.fromisoformat(element.decode())
+    if datatype == "BYTES":
+        return None if inner[0] == "scalar" and inner[2] == "bytes" else bytes.decode
+    if datatype == "BF16":
+        return lambda bits: struct.unpack("<f", struct.pack("<I", bits << 16))[0]
+    return None
+
+
+def nest(flat, shape):
+    """Lists of the shape out of a flat sequence; the first dimension is the rows."""
+    for size in reversed(shape[1:]):
+        flat = [list(flat[at : at + size]) for at in range(0, len(flat), size)] if size else [[] for _ in range(shape[0])]
+    return flat
+
+
+def flat_reader(slot, column, decode):
+    """Reads all elements as one sequence."""
+    name, count = column["name"], math.prod(slot.shape)
+    if column["datatype"] not in FIXED:
+
+        def read(data, base, owned):
+            elements = byte_elements(name, data, base + slot.start, base + slot.end, count)
+            return decode_all(name, elements, decode)
+
+        return read  # fmt: skip
+    unpack = struct.Struct("<%d%s" % (count, FIXED[column["datatype"]][0])).unpack_from
+    if decode:
+        return lambda data, base, owned: decode_all(name, unpack(data, base + slot.start), decode)
+    return lambda data, base, owned: unpack(data, base + slot.start)
+
+
+def decode_all(name, elements, decode):
+    try:
+        return [decode(element) for element in elements] if decode else elements
+    except ValueError as error:  # also UnicodeDecodeError and JSONDecodeError
+        raise bad_request("`%s` holds a value that cannot be read: %s" % (name, error))
+
+
+def row_reader(slot, column, hint, rows):
+    """Reads one value for each row, as plain Python values."""
+    if isinstance(slot, Absent):
+        return lambda data, base, owned: [slot.value] * rows
+    inner = leaf(hint)
+    if inner[0] == "scalar" and inner[2] == "numpy" and column["datatype"] in FIXED:
+        read_array = array_reader(slot, column, hint, rows)
+        return lambda data, base, owned: list(read_array(data, base, owned))
+    read = read_flat = flat_reader(slot, column, element_decoder(column, hint))
+    if len(slot.shape) > 1:
+        read = lambda data, base, owned: nest(read_flat(data, base, owned), slot.shape)  # noqa: E731
+    if slot.valid is None:
+        return read
+
+    def read_nullable(data, base, owned):
+        start = base + slot.valid
+        return [value if is_valid else None for value, is_valid in zip(read(data, base, owned), data[start : start + rows])]
+
+    return read_nullable
+
+
+def array_reader(slot, column, hint, rows):
+    """Reads a column as one array with the rows as its leading dimension."""
+    import numpy
+
+    def objects(values):
+        array = numpy.empty(len(values), object)
+        array[:] = values
+        return array
+
+    datatype = column["datatype"]
+    if isinstance(slot, Absent):
+        if slot.value is None:
+            floats = datatype in ("FP16", "FP32", "FP64", "BF16")
+            return lambda data, base, owned: numpy.full(rows, numpy.nan) if floats else numpy.full(rows, None, object)
+        return lambda data, base, owned: numpy.array([slot.value] * rows, object if datatype not in FIXED else None)
+    if datatype not in FIXED:
+        read_flat = flat_reader(slot, column, element_decoder(column, hint))
+        read = lambda data, base, owned: objects(read_flat(data, base, owned)).reshape(slot.shape)  # noqa: E731
+    else:
+        array, dtype, size = numpy.ndarray, numpy.dtype(FIXED[datatype][1]), FIXED[datatype][2]
+        shape, start, end = slot.shape, slot.start, slot.end
+
+        def read(data, base, owned):
+            if owned and (base + start) % size == 0:
+                return array(shape, dtype, data, base + start)
+            return array(shape, dtype, data[base + start : base + end])
+
+        if datatype == "BF16":
+            read_bits = read
+            read = lambda data, base, owned: (read_bits(data, base, owned).astype("uint32") << 16).view("float32")  # noqa: E731
+    if slot.valid is None:
+        return read
+
+    def read_nullable(data, base, owned):
+        values, valid = read(data, base, owned), numpy.frombuffer(data, bool, rows, base + slot.valid)
+        if valid.all():
+            return values
+        values = values if values.dtype.kind in "fO" else values.astype(object)
+        values[~valid] = numpy.nan if values.dtype.kind == "f" else None
+        return values
+
+    return read_nullable
+
+
+def frame_reader(slots, columns, hints, rows):
+    """Reads columns as one DataFrame."""
+    import pandas
+
+    index = pandas.Index([column["name"] for column in columns])
+    same = {column["datatype"] for column in columns} in ({"FP64"}, {"FP32"})
+    plain = all(isinstance(slot, Slot) and slot.shape == (rows,) and slot.valid is None for slot in slots)
+    if same and plain and all(slot.end == after.start for slot, after in zip(slots, slots[1:])):
+        # The columns lie behind each other, just as a DataFrame keeps them.
+        block = Slot(slots[0].start, slots[-1].end, (len(slots), rows))
+        read = array_reader(block, columns[0], None, rows)
+        return lambda data, base, owned: pandas.DataFrame(read(data, base, owned).T, columns=index, copy=False)
+    readers = [array_reader(slot, column, hint, rows) for slot, column, hint in zip(slots, columns, hints)]
+
+    def series(array, column):
+        if column["datatype"] == "timestamp":
+            return pandas.to_datetime(array, utc=True)
+        if array.dtype.kind == "O" and column["datatype"] in FIXED and column["datatype"] != "BOOL":
+            return array.astype(float)  # None becomes NaN, which pandas has for missing numbers
+        return list(array) if array.ndim > 1 else array
+
+    def read(data, base, owned):
+        values = {column["name"]: series(reader(data, base, owned), column) for reader, column in zip(readers, columns)}
+        return pandas.DataFrame(values, columns=index, copy=False)
+
+    return read
+
+
+# ---- Encoders: from a model's answer to output tensors -----------------------------------------------------------
+# An output is (name, datatype, shape, data), where data is bytes or a contiguous array.
+
+
+def to_json(value):
+    """JSON text of any value that has a sensible one; numbers that are not finite become null."""
+    try:
+        return json.dumps(value, default=plain_value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    except ValueError:
+        return json.dumps(finite(json.loads(json.dumps(value, default=plain_value))), ensure_ascii=False, separators=(",", ":"))
+
+
+def finite(value):
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return {key: finite(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def plain_value(value):
+    """What json makes of values that it does not know."""
+    if isinstance(value, datetime):
+        return timestamp_text(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    row = as_row(value)
+    if row is not value:
+        return row
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "value") and hasattr(type(value), "__members__"):
+        return value.value
+    if type(value).__name__ in ("Decimal", "UUID", "PosixPath"):
+        return float(value) if type(value).__name__ == "Decimal" else str(value)
+    raise TypeError("a value of type %s has no JSON form" % type(value).__name__)
+
+
+def timestamp_text(value):
+    """RFC 3339; a time without a zone counts as UTC."""
+    return value.isoformat().replace("+00:00", "Z") if value.tzinfo else value.isoformat() + "Z"
+
+
+def as_row(value):
+    """Records of all kinds as a dict; anything else as it is."""
+    if isinstance(value, dict) or value is None or type(value) in (int, float, str, bool, list, tuple):
+        return value
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    if hasattr(type(value), "__dataclass_fields__"):
+        return {name: getattr(value, name) for name in type(value).__dataclass_fields__}
+    if hasattr(type(value), "model_fields"):
+        return value.model_dump()
+    if type(value).__name__ == "Series" and type(value).__module__.startswith("pandas"):
+        return value.to_dict()
+    return value
+
+
+def bytes_blob(elements):
+    pack = struct.Struct("<I").pack
+    return b"".join([part for element in elements for part in (pack(len(element)), element)])
+
+
+def encode_values(name, values, declared):
+    """The outputs of a column of one Python value for each row: itself, and `NAME:valid` if rows are missing."""
+    rows = len(values)
+    wanted = declared["datatype"] if declared else None
+    if wanted == "FP64" and declared.get("shape") == [] and not declared.get("nullable"):
+        try:
+            return [(name, "FP64", (rows,), struct.pack("<%dd" % rows, *values))]
+        except (struct.error, TypeError, ValueError, OverflowError):
+            pass  # not plain numbers after all
+    valid = [value is not None for value in values]
+    needs_valid = bool(declared and declared.get("nullable")) or not all(valid)
+    datatype, shape, data = tensor_of([value for value in values if value is not None], wanted)
+    if needs_valid and not all(valid):
+        data = spread(datatype, shape, data, valid)
+    output = (name, datatype, (rows,) + tuple(shape), data)
+    if needs_valid and datatype != "json":
+        return [output, (name + ":valid", "BOOL", (rows,), bytes(valid))]
+    return [output]
+
+
+def spread(datatype, shape, data, valid):
+    """Puts elements that stand for nothing where rows are missing."""
+    count = math.prod(shape)
+    if datatype in FIXED:
+        size, data = FIXED[datatype][2] * count, bytes(data)
+        parts, empty = (data[at : at + size] for at in range(0, len(data), size or 1)), bytes(size)
+    else:
+        elements, empty = (
+            byte_elements("", data, 0, len(data), count * sum(valid)),
+            bytes_blob([b"null" if datatype == "json" else b""] * count),
+        )
+        parts = (bytes_blob(elements[at : at + count]) for at in range(0, len(elements), count or 1))
+    return b"".join([next(parts) if is_valid else empty for is_valid in valid])
+
+
+def tensor_of(values, wanted):
+    """(datatype, shape of a row, data) of values without None; JSON where they have no common shape and datatype."""
+    if wanted != "json" and values:
+        if any(hasattr(value, "dtype") for value in values):
+            found = numpy_tensor(values, wanted)
+        elif any(isinstance(value, (list, tuple)) for value in values):
+            found = None
+            shape, leaves = flatten(values)
+            if shape is not None and shape[-1] != 0 and leaves:
+                found = scalars_of(leaves, wanted)
+                found = found and (found[0], shape[1:], found[1])
+        else:
+            found = scalars_of(values, wanted)
+            found = found and (found[0], (), found[1])
+        if found:
+            return found
+    elif not values and wanted and wanted != "json":
+        return wanted, (), b""
+    return "json", (), bytes_blob([to_json(value).encode() for value in values])
+
+
+def numpy_tensor(values, wanted):
+    """Of numpy scalars or arrays, one for each row."""
+    import numpy
+
+    arrays = [numpy.asarray(value) for value in values]
+    if any(array.shape != arrays[0].shape for array in arrays):
+        return None
+    if len({array.dtype.kind for array in arrays} | {"b"}) > 2 and not all(array.dtype.kind in "iuf" for array in arrays):
+        return None
+    (_, datatype, shape, data), *rest = encode_array(
+        "", numpy.stack(arrays), len(arrays), {"datatype": wanted} if wanted else None
+    )
+    return None if rest or datatype == "json" else (datatype, shape[1:], data)
+
+
+def flatten(values):
+    """The shape of nested lists and their leaves; (None, None) if they are ragged."""
+    shape, level = (len(values),), values
+    while level and isinstance(level[0], (list, tuple)) and not hasattr(level[0], "_fields"):
+        size = len(level[0])
+        if not all(isinstance(item, (list, tuple)) and len(item) == size for item in level):
+            return None, None
+        shape, level = shape + (size,), [leaf for item in level for leaf in item]
+    if any(item is None or isinstance(item, (list, tuple, dict)) or hasattr(item, "shape") and item.shape for item in level):
+        return None, None
+    return shape, level
+
+
+def scalars_of(values, wanted):
+    """(datatype, data) of scalars with one datatype in common; None if there is none."""
+    kinds = set(map(type, values))
+    if len(kinds) > 1 or not kinds <= {bool, int, float, str, bytes}:
+        values = [plain_scalar(value) for value in values]
+        kinds = set(map(type, values))
+    if kinds <= {int, float} and wanted in FIXED and wanted not in ("BOOL", "BF16") and (float not in kinds or wanted[0] == "F"):
+        try:
+            return wanted, struct.pack("<%d%s" % (len(values), FIXED[wanted][0]), *values)
+        except (struct.error, OverflowError):
+            pass  # out of the range of what was declared
+    if kinds == {bool}:
+        return "BOOL", bytes(values)
+    if kinds == {int}:
+        for datatype in ("INT64", "UINT64"):
+            try:
+                return datatype, struct.pack("<%d%s" % (len(values), FIXED[datatype][0]), *values)
+            except struct.error:
+                pass
+        return None
+    if kinds and kinds <= {int, float}:
+        exact = all(type(value) is float or abs(value) <= 1 << 53 for value in values)
+        return ("FP64", struct.pack("<%dd" % len(values), *values)) if exact else None
+    if kinds == {str} or kinds == {bytes}:
+        elements = [value.encode() for value in values] if kinds == {str} else values
+        return "timestamp" if wanted == "timestamp" else "BYTES", bytes_blob(elements)
+    if kinds == {datetime}:
+        return "timestamp", bytes_blob([timestamp_text(value).encode() for value in values])
+    return None
+
+
+def plain_scalar(value):
+    """Members of enumerations, dates and the scalars of numpy as plain values; subclasses as what they are."""
+    if hasattr(type(value), "__members__") and hasattr(value, "value"):
+        return value.value
+    if hasattr(value, "item") and hasattr(value, "dtype"):
+        return value.item()
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, datetime):
+        return value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return bytes(value) if isinstance(value, (bytes, bytearray)) else value
+
+
+def wrong_rows(name, got, rows):
+    where = "" if name == "output" else " in `%s`" % name
+    return Problem("bad_output", "predict gave %s%s for %d %s of input" % (got, where, rows, "row" if rows == 1 else "rows"),
+                   help="a batch must be answered with one row for each row of input")  # fmt: skip
+
+
+def encode_array(name, array, rows, declared):
+    """The outputs of an array with the rows as its leading dimension."""
+    shape = array.shape
+    if not shape or shape[0] != rows:
+        raise wrong_rows(name, "%d rows" % shape[0] if shape else "a single value", rows)
+    datatype = DTYPES.get(array.dtype.str)
+    if datatype is None:
+        return encode_odd_array(name, array, rows, declared)
+    if declared and declared["datatype"] != datatype:
+        import numpy
+
+        wanted = FIXED.get(declared["datatype"])
+        if declared["datatype"] != "BF16" and wanted and numpy.can_cast(array.dtype, wanted[1], "same_kind"):
+            datatype, array = declared["datatype"], array.astype(wanted[1])
+        elif declared["datatype"] == "json":
+            return encode_values(name, array.tolist(), declared)
+    if not array.flags.c_contiguous:
+        array = array.copy("C")
+    if declared and declared.get("nullable"):
+        return [(name, datatype, shape, array), (name + ":valid", "BOOL", (rows,), b"\1" * rows)]
+    return [(name, datatype, shape, array)]
+
+
+def encode_odd_array(name, array, rows, declared):
+    """Text, objects, times, and numbers that the protocol does not have."""
+    kind = array.dtype.kind
+    if kind == "M":
+        values = [None if item != item else parse_timestamp(str(item) + "Z") for item in array.astype("datetime64[us]").ravel()]
+        return encode_values(name, nest(values, array.shape), declared)
+    if kind in "biuf":
+        native = array.dtype.newbyteorder("=")
+        return encode_array(name, array.astype("float64" if native.itemsize > 8 else native), rows, declared)
+    if kind in "USO" or kind == "T":
+        values = array.tolist()
+        if array.ndim == 1:
+            values = [None if value is None or type(value).__name__ in ("NAType", "NaTType") else value for value in values]
+            if any(isinstance(value, str) for value in values):
+                values = [None if value != value else value for value in values]  # pandas has NaN for missing text
+        return encode_values(name, values, declared)
+    raise Problem("bad_output", "`%s` is an array of %s, which has no datatype in the protocol" % (name, array.dtype))
+
+
+def encode_column(name, value, rows, declared):
+    """The outputs of one column of a batch: an array, a Series, a tensor, or a sequence."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    if hasattr(value, "dtype") and type(value).__module__ != "numpy":
+        import numpy
+
+        # The types that pandas adds have values for what is missing, which an object array keeps.
+        value = numpy.asarray(value, None if isinstance(value.dtype, numpy.dtype) or not hasattr(value, "to_numpy") else object)
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return encode_array(name, value, rows, declared)
+    if not isinstance(value, (list, tuple)):
+        raise wrong_rows(name, "a single %s" % type(value).__name__, rows)
+    if len(value) != rows:
+        raise wrong_rows(name, "%d rows" % len(value), rows)
+    return encode_values(name, value, declared)
+
+
+def encode_rows(results, declared):
+    """The outputs of one result for each row: the columns of dicts, else the column `output`."""
+    kinds = set(map(type, results))
+    if not kinds <= {dict, float, int, str, bool}:
+        results = [as_row(result) for result in results]
+        kinds = set(map(type, results))
+    if not any(issubclass(kind, dict) for kind in kinds):
+        name = next(iter(declared)) if len(declared) == 1 else "output"
+        return encode_values(name, results, declared.get(name))
+    if not all(isinstance(result, dict) or result is None for result in results):
+        return encode_values("output", results, {"datatype": "json"})
+    keys, outputs = results[0], []
+    if kinds != {dict} or not all([result.keys() == keys.keys() for result in results]):
+        keys = dict.fromkeys(key for result in results for key in result or ())
+        results = [{key: (result or {}).get(key) for key in keys} for result in results]
+    for key in [name for name in declared if name in keys] + [key for key in keys if key not in declared]:
+        outputs += encode_values(str(key), [result[key] for result in results], declared.get(key))
+    return outputs
+
+
+def encode_batch(result, rows, declared):
+    """The outputs of what a batch form gave."""
+    if hasattr(result, "_asdict") or not isinstance(result, (list, tuple)) and not hasattr(result, "dtype"):
+        result = as_row(result)
+    if type(result).__name__ == "DataFrame" and not isinstance(result, dict):
+        if len(result) != rows:
+            raise wrong_rows("output", "%d rows" % len(result), rows)
+        result = {str(name): result[name] for name in result.columns}
+    if isinstance(result, dict):
+        names = [name for name in declared if name in result] + [name for name in result if name not in declared]
+        return [output for name in names for output in encode_column(str(name), result[name], rows, declared.get(name))]
+    if isinstance(result, (list, tuple)) and len(result) == rows and any(isinstance(as_row(item), dict) for item in result):
+        return encode_rows(result, declared)
+    name = next(iter(declared)) if len(declared) == 1 else "output"
+    return encode_column(name, result, rows, declared.get(name))
+
+
+# ---- Forms: how a model is called ---------------------------------------------------------------------------------
+
+
+class Coroutines:
+    """Runs coroutines on one event loop: in the caller's thread if it is the only one, else in a thread of its own."""
+
+    def __init__(self, concurrency):
+        import asyncio
+
+        self.asyncio, self.loop, self.own_thread = asyncio, asyncio.new_event_loop(), concurrency > 1
+        if self.own_thread:
+            threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    def run(self, coroutine):
+        if self.own_thread:
+            return self.asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+        return self.loop.run_until_complete(coroutine)
+
+    async def gather(self, coroutines):
+        results = await self.asyncio.gather(*coroutines, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return results
+
+    def iterate(self, generator):
+        """The items of an asynchronous generator; closing this closes it."""
+        try:
+            while True:
+                try:
+                    yield self.run(generator.__anext__())
+                except StopAsyncIteration:
+                    return
+        finally:
+            self.run(generator.aclose())
+
+
+class Form:
+    """A loaded model: its schema, readers for a request, and the call."""
+
+    def __init__(self, schema, root):
+        self.schema, self.root = schema, root
+        self.declared = {column["name"]: column for column in schema["outputs"]}
+        self.streams = schema.get("streams", False)
+
+    def readers(self, slots, rows):
+        raise NotImplementedError
+
+    def call(self, values, rows):
+        raise NotImplementedError
+
+    def encode(self, result, rows):
+        raise NotImplementedError
+
+    def run(self, values, rows):
+        """The outputs for the values of a batch."""
+        try:
+            result = self.call(values, rows)
+        except BaseException as error:
+            raise raised(error, self.root) from error
+        try:
+            return self.encode(result, rows)
+        except Problem:
+            raise
+        except Exception as error:
+            raise Problem("bad_output", "the answer of predict cannot be sent: %s: %s" % (type(error).__name__, error)) from error
+
+
+class FunctionForm(Form):
+    """A model written as a function or method."""
+
+    def __init__(self, function, schema, signature, root, concurrency):
+        super().__init__(schema, root)
+        self.batch = signature.batch
+        self.bindings, names, keywords = [], [column["name"] for column in schema["inputs"]], []
+        own = {parameter.name for parameter in signature.parameters if not is_frame(parameter.hint)}
+        for parameter in signature.parameters:
+            if is_frame(parameter.hint):
+                self.bindings.append((parameter.hint, [at for at, name in enumerate(names) if name not in own]))
+            elif parameter.name in names:
+                self.bindings.append((parameter.hint, [names.index(parameter.name)]))
+            else:
+                continue  # it keeps its default, and those after it go by keyword
+            in_order = len(self.bindings) + len(keywords) == signature.parameters.index(parameter) + 1
+            if parameter.keyword or keywords or not in_order:
+                keywords.append(parameter.name)
+        if not any(is_frame(hint) for hint, _ in self.bindings):
+            for name in names:
+                if name not in own:
+                    self.bindings.append((None, [names.index(name)]))
+                    keywords.append(name)
+        target = inspect.unwrap(function)
+        is_async = any(check(target) for check in (inspect.iscoroutinefunction, inspect.isasyncgenfunction))
+        self.coroutines = Coroutines(concurrency) if is_async else None
+        self.function = by_keyword(function, len(self.bindings) - len(keywords), keywords) if keywords else function
+
+    def readers(self, slots, rows):
+        columns = self.schema["inputs"]
+        read = array_reader if self.batch else row_reader
+        return [frame_reader([slots[at] for at in places], [columns[at] for at in places], [(hint[1] or {}).get(columns[at]["name"]) for at in places], rows)
+                if is_frame(hint) else read(slots[places[0]], columns[places[0]], hint, rows) for hint, places in self.bindings]  # fmt: skip
+
+    def call(self, values, rows):
+        if self.batch:
+            result = self.function(*values)
+            return self.coroutines.run(result) if self.coroutines else result
+        if self.coroutines:
+            return self.coroutines.run(self.coroutines.gather([self.function(*row) for row in zip(*values)]))
+        function = self.function
+        return [function(*row) for row in zip(*values)]
+
+    def encode(self, result, rows):
+        if hasattr(result if self.batch else result[0], "__next__"):
+            raise Problem(
+                "bad_output", "predict returned an iterator", help="to stream, write `yield`, or annotate it: -> Iterator[...]"
+            )
+        if self.batch:
+            return encode_batch(result, rows, self.declared)
+        return encode_rows(result, self.declared)
+
+    def items(self, values):
+        """An iterator over the items of a stream, for one row."""
+        result = self.function(*(values if self.batch else [value[0] for value in values]))
+        if inspect.iscoroutine(result):
+            result = self.coroutines.run(result)
+        return self.coroutines.iterate(result) if hasattr(result, "__anext__") else iter(result)
+
+
+def is_frame(hint):
+    return bool(hint) and hint[0] == "frame"
+
+
+def by_keyword(function, count, names):
+    return lambda *values: function(*values[:count], **dict(zip(names, values[count:])))
+
+
+class EstimatorForm(Form):
+    """A scikit-learn model that was saved without any code."""
+
+    # Those whose `predict` is the class of the highest probability; others are asked for both.
+    ARGMAX = re.compile(
+        r"sklearn\.(ensemble\._(forest|gb|hist_gradient_boosting)|linear_model\._logistic|naive_bayes|tree|discriminant_analysis)\b"
+    )
+
+    def __init__(self, estimator, inputs, root):
+        self.estimator = estimator
+        self.named = hasattr(estimator, "feature_names_in_")
+        self.texts = len(inputs) == 1 and inputs[0]["datatype"] == "BYTES" and not self.named
+        self.tensor = len(inputs) == 1 and inputs[0].get("shape") != []
+        classes = getattr(estimator, "classes_", None)
+        self.classes = classes if hasattr(classes, "dtype") and callable(getattr(estimator, "predict_proba", None)) else None
+        last = estimator
+        while hasattr(last, "steps") or hasattr(last, "best_estimator_"):
+            last = last.best_estimator_ if hasattr(last, "best_estimator_") else last.steps[-1][1]
+        self.argmax = bool(self.ARGMAX.match(type(last).__module__))
+        super().__init__({"inputs": inputs, "outputs": []}, root)
+
+    def readers(self, slots, rows):
+        columns = self.schema["inputs"]
+        if self.texts or self.tensor:
+            return [array_reader(slots[0], columns[0], None, rows)]
+        if self.named:
+            return [frame_reader(slots, columns, [None] * len(columns), rows)]
+        import numpy
+
+        readers = [array_reader(slot, column, None, rows) for slot, column in zip(slots, columns)]
+        return [lambda data, base, owned: numpy.column_stack([read(data, base, owned) for read in readers])]
+
+    def call(self, values, rows):
+        values = values[0]
+        if self.classes is None:
+            return {"output": self.estimator.predict(values)}
+        probability = self.estimator.predict_proba(values)
+        output = self.classes[probability.argmax(axis=1)] if self.argmax else self.estimator.predict(values)
+        return {"output": output, "probability": probability}
+
+    def encode(self, result, rows):
+        return encode_batch(result, rows, self.declared)
+
+    def try_out(self):
+        """Learns the outputs from one row that is made up; without a usable one they are known when it runs."""
+        slots = [Absent(placeholder(column)) for column in self.schema["inputs"]]
+        try:
+            outputs = self.run([read(b"", 0, True) for read in self.readers(slots, 1)], 1)
+        except Problem:
+            return
+        columns = [
+            {"name": name, "datatype": datatype, "shape": list(shape[1:])}
+            for name, datatype, shape, _ in outputs
+            if ":" not in name
+        ]
+        self.schema["outputs"] = columns
+        self.declared = {column["name"]: column for column in columns}
+
+
+def placeholder(column):
+    if column.get("categories"):
+        return column["categories"][0]
+    value = {"BYTES": "text", "BOOL": False}.get(column["datatype"], 0.0 if column["datatype"][:2] == "FP" else 0)
+    for size in reversed(column.get("shape") or []):
+        value = [value] * max(size, 1)
+    return value
+
+
+def estimator_columns(estimator):
+    """The input columns of a fitted estimator; None if it does not tell."""
+    first = estimator
+    while hasattr(first, "steps") or hasattr(first, "best_estimator_"):
+        first = first.best_estimator_ if hasattr(first, "best_estimator_") else first.steps[0][1]
+    names = fitted(estimator, "feature_names_in_")
+    if names is not None:
+        columns = {str(name): {"name": str(name), "datatype": "FP64", "shape": []} for name in names}
+        learn_columns(first, list(columns), columns)
+        return list(columns.values())
+    if type(first).__name__.endswith("Vectorizer"):
+        return [{"name": "text", "datatype": "BYTES", "shape": []}]
+    count = fitted(estimator, "n_features_in_")
+    return [{"name": "x", "datatype": "FP64", "shape": [int(count)]}] if count is not None else None
+
+
+def fitted(estimator, name):
+    try:
+        return getattr(estimator, name, None)
+    except Exception:  # some estimators raise where they do not know
+        return None
+
+
+def learn_columns(transformer, names, columns):
+    """Datatypes and categories of columns, from the transformer that they go through first."""
+    for name, inner, selected in getattr(transformer, "transformers_", []):
+        if name != "remainder" or not isinstance(inner, str):
+            learn_columns(inner, names_of(selected, names), columns)
+    steps = [step for _, step in getattr(transformer, "steps", [])] or [transformer]
+    imputes = [step for step in steps if type(step).__name__.endswith("Imputer")]
+    encoder = next((step for step in steps if type(step).__name__.endswith(("Encoder", "Vectorizer"))), None)
+    if imputes and steps[0] is imputes[0]:
+        for name in names:
+            columns[name]["nullable"] = True
+    categories = getattr(encoder, "categories_", None)
+    for at, name in enumerate(names if encoder is not None else []):
+        columns[name]["datatype"] = "BYTES"
+        if isinstance(categories, list) and len(categories) == len(names):
+            learn_categories(columns[name], categories[at], getattr(encoder, "handle_unknown", "error") == "error")
+
+
+def learn_categories(column, categories, is_strict):
+    values = [value for value in categories.tolist() if value is not None and value == value]
+    datatype = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}.get(type(values[0])) if values else None
+    column["datatype"] = datatype or "BYTES"
+    if len(values) < len(categories):
+        column["nullable"] = True
+    if is_strict and datatype:
+        column["categories"] = values
+
+
+def names_of(selected, names):
+    """The names that a ColumnTransformer's selection stands for."""
+    if isinstance(selected, slice):
+        return names[selected]
+    if isinstance(selected, (str, int)):
+        selected = [selected]
+    selected = list(selected)
+    if selected and all(isinstance(item, bool) or type(item).__name__ in ("bool_", "bool") for item in selected):
+        return [name for name, is_in in zip(names, selected) if is_in]
+    return [item if isinstance(item, str) else names[item] for item in selected]
+
+
+# ---- Loading ------------------------------------------------------------------------------------------------------
+
+
+def raised(error, root):
+    """The problem that an exception of the model becomes; the whole traceback goes to the log."""
+    lines = traceback_lines(error, root)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    sys.stderr.write(
+        "".join(
+            ["Traceback (most recent call last):\n"]
+            + traceback.format_list(frames)
+            + traceback.format_exception_only(type(error), error)
+        )
+    )
+    sys.stderr.flush()
+    return Problem("model_raised", sentence(error), lines)
+
+
+def sentence(error):
+    text = str(error)
+    return ("%s: %s" % (type(error).__name__, text) if text else type(error).__name__)[:MESSAGE_CHARS_MAX]
+
+
+def traceback_lines(error, root):
+    """A traceback as its author would tell it: the frames of the model's own files, and the error."""
+    root = os.path.join(os.path.abspath(root), "")
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__ and frame.filename[:1] != "<"
+    ]
+    own = [frame for frame in frames if frame.filename.startswith(root) and "site-packages" not in frame.filename]
+    lines = []
+    if isinstance(error, SyntaxError):
+        frames = []  # the error itself names the place
+    for frame in own or frames[-3:]:
+        lines.append('File "%s", line %s, in %s' % (relative(frame.filename, root), frame.lineno, frame.name))
+        if frame.line:
+            lines.append("  " + frame.line)
+    for line in traceback.format_exception_only(type(error), error):
+        lines += [part.replace(root, "") for part in line.rstrip().splitlines()]
+    if isinstance(error, SyntaxError):
+        lines = [line[2:] if line.startswith("  ") else line for line in lines]
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        lines.append("caused by " + sentence(cause).splitlines()[0])
+    return [line[:MESSAGE_CHARS_MAX] for line in lines[-DETAIL_LINES_MAX:]]
+
+
+def relative(name, root):
+    return name[len(root) :] if name.startswith(root) else name
+
+
+def load_module(path):
+    """Runs a model's file as a module of its name."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(path.stem, str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def find_predict(module, root):
+    """The function of a loaded module that predicts; makes and loads its class if it has one."""
+    function = getattr(module, "predict", None)
+    if callable(function):
+        settle(getattr(module, "load", None), root)
+        return function
+    name = pick_class({name: callable(getattr(item, "predict", None)) for name, item in vars(module).items()
+                       if isinstance(item, type) and item.__module__ == module.__name__})  # fmt: skip
+    if name is None:
+        names = [name for name, item in vars(module).items() if inspect.isfunction(item) and item.__module__ == module.__name__]
+        raise no_predict(Path(module.__file__).name, names)
+    settle(getattr(module, "load", None), root)
+    model = getattr(module, name)()
+    settle(getattr(model, "load", None), root)
+    return model.predict
+
+
+def settle(load, root):
+    """Calls `load(path)`, if there is one, with the model's directory."""
+    if not callable(load):
+        return
+    result = load(Path(root)) if inspect.signature(load).parameters else load()
+    if inspect.iscoroutine(result):
+        import asyncio
+
+        asyncio.run(result)
+
+
+def pick_class(classes):
+    """The name of the class that is the model: `Model`, or the only public one that predicts."""
+    public = [name for name, predicts in classes.items() if predicts and not name.startswith("_")]
+    if "Model" in public:
+        return "Model"
+    if len(public) > 1:
+        raise Problem("two_models", "there are several classes with `predict`: " + ", ".join(public),
+                      help="call the one to serve `Model`, or let the names of the others begin with _")  # fmt: skip
+    return public[0] if public else None
+
+
+def no_predict(file, functions):
+    details = ["its functions: " + ", ".join(functions)] if functions else ["it has no functions"]
+    return Problem("no_predict", "%s has no function `predict` and no class with one" % file, details,
+                   help="write def predict(age: int) -> float: in %s, or class Model with such a method" % file)  # fmt: skip
+
+
+def load_form(root, file, overrides, concurrency):
+    """The form of the model in a directory."""
+    path = Path(root) / file
+    if path.suffix in (".joblib", ".pkl", ".pickle"):
+        return load_estimator(path, root, overrides)
+    function = find_predict(load_module(path), root)
+    signature = Signature.from_function(function)
+    return FunctionForm(function, schema_of(signature, overrides, []), signature, root, concurrency)
+
+
+def load_estimator(path, root, overrides):
+    try:
+        import joblib
+
+        estimator = joblib.load(str(path))
+    except ModuleNotFoundError as error:
+        if error.name != "joblib" or path.suffix == ".joblib":
+            raise
+        import pickle
+
+        estimator = pickle.loads(path.read_bytes())
+    if not callable(getattr(estimator, "predict", None)):
+        raise Problem("no_predict", "%s holds a %s, which has no predict" % (path.name, type(estimator).__name__),
+                      help="save the fitted estimator or pipeline itself, or write a model.py that loads the file")  # fmt: skip
+    inputs = overrides.get("inputs") or estimator_columns(estimator)
+    if not inputs:
+        raise Problem(
+            "no_columns",
+            "%s does not tell its input columns" % path.name,
+            help=(
+                'fit it on a DataFrame, or add [schema] inputs = [{ name = "x", datatype = "FP64", shape = [4] }] to decalog.toml'
+            ),
+        )
+    form = EstimatorForm(estimator, inputs, root)
+    form.try_out()
+    if overrides.get("outputs"):
+        form.schema["outputs"] = overrides["outputs"]
+        form.declared = {column["name"]: column for column in overrides["outputs"]}
+    return form
+
+
+def schema_overrides():
+    """What the manifest says of columns."""
+    return json.loads(os.environ.get("DECALOG_SCHEMA") or "{}")
+
+
+# ---- Protocol: the Open Inference Protocol v2, as JSON and with binary tensors -----------------------------------
+
+
+class Plan:
+    """What a request's JSON means: how its tensors are read and how its answer is written."""
+
+    __slots__ = ("rows", "readers", "blob_bytes", "inline", "wanted", "binary", "id", "is_plain")
+
+
+def make_plan(text, form):
+    """The plan of a request's JSON, checked against the schema."""
+    try:
+        header = json.loads(text)
+        inputs, parameters = header["inputs"], header.get("parameters") or {}
+        inputs = [
+            (item["name"], item["datatype"], item["shape"], item.get("parameters") or {}, item.get("data")) for item in inputs
+        ]
+        wanted = [(item["name"], (item.get("parameters") or {}).get("binary_data")) for item in header.get("outputs") or []]
+        binary = bool(parameters.get("binary_data_output"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise bad_request("the request is not one of the Open Inference Protocol: %s" % sentence(error))
+    plan = Plan()
+    plan.inline, offset, found = bytearray(), 0, {}
+    blob_bytes = sum(size_of(name, settings) for name, _, _, settings, data in inputs if data is None)
+    for name, datatype, shape, settings, data in inputs:
+        if name in found or not isinstance(name, str):
+            raise bad_request("the input `%s` is there twice, or its name is no text" % name)
+        if datatype not in FIXED and datatype != "BYTES":
+            raise bad_request("`%s` has the datatype `%s`, which the protocol does not know" % (name, datatype))
+        if not is_shape(shape) or not shape or any(size is None or size < 0 for size in shape):
+            raise bad_request("`%s` has the shape %s; the first dimension must be the rows" % (name, json.dumps(shape)))
+        if data is not None:
+            start = blob_bytes + len(plan.inline)
+            plan.inline += pack_data(name, datatype, data, math.prod(shape))
+            end = blob_bytes + len(plan.inline)
+        else:
+            start, end = offset, offset + size_of(name, settings)
+            offset = end
+        if datatype in FIXED and end - start != math.prod(shape) * FIXED[datatype][2]:
+            raise bad_request("`%s` has %d bytes, which is not its shape %s of %s" % (name, end - start, list(shape), datatype))
+        found[name] = (datatype, Slot(start, end, tuple(shape)))
+    plan.rows, slots = match_slots(found, form.schema["inputs"])
+    plan.readers = form.readers(slots, plan.rows)
+    plan.blob_bytes, plan.wanted, plan.binary, plan.id = blob_bytes, wanted, binary, header.get("id")
+    plan.is_plain = binary and not wanted and plan.id is None
+    return plan
+
+
+def size_of(name, settings):
+    size = settings.get("binary_data_size")
+    if not isinstance(size, int) or size < 0:
+        raise bad_request("`%s` has neither data nor binary_data_size" % name)
+    return size
+
+
+def match_slots(found, columns):
+    """The number of rows, and a slot for each column of the schema."""
+    known = {column["name"] for column in columns} | {column["name"] + ":valid" for column in columns}
+    unknown = [name for name in found if name not in known]
+    if unknown:
+        names = ", ".join(column["name"] for column in columns)
+        raise bad_request("`%s` is not an input of this model; it has %s" % (unknown[0], names))
+    rows = next((slot.shape[0] for _, slot in found.values()), 0)
+    if rows == 0 or any(slot.shape[0] != rows for _, slot in found.values()):
+        raise bad_request("the inputs must have the same number of rows, at least one, as their first dimension")
+    slots = []
+    for column in columns:
+        name = column["name"]
+        if name not in found:
+            if "default" not in column and not column.get("nullable"):
+                raise bad_request("the input `%s` is missing" % name)
+            slots.append(Absent(default_value(column)))
+            continue
+        datatype, slot = found[name]
+        if datatype != (column["datatype"] if column["datatype"] in FIXED else "BYTES"):
+            raise bad_request("`%s` must be %s, not %s" % (name, column["datatype"], datatype))
+        wanted = column.get("shape")
+        if wanted == [] and slot.shape[1:] == (1,):
+            slot.shape = slot.shape[:1]
+        if wanted is not None and (
+            len(wanted) != len(slot.shape) - 1 or any(want not in (-1, got) for want, got in zip(wanted, slot.shape[1:]))
+        ):
+            raise bad_request("`%s` must have rows of shape %s, not %s" % (name, wanted, list(slot.shape[1:])))
+        if name + ":valid" in found:
+            valid_datatype, valid = found[name + ":valid"]
+            if valid_datatype != "BOOL" or valid.shape != (rows,):
+                raise bad_request("`%s:valid` must be BOOL, one for each row" % name)
+            slot.valid = valid.start
+        slots.append(slot)
+    return rows, slots
+
+
+def default_value(column):
+    value = column.get("default")
+    return parse_timestamp(value) if column["datatype"] == "timestamp" and isinstance(value, str) else value
+
+
+def pack_data(name, datatype, data, count):
+    """The `data` of a JSON request, flat or nested, as binary."""
+    level = data if isinstance(data, list) else [data]
+    while any(isinstance(item, list) for item in level):
+        level = [leaf for item in level for leaf in (item if isinstance(item, list) else [item])]
+    if len(level) != count:
+        raise bad_request("`%s` has %d values where its shape says %d" % (name, len(level), count))
+    allowed = {"BYTES": (str,), "BOOL": (bool, int)}.get(datatype, (int, float) if datatype[:2] == "FP" else (int,))
+    wrong = [item for item in level if not isinstance(item, allowed) or isinstance(item, bool) and datatype != "BOOL"]
+    if wrong or datatype == "BF16":
+        raise bad_request("`%s` is %s, but holds %s" % (name, datatype, json.dumps(wrong[0]) if wrong else "JSON"))
+    try:
+        if datatype == "BYTES":
+            return bytes_blob([item.encode() for item in level])
+        return struct.pack("<%d%s" % (count, FIXED[datatype][0]), *level)
+    except (struct.error, OverflowError, UnicodeError):
+        raise bad_request("`%s` holds a value outside the range of %s" % (name, datatype))
+
+
+def describe_output(name, datatype, shape, binary_size):
+    """The JSON of an output, without its data."""
+    described = {"name": name, "datatype": datatype if datatype in FIXED else "BYTES", "shape": list(shape)}
+    settings = {} if binary_size is None else {"binary_data_size": binary_size}
+    if datatype in ("json", "timestamp"):
+        settings["content_type"] = datatype
+    if settings:
+        described["parameters"] = settings
+    return described
+
+
+def json_data(datatype, shape, data):
+    """The elements of an output as JSON values."""
+    data, count = bytes(data), math.prod(shape)
+    if datatype in FIXED:
+        return finite(list(struct.unpack("<%d%s" % (count, FIXED[datatype][0]), data)))
+    return [element.decode("utf-8", "replace") for element in byte_elements("", data, 0, len(data), count)]
+
+
+def select_outputs(outputs, wanted):
+    """The outputs that were asked for, in that order, with the validity of each."""
+    by_name = {output[0]: output for output in outputs}
+    missing = [name for name, _ in wanted if name not in by_name]
+    if missing:
+        raise bad_request("the model has no output `%s`; it has %s" % (missing[0], ", ".join(by_name)))
+    names = [part for name, _ in wanted for part in (name, name + ":valid")]
+    return [by_name[name] for name in names if name in by_name]
+
+
+def http_head(status, content_type, length, more=""):
+    reason = {200: "OK", 400: "Bad Request", 404: "Not Found"}.get(status, "Error")
+    return (
+        "HTTP/1.1 %d %s\r\nContent-Type: %s\r\n%sContent-Length: %d\r\n\r\n" % (status, reason, content_type, more, length)
+    ).encode()
+
+
+def json_answer(status, value):
+    body = to_json(value).encode()
+    return [http_head(status, "application/json", len(body)), body]
+
+
+def problem_answer(problem):
+    return json_answer(400 if problem.code == "bad_request" else 500, problem.body())
+
+
+class Head:
+    """The head of a request, as far as it matters."""
+
+    __slots__ = ("method", "path", "length", "json_length", "closes", "refusal")
+
+    def __init__(self, text):
+        lines = text.decode("latin-1").split("\r\n")
+        first = (lines[0].split(" ") + ["", ""])[:3]
+        self.method, self.path = first[0], first[1].split("?")[0]
+        self.length, self.json_length, self.closes, self.refusal = 0, None, first[2] != "HTTP/1.1", None
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            name, value = name.lower(), value.strip()
+            if name in ("content-length", "inference-header-content-length"):
+                if not value.isdigit() or int(value) > BODY_BYTES_MAX:
+                    self.refusal = "%s is %s; it must be a number of at most %d" % (name, value, BODY_BYTES_MAX)
+                elif name == "content-length":
+                    self.length = int(value)
+                else:
+                    self.json_length = int(value)
+            elif name == "transfer-encoding":
+                self.refusal = "a request needs Content-Length; it cannot be chunked"
+            elif name == "connection":
+                self.closes = value.lower() == "close"
+
+
+class Worker:
+    """Answers requests for one loaded model."""
+
+    def __init__(self, form, name, concurrency):
+        self.form, self.name, self.concurrency = form, name, concurrency
+        self.plans, self.heads, self.reply_heads = {}, {}, {}
+        self.infer_path = "/v2/models/%s/infer" % name
+
+    def head(self, text):
+        """The parsed head of a request; the same head is parsed once."""
+        head = self.heads.get(text)
+        if head is None:
+            head = Head(text)
+            remember(self.heads, text, head)
+        return head
+
+    def answer(self, head, data, at, end, owned):
+        """The parts of the answer, and the values of the row whose answer streams, or None."""
+        if head.method == "POST" and head.path == self.infer_path:
+            try:
+                return self.infer(head, data, at, end, owned)
+            except Problem as problem:
+                return problem_answer(problem), None
+        return self.inform(head), None
+
+    def infer(self, head, data, at, end, owned):
+        base = end if head.json_length is None else at + head.json_length
+        if base > end:
+            raise bad_request("Inference-Header-Content-Length is beyond the body")
+        key = bytes(data[at:base])
+        plan = self.plans.get(key)
+        if plan is None:
+            plan = make_plan(key, self.form)
+            if not plan.inline and plan.id is None:
+                remember(self.plans, key, plan)
+        if plan.blob_bytes != end - base:
+            raise bad_request("the binary tensors have %d bytes, but %d are announced" % (end - base, plan.blob_bytes))
+        if plan.inline:
+            data, base, owned = data[base:end] + plan.inline, 0, True
+        values = [read(data, base, owned) for read in plan.readers]
+        if self.form.streams:
+            if plan.rows != 1:
+                raise bad_request("a stream takes one row, not %d" % plan.rows)
+            return None, values
+        return self.reply(plan, self.form.run(values, plan.rows)), None
+
+    def reply(self, plan, outputs):
+        if not plan.is_plain:
+            return self.reply_as_asked(plan, outputs)
+        key = tuple(
+            [
+                (name, datatype, shape, len(data) if type(data) is bytes else data.nbytes)
+                for name, datatype, shape, data in outputs
+            ]
+        )
+        head = self.reply_heads.get(key)
+        if head is None:
+            described = {"model_name": self.name, "outputs": [describe_output(*output) for output in key]}
+            head = binary_head(described, sum(output[3] for output in key))
+            remember(self.reply_heads, key, head)
+        return [head] + [output[3] for output in outputs]
+
+    def reply_as_asked(self, plan, outputs):
+        if plan.wanted:
+            outputs = select_outputs(outputs, plan.wanted)
+        asked, described, blobs = dict(plan.wanted), [], []
+        for name, datatype, shape, data in outputs:
+            owner = name[:-6] if name.endswith(":valid") else name
+            in_binary = asked.get(name, asked.get(owner))
+            if plan.binary if in_binary is None else in_binary:
+                blobs.append(bytes(data))
+                described.append(describe_output(name, datatype, shape, len(blobs[-1])))
+            else:
+                described.append(describe_output(name, datatype, shape, None))
+                described[-1]["data"] = json_data(datatype, shape, data)
+        answer = {"model_name": self.name, "outputs": described}
+        if plan.id is not None:
+            answer["id"] = plan.id
+        if not blobs:
+            return json_answer(200, answer)
+        return [binary_head(answer, sum(map(len, blobs)))] + blobs
+
+    def inform(self, head):
+        """Answers all that is not an inference."""
+        model = "/v2/models/" + self.name
+        if head.path in (self.infer_path, model) and head.method != ("POST" if head.path == self.infer_path else "GET"):
+            return problem_answer(bad_request("%s is not for %s" % (head.method, head.path)))
+        if head.path in ("/v2/health/live", "/v2/health/ready", model + "/ready"):
+            return json_answer(200, {})
+        if head.path == "/v2":
+            return json_answer(200, {"name": "decalog-python", "version": "0.1.0", "extensions": ["binary_tensor_data"]})
+        if head.path == model:
+            return json_answer(200, self.metadata())
+        return json_answer(404, {"code": "bad_request", "error": "there is nothing at %s; the model is %s" % (head.path, model)})
+
+    def metadata(self):
+        def columns(kind):
+            return [{"name": column["name"], "datatype": column["datatype"] if column["datatype"] in FIXED else "BYTES",
+                     "shape": [-1] + column.get("shape", [-1])} for column in self.form.schema[kind]]  # fmt: skip
+
+        extension = {
+            "schema": self.form.schema,
+            "prefetch": not self.form.streams,
+            "concurrency": self.concurrency,
+            "binary": True,
+        }
+        return {"name": self.name, "versions": [], "platform": "python", "inputs": columns("inputs"), "outputs": columns("outputs"),
+                "decalog": extension}  # fmt: skip
+
+
+def binary_head(described, blob_bytes):
+    body = to_json(described).encode()
+    more = "Inference-Header-Content-Length: %d\r\n" % len(body)
+    return http_head(200, "application/octet-stream", len(body) + blob_bytes, more) + body
+
+
+def remember(cache, key, value):
+    """Keeps what is likely to come again, within limits."""
+    if sum(map(len, key)) > CACHED_KEY_BYTES_MAX if isinstance(key, tuple) else len(key) > CACHED_KEY_BYTES_MAX:
+        return
+    if len(cache) >= CACHE_ENTRIES_MAX:
+        cache.clear()
+    cache[key] = value
+
+
+# ---- Server: connections on a Unix socket -------------------------------------------------------------------------
+
+
+class Connection:
+    """One connection, with one request at a time."""
+
+    def __init__(self, sock, server):
+        self.sock, self.server = sock, server
+        self.buffer = bytearray(HEAD_BYTES_MAX)
+        self.view, self.used, self.large = memoryview(self.buffer), 0, None
+        limit = struct.pack("ll", PEER_S_MAX, 0)
+        for option, value in (
+            (socket.SO_RCVTIMEO, limit),
+            (socket.SO_SNDTIMEO, limit),
+            (socket.SO_SNDBUF, 1 << 20),
+            (socket.SO_RCVBUF, 1 << 20),
+        ):
+            sock.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def ready(self):
+        """Receives, and answers each whole request; False if the connection is of no use any more."""
+        try:
+            received = self.sock.recv_into(self.view[self.used :] if self.used else self.buffer)
+            self.used += received
+            while received and self.used:
+                head_end = self.buffer.find(b"\r\n\r\n", 0, self.used)
+                if head_end < 0:
+                    return self.used < HEAD_BYTES_MAX
+                head = self.server.worker.head(bytes(self.view[:head_end]))
+                if head.refusal:
+                    self.send(problem_answer(bad_request(head.refusal)))
+                    return False
+                if not self.one(head, head_end + 4):
+                    return False
+            return received > 0
+        except OSError:  # the peer is gone, or stalls
+            return False
+
+    def one(self, head, at):
+        """Receives the rest of a request and answers it."""
+        end = at + head.length
+        if end > HEAD_BYTES_MAX:
+            data, start = self.receive_large(head, at), -(head.json_length or 0) % 64
+            self.used = 0
+            kept = self.answer(head, data, start, start + head.length, True)
+            if len(data) > KEPT_BYTES_MAX:
+                self.large = None
+            return kept
+        self.receive(self.view, self.used, end)
+        self.used = max(self.used, end)
+        kept = self.answer(head, self.buffer, at, end, False)
+        if self.used > end:
+            self.buffer[: self.used - end] = self.buffer[end : self.used]
+        self.used -= end
+        return kept
+
+    def receive(self, view, at, end):
+        while at < end:
+            received = self.sock.recv_into(view[at:end], 0, socket.MSG_WAITALL)
+            if not received:
+                raise ConnectionResetError("the request ended half-way")
+            at += received
+
+    def receive_large(self, head, at):
+        """The body in a buffer that nobody else refers to, placed so that its tensors are aligned."""
+        start = -(head.json_length or 0) % 64
+        if self.large is None or len(self.large) < start + head.length or sys.getrefcount(self.large) != UNSHARED:
+            self.large = bytearray(start + head.length)
+        there = self.used - at
+        with memoryview(self.large) as view:
+            view[start : start + there] = self.view[at : self.used]
+            self.receive(view, start + there, start + head.length)
+        return self.large
+
+    def answer(self, head, data, at, end, owned):
+        parts, values = self.server.worker.answer(head, data, at, end, owned)
+        closes = head.closes or self.server.is_stopping
+        if values is not None:
+            return self.stream(values) and not closes
+        if closes:
+            parts[0] = parts[0].replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+        self.send(parts)
+        return not closes
+
+    def send(self, parts):
+        size = sum([len(part) if type(part) is bytes else part.nbytes for part in parts])
+        if size <= JOINED_BYTES_MAX:
+            self.sock.sendall(b"".join(parts))
+            return
+        sent = self.sock.sendmsg(parts)
+        for part in parts:
+            with memoryview(part) as whole, whole.cast("B") as view:
+                if sent < len(view):
+                    self.sock.sendall(view[sent:])
+                sent = max(sent - len(view), 0)
+
+    def is_gone(self):
+        """Whether the peer has hung up."""
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+
+    def stream(self, values):
+        """Sends each item before the next is computed; hanging up closes the generator."""
+        form, items, begun = self.server.worker.form, None, False
+        try:
+            try:
+                items = form.items(values)
+                for item in items:
+                    chunk = event("", to_json(item))
+                    self.sock.sendall(chunk if begun else STREAM_HEAD + chunk)
+                    begun = True
+                    if self.is_gone():
+                        return False
+            except OSError:
+                if self.is_gone():
+                    return False
+                raise
+        except BaseException as error:
+            problem = raised(error, form.root)
+            if not begun:
+                self.send(problem_answer(problem))
+                return True
+            self.sock.sendall(event("event: error\n", to_json(problem.body())))
+        finally:
+            close_quietly(items)
+        self.sock.sendall((b"" if begun else STREAM_HEAD) + b"0\r\n\r\n")
+        return True
+
+
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+def event(kind, text):
+    """A server-sent event as one chunk."""
+    body = ("%sdata: %s\n\n" % (kind, text)).encode()
+    return b"%x\r\n%s\r\n" % (len(body), body)
+
+
+def close_quietly(items):
+    try:
+        getattr(items, "close", lambda: None)()
+    except BaseException:
+        traceback.print_exc()
+
+
+class Holder:
+    """Tells how many references an attribute's value has while nobody else refers to it."""
+
+    def __init__(self):
+        self.large = bytearray(1)
+
+    def count(self):
+        return sys.getrefcount(self.large)
+
+
+UNSHARED = Holder().count()
+
+
+class Server:
+    """Serves a worker; with a concurrency above 1 in as many threads, all waiting on the same connections."""
+
+    def __init__(self, worker, path):
+        self.worker, self.path, self.is_stopping = worker, path, False
+        self.connections, self.epoll = {}, select.epoll()
+        self.once = select.EPOLLONESHOT if worker.concurrency > 1 else 0
+        self.wake_reader, self.wake_writer = os.pipe()
+        self.epoll.register(self.wake_reader, select.EPOLLIN)
+        if os.path.exists(path):
+            os.unlink(path)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(path)
+        self.listener.listen(128)
+        self.listener.setblocking(False)
+        self.epoll.register(self.listener.fileno(), select.EPOLLIN)
+
+    def run(self):
+        """Serves until `stop` is called, and what had arrived by then."""
+        threads = [threading.Thread(target=self.loop, daemon=True) for _ in range(self.worker.concurrency - 1)]
+        for thread in threads:
+            thread.start()
+        self.loop()
+        for thread in threads:
+            thread.join()
+
+    def stop(self, *_):
+        self.is_stopping = True
+        self.listener.close()
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+        os.write(self.wake_writer, b"x")
+
+    def loop(self):
+        poll, connections, gone = self.epoll.poll, self.connections, select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+        while not self.is_stopping:
+            # One event at a time, so that it is never older than the request that ran before it: a peer that has
+            # hung up meanwhile is seen to have done so, and its request is dropped without being run.
+            for number, mask in poll(-1, 1):
+                connection = connections.get(number)
+                if connection is None:
+                    self.accept(number)
+                else:
+                    self.settle(number, connection, not mask & gone and connection.ready())
+        while True:
+            events = [(number, mask) for number, mask in poll(0) if number in connections]
+            for number, mask in events:
+                self.settle(number, connections[number], not mask & gone and connections[number].ready())
+            if not events:
+                return
+
+    def settle(self, number, connection, is_open):
+        """Waits for the next request of a connection, or forgets it."""
+        if not is_open:
+            del self.connections[number]
+            connection.sock.close()
+        elif self.once:
+            self.epoll.modify(number, select.EPOLLIN | select.EPOLLRDHUP | self.once)
+
+    def accept(self, number):
+        if number == self.wake_reader:
+            return
+        try:
+            sock, _ = self.listener.accept()
+        except OSError:  # another thread took it, or the listener is closed
+            return
+        sock.setblocking(True)
+        self.connections[sock.fileno()] = Connection(sock, self)
+        self.epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLRDHUP | self.once)
+
+
+def serve():
+    """Loads the model, binds the socket, serves; returns the exit status."""
+    root = os.getcwd()
+    if sys.path and os.path.abspath(sys.path[0] or ".") == os.path.dirname(os.path.abspath(__file__)):
+        sys.path[0] = root
+    else:
+        sys.path.insert(0, root)
+    concurrency = max(int(os.environ.get("DECALOG_CONCURRENCY") or 1), 1)
+    try:
+        form = load_form(root, os.environ.get("DECALOG_FILE") or "model.py", schema_overrides(), concurrency)
+    except Problem as problem:
+        return report_failure([problem.message] + problem.details + ([problem.help] if problem.help else []))
+    except BaseException as error:
+        return report_failure(raised(error, root).details)
+    gc.collect()
+    gc.freeze()
+    server = Server(Worker(form, os.environ.get("DECALOG_MODEL") or "model", concurrency), os.environ["DECALOG_SOCKET"])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.stop)
+    server.run()
+    return 0
+
+
+def report_failure(lines):
+    """Writes for the user why the model did not load."""
+    text = "\n".join(lines) + "\n"
+    sys.stderr.write(text)
+    if os.environ.get("DECALOG_FAILURE"):
+        Path(os.environ["DECALOG_FAILURE"]).write_text(text, encoding="utf-8")
+    return 1
+
+
+# ---- Description: what the source text tells, without running any of it ------------------------------------------
+
+
+def describe(root, file, overrides):
+    """The schema, form and imports of a model directory."""
+    path = Path(root) / file
+    version = "%d.%d" % sys.version_info[:2]
+    if path.suffix in (".joblib", ".pkl", ".pickle"):
+        return {"schema": None, "form": "sklearn", "python": version, "notes": ["the schema is known when it is loaded"],
+                "imports": pickle_imports(path)}  # fmt: skip
+    tree = parse(path, file)
+    notes = []
+    node, is_method = find_predict_node(tree, file)
+    if node is None:
+        schema, form = None, "row"
+        notes.append("`predict` is not written out in %s: its schema is known when it is loaded" % file)
+    else:
+        signature = Signature.from_node(node, SourceHints(tree), is_method)
+        schema = schema_of(signature, overrides, notes)
+        form = "stream" if signature.streams else "batch" if signature.batch else "row"
+    return {
+        "schema": schema,
+        "form": form,
+        "python": version,
+        "notes": notes,
+        "imports": sorted(imports_of(path, Path(root), set())),
+    }
+
+
+def parse(path, file):
+    try:
+        return ast.parse(path.read_bytes(), file)
+    except OSError as error:
+        raise Problem(
+            "no_model_file",
+            "%s cannot be read: %s" % (file, error.strerror),
+            help='add it, or name the model\'s file in decalog.toml: [model] file = "..."',
+        )
+    except (SyntaxError, ValueError) as error:
+        details = traceback_lines(error, path.parent)
+        raise Problem(
+            "syntax_error",
+            "%s is not valid Python %d.%d" % ((file,) + sys.version_info[:2]),
+            details,
+            help="correct the line, or choose another requires-python",
+        ) from None
+
+
+def find_predict_node(tree, file):
+    """The function that predicts, and whether it takes `self`; (None, False) if it comes from elsewhere."""
+    statements = list(top_level(tree))
+    functions = {node.name: node for node in statements if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    classes = {node.name: node for node in statements if isinstance(node, ast.ClassDef)}
+    if "predict" in functions:
+        return functions["predict"], False
+    hints = SourceHints(tree)
+    if "predict" in hints.imports or "predict" in hints.values:
+        return None, False
+    methods = {name: method_of(node, classes) for name, node in classes.items()}
+    name = pick_class({name: method is not None for name, method in methods.items()})
+    if name is not None:
+        is_static = any(isinstance(item, ast.Name) and item.id == "staticmethod" for item in methods[name].decorator_list)
+        return methods[name], not is_static
+    local = {base.id for node in classes.values() for base in node.bases if isinstance(base, ast.Name) and base.id in classes}
+    if any(set(map(ast.dump, node.bases)) and not local.issuperset(getattr(base, "id", "") for base in node.bases) for node in classes.values()
+           if node.name == "Model"):  # fmt: skip
+        return None, False
+    raise no_predict(file, list(functions))
+
+
+def method_of(node, classes):
+    """The method `predict` of a class or of the bases that the same file has."""
+    for item in node.body:
+        if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)) and item.name == "predict":
+            return item
+    bases = [
+        classes[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in classes and base.id != node.name
+    ]
+    return next((method for method in (method_of(base, classes) for base in bases) if method), None)
+
+
+def imports_of(path, root, seen):
+    """The packages outside the standard library that a file imports, also by way of other files of the model."""
+    found = set()
+    if path in seen:
+        return found
+    seen.add(path)
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return found
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module] if node.module and not node.level else []
+        for name in names:
+            local = [root.joinpath(*name.split(".")).with_suffix(".py"), root.joinpath(*name.split("."), "__init__.py")]
+            is_local = (root / name.split(".")[0]).is_dir() or (root / (name.split(".")[0] + ".py")).is_file()
+            if is_local:
+                found.update(*[imports_of(file, root, seen) for file in local if file.is_file()])
+            elif not is_standard(name.split(".")[0]):
+                found.add(name.split(".")[0])
+    return found
+
+
+def is_standard(name):
+    if hasattr(sys, "stdlib_module_names"):
+        return name in sys.stdlib_module_names
+    home = Path(os.__file__).parent
+    return (
+        name in sys.builtin_module_names
+        or any((home / file).exists() for file in (name, name + ".py"))
+        or any((home / "lib-dynload").glob(name + ".*"))
+    )
+
+
+def pickle_imports(path):
+    """The packages that a pickle names near its beginning; it is not loaded."""
+    import pickletools
+
+    found, texts = {"joblib"} if path.suffix == ".joblib" else set(), []
+    try:
+        with path.open("rb") as file:
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name in ("GLOBAL", "STACK_GLOBAL"):
+                    module = argument.split(" ")[0] if opcode.name == "GLOBAL" else texts[-2]
+                    found.add(module.split(".")[0])
+                elif isinstance(argument, str):
+                    texts.append(argument)
+    except Exception:  # compressed, or with arrays in between that only joblib can read
+        pass
+    return sorted(name for name in found if not is_standard(name))
+
+
+def main(arguments):
+    if arguments[:1] != ["--describe"]:
+        return serve()
+    root = arguments[1] if len(arguments) > 1 else "."
+    file = arguments[arguments.index("--file") + 1] if "--file" in arguments[:-1] else "model.py"
+    try:
+        print(to_json(describe(root, file, schema_overrides())))
+        return 0
+    except Problem as problem:
+        print(to_json(dict({"details": [], "help": ""}, **problem.body())))
+        return 1
+
+
+def run(arguments):
+    """The whole life of the process. To start faster, import this file, so that its bytecode is kept, and call this."""
+    import atexit
+
+    status = main(arguments)
+    # Threads that a model left running must not keep the process.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])

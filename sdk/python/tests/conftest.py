@@ -1,0 +1,225 @@
+"""What the tests share: models in directories of their own, in this process or served by a real worker process."""
+
+import json
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from decalog import worker
+
+WORKER = Path(worker.__file__)
+CODES = {name: code for name, (code, _, _) in worker.FIXED.items()}
+WAIT_S_MAX = 60
+
+
+def tensor(name, datatype, shape, values):
+    """An input as it is described in JSON, and its bytes."""
+    if datatype == "BYTES":
+        blob = b"".join(
+            struct.pack("<I", len(item)) + item for item in (v if isinstance(v, bytes) else v.encode() for v in values)
+        )
+    else:
+        blob = struct.pack("<%d%s" % (len(values), CODES[datatype]), *values)
+    return {"name": name, "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": len(blob)}}, blob
+
+
+def binary_body(tensors, **more):
+    """The body of a request with binary tensors, and the length of its JSON."""
+    header = dict({"inputs": [described for described, _ in tensors], "parameters": {"binary_data_output": True}}, **more)
+    text = json.dumps(header).encode()
+    return text + b"".join(blob for _, blob in tensors), len(text)
+
+
+def read_outputs(body, json_length):
+    """Outputs by name: (datatype, shape, values); text for BYTES, parsed for JSON columns."""
+    header = json.loads(body[:json_length])
+    found, at = {}, json_length
+    for output in header["outputs"]:
+        size = output["parameters"]["binary_data_size"]
+        blob, at = body[at : at + size], at + size
+        kind = output["parameters"].get("content_type")
+        if output["datatype"] == "BYTES":
+            values, place = [], 0
+            while place < len(blob):
+                (length,) = struct.unpack_from("<I", blob, place)
+                values.append(blob[place + 4 : place + 4 + length].decode())
+                place += 4 + length
+            values = [json.loads(value) for value in values] if kind == "json" else values
+        else:
+            values = list(
+                struct.unpack("<%d%s" % (size // struct.calcsize(CODES[output["datatype"]]), CODES[output["datatype"]]), blob)
+            )
+        found[output["name"]] = (kind or output["datatype"], output["shape"], values)
+    assert at == len(body)
+    return found
+
+
+class Loaded:
+    """A model loaded in this process, asked without sockets."""
+
+    def __init__(self, form):
+        self.form = form
+        self.worker = worker.Worker(form, "m", 1)
+
+    def post(self, body, json_length=None):
+        text = "POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: %d" % len(body)
+        if json_length is not None:
+            text += "\r\nInference-Header-Content-Length: %d" % json_length
+        parts, _ = self.worker.answer(self.worker.head(text.encode()), bytearray(body), 0, len(body), False)
+        head, _, answer = b"".join(bytes(part) for part in parts).partition(b"\r\n\r\n")
+        return Answer(head, answer)
+
+    def infer(self, *tensors, **more):
+        """Outputs of a request in binary form; raises what the worker refuses."""
+        answer = self.post(*binary_body(tensors, **more))
+        if answer.status != 200:
+            raise Refused(answer.json())
+        return read_outputs(answer.body, answer.json_length)
+
+    def infer_json(self, inputs, **more):
+        answer = self.post(json.dumps(dict({"inputs": inputs}, **more)).encode())
+        if answer.status != 200:
+            raise Refused(answer.json())
+        return answer.json()
+
+
+class Answer:
+    def __init__(self, head, body):
+        lines = head.decode().split("\r\n")
+        self.status, self.body = int(lines[0].split(" ")[1]), body
+        self.headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+        self.json_length = int(self.headers.get("inference-header-content-length", len(body)))
+        assert int(self.headers.get("content-length", len(body))) == len(body)
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Refused(Exception):
+    def __init__(self, body):
+        super().__init__(body["error"])
+        self.body = body
+        self.code, self.details = body["code"], body.get("details", [])
+
+
+class Served:
+    """A real worker process."""
+
+    def __init__(self, directory, variables, python=sys.executable):
+        self.socket = str(directory.parent / (directory.name + ".sock"))
+        self.failure = directory.parent / (directory.name + ".failure")
+        environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "DECALOG_SOCKET": self.socket, "DECALOG_MODEL": "m",
+                       "DECALOG_FAILURE": str(self.failure)}  # fmt: skip
+        environment.update(variables)
+        self.process = subprocess.Popen([python, str(WORKER)], cwd=str(directory), env=environment, stderr=subprocess.PIPE)
+
+    def wait_ready(self):
+        end = time.monotonic() + WAIT_S_MAX
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.process.stderr.read().decode()
+            try:
+                self.connect().close()
+                return self
+            except OSError:
+                select.select([], [], [], 0.005)
+        raise AssertionError("the worker did not become ready")
+
+    def connect(self):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(WAIT_S_MAX)
+        try:
+            connection.connect(self.socket)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+
+
+def request_bytes(body=b"", json_length=None, path="/v2/models/m/infer", method="POST"):
+    length = "" if json_length is None else "Inference-Header-Content-Length: %d\r\n" % json_length
+    return ("%s %s HTTP/1.1\r\nHost: worker\r\n%sContent-Length: %d\r\n\r\n" % (method, path, length, len(body))).encode() + body
+
+
+def read_answer(connection):
+    """One whole answer with a Content-Length."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        assert piece, "closed without an answer: %r" % data
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next(int(line.split(b": ")[1]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length"))
+    while len(body) < length:
+        piece = connection.recv(1 << 20)
+        assert piece
+        body += piece
+    return Answer(head, body)
+
+
+def wait_for(condition):
+    end = time.monotonic() + WAIT_S_MAX
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        select.select([], [], [], 0.005)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Writes a model directory."""
+    count = [0]
+
+    def write(source, **files):
+        count[0] += 1
+        directory = tmp_path / ("model%d" % count[0])
+        directory.mkdir()
+        (directory / "model.py").write_text(textwrap.dedent(source))
+        for name, text in files.items():
+            (directory / (name + ".py")).write_text(textwrap.dedent(text))
+        return directory
+
+    return write
+
+
+@pytest.fixture
+def load(model, monkeypatch):
+    """Loads a model in this process."""
+
+    def load(source, schema=None, file="model.py", **files):
+        directory = source if isinstance(source, Path) else model(source, **files)
+        monkeypatch.setattr(sys, "path", [str(directory)] + sys.path)
+        monkeypatch.chdir(directory)
+        for name in ["model"] + list(files):
+            sys.modules.pop(name, None)
+        return Loaded(worker.load_form(str(directory), file, schema or {}, 1))
+
+    return load
+
+
+@pytest.fixture
+def serve(model):
+    """Serves a model in a real process."""
+    running = []
+
+    def start(source, python=sys.executable, wait=True, **variables):
+        directory = source if isinstance(source, Path) else model(source)
+        served = Served(directory, variables, python)
+        running.append(served)
+        return served.wait_ready() if wait else served
+
+    yield start
+    for served in running:
+        served.stop()

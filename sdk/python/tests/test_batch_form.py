@@ -1,0 +1,142 @@
+"""Models that take rows together: arrays and frames."""
+
+import math
+
+import pytest
+from conftest import Loaded, Refused, binary_body, read_outputs, tensor
+
+np = pytest.importorskip("numpy")
+pytest.importorskip("pandas")
+
+F4 = tensor("x", "FP64", [2, 4], [float(i) for i in range(8)])
+
+
+def test_echo(load):
+    out = load("import numpy as np\ndef predict(x: np.ndarray) -> np.ndarray: return x").infer(F4)
+    assert out == {"output": ("FP64", [2, 4], [float(i) for i in range(8)])}
+
+
+def test_arrays_are_writable_aligned_and_kept(load):
+    loaded = load("""
+        import numpy as np
+        kept = []
+        def predict(x: np.ndarray, n: np.ndarray) -> np.ndarray:
+            assert x.flags.writeable and x.flags.aligned and n.flags.aligned
+            kept.append(x)
+            x += 1
+            return kept[0]
+    """)
+    first = loaded.infer(F4, tensor("n", "FP64", [2], [1, 2]))
+    assert loaded.infer(tensor("x", "FP64", [2, 4], [9.0] * 8), tensor("n", "FP64", [2], [1, 2])) == first
+
+
+def test_other_columns_are_arrays_too(load):
+    loaded = load("""
+        import numpy as np
+        from typing import Optional
+        def predict(x: np.ndarray, n: int, s: str, m: Optional[float], k: Optional[int], f: int = 3):
+            assert n.dtype == np.int64 and s.dtype == object and k.dtype == object and f.tolist() == [3, 3]
+            return {"a": x.sum(axis=1) + n, "s": s + "!", "m": m, "k": [v is None for v in k]}
+    """)
+    out = loaded.infer(F4, tensor("n", "INT64", [2], [10, 20]), tensor("s", "BYTES", [2], ["u", "v"]), tensor("m", "FP64", [2], [1, 0]),
+                       tensor("m:valid", "BOOL", [2], [1, 0]), tensor("k", "INT64", [2], [1, 0]), tensor("k:valid", "BOOL", [2], [1, 0]))  # fmt: skip
+    assert out["a"][2] == [16.0, 42.0] and out["s"] == ("BYTES", [2], ["u!", "v!"])
+    assert out["m"][2][0] == 1 and math.isnan(out["m"][2][1]) and out["k"][2] == [False, True]
+
+
+@pytest.mark.parametrize("expression, datatype, shape, values", [
+    ("x[:, 0].astype('float32')", "FP32", [2], [0.0, 4.0]),
+    ("x[:, ::2]", "FP64", [2, 2], [0.0, 2.0, 4.0, 6.0]),
+    ("x[:, :1].astype('>i4')", "INT32", [2, 1], [0, 4]),
+    ("np.array(['a', 'bc'])", "BYTES", [2], ["a", "bc"]),
+    ("np.array([{'k': 1}, [2]], dtype=object)", "json", [2], [{"k": 1}, [2]]),
+    ("np.array(['2026-01-01', '2026-01-02'], 'datetime64[D]')", "timestamp", [2], ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
+    ("x[:, 0] > 1", "BOOL", [2], [False, True]),
+    ("list(x[:, 0])", "FP64", [2], [0.0, 4.0]),
+    ("['a', 'b']", "BYTES", [2], ["a", "b"]),
+    ("[[1, 2], [3, 4]]", "INT64", [2, 2], [1, 2, 3, 4]),
+    ("pd.Series([1.5, 2.5])", "FP64", [2], [1.5, 2.5]),
+    ("x.astype('longdouble')[:, 0]", "FP64", [2], [0.0, 4.0]),
+])  # fmt: skip
+def test_answers_of_all_kinds(load, expression, datatype, shape, values):
+    loaded = load("import numpy as np, pandas as pd\ndef predict(x: np.ndarray): return %s" % expression)
+    assert loaded.infer(F4) == {"output": (datatype, shape, values)}
+
+
+def test_several_outputs(load):
+    for source in (
+        "{'a': x[:, 0], 'b': ['u', 'v']}",
+        "[{'a': r[0], 'b': w} for r, w in zip(x, 'uv')]",
+        "pd.DataFrame({'a': x[:, 0], 'b': ['u', 'v']})",
+    ):
+        out = load("import numpy as np, pandas as pd\ndef predict(x: np.ndarray): return %s" % source).infer(F4)
+        assert out == {"a": ("FP64", [2], [0.0, 4.0]), "b": ("BYTES", [2], ["u", "v"])}
+
+
+def test_missing_values_of_frames_are_null(load):
+    out = load(
+        "import numpy as np, pandas as pd\ndef predict(x: np.ndarray): return pd.DataFrame({'s': ['u', None], 'n': pd.array([1, None], 'Int64')})"
+    ).infer(F4)
+    assert out["s:valid"][2] == [True, False] and out["n"] == ("INT64", [2], [1, 0]) and out["n:valid"][2] == [True, False]
+
+
+def test_declared_outputs_are_kept_to(load):
+    loaded = load(
+        "import numpy as np\ndef predict(x: np.ndarray): return x", {"outputs": [{"name": "y", "datatype": "FP32", "shape": [4]}]}
+    )
+    assert loaded.infer(F4) == {"y": ("FP32", [2, 4], [float(i) for i in range(8)])}
+
+
+@pytest.mark.parametrize(
+    "expression, got",
+    [
+        ("x[:1]", "1 rows"),
+        ("x.sum()", "a single"),
+        ("[1, 2, 3]", "3 rows"),
+        ("{'a': x[0, :3]}", "3 rows in `a`"),
+        ("1.5", "a single float"),
+    ],
+)
+def test_the_number_of_rows_must_agree(load, expression, got):
+    with pytest.raises(Refused, match="predict gave %s.* for 2 rows of input" % got) as refused:
+        load("import numpy as np\ndef predict(x: np.ndarray): return %s" % expression).infer(F4)
+    assert refused.value.code == "bad_output"
+
+
+def test_frames(load):
+    loaded = load("""
+        from typing import Optional
+        try:
+            from typing import Annotated
+        except ImportError:
+            from typing_extensions import Annotated
+        import pandas as pd
+        def predict(df: Annotated[pd.DataFrame, {"age": int, "city": str, "income": Optional[float], "n": Optional[int]}], k: float = 2.0):
+            assert list(df.columns) == ["age", "city", "income", "n"] and df.age.dtype == "int64"
+            return df.age * k[0] + df.income.fillna(0) + df.n.fillna(100) + (df.city == "Delft")
+    """)
+    out = loaded.infer(tensor("age", "INT64", [2], [1, 2]), tensor("city", "BYTES", [2], ["Delft", "x"]), tensor("income", "FP64", [2], [0.5, 0]),
+                       tensor("income:valid", "BOOL", [2], [1, 0]), tensor("n", "INT64", [2], [1, 0]), tensor("n:valid", "BOOL", [2], [1, 0]))  # fmt: skip
+    assert out["output"][2] == [4.5, 104.0]
+
+
+def test_a_frame_of_one_datatype_needs_no_copying(load):
+    columns = [{"name": name, "datatype": "FP64", "shape": []} for name in "ab"]
+    loaded = load("import pandas as pd\ndef predict(df: pd.DataFrame): return df.a - df['b']", {"inputs": columns})
+    assert loaded.infer(tensor("a", "FP64", [2], [3, 4]), tensor("b", "FP64", [2], [1, 1]))["output"][2] == [2.0, 3.0]
+    assert loaded.infer(tensor("b", "FP64", [2], [1, 1]), tensor("a", "FP64", [2], [3, 4]))["output"][2] == [2.0, 3.0]
+
+
+def test_bf16_arrays(load):
+    loaded = load(
+        "import numpy as np\ndef predict(x: np.ndarray): return x", {"inputs": [{"name": "x", "datatype": "BF16", "shape": [2]}]}
+    )
+    assert loaded.infer(tensor("x", "BF16", [1, 2], [0x3F80, 0xC000])) == {"output": ("FP32", [1, 2], [1.0, -2.0])}
+
+
+def test_large_tensors_in_odd_places(load):
+    """A tensor behind one of an odd length is copied into alignment; the worker's own buffer is never handed out."""
+    loaded = load("import numpy as np\ndef predict(f: bool, x: np.ndarray): return x[:, -1]")
+    assert isinstance(loaded, Loaded)
+    body, length = binary_body([tensor("f", "BOOL", [3], [1, 0, 1]), tensor("x", "FP64", [3, 10], [float(i) for i in range(30)])])
+    assert read_outputs(*[(a.body, a.json_length) for a in [loaded.post(body, length)]][0])["output"][2] == [9.0, 19.0, 29.0]
