@@ -1,3 +1,87 @@
-//! The binary `decalog`.
+//! The binary `decalog`: verbs, configuration, wiring. The only place that reads variables and configuration.
 
-fn main() {}
+mod args;
+mod check;
+mod client;
+mod deploy;
+mod directory;
+mod new;
+mod platform;
+mod predict;
+mod show;
+mod up;
+mod variables;
+mod workers;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use domain::Problem;
+
+use args::{Arguments, LedgerVerb, Verb, WorkerVerb};
+
+/// How a verb fails.
+pub enum Failure {
+    /// Of the server, the model or the input: exit status 1.
+    Problem(Problem),
+    /// The server does not answer: exit status 3.
+    Unreachable(Problem),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Failure {
+        Failure::Problem(problem)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::Problem(Problem::new("failed", format!("{error:#}")))
+    }
+}
+
+fn main() -> ExitCode {
+    // Output that nobody reads any more, as in `decalog ls | head`, ends the program quietly.
+    // SAFETY: before any other thread exists.
+    unsafe {
+        let _ = nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl);
+    }
+    let arguments = Arguments::parse();
+    let result = run(arguments);
+    let (problem, status) = match result {
+        Ok(status) => return ExitCode::from(status),
+        Err(Failure::Problem(problem)) => (problem, 1),
+        Err(Failure::Unreachable(problem)) => (problem, 3),
+    };
+    eprintln!("error: {problem}");
+    ExitCode::from(status)
+}
+
+fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let remote = client::Client::new(&arguments.url);
+    let json = arguments.json;
+    match arguments.verb {
+        Verb::Up(options) => return up::run(options),
+        Verb::Supervise { data } => return Ok(engine::supervise::run(&data) as u8),
+        Verb::Worker { verb: WorkerVerb::Onnx } => return Ok(workers::onnx() as u8),
+        Verb::Worker { verb: WorkerVerb::Bridge { argv } } => return Ok(workers::bridge(argv) as u8),
+        Verb::Openapi => println!("{}", serde_json::to_string_pretty(&server::openapi::document()).unwrap_or_default()),
+        Verb::New { name, runtime } => new::run(&name, &runtime)?,
+        Verb::Check { path } => check::run(&path, json)?,
+        Verb::Deploy(options) => deploy::run(&remote, options)?,
+        Verb::Predict { reference, input, rows } => predict::run(&remote, &reference, input, rows)?,
+        Verb::Ls { project } => show::list(&remote, project, json)?,
+        Verb::Show { model, schema } => show::show(&remote, &model, schema, json)?,
+        Verb::Logs { model, follow, lines } => show::logs(&remote, &model, follow, lines)?,
+        Verb::Events { model, follow, after } => show::events(&remote, model, follow, after, json)?,
+        Verb::Rm { model } => show::remove(&remote, &model)?,
+        Verb::Env { verb } => variables::run(&remote, verb, json)?,
+        Verb::Status => platform::status(&remote, json)?,
+        Verb::Doctor { data } => return platform::doctor(data, json),
+        Verb::Gc => platform::collect(&remote, json)?,
+        Verb::Backup { file } => platform::backup(&remote, &file)?,
+        Verb::Restore { file, data } => platform::restore(&file, data)?,
+        Verb::Ledger { verb: LedgerVerb::Verify { head, data } } => platform::verify(&remote, head, data, json)?,
+    }
+    Ok(0)
+}

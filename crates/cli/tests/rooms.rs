@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gateway", &["domain", "policy", "protocol", "worker"]),
     ("monitor", &["domain", "policy", "protocol", "artifacts"]),
     ("control", &["domain", "policy", "ledger", "artifacts", "engine", "worker"]),
-    ("server", &["domain", "control", "gateway", "monitor", "artifacts", "engine"]),
+    ("server", &["domain", "control", "gateway", "monitor", "artifacts", "engine", "ledger"]),
 ];
 /// Lines that a source file may have; tests may have more.
 const LINES_MAX: usize = 450;

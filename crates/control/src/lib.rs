@@ -1,1 +1,198 @@
-//! To be written.
+//! The control plane: pushes, deployments, replicas, variables. One file per noun. Reconcilers compare the state with
+//! what the engine reports and act; killing the process at any instruction loses nothing that was acknowledged.
+
+pub mod backup;
+mod book;
+mod case;
+mod collect;
+mod deployment;
+mod gate;
+mod replica;
+mod route;
+mod secret;
+mod variable;
+mod version;
+pub mod view;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifacts::{ArtifactError, Store};
+use domain::route::{Observation, RouteTable};
+use domain::{Entry, ModelKey, Problem, State};
+use engine::{Engine, EngineConfig};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, watch};
+use worker::ProbeAs;
+
+pub use backup::restore;
+pub use collect::Garbage;
+pub use variable::Variable;
+pub use version::Push;
+
+use book::Book;
+use replica::Replicas;
+use secret::Secrets;
+
+/// What control is told once.
+#[derive(Clone, Debug)]
+pub struct ControlConfig {
+    /// The data directory, absolute.
+    pub data: PathBuf,
+    /// Where artifacts lie.
+    pub store_url: String,
+    /// For the engine.
+    pub engine: EngineConfig,
+    /// A replica out of the route table has this long to finish, in milliseconds.
+    pub drain_ms_max: u64,
+}
+
+/// Puts a route table in force.
+pub type Publish = Arc<dyn Fn(RouteTable) + Send + Sync>;
+
+/// How often reconcilers look even if nothing woke them.
+const LOOK_MS: u64 = 2_000;
+
+/// The control plane of one data directory.
+pub struct Control {
+    config: ControlConfig,
+    book: Book,
+    store: Store,
+    engine: Engine,
+    secrets: Secrets,
+    publish: Publish,
+    published: Mutex<RouteTable>,
+    replicas: Replicas,
+    /// The driver of each model's deployments.
+    drivers: Mutex<HashMap<ModelKey, Arc<Notify>>>,
+    /// Wakes the reconciler of replicas.
+    work: Notify,
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A store's error as a user sees it.
+pub(crate) fn artifact_problem(error: ArtifactError) -> Problem {
+    let text = error.to_string();
+    match error {
+        ArtifactError::NoSpace => Problem::new("no_space", text).help("free some space, or run decalog gc, and try again"),
+        ArtifactError::NotFound(_) => Problem::new("missing_blobs", text).help("upload it first"),
+        ArtifactError::WrongOffset { .. } => Problem::new("wrong_offset", text).help("ask /v1/blobs/missing where to go on"),
+        ArtifactError::WrongContent { .. } | ArtifactError::TooLong(_) => Problem::new("wrong_content", text),
+        ArtifactError::Tree(_) | ArtifactError::Path { .. } => Problem::new("bad_tree", text),
+        _ => Problem::new("store", text).help("see the server's log"),
+    }
+}
+
+impl Control {
+    /// Opens the ledger, folds it, adopts running workers and starts reconciling.
+    pub async fn open(
+        config: ControlConfig,
+        publish: Publish,
+        observations: mpsc::Receiver<Observation>,
+    ) -> Result<Arc<Control>, Problem> {
+        let book = Book::open(&config.data.join("ledger.sqlite")).await?;
+        let store = Store::open(&config.store_url, &config.data.join("uploads")).map_err(artifact_problem)?;
+        let state = book.state();
+        let probe_as = |placement: &domain::Placement| {
+            let version = state.models.get(&placement.model).and_then(|model| model.versions.get(&placement.version));
+            let path = version.and_then(|version| version.pushed.manifest.model.path.clone());
+            path.map_or(ProbeAs::OpenInference, ProbeAs::Plain)
+        };
+        let engine = Engine::open(config.engine.clone(), probe_as).await.map_err(engine::EngineError::problem)?;
+        let secrets = Secrets::new(&config.data);
+        let control = Arc::new(Control {
+            replicas: Replicas::new(book.writer_epoch()),
+            book,
+            store,
+            engine,
+            secrets,
+            publish,
+            published: Mutex::default(),
+            drivers: Mutex::default(),
+            work: Notify::new(),
+            config,
+        });
+        control.publish_routes();
+        tokio::spawn(control.clone().reconcile_forever());
+        tokio::spawn(control.clone().observe_forever(observations));
+        let unfinished: Vec<ModelKey> =
+            state.models.iter().filter(|(_, model)| model.running().next().is_some()).map(|(key, _)| key.clone()).collect();
+        unfinished.iter().for_each(|key| control.drive(key));
+        Ok(control)
+    }
+
+    /// The state of this moment.
+    pub fn state(&self) -> Arc<State> {
+        self.book.state()
+    }
+
+    /// The store of artifacts.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Entries after `after`, at most `limit`.
+    pub async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, Problem> {
+        self.book.entries(after, limit).await
+    }
+
+    /// Ticks with the number of the last entry.
+    pub fn appended(&self) -> watch::Receiver<u64> {
+        self.book.appended()
+    }
+
+    /// The ledger's last entry and its hash.
+    pub async fn head(&self) -> Result<(u64, domain::Digest), Problem> {
+        self.book.head().await
+    }
+
+    /// Where the ledger lies.
+    pub fn ledger_path(&self) -> PathBuf {
+        self.config.data.join("ledger.sqlite")
+    }
+
+    /// Ends all workers and the supervisor.
+    pub async fn shutdown(&self) -> Result<(), Problem> {
+        self.engine.shutdown(self.config.drain_ms_max).await.map_err(engine::EngineError::problem)
+    }
+
+    async fn reconcile_forever(self: Arc<Control>) {
+        let mut changed = self.engine.changed();
+        let mut appended = self.book.appended();
+        loop {
+            self.publish_routes();
+            self.reconcile_replicas().await;
+            self.publish_routes();
+            tokio::select! {
+                _ = changed.changed() => {}
+                _ = appended.changed() => {}
+                () = self.work.notified() => {}
+                () = tokio::time::sleep(Duration::from_millis(LOOK_MS).min(self.replicas.next_restart())) => {}
+            }
+        }
+    }
+
+    async fn observe_forever(self: Arc<Control>, mut observations: mpsc::Receiver<Observation>) {
+        while let Some(observation) = observations.recv().await {
+            match observation {
+                Observation::Returned { replica } => self.replicas.returned(&replica),
+                Observation::Broken { replica, reason } => {
+                    tracing::warn!("{replica} is broken: {reason}");
+                    self.replicas.broken(&replica, reason);
+                }
+            }
+            self.work.notify_one();
+        }
+    }
+}

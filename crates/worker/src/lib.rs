@@ -10,3 +10,4 @@ pub mod server;
 pub use caller::Caller;
 pub use client::{Connection, ConnectionError, RawAnswer};
 pub use probe::{ProbeAs, WorkerInfo, probe};
+pub use protocol::simple::synthetic_row;

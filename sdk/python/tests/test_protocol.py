@@ -119,3 +119,18 @@ def test_caches_are_bounded(load):
     for size in range(CACHE_ENTRIES_MAX * 2 + 10):
         assert loaded.infer(tensor("s", "BYTES", [1], ["x" * size]))["output"][2] == ["x" * size]
     assert max(map(len, (loaded.worker.plans, loaded.worker.heads, loaded.worker.reply_heads))) <= CACHE_ENTRIES_MAX
+
+
+@pytest.mark.parametrize("text", [
+    "[" * 100_000, '{"inputs": [{"name": ["a"], "datatype": "INT64", "shape": [1], "data": [1]}]}', '{"inputs": [{"name": "a", "datatype": {}, "shape": [1], "data": [1]}]}',
+    '{"inputs": [{"name": "a", "datatype": "INT64", "shape": [1], "parameters": 3}]}', '{"inputs": [{"name": "a", "datatype": "INT64", "shape": [1, 1e3], "data": 1}]}',
+    '{"inputs": [{"name": "a", "datatype": "INT64", "shape": [1e400], "data": 1}]}', '{"inputs": {"a": 1}}', "null", "", '{"inputs": [{"name": "a", "datatype": "INT64", "shape": [99999999999999999999], "data": []}]}',
+])  # fmt: skip
+def test_hostile_requests_are_refused(load, text):
+    answer = load(SOURCE).post(text.encode())
+    assert answer.status == 400 and answer.json()["code"] == "bad_request"
+
+
+def test_deep_json_values_are_refused(load):
+    with pytest.raises(Refused):
+        load("def predict(x: dict): return 1").infer(tensor("x", "BYTES", [1], ["[" * 100_000]))

@@ -236,3 +236,28 @@ def test_files_beside_the_model_can_be_imported(load):
     assert load("import limits\ndef predict(x: int) -> int: return limits.K", limits="K = 3").infer(
         tensor("x", "INT64", [1], [1])
     )["output"][2] == [3]
+
+
+def test_inputs_that_are_left_out_get_their_default(load):
+    loaded = load("""
+        import enum
+        from datetime import datetime
+        from typing import List, Optional
+        class C(enum.Enum):
+            A = "a"
+        def predict(x: int, c: C = C.A, l: List[int] = [1, 2], j: dict = {"k": 1}, n: Optional[float] = None, s: str = "t"):
+            j["k"] += 1
+            return [c is C.A, l == [1, 2], j == {"k": 2}, n is None, s == "t"]
+    """)
+    for _ in range(2):
+        assert loaded.infer(tensor("x", "INT64", [2], [1, 2]))["output"] == ("BOOL", [2, 5], [True] * 10)
+
+
+def test_load_and_predict_share_an_event_loop(load):
+    loaded = load("""
+        import asyncio
+        class Model:
+            async def load(self, path): self.loop = asyncio.get_running_loop()
+            async def predict(self, x: int) -> bool: return self.loop is asyncio.get_running_loop()
+    """)
+    assert loaded.infer(tensor("x", "INT64", [1], [1]))["output"][2] == [True]

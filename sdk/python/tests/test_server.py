@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
-from conftest import binary_body, read_answer, read_outputs, request_bytes, tensor, wait_for
+from conftest import WORKER, binary_body, read_answer, read_outputs, request_bytes, tensor, wait_for
 
 ECHO = "def predict(x: int) -> int: return x"
 SLOW = """
@@ -318,3 +320,20 @@ def test_the_manifest_arrives_by_variable(serve):
     with served.connect() as connection:
         connection.sendall(request_bytes(*binary_body([tensor("x", "FP32", [1, 2], [0.5, 1.0])])))
         assert output(read_answer(connection)) == [1.5]
+
+
+def test_importing_the_worker_serves_as_well(model, tmp_path):
+    """This is how its bytecode is kept; a module of the model's that is named like one of the worker's own does no harm."""
+    directory = model(ECHO, select="raise ImportError('of the model')")
+    start = "import sys; sys.path[0] = sys.argv.pop(1); import worker; worker.run(sys.argv[1:])"
+    path = str(tmp_path / "s.sock")
+    process = subprocess.Popen(
+        [sys.executable, "-c", start, str(WORKER.parent)], cwd=str(directory), env={"DECALOG_SOCKET": path}
+    )
+    try:
+        wait_for(lambda: os.path.exists(path) or process.poll() is not None)
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()

@@ -152,9 +152,18 @@ def annotate(hint, metadata):
             hint = ("array", item, hint[2])
         elif hint[0] == "array" and is_shape(item):
             hint = ("array", hint[1], [-1 if size is None else size for size in item])
+        elif hint[0] == "list" and is_shape(item):
+            hint = with_lengths(hint, item)
         elif hint[0] == "frame" and isinstance(item, dict):
             hint = ("frame", item)
     return hint
+
+
+def with_lengths(hint, sizes):
+    """Nested lists of known lengths."""
+    if hint[0] != "list" or not sizes:
+        return hint
+    return ("list", with_lengths(hint[1], sizes[1:]), -1 if sizes[0] is None else sizes[0])
 
 
 def is_shape(item):
@@ -390,7 +399,7 @@ class Signature:
     def __init__(self, parameters, returns, generates, takes_more, returned_keys):
         self.parameters, self.returns, self.takes_more, self.returned_keys = parameters, returns, takes_more, returned_keys
         self.streams = generates or bool(returns and returns[0] == "iterator")
-        self.batch = any(parameter.hint and parameter.hint[0] in ("array", "frame") for parameter in parameters)
+        self.batch = any(kind_of(parameter.hint) in ("array", "frame") for parameter in parameters)
 
     @classmethod
     def from_function(cls, function):
@@ -401,10 +410,11 @@ class Signature:
             return None if annotation is inspect.Parameter.empty else hint_from_object(annotation, scope)
 
         signature = inspect.signature(function)
-        kinds = inspect.Parameter
-        parameters = [Parameter(item.name, hint(item.annotation), item.default, item.kind == kinds.KEYWORD_ONLY)
-                      for item in signature.parameters.values() if item.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)]  # fmt: skip
-        takes_more = any(item.kind == kinds.VAR_KEYWORD for item in signature.parameters.values())
+        parameters, takes_more = [], False
+        for item in signature.parameters.values():
+            takes_more = takes_more or item.kind == item.VAR_KEYWORD
+            if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD):
+                parameters.append(Parameter(item.name, hint(item.annotation), item.default, item.kind == item.KEYWORD_ONLY))
         generates = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
         returns = hint(signature.return_annotation)
         return cls(parameters, returns, generates, takes_more, lambda: keys_of(function_node(target)))
@@ -424,6 +434,11 @@ class Signature:
         returns = hints.hint(node.returns) if node.returns else None
         generates = any(isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in own_nodes(node))
         return cls(parameters, returns, generates, arguments.kwarg is not None, lambda: keys_of(node))
+
+
+def kind_of(hint):
+    """The kind of a hint, whether or not None is allowed too."""
+    return hint and (hint[1][0] if hint[0] == "optional" else hint[0])
 
 
 def own_nodes(function):
@@ -622,10 +637,7 @@ class Slot:
 
 
 class Absent:
-    """Stands for an input that the request leaves out."""
-
-    def __init__(self, value):
-        self.value = value
+    """Stands for an input that the request leaves out, and that may be null."""
 
 
 def bad_request(message, help=""):
@@ -707,14 +719,14 @@ def flat_reader(slot, column, decode):
 def decode_all(name, elements, decode):
     try:
         return [decode(element) for element in elements] if decode else elements
-    except ValueError as error:  # also UnicodeDecodeError and JSONDecodeError
+    except (ValueError, RecursionError) as error:  # also UnicodeDecodeError and JSONDecodeError
         raise bad_request("`%s` holds a value that cannot be read: %s" % (name, error))
 
 
 def row_reader(slot, column, hint, rows):
     """Reads one value for each row, as plain Python values."""
     if isinstance(slot, Absent):
-        return lambda data, base, owned: [slot.value] * rows
+        return lambda data, base, owned: [None] * rows
     inner = leaf(hint)
     if inner[0] == "scalar" and inner[2] == "numpy" and column["datatype"] in FIXED:
         read_array = array_reader(slot, column, hint, rows)
@@ -743,10 +755,8 @@ def array_reader(slot, column, hint, rows):
 
     datatype = column["datatype"]
     if isinstance(slot, Absent):
-        if slot.value is None:
-            floats = datatype in ("FP16", "FP32", "FP64", "BF16")
-            return lambda data, base, owned: numpy.full(rows, numpy.nan) if floats else numpy.full(rows, None, object)
-        return lambda data, base, owned: numpy.array([slot.value] * rows, object if datatype not in FIXED else None)
+        is_float = datatype in ("FP16", "FP32", "FP64", "BF16")
+        return lambda data, base, owned: numpy.full(rows, numpy.nan) if is_float else numpy.full(rows, None, object)
     if datatype not in FIXED:
         read_flat = flat_reader(slot, column, element_decoder(column, hint))
         read = lambda data, base, owned: objects(read_flat(data, base, owned)).reshape(slot.shape)  # noqa: E731
@@ -1112,19 +1122,23 @@ class Coroutines:
     """Runs coroutines on one event loop: in the caller's thread if it is the only one, else in a thread of its own."""
 
     def __init__(self, concurrency):
-        import asyncio
-
-        self.asyncio, self.loop, self.own_thread = asyncio, asyncio.new_event_loop(), concurrency > 1
-        if self.own_thread:
-            threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        self.loop, self.own_thread = None, concurrency > 1
 
     def run(self, coroutine):
+        import asyncio
+
+        if self.loop is None:  # models without coroutines need none; the first call is while loading
+            self.loop = asyncio.new_event_loop()
+            if self.own_thread:
+                threading.Thread(target=self.loop.run_forever, daemon=True).start()
         if self.own_thread:
-            return self.asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+            return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
         return self.loop.run_until_complete(coroutine)
 
     async def gather(self, coroutines):
-        results = await self.asyncio.gather(*coroutines, return_exceptions=True)
+        import asyncio
+
+        results = await asyncio.gather(*coroutines, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -1176,7 +1190,7 @@ class Form:
 class FunctionForm(Form):
     """A model written as a function or method."""
 
-    def __init__(self, function, schema, signature, root, concurrency):
+    def __init__(self, function, schema, signature, root, coroutines):
         super().__init__(schema, root)
         self.batch = signature.batch
         self.bindings, names, keywords = [], [column["name"] for column in schema["inputs"]], []
@@ -1197,21 +1211,25 @@ class FunctionForm(Form):
                     self.bindings.append((None, [names.index(name)]))
                     keywords.append(name)
         target = inspect.unwrap(function)
-        is_async = any(check(target) for check in (inspect.iscoroutinefunction, inspect.isasyncgenfunction))
-        self.coroutines = Coroutines(concurrency) if is_async else None
+        self.coroutines, self.is_async = coroutines, inspect.iscoroutinefunction(target)
         self.function = by_keyword(function, len(self.bindings) - len(keywords), keywords) if keywords else function
 
     def readers(self, slots, rows):
-        columns = self.schema["inputs"]
-        read = array_reader if self.batch else row_reader
-        return [frame_reader([slots[at] for at in places], [columns[at] for at in places], [(hint[1] or {}).get(columns[at]["name"]) for at in places], rows)
-                if is_frame(hint) else read(slots[places[0]], columns[places[0]], hint, rows) for hint, places in self.bindings]  # fmt: skip
+        readers, read = [], array_reader if self.batch else row_reader
+        for hint, places in self.bindings:
+            its_slots, columns = [slots[at] for at in places], [self.schema["inputs"][at] for at in places]
+            if is_frame(hint):
+                hints = [(hint[1] or {}).get(column["name"]) for column in columns]
+                readers.append(frame_reader(its_slots, columns, hints, rows))
+            else:
+                readers.append(read(its_slots[0], columns[0], hint, rows))
+        return readers
 
     def call(self, values, rows):
         if self.batch:
             result = self.function(*values)
-            return self.coroutines.run(result) if self.coroutines else result
-        if self.coroutines:
+            return self.coroutines.run(result) if self.is_async else result
+        if self.is_async:
             return self.coroutines.run(self.coroutines.gather([self.function(*row) for row in zip(*values)]))
         function = self.function
         return [function(*row) for row in zip(*values)]
@@ -1286,9 +1304,13 @@ class EstimatorForm(Form):
 
     def try_out(self):
         """Learns the outputs from one row that is made up; without a usable one they are known when it runs."""
-        slots = [Absent(placeholder(column)) for column in self.schema["inputs"]]
+        inputs = []
+        for column in self.schema["inputs"]:
+            datatype, shape, data = default_input(dict(column, default=placeholder(column)), 1)
+            inputs.append({"name": column["name"], "datatype": datatype, "shape": shape, "data": data})
         try:
-            outputs = self.run([read(b"", 0, True) for read in self.readers(slots, 1)], 1)
+            plan = make_plan(to_json({"inputs": inputs}), self)
+            outputs = self.run([read(plan.inline, 0, True) for read in plan.readers], 1)
         except Problem:
             return
         columns = [
@@ -1434,32 +1456,30 @@ def load_module(path):
     return module
 
 
-def find_predict(module, root):
+def find_predict(module, root, coroutines):
     """The function of a loaded module that predicts; makes and loads its class if it has one."""
     function = getattr(module, "predict", None)
     if callable(function):
-        settle(getattr(module, "load", None), root)
+        settle(getattr(module, "load", None), root, coroutines)
         return function
     name = pick_class({name: callable(getattr(item, "predict", None)) for name, item in vars(module).items()
                        if isinstance(item, type) and item.__module__ == module.__name__})  # fmt: skip
     if name is None:
         names = [name for name, item in vars(module).items() if inspect.isfunction(item) and item.__module__ == module.__name__]
         raise no_predict(Path(module.__file__).name, names)
-    settle(getattr(module, "load", None), root)
+    settle(getattr(module, "load", None), root, coroutines)
     model = getattr(module, name)()
-    settle(getattr(model, "load", None), root)
+    settle(getattr(model, "load", None), root, coroutines)
     return model.predict
 
 
-def settle(load, root):
+def settle(load, root, coroutines):
     """Calls `load(path)`, if there is one, with the model's directory."""
     if not callable(load):
         return
     result = load(Path(root)) if inspect.signature(load).parameters else load()
     if inspect.iscoroutine(result):
-        import asyncio
-
-        asyncio.run(result)
+        coroutines.run(result)
 
 
 def pick_class(classes):
@@ -1484,9 +1504,10 @@ def load_form(root, file, overrides, concurrency):
     path = Path(root) / file
     if path.suffix in (".joblib", ".pkl", ".pickle"):
         return load_estimator(path, root, overrides)
-    function = find_predict(load_module(path), root)
+    coroutines = Coroutines(concurrency)
+    function = find_predict(load_module(path), root, coroutines)
     signature = Signature.from_function(function)
-    return FunctionForm(function, schema_of(signature, overrides, []), signature, root, concurrency)
+    return FunctionForm(function, schema_of(signature, overrides, []), signature, root, coroutines)
 
 
 def load_estimator(path, root, overrides):
@@ -1542,16 +1563,19 @@ def make_plan(text, form):
         inputs = [
             (item["name"], item["datatype"], item["shape"], item.get("parameters") or {}, item.get("data")) for item in inputs
         ]
-        wanted = [(item["name"], (item.get("parameters") or {}).get("binary_data")) for item in header.get("outputs") or []]
+        wanted = [(str(item["name"]), (item.get("parameters") or {}).get("binary_data")) for item in header.get("outputs") or []]
         binary = bool(parameters.get("binary_data_output"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        for name, datatype, _, settings, _ in inputs:
+            if not (isinstance(name, str) and isinstance(datatype, str) and isinstance(settings, dict)):
+                raise TypeError("the name or the datatype of an input is no text")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise bad_request("the request is not one of the Open Inference Protocol: %s" % sentence(error))
     plan = Plan()
     plan.inline, offset, found = bytearray(), 0, {}
     blob_bytes = sum(size_of(name, settings) for name, _, _, settings, data in inputs if data is None)
     for name, datatype, shape, settings, data in inputs:
-        if name in found or not isinstance(name, str):
-            raise bad_request("the input `%s` is there twice, or its name is no text" % name)
+        if name in found:
+            raise bad_request("the input `%s` is there twice" % name)
         if datatype not in FIXED and datatype != "BYTES":
             raise bad_request("`%s` has the datatype `%s`, which the protocol does not know" % (name, datatype))
         if not is_shape(shape) or not shape or any(size is None or size < 0 for size in shape):
@@ -1566,6 +1590,13 @@ def make_plan(text, form):
         if datatype in FIXED and end - start != math.prod(shape) * FIXED[datatype][2]:
             raise bad_request("`%s` has %d bytes, which is not its shape %s of %s" % (name, end - start, list(shape), datatype))
         found[name] = (datatype, Slot(start, end, tuple(shape)))
+    rows = next((slot.shape[0] for _, slot in found.values()), 0)
+    for column in form.schema["inputs"]:
+        if column["name"] not in found and column.get("default") is not None:
+            datatype, shape, data = default_input(column, rows)
+            start = blob_bytes + len(plan.inline)
+            plan.inline += pack_data(column["name"], datatype, data, math.prod(shape))
+            found[column["name"]] = (datatype, Slot(start, blob_bytes + len(plan.inline), shape))
     plan.rows, slots = match_slots(found, form.schema["inputs"])
     plan.readers = form.readers(slots, plan.rows)
     plan.blob_bytes, plan.wanted, plan.binary, plan.id = blob_bytes, wanted, binary, header.get("id")
@@ -1594,9 +1625,9 @@ def match_slots(found, columns):
     for column in columns:
         name = column["name"]
         if name not in found:
-            if "default" not in column and not column.get("nullable"):
+            if not column.get("nullable"):
                 raise bad_request("the input `%s` is missing" % name)
-            slots.append(Absent(default_value(column)))
+            slots.append(Absent())
             continue
         datatype, slot = found[name]
         if datatype != (column["datatype"] if column["datatype"] in FIXED else "BYTES"):
@@ -1617,9 +1648,15 @@ def match_slots(found, columns):
     return rows, slots
 
 
-def default_value(column):
-    value = column.get("default")
-    return parse_timestamp(value) if column["datatype"] == "timestamp" and isinstance(value, str) else value
+def default_input(column, rows):
+    """(datatype, shape, data) of an input that has a default, as a request would give it in JSON."""
+    value, datatype = column["default"], column["datatype"]
+    if datatype == "json":
+        return "BYTES", (rows,), [to_json(value)] * rows
+    shape, level = (rows,), value
+    while isinstance(level, list):
+        shape, level = shape + (len(level),), level[0] if level else None
+    return datatype if datatype in FIXED else "BYTES", shape, [value] * rows
 
 
 def pack_data(name, datatype, data, count):
@@ -1735,6 +1772,9 @@ class Worker:
                 return self.infer(head, data, at, end, owned)
             except Problem as problem:
                 return problem_answer(problem), None
+            except Exception as error:  # whatever a request does, the next one is served
+                traceback.print_exc()
+                return problem_answer(Problem("bad_output", "the worker failed: " + sentence(error))), None
         return self.inform(head), None
 
     def infer(self, head, data, at, end, owned):
@@ -1763,8 +1803,8 @@ class Worker:
             return self.reply_as_asked(plan, outputs)
         key = tuple(
             [
-                (name, datatype, shape, len(data) if type(data) is bytes else data.nbytes)
-                for name, datatype, shape, data in outputs
+                (output[0], output[1], output[2], len(output[3]) if type(output[3]) is bytes else output[3].nbytes)
+                for output in outputs
             ]
         )
         head = self.reply_heads.get(key)
@@ -1818,8 +1858,8 @@ class Worker:
             "concurrency": self.concurrency,
             "binary": True,
         }
-        return {"name": self.name, "versions": [], "platform": "python", "inputs": columns("inputs"), "outputs": columns("outputs"),
-                "decalog": extension}  # fmt: skip
+        described = {"name": self.name, "versions": [], "platform": "python", "decalog": extension}
+        return dict(described, inputs=columns("inputs"), outputs=columns("outputs"))
 
 
 def binary_head(described, blob_bytes):
@@ -1830,7 +1870,7 @@ def binary_head(described, blob_bytes):
 
 def remember(cache, key, value):
     """Keeps what is likely to come again, within limits."""
-    if sum(map(len, key)) > CACHED_KEY_BYTES_MAX if isinstance(key, tuple) else len(key) > CACHED_KEY_BYTES_MAX:
+    if len(key) > CACHED_KEY_BYTES_MAX:
         return
     if len(cache) >= CACHE_ENTRIES_MAX:
         cache.clear()
@@ -1939,6 +1979,8 @@ class Connection:
             return self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
             return False
+        except OSError:
+            return True
 
     def stream(self, values):
         """Sends each item before the next is computed; hanging up closes the generator."""
@@ -2165,9 +2207,7 @@ def find_predict_node(tree, file):
     if name is not None:
         is_static = any(isinstance(item, ast.Name) and item.id == "staticmethod" for item in methods[name].decorator_list)
         return methods[name], not is_static
-    local = {base.id for node in classes.values() for base in node.bases if isinstance(base, ast.Name) and base.id in classes}
-    if any(set(map(ast.dump, node.bases)) and not local.issuperset(getattr(base, "id", "") for base in node.bases) for node in classes.values()
-           if node.name == "Model"):  # fmt: skip
+    if "Model" in classes and any(getattr(base, "id", None) not in classes for base in classes["Model"].bases):
         return None, False
     raise no_predict(file, list(functions))
 

@@ -1,0 +1,265 @@
+//! What can be typed. Help teaches by example.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Takes trained models, in any language, into production and keeps them there.
+#[derive(Parser)]
+#[command(
+    name = "decalog",
+    version,
+    after_help = "First steps:\n  decalog up                      the platform, in one terminal\n  decalog new hello               a small working model, in another\n  decalog deploy hello            build, test, go live\n  decalog predict hello '{\"name\": \"world\"}'"
+)]
+pub struct Arguments {
+    /// Where the server is
+    #[arg(long, global = true, env = "DECALOG_URL", default_value = "http://127.0.0.1:8010")]
+    pub url: String,
+    /// Write JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Starts the platform; everything has a default
+    #[command(after_help = "Examples:\n  decalog up\n  decalog up --data /srv/decalog --listen 127.0.0.1:9000")]
+    Up(UpOptions),
+    /// Writes a small working model directory
+    #[command(
+        after_help = "Examples:\n  decalog new hello\n  decalog new digits --runtime onnx\n  decalog new anything --runtime command"
+    )]
+    New {
+        /// Its name, also of the directory
+        name: String,
+        /// python, onnx or command
+        #[arg(long, default_value = "python", value_parser = ["python", "onnx", "command"])]
+        runtime: String,
+    },
+    /// Prints what Decalog infers of a model directory
+    #[command(after_help = "Examples:\n  decalog check\n  decalog check churn --json")]
+    Check {
+        /// The model directory
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+    /// Pushes a model directory, builds, tests, and takes it live
+    #[command(after_help = "Examples:\n  decalog deploy\n  decalog deploy churn\n  decalog deploy . --name churn --project team")]
+    Deploy(DeployOptions),
+    /// Asks a model for a prediction
+    #[command(
+        after_help = "Examples:\n  decalog predict churn '{\"age\": 42, \"city\": \"Utrecht\"}'\n  decalog predict churn @row.json\n  cat row.json | decalog predict churn -\n  decalog predict churn@v2 --rows people.csv"
+    )]
+    Predict {
+        /// [project/]model[@environment][@vN]
+        reference: String,
+        /// A row in JSON, @FILE, or - for standard input
+        input: Option<String>,
+        /// A CSV file with a line of column names
+        #[arg(long)]
+        rows: Option<PathBuf>,
+    },
+    /// Lists all models
+    #[command(after_help = "Examples:\n  decalog ls\n  decalog ls --json | jq '.models[].name'")]
+    Ls {
+        /// Only those of a project
+        #[arg(long)]
+        project: Option<String>,
+    },
+    /// Shows one model: versions, replicas, schema
+    #[command(after_help = "Examples:\n  decalog show churn\n  decalog show churn --schema")]
+    Show {
+        /// [project/]model
+        model: String,
+        /// Only the columns of the live version
+        #[arg(long)]
+        schema: bool,
+    },
+    /// Prints what a model's process printed
+    #[command(after_help = "Examples:\n  decalog logs churn\n  decalog logs churn@v3 -f")]
+    Logs {
+        /// [project/]model[@vN]
+        model: String,
+        /// Go on as more comes
+        #[arg(short, long)]
+        follow: bool,
+        /// How many of the last lines
+        #[arg(long, default_value_t = 200)]
+        lines: usize,
+    },
+    /// Prints what happened, from the ledger
+    #[command(after_help = "Examples:\n  decalog events\n  decalog events churn -f")]
+    Events {
+        /// [project/]model
+        model: Option<String>,
+        /// Go on as more comes
+        #[arg(short, long)]
+        follow: bool,
+        /// Only entries after this number
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+    },
+    /// Removes a model with all its versions
+    Rm {
+        /// [project/]model
+        model: String,
+    },
+    /// Variables and secrets of models
+    Env {
+        #[command(subcommand)]
+        verb: EnvVerb,
+    },
+    /// Shows how the server is
+    Status,
+    /// Says what is missing on this machine, and how to install it
+    Doctor {
+        /// The data directory
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// Removes what no version refers to any more
+    Gc,
+    /// Writes a backup of everything to a file
+    #[command(
+        after_help = "The key of the secrets (DATA/key) is not in it: keep that file elsewhere.\n\nExample:\n  decalog backup monday.tar"
+    )]
+    Backup {
+        /// A new file
+        file: PathBuf,
+    },
+    /// Restores a backup into an empty data directory
+    #[command(after_help = "Example:\n  decalog restore monday.tar --data /srv/decalog")]
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// The data directory
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// The append-only log
+    Ledger {
+        #[command(subcommand)]
+        verb: LedgerVerb,
+    },
+    #[command(hide = true)]
+    Supervise {
+        #[arg(long)]
+        data: PathBuf,
+    },
+    #[command(hide = true)]
+    Worker {
+        #[command(subcommand)]
+        verb: WorkerVerb,
+    },
+    #[command(hide = true)]
+    Openapi,
+}
+
+#[derive(Args)]
+pub struct UpOptions {
+    /// Where everything is kept [default: $XDG_DATA_HOME/decalog or ~/.local/share/decalog]
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Address and port; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8010")]
+    pub listen: SocketAddr,
+    /// Listen beyond this machine without tokens and TLS: only for test networks
+    #[arg(long)]
+    pub insecure_listen_anywhere: bool,
+    /// One more name under which this server may be called
+    #[arg(long = "allow-host", value_name = "NAME")]
+    pub allow_hosts: Vec<String>,
+    /// Where Python packages come from
+    #[arg(long, env = "DECALOG_INDEX_URL")]
+    pub index_url: Option<String>,
+    /// Where artifacts are kept, as a URL [default: file:DATA/artifacts]
+    #[arg(long)]
+    pub store: Option<String>,
+    /// The longest body of a request, in bytes
+    #[arg(long, default_value_t = 256 << 20)]
+    pub body_bytes_max: usize,
+    /// Threads that answer requests [default: half of the cores]
+    #[arg(long)]
+    pub gateway_threads: Option<usize>,
+    /// How much to log: error, warn, info, debug
+    #[arg(long, env = "DECALOG_LOG", default_value = "warn")]
+    pub log: String,
+}
+
+#[derive(Args)]
+pub struct DeployOptions {
+    /// The model directory
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// The model's name [default: [model] name, or the directory's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The project
+    #[arg(long, default_value = "default")]
+    pub project: String,
+}
+
+#[derive(Subcommand)]
+pub enum EnvVerb {
+    /// Sets a variable; a secret's value is read from standard input
+    #[command(after_help = "Examples:\n  decalog env set LEVEL=3 --model churn\n  decalog env set TOKEN --secret < token.txt")]
+    Set {
+        /// NAME=VALUE, or NAME and the value on standard input
+        setting: String,
+        /// Keep the value encrypted, and never show it
+        #[arg(long)]
+        secret: bool,
+        #[command(flatten)]
+        of: Scope,
+    },
+    /// Lists variables and names of secrets
+    Ls {
+        #[command(flatten)]
+        of: Scope,
+    },
+    /// Removes a variable or a secret
+    Unset {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        of: Scope,
+    },
+}
+
+#[derive(Args)]
+pub struct Scope {
+    /// Only for this model
+    #[arg(long)]
+    pub model: Option<String>,
+    /// The project
+    #[arg(long, default_value = "default")]
+    pub project: String,
+}
+
+#[derive(Subcommand)]
+pub enum LedgerVerb {
+    /// Verifies the whole chain and names the first bad entry
+    #[command(after_help = "Examples:\n  decalog ledger verify\n  decalog ledger verify --data /srv/decalog --head 9f86d081…")]
+    Verify {
+        /// A hash that must be in it, kept from an earlier verification
+        #[arg(long)]
+        head: Option<String>,
+        /// Read this data directory instead of asking the server
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum WorkerVerb {
+    /// Serves an ONNX graph
+    Onnx,
+    /// Starts a program, and serves its TCP port on a Unix socket
+    Bridge {
+        #[arg(last = true)]
+        argv: Vec<String>,
+    },
+}

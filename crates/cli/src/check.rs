@@ -1,0 +1,68 @@
+//! `decalog check`: what Decalog infers, before anything is sent.
+
+use std::path::Path;
+
+use domain::Problem;
+use serde_json::json;
+
+use crate::Failure;
+use crate::directory::{Description, ModelDirectory};
+
+/// One line on what a directory holds.
+pub fn line(directory: &ModelDirectory, description: Option<&Description>) -> String {
+    let schema = description.and_then(|description| description.schema.as_ref());
+    let python = description.map(|description| format!(" {}", description.python)).unwrap_or_default();
+    let what = match (schema, &directory.file) {
+        (Some(schema), _) => schema.to_string(),
+        (None, Some(file)) => format!("{file}; its columns are known when it is loaded"),
+        (None, None) => directory.manifest.model.command.join(" "),
+    };
+    format!("{}{python} · {what}", directory.runtime)
+}
+
+/// Prints what is inferred, or what is wrong.
+pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
+    let directory = ModelDirectory::read(path)?;
+    let description = directory.describe()?;
+    let walked = artifacts::walk(&directory.path).map_err(|error| Problem::new("bad_tree", error.to_string()))?;
+    let cases = walked.tree.files().iter().filter(|file| file.path.starts_with("tests/") && file.path.ends_with(".json")).count();
+    let environment =
+        ["uv.lock", "requirements.txt", "pyproject.toml"].into_iter().find(|name| directory.path.join(name).exists());
+    let name = directory.name(None)?;
+    if as_json {
+        let value = json!({
+            "name": name,
+            "runtime": directory.runtime,
+            "file": directory.file,
+            "schema": description.as_ref().and_then(|description| description.schema.clone()),
+            "form": description.as_ref().map(|description| description.form.clone()),
+            "notes": description.as_ref().map(|description| description.notes.clone()).unwrap_or_default(),
+            "environment": environment,
+            "files": walked.tree.files().len(),
+            "bytes": walked.tree.size(),
+            "tests": cases,
+            "manifest": directory.manifest,
+        });
+        println!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
+        return Ok(());
+    }
+    println!("  name         {name}");
+    println!("  model        {}", line(&directory, description.as_ref()));
+    println!("  files        {}, {}", walked.tree.files().len(), bytes(walked.tree.size()));
+    println!("  environment  {}", environment.unwrap_or("no packages"));
+    println!("  tests        {cases} {}", if cases == 1 { "case" } else { "cases" });
+    for note in description.iter().flat_map(|description| &description.notes) {
+        println!("  note         {note}");
+    }
+    Ok(())
+}
+
+/// A size as people read it.
+pub fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{:.1} KB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}

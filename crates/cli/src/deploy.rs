@@ -1,0 +1,214 @@
+//! `decalog deploy`: push, then follow the events of the deployment until it is live or has failed.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use domain::{DeploymentId, Digest, Entry, Event, ModelKey, Problem, Schema};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use server::Pushed;
+
+use crate::Failure;
+use crate::args::DeployOptions;
+use crate::check::{bytes, line};
+use crate::client::Client;
+use crate::directory::ModelDirectory;
+
+/// Bytes of one chunk of an upload.
+const CHUNK_BYTES: usize = 8 << 20;
+/// Attempts for one chunk.
+const ATTEMPTS_MAX: u32 = 5;
+
+#[derive(Deserialize)]
+struct MissingBlobs {
+    missing: Vec<MissingBlob>,
+}
+
+#[derive(Deserialize)]
+struct MissingBlob {
+    digest: Digest,
+    offset: u64,
+}
+
+fn step(name: &str, text: &str, elapsed_ms: Option<u64>) {
+    let elapsed = elapsed_ms.map_or(String::new(), |ms| format!("{:>8.1} s", ms as f64 / 1_000.0));
+    eprintln!("  {}", format!("{name:<9} {text:<66}{elapsed}").trim_end());
+}
+
+fn spinner(text: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("  {msg} {spinner}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_message(text.to_string());
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// Runs the verb.
+pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
+    let directory = ModelDirectory::read(&options.path)?;
+    let name = directory.name(options.name.as_deref())?;
+    let project = options.project.parse().map_err(|error: domain::id::NameError| Problem::new("bad_name", error.to_string()))?;
+    let key = ModelKey { project, model: name };
+    let description = directory.describe()?;
+    step("check", &line(&directory, description.as_ref()), None);
+    let begin = Instant::now();
+    let walked = artifacts::walk(&directory.path).map_err(|error| Problem::new("bad_tree", error.to_string()))?;
+    upload(client, &walked, begin)?;
+    let path = format!("/v1/projects/{}/models/{}", key.project, key.model);
+    let push = json!({
+        "tree": walked.tree,
+        "manifest": directory.manifest,
+        "runtime": directory.runtime,
+        "file": directory.file,
+        "provenance": directory.provenance(),
+    });
+    let waiting = spinner("resolve  ");
+    let begin = Instant::now();
+    let pushed: Pushed = client.post(&format!("{path}/versions"), &push)?;
+    waiting.finish_and_clear();
+    let known = if pushed.new { "" } else { " (the same content as before)" };
+    step("version", &format!("{} {}{known}", pushed.version, pushed.digest.short()), Some(begin.elapsed().as_millis() as u64));
+    let asked: Value = client.post(&format!("{path}/deployments"), &json!({ "version": pushed.version }))?;
+    let id = DeploymentId(asked["deployment"].as_u64().unwrap_or(0));
+    follow(client, &key, &pushed.version, id)?;
+    example(client, &key, &directory.path)
+}
+
+fn upload(client: &Client, walked: &artifacts::Walked, begin: Instant) -> Result<(), Failure> {
+    let files = walked.tree.files();
+    let wanted: Vec<Value> = files.iter().map(|file| json!({ "digest": file.digest, "size": file.size })).collect();
+    let MissingBlobs { missing } = client.post("/v1/blobs/missing", &json!({ "blobs": wanted }))?;
+    let size = |digest: &Digest| files.iter().find(|file| file.digest == *digest).map_or(0, |file| file.size);
+    let total: u64 = missing.iter().map(|blob| size(&blob.digest) - blob.offset.min(size(&blob.digest))).sum();
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
+    let style = ProgressStyle::with_template("  push      {bar:40} {bytes} of {total_bytes}, {eta} to go");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut sent = std::collections::HashSet::new();
+    for blob in &missing {
+        if sent.insert(blob.digest) {
+            let path =
+                walked.paths.get(&blob.digest).ok_or_else(|| Problem::new("bad_tree", "a file vanished while it was read"))?;
+            upload_file(client, path, blob, size(&blob.digest), &bar)?;
+        }
+    }
+    bar.finish_and_clear();
+    let there = files.len() - files.iter().filter(|file| sent.contains(&file.digest)).count();
+    let there = if there > 0 { format!(" ({there} already there)") } else { String::new() };
+    let text =
+        format!("{} {}, {}{there}", files.len(), if files.len() == 1 { "file" } else { "files" }, bytes(walked.tree.size()));
+    step("push", &text, Some(begin.elapsed().as_millis() as u64));
+    Ok(())
+}
+
+/// Sends a file from where the server has it; a connection that breaks is taken up again where the server is.
+fn upload_file(client: &Client, path: &Path, blob: &MissingBlob, size: u64, bar: &ProgressBar) -> Result<(), Failure> {
+    let unreadable = |error: std::io::Error| Problem::new("bad_tree", format!("{} cannot be read: {error}", path.display()));
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut offset = blob.offset;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut attempts = 0;
+    loop {
+        file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
+        let wanted = CHUNK_BYTES.min((size - offset) as usize);
+        file.read_exact(&mut chunk[..wanted]).map_err(unreadable)?;
+        let sent = client.patch(&format!("/v1/blobs/{}?size={size}&offset={offset}", blob.digest), &chunk[..wanted]);
+        match sent {
+            Ok(progress) if progress["complete"] == true => return Ok(()),
+            Ok(progress) => {
+                let next = progress["offset"].as_u64().unwrap_or(offset + wanted as u64);
+                bar.inc(next - offset);
+                offset = next;
+                attempts = 0;
+            }
+            Err(Failure::Unreachable(_)) if attempts < ATTEMPTS_MAX => {
+                attempts += 1;
+                std::thread::sleep(Duration::from_millis(200 << attempts));
+                let again: Result<MissingBlobs, Failure> =
+                    client.post("/v1/blobs/missing", &json!({ "blobs": [{ "digest": blob.digest, "size": size }] }));
+                match again {
+                    Ok(MissingBlobs { missing }) if missing.is_empty() => return Ok(()),
+                    Ok(MissingBlobs { missing }) => offset = missing[0].offset,
+                    Err(_) => {}
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Prints a line for each step until the deployment is live, or fails with its problem.
+fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) -> Result<(), Failure> {
+    let path = format!("/v1/events?model={key}&after={}&follow=true", id.0.saturating_sub(1));
+    let mut waiting = spinner("build    ");
+    for line in client.lines(&path)? {
+        let line = line.map_err(|error| {
+            Problem::new("interrupted", format!("the connection to the server broke: {error}"))
+                .help(format!("the deployment goes on: decalog events {} -f", key.model))
+        })?;
+        let Ok(entry) = serde_json::from_str::<Entry>(&line) else { continue };
+        waiting.finish_and_clear();
+        match entry.event {
+            Event::EnvironmentBuilt { deployment, lock, cached, elapsed_ms } if deployment == id => {
+                let text = format!("environment {}{}", lock.short(), if cached { " (cached)" } else { "" });
+                step("build", &text, Some(elapsed_ms));
+            }
+            Event::CandidateReady { deployment, elapsed_ms } if deployment == id => {
+                step("start", "1 replica, model loaded", Some(elapsed_ms));
+            }
+            Event::TestsPassed { deployment, cases, elapsed_ms } if deployment == id => {
+                step("test", &format!("{cases} of {cases} cases"), Some(elapsed_ms));
+            }
+            Event::GatesPassed { deployment, candidate, live, elapsed_ms } if deployment == id => {
+                let figures = |m: domain::event::Measurement| format!("p99 {:.1} ms, {:.0} MB", m.p99_ms, m.memory_mb);
+                let live = live.map_or(String::new(), |live| format!(" (live: {})", figures(live)));
+                step("gate", &format!("{}{live}", figures(candidate)), Some(elapsed_ms));
+            }
+            Event::Released { deployment, environment, elapsed_ms, .. } if deployment == id => {
+                step("live", &format!("{} {version} in {environment}", key.model), Some(elapsed_ms));
+                return Ok(());
+            }
+            Event::DeployFailed { deployment, step: at, mut problem } if deployment == id => {
+                step(&at, "failed", None);
+                let live: Result<control::view::ModelView, Failure> =
+                    client.get(&format!("/v1/projects/{}/models/{}", key.project, key.model));
+                let live = live.ok().and_then(|view| view.live.first().map(|(_, version)| version.clone()));
+                let kept = match live {
+                    Some(live) => format!("{live} keeps serving; {version} was not released."),
+                    None => format!("{version} was not released."),
+                };
+                problem.details.push(kept);
+                return Err(problem.into());
+            }
+            _ => {}
+        }
+        waiting = spinner("…");
+    }
+    Err(Problem::new("interrupted", "the server ended the connection").help(format!("decalog events {}", key.model)).into())
+}
+
+/// Prints how to call the model.
+fn example(client: &Client, key: &ModelKey, directory: &Path) -> Result<(), Failure> {
+    let reference = if key.project.as_str() == "default" { key.model.to_string() } else { key.to_string() };
+    let view: control::view::ModelView = client.get(&format!("/v1/projects/{}/models/{}", key.project, key.model))?;
+    let live = view.live.first().map(|(_, version)| version.clone());
+    let version = view.versions.iter().find(|version| Some(&version.version) == live.as_ref());
+    let row = first_case(directory)
+        .or_else(|| version.and_then(|v| v.schema.as_ref()).map(|schema: &Schema| worker::synthetic_row(schema)));
+    let row = row.map(|row| row.to_string()).filter(|row| row.len() < 2_000).unwrap_or_else(|| "@row.json".into());
+    println!("\n  curl {}/v1/models/{reference}/predict -d '{}'", client.url(), row.replace('\'', "'\\''"));
+    Ok(())
+}
+
+fn first_case(directory: &Path) -> Option<Value> {
+    let mut paths: Vec<_> = std::fs::read_dir(directory.join("tests")).ok()?.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    let path = paths.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "json"))?;
+    let case: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    case.get("input").or_else(|| case.get("rows").and_then(|rows| rows.get(0))).cloned()
+}

@@ -1,0 +1,126 @@
+//! The verbs about the platform itself: status, doctor, gc, backup, restore, ledger verify.
+
+use std::path::{Path, PathBuf};
+
+use control::Garbage;
+use domain::Problem;
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::check::bytes;
+use crate::client::Client;
+use crate::up::data_directory;
+
+fn print_json(value: &impl serde::Serialize) {
+    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// `decalog status`
+pub fn status(client: &Client, as_json: bool) -> Result<(), Failure> {
+    let status: Value = client.get("/v1/status")?;
+    if as_json {
+        print_json(&status);
+        return Ok(());
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    println!("Decalog {} · {} · up {} s", text(&status["version"]), text(&status["url"]), status["uptime_s"]);
+    println!("  models   {}, {} replicas, {} rows waiting", status["models"], status["replicas"], status["queued_rows"]);
+    println!("  ledger   {} entries, head {}", status["ledger"]["entries"], text(&status["ledger"]["head"]));
+    Ok(())
+}
+
+/// `decalog doctor`
+pub fn doctor(data: Option<PathBuf>, as_json: bool) -> Result<u8, Failure> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let checks = engine::doctor(&data_directory(data)?, &path);
+    let missing = checks.iter().any(|check| !check.ok && !check.optional);
+    if as_json {
+        print_json(&json!({ "checks": checks }));
+        return Ok(missing as u8);
+    }
+    for check in &checks {
+        let mark = match (check.ok, check.optional) {
+            (true, _) => "ok",
+            (false, true) => "–",
+            (false, false) => "missing",
+        };
+        println!("  {mark:<8} {:<15} {}", check.name, check.found);
+        if !check.remedy.is_empty() {
+            println!("  {:<8} {:<15} → {}", "", "", check.remedy);
+        }
+    }
+    Ok(missing as u8)
+}
+
+/// `decalog gc`
+pub fn collect(client: &Client, as_json: bool) -> Result<(), Failure> {
+    let garbage: Garbage = client.post("/v1/gc", &json!({}))?;
+    if as_json {
+        print_json(&garbage);
+    } else {
+        let Garbage { blobs, environments, trees, .. } = garbage;
+        println!("removed {blobs} blobs ({}), {environments} environments, {trees} trees", bytes(garbage.bytes));
+    }
+    Ok(())
+}
+
+/// `decalog backup`
+pub fn backup(client: &Client, file: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        Problem::new("backup", format!("{} cannot be written: {error}", file.display())).help("name a new file")
+    };
+    let mut out = std::fs::File::create_new(file).map_err(failed)?;
+    let copied = client.reader("/v1/backup").and_then(|mut reader| Ok(std::io::copy(&mut reader, &mut out).map_err(failed)?));
+    match copied {
+        Ok(size) => {
+            out.sync_all().map_err(failed)?;
+            eprintln!(
+                "{} · {}\nThe key of the secrets (DATA/key) is not in it: keep that file elsewhere.",
+                file.display(),
+                bytes(size)
+            );
+            Ok(())
+        }
+        Err(failure) => {
+            let _ = std::fs::remove_file(file);
+            Err(failure)
+        }
+    }
+}
+
+/// `decalog restore`
+pub fn restore(file: &Path, data: Option<PathBuf>) -> Result<(), Failure> {
+    let data = data_directory(data)?;
+    control::restore(file, &data)?;
+    eprintln!(
+        "restored to {}\nNext: put the key file back if it had secrets, then decalog up --data {}",
+        data.display(),
+        data.display()
+    );
+    Ok(())
+}
+
+/// `decalog ledger verify`
+pub fn verify(client: &Client, head: Option<String>, data: Option<PathBuf>, as_json: bool) -> Result<(), Failure> {
+    let verified: Value = match data {
+        None => client.get(&format!("/v1/ledger/verify{}", head.map_or(String::new(), |head| format!("?head={head}"))))?,
+        Some(data) => {
+            let head = head.map(|head| head.parse()).transpose();
+            let head = head.map_err(|error: domain::digest::DigestError| Problem::new("bad_name", error.to_string()))?;
+            let verified = ledger::verify(&data.join("ledger.sqlite"), head).map_err(|broken| {
+                Problem::new("ledger_broken", broken.to_string()).help("restore a backup, and find out who changed the file")
+            })?;
+            json!({ "entries": verified.entries, "head": verified.head })
+        }
+    };
+    if as_json {
+        print_json(&verified);
+    } else {
+        println!(
+            "{} entries, all as they were written\nhead {}",
+            verified["entries"],
+            verified["head"].as_str().unwrap_or_default()
+        );
+    }
+    Ok(())
+}

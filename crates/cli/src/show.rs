@@ -1,0 +1,257 @@
+//! The verbs that read models: ls, show, logs, events; and rm.
+
+use control::view::ModelView;
+use domain::reference::Selector;
+use domain::state::Outcome;
+use domain::{Entry, Event, Problem, Reference};
+use serde_json::Value;
+use server::Models;
+
+use crate::Failure;
+use crate::client::Client;
+
+fn print_json(value: &impl serde::Serialize) {
+    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+fn reference(text: &str) -> Result<Reference, Problem> {
+    text.parse().map_err(|error: domain::reference::ReferenceError| Problem::new("bad_reference", error.to_string()))
+}
+
+fn path_of(reference: &Reference) -> String {
+    format!("/v1/projects/{}/models/{}", reference.model.project, reference.model.model)
+}
+
+/// `decalog ls`
+pub fn list(client: &Client, project: Option<String>, as_json: bool) -> Result<(), Failure> {
+    let query = project.map_or(String::new(), |project| format!("?project={project}"));
+    let listed: Models = client.get(&format!("/v1/models{query}"))?;
+    if as_json {
+        print_json(&listed);
+        return Ok(());
+    }
+    if listed.models.is_empty() {
+        eprintln!("no models yet\nNext: decalog new hello && decalog deploy hello");
+        return Ok(());
+    }
+    println!(
+        "{:<20} {:<6} {:<12} {:<9} {:>8} {:>10} {:>10} {:>7}  STATE",
+        "MODEL", "LIVE", "ENV", "REPLICAS", "REQ/S", "P50", "P99", "ERRORS"
+    );
+    for model in listed.models {
+        let figure = |name: &str| {
+            model
+                .last_minute
+                .as_ref()
+                .and_then(|minute| minute[name].as_f64())
+                .filter(|_| model.last_minute.as_ref().and_then(|minute| minute["requests"].as_u64()).unwrap_or(0) > 0)
+        };
+        let dash = || "–".to_string();
+        let ms = |name: &str| figure(name).map_or_else(dash, |ms| format!("{ms:.1} ms"));
+        let row = &model.row;
+        let name = if row.project.as_str() == "default" { row.name.to_string() } else { format!("{}/{}", row.project, row.name) };
+        let line = format!(
+            "{name:<20} {:<6} {:<12} {:<9} {:>8} {:>10} {:>10} {:>7}  {}",
+            row.live.clone().unwrap_or_else(dash),
+            row.environment.as_ref().map_or_else(dash, |environment| environment.to_string()),
+            row.replicas,
+            figure("requests_per_s").map_or_else(dash, |rate| format!("{rate:.1}")),
+            ms("p50_ms"),
+            ms("p99_ms"),
+            figure("errors_share").map_or_else(dash, |share| format!("{:.2}%", share * 100.0)),
+            row.state,
+        );
+        println!("{}", line.trim_end());
+    }
+    Ok(())
+}
+
+/// `decalog show`
+pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> Result<(), Failure> {
+    let reference = reference(model)?;
+    let view: ModelView = client.get(&path_of(&reference))?;
+    let live =
+        view.live.iter().find(|(environment, _)| *environment == reference.environment()).map(|(_, version)| version.clone());
+    let wanted = match &reference.selector {
+        Some(Selector::Number(number)) => Some(number.to_string()),
+        _ => live.clone().or_else(|| view.versions.last().map(|version| version.version.clone())),
+    };
+    let version = view.versions.iter().find(|version| Some(&version.version) == wanted.as_ref());
+    if schema_only {
+        let schema = version.and_then(|version| version.schema.as_ref());
+        let schema = schema.ok_or_else(|| Problem::new("not_live", "the schema is known once a version has been loaded"))?;
+        if as_json {
+            print_json(schema);
+        } else {
+            println!("{schema}");
+            for (title, columns) in [("inputs", &schema.inputs), ("outputs", &schema.outputs)] {
+                println!("{title}");
+                for column in columns {
+                    let default = column.default.as_ref().map_or(String::new(), |value| format!(" = {value}"));
+                    let values: Vec<String> = column.categories.iter().map(Value::to_string).collect();
+                    let values = if values.is_empty() { String::new() } else { format!("  {}", values.join(", ")) };
+                    println!("  {column}{default}{values}");
+                }
+            }
+        }
+        return Ok(());
+    }
+    if as_json {
+        print_json(&view);
+        return Ok(());
+    }
+    println!("{}/{}", view.project, view.name);
+    for (environment, version) in &view.live {
+        println!("  live         {version} in {environment}");
+    }
+    if let Some(version) = version {
+        println!("  schema       {}", version.schema.as_ref().map_or("not known yet".into(), |schema| schema.to_string()));
+        println!("  runtime      {}, {} packages", version.runtime, version.packages.len());
+    }
+    println!("  replicas");
+    for replica in &view.replicas {
+        let memory = replica.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
+        let start = replica.start_ms.map_or(String::new(), |ms| format!("started in {ms} ms"));
+        println!(
+            "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {start}",
+            replica.replica, replica.version, replica.state, replica.pid
+        );
+    }
+    println!("  versions");
+    for version in &view.versions {
+        let commit =
+            version.provenance.git_commit.as_ref().map_or(String::new(), |commit| format!(" {}", &commit[..commit.len().min(7)]));
+        let measured = version
+            .measured
+            .map_or(String::new(), |m| format!("  p50 {:.1} ms, p99 {:.1} ms, {:.0} MB", m.p50_ms, m.p99_ms, m.memory_mb));
+        println!(
+            "    {:<4} {}  {} by {}{commit}{measured}",
+            version.version,
+            version.digest.short(),
+            time(version.at_ms),
+            version.provenance.author
+        );
+    }
+    if let Some(deployment) = view.deployments.last()
+        && let Outcome::Failed { step, problem } = &deployment.outcome
+    {
+        println!("  {} failed at {step}: {problem}", deployment.version);
+    }
+    Ok(())
+}
+
+/// Local time.
+fn time(at_ms: u64) -> String {
+    let timestamp = jiff::Timestamp::from_millisecond(at_ms as i64).unwrap_or_default();
+    timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// `decalog logs`
+pub fn logs(client: &Client, model: &str, follow: bool, lines: usize) -> Result<(), Failure> {
+    let reference = reference(model)?;
+    let version = match &reference.selector {
+        Some(Selector::Number(number)) => format!("&version={number}"),
+        _ => String::new(),
+    };
+    let path = format!("{}/logs?lines={lines}{version}", path_of(&reference));
+    let mut printed = client.text(&path)?;
+    print!("{printed}");
+    while follow {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let now = client.text(&path)?;
+        // What is new follows the last line that was printed.
+        let last: Vec<&str> = printed.lines().rev().take(5).collect();
+        let new: Vec<&str> = now.lines().rev().take_while(|_| true).collect();
+        let at = (0..new.len()).find(|at| new[*at..].iter().take(last.len()).eq(last.iter())).unwrap_or(new.len());
+        new[..at].iter().rev().for_each(|line| println!("{line}"));
+        printed = now;
+    }
+    Ok(())
+}
+
+/// One line on an event.
+fn describe(event: &Event) -> String {
+    match event {
+        Event::WriterStarted { program_version } => format!("decalog {program_version} started"),
+        Event::VersionPushed(pushed) => {
+            format!(
+                "{} pushed by {}, {} files, {}",
+                pushed.version,
+                pushed.provenance.author,
+                pushed.tree.files().len(),
+                pushed.digest.short()
+            )
+        }
+        Event::DeployStarted { version, environment } => format!("{version} to {environment}"),
+        Event::EnvironmentBuilt { lock, cached, elapsed_ms, .. } => {
+            format!("environment {}{}, {elapsed_ms} ms", lock.short(), if *cached { " (cached)" } else { "" })
+        }
+        Event::SchemaRecorded { version, schema } => format!("{version}: {schema}"),
+        Event::CandidateReady { elapsed_ms, .. } => format!("model loaded in {elapsed_ms} ms"),
+        Event::TestsPassed { cases, .. } => format!("{cases} cases"),
+        Event::GatesPassed { candidate, live, .. } => {
+            let live = live.map_or(String::new(), |live| format!(" (live: p99 {:.1} ms, {:.0} MB)", live.p99_ms, live.memory_mb));
+            format!("p99 {:.1} ms, {:.0} MB{live}", candidate.p99_ms, candidate.memory_mb)
+        }
+        Event::Released { version, environment, previous, elapsed_ms, .. } => {
+            let from = previous.map_or(String::new(), |previous| format!("{previous} → "));
+            format!("{from}{version} in {environment}, {elapsed_ms} ms after it was asked")
+        }
+        Event::DeployFailed { step, problem, .. } => format!("at {step}: {}", problem.message),
+        Event::VariableSet { environment, name, value, .. } => {
+            let what = if value.is_some() { "variable" } else { "secret" };
+            format!("{what} {name} in {environment}")
+        }
+        Event::VariableRemoved { environment, name, .. } => format!("{name} in {environment}"),
+        Event::ReplicaReady { replica, elapsed_ms, .. } => format!("{replica} ready after {elapsed_ms} ms"),
+        Event::ReplicaFailed { replica, reason, restart_in_ms, .. } => {
+            format!("{replica}: {reason}; the next starts in {restart_in_ms} ms")
+        }
+        Event::ModelRemoved {} => String::new(),
+    }
+}
+
+fn print_entry(entry: &Entry) {
+    println!(
+        "{}  {:<12} {:<18} {:<20} {}",
+        time(entry.at_ms),
+        entry.actor,
+        entry.event.kind(),
+        entry.subject,
+        describe(&entry.event)
+    );
+}
+
+/// `decalog events`
+pub fn events(client: &Client, model: Option<String>, follow: bool, after: u64, as_json: bool) -> Result<(), Failure> {
+    let filter = match &model {
+        Some(model) => format!("&model={}", reference(model)?.model),
+        None => String::new(),
+    };
+    if follow {
+        for line in client.lines(&format!("/v1/events?after={after}&follow=true{filter}"))? {
+            let line = line.map_err(|error| Problem::new("interrupted", format!("the connection broke: {error}")))?;
+            match serde_json::from_str::<Entry>(&line) {
+                Ok(entry) if !as_json => print_entry(&entry),
+                _ => println!("{line}"),
+            }
+        }
+        return Ok(());
+    }
+    let page: Value = client.get(&format!("/v1/events?after={after}{filter}"))?;
+    if as_json {
+        print_json(&page);
+        return Ok(());
+    }
+    let entries: Vec<Entry> = serde_json::from_value(page["events"].clone()).unwrap_or_default();
+    entries.iter().for_each(print_entry);
+    Ok(())
+}
+
+/// `decalog rm`
+pub fn remove(client: &Client, model: &str) -> Result<(), Failure> {
+    let reference = reference(model)?;
+    client.delete(&path_of(&reference))?;
+    eprintln!("{} is removed; its files go with the next decalog gc", reference.model);
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! `decalog env`: variables and secrets.
+
+use std::io::Read;
+
+use control::Variable;
+use domain::Problem;
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::args::{EnvVerb, Scope};
+use crate::client::Client;
+
+fn path(of: &Scope) -> String {
+    format!("/v1/projects/{}/environments/production/variables", of.project)
+}
+
+fn query(of: &Scope) -> String {
+    of.model.as_ref().map_or(String::new(), |model| format!("?model={model}"))
+}
+
+/// Runs the verb.
+pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure> {
+    match verb {
+        EnvVerb::Set { setting, secret, of } => {
+            let (name, value) = match setting.split_once('=') {
+                Some((name, value)) => (name.to_string(), value.to_string()),
+                None => {
+                    let mut value = String::new();
+                    std::io::stdin()
+                        .read_to_string(&mut value)
+                        .map_err(|error| Problem::new("no_input", format!("standard input cannot be read: {error}")))?;
+                    (setting, value.trim_end_matches(['\r', '\n']).to_string())
+                }
+            };
+            let body = json!({ "value": value, "secret": secret, "model": of.model });
+            client.put(&format!("{}/{name}", path(&of)), &body)?;
+            eprintln!("{name} is set; live replicas are replaced by ones that have it");
+        }
+        EnvVerb::Unset { name, of } => {
+            client.delete(&format!("{}/{name}{}", path(&of), query(&of)))?;
+            eprintln!("{name} is removed");
+        }
+        EnvVerb::Ls { of } => {
+            let listed: Value = client.get(&format!("{}{}", path(&of), query(&of)))?;
+            if as_json {
+                println!("{}", serde_json::to_string_pretty(&listed).unwrap_or_default());
+                return Ok(());
+            }
+            let variables: Vec<Variable> = serde_json::from_value(listed["variables"].clone()).unwrap_or_default();
+            for variable in variables {
+                let value = variable.value.unwrap_or_else(|| "(secret)".into());
+                println!("{}={value}{}", variable.name, if variable.own { "  (of the model)" } else { "" });
+            }
+        }
+    }
+    Ok(())
+}

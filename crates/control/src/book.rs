@@ -1,0 +1,127 @@
+//! The ledger and its fold: the only place where the state changes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use domain::state::FOLD_VERSION;
+use domain::{Digest, Entry, Event, Problem, State};
+use ledger::{Ledger, LedgerError, NewEntry};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::now_ms;
+
+/// Entries between two snapshots.
+const SNAPSHOT_ENTRIES: u64 = 256;
+
+/// The ledger with the state of this moment.
+pub struct Book {
+    shared: Arc<Shared>,
+    writer_epoch: u64,
+}
+
+struct Shared {
+    ledger: Mutex<Ledger>,
+    state: ArcSwap<State>,
+    appended: watch::Sender<u64>,
+}
+
+/// A ledger's error as a user sees it.
+pub fn ledger_problem(error: LedgerError) -> Problem {
+    let text = error.to_string();
+    match error {
+        LedgerError::Full => {
+            Problem::new("no_space", text).help("free some space on the disk of the data directory and try again")
+        }
+        LedgerError::Fenced { .. } => Problem::new("fenced", text).help("this process is being replaced; ask again"),
+        LedgerError::Conflict { .. } => Problem::new("conflict", text).help("try again"),
+        LedgerError::Unknown(_) => Problem::new("newer_ledger", text).help("start the newer version of decalog that wrote it"),
+        _ => Problem::new("ledger", text).help("decalog ledger verify names the first bad entry"),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.unwrap_or_else(|error| Err(Problem::new("internal", format!("the ledger's thread failed: {error}"))))
+}
+
+impl Book {
+    /// Opens the ledger as its writer and folds it.
+    pub async fn open(path: &Path) -> Result<Book, Problem> {
+        let path = path.to_path_buf();
+        blocking(move || {
+            let ledger = Ledger::open(&path, now_ms(), env!("CARGO_PKG_VERSION")).map_err(ledger_problem)?;
+            let state = ledger::fold(&ledger).map_err(ledger_problem)?;
+            let last = ledger.read(state.seq.saturating_sub(1), 1).map_err(ledger_problem)?;
+            let writer_epoch = last.last().map_or(0, |entry| entry.writer_epoch);
+            let appended = watch::channel(state.seq).0;
+            let shared = Shared { ledger: Mutex::new(ledger), state: ArcSwap::from_pointee(state), appended };
+            Ok(Book { shared: Arc::new(shared), writer_epoch })
+        })
+        .await
+    }
+
+    /// Of this process.
+    pub fn writer_epoch(&self) -> u64 {
+        self.writer_epoch
+    }
+
+    /// The state of this moment.
+    pub fn state(&self) -> Arc<State> {
+        self.shared.state.load_full()
+    }
+
+    /// Ticks with the number of the last entry.
+    pub fn appended(&self) -> watch::Receiver<u64> {
+        self.shared.appended.subscribe()
+    }
+
+    /// Decides on the newest state and appends what was decided; nothing comes in between.
+    pub async fn append(
+        &self,
+        actor: &str,
+        subject: &str,
+        decide: impl FnOnce(&State) -> Result<Event, Problem> + Send + 'static,
+    ) -> Result<Entry, Problem> {
+        let (shared, actor, subject) = (self.shared.clone(), actor.to_string(), subject.to_string());
+        blocking(move || {
+            let mut ledger = shared.ledger.lock();
+            let state = shared.state.load_full();
+            let event = decide(&state)?;
+            let expected_subject_seq = state.subjects.get(&subject).copied().unwrap_or(0);
+            let new = NewEntry { at_ms: now_ms(), actor: &actor, subject: &subject, expected_subject_seq, event: &event };
+            let entry = ledger.append(new).map_err(ledger_problem)?;
+            let mut next = (*state).clone();
+            next.apply(&entry);
+            if entry.seq.is_multiple_of(SNAPSHOT_ENTRIES) {
+                let body = serde_json::to_vec(&next).unwrap_or_default();
+                if let Err(error) = ledger.save_snapshot(next.seq, FOLD_VERSION, &body) {
+                    tracing::warn!("no snapshot was kept: {error}");
+                }
+            }
+            shared.state.store(Arc::new(next));
+            shared.appended.send_replace(entry.seq);
+            Ok(entry)
+        })
+        .await
+    }
+
+    /// Entries after `after`, at most `limit`.
+    pub async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, Problem> {
+        let shared = self.shared.clone();
+        blocking(move || shared.ledger.lock().read(after, limit).map_err(ledger_problem)).await
+    }
+
+    /// The last entry's number and hash.
+    pub async fn head(&self) -> Result<(u64, Digest), Problem> {
+        let shared = self.shared.clone();
+        blocking(move || shared.ledger.lock().head().map_err(ledger_problem)).await
+    }
+
+    /// Writes a consistent copy of the ledger.
+    pub async fn backup_to(&self, path: &Path) -> Result<(), Problem> {
+        let (shared, path) = (self.shared.clone(), path.to_path_buf());
+        blocking(move || shared.ledger.lock().backup_to(&path).map_err(ledger_problem)).await
+    }
+}

@@ -1,0 +1,171 @@
+//! Test cases: files under `tests/` in a model directory, with input rows and what they must give.
+
+use std::path::Path;
+use std::time::Duration;
+
+use domain::Problem;
+use serde::Deserialize;
+use serde_json::Value;
+use worker::Caller;
+
+/// The most cases of one version.
+const CASES_MAX: usize = 1_000;
+/// The largest file of a case.
+const CASE_BYTES_MAX: u64 = 64 << 20;
+/// Differences that one error lists.
+const DETAILS_MAX: usize = 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseFile {
+    #[serde(default)]
+    input: Option<Value>,
+    #[serde(default)]
+    rows: Option<Vec<Value>>,
+    expected: Value,
+    #[serde(default)]
+    tolerance: Option<f64>,
+}
+
+/// One case.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its file, as `tests/young.json`.
+    pub name: String,
+    /// Input rows.
+    pub rows: Vec<Value>,
+    /// One answer for each row.
+    pub expected: Vec<Value>,
+    /// By how much a number may differ: absolute, or relative to the expected value, whichever is larger.
+    pub tolerance: f64,
+}
+
+fn bad_case(name: &str, problem: impl std::fmt::Display) -> Problem {
+    Problem::new("bad_case", format!("the test case {name} cannot be used: {problem}"))
+        .help("write {\"input\": {column: value}, \"expected\": {output: value}, \"tolerance\": 0.001}")
+}
+
+/// Reads all cases of a tree, by name.
+pub fn read(tree: &Path, tolerance: f64) -> Result<Vec<Case>, Problem> {
+    let Ok(entries) = std::fs::read_dir(tree.join("tests")) else { return Ok(vec![]) };
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.sort();
+    if paths.len() > CASES_MAX {
+        return Err(Problem::new("bad_case", format!("there are {} test cases; at most {CASES_MAX} are allowed", paths.len())));
+    }
+    let read_one = |path: &std::path::PathBuf| {
+        let name = format!("tests/{}", path.file_name().unwrap_or_default().to_string_lossy());
+        let size = path.metadata().map_or(0, |metadata| metadata.len());
+        if size > CASE_BYTES_MAX {
+            return Err(bad_case(&name, format!("it has {size} bytes")));
+        }
+        let text = std::fs::read(path).map_err(|error| bad_case(&name, error))?;
+        let file: CaseFile = serde_json::from_slice(&text).map_err(|error| bad_case(&name, error))?;
+        let (rows, expected) = match (file.input, file.rows, file.expected) {
+            (Some(input), None, expected) => (vec![input], vec![expected]),
+            (None, Some(rows), Value::Array(expected)) if rows.len() == expected.len() && !rows.is_empty() => (rows, expected),
+            _ => return Err(bad_case(&name, "it needs `input` and `expected`, or `rows` and as many in `expected`")),
+        };
+        Ok(Case { name, rows, expected, tolerance: file.tolerance.unwrap_or(tolerance) })
+    };
+    paths.iter().map(read_one).collect()
+}
+
+/// Runs all cases. Fails with every difference, up to a limit.
+pub async fn run(cases: &[Case], caller: &mut Caller, limit: Duration) -> Result<(), Problem> {
+    let mut details = vec![];
+    let mut wrong = vec![];
+    for case in cases {
+        let answers = match caller.predict(&case.rows, limit).await {
+            Ok(answers) => answers,
+            Err(problem) => {
+                let text = format!("the test case {} fails: {}", case.name, problem.message);
+                return Err(Problem { code: "test_failed".into(), message: text, ..problem });
+            }
+        };
+        let before = details.len();
+        for (at, (expected, got)) in case.expected.iter().zip(&answers).enumerate() {
+            let place = if case.rows.len() > 1 { format!("row {at}: ") } else { String::new() };
+            compare(&place, expected, got, case.tolerance, &mut details);
+        }
+        if details.len() > before {
+            wrong.push(case.name.as_str());
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    details.truncate(DETAILS_MAX);
+    let message = match wrong.as_slice() {
+        [one] => format!("case {one} gives another answer"),
+        many => format!("{} of {} cases give another answer: {}", many.len(), cases.len(), many.join(", ")),
+    };
+    Err(Problem::new("test_failed", message).details(details).help("if the new answer is right, change `expected` in the case"))
+}
+
+/// Lists where an answer is not what was expected. Outputs that the case does not name are not compared.
+fn compare(place: &str, expected: &Value, got: &Value, tolerance: f64, details: &mut Vec<String>) {
+    match (expected, got) {
+        (Value::Number(wanted), Value::Number(found)) => {
+            let (a, b) = (wanted.as_f64().unwrap_or(f64::NAN), found.as_f64().unwrap_or(f64::NAN));
+            if wanted != found && !((a - b).abs() <= tolerance.max(tolerance * a.abs())) {
+                details.push(format!("{place} expected {wanted} ± {tolerance}, got {found}"));
+            }
+        }
+        (Value::Object(wanted), Value::Object(found)) => {
+            for (name, value) in wanted {
+                match found.get(name) {
+                    Some(other) => compare(&format!("{place}{name} "), value, other, tolerance, details),
+                    None => details.push(format!("{place}{name}  is missing in the answer")),
+                }
+            }
+        }
+        (Value::Array(wanted), Value::Array(found)) if wanted.len() == found.len() => {
+            for (at, (value, other)) in wanted.iter().zip(found).enumerate() {
+                compare(&format!("{}[{at}] ", place.trim_end()), value, other, tolerance, details);
+            }
+        }
+        _ if expected == got => {}
+        _ => details.push(format!("{place} expected {expected}, got {got}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn differences(expected: Value, got: Value, tolerance: f64) -> Vec<String> {
+        let mut details = vec![];
+        compare("", &expected, &got, tolerance, &mut details);
+        details
+    }
+
+    #[test]
+    fn numbers_within_tolerance() {
+        assert!(differences(json!({"a": 0.127}), json!({"a": 0.1275, "b": 1}), 0.001).is_empty());
+        assert!(differences(json!(1000), json!(1000.9), 0.001).is_empty());
+        assert!(differences(json!(1), json!(1.0), 0.0).is_empty());
+        let wrong = differences(json!({"leave": 0.127}), json!({"leave": 0.871}), 0.001);
+        assert_eq!(wrong, ["leave  expected 0.127 ± 0.001, got 0.871"]);
+        assert_eq!(differences(json!([1, 2]), json!([1, 3]), 0.0).len(), 1);
+        assert_eq!(differences(json!([1, 2]), json!([1]), 0.0).len(), 1);
+        assert_eq!(differences(json!({"a": "x"}), json!({}), 0.0), ["a  is missing in the answer"]);
+        assert_eq!(differences(json!(null), json!(0), 0.1).len(), 1);
+    }
+
+    #[test]
+    fn files() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(read(directory.path(), 0.1).unwrap().is_empty());
+        let tests = directory.path().join("tests");
+        std::fs::create_dir(&tests).unwrap();
+        std::fs::write(tests.join("b.json"), r#"{"rows": [{"x": 1}], "expected": [{"y": 1}], "tolerance": 0.5}"#).unwrap();
+        std::fs::write(tests.join("a.json"), r#"{"input": {"x": 1}, "expected": {"y": 1}}"#).unwrap();
+        let cases = read(directory.path(), 0.1).unwrap();
+        assert_eq!((cases[0].name.as_str(), cases[0].tolerance, cases[1].tolerance), ("tests/a.json", 0.1, 0.5));
+        std::fs::write(tests.join("c.json"), r#"{"rows": [{"x": 1}], "expected": {"y": 1}}"#).unwrap();
+        assert!(read(directory.path(), 0.1).unwrap_err().message.contains("tests/c.json"));
+    }
+}

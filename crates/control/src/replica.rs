@@ -1,0 +1,314 @@
+//! Replicas of what is live: kept at their number, restarted with backoff, drained before they stop.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::route::RouteTable;
+use domain::{Event, ModelKey, Placement, Problem, ReplicaId, State};
+use engine::{EngineError, ReplicaSpec, ReplicaState, ReplicaStatus};
+use parking_lot::Mutex;
+use policy::backoff;
+
+use crate::Control;
+
+/// Events about replicas of one placement within [`EVENTS_MS`]; more are only logged.
+const EVENTS_MAX: usize = 10;
+const EVENTS_MS: u64 = 60_000;
+/// Between SIGTERM and SIGKILL once nothing is in flight.
+const STOP_MS_MAX: u64 = 5_000;
+
+/// What control remembers of replicas beside the state: nothing that a restart must not lose.
+pub struct Replicas {
+    writer_epoch: u64,
+    count: AtomicU64,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Those that were ever in a route table.
+    routed: HashSet<ReplicaId>,
+    /// Those that the gateway has given back.
+    returned: HashSet<ReplicaId>,
+    /// Those that must be replaced, and why.
+    broken: HashMap<ReplicaId, String>,
+    /// Those that are on their way out.
+    leaving: HashSet<ReplicaId>,
+    /// Those whose readiness is in the ledger, or need not be.
+    announced: HashSet<ReplicaId>,
+    failures: HashMap<Placement, Failures>,
+}
+
+#[derive(Default)]
+struct Failures {
+    in_a_row: u32,
+    restart_at: Option<Instant>,
+    ready_since: Option<Instant>,
+    events: Vec<Instant>,
+}
+
+impl Replicas {
+    /// Ids hold the writer's epoch, so that none is used twice in the life of a data directory.
+    pub fn new(writer_epoch: u64) -> Replicas {
+        Replicas { writer_epoch, count: AtomicU64::new(0), inner: Mutex::default() }
+    }
+
+    fn next_id(&self) -> ReplicaId {
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        ReplicaId(format!("r{}-{count}", self.writer_epoch))
+    }
+
+    /// Takes note of a table in force.
+    pub fn routed(&self, table: &RouteTable) {
+        let mut inner = self.inner.lock();
+        for replica in table.placements.iter().flat_map(|route| &route.replicas) {
+            inner.routed.insert(replica.replica.clone());
+        }
+    }
+
+    /// The gateway has nothing in flight there any more.
+    pub fn returned(&self, replica: &ReplicaId) {
+        self.inner.lock().returned.insert(replica.clone());
+    }
+
+    /// The gateway could not use it.
+    pub fn broken(&self, replica: &ReplicaId, reason: String) {
+        self.inner.lock().broken.insert(replica.clone(), reason);
+    }
+
+    /// Whether it gets no requests any more.
+    pub fn is_leaving(&self, replica: &ReplicaId) -> bool {
+        let inner = self.inner.lock();
+        inner.leaving.contains(replica) || inner.broken.contains_key(replica)
+    }
+
+    /// Its readiness is told by a deployment.
+    pub fn announce(&self, replica: &ReplicaId) {
+        self.inner.lock().announced.insert(replica.clone());
+    }
+
+    /// How long until a restart is due.
+    pub fn next_restart(&self) -> Duration {
+        let now = Instant::now();
+        let inner = self.inner.lock();
+        let waits = inner.failures.values().filter_map(|failures| failures.restart_at);
+        waits.map(|at| at.saturating_duration_since(now)).min().map_or(Duration::MAX, |wait| wait.max(Duration::from_millis(1)))
+    }
+
+    /// Counts a failure. Gives the wait before the next start, and whether it should be an event.
+    fn failed(&self, placement: &Placement) -> (u64, bool) {
+        let now = Instant::now();
+        let mut inner = self.inner.lock();
+        let failures = inner.failures.entry(placement.clone()).or_default();
+        let was_healthy =
+            failures.ready_since.is_some_and(|since| now.duration_since(since) > Duration::from_millis(backoff::HEALTHY_MS));
+        failures.in_a_row = if was_healthy { 1 } else { failures.in_a_row + 1 };
+        failures.ready_since = None;
+        let wait_ms = backoff::restart_in_ms(failures.in_a_row);
+        failures.restart_at = Some(now + Duration::from_millis(wait_ms));
+        (wait_ms, failures.may_tell(now))
+    }
+
+    fn may_start(&self, placement: &Placement) -> bool {
+        let mut inner = self.inner.lock();
+        let Some(failures) = inner.failures.get_mut(placement) else { return true };
+        if failures.restart_at.is_some_and(|at| at > Instant::now()) {
+            return false;
+        }
+        failures.restart_at = None;
+        true
+    }
+
+    /// Whether the last replica of a placement has failed.
+    pub fn has_failed(&self, placement: &Placement) -> bool {
+        self.inner.lock().failures.get(placement).is_some_and(|failures| failures.in_a_row > 1 && failures.ready_since.is_none())
+    }
+
+    /// Takes note of a ready replica. Gives whether it should be an event.
+    fn ready(&self, status: &ReplicaStatus) -> bool {
+        let mut inner = self.inner.lock();
+        if !inner.announced.insert(status.replica.clone()) {
+            return false;
+        }
+        let failures = inner.failures.entry(status.placement.clone()).or_default();
+        failures.ready_since = Some(Instant::now());
+        failures.may_tell(Instant::now())
+    }
+
+    fn forget(&self, replica: &ReplicaId) {
+        let mut inner = self.inner.lock();
+        inner.routed.remove(replica);
+        inner.returned.remove(replica);
+        inner.broken.remove(replica);
+        inner.leaving.remove(replica);
+        inner.announced.remove(replica);
+    }
+}
+
+impl Failures {
+    fn may_tell(&mut self, now: Instant) -> bool {
+        self.events.retain(|at| now.duration_since(*at) < Duration::from_millis(EVENTS_MS));
+        let may = self.events.len() < EVENTS_MAX;
+        if may {
+            self.events.push(now);
+        }
+        may
+    }
+}
+
+/// What is live, under today's configuration.
+pub(crate) fn live_placements(state: &State) -> BTreeSet<Placement> {
+    let live = |(key, model): (&ModelKey, &domain::state::Model)| {
+        let placements: Vec<_> =
+            model.live.iter().map(|(environment, live)| state.placement(key, environment, live.version)).collect();
+        placements
+    };
+    state.models.iter().flat_map(live).collect()
+}
+
+impl Control {
+    /// One pass: looks at all replicas, starts what is missing, sends away what is not wanted.
+    pub(crate) async fn reconcile_replicas(self: &Arc<Control>) {
+        let state = self.state();
+        let live = live_placements(&state);
+        let candidates = self.candidates(&state);
+        let statuses = self.engine.replicas();
+        let is_ready = |status: &&ReplicaStatus| matches!(status.state, ReplicaState::Ready { .. });
+        let ready: HashSet<&Placement> = statuses.iter().filter(is_ready).map(|status| &status.placement).collect();
+        for status in &statuses {
+            let wanted = live.contains(&status.placement) || candidates.contains(&status.placement);
+            // Replicas with old variables serve until those with new ones can.
+            let stands_in = live.iter().any(|placement| {
+                let same = (&placement.model, &placement.environment, placement.version)
+                    == (&status.placement.model, &status.placement.environment, status.placement.version);
+                same && !ready.contains(placement)
+            });
+            match &status.state {
+                ReplicaState::Ended { reason, .. } => self.replica_ended(status, reason, live.contains(&status.placement)).await,
+                ReplicaState::Ready { elapsed_ms, .. } if wanted => self.replica_ready(status, *elapsed_ms, &live).await,
+                _ if !wanted && !stands_in => self.send_away(status),
+                _ => {}
+            }
+            self.replace_if_broken(status);
+        }
+        for placement in &live {
+            let running = self.engine.replicas().into_iter().filter(|status| {
+                status.placement == *placement
+                    && !matches!(status.state, ReplicaState::Ended { .. })
+                    && !self.replicas.is_leaving(&status.replica)
+            });
+            let version = state.models.get(&placement.model).and_then(|model| model.versions.get(&placement.version));
+            let count = version.and_then(|version| version.pushed.manifest.scale.min).unwrap_or(1).max(1) as usize;
+            for _ in running.count()..count {
+                if !self.replicas.may_start(placement) {
+                    break;
+                }
+                if let Err(problem) = self.start_replica(&state, placement).await {
+                    tracing::error!("a replica of {placement} could not be started: {problem}");
+                    self.replicas.failed(placement);
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn replica_ended(&self, status: &ReplicaStatus, reason: &str, is_live: bool) {
+        let replica = &status.replica;
+        let leaving = self.replicas.inner.lock().leaving.contains(replica);
+        if self.candidates(&self.state()).contains(&status.placement) && !is_live {
+            // Its deployment reads how it ended, and then sends it away.
+            return;
+        }
+        if is_live && !leaving {
+            let reason = self.replicas.inner.lock().broken.get(replica).cloned().unwrap_or_else(|| reason.to_string());
+            let (restart_in_ms, tell) = self.replicas.failed(&status.placement);
+            tracing::warn!("{replica} of {} ended: {reason}; the next starts in {restart_in_ms} ms", status.placement);
+            if tell {
+                let event =
+                    Event::ReplicaFailed { replica: replica.clone(), placement: status.placement.clone(), reason, restart_in_ms };
+                self.tell(&status.placement.model, event).await;
+            }
+        }
+        self.engine.forget(replica).await;
+        self.replicas.forget(replica);
+    }
+
+    async fn replica_ready(&self, status: &ReplicaStatus, elapsed_ms: u64, live: &BTreeSet<Placement>) {
+        if live.contains(&status.placement) && self.replicas.ready(status) && elapsed_ms > 0 {
+            let event = Event::ReplicaReady { replica: status.replica.clone(), placement: status.placement.clone(), elapsed_ms };
+            self.tell(&status.placement.model, event).await;
+        }
+    }
+
+    /// Appends what is good to know but changes nothing.
+    async fn tell(&self, key: &ModelKey, event: Event) {
+        if let Err(problem) = self.book.append("decalog", &key.to_string(), move |_| Ok(event)).await {
+            tracing::warn!("not in the ledger: {problem}");
+        }
+    }
+
+    fn replace_if_broken(self: &Arc<Control>, status: &ReplicaStatus) {
+        let is_broken = self.replicas.inner.lock().broken.contains_key(&status.replica);
+        if is_broken && !matches!(status.state, ReplicaState::Ended { .. }) {
+            let (control, replica) = (self.clone(), status.replica.clone());
+            tokio::spawn(async move { control.engine.stop(&replica, 0).await });
+        }
+    }
+
+    /// Takes a replica out of the route table, waits until the gateway has returned it, and stops it.
+    pub(crate) fn send_away(self: &Arc<Control>, status: &ReplicaStatus) {
+        let replica = status.replica.clone();
+        if !self.replicas.inner.lock().leaving.insert(replica.clone()) {
+            return;
+        }
+        let control = self.clone();
+        tokio::spawn(async move {
+            control.publish_routes();
+            let end = Instant::now() + Duration::from_millis(control.config.drain_ms_max);
+            let must_return = control.replicas.inner.lock().routed.contains(&replica);
+            while must_return && Instant::now() < end && !control.replicas.inner.lock().returned.contains(&replica) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if let Err(error) = control.engine.stop(&replica, STOP_MS_MAX).await {
+                tracing::warn!("{replica} could not be stopped: {error}");
+            }
+            control.work.notify_one();
+        });
+    }
+
+    /// Starts one more replica of a placement.
+    pub(crate) async fn start_replica(&self, state: &State, placement: &Placement) -> Result<ReplicaId, Problem> {
+        let gone = || Problem::new("no_such_version", format!("{placement} is gone"));
+        let model = state.models.get(&placement.model).ok_or_else(gone)?;
+        let pushed = &model.versions.get(&placement.version).ok_or_else(gone)?.pushed;
+        let tree = self.tree_directory(&pushed.tree);
+        self.store.materialise(&pushed.tree, &tree).await.map_err(crate::artifact_problem)?;
+        if let Some(lock) = &pushed.lock {
+            // Restored or collected environments come back by themselves.
+            let text = self.lock_text(lock).await?;
+            self.engine.build(lock, &text, &|_| {}).await.map_err(EngineError::problem)?;
+        }
+        let manifest = &pushed.manifest;
+        let replica = self.replicas.next_id();
+        let spec = ReplicaSpec {
+            replica: replica.clone(),
+            placement: placement.clone(),
+            runtime: pushed.runtime,
+            file: pushed.file.clone(),
+            command: manifest.model.command.clone(),
+            path: manifest.model.path.clone(),
+            tree,
+            lock: pushed.lock.as_ref().map(|lock| lock.digest),
+            variables: self.variables_for(state, placement, manifest)?,
+            schema: manifest.schema.clone(),
+            concurrency: manifest.resources.concurrency,
+            threads: manifest.resources.threads,
+            memory_mb_max: manifest.resources.memory_mb_max,
+            start_ms_max: manifest.start_ms_max(),
+        };
+        self.engine.start(spec).await.map_err(EngineError::problem)?;
+        Ok(replica)
+    }
+}

@@ -1,0 +1,134 @@
+//! Versions: what is pushed becomes one, or is one already.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use domain::digest::Hasher;
+use domain::event::{Lock, Provenance, VersionPushed};
+use domain::manifest::Runtime;
+use domain::{Digest, Event, Manifest, ModelKey, Problem, State, Tree, VersionNumber};
+use engine::EngineError;
+use serde::{Deserialize, Serialize};
+
+use crate::{Control, artifact_problem};
+
+/// The longest text of a lock.
+const LOCK_BYTES_MAX: usize = 16 << 20;
+
+/// What is pushed, after its blobs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Push {
+    /// Its files.
+    pub tree: Tree,
+    /// What decalog.toml says.
+    #[serde(default)]
+    pub manifest: Manifest,
+    /// As written or inferred.
+    pub runtime: Runtime,
+    /// What holds the model.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub provenance: Provenance,
+}
+
+/// A version's identity.
+fn digest(push: &Push, lock: Option<&Lock>) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.field(&push.tree.digest().0);
+    hasher.field(&push.manifest.model_digest().0);
+    hasher.field(push.runtime.to_string().as_bytes());
+    hasher.field(push.file.as_deref().unwrap_or_default().as_bytes());
+    hasher.field(&lock.map_or(Digest::ZERO, |lock| lock.digest).0);
+    hasher.finish()
+}
+
+impl Control {
+    /// The directory that workers read a tree from.
+    pub(crate) fn tree_directory(&self, tree: &Tree) -> PathBuf {
+        self.config.data.join("trees").join(tree.digest().to_string())
+    }
+
+    /// Makes a version of what was pushed, or finds the one that it is. `true` if it is new.
+    pub async fn push(&self, key: &ModelKey, push: Push) -> Result<(VersionNumber, Digest, bool), Problem> {
+        push.manifest.validate().map_err(|error| Problem::new("bad_manifest", error.to_string()).help("correct decalog.toml"))?;
+        if let Some(file) = push.file.as_ref().filter(|file| push.tree.get(file).is_none()) {
+            return Err(
+                Problem::new("bad_manifest", format!("the model file {file} is not in the tree")).help("set [model] file")
+            );
+        }
+        let digests: Vec<Digest> = push.tree.files().iter().map(|file| file.digest).collect();
+        let missing = self.store.missing(&digests).await.map_err(artifact_problem)?;
+        if !missing.is_empty() {
+            let names = push.tree.files().iter().filter(|file| missing.iter().any(|missing| missing.digest == file.digest));
+            let details = names.map(|file| format!("{}  {}", file.digest, file.path));
+            return Err(Problem::new("missing_blobs", "files of the tree are not uploaded")
+                .details(details)
+                .help("upload them first"));
+        }
+        let directory = self.tree_directory(&push.tree);
+        self.store.materialise(&push.tree, &directory).await.map_err(artifact_problem)?;
+        let lock = self.lock(key, &push, &directory).await?;
+        let digest = digest(&push, lock.as_ref());
+        if let Some(known) = self.state().models.get(key).and_then(|model| model.version_by_digest(digest)) {
+            return Ok((known.pushed.version, digest, false));
+        }
+        let author = push.provenance.author.clone();
+        let decide_key = key.clone();
+        let decide = move |state: &State| {
+            let model = state.models.get(&decide_key);
+            if let Some(known) = model.and_then(|model| model.version_by_digest(digest)) {
+                // Somebody else pushed the same in the meantime: that is not an error, and not a second version.
+                return Err(Problem::new("known", known.pushed.version.to_string()));
+            }
+            let version = model.map_or(VersionNumber(1), |model| model.next_version());
+            let Push { tree, manifest, runtime, file, provenance } = push;
+            Ok(Event::VersionPushed(Box::new(VersionPushed { version, digest, tree, manifest, runtime, file, lock, provenance })))
+        };
+        match self.book.append(&author, &key.to_string(), decide).await {
+            Ok(entry) => match entry.event {
+                Event::VersionPushed(pushed) => Ok((pushed.version, digest, true)),
+                _ => Err(Problem::new("internal", "a push became another event")),
+            },
+            Err(problem) if problem.code == "known" => {
+                let known = problem.message.parse().map_err(|_| problem)?;
+                Ok((known, digest, false))
+            }
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// The lock of a tree: the one of an earlier version while what it was resolved from is unchanged, else a new one.
+    async fn lock(&self, key: &ModelKey, push: &Push, directory: &std::path::Path) -> Result<Option<Lock>, Problem> {
+        let engine = self.engine.clone();
+        let (tree, file) = (directory.to_path_buf(), push.file.clone());
+        let inputs = tokio::task::spawn_blocking(move || engine.lock_inputs(&tree, file.as_deref()));
+        let inputs = inputs.await.map_err(|error| Problem::new("internal", error.to_string()))?;
+        let state = self.state();
+        let versions = state.models.get(key).into_iter().flat_map(|model| model.versions.values().rev());
+        let mut locks = versions.filter(|version| version.pushed.runtime == push.runtime).filter_map(|v| v.pushed.lock.as_ref());
+        if let Some(lock) = locks.find(|lock| lock.inputs == inputs) {
+            return Ok(Some(lock.clone()));
+        }
+        let resolved = self.engine.resolve(directory, push.runtime, push.file.as_deref()).await.map_err(EngineError::problem)?;
+        let Some((mut lock, text)) = resolved else { return Ok(None) };
+        lock.inputs = inputs;
+        // The artifact of a lock is its text; its digest also covers the interpreter.
+        self.store.put(lock_text(&lock, &text)).await.map_err(artifact_problem)?;
+        Ok(Some(lock))
+    }
+
+    /// The text of a lock.
+    pub(crate) async fn lock_text(&self, lock: &Lock) -> Result<String, Problem> {
+        let bytes = self.store.get(&lock.digest, LOCK_BYTES_MAX).await.map_err(artifact_problem)?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(text.split_once('\n').map(|(_, rest)| rest.to_string()).unwrap_or_default())
+    }
+}
+
+/// What the lock's digest is of.
+fn lock_text(lock: &Lock, text: &str) -> Bytes {
+    Bytes::from(format!("python {}\n{text}", lock.python))
+}

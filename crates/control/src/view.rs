@@ -1,0 +1,211 @@
+//! What is shown of models: the values behind `ls`, `show` and the API that both read.
+
+use domain::event::{Measurement, Provenance};
+use domain::manifest::Runtime;
+use domain::state::Outcome;
+use domain::{Digest, EnvironmentName, ModelKey, ModelName, Problem, ProjectName, Reference, Schema, VersionNumber};
+use engine::ReplicaState;
+use serde::{Deserialize, Serialize};
+
+use crate::Control;
+
+/// One model in one environment, in a list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ModelRow {
+    /// Its project.
+    pub project: ProjectName,
+    /// Its name.
+    pub name: ModelName,
+    /// Where it is live; absent if it is nowhere.
+    pub environment: Option<EnvironmentName>,
+    /// What is live there, as `v3`.
+    pub live: Option<String>,
+    /// Replicas that are ready.
+    pub replicas: usize,
+    /// In one word or two.
+    pub state: String,
+}
+
+/// One replica.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReplicaView {
+    /// Its id.
+    pub replica: String,
+    /// What it runs, as `v3`.
+    pub version: String,
+    /// Where.
+    pub environment: EnvironmentName,
+    /// `starting`, `ready`, `leaving` or `ended`.
+    pub state: String,
+    /// Of its process.
+    pub pid: u32,
+    /// From its start to being ready.
+    pub start_ms: Option<u64>,
+    /// Resident, in MiB.
+    pub memory_mb: Option<f64>,
+}
+
+/// One version.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VersionView {
+    /// As `v3`.
+    pub version: String,
+    /// Its identity.
+    pub digest: Digest,
+    /// What runs it.
+    pub runtime: Runtime,
+    /// When it was pushed, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Its columns, once they are known.
+    pub schema: Option<Schema>,
+    /// Its packages.
+    pub packages: Vec<String>,
+    /// Where it comes from.
+    pub provenance: Provenance,
+    /// By its last benchmark.
+    pub measured: Option<Measurement>,
+}
+
+/// One attempt to go live.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeploymentView {
+    /// Its id.
+    pub deployment: u64,
+    /// What, as `v3`.
+    pub version: String,
+    /// Where.
+    pub environment: EnvironmentName,
+    /// How far it is.
+    pub outcome: Outcome,
+}
+
+/// All about one model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ModelView {
+    /// Its project.
+    pub project: ProjectName,
+    /// Its name.
+    pub name: ModelName,
+    /// What is live where.
+    pub live: Vec<(EnvironmentName, String)>,
+    /// Its versions, oldest first.
+    pub versions: Vec<VersionView>,
+    /// Its replicas.
+    pub replicas: Vec<ReplicaView>,
+    /// Its latest attempts to go live, oldest first.
+    pub deployments: Vec<DeploymentView>,
+}
+
+impl Control {
+    /// All models.
+    pub fn list(&self, project: Option<&ProjectName>) -> Vec<ModelRow> {
+        let state = self.state();
+        let statuses = self.engine.replicas();
+        let mut rows = vec![];
+        let wanted =
+            state.models.iter().filter(|(key, model)| !model.versions.is_empty() && project.is_none_or(|p| *p == key.project));
+        for (key, model) in wanted {
+            let row = |environment: Option<EnvironmentName>, live: Option<VersionNumber>| {
+                let ready = statuses.iter().filter(|status| {
+                    status.placement.model == *key
+                        && Some(&status.placement.environment) == environment.as_ref()
+                        && Some(status.placement.version) == live
+                        && matches!(status.state, ReplicaState::Ready { .. })
+                });
+                let replicas = ready.count();
+                let last = model.deployments.back();
+                let state = match last.map(|deployment| &deployment.outcome) {
+                    Some(Outcome::Running) => last.map_or(String::new(), |d| format!("deploying {}", d.version)),
+                    Some(Outcome::Failed { step, .. }) => {
+                        last.map_or(String::new(), |d| format!("{} failed at {step}", d.version))
+                    }
+                    _ if live.is_some() && replicas == 0 => "no replica is ready".into(),
+                    _ => String::new(),
+                };
+                let (project, name) = (key.project.clone(), key.model.clone());
+                ModelRow { project, name, environment, live: live.map(|version| version.to_string()), replicas, state }
+            };
+            if model.live.is_empty() {
+                rows.push(row(None, None));
+            }
+            rows.extend(model.live.iter().map(|(environment, live)| row(Some(environment.clone()), Some(live.version))));
+        }
+        rows
+    }
+
+    /// One model.
+    pub fn show(&self, key: &ModelKey) -> Result<ModelView, Problem> {
+        let state = self.state();
+        let Some(model) = state.models.get(key).filter(|model| !model.versions.is_empty()) else {
+            return Err(state.resolve(&Reference::live(key.clone())).err().unwrap_or_default());
+        };
+        let version = |version: &domain::state::Version| VersionView {
+            version: version.pushed.version.to_string(),
+            digest: version.pushed.digest,
+            runtime: version.pushed.runtime,
+            at_ms: version.at_ms,
+            schema: version.schema.clone(),
+            packages: version.pushed.lock.as_ref().map(|lock| lock.packages.clone()).unwrap_or_default(),
+            provenance: version.pushed.provenance.clone(),
+            measured: version.measured,
+        };
+        let statuses = self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
+        let replica = |status: engine::ReplicaStatus| ReplicaView {
+            state: match &status.state {
+                ReplicaState::Ended { .. } => "ended",
+                _ if self.replicas.is_leaving(&status.replica) => "leaving",
+                ReplicaState::Starting => "starting",
+                ReplicaState::Ready { .. } => "ready",
+            }
+            .into(),
+            version: status.placement.version.to_string(),
+            environment: status.placement.environment.clone(),
+            start_ms: match &status.state {
+                ReplicaState::Ready { elapsed_ms, .. } if *elapsed_ms > 0 => Some(*elapsed_ms),
+                _ => None,
+            },
+            memory_mb: self.engine.memory_mb(&status.replica),
+            pid: status.pid,
+            replica: status.replica.to_string(),
+        };
+        let mut replicas: Vec<ReplicaView> = statuses.map(replica).collect();
+        replicas.sort_by(|a, b| a.replica.cmp(&b.replica));
+        let deployment = |deployment: &domain::state::Deployment| DeploymentView {
+            deployment: deployment.id.0,
+            version: deployment.version.to_string(),
+            environment: deployment.environment.clone(),
+            outcome: deployment.outcome.clone(),
+        };
+        Ok(ModelView {
+            project: key.project.clone(),
+            name: key.model.clone(),
+            live: model.live.iter().map(|(environment, live)| (environment.clone(), live.version.to_string())).collect(),
+            versions: model.versions.values().map(version).collect(),
+            replicas,
+            deployments: model.deployments.iter().map(deployment).collect(),
+        })
+    }
+}
+
+impl Control {
+    /// Live models that no replica answers for yet, although none has failed since: after a start, those on their way.
+    pub fn waiting(&self) -> Vec<String> {
+        let state = self.state();
+        let statuses = self.engine.replicas();
+        let live = crate::replica::live_placements(&state);
+        let is_ready = |status: &&engine::ReplicaStatus| matches!(status.state, ReplicaState::Ready { .. });
+        let answers = |placement: &&domain::Placement| {
+            statuses.iter().filter(is_ready).any(|status| {
+                (&status.placement.model, &status.placement.environment, status.placement.version)
+                    == (&placement.model, &placement.environment, placement.version)
+            })
+        };
+        let waiting = live.iter().filter(|placement| !answers(placement) && !self.replicas.has_failed(placement));
+        waiting.map(|placement| placement.to_string()).collect()
+    }
+
+    /// Where backups are put together.
+    pub fn backup_directory(&self) -> std::path::PathBuf {
+        self.config.data.join("uploads")
+    }
+}

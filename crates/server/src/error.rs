@@ -1,0 +1,58 @@
+//! Problems as HTTP answers: the one mapping of the control plane.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use domain::Problem;
+use http::{Method, StatusCode, Uri};
+
+/// A problem on its way to the caller.
+pub struct ApiError(pub Problem);
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> ApiError {
+        ApiError(problem)
+    }
+}
+
+fn status_of(code: &str) -> StatusCode {
+    match code {
+        "no_such_model" | "no_such_version" | "not_live" | "no_such_variable" | "no_such_path" => StatusCode::NOT_FOUND,
+        "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
+        "missing_blobs" | "wrong_offset" | "conflict" | "superseded" => StatusCode::CONFLICT,
+        "bad_request" | "bad_name" | "wrong_content" => StatusCode::BAD_REQUEST,
+        "bad_manifest" | "bad_tree" | "bad_variable" | "lock_failed" | "no_python" | "ledger_broken" => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        "fenced" | "not_ready" => StatusCode::SERVICE_UNAVAILABLE,
+        "no_space" => StatusCode::INSUFFICIENT_STORAGE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (status_of(&self.0.code), Json(self.0)).into_response()
+    }
+}
+
+/// Nothing is there.
+pub async fn no_such_path(uri: Uri) -> ApiError {
+    Problem::new("no_such_path", format!("there is nothing at {}", uri.path()))
+        .help("GET /openapi.json lists what there is")
+        .into()
+}
+
+/// Something is there, but not for this method.
+pub async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    Problem::new("method_not_allowed", format!("{method} is not for {}", uri.path())).into()
+}
+
+/// A name in a path that cannot be one.
+pub fn bad_name(error: impl std::fmt::Display) -> ApiError {
+    Problem::new("bad_name", error.to_string()).into()
+}
+
+/// A body or a query that cannot be read.
+pub fn bad_request(error: impl std::fmt::Display) -> ApiError {
+    Problem::new("bad_request", error.to_string()).help("GET /openapi.json describes the request").into()
+}

@@ -1,0 +1,164 @@
+//! Models: list, show, push, deploy, remove, logs.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, Query, State};
+use control::Push;
+use control::view::{ModelRow, ModelView};
+use domain::reference::Selector;
+use domain::{Digest, EnvironmentName, ModelKey, ProjectName, Reference, VersionNumber};
+use http::HeaderMap;
+use monitor::Summary;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{bad_name, bad_request};
+use crate::{Api, ApiError, actor};
+
+/// Lines of a log if the caller does not say.
+const LINES: usize = 200;
+/// The most bytes of a log that are read.
+const LOG_BYTES_MAX: u64 = 4 << 20;
+
+/// A model in a list, with its last minute.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ModelListed {
+    /// What the control plane knows.
+    #[serde(flatten)]
+    pub row: ModelRow,
+    /// What the data plane measured; absent if nothing was asked since the start.
+    pub last_minute: Option<serde_json::Value>,
+}
+
+/// A list of models.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Models {
+    /// By project and name.
+    pub models: Vec<ModelListed>,
+}
+
+/// What a push gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pushed {
+    /// As `v3`.
+    pub version: String,
+    /// Its identity.
+    pub digest: Digest,
+    /// Whether it was made now.
+    pub new: bool,
+}
+
+/// What a deployment is asked with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentAsked {
+    /// As `v3`.
+    pub version: String,
+    /// `production` if unsaid.
+    #[serde(default)]
+    pub environment: EnvironmentName,
+}
+
+#[derive(Deserialize)]
+pub struct ListQuery {
+    project: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct LogsQuery {
+    version: Option<String>,
+    lines: Option<usize>,
+}
+
+fn key(project: &str, model: &str) -> Result<ModelKey, ApiError> {
+    Ok(ModelKey { project: project.parse().map_err(bad_name)?, model: model.parse().map_err(bad_name)? })
+}
+
+pub async fn list(State(api): State<Api>, Query(query): Query<ListQuery>) -> Result<Json<Models>, ApiError> {
+    let project = query.project.map(|project| project.parse::<ProjectName>()).transpose().map_err(bad_name)?;
+    let state = api.control.state();
+    let now_ms = control::now_ms();
+    let listed = |row: ModelRow| {
+        let key = ModelKey { project: row.project.clone(), model: row.name.clone() };
+        let live = row.live.as_deref().and_then(|live| live.parse::<VersionNumber>().ok());
+        let summary: Option<Summary> = match (&row.environment, live) {
+            (Some(environment), Some(live)) => api.monitor.summary(&state.placement(&key, environment, live), now_ms),
+            _ => None,
+        };
+        ModelListed { row, last_minute: summary.and_then(|summary| serde_json::to_value(summary).ok()) }
+    };
+    Ok(Json(Models { models: api.control.list(project.as_ref()).into_iter().map(listed).collect() }))
+}
+
+pub async fn show(State(api): State<Api>, Path((project, model)): Path<(String, String)>) -> Result<Json<ModelView>, ApiError> {
+    Ok(Json(api.control.show(&key(&project, &model)?)?))
+}
+
+pub async fn remove(
+    State(api): State<Api>,
+    Path((project, model)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let key = key(&project, &model)?;
+    api.control.remove(&actor(&headers), &key).await?;
+    Ok(Json(serde_json::json!({ "removed": key })))
+}
+
+pub async fn push(
+    State(api): State<Api>,
+    Path((project, model)): Path<(String, String)>,
+    body: Result<Json<Push>, JsonRejection>,
+) -> Result<Json<Pushed>, ApiError> {
+    let Json(push) = body.map_err(|error| bad_request(error.body_text()))?;
+    let (version, digest, new) = api.control.push(&key(&project, &model)?, push).await?;
+    Ok(Json(Pushed { version: version.to_string(), digest, new }))
+}
+
+pub async fn deploy(
+    State(api): State<Api>,
+    Path((project, model)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Result<Json<DeploymentAsked>, JsonRejection>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let Json(asked) = body.map_err(|error| bad_request(error.body_text()))?;
+    let version = asked.version.parse().map_err(bad_name)?;
+    let id = api.control.deploy(&actor(&headers), &key(&project, &model)?, version, asked.environment).await?;
+    Ok(Json(serde_json::json!({ "deployment": id })))
+}
+
+pub async fn logs(
+    State(api): State<Api>,
+    Path((project, model)): Path<(String, String)>,
+    Query(query): Query<LogsQuery>,
+) -> Result<String, ApiError> {
+    let key = key(&project, &model)?;
+    let mut reference = Reference::live(key.clone());
+    if let Some(version) = query.version {
+        reference.selector = Some(Selector::Number(version.parse().map_err(bad_name)?));
+    }
+    let state = api.control.state();
+    let version = match state.resolve(&reference) {
+        Ok(version) => version,
+        // Nothing is live: the newest version's log tells why.
+        Err(problem) if problem.code == "not_live" => {
+            let newest = state.models.get(&key).and_then(|model| model.versions.keys().next_back().copied());
+            newest.ok_or(problem)?
+        }
+        Err(problem) => return Err(problem.into()),
+    };
+    let Some(path) = api.control.engine().log_paths(&key, version).pop() else { return Ok(String::new()) };
+    let lines = query.lines.unwrap_or(LINES);
+    let read = tokio::task::spawn_blocking(move || tail(&path, lines)).await.map_err(bad_request)?;
+    Ok(read.unwrap_or_default())
+}
+
+fn tail(path: &std::path::Path, lines: usize) -> std::io::Result<String> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES_MAX)))?;
+    let mut bytes = vec![];
+    file.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let all: Vec<&str> = text.lines().collect();
+    Ok(all[all.len().saturating_sub(lines)..].iter().map(|line| format!("{line}\n")).collect())
+}

@@ -1,0 +1,103 @@
+//! The platform itself: health, metrics, status, garbage, backup, verification.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use control::Garbage;
+use domain::{Digest, Problem};
+use monitor::Scrape;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::error::{bad_name, bad_request};
+use crate::{Api, ApiError};
+
+/// Bytes of a backup that are sent at a time.
+const PIECE_BYTES: usize = 256 << 10;
+
+#[derive(Deserialize)]
+pub struct HeadQuery {
+    head: Option<String>,
+}
+
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+pub async fn readyz(State(api): State<Api>) -> Result<&'static str, ApiError> {
+    // A model whose replicas keep failing must not make the whole platform look unready: one try is enough.
+    let waiting: Vec<String> = api.control.waiting();
+    if waiting.is_empty() {
+        return Ok("ready\n");
+    }
+    Err(Problem::new("not_ready", "replicas are starting").details(waiting).help("ask again in a moment").into())
+}
+
+pub async fn metrics(State(api): State<Api>) -> Response {
+    let scrape =
+        Scrape { demand: api.gateway.demand(), records_dropped: api.gateway.records_dropped(), epoch: api.gateway.epoch() };
+    let text = api.monitor.render(&scrape, control::now_ms());
+    ([(http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+pub async fn openapi() -> Json<Value> {
+    Json(crate::openapi::document())
+}
+
+pub async fn status(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
+    let (entries, head) = api.control.head().await?;
+    let state = api.control.state();
+    let replicas = api.control.engine().replicas().len();
+    Ok(Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "url": api.url,
+        "pid": std::process::id(),
+        "uptime_s": control::now_ms().saturating_sub(api.started_at_ms) / 1_000,
+        "models": state.models.values().filter(|model| !model.versions.is_empty()).count(),
+        "replicas": replicas,
+        "ledger": { "entries": entries, "head": head },
+        "route_epoch": api.gateway.epoch(),
+        "queued_rows": api.gateway.demand().iter().map(|demand| demand.queued_rows).sum::<u64>(),
+    })))
+}
+
+pub async fn collect(State(api): State<Api>) -> Result<Json<Garbage>, ApiError> {
+    Ok(Json(api.control.collect().await?))
+}
+
+pub async fn verify(State(api): State<Api>, Query(query): Query<HeadQuery>) -> Result<Json<Value>, ApiError> {
+    let head = query.head.map(|head| head.parse::<Digest>()).transpose().map_err(bad_name)?;
+    let path = api.control.ledger_path();
+    let verified = tokio::task::spawn_blocking(move || ledger::verify(&path, head)).await.map_err(bad_request)?;
+    match verified {
+        Ok(verified) => Ok(Json(json!({ "entries": verified.entries, "head": verified.head }))),
+        Err(broken) => Err(Problem::new("ledger_broken", broken.to_string())
+            .help("restore a backup, and find out who changed the file")
+            .into()),
+    }
+}
+
+pub async fn backup(State(api): State<Api>) -> Result<Response, ApiError> {
+    let directory = api.control.backup_directory();
+    let path = directory.join(format!("backup-{}.tar", control::now_ms()));
+    let written = api.control.backup_to(&path).await;
+    let opened = tokio::fs::File::open(&path).await;
+    // The open file stays readable until the last byte is sent; its name need not.
+    let _ = tokio::fs::remove_file(&path).await;
+    written?;
+    let file = opened.map_err(bad_request)?;
+    let pieces = futures_util::stream::unfold(file, |mut file| async move {
+        let mut piece = vec![0; PIECE_BYTES];
+        match tokio::io::AsyncReadExt::read(&mut file, &mut piece).await {
+            Ok(0) => None,
+            Ok(read) => {
+                piece.truncate(read);
+                Some((Ok::<Bytes, std::io::Error>(Bytes::from(piece)), file))
+            }
+            Err(error) => Some((Err(error), file)),
+        }
+    });
+    Ok(([(http::header::CONTENT_TYPE, "application/x-tar")], Body::from_stream(pieces)).into_response())
+}
