@@ -156,17 +156,19 @@ pub fn logs(client: &Client, model: &str, follow: bool, lines: usize) -> Result<
     let path = format!("{}/logs?lines={lines}{version}", path_of(&reference));
     let mut printed = client.text(&path)?;
     print!("{printed}");
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         std::thread::sleep(std::time::Duration::from_millis(500));
         let now = client.text(&path)?;
         // What is new follows the last line that was printed.
         let last: Vec<&str> = printed.lines().rev().take(5).collect();
-        let new: Vec<&str> = now.lines().rev().take_while(|_| true).collect();
+        let new: Vec<&str> = now.lines().rev().collect();
         let at = (0..new.len()).find(|at| new[*at..].iter().take(last.len()).eq(last.iter())).unwrap_or(new.len());
         new[..at].iter().rev().for_each(|line| println!("{line}"));
         printed = now;
     }
-    Ok(())
 }
 
 /// One line on an event.

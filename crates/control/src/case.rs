@@ -109,7 +109,8 @@ fn compare(place: &str, expected: &Value, got: &Value, tolerance: f64, details: 
     match (expected, got) {
         (Value::Number(wanted), Value::Number(found)) => {
             let (a, b) = (wanted.as_f64().unwrap_or(f64::NAN), found.as_f64().unwrap_or(f64::NAN));
-            if wanted != found && !((a - b).abs() <= tolerance.max(tolerance * a.abs())) {
+            let close = (a - b).abs() <= tolerance.max(tolerance * a.abs());
+            if wanted != found && !close {
                 details.push(format!("{place} expected {wanted} ± {tolerance}, got {found}"));
             }
         }

@@ -29,7 +29,7 @@ use worker::ProbeAs;
 
 pub use backup::restore;
 pub use collect::Garbage;
-pub use variable::Variable;
+pub use variable::{Variable, VariableValue};
 pub use version::Push;
 
 use book::Book;

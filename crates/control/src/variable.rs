@@ -38,6 +38,14 @@ fn subject(project: &ProjectName, model: Option<&ModelName>) -> String {
     }
 }
 
+/// What a variable is set to.
+pub enum VariableValue {
+    /// Kept in the ledger, and shown.
+    Plain(String),
+    /// Kept encrypted beside the ledger, and never shown.
+    Secret(String),
+}
+
 impl Control {
     /// Sets a variable, for one model or for all of a project. Live replicas are replaced by ones that have it.
     pub async fn set_variable(
@@ -47,13 +55,16 @@ impl Control {
         environment: &EnvironmentName,
         model: Option<ModelName>,
         name: &str,
-        value: String,
-        secret: bool,
+        value: VariableValue,
     ) -> Result<(), Problem> {
         if !variable_name_is_valid(name) {
             return Err(Problem::new("bad_variable", format!("`{name}` is not a name for a variable"))
                 .help("use A-Z, 0-9 and _; names that begin with DECALOG_ are Decalog's own"));
         }
+        let (value, secret) = match value {
+            VariableValue::Plain(value) => (value, false),
+            VariableValue::Secret(value) => (value, true),
+        };
         if value.len() > VALUE_BYTES_MAX || value.contains('\0') {
             return Err(Problem::new("bad_variable", format!("the value of {name} is too long or holds a NUL"))
                 .help("at most 32 KiB of text; put larger things into the model directory"));

@@ -121,13 +121,13 @@ impl Environments {
     }
 
     async fn interpreter(&self, tools: &Tools, uv: &Path, tree: &Path) -> Result<PathBuf, EngineError> {
-        let mut arguments = vec!["python".to_string(), "find".into(), "--no-project".into(), "--quiet".into()];
+        let mut arguments = vec!["python".to_string(), "find".into(), "--no-project".into()];
         arguments.extend(wanted_python(tree)?);
         let found = tools.run(uv, &arguments, tree, &|_| {}).await?;
         let path = found.stdout.trim();
         if !found.ok || path.is_empty() {
-            let wanted = wanted_python(tree)?.unwrap_or_else(|| "any".into());
-            let problem = Problem::new("no_python", format!("no Python that fits `{wanted}` is on this machine"));
+            let wanted = wanted_python(tree)?.map(|wanted| format!(" that fits `{wanted}`")).unwrap_or_default();
+            let problem = Problem::new("no_python", format!("no Python{wanted} is on this machine"));
             return Err(EngineError::User(
                 problem.details(found.last_lines()).help("install it, or change requires-python in pyproject.toml"),
             ));

@@ -68,15 +68,21 @@ impl Tools {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn().map_err(EngineError::io(what()))?;
-        let mut lines = vec![];
-        if let Some(stderr) = child.stderr.take() {
-            let mut reader = BufReader::new(stderr).lines();
-            while let Some(line) = reader.next_line().await.map_err(EngineError::io(what()))? {
-                progress(&line);
-                lines.push(line);
+        let stderr = child.stderr.take();
+        let said = async {
+            let mut lines = vec![];
+            if let Some(stderr) = stderr {
+                let mut reader = BufReader::new(stderr).lines();
+                while let Some(line) = reader.next_line().await? {
+                    progress(&line);
+                    lines.push(line);
+                }
             }
-        }
-        let output = child.wait_with_output().await.map_err(EngineError::io(what()))?;
+            std::io::Result::Ok(lines)
+        };
+        // Both at once: a tool that fills one pipe would wait for ever.
+        let (lines, output) = tokio::join!(said, child.wait_with_output());
+        let (lines, output) = (lines.map_err(EngineError::io(what()))?, output.map_err(EngineError::io(what()))?);
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(Output { ok: output.status.success(), stdout, stderr: lines })
     }

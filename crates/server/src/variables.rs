@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
+use control::VariableValue;
 use domain::{EnvironmentName, ModelName, ProjectName};
 use http::HeaderMap;
 use serde::Deserialize;
@@ -52,7 +53,8 @@ pub async fn set(
     let (project, environment) = names(&project, &environment)?;
     let Json(setting) = body.map_err(|error| bad_request(error.body_text()))?;
     let Setting { value, secret, model } = setting;
-    api.control.set_variable(&actor(&headers), &project, &environment, model, &name, value, secret).await?;
+    let value = if secret { VariableValue::Secret(value) } else { VariableValue::Plain(value) };
+    api.control.set_variable(&actor(&headers), &project, &environment, model, &name, value).await?;
     Ok(Json(json!({ "set": name })))
 }
 
