@@ -18,7 +18,7 @@ build: tools
 demo: build
 	@examples/demo.sh
 
-test: tools test-rust test-python
+test: tools test-rust test-python test-e2e
 	@echo "all checks passed"
 
 test-rust: tools

@@ -3,6 +3,7 @@
 import os
 import subprocess
 
+import ml_dtypes
 import numpy as np
 import pytest
 import tritonclient.http as triton
@@ -74,8 +75,8 @@ def test_tritonclient_bf16(shared_platform, tmp_path):
     shared_platform.run("deploy", model)
     client = triton.InferenceServerClient(shared_platform.url.removeprefix("http://"))
     tensor = triton.InferInput("x", [1, 3], "BF16")
-    tensor.set_data_from_numpy(np.array([[1.0, 2.5, -3.0]], dtype=np.float32))
-    assert client.infer("half", [tensor]).as_numpy("output").tolist() == [[1.0, 2.5, -3.0]]
+    tensor.set_data_from_numpy(np.array([[1.0, 2.5, -3.0]], dtype=ml_dtypes.bfloat16))
+    assert client.infer("half", [tensor]).as_numpy("output").astype(float).tolist() == [[1.0, 2.5, -3.0]]
 
 
 def test_errors_reach_the_client(echo):

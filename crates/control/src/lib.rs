@@ -17,6 +17,7 @@ pub mod view;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use artifacts::{ArtifactError, Store};
@@ -69,6 +70,8 @@ pub struct Control {
     drivers: Mutex<HashMap<ModelKey, Arc<Notify>>>,
     /// Wakes the reconciler of replicas.
     work: Notify,
+    /// All ends: nothing is started or restarted any more.
+    stopping: AtomicBool,
 }
 
 /// Milliseconds since 1970.
@@ -77,7 +80,7 @@ pub fn now_ms() -> u64 {
 }
 
 /// A store's error as a user sees it.
-pub(crate) fn artifact_problem(error: ArtifactError) -> Problem {
+pub fn artifact_problem(error: ArtifactError) -> Problem {
     let text = error.to_string();
     match error {
         ArtifactError::NoSpace => Problem::new("no_space", text).help("free some space, or run decalog gc, and try again"),
@@ -116,6 +119,7 @@ impl Control {
             published: Mutex::default(),
             drivers: Mutex::default(),
             work: Notify::new(),
+            stopping: AtomicBool::new(false),
             config,
         });
         control.publish_routes();
@@ -164,13 +168,14 @@ impl Control {
 
     /// Ends all workers and the supervisor.
     pub async fn shutdown(&self) -> Result<(), Problem> {
+        self.stopping.store(true, Ordering::Release);
         self.engine.shutdown(self.config.drain_ms_max).await.map_err(engine::EngineError::problem)
     }
 
     async fn reconcile_forever(self: Arc<Control>) {
         let mut changed = self.engine.changed();
         let mut appended = self.book.appended();
-        loop {
+        while !self.stopping.load(Ordering::Acquire) {
             self.publish_routes();
             self.reconcile_replicas().await;
             self.publish_routes();

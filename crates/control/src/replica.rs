@@ -215,6 +215,9 @@ impl Control {
     }
 
     async fn replica_ended(&self, status: &ReplicaStatus, reason: &str, is_live: bool) {
+        if self.stopping.load(Ordering::Acquire) {
+            return;
+        }
         let replica = &status.replica;
         let leaving = self.replicas.inner.lock().leaving.contains(replica);
         if self.candidates(&self.state()).contains(&status.placement) && !is_live {
@@ -280,6 +283,9 @@ impl Control {
 
     /// Starts one more replica of a placement.
     pub(crate) async fn start_replica(&self, state: &State, placement: &Placement) -> Result<ReplicaId, Problem> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Problem::new("stopping", "Decalog is stopping").help("deploy again when it is up"));
+        }
         let gone = || Problem::new("no_such_version", format!("{placement} is gone"));
         let model = state.models.get(&placement.model).ok_or_else(gone)?;
         let pushed = &model.versions.get(&placement.version).ok_or_else(gone)?.pushed;

@@ -20,6 +20,8 @@ use crate::route::Lane;
 
 /// Pieces of a stream that wait for a slow reader; then the model waits.
 const PIECES_MAX: usize = 16;
+/// How long a worker that closed a connection has to show that it lives, in milliseconds.
+const PROBE_MS_MAX: u64 = 1_000;
 
 /// A replica as the data plane uses it.
 pub struct Replica {
@@ -64,6 +66,13 @@ impl Replica {
             1 => Use::Draining,
             _ => Use::Broken,
         }
+    }
+
+    /// A process that is being killed still takes connections for a moment, but answers nothing. One that is slow to
+    /// answer is judged by its process and by the limit of a prediction, not here.
+    async fn is_alive(&self) -> bool {
+        let asked = async { Connection::connect(&self.socket).await?.get("/v2/health/ready").await };
+        !matches!(tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), asked).await, Ok(Err(ConnectionError::Closed(_))))
     }
 
     /// `true` the first time.
@@ -214,10 +223,9 @@ impl Slot {
                 self.rerun_or(batch, problem);
             }
             Failure::Connection(ConnectionError::Closed(error)) => {
-                // A server may close a connection and live; one that takes no new connection has died.
-                match Connection::connect(&self.replica.socket).await {
-                    Ok(connection) => self.connection = Some(connection),
-                    Err(_) => self.broken(format!("the worker ended: {error}")).await,
+                // A server may close a connection and live.
+                if !self.replica.is_alive().await {
+                    self.broken(format!("the worker ended: {error}")).await;
                 }
                 for waiting in batch.requests {
                     if waiting.alone {

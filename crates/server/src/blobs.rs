@@ -4,7 +4,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
-use domain::{Digest, Problem};
+use domain::Digest;
+use futures_util::StreamExt;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
@@ -45,20 +46,7 @@ pub struct Progress {
 }
 
 fn problem(error: artifacts::ArtifactError) -> ApiError {
-    let text = error.to_string();
-    let problem = match error {
-        artifacts::ArtifactError::NoSpace => {
-            Problem::new("no_space", text).help("free some space, or run decalog gc, and try again")
-        }
-        artifacts::ArtifactError::WrongOffset { .. } => {
-            Problem::new("wrong_offset", text).help("ask /v1/blobs/missing where to go on")
-        }
-        artifacts::ArtifactError::WrongContent { .. } | artifacts::ArtifactError::TooLong(_) => {
-            Problem::new("wrong_content", text)
-        }
-        _ => Problem::new("store", text).help("see the server's log"),
-    };
-    problem.into()
+    control::artifact_problem(error).into()
 }
 
 pub async fn missing(State(api): State<Api>, body: Result<Json<Wanted>, JsonRejection>) -> Result<Json<MissingBlobs>, ApiError> {
@@ -81,7 +69,16 @@ pub async fn upload(
     if length.is_some_and(|length| length > CHUNK_BYTES_MAX) {
         return Err(bad_request(format!("a chunk has at most {CHUNK_BYTES_MAX} bytes")));
     }
-    let pieces = body.into_data_stream();
-    let offset = api.control.store().upload(digest, chunk.size, chunk.offset, pieces).await.map_err(problem)?;
+    let mut pieces = body.into_data_stream();
+    let result = api.control.store().upload(digest, chunk.size, chunk.offset, &mut pieces).await;
+    // A client that still sends would see a broken connection in place of the answer.
+    let mut left = CHUNK_BYTES_MAX;
+    while let Some(Ok(piece)) = pieces.next().await {
+        left = left.saturating_sub(piece.len());
+        if left == 0 {
+            break;
+        }
+    }
+    let offset = result.map_err(problem)?;
     Ok(Json(Progress { offset, complete: offset == chunk.size }))
 }

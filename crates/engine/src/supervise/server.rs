@@ -1,6 +1,6 @@
 //! The supervisor's one thread: takes calls, starts processes, collects their logs and their ends.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -50,6 +50,8 @@ struct Shared {
     clients: RefCell<Vec<mpsc::Sender<Message>>>,
     alone_since: RefCell<Option<Instant>>,
     stop: Notify,
+    /// From now on nothing is started.
+    stopping: Cell<bool>,
     drain_ms: RefCell<u64>,
 }
 
@@ -113,6 +115,7 @@ async fn supervise(data: &Path) -> io::Result<()> {
 }
 
 async fn end_all(shared: &Rc<Shared>) {
+    shared.stopping.set(true);
     let drain = Duration::from_millis(*shared.drain_ms.borrow());
     let running = || -> Vec<u32> {
         let entries = shared.entries.borrow();
@@ -198,6 +201,7 @@ fn answer(shared: &Rc<Shared>, request: Request) -> Result<Reply, String> {
         }
         Request::Shutdown { drain_ms_max } => {
             *shared.drain_ms.borrow_mut() = drain_ms_max;
+            shared.stopping.set(true);
             shared.stop.notify_one();
             Ok(Reply::Done)
         }
@@ -205,6 +209,9 @@ fn answer(shared: &Rc<Shared>, request: Request) -> Result<Reply, String> {
 }
 
 fn spawn(shared: &Rc<Shared>, launch: Launch) -> Result<u32, String> {
+    if shared.stopping.get() {
+        return Err("the supervisor is stopping".into());
+    }
     if shared.entries.borrow().contains_key(&launch.replica) {
         return Err(format!("{} was started before", launch.replica));
     }
