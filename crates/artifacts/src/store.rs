@@ -58,6 +58,10 @@ impl Store {
         let parsed = url::Url::parse(url).map_err(|error| refuse(format!("{error}; write file:/path or s3://bucket/path")))?;
         std::fs::create_dir_all(staging)?;
         let local = match parsed.scheme() {
+            // `file:data` would parse as `/data`.
+            "file" if !url["file:".len()..].starts_with('/') => {
+                return Err(refuse("it is not an absolute path: write file:/path".into()));
+            }
             "file" => Some(parsed.to_file_path().map_err(|()| refuse("it is not an absolute path: write file:/path".into()))?),
             _ => None,
         };

@@ -13,6 +13,15 @@ fn open(directory: &Path) -> Store {
     Store::open(&format!("file:{}", directory.join("artifacts").display()), &directory.join("uploads")).unwrap()
 }
 
+#[test]
+fn urls_that_name_no_store_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for url in ["file:relative", "relative", "ftp://host/path", "file://host/path"] {
+        let error = Store::open(url, directory.path()).err().unwrap();
+        assert!(matches!(error, ArtifactError::Url { .. }), "{url}: {error}");
+    }
+}
+
 fn pieces(bytes: &[u8]) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> {
     futures_util::stream::iter(bytes.chunks(7).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect::<Vec<_>>())
 }

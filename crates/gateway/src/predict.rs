@@ -85,6 +85,11 @@ impl Gateway {
                 let problem = Problem::new("streams", format!("a model that streams takes one row at a time, got {rows}"));
                 return Err(fail(problem, Some(&lane), rows));
             }
+            if !lane.schema.batches && rows != 1 {
+                let problem = Problem::new("one_row", format!("this model takes one row at a time, got {rows}"));
+                let problem = problem.help("send one request per row: its tensors have no dimension for a batch");
+                return Err(fail(problem, Some(&lane), rows));
+            }
             let (sender, receiver) = oneshot::channel();
             let mut waiting = Waiting::new(ask.payload, deadline, sender);
             (waiting.parameters, waiting.outputs) = (ask.parameters, ask.outputs);

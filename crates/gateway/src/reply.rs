@@ -52,7 +52,7 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub fn status_of(code: &str) -> StatusCode {
     match code {
         "bad_json" | "bad_form" | "bad_request" | "bad_value" | "bad_shape" | "shape_mismatch" | "no_rows" | "bad_reference"
-        | "no_such_output" | "bad_timeout" | "streams" => StatusCode::BAD_REQUEST,
+        | "no_such_output" | "bad_timeout" | "streams" | "one_row" => StatusCode::BAD_REQUEST,
         "foreign_host" => StatusCode::FORBIDDEN,
         "no_such_model" | "no_such_version" | "not_live" | "no_such_path" => StatusCode::NOT_FOUND,
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
@@ -97,6 +97,7 @@ pub fn static_code(code: &str) -> &'static str {
         "model_raised",
         "worker_died",
         "streams",
+        "one_row",
     ];
     CODES.iter().find(|known| **known == code).copied().unwrap_or("other")
 }

@@ -1,14 +1,14 @@
 //! Blobs: resumable uploads in chunks.
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::rejection::JsonRejection;
+use axum::body::Body as Raw;
 use axum::extract::{Path, Query, State};
 use domain::Digest;
 use futures_util::StreamExt;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
+use crate::body::Body;
 use crate::error::{bad_name, bad_request};
 use crate::{Api, ApiError, CHUNK_BYTES_MAX};
 
@@ -49,8 +49,7 @@ fn problem(error: artifacts::ArtifactError) -> ApiError {
     control::artifact_problem(error).into()
 }
 
-pub async fn missing(State(api): State<Api>, body: Result<Json<Wanted>, JsonRejection>) -> Result<Json<MissingBlobs>, ApiError> {
-    let Json(wanted) = body.map_err(|error| bad_request(error.body_text()))?;
+pub async fn missing(State(api): State<Api>, Body(wanted): Body<Wanted>) -> Result<Json<MissingBlobs>, ApiError> {
     let digests: Vec<Digest> = wanted.blobs.iter().map(|blob| blob.digest).collect();
     let missing = api.control.store().missing(&digests).await.map_err(problem)?;
     let missing = missing.into_iter().map(|missing| MissingBlob { digest: missing.digest, offset: missing.offset }).collect();
@@ -62,7 +61,7 @@ pub async fn upload(
     Path(digest): Path<String>,
     Query(chunk): Query<Chunk>,
     headers: HeaderMap,
-    body: Body,
+    body: Raw,
 ) -> Result<Json<Progress>, ApiError> {
     let digest: Digest = digest.parse().map_err(bad_name)?;
     let length = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());

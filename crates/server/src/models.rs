@@ -1,7 +1,6 @@
 //! Models: list, show, push, deploy, remove, logs.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use control::Push;
 use control::view::{ModelRow, ModelView};
@@ -11,6 +10,7 @@ use http::HeaderMap;
 use monitor::Summary;
 use serde::{Deserialize, Serialize};
 
+use crate::body::Body;
 use crate::error::{bad_name, bad_request};
 use crate::{Api, ApiError, actor};
 
@@ -106,9 +106,8 @@ pub async fn remove(
 pub async fn push(
     State(api): State<Api>,
     Path((project, model)): Path<(String, String)>,
-    body: Result<Json<Push>, JsonRejection>,
+    Body(push): Body<Push>,
 ) -> Result<Json<Pushed>, ApiError> {
-    let Json(push) = body.map_err(|error| bad_request(error.body_text()))?;
     let (version, digest, new) = api.control.push(&key(&project, &model)?, push).await?;
     Ok(Json(Pushed { version: version.to_string(), digest, new }))
 }
@@ -117,9 +116,8 @@ pub async fn deploy(
     State(api): State<Api>,
     Path((project, model)): Path<(String, String)>,
     headers: HeaderMap,
-    body: Result<Json<DeploymentAsked>, JsonRejection>,
+    Body(asked): Body<DeploymentAsked>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    let Json(asked) = body.map_err(|error| bad_request(error.body_text()))?;
     let version = asked.version.parse().map_err(bad_name)?;
     let id = api.control.deploy(&actor(&headers), &key(&project, &model)?, version, asked.environment).await?;
     Ok(Json(serde_json::json!({ "deployment": id })))

@@ -1,7 +1,6 @@
 //! Variables and secrets.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use control::VariableValue;
 use domain::{EnvironmentName, ModelName, ProjectName};
@@ -9,7 +8,8 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::{bad_name, bad_request};
+use crate::body::Body;
+use crate::error::bad_name;
 use crate::{Api, ApiError, actor};
 
 #[derive(Deserialize)]
@@ -48,10 +48,9 @@ pub async fn set(
     State(api): State<Api>,
     Path((project, environment, name)): Path<(String, String, String)>,
     headers: HeaderMap,
-    body: Result<Json<Setting>, JsonRejection>,
+    Body(setting): Body<Setting>,
 ) -> Result<Json<Value>, ApiError> {
     let (project, environment) = names(&project, &environment)?;
-    let Json(setting) = body.map_err(|error| bad_request(error.body_text()))?;
     let Setting { value, secret, model } = setting;
     let value = if secret { VariableValue::Secret(value) } else { VariableValue::Plain(value) };
     api.control.set_variable(&actor(&headers), &project, &environment, model, &name, value).await?;
