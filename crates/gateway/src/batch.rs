@@ -1,5 +1,6 @@
 //! Forms the next batch out of a queue: the earliest deadline first, then what agrees with it, as many rows as the
-//! latency model lets finish in time. What cannot finish in time even alone is shed, and nothing else.
+//! latency model lets finish in time. What cannot finish in time even alone is shed, and nothing else; and that only while
+//! others wait: else a model that was slow once would be thought slow for ever.
 
 use std::time::Instant;
 
@@ -25,7 +26,9 @@ pub fn form(inner: &mut Inner, limits: &Limits, now: Instant) -> Option<Batch> {
         let head = inner.take_first()?;
         let slack_us = head.deadline.saturating_duration_since(now).as_micros() as f64;
         let wanted = limits.rows_max.min(head.payload.rows + inner.rows).max(1);
-        let Some(within) = inner.latency.rows_within(wanted, slack_us) else {
+        let within = inner.latency.rows_within(wanted, slack_us);
+        let try_anyway = (inner.rows == 0 && slack_us > 0.0).then_some(1);
+        let Some(within) = within.or(try_anyway) else {
             let problem = shed(&head);
             let _ = head.reply.send(Outcome::Problem(problem));
             continue;
