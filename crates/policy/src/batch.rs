@@ -88,17 +88,18 @@ pub const LINGER_US_MAX: u64 = 2_000;
 /// Below this, a pause is not worth a timer.
 pub const LINGER_US_MIN: u64 = 400;
 
-/// A pause before the next batch, when a larger one has just been answered and few rows are queued: the callers just
+/// A pause before the next batch, when a larger one has just been answered and fewer rows are queued: the callers just
 /// answered tend to ask again at once, and one batch for all costs less than two. Without it, a closed loop of n callers
-/// settles into two alternating batches and keeps paying for both. At most a quarter of the batch that it delays,
-/// and nothing where nothing is queued: a lone caller never waits.
+/// settles into two alternating batches, or the first to return runs alone, and all keep paying for both. It is at most a
+/// quarter of the batch that it delays, ends when as many rows are queued as were answered, and never follows one row: a
+/// lone caller never waits.
 pub fn linger_us(model: &LatencyModel, answered_rows: usize, queued_rows: usize, rows_max: usize) -> Option<u64> {
-    if queued_rows == 0 || queued_rows >= answered_rows || queued_rows >= rows_max {
+    if answered_rows <= 1 || queued_rows >= answered_rows || queued_rows >= rows_max {
         return None;
     }
     let together = (queued_rows + answered_rows).min(rows_max);
     let (alone_us, others_us, together_us) =
-        (model.mean_us(queued_rows)?, model.mean_us(answered_rows)?, model.mean_us(together)?);
+        (model.mean_us(queued_rows.max(1))?, model.mean_us(answered_rows)?, model.mean_us(together)?);
     let pause_us = (alone_us / 4.0).min(LINGER_US_MAX as f64);
     (pause_us >= LINGER_US_MIN as f64 && together_us + pause_us < alone_us + others_us).then_some(pause_us as u64)
 }
@@ -147,7 +148,8 @@ mod tests {
         let forest = learned(|rows| 4_200.0 + 8.0 * rows as f64);
         assert_eq!(linger_us(&forest, 63, 1, 64), Some(1_052));
         assert_eq!(linger_us(&forest, 1, 1, 64), None);
-        assert_eq!(linger_us(&forest, 63, 0, 64), None);
+        assert_eq!(linger_us(&forest, 63, 0, 64), Some(1_052));
+        assert_eq!(linger_us(&forest, 1, 0, 64), None);
         let echo = learned(|rows| 40.0 + rows as f64);
         assert_eq!(linger_us(&echo, 63, 1, 64), None);
         let linear = learned(|rows| 4_000.0 * rows as f64);
