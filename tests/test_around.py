@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -189,3 +190,16 @@ def test_doctor_and_status(shared_platform):
     assert "uv" in names and "python" in names
     status = shared_platform.run("status", "--json").json()
     assert status["version"] and "uv" in shared_platform.run("doctor").out
+
+
+def test_ctrl_c_leaves_the_deployment_to_the_server(platform, tmp_path):
+    source = "import os, time\n\nwhile not os.path.exists({!r}):\n    time.sleep(0.01)\n\ndef predict(x: int) -> int:\n    return x\n"
+    model = write_model(tmp_path / "slow", {"model.py": source.format(str(tmp_path / "go"))})
+    deploy = subprocess.Popen([BINARY, "--url", platform.url, "deploy", model], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: deploy.stderr.readline().startswith("  build"), "the environment")
+    deploy.send_signal(signal.SIGINT)
+    assert "goes on at the server" in deploy.stderr.read() and deploy.wait() == 130
+    (tmp_path / "go").touch()
+    wait_for(lambda: platform.predict("slow", {"x": 1}).status == 200, "the model")
+    unknown = platform.run("show", "slow@v9", ok=False)
+    assert unknown.code == 1 and "it has v1" in unknown.err, unknown

@@ -103,24 +103,31 @@ pub enum Verb {
         after: u64,
     },
     /// Removes a model with all its versions
+    #[command(after_help = "Example:\n  decalog rm churn")]
     Rm {
         /// [project/]model
         model: String,
     },
     /// Variables and secrets of models
+    #[command(
+        after_help = "Examples:\n  decalog env set LEVEL=3 --model churn\n  decalog env ls --model churn\n  decalog env unset LEVEL --model churn"
+    )]
     Env {
         #[command(subcommand)]
         verb: EnvVerb,
     },
     /// Shows how the server is
+    #[command(after_help = "Examples:\n  decalog status\n  decalog status --json | jq .ledger.head")]
     Status,
     /// Says what is missing on this machine, and how to install it
+    #[command(after_help = "Example:\n  decalog doctor")]
     Doctor {
         /// The data directory
         #[arg(long)]
         data: Option<PathBuf>,
     },
     /// Removes what no version refers to any more
+    #[command(after_help = "Example:\n  decalog gc")]
     Gc,
     /// Writes a backup of everything to a file
     #[command(
@@ -140,6 +147,7 @@ pub enum Verb {
         data: Option<PathBuf>,
     },
     /// The append-only log
+    #[command(after_help = "Example:\n  decalog ledger verify")]
     Ledger {
         #[command(subcommand)]
         verb: LedgerVerb,

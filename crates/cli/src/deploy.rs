@@ -33,6 +33,9 @@ struct MissingBlob {
     offset: u64,
 }
 
+/// The exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: i32 = 130;
+
 fn step(name: &str, text: &str, elapsed_ms: Option<u64>) {
     let elapsed = elapsed_ms.map_or(String::new(), |ms| format!("{:>8.1} s", ms as f64 / 1_000.0));
     eprintln!("  {}", format!("{name:<9} {text:<66}{elapsed}").trim_end());
@@ -76,6 +79,7 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     step("version", &format!("{} {}{known}", pushed.version, pushed.digest.short()), Some(begin.elapsed().as_millis() as u64));
     let asked: Value = client.post(&format!("{path}/deployments"), &json!({ "version": pushed.version }))?;
     let id = DeploymentId(asked["deployment"].as_u64().unwrap_or(0));
+    explain_interruption(format!("{} {} goes on at the server: decalog events {} -f", key.model, pushed.version, key.model));
     follow(client, &key, &pushed.version, id)?;
     example(client, &key, &directory.path)
 }
@@ -140,6 +144,17 @@ fn upload_file(client: &Client, path: &Path, blob: &MissingBlob, size: u64, bar:
             Err(failure) => return Err(failure),
         }
     }
+}
+
+/// On Ctrl-C, says what that does not stop.
+fn explain_interruption(text: String) {
+    std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            eprintln!("\n{text}");
+            std::process::exit(INTERRUPTED);
+        }
+    });
 }
 
 /// Prints a line for each step until the deployment is live, or fails with its problem.

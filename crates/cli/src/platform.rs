@@ -32,7 +32,9 @@ pub fn status(client: &Client, as_json: bool) -> Result<(), Failure> {
 /// `decalog doctor`
 pub fn doctor(data: Option<PathBuf>, as_json: bool) -> Result<u8, Failure> {
     let path = std::env::var("PATH").unwrap_or_default();
-    let checks = engine::doctor(&data_directory(data)?, &path);
+    let named = |name| std::env::var_os(name).map(PathBuf::from);
+    let (uv, onnxruntime) = (named("DECALOG_UV"), named("ORT_DYLIB_PATH"));
+    let checks = engine::doctor(&data_directory(data)?, &path, uv.as_deref(), onnxruntime.as_deref());
     let missing = checks.iter().any(|check| !check.ok && !check.optional);
     if as_json {
         print_json(&json!({ "checks": checks }));

@@ -77,6 +77,12 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
         _ => live.clone().or_else(|| view.versions.last().map(|version| version.version.clone())),
     };
     let version = view.versions.iter().find(|version| Some(&version.version) == wanted.as_ref());
+    if let (Some(wanted), None) = (&wanted, version) {
+        let known: Vec<&str> = view.versions.iter().map(|version| version.version.as_str()).collect();
+        return Err(Problem::new("no_such_version", format!("`{}` has no version {wanted}", view.name))
+            .help(format!("it has {}", known.join(", ")))
+            .into());
+    }
     if schema_only {
         let schema = version.and_then(|version| version.schema.as_ref());
         let schema = schema.ok_or_else(|| Problem::new("not_live", "the schema is known once a version has been loaded"))?;

@@ -43,8 +43,13 @@ fn says(program: &str, arguments: &[&str], path: &str) -> Result<String, String>
     if output.status.success() { Ok(line) } else { Err(line) }
 }
 
-/// Looks at this machine.
-pub fn doctor(data: &Path, path: &str) -> Vec<Check> {
+fn named(path: &Path) -> Result<String, String> {
+    let text = path.display().to_string();
+    if path.exists() { Ok(text) } else { Err(format!("{text} does not exist")) }
+}
+
+/// Looks at this machine. `uv` and `onnxruntime` are what the operator has named, if anything.
+pub fn doctor(data: &Path, path: &str, uv: Option<&Path>, onnxruntime: Option<&Path>) -> Vec<Check> {
     let mut existing = data;
     while !existing.exists() {
         existing = existing.parent().unwrap_or(Path::new("/"));
@@ -68,7 +73,17 @@ pub fn doctor(data: &Path, path: &str) -> Vec<Check> {
         Err("none".to_string())
     };
     let own_uv = data.join("tools/uv/bin/uv");
-    let uv = if own_uv.exists() { Ok(format!("{}", own_uv.display())) } else { says("uv", &["--version"], path) };
+    let uv = match uv {
+        Some(uv) => named(uv),
+        None if own_uv.exists() => Ok(own_uv.display().to_string()),
+        None => says("uv", &["--version"], path),
+    };
+    let own_library = data.join("tools/onnxruntime");
+    let onnxruntime = match onnxruntime {
+        Some(library) => named(library),
+        None if own_library.exists() => Ok(own_library.display().to_string()),
+        None => Err("not fetched yet".to_string()),
+    };
     let r_packages = "for (p in c('httpuv', 'jsonlite')) cat(p, as.character(packageVersion(p)), '')";
     vec![
         check("python3", false, says("python3", &["--version"], path), "apt install python3"),
@@ -79,6 +94,12 @@ pub fn doctor(data: &Path, path: &str) -> Vec<Check> {
             "apt install python3-venv",
         ),
         check("uv", true, uv, "pip install uv (else Decalog installs one of its own at the first build)"),
+        check(
+            "ONNX Runtime",
+            true,
+            onnxruntime,
+            "Decalog fetches it with the first ONNX model; or set ORT_DYLIB_PATH to libonnxruntime.so",
+        ),
         check("R", true, says("Rscript", &["--version"], path), "apt install r-base-core (only for models in R)"),
         check(
             "R packages",
