@@ -1,15 +1,19 @@
 //! The nouns of Decalog, its events, and the messages between its planes.
 //! Everything here is plain serialisable data: no input or output, no clock, no async.
 
+pub mod compatibility;
 pub mod digest;
 pub mod event;
+pub mod guard;
 pub mod id;
 pub mod launch;
 pub mod manifest;
 pub mod problem;
 pub mod record;
 pub mod reference;
+pub mod release;
 pub mod route;
+pub mod scale;
 pub mod schema;
 pub mod state;
 pub mod tree;

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::Problem;
+use domain::scale::ServicePoint;
 use parking_lot::Mutex;
 use protocol::Payload;
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
 
 use crate::batch::{self, Batch};
+use crate::load::Present;
 use crate::reply::Outcome;
 
 const QUEUED: u8 = 0;
@@ -42,6 +44,8 @@ pub struct Waiting {
     pub reply: oneshot::Sender<Outcome>,
     /// Whether it still waits.
     pub ticket: Arc<AtomicU8>,
+    /// Counts it, if anybody does.
+    pub present: Option<Present>,
     order: u64,
 }
 
@@ -57,6 +61,7 @@ impl Waiting {
             alone: false,
             reply,
             ticket: Arc::new(AtomicU8::new(QUEUED)),
+            present: None,
             order: 0,
         }
     }
@@ -123,6 +128,16 @@ pub struct Inner {
     linger_rows: usize,
     retired: bool,
     closed: bool,
+}
+
+/// The queue at one moment.
+pub struct WaitingNow {
+    /// Rows of those that wait.
+    pub rows: usize,
+    /// How many wait.
+    pub requests: usize,
+    /// How long batches take, by size.
+    pub service: Vec<ServicePoint>,
 }
 
 /// Why a request was not queued.
@@ -207,8 +222,9 @@ impl Queue {
         }
         waiting.order = inner.next_order;
         inner.next_order += 1;
+        let is_deserted = inner.slots == 0;
         self.push(inner, waiting);
-        Ok(Place { queue: self, ticket, rows })
+        Ok(Place { queue: self, ticket, rows, is_deserted })
     }
 
     /// Queues a request again whose batch failed, to run by itself; never refused for want of room.
@@ -318,11 +334,10 @@ impl Queue {
         self.wake_all();
     }
 
-    /// Marks the placement as in the route table again; `false` if it is closed already.
-    pub fn revive(&self) -> bool {
-        let mut inner = self.inner.lock();
-        inner.retired = false;
-        !inner.closed
+    /// What waits, and how long batches take.
+    pub fn waiting(&self) -> WaitingNow {
+        let inner = self.inner.lock();
+        WaitingNow { rows: inner.rows, requests: inner.heap.len() - inner.left, service: inner.latency.points() }
     }
 
     /// Wakes all slots so that they see that their replica ended.
@@ -400,6 +415,8 @@ pub struct Place<'q> {
     queue: &'q Queue,
     ticket: Arc<AtomicU8>,
     rows: usize,
+    /// Whether nothing was there to take it.
+    pub is_deserted: bool,
 }
 
 impl Place<'_> {
