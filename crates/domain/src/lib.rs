@@ -10,6 +10,7 @@ pub mod problem;
 pub mod record;
 pub mod reference;
 pub mod route;
+pub mod scale;
 pub mod schema;
 pub mod state;
 pub mod tree;
