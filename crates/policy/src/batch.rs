@@ -4,6 +4,8 @@
 //! a high quantile, as TCP's retransmission timer does (Jacobson, 'Congestion Avoidance and Control', 1988).
 //! Unlike a straight line through all sizes, or the largest latency ever seen, it forgets: after a slow hour it recovers.
 
+use domain::scale::ServicePoint;
+
 /// Size classes: 1, 2, 3–4, 5–8, … up to 4,096 rows.
 const CLASSES: usize = 13;
 /// The weight of a new observation in the mean.
@@ -17,6 +19,7 @@ const DEVIATIONS: f64 = 3.0;
 struct Class {
     mean_us: f64,
     deviation_us: f64,
+    mean_rows: f64,
     seen: bool,
 }
 
@@ -38,9 +41,16 @@ impl LatencyModel {
             let error = service_us - class.mean_us;
             class.mean_us += MEAN_GAIN * error;
             class.deviation_us += DEVIATION_GAIN * (error.abs() - class.deviation_us);
+            class.mean_rows += MEAN_GAIN * (rows as f64 - class.mean_rows);
         } else {
-            *class = Class { mean_us: service_us, deviation_us: service_us / 2.0, seen: true };
+            *class = Class { mean_us: service_us, deviation_us: service_us / 2.0, mean_rows: rows as f64, seen: true };
         }
+    }
+
+    /// The mean rows and service time of each size class that was seen, the smallest first.
+    pub fn points(&self) -> Vec<ServicePoint> {
+        let seen = self.classes.iter().filter(|class| class.seen);
+        seen.map(|class| ServicePoint { rows: class.mean_rows.max(1.0), mean_us: class.mean_us }).collect()
     }
 
     /// The expected service time; `None` before anything was observed. Between classes it takes the next larger one that
@@ -141,6 +151,16 @@ mod tests {
         let mut model = learned(|_| 1_000_000.0);
         (0..100).for_each(|_| model.observe(1, 1_000.0));
         assert!(model.high_us(1).unwrap() < 3_000.0, "{:?}", model.high_us(1));
+    }
+
+    #[test]
+    fn points_are_what_was_seen() {
+        let mut model = LatencyModel::default();
+        assert_eq!(model.points(), []);
+        (0..200).for_each(|_| model.observe(33, 5_000.0));
+        model.observe(1, 1_000.0);
+        let expected = [ServicePoint { rows: 1.0, mean_us: 1_000.0 }, ServicePoint { rows: 33.0, mean_us: 5_000.0 }];
+        assert_eq!(model.points(), expected);
     }
 
     #[test]
