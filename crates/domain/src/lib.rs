@@ -6,6 +6,7 @@ pub mod digest;
 pub mod event;
 pub mod guard;
 pub mod id;
+pub mod latency;
 pub mod launch;
 pub mod manifest;
 pub mod problem;
@@ -20,7 +21,9 @@ pub mod tree;
 
 pub use digest::Digest;
 pub use event::{Entry, Event};
+pub use guard::{ArmWindow, Guard, GuardInputs, Judgement, Judgements, Verdict};
 pub use id::{DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, ReplicaId, VersionNumber};
+pub use latency::LatencyHistogram;
 pub use manifest::Manifest;
 pub use problem::Problem;
 pub use reference::Reference;
