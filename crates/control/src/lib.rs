@@ -30,7 +30,6 @@ use domain::{DeploymentId, Entry, EnvironmentName, ModelKey, Placement, Problem,
 use engine::{Engine, EngineConfig};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
-use worker::ProbeAs;
 
 pub use backup::restore;
 pub use collect::Garbage;
@@ -137,12 +136,7 @@ impl Control {
         let book = Book::open(&config.data.join("ledger.sqlite")).await?;
         let store = Store::open(&config.store_url, &config.data.join("uploads")).map_err(artifact_problem)?;
         let state = book.state();
-        let probe_as = |placement: &domain::Placement| {
-            let version = state.models.get(&placement.model).and_then(|model| model.versions.get(&placement.version));
-            let path = version.and_then(|version| version.pushed.manifest.model.path.clone());
-            path.map_or(ProbeAs::OpenInference, ProbeAs::Plain)
-        };
-        let engine = Engine::open(config.engine.clone(), probe_as).await.map_err(engine::EngineError::problem)?;
+        let engine = Engine::open(config.engine.clone()).await.map_err(engine::EngineError::problem)?;
         let secrets = Secrets::new(&config.data);
         let control = Arc::new(Control {
             replicas: Replicas::new(book.writer_epoch()),

@@ -436,6 +436,7 @@ impl Control {
             concurrency: manifest.resources.concurrency,
             threads: manifest.resources.threads,
             memory_mb_max: manifest.resources.memory_mb_max,
+            cpu_max: manifest.resources.cpu_max,
             start_ms_max: manifest.start_ms_max(),
         };
         self.engine.start(spec).await.map_err(EngineError::problem)?;

@@ -133,6 +133,9 @@ pub struct ResourcesSection {
     /// A replica above it is ended and restarted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb_max: Option<u64>,
+    /// Processor time that one replica may use, in cores, as 0.5; it is slowed down, not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_max: Option<f64>,
     /// Not supported yet; named here so that it is refused with a reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<toml::Value>,
@@ -140,7 +143,7 @@ pub struct ResourcesSection {
 
 impl Default for ResourcesSection {
     fn default() -> Self {
-        ResourcesSection { concurrency: 1, threads: 1, memory_mb_max: None, gpu: None }
+        ResourcesSection { concurrency: 1, threads: 1, memory_mb_max: None, cpu_max: None, gpu: None }
     }
 }
 
@@ -307,6 +310,12 @@ impl Manifest {
         if self.resources.threads > 1_024 {
             return refuse("resources.threads", "must be from 0 (as many as the library likes) to 1024");
         }
+        if self.resources.cpu_max.is_some_and(|cores| !(0.05..=1_024.0).contains(&cores)) {
+            return refuse("resources.cpu_max", "must be a number of cores from 0.05 to 1024");
+        }
+        if self.resources.memory_mb_max == Some(0) {
+            return refuse("resources.memory_mb_max", "must be at least 1; leave it out for no limit");
+        }
         if !(self.tests.tolerance >= 0.0 && self.tests.tolerance.is_finite()) {
             return refuse("tests.tolerance", "must be a number of at least 0");
         }
@@ -416,6 +425,7 @@ mod tests {
             mix = false
             [resources]
             threads = 2
+            cpu_max = 1.5
             [tests]
             tolerance = 0.01
             [gates]
@@ -432,6 +442,7 @@ mod tests {
         let manifest = manifest.unwrap();
         assert_eq!(manifest.schema.inputs[0].datatype, crate::Datatype::Int64);
         assert_eq!(manifest.gates.p99_ms_max, Some(80.0));
+        assert_eq!(manifest.resources.cpu_max, Some(1.5));
     }
 
     #[test]
@@ -439,6 +450,9 @@ mod tests {
         for (text, expected) in [
             ("[resources]\ngpu = 1", "resources.gpu is not supported yet"),
             ("[batch]\nrows_max = 0", "batch.rows_max must be"),
+            ("[resources]\ncpu_max = 0.01", "resources.cpu_max must be"),
+            ("[resources]\ncpu_max = nan", "resources.cpu_max must be"),
+            ("[resources]\nmemory_mb_max = 0", "resources.memory_mb_max must be"),
             ("[model]\nruntime = \"command\"", "model.command is missing"),
             ("[model]\nnaem = \"x\"", "unknown field `naem`"),
             ("[scale]\nmin = 3\nmax = 2", "scale.min is above"),
