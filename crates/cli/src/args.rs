@@ -243,12 +243,42 @@ pub struct UpOptions {
     /// Memory that all replicas together may use, in MiB [default: 80% of the machine's]
     #[arg(long)]
     pub memory_mb: Option<u64>,
+    /// What is kept of models at zero, so that they start faster
+    #[arg(long, value_enum, default_value_t = ParkLevel::Spare)]
+    pub park: ParkLevel,
+    /// Memory that all that is kept of models at zero may use, in MiB [default: a third of --memory-mb]
+    #[arg(long)]
+    pub parked_mb: Option<u64>,
     /// How often the guards of a release look, in milliseconds
     #[arg(long, default_value_t = domain::guard::INTERVAL_MS, hide = true)]
     pub judge_ms: u64,
     /// How much to log: error, warn, info, debug
     #[arg(long, env = "DECALOG_LOG", default_value = "warn")]
     pub log: String,
+}
+
+/// What is kept of models at zero.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum ParkLevel {
+    /// Each start is a cold one
+    Nothing,
+    /// A process with their libraries imported
+    Zygote,
+    /// A process with the model loaded, too
+    Parent,
+    /// A forked replica that takes no requests, too
+    Spare,
+}
+
+impl From<ParkLevel> for control::Park {
+    fn from(level: ParkLevel) -> control::Park {
+        match level {
+            ParkLevel::Nothing => control::Park::Nothing,
+            ParkLevel::Zygote => control::Park::Zygote,
+            ParkLevel::Parent => control::Park::Parent,
+            ParkLevel::Spare => control::Park::Spare,
+        }
+    }
 }
 
 #[derive(Args)]

@@ -118,10 +118,19 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
     for replica in &view.replicas {
         let memory = replica.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
         let start = replica.start_ms.map_or(String::new(), |ms| format!("started in {ms} ms"));
+        let why = replica.colder_because.as_ref().map_or(String::new(), |why| format!(" ({why})"));
         println!(
-            "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {start}",
-            replica.replica, replica.version, replica.state, replica.pid
+            "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {} {start}{why}",
+            replica.replica, replica.version, replica.state, replica.pid, replica.temperature
         );
+    }
+    if !view.parked.is_empty() {
+        println!("  parked");
+    }
+    for parked in &view.parked {
+        let memory = parked.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
+        let line = format!("    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {}", parked.kind, parked.version, "", parked.pid, parked.note);
+        println!("{}", line.trim_end());
     }
     println!("  versions");
     for version in &view.versions {

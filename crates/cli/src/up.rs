@@ -31,16 +31,17 @@ const ADOPT_MS_MAX: u64 = 10_000;
 /// Threads for file work of each plane.
 const BLOCKING_THREADS: usize = 8;
 
-/// Replicas of all models that may run at the same time, for each core: most models wait for requests most of the time.
-const REPLICAS_PER_CORE: u32 = 32;
 /// The share of the machine's memory that replicas may use if nobody says how much.
 const MEMORY_SHARE: f64 = 0.8;
 
+/// The part of that which may be kept of models at zero, if nobody says how much.
+const PARKED_PART: u64 = 3;
+
 /// Memory that all replicas together may use, in MiB.
-fn memory_mb() -> f64 {
+fn memory_mb() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
-    kib.map_or(f64::INFINITY, |kib| kib / 1_024.0 * MEMORY_SHARE)
+    kib.map_or(u64::MAX, |kib| (kib / 1_024.0 * MEMORY_SHARE) as u64)
 }
 
 fn failed(what: &str) -> impl Fn(std::io::Error) -> Problem {
@@ -217,8 +218,9 @@ async fn serve(
         keep_ms: options.keep_s * 1_000,
         judge_ms: options.judge_ms.max(10),
         cores,
-        replicas_max: cores.saturating_mul(REPLICAS_PER_CORE),
-        memory_mb: options.memory_mb.map_or_else(memory_mb, |mb| mb as f64),
+        memory_mb: options.memory_mb.unwrap_or_else(memory_mb),
+        park: options.park.into(),
+        parked_mb: options.parked_mb.unwrap_or_else(|| memory_mb() / PARKED_PART),
     };
     let (sensing, watching) = (gateway.clone(), monitor.clone());
     let senses = Senses {

@@ -8,6 +8,7 @@ mod collect;
 mod deployment;
 mod gate;
 pub mod handover;
+mod parked;
 mod release;
 mod replica;
 mod route;
@@ -34,6 +35,7 @@ use tokio::sync::{Notify, mpsc, watch};
 pub use backup::restore;
 pub use collect::Garbage;
 pub use handover::Predecessor;
+pub use parked::Park;
 pub use variable::{Variable, VariableValue};
 pub use version::Push;
 
@@ -59,10 +61,12 @@ pub struct ControlConfig {
     pub judge_ms: u64,
     /// Of this machine: replicas of one model that may run at the same time, if its manifest does not say.
     pub cores: u32,
-    /// Replicas of all models that may run at the same time.
-    pub replicas_max: u32,
     /// Memory that all replicas together may use, in MiB.
-    pub memory_mb: f64,
+    pub memory_mb: u64,
+    /// What is kept of models at zero.
+    pub park: Park,
+    /// Memory that all that is kept may use, in MiB.
+    pub parked_mb: u64,
 }
 
 /// What control sees of the data plane.
@@ -161,6 +165,7 @@ impl Control {
         control.publish_routes();
         tokio::spawn(control.clone().reconcile_forever());
         tokio::spawn(control.clone().observe_forever(observations));
+        tokio::spawn(control.clone().tend_parked_forever());
         for (key, model) in &state.models {
             model.running().for_each(|deployment| control.drive(key, &deployment.environment));
         }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::guard::{ArmWindow, Guard, Verdict};
+use domain::guard::{ArmWindow, Guard, GuardSettings, Verdict};
 use domain::manifest::Configuration;
 use domain::release::{Cause, Phase, Plan, Progress};
 use domain::state::Deployment;
-use domain::{DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Schema, State, VersionNumber, compatibility};
-use policy::guard::{GuardMemory, judge};
+use domain::{DeploymentId, EnvironmentName, Event, ModelKey, Problem, Schema, State, VersionNumber, compatibility};
+use policy::guard::{Watch, judge};
 
 use crate::deployment::Failure;
 use crate::{Control, now_ms};
@@ -47,7 +47,13 @@ impl Control {
                     wanted.model
                 )));
             }
-            if !plan.is_instant() && model.live.get(&environment).is_none_or(|live| live.version == version) {
+            let nothing_to_share = model.live.get(&environment).is_none_or(|live| live.version == version);
+            let mut plan = plan;
+            if nothing_to_share && plan.cause == Cause::Deploy {
+                // What the manifest says of releases holds as soon as there is something to release against.
+                plan = Plan { breaking: plan.breaking, ..Plan::default() };
+            }
+            if !plan.is_instant() && nothing_to_share {
                 let text = match model.live.get(&environment) {
                     None => format!("nothing is live in {environment}, so there is no traffic to share"),
                     Some(_) => format!("{version} is live in {environment} already"),
@@ -175,12 +181,15 @@ impl Control {
 
     /// Moves the traffic phase by phase. Returns once the version may have all of it.
     pub(crate) async fn shift(self: &Arc<Control>, key: &ModelKey, deployment: &Deployment) -> Result<(), Failure> {
+        let phases = deployment.plan.phases();
+        if phases.is_empty() {
+            return Ok(());
+        }
         let at = |problem| Failure { step: "release", problem };
         let baseline = match &deployment.progress {
             Some(progress) => progress.baseline,
             None => self.live_version(key, &deployment.environment).map_err(at)?,
         };
-        let phases = deployment.plan.phases();
         let mut judging = Judging::new(&deployment.plan);
         let first = deployment.progress.as_ref().map_or(0, |progress| progress.step as usize);
         for (step, phase) in phases.iter().enumerate().skip(first) {
@@ -198,7 +207,11 @@ impl Control {
                 self.publish_routes();
                 self.work.notify_one();
             }
-            self.hold(key, deployment, baseline, step as u32, *phase, &mut judging).await?;
+            if step > first {
+                judging.watch.begin_step();
+            }
+            let step = Step { number: step as u32, phase: *phase, baseline };
+            self.hold(key, deployment, step, &mut judging).await?;
         }
         Ok(())
     }
@@ -208,16 +221,15 @@ impl Control {
         self: &Arc<Control>,
         key: &ModelKey,
         deployment: &Deployment,
-        baseline: VersionNumber,
-        step: u32,
-        phase: Phase,
+        step: Step,
         judging: &mut Judging,
     ) -> Result<(), Failure> {
+        let Step { number, phase, baseline } = step;
         let placement = |version| self.state().placement(key, &deployment.environment, version);
         let began = tokio::time::Instant::now();
         // After a restart of the platform, the part of the step that has passed counts.
         let passed_ms = match &deployment.progress {
-            Some(progress) if progress.step == step => now_ms().saturating_sub(progress.since_ms),
+            Some(progress) if progress.step == number => now_ms().saturating_sub(progress.since_ms),
             _ => 0,
         };
         let enough = Duration::from_millis(deployment.plan.every_ms().saturating_sub(passed_ms));
@@ -237,33 +249,31 @@ impl Control {
             }
             let is_paused = self.shifting(key, &deployment.environment).is_ok_and(|(_, progress)| progress.paused);
             let windows = ((self.senses.window)(&canary), (self.senses.window)(&base));
-            let verdict = self.judge(key, deployment, step, phase, judging, windows, &canary).await?;
+            let verdict = self.judge(key, deployment, step, judging, windows).await?;
             if verdict == Verdict::Advance && !is_paused && !is_last_shadow && began.elapsed() >= enough {
                 return Ok(());
             }
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Takes in what both arms did since the last look, and says what follows from all so far.
     async fn judge(
         self: &Arc<Control>,
         key: &ModelKey,
         deployment: &Deployment,
-        step: u32,
-        phase: Phase,
+        step: Step,
         judging: &mut Judging,
         (canary, baseline): (ArmWindow, ArmWindow),
-        placement: &Placement,
     ) -> Result<Verdict, Failure> {
-        judging.memory.take(phase.shadow, &canary, &baseline);
-        let inputs = judging.memory.inputs(&judging.guards, phase.shadow);
+        judging.watch.observe(&canary, &baseline);
+        let inputs = judging.watch.inputs();
         let judgements = judge(&inputs);
         let verdict = judgements.verdict;
-        tracing::debug!("{placement}: {judgements}");
+        tracing::debug!("{key} {}: {judgements}", deployment.version);
         if judging.is_news(verdict) {
             let event = Event::GuardsJudged {
                 deployment: deployment.id,
-                step,
+                step: step.number,
                 inputs: Box::new(inputs),
                 judgements: Box::new(judgements.clone()),
             };
@@ -273,25 +283,33 @@ impl Control {
         if verdict != Verdict::RollBack {
             return Ok(verdict);
         }
-        let problem = Problem::new("guard", format!("{} was rolled back at {phase}", deployment.version))
-            .details(judgements.lines())
+        let problem = Problem::new("guard", format!("{} was rolled back at {}", deployment.version, step.phase))
+            .details(judgements.guards.iter().map(|judgement| judgement.to_string()))
             .help(format!("decalog events {} --kind release", key.model));
         Err(Failure { step: "guard", problem })
     }
 }
 
+/// One phase of a release.
+#[derive(Clone, Copy)]
+struct Step {
+    /// Its place among the phases, from 0.
+    number: u32,
+    phase: Phase,
+    baseline: VersionNumber,
+}
+
 /// What the guards of one release have seen.
 struct Judging {
-    guards: Vec<Guard>,
-    memory: GuardMemory,
+    watch: Watch,
     last: Option<Verdict>,
     told: Vec<tokio::time::Instant>,
 }
 
 impl Judging {
     fn new(plan: &Plan) -> Judging {
-        let guards = if plan.guards.is_empty() { Guard::usual() } else { plan.guards.clone() };
-        Judging { guards, memory: GuardMemory::default(), last: None, told: vec![] }
+        let guards = if plan.guards.is_empty() { Guard::defaults() } else { plan.guards.clone() };
+        Judging { watch: Watch::new(GuardSettings::default(), &guards), last: None, told: vec![] }
     }
 
     /// Whether a verdict is another one than before, and may be appended.

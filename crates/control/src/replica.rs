@@ -10,6 +10,7 @@ use domain::{Event, ModelKey, Placement, Problem, ReplicaId, State};
 use engine::{EngineError, ReplicaSpec, ReplicaState, ReplicaStatus};
 use parking_lot::Mutex;
 use policy::backoff;
+use policy::scale::StartupTime;
 
 use crate::{Control, now_ms};
 
@@ -39,8 +40,8 @@ struct Inner {
     /// Those whose readiness is in the ledger, or need not be.
     announced: HashSet<ReplicaId>,
     failures: HashMap<Placement, Failures>,
-    /// How long replicas take to be ready, in milliseconds: a mean in which the last start weighs most.
-    start_up_ms: HashMap<Placement, f64>,
+    /// How long replicas take to be ready.
+    start_up: HashMap<Placement, StartupTime>,
 }
 
 /// What a placement that may have replicas is for.
@@ -62,9 +63,6 @@ pub struct Wanted {
     /// The fewest replicas, whatever the load.
     pub floor: u32,
 }
-
-/// The weight of the last start in the mean.
-const START_UP_GAIN: f64 = 0.5;
 
 #[derive(Default)]
 struct Failures {
@@ -128,7 +126,7 @@ impl Replicas {
     pub fn announce(&self, replica: &ReplicaId, placement: &Placement, elapsed_ms: u64) {
         let mut inner = self.inner.lock();
         if inner.announced.insert(replica.clone()) && elapsed_ms > 0 {
-            Replicas::started(&mut inner, placement, elapsed_ms);
+            inner.start_up.entry(placement.clone()).or_default().observe(elapsed_ms);
         }
     }
 
@@ -170,15 +168,8 @@ impl Replicas {
     }
 
     /// How long replicas of a placement take to be ready, in milliseconds; `None` before any was.
-    pub fn start_up_ms(&self, placement: &Placement) -> Option<f64> {
-        self.inner.lock().start_up_ms.get(placement).copied()
-    }
-
-    /// Takes note of a start.
-    fn started(inner: &mut Inner, placement: &Placement, elapsed_ms: u64) {
-        let elapsed_ms = elapsed_ms as f64;
-        let mean = inner.start_up_ms.entry(placement.clone()).or_insert(elapsed_ms);
-        *mean += START_UP_GAIN * (elapsed_ms - *mean);
+    pub fn start_up_ms(&self, placement: &Placement) -> Option<u64> {
+        self.inner.lock().start_up.get(placement).and_then(StartupTime::expected_ms)
     }
 
     /// Takes note of a ready replica. Gives whether it should be an event.
@@ -189,7 +180,7 @@ impl Replicas {
         }
         // One that was found running tells nothing about starts.
         if elapsed_ms > 0 {
-            Replicas::started(&mut inner, &status.placement, elapsed_ms);
+            inner.start_up.entry(status.placement.clone()).or_default().observe(elapsed_ms);
         }
         let failures = inner.failures.entry(status.placement.clone()).or_default();
         failures.ready_since = Some(Instant::now());
@@ -328,7 +319,14 @@ impl Control {
         // Those that are not ready yet go first, then the youngest.
         running.sort_by_key(|status| (matches!(status.state, ReplicaState::Ready { .. }), std::cmp::Reverse(status.pid)));
         let excess = running.len().saturating_sub(target as usize);
-        running.iter().take(excess).for_each(|status| self.send_away(status));
+        if target == 0 {
+            // One of them may stay as a spare, out of the routes.
+            let spare = running.iter().position(|status| self.may_be_spare(status));
+            let others = running.iter().enumerate().filter(|(at, _)| Some(*at) != spare);
+            others.for_each(|(_, status)| self.send_away(status));
+        } else {
+            running.iter().take(excess).for_each(|status| self.send_away(status));
+        }
     }
 
     async fn replica_ended(&self, status: &ReplicaStatus, reason: &str, role: Option<&Wanted>) {
@@ -410,6 +408,14 @@ impl Control {
         if self.stopping.load(Ordering::Acquire) {
             return Err(Problem::new("stopping", "Decalog is stopping").help("deploy again when it is up"));
         }
+        let replica = self.replicas.next_id();
+        let spec = self.spec(state, placement, replica.clone()).await?;
+        self.engine.start(spec).await.map_err(EngineError::problem)?;
+        Ok(replica)
+    }
+
+    /// What a replica of a placement is started with. Its files and its environment are there when this returns.
+    pub(crate) async fn spec(&self, state: &State, placement: &Placement, replica: ReplicaId) -> Result<ReplicaSpec, Problem> {
         let gone = || Problem::new("no_such_version", format!("{placement} is gone"));
         let model = state.models.get(&placement.model).ok_or_else(gone)?;
         let pushed = &model.versions.get(&placement.version).ok_or_else(gone)?.pushed;
@@ -421,9 +427,8 @@ impl Control {
             self.engine.build(lock, &text, &|_| {}).await.map_err(EngineError::problem)?;
         }
         let manifest = &pushed.manifest;
-        let replica = self.replicas.next_id();
-        let spec = ReplicaSpec {
-            replica: replica.clone(),
+        Ok(ReplicaSpec {
+            replica,
             placement: placement.clone(),
             runtime: pushed.runtime,
             file: pushed.file.clone(),
@@ -438,8 +443,6 @@ impl Control {
             memory_mb_max: manifest.resources.memory_mb_max,
             cpu_max: manifest.resources.cpu_max,
             start_ms_max: manifest.start_ms_max(),
-        };
-        self.engine.start(spec).await.map_err(EngineError::problem)?;
-        Ok(replica)
+        })
     }
 }

@@ -11,7 +11,7 @@ use crate::replica::Part;
 use crate::{Control, now_ms};
 
 /// Steps in which the default deadline grows with the time that a start takes, in milliseconds.
-const DEADLINE_STEP_MS: f64 = 10_000.0;
+const DEADLINE_STEP_MS: u64 = 10_000;
 
 impl Control {
     /// Puts a new table in force if it differs from the last.
@@ -61,7 +61,11 @@ impl Control {
                 continue;
             }
             let asleep = self.scales.target(placement) == Some(0);
-            let replicas = by_placement.get(placement).map(Vec::as_slice).unwrap_or_default();
+            let mut replicas = by_placement.get(placement).map(Vec::as_slice).unwrap_or_default();
+            if asleep {
+                // What is there then is a spare, or on its way out.
+                replicas = &[];
+            }
             table.placements.extend(self.placement_route(&state, placement.clone(), replicas, asleep));
             if replicas.is_empty() && !asleep {
                 // While new variables arrive, the replicas with the old ones serve.
@@ -80,10 +84,10 @@ impl Control {
 
     /// The deadline of requests that name none: as the manifest says, else long enough for a replica to start first.
     fn deadline_ms(&self, placement: &Placement, manifest: &Manifest) -> u64 {
-        let start_up_ms = self.replicas.start_up_ms(placement).unwrap_or(0.0);
+        let start_up_ms = self.replicas.start_up_ms(placement).unwrap_or(0);
         // In steps, so that routes do not change with every start.
-        let steps = (2.0 * start_up_ms / DEADLINE_STEP_MS).ceil() as u64;
-        manifest.model.deadline_ms.unwrap_or(manifest.deadline_ms().max(steps * DEADLINE_STEP_MS as u64))
+        let steps = (2 * start_up_ms).div_ceil(DEADLINE_STEP_MS);
+        manifest.model.deadline_ms.unwrap_or(manifest.deadline_ms().max(steps * DEADLINE_STEP_MS))
     }
 
     fn placement_route(

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use domain::route::Demand;
-use domain::scale::{ScaleDecision, ScaleInputs};
+use domain::scale::{LoadSample, ScaleRecord};
 use domain::{Event, Placement, State};
 use engine::{ReplicaState, ReplicaStatus};
 use parking_lot::Mutex;
 use policy::budget::{self, Budget, Want};
-use policy::scale::{Counts, LoadSample, Scaler, Settings, decide};
+use policy::scale::{Counts, Scaler, Settings, decide};
 
 use crate::Control;
 use crate::replica::{Part, Wanted};
@@ -31,7 +30,7 @@ pub struct Scales {
 struct Scale {
     scaler: Scaler,
     target: u32,
-    last_used: Instant,
+    idle_ms: u64,
     told: VecDeque<Instant>,
 }
 
@@ -39,10 +38,8 @@ struct Scale {
 pub struct Change {
     /// Whose.
     pub placement: Placement,
-    /// On what.
-    pub inputs: ScaleInputs,
-    /// Which.
-    pub decision: ScaleDecision,
+    /// Which, with all that it was taken on.
+    pub record: ScaleRecord,
 }
 
 impl Scales {
@@ -65,6 +62,11 @@ impl Scales {
         };
     }
 
+    /// Time since the last request of a placement, in milliseconds.
+    pub fn idle_ms(&self, placement: &Placement) -> u64 {
+        self.inner.lock().get(placement).map_or(u64::MAX, |scale| scale.idle_ms)
+    }
+
     /// Whether a change may be appended.
     fn may_tell(&self, placement: &Placement) -> bool {
         let mut inner = self.inner.lock();
@@ -82,55 +84,54 @@ impl Scales {
 }
 
 impl Scale {
-    fn new(target: u32, now_ms: u64) -> Scale {
-        Scale { scaler: Scaler::new(now_ms), target, last_used: Instant::now(), told: VecDeque::new() }
+    fn new(target: u32) -> Scale {
+        Scale { scaler: Scaler::default(), target, idle_ms: 0, told: VecDeque::new() }
     }
 }
 
 impl Control {
     /// Looks at the load and decides anew for all placements that may have replicas. Gives what changed.
-    pub(crate) fn rescale(&self, state: &State, wanted: &BTreeMap<Placement, Wanted>, statuses: &[ReplicaStatus]) -> Vec<Change> {
+    pub(crate) fn rescale(
+        &self,
+        state: &State,
+        wanted: &BTreeMap<Placement, Wanted>,
+        statuses: &[ReplicaStatus],
+    ) -> Vec<Change> {
         let now_ms = self.monotonic_ms();
-        let demand: HashMap<Placement, Demand> =
-            (self.senses.demand)().into_iter().map(|demand| (demand.placement.clone(), demand)).collect();
+        let mut demand: HashMap<Placement, LoadSample> =
+            (self.senses.demand)().into_iter().map(|demand| (demand.placement, demand.load)).collect();
         let mut inner = self.scales.inner.lock();
         inner.retain(|placement, _| wanted.contains_key(placement));
-        let mut decided = vec![];
+        let mut records: Vec<(&Placement, ScaleRecord)> = vec![];
         let scaled = wanted.iter().filter(|(_, wanted)| wanted.part != Part::Candidate || wanted.floor > 0);
         for (placement, wanted) in scaled {
-            let counts = self.counts(placement, statuses);
-            let scale = inner.entry(placement.clone()).or_insert_with(|| {
-                let first = initial(state, placement, wanted, &counts);
-                Scale::new(first, now_ms)
-            });
-            let settings = self.settings(state, placement, wanted);
-            if let Some(demand) = demand.get(placement) {
-                if demand.requests > 0 {
-                    scale.last_used = Instant::now();
-                }
-                scale.scaler.observe(&sample(demand, now_ms));
+            let mut counts = self.counts(placement, statuses);
+            let scale =
+                inner.entry(placement.clone()).or_insert_with(|| Scale::new(initial(state, placement, wanted, &counts)));
+            counts.current = scale.target;
+            if scale.target == 0 {
+                // A spare takes no requests.
+                counts.ready = 0;
             }
-            let inputs = scale.scaler.inputs(now_ms, scale.target, &counts, &settings);
-            let decision = decide(&inputs);
-            decided.push((placement.clone(), inputs, decision));
+            if let Some(mut load) = demand.remove(placement) {
+                load.now_ms = now_ms;
+                scale.scaler.observe(load);
+            }
+            let inputs = scale.scaler.inputs(now_ms, counts, &self.settings(state, placement, wanted));
+            scale.idle_ms = inputs.idle_ms;
+            records.push((placement, ScaleRecord { decision: decide(&inputs), inputs }));
         }
-        let wants: Vec<Want> = decided
-            .iter()
-            .map(|(placement, inputs, decision)| Want {
-                target: decision.target,
-                min: inputs.min.max(inputs.in_flight_floor),
-                memory_mb: self.memory_of(state, placement),
-                idle_ms: inner.get(placement).map_or(0, |scale| scale.last_used.elapsed().as_millis() as u64),
-            })
-            .collect();
-        let grants = budget::allot(&wants, &self.budget());
+        let wants: Vec<Want> = records.iter().map(|(placement, record)| self.want(state, placement, record)).collect();
         let mut changes = vec![];
-        for ((placement, inputs, mut decision), grant) in decided.into_iter().zip(grants) {
-            decision.limit(&grant);
-            let Some(scale) = inner.get_mut(&placement) else { continue };
-            if scale.target != decision.target {
-                scale.target = decision.target;
-                changes.push(Change { placement, inputs, decision });
+        for ((placement, mut record), grant) in records.into_iter().zip(budget::allot(&wants, self.budget())) {
+            if grant.replicas < record.decision.target {
+                record.inputs.budget = Some(grant.replicas);
+                record.decision = decide(&record.inputs);
+            }
+            let Some(scale) = inner.get_mut(placement) else { continue };
+            if scale.target != record.decision.target {
+                scale.target = record.decision.target;
+                changes.push(Change { placement: placement.clone(), record });
             }
         }
         changes
@@ -138,14 +139,32 @@ impl Control {
 
     /// Appends changed targets; what comes too often is only logged.
     pub(crate) async fn tell_changes(self: &Arc<Control>, changes: Vec<Change>) {
-        for Change { placement, inputs, decision } in changes {
-            tracing::info!("{placement}: {decision}");
+        for Change { placement, record } in changes {
+            tracing::info!("{placement}: {record}");
             if self.scales.may_tell(&placement) {
                 let key = placement.model.clone();
-                let event = Event::ScaleChanged { placement, inputs: Box::new(inputs), decision };
-                self.tell(&key, event).await;
+                self.tell(&key, Event::ScaleChanged { placement, record: Box::new(record) }).await;
             }
         }
+    }
+
+    fn want(&self, state: &State, placement: &Placement, record: &ScaleRecord) -> Want {
+        let resources = state.manifest(placement).map(|manifest| manifest.resources.clone()).unwrap_or_default();
+        let cores = resources.cpu_max.unwrap_or(f64::from(resources.threads.max(1)));
+        let model = state.models.get(&placement.model);
+        let measured = model.and_then(|model| model.versions.get(&placement.version)).and_then(|version| version.measured);
+        Want {
+            replicas: record.decision.target,
+            min: record.inputs.min,
+            in_flight_floor: record.inputs.in_flight_floor,
+            cores_milli: (cores * 1_000.0) as u64,
+            memory_mb: measured.map_or(MEMORY_MB, |measured| measured.memory_mb as u64),
+            idle_ms: record.inputs.idle_ms,
+        }
+    }
+
+    fn budget(&self) -> Budget {
+        Budget { cores_milli: u64::from(self.config.cores) * OVERCOMMIT * 1_000, memory_mb: self.config.memory_mb }
     }
 
     fn counts(&self, placement: &Placement, statuses: &[ReplicaStatus]) -> Counts {
@@ -154,7 +173,7 @@ impl Control {
         let ready = own().filter(stays).filter(|status| matches!(status.state, ReplicaState::Ready { .. })).count();
         let starting = own().filter(stays).filter(|status| matches!(status.state, ReplicaState::Starting)).count();
         let leaving = own().filter(|status| !matches!(status.state, ReplicaState::Ended { .. })).count() - ready - starting;
-        Counts { ready: ready as u32, starting: starting as u32, draining: leaving as u32 }
+        Counts { current: 0, ready: ready as u32, starting: starting as u32, draining: leaving as u32 }
     }
 
     fn settings(&self, state: &State, placement: &Placement, wanted: &Wanted) -> Settings {
@@ -165,52 +184,34 @@ impl Control {
             Part::Candidate | Part::Kept => wanted.floor,
             Part::Live => scale.min.unwrap_or(0).max(wanted.floor),
         };
+        let batch = state.manifest(placement).map(|manifest| manifest.batch.clone()).unwrap_or_default();
+        let usual = Settings::default();
         Settings {
             min,
             max: scale.max.unwrap_or(most).max(min).max(1),
             target_concurrency: scale.target_concurrency,
             slo_ms: scale.slo_ms,
-            idle_ms: scale.idle_s.map_or(policy::scale::IDLE_MS, |s| s * 1_000),
+            idle_ms_max: scale.idle_s.map_or(usual.idle_ms_max, |s| s * 1_000),
             concurrency: resources.concurrency,
-            start_up_ms: self.replicas.start_up_ms(placement),
+            rows_max: if batch.mix { batch.rows_max } else { 1 },
+            startup_ms: self.replicas.start_up_ms(placement).unwrap_or(usual.startup_ms),
+            ..usual
         }
-    }
-
-    fn budget(&self) -> Budget {
-        Budget { memory_mb: self.config.memory_mb, replicas: self.config.replicas_max }
-    }
-
-    fn memory_of(&self, state: &State, placement: &Placement) -> f64 {
-        let model = state.models.get(&placement.model);
-        let measured = model.and_then(|model| model.versions.get(&placement.version)).and_then(|version| version.measured);
-        measured.map_or(MEMORY_MB, |measured| measured.memory_mb)
     }
 }
 
+/// How many times its cores a machine's replicas may ask for: most models wait for requests most of the time.
+const OVERCOMMIT: u64 = 32;
 /// What a replica is thought to need before it was measured, in MiB.
-const MEMORY_MB: f64 = 64.0;
+const MEMORY_MB: u64 = 64;
 
-/// The target of a placement that is looked at for the first time: what runs, else what the ledger says ran last.
+/// The target of a placement that is looked at for the first time: what the ledger says was wanted last, else what runs.
 fn initial(state: &State, placement: &Placement, wanted: &Wanted, counts: &Counts) -> u32 {
     let running = counts.ready + counts.starting;
-    if running > 0 {
-        return running;
-    }
     let model = state.models.get(&placement.model);
     let live = model.and_then(|model| model.live.get(&placement.environment));
     match live.filter(|live| live.version == placement.version) {
-        Some(live) if wanted.part == Part::Live => live.target.unwrap_or(1),
-        _ => wanted.floor,
-    }
-}
-
-fn sample(demand: &Demand, now_ms: u64) -> LoadSample {
-    LoadSample {
-        now_ms,
-        spent_us: demand.spent_us,
-        arrived: demand.arrived,
-        requests: demand.requests,
-        batches: demand.in_flight.values().map(|n| u64::from(*n)).sum(),
-        service_us: demand.service_us.clone(),
+        Some(live) if wanted.part == Part::Live => live.target.unwrap_or(running.max(1)),
+        _ => running.max(wanted.floor),
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use domain::event::{Measurement, Provenance};
+use domain::launch::Temperature;
 use domain::manifest::Runtime;
 use domain::release::{Plan, Progress};
 use domain::state::Outcome;
 use domain::{Digest, EnvironmentName, ModelKey, ModelName, Problem, ProjectName, Reference, ReplicaId, Schema, VersionNumber};
-use engine::ReplicaState;
+use engine::{ParentState, ReplicaState};
 use serde::{Deserialize, Serialize};
 
 use crate::Control;
@@ -69,8 +70,29 @@ pub struct ReplicaView {
     pub start_ms: Option<u64>,
     /// Batches that it runs at this moment.
     pub in_flight: u32,
+    /// How it was started: `warm`, `tepid` or `cold`.
+    pub temperature: Temperature,
+    /// Why not warmer.
+    pub colder_because: Option<String>,
     /// Resident, in MiB.
     pub memory_mb: Option<f64>,
+}
+
+/// A process that takes no requests, kept so that replicas start faster.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ParkedView {
+    /// `spare` or `parent`.
+    pub kind: String,
+    /// Of what, as `v3`.
+    pub version: String,
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Of its process.
+    pub pid: u32,
+    /// Its share of memory, in MiB.
+    pub memory_mb: Option<f64>,
+    /// What is worth knowing.
+    pub note: String,
 }
 
 /// One version.
@@ -120,8 +142,10 @@ pub struct ModelView {
     pub targets: Vec<(EnvironmentName, u32)>,
     /// Its versions, oldest first.
     pub versions: Vec<VersionView>,
-    /// Its replicas.
+    /// Its replicas; empty at zero.
     pub replicas: Vec<ReplicaView>,
+    /// What is kept so that it starts faster.
+    pub parked: Vec<ParkedView>,
     /// Its latest attempts to go live, oldest first.
     pub deployments: Vec<DeploymentView>,
 }
@@ -189,7 +213,34 @@ impl Control {
             provenance: version.pushed.provenance.clone(),
             measured: version.measured,
         };
-        let statuses = self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
+        let wanted = self.wanted(&state);
+        let own = self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
+        let (spares, statuses): (Vec<_>, Vec<_>) = own.partition(|status| self.is_spare(status, &wanted));
+        let parents = self.engine.parents().into_iter().filter(|parent| parent.role.placement().is_some_and(|p| p.model == *key));
+        let spares = spares.into_iter().map(|status| ParkedView {
+            kind: "spare".into(),
+            version: status.placement.version.to_string(),
+            environment: status.placement.environment.clone(),
+            pid: status.pid,
+            memory_mb: self.engine.memory_mb(&status.replica),
+            note: String::new(),
+        });
+        let parents = parents.filter_map(|parent| {
+            let placement = parent.role.placement()?;
+            Some(ParkedView {
+                kind: "parent".into(),
+                version: placement.version.to_string(),
+                environment: placement.environment.clone(),
+                pid: parent.pid,
+                memory_mb: parent.memory_mb,
+                note: match &parent.state {
+                    ParentState::Ready { can_fork: false, reason, .. } => format!("does not fork: {reason}"),
+                    ParentState::Starting => "loads".into(),
+                    _ => String::new(),
+                },
+            })
+        });
+        let parked: Vec<ParkedView> = spares.chain(parents).collect();
         let in_flight: BTreeMap<ReplicaId, u32> =
             (self.senses.demand)().into_iter().filter(|demand| demand.placement.model == *key).flat_map(|d| d.in_flight).collect();
         let replica = |status: engine::ReplicaStatus| ReplicaView {
@@ -208,10 +259,12 @@ impl Control {
             },
             memory_mb: self.engine.memory_mb(&status.replica),
             in_flight: in_flight.get(&status.replica).copied().unwrap_or(0),
+            temperature: status.temperature,
+            colder_because: status.colder_because.clone(),
             pid: status.pid,
             replica: status.replica.to_string(),
         };
-        let mut replicas: Vec<ReplicaView> = statuses.map(replica).collect();
+        let mut replicas: Vec<ReplicaView> = statuses.into_iter().map(replica).collect();
         replicas.sort_by(|a, b| a.replica.cmp(&b.replica));
         let deployment = |deployment: &domain::state::Deployment| DeploymentView {
             deployment: deployment.id.0,
@@ -233,6 +286,7 @@ impl Control {
                 .collect(),
             versions: model.versions.values().map(version).collect(),
             replicas,
+            parked,
             deployments: model.deployments.iter().map(deployment).collect(),
         })
     }

@@ -108,7 +108,7 @@ impl Files {
 }
 
 /// `<data>/run`, or a short directory that stands for it if sockets below it would have too long a path.
-fn run_directory(data: &Path) -> Result<PathBuf, EngineError> {
+pub fn run_directory(data: &Path) -> Result<PathBuf, EngineError> {
     let run = data.join("run");
     private_directory(&run)?;
     if run.as_os_str().len() + "/supervisor.sock".len() + 8 <= SOCKET_BYTES_MAX {

@@ -22,6 +22,7 @@ use domain::Problem;
 
 pub use doctor::{Check, doctor};
 pub use environment::{Built, lock_inputs};
+pub use files::run_directory;
 pub use handle::Engine;
 pub use level::warmest;
 pub use parent::{ParentState, ParentStatus};

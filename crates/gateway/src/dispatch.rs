@@ -55,6 +55,11 @@ impl Replica {
         self.using() == Use::Normal
     }
 
+    /// Whether it is to be used as far as the routes go: a broken one comes back under another name.
+    pub fn is_wanted(&self) -> bool {
+        self.using() != Use::Draining
+    }
+
     /// Batches that it runs.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
@@ -130,7 +135,7 @@ impl Slot {
         self.connection = None;
         self.lane.queue.slot_ended();
         if self.replica.slots.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.lane.forget(&self.replica.id);
+            self.lane.forget(&self.replica);
             self.shared.observe(Observation::Returned { replica: self.replica.id.clone() }).await;
         }
     }

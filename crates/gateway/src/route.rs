@@ -108,9 +108,12 @@ impl Lane {
         }
     }
 
-    /// Forgets a replica whose last slot has ended.
-    pub fn forget(&self, replica: &ReplicaId) {
-        self.replicas.lock().remove(replica);
+    /// Forgets a replica whose last slot has ended; one of the same name that came back meanwhile stays.
+    pub fn forget(&self, replica: &Arc<Replica>) {
+        let mut replicas = self.replicas.lock();
+        if replicas.get(&replica.id).is_some_and(|known| Arc::ptr_eq(known, replica)) {
+            replicas.remove(&replica.id);
+        }
     }
 
     /// Starts using new replicas and returns those that the table lacks.
@@ -119,7 +122,8 @@ impl Lane {
         self.deadline_ms.store(wanted.deadline_ms, Ordering::Relaxed);
         let mut replicas = self.replicas.lock();
         for route in &wanted.replicas {
-            if !replicas.contains_key(&route.replica) {
+            // One that is on its way out and comes back is used anew; what it does yet, it does beside that.
+            if !replicas.get(&route.replica).is_some_and(|known| known.is_wanted()) {
                 let replica = Arc::new(Replica::new(&self.placement, route));
                 replicas.insert(route.replica.clone(), replica.clone());
                 self.told.store(false, Ordering::Release);
