@@ -91,7 +91,7 @@ pub struct Control {
     engine: Engine,
     secrets: Secrets,
     publish: Publish,
-    published: Mutex<RouteTable>,
+    published: Mutex<(RouteTable, Option<route::Stamp>)>,
     replicas: Replicas,
     /// The driver of each model's deployments.
     drivers: Mutex<HashMap<(ModelKey, EnvironmentName), Arc<Notify>>>,

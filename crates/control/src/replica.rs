@@ -24,6 +24,8 @@ const STOP_MS_MAX: u64 = 5_000;
 pub struct Replicas {
     writer_epoch: AtomicU64,
     count: AtomicU64,
+    /// Counts what changes routes.
+    changes: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -75,7 +77,7 @@ struct Failures {
 impl Replicas {
     /// Ids hold the writer's epoch, so that none is used twice in the life of a data directory.
     pub fn new(writer_epoch: u64) -> Replicas {
-        Replicas { writer_epoch: AtomicU64::new(writer_epoch), count: AtomicU64::new(0), inner: Mutex::default() }
+        Replicas { writer_epoch: AtomicU64::new(writer_epoch), count: AtomicU64::new(0), changes: AtomicU64::new(0), inner: Mutex::default() }
     }
 
     fn next_id(&self) -> ReplicaId {
@@ -88,6 +90,11 @@ impl Replicas {
         self.writer_epoch.store(writer_epoch, Ordering::Release);
     }
 
+    /// Grows with each change that routes depend on.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// Those that are on their way out.
     pub fn leaving(&self) -> Vec<ReplicaId> {
         self.inner.lock().leaving.iter().cloned().collect()
@@ -95,6 +102,7 @@ impl Replicas {
 
     /// Takes note that a replica is on its way out. `false` if it was before.
     pub fn set_leaving(&self, replica: &ReplicaId) -> bool {
+        self.changes.fetch_add(1, Ordering::AcqRel);
         self.inner.lock().leaving.insert(replica.clone())
     }
 
@@ -113,6 +121,7 @@ impl Replicas {
 
     /// The gateway could not use it.
     pub fn broken(&self, replica: &ReplicaId, reason: String) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
         self.inner.lock().broken.insert(replica.clone(), reason);
     }
 

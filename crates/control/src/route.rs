@@ -13,10 +13,35 @@ use crate::{Control, now_ms};
 /// Steps in which the default deadline grows with the time that a start takes, in milliseconds.
 const DEADLINE_STEP_MS: u64 = 10_000;
 
+/// The versions of all that a table is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    seq: u64,
+    replicas: u64,
+    scales: u64,
+    /// Some things end with time.
+    second: u64,
+}
+
+/// A table is made anew after so long even if nothing is known to have changed, in milliseconds.
+const LOOK_ANYWAY_MS: u64 = 1_000;
+
 impl Control {
     /// Puts a new table in force if it differs from the last.
     pub(crate) fn publish_routes(&self) {
         let mut published = self.published.lock();
+        // Read before the table is made: what changes meanwhile is seen the next time.
+        let stamp = Stamp {
+            seq: self.state().seq,
+            replicas: *self.engine.changed().borrow() + self.replicas.changes(),
+            scales: self.scales.changes(),
+            second: self.monotonic_ms() / LOOK_ANYWAY_MS,
+        };
+        if published.1 == Some(stamp) {
+            return;
+        }
+        published.1 = Some(stamp);
+        let published = &mut published.0;
         let mut table = self.table();
         if published.epoch > 0
             && published.routes == table.routes

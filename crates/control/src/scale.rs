@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use domain::scale::{LoadSample, ScaleRecord};
@@ -25,6 +26,8 @@ pub struct Scales {
     inner: Mutex<HashMap<Placement, Scale>>,
     /// The fewest replicas that a release asks for.
     floors: Mutex<HashMap<Placement, u32>>,
+    /// Counts what changes routes.
+    changes: AtomicU64,
 }
 
 struct Scale {
@@ -48,6 +51,11 @@ impl Scales {
         self.inner.lock().get(placement).map(|scale| scale.target)
     }
 
+    /// Grows with each change that routes depend on.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// The fewest replicas that a release asks for.
     pub fn floor(&self, placement: &Placement) -> u32 {
         self.floors.lock().get(placement).copied().unwrap_or(0)
@@ -55,6 +63,7 @@ impl Scales {
 
     /// Asks for so many replicas, whatever the load; 0 leaves it to the load again.
     pub fn set_floor(&self, placement: &Placement, floor: u32) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
         let mut floors = self.floors.lock();
         match floor {
             0 => floors.remove(placement),
@@ -106,8 +115,10 @@ impl Control {
         let scaled = wanted.iter().filter(|(_, wanted)| wanted.part != Part::Candidate || wanted.floor > 0);
         for (placement, wanted) in scaled {
             let mut counts = self.counts(placement, statuses);
-            let scale =
-                inner.entry(placement.clone()).or_insert_with(|| Scale::new(initial(state, placement, wanted, &counts)));
+            let scale = inner.entry(placement.clone()).or_insert_with(|| {
+                self.scales.changes.fetch_add(1, Ordering::AcqRel);
+                Scale::new(initial(state, placement, wanted, &counts))
+            });
             counts.current = scale.target;
             if scale.target == 0 {
                 // A spare takes no requests.
@@ -131,6 +142,7 @@ impl Control {
             let Some(scale) = inner.get_mut(placement) else { continue };
             if scale.target != record.decision.target {
                 scale.target = record.decision.target;
+                self.scales.changes.fetch_add(1, Ordering::AcqRel);
                 changes.push(Change { placement: placement.clone(), record });
             }
         }
