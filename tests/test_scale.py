@@ -94,3 +94,52 @@ def test_a_slow_model_does_not_starve_another(platform, tmp_path):
         for future in waiting:
             future.result()
     assert sorted(took)[25] < 500, took
+
+
+def test_a_row_that_kills_every_worker_fails_alone(platform, tmp_path):
+    source = "import os\n\ndef predict(x: int) -> int:\n    if x == 13:\n        os._exit(1)\n    return x\n"
+    platform.run("deploy", write_model(tmp_path / "m", {"model.py": source, "decalog.toml": "[scale]\nmin = 2\n"}))
+    ready = lambda: [replica for replica in replicas(platform, "m") if replica["state"] == "ready"]
+    wait_for(lambda: len(ready()) == 2, "two replicas")
+    with ThreadPoolExecutor(8) as pool:
+        asked = {x: pool.submit(platform.predict, "m", {"x": x}) for x in [*range(13), 13, *range(14, 60)]}
+        answers = {x: future.result() for x, future in asked.items()}
+    killer = answers.pop(13)
+    assert killer.status == 500 and killer.json()["code"] == "worker_died", killer.body
+    assert {answer.status for answer in answers.values()} == {200}
+    assert all(answer.json() == {"output": x} for x, answer in answers.items())
+    wait_for(lambda: len(ready()) == 2, "both replicas are back")
+
+
+def test_replicas_say_how_they_were_started(platform, tmp_path):
+    manifest = "[scale]\nmin = 1\nmax = 2\n"
+    platform.run("deploy", write_model(tmp_path / "m", {**constant(1), "decalog.toml": manifest}))
+    platform.run("deploy", write_model(tmp_path / "m", {"decalog.toml": "[scale]\nmin = 2\nmax = 2\n"}))
+    ready = lambda: [replica for replica in replicas(platform, "m") if replica["state"] == "ready"]
+    found = wait_for(lambda: len(ready()) == 2 and ready(), "two replicas")
+    assert "warm" in {replica["temperature"] for replica in found}, found
+    parked = platform.run("show", "m", "--json").json()["parked"]
+    assert [one["kind"] for one in parked] == ["parent"], parked
+    assert "warm" in platform.run("show", "m").out
+
+
+def test_random_state_differs_between_siblings(platform, tmp_path):
+    source = "import random\n\ndef predict(x: int) -> float:\n    return random.random()\n"
+    manifest = "[scale]\nmin = 3\nmax = 3\n[batch]\nrows_max = 1\n"
+    platform.run("deploy", write_model(tmp_path / "m", {"model.py": source, "decalog.toml": manifest}))
+    wait_for(lambda: len([r for r in replicas(platform, "m") if r["state"] == "ready"]) == 3, "three replicas")
+    with ThreadPoolExecutor(12) as pool:
+        drawn = [answer.json()["output"] for answer in pool.map(lambda _: platform.predict("m", {"x": 0}), range(120))]
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_out_of_memory_is_said(platform, tmp_path):
+    source = "def predict(x: int) -> int:\n    return len(bytearray(x << 20))\n"
+    manifest = "[resources]\nmemory_mb_max = 150\n"
+    platform.run("deploy", write_model(tmp_path / "m", {"model.py": source, "decalog.toml": manifest}))
+    assert platform.predict("m", {"x": 1}).status == 200
+    failed = platform.predict("m", {"x": 400})
+    assert failed.status == 500 and failed.json()["code"] == "worker_died", failed.body
+    reasons = lambda: [event["body"]["reason"] for event in platform.run("events", "m", "--kind", "replica_failed", "--json").json()["events"]]
+    assert "out of memory" in wait_for(reasons, "the reason in the ledger")[0]
+    assert platform.predict("m", {"x": 1}).status == 200, "the next replica answers"

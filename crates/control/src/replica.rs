@@ -42,6 +42,8 @@ struct Inner {
     /// Those whose readiness is in the ledger, or need not be.
     announced: HashSet<ReplicaId>,
     failures: HashMap<Placement, Failures>,
+    /// How many are about to be started.
+    pending: HashMap<Placement, i64>,
     /// How long replicas take to be ready.
     start_up: HashMap<Placement, StartupTime>,
 }
@@ -88,6 +90,20 @@ impl Replicas {
     /// Ids are of another epoch from now on.
     pub fn set_epoch(&self, writer_epoch: u64) {
         self.writer_epoch.store(writer_epoch, Ordering::Release);
+    }
+
+    /// Replicas of a placement that are about to be started.
+    pub fn pending(&self, placement: &Placement) -> usize {
+        self.inner.lock().pending.get(placement).map_or(0, |pending| (*pending).max(0) as usize)
+    }
+
+    fn set_pending(&self, placement: &Placement, change: i64) {
+        let mut inner = self.inner.lock();
+        let pending = inner.pending.entry(placement.clone()).or_default();
+        *pending += change;
+        if *pending == 0 {
+            inner.pending.remove(placement);
+        }
     }
 
     /// Grows with each change that routes depend on.
@@ -289,10 +305,11 @@ impl Control {
             self.replace_if_broken(status);
         }
         for (placement, wanted) in &wanted {
-            self.follow_target(&state, placement, wanted).await;
+            self.follow_target(&state, placement, wanted);
         }
         // What was decided is told after it was done: a request may wait for it.
-        self.tell_changes(changes).await;
+        let control = self.clone();
+        tokio::spawn(async move { control.tell_changes(changes).await });
     }
 
     /// Replicas with old variables serve until those with new ones can.
@@ -305,7 +322,7 @@ impl Control {
     }
 
     /// Starts or sends away replicas of one placement until their number is its target.
-    async fn follow_target(self: &Arc<Control>, state: &State, placement: &Placement, wanted: &Wanted) {
+    fn follow_target(self: &Arc<Control>, state: &Arc<State>, placement: &Placement, wanted: &Wanted) {
         let Some(target) = self.scales.target(placement).filter(|_| wanted.part != Part::Candidate || wanted.floor > 0) else {
             return;
         };
@@ -315,15 +332,11 @@ impl Control {
                 && !matches!(status.state, ReplicaState::Ended { .. })
                 && !self.replicas.is_leaving(&status.replica)
         });
-        for _ in running.len()..target as usize {
+        for _ in running.len() + self.replicas.pending(placement)..target as usize {
             if !self.replicas.may_start(placement) {
                 return;
             }
-            if let Err(problem) = self.start_replica(state, placement).await {
-                tracing::error!("a replica of {placement} could not be started: {problem}");
-                self.replicas.failed(placement);
-                return;
-            }
+            self.start_aside(state, placement);
         }
         // Those that are not ready yet go first, then the youngest.
         running.sort_by_key(|status| (matches!(status.state, ReplicaState::Ready { .. }), std::cmp::Reverse(status.pid)));
@@ -336,6 +349,21 @@ impl Control {
         } else {
             running.iter().take(excess).for_each(|status| self.send_away(status));
         }
+    }
+
+    /// Starts one more replica in a task of its own: an environment that has to be built holds up no other model.
+    fn start_aside(self: &Arc<Control>, state: &Arc<State>, placement: &Placement) {
+        self.replicas.set_pending(placement, 1);
+        let (control, state, placement) = (self.clone(), state.clone(), placement.clone());
+        tokio::spawn(async move {
+            let started = control.start_replica(&state, &placement).await;
+            if let Err(problem) = started {
+                tracing::error!("a replica of {placement} could not be started: {problem}");
+                control.replicas.failed(&placement);
+            }
+            control.replicas.set_pending(&placement, -1);
+            control.work.notify_one();
+        });
     }
 
     async fn replica_ended(&self, status: &ReplicaStatus, reason: &str, role: Option<&Wanted>) {

@@ -128,8 +128,8 @@ impl Slot {
             self.replica.in_flight.fetch_add(1, Ordering::Relaxed);
             let service = if self.lane.schema.streams { self.stream(batch).await } else { self.batch(batch).await };
             self.replica.in_flight.fetch_sub(1, Ordering::Relaxed);
-            if let Some((pause, rows)) = self.lane.queue.finished(self.kind, rows, service) {
-                self.lane.queue.linger(pause, rows).await;
+            if let Some((linger, rows)) = self.lane.queue.finished(self.kind, rows, service) {
+                self.lane.queue.linger(linger, rows).await;
             }
         }
         self.connection = None;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use domain::Problem;
 use domain::scale::ServicePoint;
 use parking_lot::Mutex;
+use policy::batch::Linger;
 use protocol::Payload;
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
@@ -252,10 +253,23 @@ impl Queue {
         }
     }
 
-    /// Waits until the callers just answered have asked again, or for `pause` at most.
-    pub async fn linger(&self, pause: Duration, rows: usize) {
-        self.inner.lock().linger_rows = rows;
-        let _ = tokio::time::timeout(pause, self.linger_done.notified()).await;
+    /// Waits until the callers just answered have asked again: as many rows as they had, or until they cease to come.
+    pub async fn linger(&self, linger: Linger, rows: usize) {
+        let end = Instant::now() + Duration::from_micros(linger.limit_us);
+        let mut queued = {
+            let mut inner = self.inner.lock();
+            inner.linger_rows = rows;
+            inner.rows
+        };
+        loop {
+            let gap_end = (Instant::now() + Duration::from_micros(linger.gap_us)).min(end);
+            let is_full = tokio::time::timeout_at(gap_end.into(), self.linger_done.notified()).await.is_ok();
+            let now_queued = self.inner.lock().rows;
+            if is_full || now_queued <= queued || Instant::now() >= end {
+                break;
+            }
+            queued = now_queued;
+        }
         self.inner.lock().linger_rows = usize::MAX;
     }
 
@@ -296,17 +310,17 @@ impl Queue {
         }
     }
 
-    /// Takes note of a finished batch. Returns for how long, and for how many queued rows, its slot should wait before it
-    /// takes the next.
-    pub fn finished(&self, kind: SlotKind, rows: usize, service: Option<Duration>) -> Option<(Duration, usize)> {
+    /// Takes note of a finished batch. Returns how, and for how many queued rows, its slot should wait before it takes the
+    /// next.
+    pub fn finished(&self, kind: SlotKind, rows: usize, service: Option<Duration>) -> Option<(Linger, usize)> {
         let mut inner = self.inner.lock();
         inner.busy -= (kind == SlotKind::Primary) as usize;
         if let Some(service) = service {
             inner.latency.observe(rows, service.as_nanos() as f64 / 1_000.0);
         }
-        let linger = policy::batch::linger_us(&inner.latency, rows, inner.rows, self.limits.rows_max)
+        let linger = policy::batch::linger(&inner.latency, rows, inner.rows, self.limits.rows_max)
             .filter(|_| self.limits.mix && inner.idle == 0);
-        linger.map(|pause_us| (Duration::from_micros(pause_us), (inner.rows + rows).min(self.limits.rows_max)))
+        linger.map(|linger| (linger, (inner.rows + rows).min(self.limits.rows_max)))
     }
 
     /// Rows that wait.
