@@ -1,5 +1,6 @@
 # demo  installs what is missing, builds, starts Decalog, deploys the example models and predicts
 # test  installs what is missing and runs every check that CI runs
+# soak  releases, scales, kills and upgrades under load, and counts what fails (long; a short form is part of the tests)
 # bench compares Decalog with other servers on this machine (long; not part of the tests)
 # fmt   formats all code
 
@@ -7,7 +8,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/decalog/target
 export DECALOG_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/decalog
 VENV := $(DECALOG_CACHE)/venvs
 
-.PHONY: demo test test-rust test-python test-e2e bench fmt tools build
+.PHONY: demo test test-rust test-python test-e2e soak bench fmt tools build
 
 tools:
 	@tools/install.sh
@@ -30,8 +31,14 @@ test-python: tools
 	$(VENV)/test/bin/python -m pytest -q sdk/python/tests
 
 test-e2e: tools
-	cargo build -p cli
-	. $(DECALOG_CACHE)/environment && DECALOG=$(CARGO_TARGET_DIR)/debug/decalog $(VENV)/test/bin/python -m pytest -q tests
+	cargo build -p cli --bin decalog --example open_loop
+	. $(DECALOG_CACHE)/environment && DECALOG=$(CARGO_TARGET_DIR)/debug/decalog \
+		DECALOG_OPEN_LOOP=$(CARGO_TARGET_DIR)/debug/examples/open_loop $(VENV)/test/bin/python -m pytest -q tests
+
+soak: build
+	cargo build --release -p cli --example open_loop
+	. $(DECALOG_CACHE)/environment && DECALOG=$(CARGO_TARGET_DIR)/release/decalog \
+		DECALOG_OPEN_LOOP=$(CARGO_TARGET_DIR)/release/examples/open_loop $(VENV)/test/bin/python tests/soak.py
 
 bench: build
 	$(VENV)/test/bin/python bench/run.py --decalog $(CARGO_TARGET_DIR)/release/decalog

@@ -60,24 +60,36 @@ class Platform:
         self.arguments, self.prefix = list(arguments), list(prefix)
         self.process = self.url = None
 
-    def start(self):
+    def start(self, same_address=False):
+        listen = self.url.removeprefix("http://") if same_address else "127.0.0.1:0"
+        self.process, self.url = self.launch("--listen", listen)
+        wait_for(lambda: self.get("/readyz").status == 200, "readiness")
+        return self
+
+    def takeover(self):
+        """Another process takes over; returns once the old one has ended."""
+        old, (self.process, url) = self.process, self.launch("--takeover")
+        assert url == self.url
+        assert old.wait(60) == 0
+        return self
+
+    def launch(self, *more):
+        """Starts a process and waits for its address; gives both."""
         log = self.data.parent / f"{self.data.name}.log"
-        command = [*self.prefix, self.binary, "up", "--data", str(self.data), "--listen", "127.0.0.1:0", *self.arguments]
+        command = [*self.prefix, self.binary, "up", "--data", str(self.data), *self.arguments, *more]
         with open(log, "ab") as out:
             begin = out.tell()
-            self.process = subprocess.Popen(command, stdout=out, stderr=out)
+            process = subprocess.Popen(command, stdout=out, stderr=out)
 
         def printed():
             text = log.read_bytes()[begin:].decode()
             found = re.search(r"http://127\.0\.0\.1:\d+", text)
             if found:
                 return found.group(0)
-            assert self.process.poll() is None, f"decalog up ended:\n{text}"
+            assert process.poll() is None, f"decalog up ended:\n{text}"
             return None
 
-        self.url = wait_for(printed, "the address of decalog up", 30)
-        wait_for(lambda: self.get("/readyz").status == 200, "readiness")
-        return self
+        return process, wait_for(printed, "the address of decalog up", 30)
 
     def kill(self):
         """kill -9"""

@@ -26,7 +26,7 @@ pub struct Arguments {
 #[derive(Subcommand)]
 pub enum Verb {
     /// Starts the platform; everything has a default
-    #[command(after_help = "Examples:\n  decalog up\n  decalog up --data /srv/decalog --listen 127.0.0.1:9000")]
+    #[command(after_help = "Examples:\n  decalog up\n  decalog up --data /srv/decalog --listen 127.0.0.1:9000\n  decalog up --data /srv/decalog --takeover      replaces the one that runs")]
     Up(UpOptions),
     /// Writes a small working model directory
     #[command(
@@ -47,8 +47,37 @@ pub enum Verb {
         path: PathBuf,
     },
     /// Pushes a model directory, builds, tests, and takes it live
-    #[command(after_help = "Examples:\n  decalog deploy\n  decalog deploy churn\n  decalog deploy . --name churn --project team")]
+    #[command(after_help = "Examples:\n  decalog deploy\n  decalog deploy churn\n  decalog deploy . --name churn --project team\n  decalog deploy . --env staging\n  decalog deploy . --canary 5,25,50 --guard 'errors<1%'")]
     Deploy(DeployOptions),
+    /// Moves a model's traffic to a version, at once or step by step
+    #[command(
+        after_help = "A canary gets a growing share of the traffic, and goes back by itself if a guard says so; without --guard\nit must not have more errors or a longer tail than the live version. A shadow gets copies, whose answers are compared.\n\nExamples:\n  decalog release churn@v3                                  all at once: also back to an earlier version\n  decalog release churn@v4 --canary 5,25,50 --every 2m --guard 'errors<1%' --guard 'p99<50ms'\n  decalog release churn@v4 --shadow 20%\n  decalog release status churn\n  decalog release pause churn\n  decalog release resume churn\n  decalog release abort churn"
+    )]
+    Release(ReleaseOptions),
+    /// Takes what is live in one environment live in another: the same version, nothing is built again
+    #[command(after_help = "Examples:\n  decalog promote churn staging production\n  decalog promote churn staging production --canary 10,50")]
+    Promote {
+        /// [project/]model
+        model: String,
+        /// Where it is live
+        from: String,
+        /// Where it is to be
+        to: String,
+        #[command(flatten)]
+        plan: PlanOptions,
+        /// Return at once
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Goes back to what was live before, or ends the release that is on its way
+    #[command(after_help = "Examples:\n  decalog rollback churn\n  decalog rollback churn --env staging")]
+    Rollback {
+        /// [project/]model
+        model: String,
+        /// The environment [default: production]
+        #[arg(long)]
+        env: Option<String>,
+    },
     /// Asks a model for a prediction
     #[command(
         after_help = "Examples:\n  decalog predict churn '{\"age\": 42, \"city\": \"Utrecht\"}'\n  decalog predict churn @row.json\n  cat row.json | decalog predict churn -\n  decalog predict churn@v2 --rows people.csv"
@@ -91,10 +120,13 @@ pub enum Verb {
         lines: usize,
     },
     /// Prints what happened, from the ledger
-    #[command(after_help = "Examples:\n  decalog events\n  decalog events churn -f")]
+    #[command(after_help = "Examples:\n  decalog events\n  decalog events churn -f\n  decalog events churn --kind scale,release")]
     Events {
         /// [project/]model
         model: Option<String>,
+        /// Only these kinds: release, scale, version, replica, variable, writer, or a kind of event
+        #[arg(long)]
+        kind: Option<String>,
         /// Go on as more comes
         #[arg(short, long)]
         follow: bool,
@@ -102,10 +134,10 @@ pub enum Verb {
         #[arg(long, default_value_t = 0)]
         after: u64,
     },
-    /// Removes a model with all its versions
-    #[command(after_help = "Example:\n  decalog rm churn")]
+    /// Removes a model with all its versions, or one version that is not in use
+    #[command(after_help = "Examples:\n  decalog rm churn\n  decalog rm churn@v2")]
     Rm {
-        /// [project/]model
+        /// [project/]model[@vN]
         model: String,
     },
     /// Variables and secrets of models
@@ -122,6 +154,16 @@ pub enum Verb {
     /// Says what is missing on this machine, and how to install it
     #[command(after_help = "Example:\n  decalog doctor")]
     Doctor {
+        /// The data directory
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// Replaces the running platform by another binary, without losing a request
+    #[command(after_help = "The new process gets the options of the old one. If it fails, the old one goes on.\n\nExamples:\n  decalog upgrade                          by this binary\n  decalog upgrade --binary ./decalog-0.2")]
+    Upgrade {
+        /// The new binary [default: this one]
+        #[arg(long)]
+        binary: Option<PathBuf>,
         /// The data directory
         #[arg(long)]
         data: Option<PathBuf>,
@@ -192,9 +234,51 @@ pub struct UpOptions {
     /// Threads that answer requests [default: half of the cores]
     #[arg(long)]
     pub gateway_threads: Option<usize>,
+    /// Take over from the process that runs on this data directory, without losing a request; starts as usual if none does
+    #[arg(long)]
+    pub takeover: bool,
+    /// How long the version that a release replaced keeps its replicas, in seconds
+    #[arg(long, default_value_t = 600)]
+    pub keep_s: u64,
+    /// Memory that all replicas together may use, in MiB [default: 80% of the machine's]
+    #[arg(long)]
+    pub memory_mb: Option<u64>,
+    /// What is kept of models at zero, so that they start faster
+    #[arg(long, value_enum, default_value_t = ParkLevel::Spare)]
+    pub park: ParkLevel,
+    /// Memory that all that is kept of models at zero may use, in MiB [default: a third of --memory-mb]
+    #[arg(long)]
+    pub parked_mb: Option<u64>,
+    /// How often the guards of a release look, in milliseconds
+    #[arg(long, default_value_t = domain::guard::INTERVAL_MS, hide = true)]
+    pub judge_ms: u64,
     /// How much to log: error, warn, info, debug
     #[arg(long, env = "DECALOG_LOG", default_value = "warn")]
     pub log: String,
+}
+
+/// What is kept of models at zero.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum ParkLevel {
+    /// Each start is a cold one
+    Nothing,
+    /// A process with their libraries imported
+    Zygote,
+    /// A process with the model loaded, too
+    Parent,
+    /// A forked replica that takes no requests, too
+    Spare,
+}
+
+impl From<ParkLevel> for control::Park {
+    fn from(level: ParkLevel) -> control::Park {
+        match level {
+            ParkLevel::Nothing => control::Park::Nothing,
+            ParkLevel::Zygote => control::Park::Zygote,
+            ParkLevel::Parent => control::Park::Parent,
+            ParkLevel::Spare => control::Park::Spare,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -208,6 +292,53 @@ pub struct DeployOptions {
     /// The project
     #[arg(long, default_value = "default")]
     pub project: String,
+    /// The environment: production, staging, or any other name
+    #[arg(long, default_value = "production")]
+    pub env: String,
+    #[command(flatten)]
+    pub plan: PlanOptions,
+    /// Return once the version is pushed
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// How traffic moves.
+#[derive(Args, Default)]
+pub struct PlanOptions {
+    /// Shares of the traffic one after the other, in percent
+    #[arg(long, value_name = "5,25,50")]
+    pub canary: Option<String>,
+    /// The least time of each step: 90s, 2m, 1h
+    #[arg(long, value_name = "TIME")]
+    pub every: Option<String>,
+    /// What must hold: errors<1%, p99<50ms, p99<1.2x, errors<baseline+0.5%, disagreement<2%
+    #[arg(long = "guard", value_name = "GUARD")]
+    pub guards: Vec<String>,
+    /// Send copies of this share of the requests first, and compare the answers
+    #[arg(long, value_name = "20%")]
+    pub shadow: Option<String>,
+    /// Callers with the same value of this header get the same version throughout
+    #[arg(long, value_name = "HEADER")]
+    pub sticky: Option<String>,
+    /// Release even if it breaks those who call the live version
+    #[arg(long)]
+    pub breaking: bool,
+}
+
+#[derive(Args)]
+pub struct ReleaseOptions {
+    /// [project/]model[@environment]@vN, or status, pause, resume, abort
+    pub what: String,
+    /// The model, after status, pause, resume or abort
+    pub model: Option<String>,
+    /// The environment [default: production]
+    #[arg(long)]
+    pub env: Option<String>,
+    #[command(flatten)]
+    pub plan: PlanOptions,
+    /// Return at once
+    #[arg(long)]
+    pub detach: bool,
 }
 
 #[derive(Subcommand)]
@@ -245,6 +376,9 @@ pub struct Scope {
     /// The project
     #[arg(long, default_value = "default")]
     pub project: String,
+    /// The environment
+    #[arg(long, default_value = "production")]
+    pub env: String,
 }
 
 #[derive(Subcommand)]

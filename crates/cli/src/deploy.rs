@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use domain::{DeploymentId, Digest, Entry, Event, ModelKey, Problem, Schema};
+use domain::{DeploymentId, Digest, Entry, EnvironmentName, Event, ModelKey, Problem, Schema};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::args::DeployOptions;
 use crate::check::{bytes, line};
 use crate::client::Client;
 use crate::directory::ModelDirectory;
+use crate::release::{self, environment_name};
 
 /// Bytes of one chunk of an upload.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -58,6 +59,7 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     let name = directory.name(options.name.as_deref())?;
     let project = options.project.parse().map_err(|error: domain::id::NameError| Problem::new("bad_name", error.to_string()))?;
     let key = ModelKey { project, model: name };
+    let (environment, plan) = (environment_name(&options.env)?, release::plan(&options.plan)?);
     let description = directory.describe()?;
     step("check", &line(&directory, description.as_ref()), None);
     let begin = Instant::now();
@@ -77,11 +79,18 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     waiting.finish_and_clear();
     let known = if pushed.new { "" } else { " (the same content as before)" };
     step("version", &format!("{} {}{known}", pushed.version, pushed.digest.short()), Some(begin.elapsed().as_millis() as u64));
-    let asked: Value = client.post(&format!("{path}/deployments"), &json!({ "version": pushed.version }))?;
+    let plan = plan.unwrap_or_else(|| directory.manifest.release.plan());
+    let ask =
+        json!({ "version": pushed.version, "environment": environment, "plan": plan, "configuration": directory.manifest.configuration() });
+    let asked: Value = client.post(&format!("{path}/deployments"), &ask)?;
     let id = DeploymentId(asked["deployment"].as_u64().unwrap_or(0));
+    if options.detach {
+        step("detach", &format!("it goes on at the server: decalog release status {}", key.model), None);
+        return Ok(());
+    }
     explain_interruption(format!("{} {} goes on at the server: decalog events {} -f", key.model, pushed.version, key.model));
     follow(client, &key, &pushed.version, id)?;
-    example(client, &key, &directory.path)
+    example(client, &key, &environment, &directory.path)
 }
 
 fn upload(client: &Client, walked: &artifacts::Walked, begin: Instant) -> Result<(), Failure> {
@@ -147,7 +156,7 @@ fn upload_file(client: &Client, path: &Path, blob: &MissingBlob, size: u64, bar:
 }
 
 /// On Ctrl-C, says what that does not stop.
-fn explain_interruption(text: String) {
+pub fn explain_interruption(text: String) {
     std::thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
@@ -158,7 +167,7 @@ fn explain_interruption(text: String) {
 }
 
 /// Prints a line for each step until the deployment is live, or fails with its problem.
-fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) -> Result<(), Failure> {
+pub fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) -> Result<(), Failure> {
     let path = format!("/v1/events?model={key}&after={}&follow=true", id.0.saturating_sub(1));
     let mut waiting = spinner("build    ");
     for line in client.lines(&path)? {
@@ -184,12 +193,22 @@ fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) -> R
                 let live = live.map_or(String::new(), |live| format!(" (live: {})", figures(live)));
                 step("gate", &format!("{}{live}", figures(candidate)), Some(elapsed_ms));
             }
+            Event::TrafficShifted { deployment, phase, baseline, .. } if deployment == id => {
+                step(if phase.shadow { "shadow" } else { "canary" }, &format!("{}% of the requests; the rest goes to {baseline}", phase.percent), None);
+            }
+            Event::GuardsJudged { deployment, judgements, .. } if deployment == id => {
+                judgements.to_string().lines().for_each(|line| step("guard", line.trim(), None));
+            }
+            Event::ReleasePaused { deployment } if deployment == id => {
+                step("paused", &format!("by {}: decalog release resume {}", entry.actor, key.model), None);
+            }
+            Event::ReleaseResumed { deployment } if deployment == id => step("resumed", &format!("by {}", entry.actor), None),
             Event::Released { deployment, environment, elapsed_ms, .. } if deployment == id => {
                 step("live", &format!("{} {version} in {environment}", key.model), Some(elapsed_ms));
                 return Ok(());
             }
             Event::DeployFailed { deployment, step: at, mut problem } if deployment == id => {
-                step(&at, "failed", None);
+                step(&at, if at == "guard" { "rolled back" } else { "failed" }, None);
                 let live: Result<control::view::ModelView, Failure> =
                     client.get(&format!("/v1/projects/{}/models/{}", key.project, key.model));
                 let live = live.ok().and_then(|view| view.live.first().map(|(_, version)| version.clone()));
@@ -208,10 +227,11 @@ fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) -> R
 }
 
 /// Prints how to call the model.
-fn example(client: &Client, key: &ModelKey, directory: &Path) -> Result<(), Failure> {
+fn example(client: &Client, key: &ModelKey, environment: &EnvironmentName, directory: &Path) -> Result<(), Failure> {
     let reference = if key.project.as_str() == "default" { key.model.to_string() } else { key.to_string() };
+    let reference = if environment.as_str() == "production" { reference } else { format!("{reference}@{environment}") };
     let view: control::view::ModelView = client.get(&format!("/v1/projects/{}/models/{}", key.project, key.model))?;
-    let live = view.live.first().map(|(_, version)| version.clone());
+    let live = view.live.iter().find(|(other, _)| other == environment).map(|(_, version)| version.clone());
     let version = view.versions.iter().find(|version| Some(&version.version) == live.as_ref());
     let row = first_case(directory)
         .or_else(|| version.and_then(|v| v.schema.as_ref()).map(|schema: &Schema| worker::synthetic_row(schema)));

@@ -5,11 +5,14 @@ mod check;
 mod client;
 mod deploy;
 mod directory;
+mod handover;
 mod new;
 mod platform;
 mod predict;
+mod release;
 mod show;
 mod up;
+mod upgrade;
 mod variables;
 mod workers;
 
@@ -69,15 +72,19 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::New { name, runtime } => new::run(&name, &runtime)?,
         Verb::Check { path } => check::run(&path, json)?,
         Verb::Deploy(options) => deploy::run(&remote, options)?,
+        Verb::Release(options) => release::run(&remote, options, json)?,
+        Verb::Promote { model, from, to, plan, detach } => release::promote(&remote, &model, &from, &to, &plan, detach, json)?,
+        Verb::Rollback { model, env } => release::rollback(&remote, &model, env.as_deref(), json)?,
         Verb::Predict { reference, input, rows } => predict::run(&remote, &reference, input, rows)?,
         Verb::Ls { project } => show::list(&remote, project, json)?,
         Verb::Show { model, schema } => show::show(&remote, &model, schema, json)?,
         Verb::Logs { model, follow, lines } => show::logs(&remote, &model, follow, lines)?,
-        Verb::Events { model, follow, after } => show::events(&remote, model, follow, after, json)?,
+        Verb::Events { model, kind, follow, after } => show::events(&remote, model, kind, follow, after, json)?,
         Verb::Rm { model } => show::remove(&remote, &model)?,
         Verb::Env { verb } => variables::run(&remote, verb, json)?,
         Verb::Status => platform::status(&remote, json)?,
         Verb::Doctor { data } => return platform::doctor(data, json),
+        Verb::Upgrade { binary, data } => upgrade::run(binary, data, json)?,
         Verb::Gc => platform::collect(&remote, json)?,
         Verb::Backup { file } => platform::backup(&remote, &file)?,
         Verb::Restore { file, data } => platform::restore(&file, data)?,

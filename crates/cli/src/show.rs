@@ -10,15 +10,15 @@ use server::Models;
 use crate::Failure;
 use crate::client::Client;
 
-fn print_json(value: &impl serde::Serialize) {
+pub fn print_json(value: &impl serde::Serialize) {
     println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
-fn reference(text: &str) -> Result<Reference, Problem> {
+pub fn reference(text: &str) -> Result<Reference, Problem> {
     text.parse().map_err(|error: domain::reference::ReferenceError| Problem::new("bad_reference", error.to_string()))
 }
 
-fn path_of(reference: &Reference) -> String {
+pub fn path_of(reference: &Reference) -> String {
     format!("/v1/projects/{}/models/{}", reference.model.project, reference.model.model)
 }
 
@@ -118,10 +118,19 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
     for replica in &view.replicas {
         let memory = replica.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
         let start = replica.start_ms.map_or(String::new(), |ms| format!("started in {ms} ms"));
+        let why = replica.colder_because.as_ref().map_or(String::new(), |why| format!(" ({why})"));
         println!(
-            "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {start}",
-            replica.replica, replica.version, replica.state, replica.pid
+            "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {} {start}{why}",
+            replica.replica, replica.version, replica.state, replica.pid, replica.temperature
         );
+    }
+    if !view.parked.is_empty() {
+        println!("  parked");
+    }
+    for parked in &view.parked {
+        let memory = parked.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
+        let line = format!("    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {}", parked.kind, parked.version, "", parked.pid, parked.note);
+        println!("{}", line.trim_end());
     }
     println!("  versions");
     for version in &view.versions {
@@ -190,7 +199,16 @@ fn describe(event: &Event) -> String {
                 pushed.digest.short()
             )
         }
-        Event::DeployStarted { version, environment } => format!("{version} to {environment}"),
+        Event::WriterHandedOver { pid } => format!("to process {pid}"),
+        Event::DeployStarted { version, environment, plan, .. } if plan.is_instant() => format!("{version} to {environment}"),
+        Event::DeployStarted { version, environment, plan, .. } => format!("{version} to {environment}: {plan}"),
+        Event::TrafficShifted { version, environment, baseline, phase, .. } => {
+            format!("{version} gets {phase} in {environment}, the rest goes to {baseline}")
+        }
+        Event::GuardsJudged { judgements, .. } => judgements.to_string().replace('\n', ";"),
+        Event::ReleasePaused { .. } | Event::ReleaseResumed { .. } => String::new(),
+        Event::ScaleChanged { placement, record } => format!("{} in {}: {record}", placement.version, placement.environment),
+        Event::VersionRemoved { version } => version.to_string(),
         Event::EnvironmentBuilt { lock, cached, elapsed_ms, .. } => {
             format!("environment {}{}, {elapsed_ms} ms", lock.short(), if *cached { " (cached)" } else { "" })
         }
@@ -231,11 +249,12 @@ fn print_entry(entry: &Entry) {
 }
 
 /// `decalog events`
-pub fn events(client: &Client, model: Option<String>, follow: bool, after: u64, as_json: bool) -> Result<(), Failure> {
+pub fn events(client: &Client, model: Option<String>, kind: Option<String>, follow: bool, after: u64, as_json: bool) -> Result<(), Failure> {
     let filter = match &model {
         Some(model) => format!("&model={}", reference(model)?.model),
         None => String::new(),
     };
+    let filter = format!("{filter}{}", kind.map_or(String::new(), |kind| format!("&kind={kind}")));
     if follow {
         for line in client.lines(&format!("/v1/events?after={after}&follow=true{filter}"))? {
             let line = line.map_err(|error| Problem::new("interrupted", format!("the connection broke: {error}")))?;
@@ -259,6 +278,11 @@ pub fn events(client: &Client, model: Option<String>, follow: bool, after: u64, 
 /// `decalog rm`
 pub fn remove(client: &Client, model: &str) -> Result<(), Failure> {
     let reference = reference(model)?;
+    if let Some(Selector::Number(number)) = &reference.selector {
+        client.delete(&format!("{}/versions/{number}", path_of(&reference)))?;
+        eprintln!("{number} of {} is removed; its files go with the next decalog gc", reference.model);
+        return Ok(());
+    }
     client.delete(&path_of(&reference))?;
     eprintln!("{} is removed; its files go with the next decalog gc", reference.model);
     Ok(())

@@ -4,27 +4,45 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use control::{Control, ControlConfig};
+use control::{Control, ControlConfig, Predecessor, Senses};
 use domain::Problem;
 use engine::EngineConfig;
-use gateway::{Gateway, GatewayConfig, Hosts, Serve};
+use gateway::{Gateway, GatewayConfig, Hosts, Serve, Stop};
 use monitor::Monitor;
 use nix::fcntl::{Flock, FlockArg};
 use server::Api;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
 
 use crate::Failure;
 use crate::args::UpOptions;
+use crate::handover::{self, Description};
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;
 /// How often metrics take in what requests left.
 const DRAIN_RECORDS_MS: u64 = 250;
+/// How long replicas that run already have to answer a process that takes over, in milliseconds.
+const ADOPT_MS_MAX: u64 = 10_000;
 /// Threads for file work of each plane.
 const BLOCKING_THREADS: usize = 8;
+
+/// The share of the machine's memory that replicas may use if nobody says how much.
+const MEMORY_SHARE: f64 = 0.8;
+
+/// The part of that which may be kept of models at zero, if nobody says how much.
+const PARKED_PART: u64 = 3;
+
+/// Memory that all replicas together may use, in MiB.
+fn memory_mb() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
+    kib.map_or(u64::MAX, |kib| (kib / 1_024.0 * MEMORY_SHARE) as u64)
+}
 
 fn failed(what: &str) -> impl Fn(std::io::Error) -> Problem {
     move |error| Problem::new("failed", format!("{what}: {error}"))
@@ -42,8 +60,11 @@ pub fn data_directory(said: Option<PathBuf>) -> Result<PathBuf, Problem> {
     std::path::absolute(data).map_err(failed("finding the data directory"))
 }
 
-/// Held as long as the process runs.
-fn lock(data: &Path) -> Result<Flock<std::fs::File>, Problem> {
+/// Held by the process that may write a data directory.
+pub type DataLock = Flock<std::fs::File>;
+
+/// Takes a data directory for this process.
+pub fn lock(data: &Path) -> Result<DataLock, Problem> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed("making the data directory"))?;
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(data, permissions).map_err(failed("closing the data directory to others"))?;
@@ -60,7 +81,7 @@ fn lock(data: &Path) -> Result<Flock<std::fs::File>, Problem> {
             let mut pid = String::new();
             let _ = file.read_to_string(&mut pid);
             Err(Problem::new("in_use", format!("the data directory {} is in use by process {pid}", data.display()))
-                .help("stop that one first, or name another directory with --data DIR"))
+                .help("stop that one first, replace it with --takeover, or name another directory with --data DIR"))
         }
     }
 }
@@ -114,21 +135,53 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
             .into());
     }
     let data = data_directory(options.data.clone())?;
-    let _lock = lock(&data)?;
-    let taken = |error| {
-        Problem::new("failed", format!("cannot listen on {}: {error}", options.listen))
-            .help("choose another with --listen 127.0.0.1:PORT")
-    };
-    let listener = TcpListener::bind(options.listen).map_err(taken)?;
-    let address = listener.local_addr().map_err(taken)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let data_plane = runtime("gateway", options.gateway_threads.unwrap_or((cores / 2).max(1)).max(1))?;
     let control_plane = runtime("control", 1)?;
-    let result = control_plane.block_on(serve(&options, data, listener, address, &data_plane));
+    let place = if options.takeover { Place::take_over(&data, &control_plane)? } else { None };
+    let place = match place {
+        Some(place) => place,
+        None => Place::take(&data, options.listen)?,
+    };
+    let result = control_plane.block_on(serve(&options, data, place, &data_plane));
     data_plane.shutdown_timeout(Duration::from_secs(1));
     control_plane.shutdown_timeout(Duration::from_secs(1));
     result?;
     Ok(0)
+}
+
+/// What a process that serves must hold: the data directory and the address.
+struct Place {
+    lock: DataLock,
+    listener: TcpListener,
+    before: Option<Before>,
+}
+
+/// The process that this one takes over from.
+struct Before {
+    predecessor: Predecessor,
+    /// Tells it that this one serves.
+    serving: Box<dyn FnOnce() -> Result<(), Problem> + Send>,
+}
+
+impl Place {
+    fn take(data: &Path, address: std::net::SocketAddr) -> Result<Place, Problem> {
+        let lock = lock(data)?;
+        let listener = TcpListener::bind(address).map_err(|error| {
+            Problem::new("failed", format!("cannot listen on {address}: {error}")).help("choose another with --listen 127.0.0.1:PORT")
+        })?;
+        Ok(Place { lock, listener, before: None })
+    }
+
+    /// `None` if nobody is there to take over from.
+    fn take_over(data: &Path, runtime: &tokio::runtime::Runtime) -> Result<Option<Place>, Problem> {
+        let Some(mut new) = handover::New::begin(data, runtime)? else { return Ok(None) };
+        let listener = new.listener.try_clone().map_err(failed("taking the listening socket"))?;
+        let leaving = new.write()?;
+        let lock = lock(data)?;
+        let (predecessor, serving) = new.predecessor(leaving);
+        Ok(Some(Place { lock, listener, before: Some(Before { predecessor, serving: Box::new(serving) }) }))
+    }
 }
 
 fn hosts(options: &UpOptions, address: std::net::SocketAddr) -> Hosts {
@@ -145,11 +198,14 @@ fn hosts(options: &UpOptions, address: std::net::SocketAddr) -> Hosts {
 async fn serve(
     options: &UpOptions,
     data: PathBuf,
-    listener: TcpListener,
-    address: std::net::SocketAddr,
+    place: Place,
     data_plane: &tokio::runtime::Runtime,
 ) -> Result<(), Problem> {
+    let Place { lock, listener, before } = place;
+    let address = listener.local_addr().map_err(failed("asking for the address"))?;
+    let (predecessor, serving) = before.map_or((None, None), |before| (Some(before.predecessor), Some(before.serving)));
     let started_at_ms = control::now_ms();
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let gateway_config =
         GatewayConfig { hosts: hosts(options, address), body_bytes_max: options.body_bytes_max, ..GatewayConfig::default() };
     let gateway = Gateway::new(gateway_config, data_plane.handle().clone());
@@ -159,11 +215,22 @@ async fn serve(
         store_url: options.store.clone().unwrap_or_else(|| format!("file:{}", data.join("artifacts").display())),
         data: data.clone(),
         drain_ms_max: DRAIN_MS_MAX,
+        keep_ms: options.keep_s * 1_000,
+        judge_ms: options.judge_ms.max(10),
+        cores,
+        memory_mb: options.memory_mb.unwrap_or_else(memory_mb),
+        park: options.park.into(),
+        parked_mb: options.parked_mb.unwrap_or_else(|| memory_mb() / PARKED_PART),
+    };
+    let (sensing, watching) = (gateway.clone(), monitor.clone());
+    let senses = Senses {
+        demand: Box::new(move || sensing.demand()),
+        window: Box::new(move |placement| watching.arm(placement, control::now_ms())),
     };
     let observations = gateway.observations().ok_or_else(|| Problem::new("internal", "the gateway's observations are taken"))?;
     let publishing = gateway.clone();
     let publish: control::Publish = Arc::new(move |table| publishing.apply(table));
-    let control = Control::open(config, publish, observations).await?;
+    let control = Control::open(config, publish, senses, observations, predecessor).await?;
     let url = format!("http://{address}");
     let api =
         Api { control: control.clone(), gateway: gateway.clone(), monitor: monitor.clone(), url: url.clone(), started_at_ms };
@@ -174,13 +241,63 @@ async fn serve(
             monitor.drain(control::now_ms());
         }
     });
-    let stop: Arc<(tokio::sync::Notify, OnceLock<()>)> = Arc::default();
-    let stopping = stop.clone();
-    let serve =
-        Serve { control: server::router(api), control_runtime: tokio::runtime::Handle::current(), drain_ms_max: DRAIN_MS_MAX };
-    let serving = gateway.clone();
-    let served =
-        data_plane.spawn(async move { serving.serve(listener, serve, async move { stopping.0.notified().await }).await });
+    let handing = listener.try_clone().map_err(failed("keeping the listening socket"))?;
+    if serving.is_some() {
+        adopted(&control).await;
+    }
+    let (stop, stopping) = watch::channel(Stop::No);
+    let serve = Serve { control: server::router(api), control_runtime: Handle::current(), drain_ms_max: DRAIN_MS_MAX };
+    let answering = gateway.clone();
+    let mut served = data_plane.spawn(async move { answering.serve(listener, serve, stopping).await });
+    if let Some(serving) = serving {
+        serving()?;
+    }
+    let replaced = Arc::new(Notify::new());
+    let description = Description { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into(), url: url.clone() };
+    handover::listen(handover::Old {
+        control: control.clone(),
+        listener: handing,
+        lock: parking_lot::Mutex::new(Some(lock)),
+        data: data.clone(),
+        description,
+        replaced: replaced.clone(),
+        runtime: Handle::current(),
+    })?;
+    greet(&control, &url, &data);
+    let signals = || -> std::io::Result<_> { Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)) };
+    let (mut terminate, mut interrupt) = signals().map_err(failed("waiting for signals"))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = replaced.notified() => {
+            eprintln!("another process has taken over: requests in flight finish here");
+            stop.send_replace(Stop::Replaced);
+            let _ = served.await;
+            // The workers and the supervisor are the other process's now.
+            return Ok(());
+        }
+        ended = &mut served => {
+            let error = ended.map_err(std::io::Error::other).and_then(|result| result).err();
+            return Err(Problem::new("failed", format!("the server ended: {error:?}")));
+        }
+    }
+    eprintln!("stopping: requests in flight finish first");
+    stop.send_replace(Stop::Shutdown);
+    let _ = served.await;
+    control.shutdown().await
+}
+
+/// Waits until the replicas that were found running answer, so that no request comes before them.
+async fn adopted(control: &Control) {
+    let all = async {
+        while !control.waiting().is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(ADOPT_MS_MAX), all).await;
+}
+
+fn greet(control: &Control, url: &str, data: &Path) {
     let models = control.list(None).len();
     eprintln!(
         "Decalog {} · {url} · data in {} · {models} {}",
@@ -191,19 +308,4 @@ async fn serve(
     if models == 0 {
         eprintln!("Next: decalog new hello && decalog deploy hello");
     }
-    let signals = || -> std::io::Result<_> { Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)) };
-    let (mut terminate, mut interrupt) = signals().map_err(failed("waiting for signals"))?;
-    let mut served = served;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        ended = &mut served => {
-            let error = ended.map_err(std::io::Error::other).and_then(|result| result).err();
-            return Err(Problem::new("failed", format!("the server ended: {error:?}")));
-        }
-    }
-    eprintln!("stopping: requests in flight finish first");
-    stop.0.notify_one();
-    let _ = served.await;
-    control.shutdown().await
 }

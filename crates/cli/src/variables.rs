@@ -11,7 +11,7 @@ use crate::args::{EnvVerb, Scope};
 use crate::client::Client;
 
 fn path(of: &Scope) -> String {
-    format!("/v1/projects/{}/environments/production/variables", of.project)
+    format!("/v1/projects/{}/environments/{}/variables", of.project, of.env)
 }
 
 fn query(of: &Scope) -> String {

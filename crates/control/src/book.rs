@@ -1,7 +1,8 @@
 //! The ledger and its fold: the only place where the state changes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use domain::state::FOLD_VERSION;
@@ -18,11 +19,14 @@ const SNAPSHOT_ENTRIES: u64 = 256;
 /// The ledger with the state of this moment.
 pub struct Book {
     shared: Arc<Shared>,
-    writer_epoch: u64,
 }
 
 struct Shared {
+    path: PathBuf,
     ledger: Mutex<Ledger>,
+    writer_epoch: AtomicU64,
+    /// Another process writes: nothing is appended.
+    handed_over: AtomicBool,
     state: ArcSwap<State>,
     appended: watch::Sender<u64>,
 }
@@ -46,25 +50,76 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> +
     joined.unwrap_or_else(|error| Err(Problem::new("internal", format!("the ledger's thread failed: {error}"))))
 }
 
+/// Opens the ledger as its writer. Gives the state, and the epoch that was taken.
+fn become_writer(path: &Path) -> Result<(Ledger, State, u64), Problem> {
+    let ledger = Ledger::open(path, now_ms(), env!("CARGO_PKG_VERSION")).map_err(ledger_problem)?;
+    let state = ledger::fold(&ledger).map_err(ledger_problem)?;
+    let last = ledger.read(state.seq.saturating_sub(1), 1).map_err(ledger_problem)?;
+    let writer_epoch = last.last().map_or(0, |entry| entry.writer_epoch);
+    Ok((ledger, state, writer_epoch))
+}
+
 impl Book {
     /// Opens the ledger as its writer and folds it.
     pub async fn open(path: &Path) -> Result<Book, Problem> {
         let path = path.to_path_buf();
         blocking(move || {
-            let ledger = Ledger::open(&path, now_ms(), env!("CARGO_PKG_VERSION")).map_err(ledger_problem)?;
-            let state = ledger::fold(&ledger).map_err(ledger_problem)?;
-            let last = ledger.read(state.seq.saturating_sub(1), 1).map_err(ledger_problem)?;
-            let writer_epoch = last.last().map_or(0, |entry| entry.writer_epoch);
-            let appended = watch::channel(state.seq).0;
-            let shared = Shared { ledger: Mutex::new(ledger), state: ArcSwap::from_pointee(state), appended };
-            Ok(Book { shared: Arc::new(shared), writer_epoch })
+            let (ledger, state, writer_epoch) = become_writer(&path)?;
+            let shared = Shared {
+                path,
+                ledger: Mutex::new(ledger),
+                writer_epoch: AtomicU64::new(writer_epoch),
+                handed_over: AtomicBool::new(false),
+                appended: watch::channel(state.seq).0,
+                state: ArcSwap::from_pointee(state),
+            };
+            Ok(Book { shared: Arc::new(shared) })
+        })
+        .await
+    }
+
+    /// Reads all of a ledger that another process writes: fails if this program could not take it over.
+    pub async fn check(path: &Path) -> Result<(), Problem> {
+        let path = path.to_path_buf();
+        blocking(move || {
+            let ledger = Ledger::open_read_only(&path).map_err(ledger_problem)?;
+            ledger::fold(&ledger).map(|_| ()).map_err(ledger_problem)
         })
         .await
     }
 
     /// Of this process.
     pub fn writer_epoch(&self) -> u64 {
-        self.writer_epoch
+        self.shared.writer_epoch.load(Ordering::Acquire)
+    }
+
+    /// Stops writing, in favour of another process.
+    pub async fn hand_over(&self, pid: u32) -> Result<(), Problem> {
+        self.append(domain::event::PLATFORM, domain::event::PLATFORM, move |_| Ok(Event::WriterHandedOver { pid })).await?;
+        self.shared.handed_over.store(true, Ordering::Release);
+        // What was being appended when the flag was set has either come before it, or is refused by the next writer's epoch.
+        let shared = self.shared.clone();
+        blocking(move || {
+            drop(shared.ledger.lock());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Becomes the writer again, under a higher epoch, with whatever was written in the meantime.
+    pub async fn resume(&self) -> Result<(), Problem> {
+        let shared = self.shared.clone();
+        blocking(move || {
+            let mut ledger = shared.ledger.lock();
+            let (writer, state, writer_epoch) = become_writer(&shared.path)?;
+            *ledger = writer;
+            shared.writer_epoch.store(writer_epoch, Ordering::Release);
+            shared.appended.send_replace(state.seq);
+            shared.state.store(Arc::new(state));
+            shared.handed_over.store(false, Ordering::Release);
+            Ok(())
+        })
+        .await
     }
 
     /// The state of this moment.
@@ -87,6 +142,9 @@ impl Book {
         let (shared, actor, subject) = (self.shared.clone(), actor.to_string(), subject.to_string());
         blocking(move || {
             let mut ledger = shared.ledger.lock();
+            if shared.handed_over.load(Ordering::Acquire) {
+                return Err(Problem::new("fenced", "another process takes over from this one").help("ask again"));
+            }
             let state = shared.state.load_full();
             let event = decide(&state)?;
             let expected_subject_seq = state.subjects.get(&subject).copied().unwrap_or(0);

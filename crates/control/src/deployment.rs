@@ -1,52 +1,32 @@
 //! Deployments: build → start → test → gate → release. Each model has one driver that takes the newest attempt of an
 //! environment as far as it gets; every step is an event, and a restarted process goes on from the state.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use domain::reference::Selector;
 use domain::state::{Deployment, Outcome, Version};
-use domain::{DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Schema, State, VersionNumber};
+use domain::{DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Reference, Schema, State, VersionNumber};
 use engine::{EngineError, ReplicaState, ReplicaStatus};
 use tokio::sync::Notify;
 use worker::{Caller, WorkerInfo};
 
+use crate::replica::Part;
 use crate::{Control, case, gate};
 
 /// A step that failed, and why.
-struct Failure {
-    step: &'static str,
-    problem: Problem,
+pub(crate) struct Failure {
+    pub(crate) step: &'static str,
+    pub(crate) problem: Problem,
 }
 
 impl Failure {
-    fn at(step: &'static str) -> impl Fn(Problem) -> Failure {
+    pub(crate) fn at(step: &'static str) -> impl Fn(Problem) -> Failure {
         move |problem| Failure { step, problem }
     }
 }
 
 impl Control {
-    /// Asks for a version to go live. Gives the attempt's id; its steps are events.
-    pub async fn deploy(
-        self: &Arc<Control>,
-        actor: &str,
-        key: &ModelKey,
-        version: VersionNumber,
-        environment: EnvironmentName,
-    ) -> Result<DeploymentId, Problem> {
-        let wanted = key.clone();
-        let decide = move |state: &State| {
-            let known = state.models.get(&wanted).is_some_and(|model| model.versions.contains_key(&version));
-            if !known {
-                return Err(Problem::new("no_such_version", format!("`{wanted}` has no version {version}")).help("push it first"));
-            }
-            Ok(Event::DeployStarted { version, environment })
-        };
-        let entry = self.book.append(actor, &key.to_string(), decide).await?;
-        self.drive(key);
-        Ok(DeploymentId(entry.seq))
-    }
-
     /// Removes a model with all its versions.
     pub async fn remove(&self, actor: &str, key: &ModelKey) -> Result<(), Problem> {
         let wanted = key.clone();
@@ -59,43 +39,58 @@ impl Control {
         Ok(())
     }
 
-    /// What deployments on their way may run.
-    pub(crate) fn candidates(&self, state: &State) -> BTreeSet<Placement> {
-        let of = |(key, model): (&ModelKey, &domain::state::Model)| {
-            let running: Vec<Placement> =
-                model.running().map(|deployment| state.placement(key, &deployment.environment, deployment.version)).collect();
-            running
+    /// Removes one version, unless it is in use.
+    pub async fn remove_version(&self, actor: &str, key: &ModelKey, version: VersionNumber) -> Result<(), Problem> {
+        let wanted = key.clone();
+        let decide = move |state: &State| {
+            let reference = Reference { selector: Some(Selector::Number(version)), ..Reference::live(wanted.clone()) };
+            state.resolve(&reference)?;
+            let Some(model) = state.models.get(&wanted) else { return Err(Problem::default()) };
+            let live = model.live.iter().find(|(_, live)| live.version == version);
+            let coming = model.running().find(|deployment| deployment.version == version);
+            let used = match (live, coming) {
+                (Some((environment, _)), _) => format!("is live in {environment}"),
+                (None, Some(deployment)) => format!("is on its way to {}", deployment.environment),
+                (None, None) => return Ok(Event::VersionRemoved { version }),
+            };
+            Err(Problem::new("in_use", format!("{version} of `{}` {used}", wanted.model)).help("release another version first"))
         };
-        state.models.iter().flat_map(of).collect()
+        self.book.append(actor, &key.to_string(), decide).await?;
+        self.work.notify_one();
+        Ok(())
     }
 
-    /// Wakes the driver of a model's deployments, or starts it.
-    pub(crate) fn drive(self: &Arc<Control>, key: &ModelKey) {
+    /// Wakes the driver of a model's deployments to an environment, or starts it.
+    pub(crate) fn drive(self: &Arc<Control>, key: &ModelKey, environment: &EnvironmentName) {
+        let place = (key.clone(), environment.clone());
         let mut drivers = self.drivers.lock();
-        if let Some(driver) = drivers.get(key) {
+        if let Some(driver) = drivers.get(&place) {
             driver.notify_one();
             return;
         }
         let wake = Arc::new(Notify::new());
-        drivers.insert(key.clone(), wake.clone());
-        let (control, key) = (self.clone(), key.clone());
+        drivers.insert(place, wake.clone());
+        let (control, key, environment) = (self.clone(), key.clone(), environment.clone());
         tokio::spawn(async move {
             loop {
-                while let Some(deployment) = control.next_deployment(&key).await {
+                control.is_active().await;
+                while let Some(deployment) = control.next_deployment(&key, &environment).await {
                     control.run(&key, deployment).await;
                     control.work.notify_one();
+                    control.is_active().await;
                 }
                 wake.notified().await;
             }
         });
     }
 
-    /// The newest attempt of some environment; older ones of the same environment are superseded.
-    async fn next_deployment(&self, key: &ModelKey) -> Option<Deployment> {
+    /// The newest attempt in an environment; older ones are superseded.
+    async fn next_deployment(&self, key: &ModelKey, environment: &EnvironmentName) -> Option<Deployment> {
         let state = self.state();
-        let running: Vec<Deployment> = state.models.get(key)?.running().cloned().collect();
-        let newest = running.last()?.clone();
-        for older in running.iter().filter(|other| other.environment == newest.environment && other.id != newest.id) {
+        let mut running: Vec<Deployment> = state.models.get(key)?.running().cloned().collect();
+        running.retain(|deployment| deployment.environment == *environment);
+        let newest = running.pop()?;
+        for older in running {
             self.superseded(key, older.id, newest.id).await;
         }
         Some(newest)
@@ -118,19 +113,33 @@ impl Control {
 
     async fn run(self: &Arc<Control>, key: &ModelKey, deployment: Deployment) {
         let result = self.steps(key, &deployment).await;
+        self.said.lock().remove(&deployment.id);
+        let placement = self.state().placement(key, &deployment.environment, deployment.version);
+        self.scales.set_floor(&placement, 0);
         let Err(Failure { step, problem }) = result else { return };
+        if problem.code == "fenced" {
+            // Another process takes over, and goes on from the state.
+            return;
+        }
         tracing::warn!("{key} {} failed at {step}: {problem}", deployment.version);
-        self.fail(key, deployment.id, step, problem).await;
+        let ended = self.state().models.get(key).and_then(|model| model.deployment(deployment.id).cloned());
+        if ended.is_some_and(|own| own.outcome == Outcome::Running) {
+            self.fail(key, deployment.id, step, problem).await;
+        }
+        self.publish_routes();
     }
 
     /// Fails if a newer attempt began or the model was removed.
-    fn still_wanted(&self, key: &ModelKey, deployment: &Deployment) -> Result<(), Failure> {
+    pub(crate) fn still_wanted(&self, key: &ModelKey, deployment: &Deployment) -> Result<(), Failure> {
         let state = self.state();
         let gone =
             || Failure { step: "superseded", problem: Problem::new("superseded", "the model was removed in the meantime") };
         let model = state.models.get(key).ok_or_else(gone)?;
         let newer = model.running().find(|other| other.environment == deployment.environment && other.id > deployment.id);
         match newer {
+            None if model.deployment(deployment.id).is_none_or(|own| own.outcome != Outcome::Running) => {
+                Err(Failure { step: "superseded", problem: Problem::new("superseded", "the deployment was ended") })
+            }
             None => Ok(()),
             Some(newer) => {
                 let text = format!("a newer deployment ({}) of the same model began", newer.id.0);
@@ -144,13 +153,19 @@ impl Control {
         let id = deployment.id;
         let version = self.version(key, deployment.version).map_err(Failure::at("build"))?;
         let placement = self.state().placement(key, &deployment.environment, deployment.version);
-        if !crate::replica::live_placements(&self.state()).contains(&placement) {
+        // What is live, or has a part of the traffic, was built and tested before; so was what was live a moment ago.
+        let wanted = self.wanted(&self.state()).get(&placement).copied();
+        let is_tested = deployment.progress.is_some() || wanted.is_some_and(|wanted| wanted.part != Part::Candidate);
+        if let Some(schema) = version.schema.as_ref().filter(|_| is_tested) {
+            self.check_compatible(key, deployment, schema)?;
+        } else {
             self.build(key, id, &version).await?;
             self.still_wanted(key, deployment)?;
             let status = self.candidate(key, id, &placement).await?;
             self.still_wanted(key, deployment)?;
             let ReplicaState::Ready { info, .. } = &status.state else { return Ok(()) };
-            let schema = self.schema(key, &version, info).await?;
+            let schema = self.schema(key, id, &version, info).await?;
+            self.check_compatible(key, deployment, &schema)?;
             let tree = self.tree_directory(&version.pushed.tree);
             let cases = case::read(&tree, version.pushed.manifest.tests.tolerance).map_err(Failure::at("test"))?;
             let mut caller = Caller::new(status.socket.clone(), key.model.as_str(), info.protocol.clone(), schema.clone());
@@ -159,10 +174,12 @@ impl Control {
             case::run(&cases, &mut caller, limit).await.map_err(Failure::at("test"))?;
             let event =
                 Event::TestsPassed { deployment: id, cases: cases.len() as u32, elapsed_ms: tested.elapsed().as_millis() as u64 };
-            self.step(key, event).await?;
+            self.step(key, id, event).await?;
             self.gate(key, deployment, &version, &schema, &cases, &status).await?;
             self.still_wanted(key, deployment)?;
         }
+        self.shift(key, deployment).await?;
+        self.grow(key, deployment, 100).await?;
         self.release(key, deployment, begin).await
     }
 
@@ -172,9 +189,17 @@ impl Control {
         version.ok_or_else(|| Problem::new("no_such_version", format!("{key} {number} is gone")))
     }
 
-    async fn step(&self, key: &ModelKey, event: Event) -> Result<(), Failure> {
-        let appended = self.book.append("decalog", &key.to_string(), move |_| Ok(event)).await;
-        appended.map(|_| ()).map_err(Failure::at("ledger"))
+    /// Appends what an attempt has reached, unless it was ended in the meantime.
+    pub(crate) async fn step(&self, key: &ModelKey, id: DeploymentId, event: Event) -> Result<(), Failure> {
+        let wanted = key.clone();
+        let decide = move |state: &State| {
+            let own = state.models.get(&wanted).and_then(|model| model.deployment(id));
+            match own.is_some_and(|own| own.outcome == Outcome::Running) {
+                true => Ok(event),
+                false => Err(Problem::new("superseded", "the deployment has ended in the meantime")),
+            }
+        };
+        self.book.append("decalog", &key.to_string(), decide).await.map(|_| ()).map_err(Failure::at("ledger"))
     }
 
     async fn build(&self, key: &ModelKey, deployment: DeploymentId, version: &Version) -> Result<(), Failure> {
@@ -185,7 +210,7 @@ impl Control {
         let built =
             self.engine.build(lock, &text, &progress).await.map_err(EngineError::problem).map_err(Failure::at("build"))?;
         let event = Event::EnvironmentBuilt { deployment, lock: lock.digest, cached: built.cached, elapsed_ms: built.elapsed_ms };
-        self.step(key, event).await
+        self.step(key, deployment, event).await
     }
 
     /// Starts a candidate replica, or finds the one that an earlier process started, and waits until it is ready.
@@ -212,8 +237,8 @@ impl Control {
             match &status.state {
                 ReplicaState::Starting => {}
                 ReplicaState::Ready { elapsed_ms, .. } => {
-                    self.replicas.announce(&replica);
-                    self.step(key, Event::CandidateReady { deployment, elapsed_ms: *elapsed_ms }).await?;
+                    self.replicas.announce(&replica, placement, *elapsed_ms);
+                    self.step(key, deployment, Event::CandidateReady { deployment, elapsed_ms: *elapsed_ms }).await?;
                     return Ok(status);
                 }
                 ReplicaState::Ended { reason, details } => {
@@ -231,7 +256,7 @@ impl Control {
     }
 
     /// The version's schema: as recorded, else by the manifest, else by the worker. Recorded once.
-    async fn schema(&self, key: &ModelKey, version: &Version, info: &WorkerInfo) -> Result<Schema, Failure> {
+    async fn schema(&self, key: &ModelKey, id: DeploymentId, version: &Version, info: &WorkerInfo) -> Result<Schema, Failure> {
         if let Some(schema) = &version.schema {
             return Ok(schema.clone());
         }
@@ -249,8 +274,49 @@ impl Control {
             return Err(Failure { step: "start", problem });
         }
         let event = Event::SchemaRecorded { version: version.pushed.version, schema: schema.clone() };
-        self.step(key, event).await?;
+        self.step(key, id, event).await?;
         Ok(schema)
+    }
+
+    /// Gives a candidate as many replicas as its part of the traffic needs, by those that the live version has, before it
+    /// gets that part.
+    pub(crate) async fn grow(self: &Arc<Control>, key: &ModelKey, deployment: &Deployment, percent: u8) -> Result<(), Failure> {
+        let state = self.state();
+        let live = state.models.get(key).and_then(|model| model.live.get(&deployment.environment).cloned());
+        let Some(live) = live.filter(|live| live.version != deployment.version) else { return Ok(()) };
+        let placement = |version| state.placement(key, &deployment.environment, version);
+        let (own, live) = (placement(deployment.version), placement(live.version));
+        let whole = self.scales.target(&live).unwrap_or(0);
+        let count = (whole * u32::from(percent)).div_ceil(100).max(1);
+        self.scales.set_floor(&own, count.max(self.scales.floor(&own)));
+        let mut changed = self.engine.changed();
+        let version = self.version(key, deployment.version).map_err(Failure::at("start"))?;
+        let limit = std::time::Duration::from_millis(version.pushed.manifest.start_ms_max());
+        let all_ready = async {
+            loop {
+                self.work.notify_one();
+                let ready = self.engine.replicas().into_iter().filter(|status| {
+                    status.placement == own
+                        && matches!(status.state, ReplicaState::Ready { .. })
+                        && !self.replicas.is_leaving(&status.replica)
+                });
+                if ready.count() >= count as usize {
+                    return Ok(());
+                }
+                self.still_wanted(key, deployment)?;
+                if self.replicas.has_failed(&own) {
+                    let problem = Problem::new("load_failed", format!("replicas of {} do not stay up", deployment.version))
+                        .help(format!("decalog logs {}@{}", key.model, deployment.version));
+                    return Err(Failure { step: "start", problem });
+                }
+                let _ = changed.changed().await;
+            }
+        };
+        tokio::time::timeout(limit, all_ready).await.unwrap_or_else(|_| {
+            let text = format!("{count} replicas of {} were not ready in time", deployment.version);
+            let help = "raise [model] start_ms_max, or free cores and memory on this machine";
+            Err(Failure { step: "start", problem: Problem::new("not_ready", text).help(help) })
+        })
     }
 
     async fn gate(
@@ -279,7 +345,7 @@ impl Control {
         let live = live.and_then(|version| version.measured);
         gate::check(&manifest.gates, &candidate, live.as_ref()).map_err(Failure::at("gate"))?;
         let elapsed_ms = begin.elapsed().as_millis() as u64;
-        self.step(key, Event::GatesPassed { deployment: deployment.id, candidate, live, elapsed_ms }).await
+        self.step(key, deployment.id, Event::GatesPassed { deployment: deployment.id, candidate, live, elapsed_ms }).await
     }
 
     async fn release(&self, key: &ModelKey, deployment: &Deployment, begin: Instant) -> Result<(), Failure> {

@@ -7,8 +7,12 @@ mod case;
 mod collect;
 mod deployment;
 mod gate;
+pub mod handover;
+mod parked;
+mod release;
 mod replica;
 mod route;
+mod scale;
 mod secret;
 mod variable;
 mod version;
@@ -18,23 +22,26 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use artifacts::{ArtifactError, Store};
-use domain::route::{Observation, RouteTable};
-use domain::{Entry, ModelKey, Problem, State};
+use domain::guard::ArmWindow;
+use domain::route::{Demand, Observation, RouteTable};
+use domain::{DeploymentId, Entry, EnvironmentName, ModelKey, Placement, Problem, State};
 use engine::{Engine, EngineConfig};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
-use worker::ProbeAs;
 
 pub use backup::restore;
 pub use collect::Garbage;
+pub use handover::Predecessor;
+pub use parked::Park;
 pub use variable::{Variable, VariableValue};
 pub use version::Push;
 
 use book::Book;
 use replica::Replicas;
+use scale::Scales;
 use secret::Secrets;
 
 /// What control is told once.
@@ -48,13 +55,33 @@ pub struct ControlConfig {
     pub engine: EngineConfig,
     /// A replica out of the route table has this long to finish, in milliseconds.
     pub drain_ms_max: u64,
+    /// What was live until a release keeps its replicas for so long, in milliseconds.
+    pub keep_ms: u64,
+    /// How often the guards of a release look, in milliseconds.
+    pub judge_ms: u64,
+    /// Of this machine: replicas of one model that may run at the same time, if its manifest does not say.
+    pub cores: u32,
+    /// Memory that all replicas together may use, in MiB.
+    pub memory_mb: u64,
+    /// What is kept of models at zero.
+    pub park: Park,
+    /// Memory that all that is kept may use, in MiB.
+    pub parked_mb: u64,
+}
+
+/// What control sees of the data plane.
+pub struct Senses {
+    /// The load of all placements at this moment.
+    pub demand: Box<dyn Fn() -> Vec<Demand> + Send + Sync>,
+    /// What has become of a placement's requests since this was last asked.
+    pub window: Box<dyn Fn(&Placement) -> ArmWindow + Send + Sync>,
 }
 
 /// Puts a route table in force.
 pub type Publish = Arc<dyn Fn(RouteTable) + Send + Sync>;
 
 /// How often reconcilers look even if nothing woke them.
-const LOOK_MS: u64 = 2_000;
+const LOOK_MS: u64 = 200;
 
 /// The control plane of one data directory.
 pub struct Control {
@@ -64,10 +91,19 @@ pub struct Control {
     engine: Engine,
     secrets: Secrets,
     publish: Publish,
-    published: Mutex<RouteTable>,
+    published: Mutex<(RouteTable, Option<route::Stamp>)>,
     replicas: Replicas,
     /// The driver of each model's deployments.
-    drivers: Mutex<HashMap<ModelKey, Arc<Notify>>>,
+    drivers: Mutex<HashMap<(ModelKey, EnvironmentName), Arc<Notify>>>,
+    scales: Scales,
+    senses: Senses,
+    /// What the guards of each running release said last.
+    said: Mutex<HashMap<DeploymentId, String>>,
+    began: Instant,
+    /// Turns true when the process that this one took over from has ended.
+    predecessor: Option<watch::Receiver<bool>>,
+    /// False while another process takes over: nothing is decided here.
+    active: watch::Sender<bool>,
     /// Wakes the reconciler of replicas.
     work: Notify,
     /// All ends: nothing is started or restarted any more.
@@ -97,17 +133,14 @@ impl Control {
     pub async fn open(
         config: ControlConfig,
         publish: Publish,
+        senses: Senses,
         observations: mpsc::Receiver<Observation>,
+        predecessor: Option<Predecessor>,
     ) -> Result<Arc<Control>, Problem> {
         let book = Book::open(&config.data.join("ledger.sqlite")).await?;
         let store = Store::open(&config.store_url, &config.data.join("uploads")).map_err(artifact_problem)?;
         let state = book.state();
-        let probe_as = |placement: &domain::Placement| {
-            let version = state.models.get(&placement.model).and_then(|model| model.versions.get(&placement.version));
-            let path = version.and_then(|version| version.pushed.manifest.model.path.clone());
-            path.map_or(ProbeAs::OpenInference, ProbeAs::Plain)
-        };
-        let engine = Engine::open(config.engine.clone(), probe_as).await.map_err(engine::EngineError::problem)?;
+        let engine = Engine::open(config.engine.clone()).await.map_err(engine::EngineError::problem)?;
         let secrets = Secrets::new(&config.data);
         let control = Arc::new(Control {
             replicas: Replicas::new(book.writer_epoch()),
@@ -118,16 +151,24 @@ impl Control {
             publish,
             published: Mutex::default(),
             drivers: Mutex::default(),
+            scales: Scales::default(),
+            senses,
+            said: Mutex::default(),
+            began: Instant::now(),
+            predecessor: predecessor.as_ref().map(|predecessor| predecessor.gone.clone()),
+            active: watch::channel(true).0,
             work: Notify::new(),
             stopping: AtomicBool::new(false),
             config,
         });
+        predecessor.into_iter().flat_map(|predecessor| predecessor.leaving).for_each(|replica| control.inherit(replica));
         control.publish_routes();
         tokio::spawn(control.clone().reconcile_forever());
         tokio::spawn(control.clone().observe_forever(observations));
-        let unfinished: Vec<ModelKey> =
-            state.models.iter().filter(|(_, model)| model.running().next().is_some()).map(|(key, _)| key.clone()).collect();
-        unfinished.iter().for_each(|key| control.drive(key));
+        tokio::spawn(control.clone().tend_parked_forever());
+        for (key, model) in &state.models {
+            model.running().for_each(|deployment| control.drive(key, &deployment.environment));
+        }
         Ok(control)
     }
 
@@ -166,6 +207,11 @@ impl Control {
         self.config.data.join("ledger.sqlite")
     }
 
+    /// Milliseconds since this process began: no jump of the clock changes it.
+    pub(crate) fn monotonic_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
     /// Ends all workers and the supervisor.
     pub async fn shutdown(&self) -> Result<(), Problem> {
         self.stopping.store(true, Ordering::Release);
@@ -176,6 +222,7 @@ impl Control {
         let mut changed = self.engine.changed();
         let mut appended = self.book.appended();
         while !self.stopping.load(Ordering::Acquire) {
+            self.is_active().await;
             self.publish_routes();
             self.reconcile_replicas().await;
             self.publish_routes();
@@ -192,6 +239,8 @@ impl Control {
         while let Some(observation) = observations.recv().await {
             match observation {
                 Observation::Returned { replica } => self.replicas.returned(&replica),
+                // The load says the same: this only makes control look at it at once.
+                Observation::Waiting { .. } => {}
                 Observation::Broken { replica, reason } => {
                     tracing::warn!("{replica} is broken: {reason}");
                     self.replicas.broken(&replica, reason);

@@ -1,6 +1,6 @@
 //! Replicas of what is live: kept at their number, restarted with backoff, drained before they stop.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,8 +10,9 @@ use domain::{Event, ModelKey, Placement, Problem, ReplicaId, State};
 use engine::{EngineError, ReplicaSpec, ReplicaState, ReplicaStatus};
 use parking_lot::Mutex;
 use policy::backoff;
+use policy::scale::StartupTime;
 
-use crate::Control;
+use crate::{Control, now_ms};
 
 /// Events about replicas of one placement within [`EVENTS_MS`]; more are only logged.
 const EVENTS_MAX: usize = 10;
@@ -21,8 +22,10 @@ const STOP_MS_MAX: u64 = 5_000;
 
 /// What control remembers of replicas beside the state: nothing that a restart must not lose.
 pub struct Replicas {
-    writer_epoch: u64,
+    writer_epoch: AtomicU64,
     count: AtomicU64,
+    /// Counts what changes routes.
+    changes: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -39,6 +42,30 @@ struct Inner {
     /// Those whose readiness is in the ledger, or need not be.
     announced: HashSet<ReplicaId>,
     failures: HashMap<Placement, Failures>,
+    /// How many are about to be started.
+    pending: HashMap<Placement, i64>,
+    /// How long replicas take to be ready.
+    start_up: HashMap<Placement, StartupTime>,
+}
+
+/// What a placement that may have replicas is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// It is live.
+    Live,
+    /// It was live until a moment ago: kept so that a rollback waits for no start.
+    Kept,
+    /// A deployment is on its way to make it live.
+    Candidate,
+}
+
+/// A placement that may have replicas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// What for.
+    pub part: Part,
+    /// The fewest replicas, whatever the load.
+    pub floor: u32,
 }
 
 #[derive(Default)]
@@ -52,12 +79,47 @@ struct Failures {
 impl Replicas {
     /// Ids hold the writer's epoch, so that none is used twice in the life of a data directory.
     pub fn new(writer_epoch: u64) -> Replicas {
-        Replicas { writer_epoch, count: AtomicU64::new(0), inner: Mutex::default() }
+        Replicas { writer_epoch: AtomicU64::new(writer_epoch), count: AtomicU64::new(0), changes: AtomicU64::new(0), inner: Mutex::default() }
     }
 
     fn next_id(&self) -> ReplicaId {
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        ReplicaId(format!("r{}-{count}", self.writer_epoch))
+        ReplicaId(format!("r{}-{count}", self.writer_epoch.load(Ordering::Acquire)))
+    }
+
+    /// Ids are of another epoch from now on.
+    pub fn set_epoch(&self, writer_epoch: u64) {
+        self.writer_epoch.store(writer_epoch, Ordering::Release);
+    }
+
+    /// Replicas of a placement that are about to be started.
+    pub fn pending(&self, placement: &Placement) -> usize {
+        self.inner.lock().pending.get(placement).map_or(0, |pending| (*pending).max(0) as usize)
+    }
+
+    fn set_pending(&self, placement: &Placement, change: i64) {
+        let mut inner = self.inner.lock();
+        let pending = inner.pending.entry(placement.clone()).or_default();
+        *pending += change;
+        if *pending == 0 {
+            inner.pending.remove(placement);
+        }
+    }
+
+    /// Grows with each change that routes depend on.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Those that are on their way out.
+    pub fn leaving(&self) -> Vec<ReplicaId> {
+        self.inner.lock().leaving.iter().cloned().collect()
+    }
+
+    /// Takes note that a replica is on its way out. `false` if it was before.
+    pub fn set_leaving(&self, replica: &ReplicaId) -> bool {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.inner.lock().leaving.insert(replica.clone())
     }
 
     /// Takes note of a table in force.
@@ -75,6 +137,7 @@ impl Replicas {
 
     /// The gateway could not use it.
     pub fn broken(&self, replica: &ReplicaId, reason: String) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
         self.inner.lock().broken.insert(replica.clone(), reason);
     }
 
@@ -85,8 +148,11 @@ impl Replicas {
     }
 
     /// Its readiness is told by a deployment.
-    pub fn announce(&self, replica: &ReplicaId) {
-        self.inner.lock().announced.insert(replica.clone());
+    pub fn announce(&self, replica: &ReplicaId, placement: &Placement, elapsed_ms: u64) {
+        let mut inner = self.inner.lock();
+        if inner.announced.insert(replica.clone()) && elapsed_ms > 0 {
+            inner.start_up.entry(placement.clone()).or_default().observe(elapsed_ms);
+        }
     }
 
     /// How long until a restart is due.
@@ -126,11 +192,20 @@ impl Replicas {
         self.inner.lock().failures.get(placement).is_some_and(|failures| failures.in_a_row > 1 && failures.ready_since.is_none())
     }
 
+    /// How long replicas of a placement take to be ready, in milliseconds; `None` before any was.
+    pub fn start_up_ms(&self, placement: &Placement) -> Option<u64> {
+        self.inner.lock().start_up.get(placement).and_then(StartupTime::expected_ms)
+    }
+
     /// Takes note of a ready replica. Gives whether it should be an event.
-    fn ready(&self, status: &ReplicaStatus) -> bool {
+    fn ready(&self, status: &ReplicaStatus, elapsed_ms: u64) -> bool {
         let mut inner = self.inner.lock();
         if !inner.announced.insert(status.replica.clone()) {
             return false;
+        }
+        // One that was found running tells nothing about starts.
+        if elapsed_ms > 0 {
+            inner.start_up.entry(status.placement.clone()).or_default().observe(elapsed_ms);
         }
         let failures = inner.failures.entry(status.placement.clone()).or_default();
         failures.ready_since = Some(Instant::now());
@@ -160,7 +235,7 @@ impl Failures {
 
 /// What is live, under today's configuration.
 pub(crate) fn live_placements(state: &State) -> BTreeSet<Placement> {
-    let live = |(key, model): (&ModelKey, &domain::state::Model)| {
+    let live = |(key, model): (&ModelKey, &Arc<domain::state::Model>)| {
         let placements: Vec<_> =
             model.live.iter().map(|(environment, live)| state.placement(key, environment, live.version)).collect();
         placements
@@ -169,62 +244,139 @@ pub(crate) fn live_placements(state: &State) -> BTreeSet<Placement> {
 }
 
 impl Control {
+    /// All placements that may have replicas, and what for.
+    pub(crate) fn wanted(&self, state: &State) -> BTreeMap<Placement, Wanted> {
+        let mut wanted = BTreeMap::new();
+        let now_ms = now_ms();
+        let target = |placement: &Placement| self.scales.target(placement).unwrap_or_else(|| self.running(placement));
+        for (key, model) in &state.models {
+            for (environment, live) in &model.live {
+                if let Some(replaced) = live.replaced.filter(|replaced| model.versions.contains_key(replaced))
+                    && now_ms.saturating_sub(live.since_ms) < self.config.keep_ms
+                {
+                    let placement = state.placement(key, environment, replaced);
+                    let floor = target(&placement);
+                    wanted.insert(placement, Wanted { part: Part::Kept, floor });
+                }
+            }
+            for deployment in model.running() {
+                let placement = state.placement(key, &deployment.environment, deployment.version);
+                let floor = self.scales.floor(&placement).max(deployment.progress.is_some() as u32);
+                wanted.insert(placement, Wanted { part: Part::Candidate, floor });
+            }
+            for (environment, live) in &model.live {
+                let placement = state.placement(key, environment, live.version);
+                // While a release is on its way, the version that it may go back to keeps its capacity.
+                let is_baseline = model.shifting(environment).is_some();
+                let floor = if is_baseline { target(&placement) } else { self.scales.floor(&placement) };
+                wanted.insert(placement, Wanted { part: Part::Live, floor });
+            }
+        }
+        wanted
+    }
+
+    /// Replicas of a placement that run and are to go on.
+    fn running(&self, placement: &Placement) -> u32 {
+        let statuses = self.engine.replicas();
+        let own = statuses.iter().filter(|status| {
+            status.placement == *placement
+                && !matches!(status.state, ReplicaState::Ended { .. })
+                && !self.replicas.is_leaving(&status.replica)
+        });
+        own.count() as u32
+    }
+
     /// One pass: looks at all replicas, starts what is missing, sends away what is not wanted.
     pub(crate) async fn reconcile_replicas(self: &Arc<Control>) {
         let state = self.state();
-        let live = live_placements(&state);
-        let candidates = self.candidates(&state);
+        let wanted = self.wanted(&state);
         let statuses = self.engine.replicas();
+        let changes = self.rescale(&state, &wanted, &statuses);
         let is_ready = |status: &&ReplicaStatus| matches!(status.state, ReplicaState::Ready { .. });
         let ready: HashSet<&Placement> = statuses.iter().filter(is_ready).map(|status| &status.placement).collect();
         for status in &statuses {
-            let wanted = live.contains(&status.placement) || candidates.contains(&status.placement);
-            // Replicas with old variables serve until those with new ones can.
-            let stands_in = live.iter().any(|placement| {
-                let same = (&placement.model, &placement.environment, placement.version)
-                    == (&status.placement.model, &status.placement.environment, status.placement.version);
-                same && !ready.contains(placement)
-            });
+            let role = wanted.get(&status.placement);
             match &status.state {
-                ReplicaState::Ended { reason, .. } => self.replica_ended(status, reason, live.contains(&status.placement)).await,
-                ReplicaState::Ready { elapsed_ms, .. } if wanted => self.replica_ready(status, *elapsed_ms, &live).await,
-                _ if !wanted && !stands_in => self.send_away(status),
+                ReplicaState::Ended { reason, .. } => self.replica_ended(status, reason, role).await,
+                ReplicaState::Ready { elapsed_ms, .. } if role.is_some() => self.replica_ready(status, *elapsed_ms, role).await,
+                _ if role.is_none() && !self.stands_in(status, &wanted, &ready) => self.send_away(status),
                 _ => {}
             }
             self.replace_if_broken(status);
         }
-        for placement in &live {
-            let running = self.engine.replicas().into_iter().filter(|status| {
-                status.placement == *placement
-                    && !matches!(status.state, ReplicaState::Ended { .. })
-                    && !self.replicas.is_leaving(&status.replica)
-            });
-            let version = state.models.get(&placement.model).and_then(|model| model.versions.get(&placement.version));
-            let count = version.and_then(|version| version.pushed.manifest.scale.min).unwrap_or(1).max(1) as usize;
-            for _ in running.count()..count {
-                if !self.replicas.may_start(placement) {
-                    break;
-                }
-                if let Err(problem) = self.start_replica(&state, placement).await {
-                    tracing::error!("a replica of {placement} could not be started: {problem}");
-                    self.replicas.failed(placement);
-                    break;
-                }
+        for (placement, wanted) in &wanted {
+            self.follow_target(&state, placement, wanted);
+        }
+        // What was decided is told after it was done: a request may wait for it.
+        let control = self.clone();
+        tokio::spawn(async move { control.tell_changes(changes).await });
+    }
+
+    /// Replicas with old variables serve until those with new ones can.
+    fn stands_in(&self, status: &ReplicaStatus, wanted: &BTreeMap<Placement, Wanted>, ready: &HashSet<&Placement>) -> bool {
+        let own = &status.placement;
+        let same = |other: &&Placement| {
+            (&own.model, &own.environment, own.version) == (&other.model, &other.environment, other.version)
+        };
+        wanted.keys().filter(same).any(|placement| !ready.contains(placement) && self.scales.target(placement) != Some(0))
+    }
+
+    /// Starts or sends away replicas of one placement until their number is its target.
+    fn follow_target(self: &Arc<Control>, state: &Arc<State>, placement: &Placement, wanted: &Wanted) {
+        let Some(target) = self.scales.target(placement).filter(|_| wanted.part != Part::Candidate || wanted.floor > 0) else {
+            return;
+        };
+        let mut running: Vec<ReplicaStatus> = self.engine.replicas();
+        running.retain(|status| {
+            status.placement == *placement
+                && !matches!(status.state, ReplicaState::Ended { .. })
+                && !self.replicas.is_leaving(&status.replica)
+        });
+        for _ in running.len() + self.replicas.pending(placement)..target as usize {
+            if !self.replicas.may_start(placement) {
+                return;
             }
+            self.start_aside(state, placement);
+        }
+        // Those that are not ready yet go first, then the youngest.
+        running.sort_by_key(|status| (matches!(status.state, ReplicaState::Ready { .. }), std::cmp::Reverse(status.pid)));
+        let excess = running.len().saturating_sub(target as usize);
+        if target == 0 {
+            // One of them may stay as a spare, out of the routes.
+            let spare = running.iter().position(|status| self.may_be_spare(status));
+            let others = running.iter().enumerate().filter(|(at, _)| Some(*at) != spare);
+            others.for_each(|(_, status)| self.send_away(status));
+        } else {
+            running.iter().take(excess).for_each(|status| self.send_away(status));
         }
     }
 
-    async fn replica_ended(&self, status: &ReplicaStatus, reason: &str, is_live: bool) {
+    /// Starts one more replica in a task of its own: an environment that has to be built holds up no other model.
+    fn start_aside(self: &Arc<Control>, state: &Arc<State>, placement: &Placement) {
+        self.replicas.set_pending(placement, 1);
+        let (control, state, placement) = (self.clone(), state.clone(), placement.clone());
+        tokio::spawn(async move {
+            let started = control.start_replica(&state, &placement).await;
+            if let Err(problem) = started {
+                tracing::error!("a replica of {placement} could not be started: {problem}");
+                control.replicas.failed(&placement);
+            }
+            control.replicas.set_pending(&placement, -1);
+            control.work.notify_one();
+        });
+    }
+
+    async fn replica_ended(&self, status: &ReplicaStatus, reason: &str, role: Option<&Wanted>) {
         if self.stopping.load(Ordering::Acquire) {
             return;
         }
         let replica = &status.replica;
         let leaving = self.replicas.inner.lock().leaving.contains(replica);
-        if self.candidates(&self.state()).contains(&status.placement) && !is_live {
-            // Its deployment reads how it ended, and then sends it away.
+        if role.is_some_and(|wanted| wanted.part == Part::Candidate && wanted.floor == 0) && !leaving {
+            // Its deployment reads how it ended, and then forgets it.
             return;
         }
-        if is_live && !leaving {
+        if role.is_some() && !leaving {
             let reason = self.replicas.inner.lock().broken.get(replica).cloned().unwrap_or_else(|| reason.to_string());
             let (restart_in_ms, tell) = self.replicas.failed(&status.placement);
             tracing::warn!("{replica} of {} ended: {reason}; the next starts in {restart_in_ms} ms", status.placement);
@@ -238,15 +390,16 @@ impl Control {
         self.replicas.forget(replica);
     }
 
-    async fn replica_ready(&self, status: &ReplicaStatus, elapsed_ms: u64, live: &BTreeSet<Placement>) {
-        if live.contains(&status.placement) && self.replicas.ready(status) && elapsed_ms > 0 {
+    async fn replica_ready(&self, status: &ReplicaStatus, elapsed_ms: u64, role: Option<&Wanted>) {
+        let is_trial = role.is_none_or(|wanted| wanted.part == Part::Candidate && wanted.floor == 0);
+        if !is_trial && self.replicas.ready(status, elapsed_ms) && elapsed_ms > 0 {
             let event = Event::ReplicaReady { replica: status.replica.clone(), placement: status.placement.clone(), elapsed_ms };
             self.tell(&status.placement.model, event).await;
         }
     }
 
     /// Appends what is good to know but changes nothing.
-    async fn tell(&self, key: &ModelKey, event: Event) {
+    pub(crate) async fn tell(&self, key: &ModelKey, event: Event) {
         if let Err(problem) = self.book.append("decalog", &key.to_string(), move |_| Ok(event)).await {
             tracing::warn!("not in the ledger: {problem}");
         }
@@ -263,7 +416,7 @@ impl Control {
     /// Takes a replica out of the route table, waits until the gateway has returned it, and stops it.
     pub(crate) fn send_away(self: &Arc<Control>, status: &ReplicaStatus) {
         let replica = status.replica.clone();
-        if !self.replicas.inner.lock().leaving.insert(replica.clone()) {
+        if !self.replicas.set_leaving(&replica) {
             return;
         }
         let control = self.clone();
@@ -274,11 +427,17 @@ impl Control {
             while must_return && Instant::now() < end && !control.replicas.inner.lock().returned.contains(&replica) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            if let Err(error) = control.engine.stop(&replica, STOP_MS_MAX).await {
-                tracing::warn!("{replica} could not be stopped: {error}");
-            }
-            control.work.notify_one();
+            control.predecessor_is_gone().await;
+            control.stop_now(&replica).await;
         });
+    }
+
+    /// Stops a replica that has no request any more.
+    pub(crate) async fn stop_now(&self, replica: &ReplicaId) {
+        if let Err(error) = self.engine.stop(replica, STOP_MS_MAX).await {
+            tracing::warn!("{replica} could not be stopped: {error}");
+        }
+        self.work.notify_one();
     }
 
     /// Starts one more replica of a placement.
@@ -286,6 +445,14 @@ impl Control {
         if self.stopping.load(Ordering::Acquire) {
             return Err(Problem::new("stopping", "Decalog is stopping").help("deploy again when it is up"));
         }
+        let replica = self.replicas.next_id();
+        let spec = self.spec(state, placement, replica.clone()).await?;
+        self.engine.start(spec).await.map_err(EngineError::problem)?;
+        Ok(replica)
+    }
+
+    /// What a replica of a placement is started with. Its files and its environment are there when this returns.
+    pub(crate) async fn spec(&self, state: &State, placement: &Placement, replica: ReplicaId) -> Result<ReplicaSpec, Problem> {
         let gone = || Problem::new("no_such_version", format!("{placement} is gone"));
         let model = state.models.get(&placement.model).ok_or_else(gone)?;
         let pushed = &model.versions.get(&placement.version).ok_or_else(gone)?.pushed;
@@ -297,9 +464,8 @@ impl Control {
             self.engine.build(lock, &text, &|_| {}).await.map_err(EngineError::problem)?;
         }
         let manifest = &pushed.manifest;
-        let replica = self.replicas.next_id();
-        let spec = ReplicaSpec {
-            replica: replica.clone(),
+        Ok(ReplicaSpec {
+            replica,
             placement: placement.clone(),
             runtime: pushed.runtime,
             file: pushed.file.clone(),
@@ -307,14 +473,13 @@ impl Control {
             path: manifest.model.path.clone(),
             tree,
             lock: pushed.lock.as_ref().map(|lock| lock.digest),
-            variables: self.variables_for(state, placement, manifest)?,
+            variables: self.variables_for(state, placement)?,
             schema: manifest.schema.clone(),
             concurrency: manifest.resources.concurrency,
             threads: manifest.resources.threads,
             memory_mb_max: manifest.resources.memory_mb_max,
+            cpu_max: manifest.resources.cpu_max,
             start_ms_max: manifest.start_ms_max(),
-        };
-        self.engine.start(spec).await.map_err(EngineError::problem)?;
-        Ok(replica)
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::manifest::{Manifest, variable_name_is_valid};
+use domain::manifest::variable_name_is_valid;
 use domain::{EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName, State};
 use serde::{Deserialize, Serialize};
 
@@ -135,14 +135,13 @@ impl Control {
         list.collect()
     }
 
-    /// What a replica's process gets: the manifest's variables, then the project's, then the model's own.
+    /// What a replica's process gets: the variables of its configuration, then the project's, then the model's own.
     pub(crate) fn variables_for(
         &self,
         state: &State,
         placement: &Placement,
-        manifest: &Manifest,
     ) -> Result<BTreeMap<String, String>, Problem> {
-        let mut variables = manifest.env.clone();
+        let mut variables = state.configuration(placement).env;
         let (key, environment) = (&placement.model, &placement.environment);
         for (name, (value, own)) in state.variables_of(key, environment) {
             let value = match value {

@@ -1,10 +1,14 @@
 //! What is shown of models: the values behind `ls`, `show` and the API that both read.
 
+use std::collections::BTreeMap;
+
 use domain::event::{Measurement, Provenance};
+use domain::launch::Temperature;
 use domain::manifest::Runtime;
+use domain::release::{Plan, Progress};
 use domain::state::Outcome;
-use domain::{Digest, EnvironmentName, ModelKey, ModelName, Problem, ProjectName, Reference, Schema, VersionNumber};
-use engine::ReplicaState;
+use domain::{Digest, EnvironmentName, ModelKey, ModelName, Problem, ProjectName, Reference, ReplicaId, Schema, VersionNumber};
+use engine::{ParentState, ReplicaState};
 use serde::{Deserialize, Serialize};
 
 use crate::Control;
@@ -26,6 +30,29 @@ pub struct ModelRow {
     pub state: String,
 }
 
+/// A release that is on its way, or the last one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReleaseView {
+    /// The attempt.
+    pub deployment: u64,
+    /// What, as `v3`.
+    pub version: String,
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Who asked.
+    pub actor: String,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// How the traffic moves.
+    pub plan: Plan,
+    /// Which part it has, while it is on its way.
+    pub progress: Option<Progress>,
+    /// What the guards say of it now.
+    pub said: String,
+    /// How far it is.
+    pub outcome: Outcome,
+}
+
 /// One replica.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReplicaView {
@@ -41,8 +68,31 @@ pub struct ReplicaView {
     pub pid: u32,
     /// From its start to being ready.
     pub start_ms: Option<u64>,
+    /// Batches that it runs at this moment.
+    pub in_flight: u32,
+    /// How it was started: `warm`, `tepid` or `cold`.
+    pub temperature: Temperature,
+    /// Why not warmer.
+    pub colder_because: Option<String>,
     /// Resident, in MiB.
     pub memory_mb: Option<f64>,
+}
+
+/// A process that takes no requests, kept so that replicas start faster.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ParkedView {
+    /// `spare` or `parent`.
+    pub kind: String,
+    /// Of what, as `v3`.
+    pub version: String,
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Of its process.
+    pub pid: u32,
+    /// Its share of memory, in MiB.
+    pub memory_mb: Option<f64>,
+    /// What is worth knowing.
+    pub note: String,
 }
 
 /// One version.
@@ -88,10 +138,14 @@ pub struct ModelView {
     pub name: ModelName,
     /// What is live where.
     pub live: Vec<(EnvironmentName, String)>,
+    /// How many replicas are wanted of what is live, by environment.
+    pub targets: Vec<(EnvironmentName, u32)>,
     /// Its versions, oldest first.
     pub versions: Vec<VersionView>,
-    /// Its replicas.
+    /// Its replicas; empty at zero.
     pub replicas: Vec<ReplicaView>,
+    /// What is kept so that it starts faster.
+    pub parked: Vec<ParkedView>,
     /// Its latest attempts to go live, oldest first.
     pub deployments: Vec<DeploymentView>,
 }
@@ -114,11 +168,21 @@ impl Control {
                 });
                 let replicas = ready.count();
                 let last = model.deployments.back();
+                let shifting = environment.as_ref().and_then(|environment| model.shifting(environment));
+                let asleep = || {
+                    let placement = state.placement(key, environment.as_ref()?, live?);
+                    (self.scales.target(&placement)? == 0).then_some(())
+                };
                 let state = match last.map(|deployment| &deployment.outcome) {
+                    _ if shifting.is_some() => shifting.map_or(String::new(), |(deployment, progress)| {
+                        let paused = if progress.paused { ", paused" } else { "" };
+                        format!("{} {} {}%{paused}", if progress.phase.shadow { "shadow" } else { "canary" }, deployment.version, progress.phase.percent)
+                    }),
                     Some(Outcome::Running) => last.map_or(String::new(), |d| format!("deploying {}", d.version)),
                     Some(Outcome::Failed { step, .. }) => {
                         last.map_or(String::new(), |d| format!("{} failed at {step}", d.version))
                     }
+                    _ if asleep().is_some() => "idle: a request wakes it".into(),
                     _ if live.is_some() && replicas == 0 => "no replica is ready".into(),
                     _ => String::new(),
                 };
@@ -149,7 +213,36 @@ impl Control {
             provenance: version.pushed.provenance.clone(),
             measured: version.measured,
         };
-        let statuses = self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
+        let wanted = self.wanted(&state);
+        let own = self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
+        let (spares, statuses): (Vec<_>, Vec<_>) = own.partition(|status| self.is_spare(status, &wanted));
+        let parents = self.engine.parents().into_iter().filter(|parent| parent.role.placement().is_some_and(|p| p.model == *key));
+        let spares = spares.into_iter().map(|status| ParkedView {
+            kind: "spare".into(),
+            version: status.placement.version.to_string(),
+            environment: status.placement.environment.clone(),
+            pid: status.pid,
+            memory_mb: self.engine.memory_mb(&status.replica),
+            note: String::new(),
+        });
+        let parents = parents.filter_map(|parent| {
+            let placement = parent.role.placement()?;
+            Some(ParkedView {
+                kind: "parent".into(),
+                version: placement.version.to_string(),
+                environment: placement.environment.clone(),
+                pid: parent.pid,
+                memory_mb: parent.memory_mb,
+                note: match &parent.state {
+                    ParentState::Ready { can_fork: false, reason, .. } => format!("does not fork: {reason}"),
+                    ParentState::Starting => "loads".into(),
+                    _ => String::new(),
+                },
+            })
+        });
+        let parked: Vec<ParkedView> = spares.chain(parents).collect();
+        let in_flight: BTreeMap<ReplicaId, u32> =
+            (self.senses.demand)().into_iter().filter(|demand| demand.placement.model == *key).flat_map(|d| d.in_flight).collect();
         let replica = |status: engine::ReplicaStatus| ReplicaView {
             state: match &status.state {
                 ReplicaState::Ended { .. } => "ended",
@@ -165,10 +258,13 @@ impl Control {
                 _ => None,
             },
             memory_mb: self.engine.memory_mb(&status.replica),
+            in_flight: in_flight.get(&status.replica).copied().unwrap_or(0),
+            temperature: status.temperature,
+            colder_because: status.colder_because.clone(),
             pid: status.pid,
             replica: status.replica.to_string(),
         };
-        let mut replicas: Vec<ReplicaView> = statuses.map(replica).collect();
+        let mut replicas: Vec<ReplicaView> = statuses.into_iter().map(replica).collect();
         replicas.sort_by(|a, b| a.replica.cmp(&b.replica));
         let deployment = |deployment: &domain::state::Deployment| DeploymentView {
             deployment: deployment.id.0,
@@ -180,14 +276,48 @@ impl Control {
             project: key.project.clone(),
             name: key.model.clone(),
             live: model.live.iter().map(|(environment, live)| (environment.clone(), live.version.to_string())).collect(),
+            targets: model
+                .live
+                .iter()
+                .filter_map(|(environment, live)| {
+                    let target = self.scales.target(&state.placement(key, environment, live.version))?;
+                    Some((environment.clone(), target))
+                })
+                .collect(),
             versions: model.versions.values().map(version).collect(),
             replicas,
+            parked,
             deployments: model.deployments.iter().map(deployment).collect(),
         })
     }
 }
 
 impl Control {
+    /// The release that is on its way in an environment, else the last one there.
+    pub fn release_status(&self, key: &ModelKey, environment: &EnvironmentName) -> Result<ReleaseView, Problem> {
+        let state = self.state();
+        let Some(model) = state.models.get(key).filter(|model| !model.versions.is_empty()) else {
+            return Err(state.resolve(&Reference::live(key.clone())).err().unwrap_or_default());
+        };
+        let last = model.deployments.iter().rev().find(|deployment| deployment.environment == *environment);
+        let deployment = model.shifting(environment).map(|(deployment, _)| deployment).or(last).ok_or_else(|| {
+            Problem::new("no_release", format!("`{}` was never released in {environment}", key.model))
+                .help(format!("decalog promote {} production {environment}", key.model))
+        })?;
+        let said = self.said.lock().get(&deployment.id).cloned();
+        Ok(ReleaseView {
+            deployment: deployment.id.0,
+            version: deployment.version.to_string(),
+            environment: environment.clone(),
+            actor: deployment.actor.clone(),
+            at_ms: deployment.at_ms,
+            plan: deployment.plan.clone(),
+            said: said.or_else(|| deployment.progress.as_ref().map(|progress| progress.said.clone())).unwrap_or_default(),
+            progress: deployment.progress.clone(),
+            outcome: deployment.outcome.clone(),
+        })
+    }
+
     /// Live models that no replica answers for yet, although none has failed since: after a start, those on their way.
     pub fn waiting(&self) -> Vec<String> {
         let state = self.state();
@@ -200,7 +330,9 @@ impl Control {
                     == (&placement.model, &placement.environment, placement.version)
             })
         };
-        let waiting = live.iter().filter(|placement| !answers(placement) && !self.replicas.has_failed(placement));
+        let asleep = |placement: &domain::Placement| self.scales.target(placement) == Some(0);
+        let waiting =
+            live.iter().filter(|placement| !answers(placement) && !self.replicas.has_failed(placement) && !asleep(placement));
         waiting.map(|placement| placement.to_string()).collect()
     }
 

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::guard::{GuardInputs, Judgements};
 use crate::id::{DeploymentId, EnvironmentName, ModelName, Placement, ReplicaId, VersionNumber};
-use crate::manifest::{Manifest, Runtime};
+use crate::manifest::{Configuration, Manifest, Runtime};
 use crate::problem::Problem;
+use crate::release::{Phase, Plan};
+use crate::scale::ScaleRecord;
 use crate::schema::Schema;
 use crate::tree::Tree;
 
@@ -24,6 +27,11 @@ pub enum Event {
         /// Of the program.
         program_version: String,
     },
+    /// The one writer stopped writing, in favour of another process.
+    WriterHandedOver {
+        /// Of the process that takes over.
+        pid: u32,
+    },
     /// A version came into being.
     VersionPushed(Box<VersionPushed>),
     /// Somebody asked for this version to go live; its sequence number is the deployment's id.
@@ -32,6 +40,12 @@ pub enum Event {
         version: VersionNumber,
         /// Where.
         environment: EnvironmentName,
+        /// How the traffic is to move.
+        #[serde(default, skip_serializing_if = "is_default")]
+        plan: Plan,
+        /// What the environment's configuration becomes with it; absent if it stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        configuration: Option<Box<Configuration>>,
     },
     /// The packages of the version's lock are installed.
     EnvironmentBuilt {
@@ -78,6 +92,42 @@ pub enum Event {
         /// How long it took.
         elapsed_ms: u64,
     },
+    /// The version takes a part of the traffic, or copies of it; the rest goes where it went.
+    TrafficShifted {
+        /// By which attempt.
+        deployment: DeploymentId,
+        /// Which.
+        version: VersionNumber,
+        /// Where.
+        environment: EnvironmentName,
+        /// What the rest goes to.
+        baseline: VersionNumber,
+        /// Its place among the phases of the plan, from 0.
+        step: u32,
+        /// Which part.
+        phase: Phase,
+    },
+    /// The guards of a release came to another verdict, on these numbers.
+    GuardsJudged {
+        /// Of which attempt.
+        deployment: DeploymentId,
+        /// At which step.
+        step: u32,
+        /// All that the verdict depends on.
+        inputs: Box<GuardInputs>,
+        /// What it is.
+        judgements: Box<Judgements>,
+    },
+    /// The release stays where it is until it is resumed.
+    ReleasePaused {
+        /// Which attempt.
+        deployment: DeploymentId,
+    },
+    /// The release goes on.
+    ReleaseResumed {
+        /// Which attempt.
+        deployment: DeploymentId,
+    },
     /// The version takes the traffic of the environment.
     Released {
         /// By which attempt.
@@ -95,7 +145,7 @@ pub enum Event {
     DeployFailed {
         /// Which attempt.
         deployment: DeploymentId,
-        /// `build`, `start`, `test`, `gate`, `superseded`.
+        /// `build`, `start`, `test`, `gate`, `compatibility`, `guard`, `aborted`, `superseded`.
         step: String,
         /// Why.
         problem: Problem,
@@ -120,6 +170,13 @@ pub enum Event {
         /// Its name.
         name: String,
     },
+    /// Another number of replicas is wanted of a placement.
+    ScaleChanged {
+        /// Of which.
+        placement: Placement,
+        /// The decision, with all that it depends on.
+        record: Box<ScaleRecord>,
+    },
     /// A replica of a live placement is ready, after the first.
     ReplicaReady {
         /// Which.
@@ -140,8 +197,17 @@ pub enum Event {
         /// When the next one starts.
         restart_in_ms: u64,
     },
+    /// A version is gone; its number is not used again.
+    VersionRemoved {
+        /// Which.
+        version: VersionNumber,
+    },
     /// The model and all its versions are gone.
     ModelRemoved {},
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The body of [`Event::VersionPushed`].
@@ -240,8 +306,9 @@ pub struct UnknownEvent {
 
 impl Event {
     /// All kinds that this program knows.
-    pub const KINDS: [&str; 15] = [
+    pub const KINDS: [&str; 22] = [
         "writer_started",
+        "writer_handed_over",
         "version_pushed",
         "deploy_started",
         "environment_built",
@@ -249,12 +316,18 @@ impl Event {
         "candidate_ready",
         "tests_passed",
         "gates_passed",
+        "traffic_shifted",
+        "guards_judged",
+        "release_paused",
+        "release_resumed",
         "released",
         "deploy_failed",
         "variable_set",
         "variable_removed",
+        "scale_changed",
         "replica_ready",
         "replica_failed",
+        "version_removed",
         "model_removed",
     ];
 
@@ -262,6 +335,7 @@ impl Event {
     pub fn kind(&self) -> &'static str {
         match self {
             Event::WriterStarted { .. } => "writer_started",
+            Event::WriterHandedOver { .. } => "writer_handed_over",
             Event::VersionPushed(_) => "version_pushed",
             Event::DeployStarted { .. } => "deploy_started",
             Event::EnvironmentBuilt { .. } => "environment_built",
@@ -269,12 +343,18 @@ impl Event {
             Event::CandidateReady { .. } => "candidate_ready",
             Event::TestsPassed { .. } => "tests_passed",
             Event::GatesPassed { .. } => "gates_passed",
+            Event::TrafficShifted { .. } => "traffic_shifted",
+            Event::GuardsJudged { .. } => "guards_judged",
+            Event::ReleasePaused { .. } => "release_paused",
+            Event::ReleaseResumed { .. } => "release_resumed",
             Event::Released { .. } => "released",
             Event::DeployFailed { .. } => "deploy_failed",
             Event::VariableSet { .. } => "variable_set",
             Event::VariableRemoved { .. } => "variable_removed",
+            Event::ScaleChanged { .. } => "scale_changed",
             Event::ReplicaReady { .. } => "replica_ready",
             Event::ReplicaFailed { .. } => "replica_failed",
+            Event::VersionRemoved { .. } => "version_removed",
             Event::ModelRemoved {} => "model_removed",
         }
     }

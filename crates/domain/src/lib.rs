@@ -1,22 +1,29 @@
 //! The nouns of Decalog, its events, and the messages between its planes.
 //! Everything here is plain serialisable data: no input or output, no clock, no async.
 
+pub mod compatibility;
 pub mod digest;
 pub mod event;
+pub mod guard;
 pub mod id;
+pub mod latency;
 pub mod launch;
 pub mod manifest;
 pub mod problem;
 pub mod record;
 pub mod reference;
+pub mod release;
 pub mod route;
+pub mod scale;
 pub mod schema;
 pub mod state;
 pub mod tree;
 
 pub use digest::Digest;
 pub use event::{Entry, Event};
+pub use guard::{ArmWindow, Guard, GuardInputs, Judgement, Judgements, Verdict};
 pub use id::{DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, ReplicaId, VersionNumber};
+pub use latency::LatencyHistogram;
 pub use manifest::Manifest;
 pub use problem::Problem;
 pub use reference::Reference;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
+use crate::guard::Guard;
 use crate::id::ModelName;
+use crate::release::Plan;
 use crate::schema::Column;
 
 /// The manifest's file name in a model directory.
@@ -131,6 +133,9 @@ pub struct ResourcesSection {
     /// A replica above it is ended and restarted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb_max: Option<u64>,
+    /// Processor time that one replica may use, in cores, as 0.5; it is slowed down, not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_max: Option<f64>,
     /// Not supported yet; named here so that it is refused with a reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<toml::Value>,
@@ -138,7 +143,7 @@ pub struct ResourcesSection {
 
 impl Default for ResourcesSection {
     fn default() -> Self {
-        ResourcesSection { concurrency: 1, threads: 1, memory_mb_max: None, gpu: None }
+        ResourcesSection { concurrency: 1, threads: 1, memory_mb_max: None, cpu_max: None, gpu: None }
     }
 }
 
@@ -168,11 +173,23 @@ pub struct GatesSection {
     pub memory_mb_max: Option<f64>,
 }
 
+/// The sections that belong to an environment instead of a version: each deploy sets them anew.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Configuration {
+    /// How many replicas.
+    pub scale: ScaleSection,
+    /// How traffic moves to a new version.
+    pub release: ReleaseSection,
+    /// Variables of the model's process.
+    pub env: BTreeMap<String, String>,
+}
+
 /// `[scale]`
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScaleSection {
-    /// Replicas that always run; default 1.
+    /// Replicas that always run; default 0: after `idle_s` without requests none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min: Option<u32>,
     /// The most replicas.
@@ -189,13 +206,28 @@ pub struct ScaleSection {
     pub idle_s: Option<u64>,
 }
 
-/// `[release]`
+/// `[release]`: the plan of a deploy that says nothing else.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReleaseSection {
-    /// `instant` is the only strategy so far.
+    /// Default: `instant`, or what the other keys imply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
+    /// Shares of the traffic one after the other, in percent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub canary: Vec<u8>,
+    /// The share of requests whose copies go to the new version first, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<u8>,
+    /// The least time of a step, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every_s: Option<u64>,
+    /// What the new version must keep to, as in `"errors<1%"`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<Guard>,
+    /// The header whose value decides which version a caller gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<String>,
 }
 
 /// How traffic moves from one version to the next.
@@ -204,6 +236,36 @@ pub struct ReleaseSection {
 pub enum Strategy {
     /// All at once, when the new version is ready.
     Instant,
+    /// A growing share.
+    Canary,
+    /// Copies only, until somebody releases or aborts.
+    Shadow,
+}
+
+/// The steps of a canary if none are named, in percent.
+const CANARY: [u8; 3] = [5, 25, 50];
+/// The share of a shadow if none is named, in percent.
+const SHADOW: u8 = 20;
+
+impl ReleaseSection {
+    /// The plan that this section asks for.
+    pub fn plan(&self) -> Plan {
+        let mut plan = Plan {
+            canary: self.canary.clone(),
+            shadow: self.shadow,
+            every_ms: self.every_s.map(|s| s * 1_000),
+            guards: self.guards.clone(),
+            sticky: self.sticky.clone(),
+            ..Plan::default()
+        };
+        match self.strategy {
+            Some(Strategy::Instant) => plan = Plan::default(),
+            Some(Strategy::Canary) if plan.canary.is_empty() => plan.canary = CANARY.to_vec(),
+            Some(Strategy::Shadow) if plan.shadow.is_none() => plan.shadow = Some(SHADOW),
+            _ => {}
+        }
+        plan
+    }
 }
 
 /// A manifest that cannot be used.
@@ -248,6 +310,12 @@ impl Manifest {
         if self.resources.threads > 1_024 {
             return refuse("resources.threads", "must be from 0 (as many as the library likes) to 1024");
         }
+        if self.resources.cpu_max.is_some_and(|cores| !(0.05..=1_024.0).contains(&cores)) {
+            return refuse("resources.cpu_max", "must be a number of cores from 0.05 to 1024");
+        }
+        if self.resources.memory_mb_max == Some(0) {
+            return refuse("resources.memory_mb_max", "must be at least 1; leave it out for no limit");
+        }
         if !(self.tests.tolerance >= 0.0 && self.tests.tolerance.is_finite()) {
             return refuse("tests.tolerance", "must be a number of at least 0");
         }
@@ -269,13 +337,29 @@ impl Manifest {
         if self.model.runtime == Some(Runtime::Command) && self.model.command.is_empty() {
             return refuse("model.command", "is missing: runtime \"command\" needs command = [\"program\", \"argument\"]");
         }
-        if self.scale.min.unwrap_or(1) > self.scale.max.unwrap_or(u32::MAX) {
+        if self.scale.min.unwrap_or(0) > self.scale.max.unwrap_or(u32::MAX) {
             return refuse("scale.min", "is above scale.max");
+        }
+        if let Err(error) = self.release.plan().validate() {
+            return refuse("release", &format!("cannot be carried out: {error}"));
+        }
+        for (key, value) in [("scale.target_concurrency", self.scale.target_concurrency), ("scale.slo_ms", self.scale.slo_ms)] {
+            if value.is_some_and(|value| !(value > 0.0 && value.is_finite())) {
+                return refuse(key, "must be a number above 0");
+            }
+        }
+        if self.scale.max == Some(0) {
+            return refuse("scale.max", "must be at least 1");
         }
         if let Some(name) = self.env.keys().find(|name| !variable_name_is_valid(name)) {
             return refuse("env", &format!("has `{name}`, which is not a name for a variable: use A-Z, 0-9 and _"));
         }
         Ok(())
+    }
+
+    /// The sections that belong to the environment that it is deployed to.
+    pub fn configuration(&self) -> Configuration {
+        Configuration { scale: self.scale.clone(), release: self.release.clone(), env: self.env.clone() }
     }
 
     /// Over the sections that affect what the model answers or how it runs; the others can change without a new version.
@@ -341,6 +425,7 @@ mod tests {
             mix = false
             [resources]
             threads = 2
+            cpu_max = 1.5
             [tests]
             tolerance = 0.01
             [gates]
@@ -357,6 +442,7 @@ mod tests {
         let manifest = manifest.unwrap();
         assert_eq!(manifest.schema.inputs[0].datatype, crate::Datatype::Int64);
         assert_eq!(manifest.gates.p99_ms_max, Some(80.0));
+        assert_eq!(manifest.resources.cpu_max, Some(1.5));
     }
 
     #[test]
@@ -364,6 +450,9 @@ mod tests {
         for (text, expected) in [
             ("[resources]\ngpu = 1", "resources.gpu is not supported yet"),
             ("[batch]\nrows_max = 0", "batch.rows_max must be"),
+            ("[resources]\ncpu_max = 0.01", "resources.cpu_max must be"),
+            ("[resources]\ncpu_max = nan", "resources.cpu_max must be"),
+            ("[resources]\nmemory_mb_max = 0", "resources.memory_mb_max must be"),
             ("[model]\nruntime = \"command\"", "model.command is missing"),
             ("[model]\nnaem = \"x\"", "unknown field `naem`"),
             ("[scale]\nmin = 3\nmax = 2", "scale.min is above"),

@@ -23,4 +23,27 @@ pub struct Record {
     pub worker_us: u32,
     /// From the first byte of the request's head to the answer being ready.
     pub total_us: u32,
+    /// Whether it was a copy, whose answer was only compared.
+    pub is_copy: bool,
+    /// Whether a copy's answer was the live one.
+    pub agrees: Option<bool>,
+}
+
+impl Record {
+    /// A request that was answered, without the parts of its time.
+    pub fn new(placement: Option<Arc<Placement>>, rows: usize, total_us: u32) -> Record {
+        let rows = rows as u32;
+        Record {
+            placement,
+            status: 200,
+            code: "",
+            rows,
+            batch_rows: 0,
+            queue_us: 0,
+            worker_us: 0,
+            total_us,
+            is_copy: false,
+            agrees: None,
+        }
+    }
 }

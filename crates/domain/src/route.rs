@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{EnvironmentName, ModelKey, Placement, ReplicaId};
+use crate::scale::LoadSample;
 use crate::schema::Schema;
 use crate::{Digest, VersionNumber};
 
@@ -30,7 +31,29 @@ pub struct Route {
     pub environment: EnvironmentName,
     /// What answers it.
     pub version: VersionNumber,
+    /// What answers a part of it, or gets copies, while a release is on its way.
+    pub candidate: Option<Candidate>,
 }
+
+/// The new version of a release that does not happen all at once.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Which.
+    pub version: VersionNumber,
+    /// Its part of the requests, of [`SHARES`].
+    pub share: u32,
+    /// Whether it gets copies, whose answers are compared and dropped.
+    pub shadow: bool,
+    /// The header whose value decides who gets it, instead of chance.
+    pub sticky: Option<String>,
+    /// Of the release: other callers are drawn for another.
+    pub salt: u64,
+    /// By how much numbers of two answers may differ and still agree, absolute or relative.
+    pub tolerance: f64,
+}
+
+/// All requests.
+pub const SHARES: u32 = 10_000;
 
 /// A version that exists, running or not.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -50,8 +73,6 @@ pub struct PlacementRoute {
     pub placement: Placement,
     /// What the rows must fit.
     pub schema: Schema,
-    /// What its workers answer to: the model's name.
-    pub worker: WorkerProtocol,
     /// The most rows in one batch.
     pub rows_max: u32,
     /// Whether requests may share a batch.
@@ -62,6 +83,8 @@ pub struct PlacementRoute {
     pub deadline_ms: u64,
     /// The longest a batch may run.
     pub predict_ms_max: u64,
+    /// Whether it has no replica because nobody asked: a request wakes it.
+    pub asleep: bool,
     /// Those that may be used.
     pub replicas: Vec<ReplicaRoute>,
 }
@@ -85,6 +108,8 @@ pub struct ReplicaRoute {
     pub replica: ReplicaId,
     /// Its Unix socket.
     pub socket: String,
+    /// What it speaks there.
+    pub protocol: WorkerProtocol,
     /// Batches that it takes at the same time.
     pub concurrency: u32,
     /// Whether one more connection may carry the next batch.
@@ -107,6 +132,11 @@ pub enum Observation {
         /// One sentence.
         reason: String,
     },
+    /// A request waits where there is no replica.
+    Waiting {
+        /// For which.
+        placement: Placement,
+    },
 }
 
 /// The load of one placement at this moment.
@@ -118,4 +148,6 @@ pub struct Demand {
     pub queued_rows: u64,
     /// Batches at each replica.
     pub in_flight: BTreeMap<ReplicaId, u32>,
+    /// What its replicas are counted by.
+    pub load: LoadSample,
 }

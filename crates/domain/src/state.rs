@@ -1,21 +1,26 @@
 //! `State`: the fold of all events. Whatever the platform knows of models, it knows from here.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::event::{Entry, Event, Measurement, VersionPushed};
 use crate::id::{DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, VersionNumber};
+use crate::manifest::{Configuration, Manifest};
 use crate::problem::Problem;
 use crate::reference::{Reference, Selector};
+use crate::release::{Cause, Plan, Progress};
 use crate::schema::Schema;
 
 /// Changes whenever `apply` gives another state for the same events; a snapshot of another number is rebuilt.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 /// The most finished deployments that are kept for each model.
 const DEPLOYMENTS_MAX: usize = 32;
+/// The most versions that rollbacks can go back through.
+const BEFORE_MAX: usize = 16;
 
 /// All models, versions, routes and variables.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -25,7 +30,7 @@ pub struct State {
     /// The number of entries of each subject.
     pub subjects: BTreeMap<String, u64>,
     /// All models that exist.
-    pub models: BTreeMap<ModelKey, Model>,
+    pub models: BTreeMap<ModelKey, Arc<Model>>,
     /// Variables of all models of a project, by `project@environment`.
     pub variables: BTreeMap<String, Variables>,
 }
@@ -35,12 +40,16 @@ pub struct State {
 pub struct Model {
     /// By number.
     pub versions: BTreeMap<VersionNumber, Version>,
+    /// The last number that was given.
+    pub last_version: u32,
     /// What is live, by environment.
     pub live: BTreeMap<EnvironmentName, Live>,
     /// The latest attempts to go live, oldest first.
     pub deployments: VecDeque<Deployment>,
     /// Variables of this model, by environment.
     pub variables: BTreeMap<EnvironmentName, Variables>,
+    /// What the last release set, by environment.
+    pub configurations: BTreeMap<EnvironmentName, Configuration>,
 }
 
 /// One version.
@@ -65,6 +74,12 @@ pub struct Live {
     pub since_ms: u64,
     /// By which attempt.
     pub deployment: DeploymentId,
+    /// What took it until then.
+    pub replaced: Option<VersionNumber>,
+    /// What a rollback goes back to, the nearest last.
+    pub before: Vec<VersionNumber>,
+    /// How many replicas were wanted last, if that was ever decided.
+    pub target: Option<u32>,
 }
 
 /// One attempt to take a version live.
@@ -80,6 +95,12 @@ pub struct Deployment {
     pub actor: String,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
+    /// How the traffic is to move.
+    pub plan: Plan,
+    /// What the environment's configuration becomes.
+    pub configuration: Option<Configuration>,
+    /// Where it is on its way, once it has a part of the traffic.
+    pub progress: Option<Progress>,
     /// How far it is.
     pub outcome: Outcome,
 }
@@ -125,7 +146,7 @@ impl State {
             if let Event::ModelRemoved {} = entry.event {
                 self.models.remove(&key);
             } else {
-                self.models.entry(key).or_default().apply(entry);
+                Arc::make_mut(self.models.entry(key).or_default()).apply(entry);
             }
         }
     }
@@ -140,7 +161,7 @@ impl State {
         let variables = match model {
             Some(model) => {
                 let key = ModelKey { project, model: model.clone() };
-                self.models.entry(key).or_default().variables.entry(environment.clone()).or_default()
+                Arc::make_mut(self.models.entry(key).or_default()).variables.entry(environment.clone()).or_default()
             }
             None => self.variables.entry(scope(&project, environment)).or_default(),
         };
@@ -172,6 +193,23 @@ impl State {
     pub fn placement(&self, key: &ModelKey, environment: &EnvironmentName, version: VersionNumber) -> Placement {
         let revision = self.revision_of(key, environment);
         Placement { model: key.clone(), environment: environment.clone(), version, revision }
+    }
+
+    /// What the manifest of a placement's version says.
+    pub fn manifest(&self, placement: &Placement) -> Option<&Manifest> {
+        let model = self.models.get(&placement.model)?;
+        Some(&model.versions.get(&placement.version)?.pushed.manifest)
+    }
+
+    /// The configuration of a placement: of the attempt that is on its way there, else of the last release.
+    pub fn configuration(&self, placement: &Placement) -> Configuration {
+        let model = self.models.get(&placement.model);
+        let coming = model.and_then(|model| {
+            let mut here = model.running().filter(|d| d.environment == placement.environment && d.version == placement.version);
+            here.find_map(|deployment| deployment.configuration.as_ref())
+        });
+        let set = coming.or_else(|| model.and_then(|model| model.configurations.get(&placement.environment)));
+        set.cloned().or_else(|| self.manifest(placement).map(Manifest::configuration)).unwrap_or_default()
     }
 
     /// The version that a reference means.
@@ -247,15 +285,19 @@ impl Model {
         match &entry.event {
             Event::VersionPushed(pushed) => {
                 let version = Version { pushed: (**pushed).clone(), at_ms: entry.at_ms, schema: None, measured: None };
+                self.last_version = self.last_version.max(pushed.version.0);
                 self.versions.insert(pushed.version, version);
             }
-            Event::DeployStarted { version, environment } => {
+            Event::DeployStarted { version, environment, plan, configuration } => {
                 self.deployments.push_back(Deployment {
                     id: DeploymentId(entry.seq),
                     version: *version,
                     environment: environment.clone(),
                     actor: entry.actor.clone(),
                     at_ms: entry.at_ms,
+                    plan: plan.clone(),
+                    configuration: configuration.as_deref().cloned(),
+                    progress: None,
                     outcome: Outcome::Running,
                 });
                 while self.deployments.len() > DEPLOYMENTS_MAX && self.deployments[0].outcome != Outcome::Running {
@@ -273,10 +315,44 @@ impl Model {
                     version.measured = Some(*candidate);
                 }
             }
-            Event::Released { deployment, version, environment, .. } => {
-                let live = Live { version: *version, since_ms: entry.at_ms, deployment: *deployment };
-                self.live.insert(environment.clone(), live);
-                self.finish(*deployment, Outcome::Live);
+            Event::TrafficShifted { deployment, baseline, step, phase, .. } => {
+                let (step, phase, baseline, since_ms) = (*step, *phase, *baseline, entry.at_ms);
+                if let Some(deployment) = self.deployment_mut(*deployment) {
+                    let said = deployment.progress.take().map(|progress| progress.said).unwrap_or_default();
+                    deployment.progress = Some(Progress { step, phase, since_ms, baseline, paused: false, said });
+                }
+            }
+            Event::GuardsJudged { deployment, judgements, .. } => {
+                self.with_progress(*deployment, |progress| progress.said = judgements.to_string());
+            }
+            Event::ReleasePaused { deployment } => self.with_progress(*deployment, |progress| progress.paused = true),
+            Event::ReleaseResumed { deployment } => self.with_progress(*deployment, |progress| progress.paused = false),
+            Event::Released { deployment, version, environment, previous, .. } => {
+                let mut before = self.live.get(environment).map(|live| live.before.clone()).unwrap_or_default();
+                let replaced = previous.filter(|previous| previous != version);
+                let is_rollback = self.deployment(*deployment).is_some_and(|known| known.plan.cause == Cause::Rollback);
+                if is_rollback {
+                    before.truncate(before.iter().rposition(|earlier| earlier == version).unwrap_or(before.len()));
+                } else {
+                    before.extend(replaced);
+                    before.drain(..before.len().saturating_sub(BEFORE_MAX));
+                }
+                self.configure(*deployment, environment, replaced.is_some());
+                // A new version begins with the replicas that its release started.
+                let target = self.live.get(environment).filter(|_| replaced.is_none()).and_then(|live| live.target);
+                let (version, since_ms, deployment) = (*version, entry.at_ms, *deployment);
+                self.live.insert(environment.clone(), Live { version, since_ms, deployment, replaced, before, target });
+                self.finish(deployment, Outcome::Live);
+            }
+            Event::ScaleChanged { placement, record } => {
+                let live = self.live.get_mut(&placement.environment).filter(|live| live.version == placement.version);
+                if let Some(live) = live {
+                    live.target = Some(record.decision.target);
+                }
+            }
+            Event::VersionRemoved { version } => {
+                self.versions.remove(version);
+                self.live.values_mut().for_each(|live| live.before.retain(|before| before != version));
             }
             Event::DeployFailed { deployment, step, problem } => {
                 self.finish(*deployment, Outcome::Failed { step: step.clone(), problem: problem.clone() });
@@ -285,8 +361,28 @@ impl Model {
         }
     }
 
+    /// Puts the configuration of a released attempt in force.
+    fn configure(&mut self, id: DeploymentId, environment: &EnvironmentName, is_new: bool) {
+        let Some(new) = self.deployment(id).and_then(|deployment| deployment.configuration.clone()) else { return };
+        let old = self.configurations.insert(environment.clone(), new.clone());
+        // Replicas that run already must get the new variables; those of a new version were started with them.
+        if !is_new && old.is_some_and(|old| old.env != new.env) {
+            self.variables.entry(environment.clone()).or_default().revision += 1;
+        }
+    }
+
+    fn deployment_mut(&mut self, id: DeploymentId) -> Option<&mut Deployment> {
+        self.deployments.iter_mut().find(|deployment| deployment.id == id)
+    }
+
+    fn with_progress(&mut self, id: DeploymentId, change: impl FnOnce(&mut Progress)) {
+        if let Some(progress) = self.deployment_mut(id).and_then(|deployment| deployment.progress.as_mut()) {
+            change(progress);
+        }
+    }
+
     fn finish(&mut self, id: DeploymentId, outcome: Outcome) {
-        if let Some(deployment) = self.deployments.iter_mut().find(|deployment| deployment.id == id) {
+        if let Some(deployment) = self.deployment_mut(id) {
             deployment.outcome = outcome;
         }
     }
@@ -301,6 +397,12 @@ impl Model {
         self.deployments.iter().filter(|deployment| deployment.outcome == Outcome::Running)
     }
 
+    /// The attempt in an environment that has a part of its traffic.
+    pub fn shifting(&self, environment: &EnvironmentName) -> Option<(&Deployment, &Progress)> {
+        let mut here = self.running().filter(|deployment| deployment.environment == *environment);
+        here.find_map(|deployment| deployment.progress.as_ref().map(|progress| (deployment, progress)))
+    }
+
     /// The version with this digest.
     pub fn version_by_digest(&self, digest: Digest) -> Option<&Version> {
         self.versions.values().find(|version| version.pushed.digest == digest)
@@ -308,7 +410,7 @@ impl Model {
 
     /// The number of the next version.
     pub fn next_version(&self) -> VersionNumber {
-        VersionNumber(self.versions.keys().next_back().map_or(0, |last| last.0) + 1)
+        VersionNumber(self.last_version + 1)
     }
 }
 

@@ -23,6 +23,10 @@ fn apply(state: &mut State, subject: &str, event: Event) -> u64 {
     state.seq
 }
 
+fn started(version: VersionNumber, environment: &EnvironmentName) -> Event {
+    Event::DeployStarted { version, environment: environment.clone(), plan: Plan::default(), configuration: None }
+}
+
 fn pushed(version: u32) -> Event {
     Event::VersionPushed(Box::new(VersionPushed {
         version: VersionNumber(version),
@@ -43,7 +47,7 @@ fn a_version_goes_live_and_is_found() {
     for version in 1..=2 {
         apply(&mut state, "default/churn", pushed(version));
         let version = VersionNumber(version);
-        let id = apply(&mut state, "default/churn", Event::DeployStarted { version, environment: environment.clone() });
+        let id = apply(&mut state, "default/churn", started(version, &environment));
         let released = Event::Released {
             deployment: DeploymentId(id),
             version,
@@ -88,4 +92,107 @@ fn variables_of_a_model_win_and_count() {
 fn near_names() {
     assert_eq!(near_name("chrun", ["fraud", "churn"].into_iter()), Some("churn"));
     assert_eq!(near_name("resnet", ["fraud", "churn"].into_iter()), None);
+}
+
+/// Pushes versions 1 to `count`.
+fn with_versions(count: u32) -> State {
+    let mut state = State::default();
+    (1..=count).for_each(|version| {
+        apply(&mut state, "default/churn", pushed(version));
+    });
+    state
+}
+
+fn release(state: &mut State, version: u32, cause: Cause) {
+    let (version, environment) = (VersionNumber(version), EnvironmentName::default());
+    let plan = Plan { cause, ..Plan::default() };
+    let event = Event::DeployStarted { version, environment: environment.clone(), plan, configuration: None };
+    let deployment = DeploymentId(apply(state, "default/churn", event));
+    let previous = live(state).map(|live| live.version);
+    apply(state, "default/churn", Event::Released { deployment, version, environment, previous, elapsed_ms: 1 });
+}
+
+fn live(state: &State) -> Option<Live> {
+    state.models.get(&default_model("churn").unwrap())?.live.get(&EnvironmentName::default()).cloned()
+}
+
+#[test]
+fn a_rollback_goes_back_and_does_not_swing() {
+    let mut state = with_versions(3);
+    (1..=3).for_each(|version| release(&mut state, version, Cause::Deploy));
+    assert_eq!(live(&state).unwrap().before, [1, 2].map(VersionNumber));
+    release(&mut state, 2, Cause::Rollback);
+    assert_eq!(live(&state).unwrap().before, [VersionNumber(1)], "a second rollback goes on to v1, not back to v3");
+    assert_eq!(live(&state).unwrap().replaced, Some(VersionNumber(3)));
+    release(&mut state, 2, Cause::Deploy);
+    assert_eq!(live(&state).unwrap().before, [VersionNumber(1)], "to release what is live changes nothing of that");
+    apply(&mut state, "default/churn", Event::VersionRemoved { version: VersionNumber(1) });
+    assert!(live(&state).unwrap().before.is_empty());
+    let model = &state.models[&default_model("churn").unwrap()];
+    assert_eq!(model.next_version(), VersionNumber(4));
+}
+
+#[test]
+fn numbers_of_removed_versions_are_not_used_again() {
+    let mut state = with_versions(2);
+    apply(&mut state, "default/churn", Event::VersionRemoved { version: VersionNumber(2) });
+    assert_eq!(state.models[&default_model("churn").unwrap()].next_version(), VersionNumber(3));
+}
+
+#[test]
+fn a_release_moves_on_pauses_and_ends() {
+    let mut state = with_versions(2);
+    release(&mut state, 1, Cause::Deploy);
+    let (key, environment) = (default_model("churn").unwrap(), EnvironmentName::default());
+    let plan = Plan { canary: vec![5, 50], ..Plan::default() };
+    let event = Event::DeployStarted { version: VersionNumber(2), environment: environment.clone(), plan, configuration: None };
+    let deployment = DeploymentId(apply(&mut state, "default/churn", event));
+    assert!(state.models[&key].shifting(&environment).is_none(), "it is built and tested first");
+    let shifted = |step: u32, percent: u8| Event::TrafficShifted {
+        deployment,
+        version: VersionNumber(2),
+        environment: EnvironmentName::default(),
+        baseline: VersionNumber(1),
+        step,
+        phase: crate::release::Phase { shadow: false, percent },
+    };
+    apply(&mut state, "default/churn", shifted(0, 5));
+    apply(&mut state, "default/churn", Event::ReleasePaused { deployment });
+    let progress = |state: &State| state.models[&key].shifting(&environment).map(|(_, progress)| progress.clone()).unwrap();
+    assert!(progress(&state).paused);
+    apply(&mut state, "default/churn", Event::ReleaseResumed { deployment });
+    apply(&mut state, "default/churn", shifted(1, 50));
+    assert_eq!((progress(&state).step, progress(&state).paused, progress(&state).baseline), (1, false, VersionNumber(1)));
+    let problem = Problem::new("aborted", "by ann");
+    apply(&mut state, "default/churn", Event::DeployFailed { deployment, step: "aborted".into(), problem });
+    assert!(state.models[&key].shifting(&environment).is_none());
+    assert_eq!(live(&state).unwrap().version, VersionNumber(1));
+}
+
+#[test]
+fn a_configuration_comes_with_its_release() {
+    let mut state = with_versions(1);
+    let (key, environment) = (default_model("churn").unwrap(), EnvironmentName::default());
+    let deploy = |state: &mut State, level: &str| {
+        let env = [("LEVEL".to_string(), level.to_string())].into();
+        let configuration = Configuration { env, ..Configuration::default() };
+        let event = Event::DeployStarted {
+            version: VersionNumber(1),
+            environment: EnvironmentName::default(),
+            plan: Plan::default(),
+            configuration: Some(Box::new(configuration)),
+        };
+        let deployment = DeploymentId(apply(state, "default/churn", event));
+        let previous = live(state).map(|live| live.version);
+        let (version, environment) = (VersionNumber(1), EnvironmentName::default());
+        apply(state, "default/churn", Event::Released { deployment, version, environment, previous, elapsed_ms: 1 });
+    };
+    deploy(&mut state, "1");
+    let first = state.placement(&key, &environment, VersionNumber(1));
+    assert_eq!(state.configuration(&first).env["LEVEL"], "1");
+    deploy(&mut state, "1");
+    assert_eq!(state.placement(&key, &environment, VersionNumber(1)), first, "nothing changed");
+    deploy(&mut state, "2");
+    let second = state.placement(&key, &environment, VersionNumber(1));
+    assert_eq!((state.configuration(&second).env["LEVEL"].as_str(), second.revision), ("2", first.revision + 1));
 }

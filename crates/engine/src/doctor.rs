@@ -65,13 +65,7 @@ pub fn doctor(data: &Path, path: &str, uv: Option<&Path>, onnxruntime: Option<&P
         Ok((_, hard)) => Err(format!("only {hard} at most")),
         Err(error) => Err(error.to_string()),
     };
-    let groups = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        Ok("version 2".to_string())
-    } else if Path::new("/sys/fs/cgroup/memory").exists() {
-        Ok("version 1; memory limits are watched by Decalog itself".to_string())
-    } else {
-        Err("none".to_string())
-    };
+    let groups = crate::groups::survey();
     let own_uv = data.join("tools/uv/bin/uv");
     let uv = match uv {
         Some(uv) => named(uv),
@@ -109,6 +103,11 @@ pub fn doctor(data: &Path, path: &str, uv: Option<&Path>, onnxruntime: Option<&P
         ),
         check("disk", false, free, "free some space, run decalog gc, or choose another --data"),
         check("open files", false, files, "raise the limit: ulimit -n 65536"),
-        check("control groups", true, groups, "without them, memory limits are watched by Decalog itself"),
+        check(
+            "control groups",
+            true,
+            groups,
+            "run Decalog where it may make control groups, as a service of systemd with Delegate=yes",
+        ),
     ]
 }

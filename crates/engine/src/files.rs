@@ -3,6 +3,7 @@
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use domain::launch::ProcessId;
 use domain::{Digest, ModelKey, Placement, ReplicaId, VersionNumber};
 
 use crate::EngineError;
@@ -55,14 +56,34 @@ impl Files {
         self.data.join("logs").join(model.project.as_str()).join(model.model.as_str()).join(version.to_string())
     }
 
-    /// A replica's log.
-    pub fn log(&self, placement: &Placement, replica: &ReplicaId) -> PathBuf {
-        self.logs(&placement.model, placement.version).join(format!("{replica}.log"))
+    /// A replica's or parent's log.
+    pub fn log(&self, placement: &Placement, id: &ProcessId) -> PathBuf {
+        self.logs(&placement.model, placement.version).join(format!("{id}.log"))
     }
 
-    /// A replica's own directory, for its home and temporary files.
-    pub fn replica(&self, replica: &ReplicaId) -> PathBuf {
-        self.data.join("run/replicas").join(&replica.0)
+    /// A zygote's log.
+    pub fn zygote_log(&self, id: &ProcessId) -> PathBuf {
+        self.data.join("logs/zygotes").join(format!("{id}.log"))
+    }
+
+    /// A process's own directory, for its home and temporary files.
+    pub fn process(&self, id: &ProcessId) -> PathBuf {
+        self.processes().join(&id.0)
+    }
+
+    /// Where what the processes of earlier supervisors left waits for its removal.
+    pub fn old_processes(&self) -> PathBuf {
+        self.data.join("run/old")
+    }
+
+    /// The sockets of all workers.
+    pub fn sockets(&self) -> PathBuf {
+        self.run.join("w")
+    }
+
+    /// The directories of all processes.
+    pub fn processes(&self) -> PathBuf {
+        self.data.join("run/replicas")
     }
 
     /// The environment of a lock.
@@ -87,7 +108,7 @@ impl Files {
 }
 
 /// `<data>/run`, or a short directory that stands for it if sockets below it would have too long a path.
-fn run_directory(data: &Path) -> Result<PathBuf, EngineError> {
+pub fn run_directory(data: &Path) -> Result<PathBuf, EngineError> {
     let run = data.join("run");
     private_directory(&run)?;
     if run.as_os_str().len() + "/supervisor.sock".len() + 8 <= SOCKET_BYTES_MAX {

@@ -3,29 +3,27 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use domain::event::Lock;
+use domain::launch::{ProcessId, Role};
 use domain::manifest::Runtime;
-use domain::{Digest, ModelKey, Placement, ReplicaId, VersionNumber};
+use domain::{Digest, ModelKey, ReplicaId, VersionNumber};
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use worker::probe::ProbeError;
-use worker::{ProbeAs, WorkerInfo};
+use worker::ProbeAs;
 
 use crate::environment::{Built, Environments};
 use crate::files::Files;
-use crate::process::group_memory_mb;
-use crate::replica::{self, ReplicaSpec, ReplicaState, ReplicaStatus};
+use crate::parent::{Holder, now_ms};
+use crate::process::memory_mb_of_groups;
+use crate::replica::{self, ReplicaState, ReplicaStatus};
 use crate::supervise::client::{News, Supervisor};
 use crate::supervise::protocol::{Process, Reply, Request};
 use crate::tools::Tools;
 use crate::{EngineConfig, EngineError};
 
-/// How often a starting replica's socket is tried, at first and at most, in milliseconds.
-const PROBE_MS: (u64, u64) = (2, 20);
-/// How long one probe may take, in milliseconds.
-const PROBE_MS_MAX: u64 = 5_000;
 /// How long an adopted replica has to answer, in milliseconds: it may be busy.
 const ADOPT_MS_MAX: u64 = 30_000;
 
@@ -35,29 +33,35 @@ const LOGS_MAX: usize = 10;
 /// The local engine.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    config: EngineConfig,
-    files: Files,
-    tools: Tools,
+pub(crate) struct Inner {
+    pub config: EngineConfig,
+    pub files: Files,
+    pub tools: Tools,
     environments: Environments,
-    replicas: Mutex<HashMap<ReplicaId, ReplicaStatus>>,
+    pub replicas: Mutex<HashMap<ReplicaId, ReplicaStatus>>,
+    /// Parents and zygotes that have not ended.
+    pub holders: Mutex<HashMap<ProcessId, Holder>>,
+    ids: AtomicU64,
+    opened_ms: u64,
     changed: watch::Sender<u64>,
-    supervisor: Supervisor,
+    pub supervisor: Supervisor,
 }
 
 impl Engine {
-    /// Starts the supervisor, or adopts a running one with all its processes. `probe_as` tells how the workers of an
-    /// adopted placement are asked.
-    pub async fn open(config: EngineConfig, probe_as: impl Fn(&Placement) -> ProbeAs) -> Result<Engine, EngineError> {
+    /// Starts the supervisor, or adopts a running one with all its processes.
+    pub async fn open(config: EngineConfig) -> Result<Engine, EngineError> {
         let files = Files::prepare(&config.data)?;
         let (supervisor, mut news) = Supervisor::connect(&config, &files).await?;
         let inner = Inner {
             tools: Tools::new(config.clone(), files.clone()),
             environments: Environments::new(files.clone()),
             replicas: Mutex::default(),
+            holders: Mutex::default(),
+            ids: AtomicU64::new(0),
+            opened_ms: now_ms(),
             changed: watch::channel(0).0,
             supervisor,
             config,
@@ -65,7 +69,7 @@ impl Engine {
         };
         let engine = Engine { inner: Arc::new(inner) };
         if let Reply::Processes(processes) = engine.inner.supervisor.call(Request::List).await? {
-            processes.into_iter().for_each(|process| engine.adopt(process, &probe_as));
+            processes.into_iter().for_each(|process| engine.process_changed(process));
         }
         let weak = Arc::downgrade(&engine.inner);
         tokio::spawn(async move {
@@ -77,44 +81,74 @@ impl Engine {
         Ok(engine)
     }
 
-    fn adopt(&self, process: Process, probe_as: &impl Fn(&Placement) -> ProbeAs) {
-        let state = match &process.ended {
-            Some(reason) => self.ended(&process.placement, &process.replica, reason.clone()),
-            None => ReplicaState::Starting,
-        };
-        let runs = process.ended.is_none();
-        let probe_as = probe_as(&process.placement);
-        let status = ReplicaStatus {
-            replica: process.replica.clone(),
-            placement: process.placement,
-            pid: process.pid,
-            socket: PathBuf::from(process.socket),
-            state,
-        };
-        self.inner.replicas.lock().insert(process.replica.clone(), status.clone());
-        if runs {
-            let engine = self.clone();
-            tokio::spawn(async move { engine.watch_start(status, probe_as, ADOPT_MS_MAX, true).await });
-        }
-    }
-
-    fn ended(&self, placement: &Placement, replica: &ReplicaId, reason: String) -> ReplicaState {
-        ReplicaState::Ended { reason, details: replica::last_words(&self.inner.files, placement, replica) }
-    }
-
     fn take(&self, news: News) {
         match news {
-            News::Ended { replica, reason } => self.set_ended(&replica, reason),
-            News::Lost => {
-                let running: Vec<ReplicaId> = self.replicas().into_iter().map(|status| status.replica).collect();
-                running.iter().for_each(|replica| self.set_ended(replica, "its supervisor ended".into()));
+            News::Changed(process) => self.process_changed(*process),
+            News::Forgotten(id) => {
+                self.inner.holders.lock().remove(&id);
+                self.inner.replicas.lock().remove(&ReplicaId(id.0));
+                self.tick();
+            }
+            News::Listed(processes) => {
+                let listed: HashSet<&str> = processes.iter().map(|process| process.id.0.as_str()).collect();
+                let lost = "its supervisor ended";
+                let holders: Vec<ProcessId> = self.inner.holders.lock().keys().cloned().collect();
+                holders.iter().filter(|id| !listed.contains(id.0.as_str())).for_each(|id| self.holder_ended(id, lost.into()));
+                let replicas = self.replicas().into_iter().filter(|status| status.pid > 0);
+                replicas.filter(|status| !listed.contains(status.replica.0.as_str())).for_each(|status| {
+                    self.set_ended(&status.replica, lost.into());
+                });
+                processes.into_iter().for_each(|process| self.process_changed(process));
             }
         }
     }
 
-    fn set_ended(&self, replica: &ReplicaId, reason: String) {
+    /// Takes note of what the supervisor says of a process, whoever started it.
+    fn process_changed(&self, process: Process) {
+        let placement = match &process.role {
+            Role::Replica(placement) => placement.clone(),
+            _ => return self.holder_changed(process),
+        };
+        let replica = ReplicaId(process.id.0.clone());
+        let is_known = self.take_process(&process).is_some();
+        if !is_known {
+            let status = ReplicaStatus {
+                replica: replica.clone(),
+                placement,
+                pid: process.pid,
+                socket: PathBuf::from(process.socket.clone().unwrap_or_default()),
+                state: ReplicaState::Starting,
+                temperature: process.temperature,
+                colder_because: process.colder_because.clone(),
+            };
+            self.inner.replicas.lock().insert(replica.clone(), status);
+        }
+        if let Some(reason) = process.ended {
+            self.set_ended(&replica, reason);
+        } else if !is_known {
+            let probe_as = process.plain_path.map_or(ProbeAs::OpenInference, ProbeAs::Plain);
+            let engine = self.clone();
+            let limit = Duration::from_millis(ADOPT_MS_MAX);
+            tokio::spawn(async move { engine.watch_start(replica, probe_as, None, limit).await });
+        }
+        self.tick();
+    }
+
+    /// An id that no other process of this data directory has.
+    pub(crate) fn next_id(&self, prefix: &str) -> ProcessId {
+        let count = self.inner.ids.fetch_add(1, Ordering::Relaxed) + 1;
+        // The supervisor refuses an id that it knows, should two platforms open within a millisecond.
+        ProcessId(format!("{prefix}{:x}-{count}", self.inner.opened_ms))
+    }
+
+    pub(crate) fn set_ended(&self, replica: &ReplicaId, reason: String) {
         let Some(placement) = self.status(replica).map(|status| status.placement) else { return };
-        let state = self.ended(&placement, replica, reason);
+        let details = replica::last_words(&self.inner.files, &placement, &replica.into());
+        self.set_state(replica, ReplicaState::Ended { reason, details });
+    }
+
+    /// What has ended stays so.
+    pub(crate) fn set_state(&self, replica: &ReplicaId, state: ReplicaState) {
         let mut replicas = self.inner.replicas.lock();
         if let Some(status) = replicas.get_mut(replica)
             && !matches!(status.state, ReplicaState::Ended { .. })
@@ -125,7 +159,11 @@ impl Engine {
         }
     }
 
-    fn tick(&self) {
+    pub(crate) fn is_starting(&self, replica: &ReplicaId) -> bool {
+        self.inner.replicas.lock().get(replica).is_some_and(|status| status.state == ReplicaState::Starting)
+    }
+
+    pub(crate) fn tick(&self) {
         self.inner.changed.send_modify(|count| *count += 1);
     }
 
@@ -158,74 +196,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts a replica. It is `Starting` when this returns; [`Engine::changed`] tells what becomes of it.
-    pub async fn start(&self, spec: ReplicaSpec) -> Result<(), EngineError> {
-        let library = match spec.runtime {
-            Runtime::Onnx => Some(self.inner.tools.onnxruntime(&|_| {}).await?),
-            _ => None,
-        };
-        let launch = replica::launch(&spec, &self.inner.config, &self.inner.files, library.as_deref())?;
-        let socket = PathBuf::from(&launch.socket);
-        let Reply::Pid(pid) = self.inner.supervisor.call(Request::Spawn(Box::new(launch))).await? else {
-            return Err(EngineError::Supervisor("it gave no process id".into()));
-        };
-        let status = ReplicaStatus {
-            replica: spec.replica.clone(),
-            placement: spec.placement.clone(),
-            pid,
-            socket,
-            state: ReplicaState::Starting,
-        };
-        self.inner.replicas.lock().insert(spec.replica.clone(), status.clone());
-        self.tick();
-        let engine = self.clone();
-        let (probe_as, limit) = (spec.probe_as(), spec.start_ms_max);
-        tokio::spawn(async move { engine.watch_start(status, probe_as, limit, false).await });
-        Ok(())
-    }
-
-    /// Tries a starting replica until it is ready, has ended, or its time is up.
-    async fn watch_start(&self, status: ReplicaStatus, probe_as: ProbeAs, limit_ms: u64, adopted: bool) {
-        let (begin, limit) = (Instant::now(), Duration::from_millis(limit_ms));
-        let model = status.placement.model.model.as_str();
-        let mut pause = PROBE_MS.0;
-        while begin.elapsed() < limit {
-            let still = self.status(&status.replica).is_some_and(|now| now.state == ReplicaState::Starting);
-            if !still {
-                return;
-            }
-            let probed =
-                tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), worker::probe(&status.socket, model, &probe_as));
-            match probed.await {
-                Ok(Ok(info)) => {
-                    let elapsed_ms = if adopted { 0 } else { begin.elapsed().as_millis() as u64 };
-                    return self.set_ready(&status.replica, info, elapsed_ms);
-                }
-                Ok(Err(ProbeError::Unusable(problem))) => {
-                    self.set_ended(&status.replica, problem.to_string());
-                    let _ = self.signal(&status.replica, true).await;
-                    return;
-                }
-                Ok(Err(ProbeError::NotYet(_))) | Err(_) => {}
-            }
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-            pause = (pause * 2).min(PROBE_MS.1);
-        }
-        self.set_ended(&status.replica, format!("not ready after {limit_ms} ms ([model] start_ms_max)"));
-        let _ = self.signal(&status.replica, true).await;
-    }
-
-    fn set_ready(&self, replica: &ReplicaId, info: WorkerInfo, elapsed_ms: u64) {
-        let mut replicas = self.inner.replicas.lock();
-        if let Some(status) = replicas.get_mut(replica)
-            && status.state == ReplicaState::Starting
-        {
-            status.state = ReplicaState::Ready { info, elapsed_ms };
-            drop(replicas);
-            self.tick();
-        }
-    }
-
     /// All replicas, running or ended and not yet forgotten.
     pub fn replicas(&self) -> Vec<ReplicaStatus> {
         self.inner.replicas.lock().values().cloned().collect()
@@ -241,13 +211,18 @@ impl Engine {
         self.inner.changed.subscribe()
     }
 
-    async fn signal(&self, replica: &ReplicaId, kill: bool) -> Result<(), EngineError> {
-        self.inner.supervisor.call(Request::Signal { replica: replica.clone(), kill }).await.map(|_| ())
+    pub(crate) async fn signal(&self, replica: &ReplicaId, kill: bool) -> Result<(), EngineError> {
+        self.inner.supervisor.call(Request::Signal { id: replica.into(), kill }).await.map(|_| ())
     }
 
     /// Asks a replica to end, and ends it after `drain_ms_max`.
     pub async fn stop(&self, replica: &ReplicaId, drain_ms_max: u64) -> Result<(), EngineError> {
         let mut changed = self.changed();
+        if self.status(replica).is_some_and(|status| status.pid == 0) {
+            // It has no process yet, and must not get one.
+            self.set_state(replica, ReplicaState::Ended { reason: "stopped before it was started".into(), details: vec![] });
+            return Ok(());
+        }
         self.signal(replica, drain_ms_max == 0).await?;
         let ended = async {
             while self.status(replica).is_some_and(|status| !matches!(status.state, ReplicaState::Ended { .. })) {
@@ -264,8 +239,7 @@ impl Engine {
 
     /// Drops an ended replica and its private files; its log stays.
     pub async fn forget(&self, replica: &ReplicaId) {
-        if let Err(error) = self.inner.supervisor.call(Request::Forget { replica: replica.clone() }).await {
-            tracing::debug!("{replica} is not forgotten yet: {error}");
+        if !self.forget_process(&replica.into()).await {
             return;
         }
         let forgotten = self.inner.replicas.lock().remove(replica);
@@ -275,16 +249,34 @@ impl Engine {
                 let _ = tokio::fs::remove_file(log).await;
             }
         }
-        let directory = self.inner.files.replica(replica);
-        let socket = self.inner.files.socket(replica);
-        let _ = tokio::fs::remove_dir_all(directory).await;
-        let _ = tokio::fs::remove_file(socket).await;
+        let _ = tokio::fs::remove_file(self.inner.files.socket(replica)).await;
         self.tick();
     }
 
-    /// Resident memory of a replica with all its processes, in MiB.
+    /// Drops an ended process from the supervisor's list, with the directories that nobody uses then.
+    pub(crate) async fn forget_process(&self, id: &ProcessId) -> bool {
+        match self.inner.supervisor.call(Request::Forget { id: id.clone() }).await {
+            Ok(Reply::Unused(unused)) => {
+                for id in unused {
+                    let _ = tokio::fs::remove_dir_all(self.inner.files.process(&id)).await;
+                }
+                true
+            }
+            Ok(other) => {
+                tracing::warn!("the supervisor answered {other:?} when {id} was to be forgotten");
+                false
+            }
+            Err(error) => {
+                tracing::debug!("{id} is not forgotten yet: {error}");
+                false
+            }
+        }
+    }
+
+    /// Memory of a replica with all its processes, in MiB: pages that it shares with its parent count in part (PSS).
     pub fn memory_mb(&self, replica: &ReplicaId) -> Option<f64> {
-        self.status(replica).and_then(|status| group_memory_mb(status.pid))
+        let pid = self.status(replica).map(|status| status.pid).filter(|pid| *pid > 0)?;
+        memory_mb_of_groups(&[pid]).get(&pid).copied()
     }
 
     /// The logs of a version's replicas, the newest last.

@@ -1,12 +1,17 @@
-//! The local engine: builds environments, and starts, watches and stops single replicas through the supervisor. How
-//! many replicas there are, and who gets requests, is not its business.
+//! The local engine: builds environments, and starts, watches and stops single replicas, and what they are forked from,
+//! through the supervisor. How many replicas and parents there are, and who gets requests, is not its business.
 
 mod doctor;
 mod environment;
 mod files;
+mod groups;
 mod handle;
+mod level;
+mod parent;
 mod process;
+mod ready;
 mod replica;
+mod start;
 pub mod supervise;
 mod tools;
 
@@ -17,7 +22,10 @@ use domain::Problem;
 
 pub use doctor::{Check, doctor};
 pub use environment::{Built, lock_inputs};
+pub use files::run_directory;
 pub use handle::Engine;
+pub use level::warmest;
+pub use parent::{ParentState, ParentStatus};
 pub use replica::{ReplicaSpec, ReplicaState, ReplicaStatus};
 
 /// What the engine is told once.

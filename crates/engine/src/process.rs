@@ -1,25 +1,76 @@
-//! What the kernel says of process groups.
+//! What the kernel says of processes and of process groups.
 
+use std::collections::HashMap;
 use std::fs;
 
-/// Resident memory of all processes of a group, in MiB; `None` if there are none.
-pub fn group_memory_mb(group: u32) -> Option<f64> {
-    const PAGE_BYTES: f64 = 4_096.0;
-    let mut pages = None;
-    for entry in fs::read_dir("/proc").ok()?.flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().filter(|name| name.bytes().all(|c| c.is_ascii_digit())) else { continue };
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        // The name in parentheses may hold anything; the fields after it are state, parent, group, …
-        let Some((_, fields)) = stat.rsplit_once(')') else { continue };
-        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-        if fields.get(2).and_then(|field| field.parse::<u32>().ok()) == Some(group)
-            && let Some(resident) = fields.get(21).and_then(|field| field.parse::<f64>().ok())
-        {
-            *pages.get_or_insert(0.0) += resident;
-        }
+const MIB: f64 = (1 << 20) as f64;
+
+/// A line of the process table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The process.
+    pub pid: u32,
+    /// Its parent.
+    pub parent: u32,
+    /// Its group.
+    pub group: u32,
+    /// Its session.
+    pub session: u32,
+    /// Of it.
+    pub threads: u32,
+    /// Pages in memory.
+    pub resident_pages: u64,
+}
+
+/// The processes of this moment; those that end meanwhile are left out.
+pub fn table() -> Vec<Line> {
+    let Ok(entries) = fs::read_dir("/proc") else { return vec![] };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(line).collect()
+}
+
+/// One process.
+pub fn line(pid: u32) -> Option<Line> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the fields after it are state, parent, group, session, …
+    let (_, fields) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let field = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+    Some(Line {
+        pid,
+        parent: field(1)? as u32,
+        group: field(2)? as u32,
+        session: field(3)? as u32,
+        threads: field(17)? as u32,
+        resident_pages: field(21)?,
+    })
+}
+
+/// Memory of all processes of each group, in MiB: a page that several processes share counts in part at each (PSS), so
+/// that the sum over all processes is what they use together. Groups without processes are left out.
+pub fn memory_mb_of_groups(groups: &[u32]) -> HashMap<u32, f64> {
+    let mut memory = HashMap::new();
+    if groups.is_empty() {
+        return memory;
     }
-    pages.map(|pages| pages * PAGE_BYTES / (1 << 20) as f64)
+    for line in table().into_iter().filter(|line| groups.contains(&line.group)) {
+        *memory.entry(line.group).or_insert(0.0) += proportional_mb(&line);
+    }
+    memory
+}
+
+/// The proportional set size of a process; its resident memory where the kernel does not tell.
+fn proportional_mb(line: &Line) -> f64 {
+    let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", line.pid)).unwrap_or_default();
+    let kilobytes =
+        rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_ascii_whitespace().next()?.parse::<f64>().ok());
+    kilobytes.map_or_else(|| line.resident_pages as f64 * page_bytes() / MIB, |kilobytes| kilobytes / 1_024.0)
+}
+
+fn page_bytes() -> f64 {
+    // SAFETY: sysconf only reads.
+    let bytes = unsafe { nix::libc::sysconf(nix::libc::_SC_PAGESIZE) };
+    if bytes > 0 { bytes as f64 } else { 4_096.0 }
 }
 
 #[cfg(test)]
@@ -27,9 +78,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_group_has_memory() {
-        let group = nix::unistd::getpgrp().as_raw() as u32;
-        assert!(group_memory_mb(group).is_some_and(|mb| mb > 0.5));
-        assert_eq!(group_memory_mb(u32::MAX), None);
+    fn this_process_has_a_line_and_memory() {
+        let own = line(std::process::id()).unwrap();
+        assert_eq!(own.group, nix::unistd::getpgrp().as_raw() as u32);
+        assert_eq!(own.parent, nix::unistd::getppid().as_raw() as u32);
+        assert!(own.threads >= 1 && table().iter().any(|line| line.pid == own.pid));
+        let memory = memory_mb_of_groups(&[own.group]);
+        assert!(memory.len() == 1 && memory[&own.group] > 0.5, "{memory:?}");
+        assert!(memory_mb_of_groups(&[u32::MAX]).is_empty());
     }
 }

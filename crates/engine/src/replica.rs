@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use domain::launch::Launch;
+use domain::launch::{Launch, Limits, Origin, ProcessId, Role, Temperature, ZygoteKey};
 use domain::manifest::{Runtime, SchemaSection};
 use domain::{Digest, Placement, ReplicaId};
 use worker::{ProbeAs, WorkerInfo};
@@ -43,8 +43,10 @@ pub struct ReplicaSpec {
     pub concurrency: u32,
     /// Threads of numeric libraries; 0 leaves it to them.
     pub threads: u32,
-    /// Resident memory above which it is ended, in MiB.
+    /// Memory above which it is ended, in MiB.
     pub memory_mb_max: Option<u64>,
+    /// Processor time that it may use, in cores.
+    pub cpu_max: Option<f64>,
     /// The longest it may take to become ready.
     pub start_ms_max: u64,
 }
@@ -54,6 +56,51 @@ impl ReplicaSpec {
     pub fn probe_as(&self) -> ProbeAs {
         self.path.clone().map_or(ProbeAs::OpenInference, ProbeAs::Plain)
     }
+}
+
+/// Beginnings and ends of variables that libraries read when they are imported: a zygote had them not.
+const READ_ON_IMPORT: (&[&str], &[&str]) = (
+    &[
+        "OMP_",
+        "MKL_",
+        "OPENBLAS_",
+        "GOTO_",
+        "BLIS_",
+        "NUMEXPR_",
+        "KMP_",
+        "NUMBA_",
+        "NPY_",
+        "SKLEARN_",
+        "SCIPY_",
+        "TF_",
+        "XLA_",
+        "JAX_",
+        "TORCH",
+        "PYTORCH_",
+        "CUDA_",
+        "HF_",
+        "TRANSFORMERS_",
+        "MPL",
+        "PYTHON",
+        "LD_",
+        "MALLOC_",
+        "GLIBC_",
+        "LC_",
+        "KERAS_",
+        "POLARS_",
+        "ARROW_",
+    ],
+    &["_HOME", "_CACHE"],
+);
+
+/// A variable of the version that makes a zygote of no use for it.
+pub fn variable_read_on_import(spec: &ReplicaSpec) -> Option<&str> {
+    let exact = ["LANG", "TZ", "PATH", "HOME", "TMPDIR"];
+    let (begins, ends) = READ_ON_IMPORT;
+    let is_read = |name: &str| {
+        exact.contains(&name) || begins.iter().any(|begin| name.starts_with(begin)) || ends.iter().any(|end| name.ends_with(end))
+    };
+    spec.variables.keys().map(String::as_str).find(|name| is_read(name))
 }
 
 /// How a replica is.
@@ -84,96 +131,170 @@ pub struct ReplicaStatus {
     pub replica: ReplicaId,
     /// What it runs.
     pub placement: Placement,
-    /// Of its process, also the id of its group.
+    /// Of its process, also the id of its group; 0 while a parent that it will be forked from loads the model.
     pub pid: u32,
     /// What it serves.
     pub socket: PathBuf,
     /// How it is.
     pub state: ReplicaState,
+    /// How it was started. One that waited for its parent is as cold as that parent's own start.
+    pub temperature: Temperature,
+    /// Why not warmer; `None` if it is as warm as can be, or if it is not known yet.
+    pub colder_because: Option<String>,
 }
 
-/// Turns a spec into what the supervisor starts.
+/// Processes and threads of one replica or parent together: far beyond any model's need, far below the system's.
+const PROCESSES_MAX: u32 = 4_096;
+
+/// What is to be started from a spec, and from what.
+pub struct Plan {
+    /// Its id.
+    pub id: ProcessId,
+    /// What it is for.
+    pub role: Role,
+    /// The parent or zygote that it comes from; else it is a program of its own.
+    pub origin: Option<Origin>,
+    /// How it is started.
+    pub temperature: Temperature,
+    /// Why not warmer.
+    pub colder_because: Option<String>,
+}
+
+impl Plan {
+    /// A replica as a program of its own.
+    pub fn cold(spec: &ReplicaSpec, colder_because: Option<String>) -> Plan {
+        let role = Role::Replica(spec.placement.clone());
+        Plan { id: (&spec.replica).into(), role, origin: None, temperature: Temperature::Cold, colder_because }
+    }
+}
+
+/// What a zygote must be like to serve a spec.
+pub fn zygote_key(spec: &ReplicaSpec) -> Option<ZygoteKey> {
+    let project = spec.placement.model.project.clone();
+    spec.lock.map(|lock| ZygoteKey { project, lock, threads: spec.threads, sandbox: String::new() })
+}
+
+/// Turns a spec and a plan for it into what the supervisor starts, and makes its directories.
 pub fn launch(
     spec: &ReplicaSpec,
+    plan: Plan,
     config: &EngineConfig,
     files: &Files,
     onnxruntime: Option<&Path>,
 ) -> Result<Launch, EngineError> {
-    let own = files.replica(&spec.replica);
+    let own = files.process(&plan.id);
     let (home, temporary) = (own.join("home"), own.join("tmp"));
     private_directory(&home)?;
     private_directory(&temporary)?;
-    let log = files.log(&spec.placement, &spec.replica);
+    let log = match plan.role.placement() {
+        Some(placement) => files.log(placement, &plan.id),
+        None => files.zygote_log(&plan.id),
+    };
     private_directory(log.parent().unwrap_or(Path::new("/")))?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let socket = files.socket(&spec.replica);
-    let environment = spec.lock.map(|lock| files.environment(&lock));
-    let mut variables: BTreeMap<String, String> = BTreeMap::new();
-    let mut set = |name: &str, value: String| variables.insert(name.into(), value);
-    let path =
-        environment.iter().map(|environment| text(&environment.join("bin"))).chain([config.path.clone()]).collect::<Vec<_>>();
-    set("PATH", path.join(":"));
-    set("HOME", text(&home));
-    set("TMPDIR", text(&temporary));
-    set("LANG", "C.UTF-8".into());
-    set("PYTHONUNBUFFERED", "1".into());
+    let is_replica = matches!(plan.role, Role::Replica(_));
+    let socket = is_replica.then(|| text(&files.socket(&spec.replica)));
+    let mut variables = surroundings(spec, config, files);
+    variables.insert("HOME".into(), text(&home));
+    variables.insert("TMPDIR".into(), text(&temporary));
+    let is_zygote = plan.role.placement().is_none();
+    if is_zygote {
+        variables.insert("DECALOG_ROLE".into(), "zygote".into());
+    } else {
+        variables.extend(spec.variables.clone());
+        variables.extend(model_variables(spec));
+        variables.insert("DECALOG_ROLE".into(), if is_replica { "worker" } else { "parent" }.into());
+        variables.insert("DECALOG_FAILURE".into(), text(&failure_file(files, &plan.id)));
+        variables.extend(socket.clone().map(|socket| ("DECALOG_SOCKET".into(), socket)));
+    }
+    let origin = match plan.origin {
+        Some(origin) => origin,
+        None => Origin::Program(program(spec, config, files, onnxruntime, &mut variables)?),
+    };
+    // A zygote may use what its environment's libraries need; what a model may use is the model's affair.
+    let (memory_mb_max, cpu_max) = if is_zygote { (None, None) } else { (spec.memory_mb_max, spec.cpu_max) };
+    Ok(Launch {
+        id: plan.id,
+        role: plan.role,
+        origin,
+        variables,
+        directory: if is_zygote { "/".into() } else { text(&spec.tree) },
+        socket,
+        plain_path: spec.path.clone(),
+        log: text(&log),
+        limits: Limits { memory_mb_max, cpu_max, processes_max: Some(PROCESSES_MAX) },
+        temperature: plan.temperature,
+        colder_because: plan.colder_because,
+    })
+}
+
+/// Variables that have nothing to do with any one model.
+fn surroundings(spec: &ReplicaSpec, config: &EngineConfig, files: &Files) -> BTreeMap<String, String> {
+    let own = spec.lock.map(|lock| files.environment(&lock).join("bin").to_string_lossy().into_owned());
+    let path = own.into_iter().chain([config.path.clone()]).collect::<Vec<_>>().join(":");
+    let mut variables = BTreeMap::from([
+        ("PATH".to_string(), path),
+        ("LANG".into(), "C.UTF-8".into()),
+        ("PYTHONUNBUFFERED".into(), "1".into()),
+        ("DECALOG_THREADS".into(), spec.threads.to_string()),
+    ]);
     if spec.threads > 0 {
         for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"] {
-            set(name, spec.threads.to_string());
+            variables.insert(name.into(), spec.threads.to_string());
         }
     }
-    spec.variables.iter().for_each(|(name, value)| {
-        set(name, value.clone());
-    });
-    set("DECALOG_SOCKET", text(&socket));
-    set("DECALOG_MODEL", spec.placement.model.model.to_string());
-    set("DECALOG_CONCURRENCY", spec.concurrency.to_string());
-    set("DECALOG_THREADS", spec.threads.to_string());
-    set("DECALOG_FAILURE", text(&failure_file(files, &spec.replica)));
-    if let Some(file) = &spec.file {
-        set("DECALOG_FILE", file.clone());
-    }
+    variables
+}
+
+/// Variables that tell a shim which model it runs, and how.
+fn model_variables(spec: &ReplicaSpec) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::from([
+        ("DECALOG_MODEL".to_string(), spec.placement.model.model.to_string()),
+        ("DECALOG_CONCURRENCY".into(), spec.concurrency.to_string()),
+    ]);
+    variables.extend(spec.file.clone().map(|file| ("DECALOG_FILE".into(), file)));
     if spec.schema != SchemaSection::default() {
-        set("DECALOG_SCHEMA", serde_json::to_string(&spec.schema).unwrap_or_default());
+        variables.insert("DECALOG_SCHEMA".into(), serde_json::to_string(&spec.schema).unwrap_or_default());
     }
-    let program = text(&config.program);
-    let argv = match spec.runtime {
+    variables
+}
+
+/// Program and arguments of a runtime, and the variables that only it needs.
+fn program(
+    spec: &ReplicaSpec,
+    config: &EngineConfig,
+    files: &Files,
+    onnxruntime: Option<&Path>,
+    variables: &mut BTreeMap<String, String>,
+) -> Result<Vec<String>, EngineError> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let own = text(&config.program);
+    Ok(match spec.runtime {
         Runtime::Python => {
+            let environment = spec.lock.map(|lock| files.environment(&lock));
             let environment =
                 environment.ok_or_else(|| EngineError::Supervisor("a Python version without an environment".into()))?;
             vec![text(&environment.join("bin/python")), "-u".into(), text(&shim(files)?)]
         }
         Runtime::Onnx => {
-            set("ORT_DYLIB_PATH", onnxruntime.map(text).unwrap_or_default());
-            vec![program, "worker".into(), "onnx".into()]
+            variables.insert("ORT_DYLIB_PATH".into(), onnxruntime.map(text).unwrap_or_default());
+            vec![own, "worker".into(), "onnx".into()]
         }
         Runtime::Command => {
-            set("PORT", free_port()?.to_string());
-            if let Some(path) = &spec.path {
-                set("DECALOG_PATH", path.clone());
-            }
-            [vec![program, "worker".into(), "bridge".into(), "--".into()], spec.command.clone()].concat()
+            variables.insert("PORT".into(), free_port()?.to_string());
+            variables.extend(spec.path.clone().map(|path| ("DECALOG_PATH".into(), path)));
+            [vec![own, "worker".into(), "bridge".into(), "--".into()], spec.command.clone()].concat()
         }
-    };
-    Ok(Launch {
-        replica: spec.replica.clone(),
-        placement: spec.placement.clone(),
-        argv,
-        variables,
-        directory: text(&spec.tree),
-        socket: text(&socket),
-        log: text(&log),
-        memory_mb_max: spec.memory_mb_max,
     })
 }
 
 /// Where a worker writes why it could not load.
-pub fn failure_file(files: &Files, replica: &ReplicaId) -> PathBuf {
-    files.replica(replica).join("failure")
+pub fn failure_file(files: &Files, id: &ProcessId) -> PathBuf {
+    files.process(id).join("failure")
 }
 
 /// Puts the shim where workers find it. Its name changes with its content, so that old workers keep theirs.
-fn shim(files: &Files) -> Result<PathBuf, EngineError> {
+pub fn shim(files: &Files) -> Result<PathBuf, EngineError> {
     let directory = files.shim();
     let path = directory.join(format!("worker-{}.py", Digest::of(SHIM.as_bytes()).short()));
     if !path.exists() {
@@ -191,15 +312,15 @@ fn free_port() -> Result<u16, EngineError> {
     listener.map(|address| address.port()).map_err(EngineError::io("finding a free port"))
 }
 
-/// Why a replica ended: what its worker wrote for the user, else the last lines of its log.
-pub fn last_words(files: &Files, placement: &Placement, replica: &ReplicaId) -> Vec<String> {
+/// Why a replica or parent ended: what it wrote for the user, else the last lines of its log.
+pub fn last_words(files: &Files, placement: &Placement, id: &ProcessId) -> Vec<String> {
     let lines = |text: String| -> Vec<String> {
         let all: Vec<&str> = text.lines().collect();
         all[all.len().saturating_sub(LAST_LINES)..].iter().map(|line| line.to_string()).collect()
     };
-    if let Ok(text) = std::fs::read_to_string(failure_file(files, replica)) {
+    if let Ok(text) = std::fs::read_to_string(failure_file(files, id)) {
         return lines(text);
     }
-    let log = std::fs::read(files.log(placement, replica)).unwrap_or_default();
+    let log = std::fs::read(files.log(placement, id)).unwrap_or_default();
     lines(String::from_utf8_lossy(&log).into_owned())
 }

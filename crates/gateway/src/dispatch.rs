@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use domain::route::{Observation, ReplicaRoute};
-use domain::{Problem, ReplicaId};
+use domain::route::{Observation, ReplicaRoute, WorkerProtocol};
+use domain::{Placement, Problem, ReplicaId};
 use protocol::worker_wire;
 use tokio::sync::mpsc;
 use worker::{Connection, ConnectionError, RawAnswer};
@@ -27,6 +27,9 @@ const PROBE_MS_MAX: u64 = 1_000;
 pub struct Replica {
     /// Which.
     pub id: ReplicaId,
+    protocol: WorkerProtocol,
+    /// Where it takes requests.
+    infer_path: String,
     socket: PathBuf,
     using: AtomicU8,
     slots: AtomicUsize,
@@ -35,9 +38,11 @@ pub struct Replica {
 
 impl Replica {
     /// One that holds a lease now.
-    pub fn new(route: &ReplicaRoute) -> Replica {
+    pub fn new(placement: &Placement, route: &ReplicaRoute) -> Replica {
         Replica {
             id: route.replica.clone(),
+            infer_path: worker::caller::infer_path(placement.model.model.as_str(), &route.protocol),
+            protocol: route.protocol.clone(),
             socket: PathBuf::from(&route.socket),
             using: AtomicU8::new(Use::Normal as u8),
             slots: AtomicUsize::new(0),
@@ -48,6 +53,11 @@ impl Replica {
     /// Whether it takes requests.
     pub fn is_used(&self) -> bool {
         self.using() == Use::Normal
+    }
+
+    /// Whether it is to be used as far as the routes go: a broken one comes back under another name.
+    pub fn is_wanted(&self) -> bool {
+        self.using() != Use::Draining
     }
 
     /// Batches that it runs.
@@ -118,14 +128,14 @@ impl Slot {
             self.replica.in_flight.fetch_add(1, Ordering::Relaxed);
             let service = if self.lane.schema.streams { self.stream(batch).await } else { self.batch(batch).await };
             self.replica.in_flight.fetch_sub(1, Ordering::Relaxed);
-            if let Some((pause, rows)) = self.lane.queue.finished(self.kind, rows, service) {
-                self.lane.queue.linger(pause, rows).await;
+            if let Some((linger, rows)) = self.lane.queue.finished(self.kind, rows, service) {
+                self.lane.queue.linger(linger, rows).await;
             }
         }
         self.connection = None;
         self.lane.queue.slot_ended();
         if self.replica.slots.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.lane.forget(&self.replica.id);
+            self.lane.forget(&self.replica);
             self.shared.observe(Observation::Returned { replica: self.replica.id.clone() }).await;
         }
     }
@@ -134,8 +144,8 @@ impl Slot {
     async fn batch(&mut self, batch: Batch) -> Option<Duration> {
         let payloads: Vec<_> = batch.requests.iter().map(|waiting| &waiting.payload).collect();
         let first = &batch.requests[0];
-        let lane = self.lane.clone();
-        let (protocol, schema) = (&lane.route.worker, &lane.schema);
+        let (lane, replica) = (self.lane.clone(), self.replica.clone());
+        let (protocol, schema) = (&replica.protocol, &lane.schema);
         let request = match worker_wire::encode(protocol, &payloads, &first.parameters, &first.outputs, schema) {
             Ok(request) => request,
             Err(problem) => {
@@ -189,13 +199,13 @@ impl Slot {
     }
 
     async fn post(&mut self, request: &worker_wire::WorkerRequest) -> Result<RawAnswer, Failure> {
-        let limit = Duration::from_millis(self.lane.route.predict_ms_max);
+        let limit = Duration::from_millis(self.lane.predict_ms_max);
         let sent = async {
             let mut connection = match self.connection.take().filter(|connection| !connection.is_stale()) {
                 Some(connection) => connection,
                 None => Connection::connect(&self.replica.socket).await.map_err(ConnectionError::from)?,
             };
-            let answer = connection.post(&self.lane.infer_path, request).await?;
+            let answer = connection.post(&self.replica.infer_path, request).await?;
             Ok((connection, answer))
         };
         match tokio::time::timeout(limit, sent).await {
@@ -211,7 +221,7 @@ impl Slot {
     async fn failed(&mut self, batch: Batch, failure: Failure) {
         match failure {
             Failure::Timeout => {
-                let limit_ms = self.lane.route.predict_ms_max;
+                let limit_ms = self.lane.predict_ms_max;
                 let problem =
                     Problem::new("predict_timeout", format!("the prediction took longer than {limit_ms} ms and was ended"))
                         .help("raise [model] predict_ms_max in decalog.toml, or make the model faster");
@@ -250,8 +260,8 @@ impl Slot {
     /// Runs one request whose answer comes in pieces; a reader that goes away ends it.
     async fn stream(&mut self, mut batch: Batch) -> Option<Duration> {
         let waiting = batch.requests.pop()?;
-        let lane = self.lane.clone();
-        let (protocol, schema) = (&lane.route.worker, &lane.schema);
+        let (lane, replica) = (self.lane.clone(), self.replica.clone());
+        let (protocol, schema) = (&replica.protocol, &lane.schema);
         let request = match worker_wire::encode(protocol, &[&waiting.payload], &waiting.parameters, &waiting.outputs, schema) {
             Ok(request) => request,
             Err(problem) => {
@@ -284,7 +294,7 @@ impl Slot {
 
     async fn pump(&mut self, pieces: &mpsc::Sender<Result<Bytes, std::convert::Infallible>>) {
         let Some(mut connection) = self.connection.take() else { return };
-        let limit = Duration::from_millis(self.lane.route.predict_ms_max);
+        let limit = Duration::from_millis(self.lane.predict_ms_max);
         loop {
             let next = tokio::select! {
                 next = tokio::time::timeout(limit, connection.next_piece()) => next,

@@ -62,7 +62,7 @@ impl Gateway {
         let body = self.body(parts, incoming).await.map_err(refused)?;
         let mut form = protocol::simple::Form::Row;
         let mut done = self
-            .ask(reference, &parts.headers, arrived_at, |lane| {
+            .ask(None, reference, &parts.headers, arrived_at, |lane| {
                 let (ask, read) = predict::decode_simple(&body, lane)?;
                 form = read;
                 Ok(ask)
@@ -82,7 +82,7 @@ impl Gateway {
     ) -> Result<(Done, Response<Body>), Failed> {
         let body = self.body(parts, incoming).await.map_err(refused)?;
         let request = oip::read(body, &parts.headers).map_err(refused)?;
-        let done = self.ask(reference, &parts.headers, arrived_at, |lane| oip::ask(&request, lane)).await?;
+        let done = self.ask(None, reference, &parts.headers, arrived_at, |lane| oip::ask(&request, lane)).await?;
         let response = oip::respond(&done, request);
         Ok((done, response))
     }
@@ -95,8 +95,7 @@ impl Gateway {
     fn finish(&self, result: Result<(Done, Response<Body>), Failed>, arrived_at: Instant) -> Response<Body> {
         let id = self.request_ids.next();
         let total_us = micros(arrived_at.elapsed());
-        let mut record =
-            Record { placement: None, status: 200, code: "", rows: 0, batch_rows: 0, queue_us: 0, worker_us: 0, total_us };
+        let mut record = Record::new(None, 0, total_us);
         let mut response = match result {
             Ok((done, mut response)) => {
                 record.placement = Some(done.lane.placement.clone());

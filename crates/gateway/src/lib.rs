@@ -6,14 +6,18 @@
 mod admit;
 mod batch;
 mod body;
+mod chain;
 mod dispatch;
 mod endpoints;
+mod load;
 mod oip;
 mod predict;
 mod queue;
 mod reply;
 mod route;
 mod serve;
+mod shadow;
+mod split;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +30,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub use admit::Hosts;
-pub use serve::Serve;
+pub use chain::Pinned;
+pub use serve::{Serve, Stop};
 
 use route::Snapshot;
 

@@ -155,14 +155,14 @@ impl Gateway {
             Path::Live => ok(json!({ "live": true })),
             Path::Ready => ok(json!({ "ready": true })),
             Path::ModelReady(reference) => {
-                let lane = snapshot.route(reference)?;
-                if lane.is_ready() {
+                let lane = &snapshot.route(reference)?.lane;
+                if lane.answers() {
                     return ok(json!({ "name": lane.placement.model.model, "ready": true }));
                 }
                 Err(Problem::new("no_capacity", format!("no replica of `{reference}` is ready")).help("try again"))
             }
             Path::Model(reference) | Path::Infer(reference) => {
-                let lane = snapshot.route(reference)?;
+                let lane = &snapshot.route(reference)?.lane;
                 let model = &lane.placement.model;
                 let versions: Vec<String> = snapshot.versions(model).iter().map(|known| known.version.0.to_string()).collect();
                 ok(oip::metadata(model.model.as_str(), &versions, "decalog", &lane.schema))

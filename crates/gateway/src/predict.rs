@@ -15,7 +15,8 @@ use crate::Gateway;
 use crate::body::Body;
 use crate::queue::{Refused, Waiting};
 use crate::reply::{self, Outcome, Timing};
-use crate::route::Lane;
+use crate::route::{Lane, Snapshot};
+use crate::shadow::Copy;
 
 /// How often a request is routed again because its placement ended while it waited.
 const MOVES_MAX: usize = 8;
@@ -67,9 +68,11 @@ pub struct Failed {
 }
 
 impl Gateway {
-    /// Routes, decodes, queues and waits. `decode` reads the request for the schema of the placement that it got to.
+    /// Routes, decodes, queues and waits, by the newest routes or by those that the caller has pinned. `decode` reads the
+    /// request for the schema of the placement that it got to.
     pub(crate) async fn ask(
         &self,
+        pinned: Option<&Snapshot>,
         reference: &str,
         headers: &HeaderMap,
         arrived_at: Instant,
@@ -77,7 +80,12 @@ impl Gateway {
     ) -> Result<Done, Failed> {
         let fail = |problem, lane: Option<&Arc<Lane>>, rows| Failed { problem, lane: lane.cloned(), rows };
         for _ in 0..MOVES_MAX {
-            let lane = self.snapshot.load().route(reference).map_err(|problem| fail(problem, None, 0))?;
+            let target = match pinned {
+                Some(snapshot) => snapshot.route(reference),
+                None => self.snapshot.load().route(reference),
+            };
+            let target = target.map_err(|problem| fail(problem, None, 0))?;
+            let lane = target.answers(headers).clone();
             let deadline = deadline(headers, arrived_at, &lane).map_err(|problem| fail(problem, Some(&lane), 0))?;
             let ask = decode(&lane).map_err(|problem| fail(problem, Some(&lane), 0))?;
             let rows = ask.payload.rows;
@@ -90,15 +98,20 @@ impl Gateway {
                 let problem = problem.help("send one request per row: its tensors have no dimension for a batch");
                 return Err(fail(problem, Some(&lane), rows));
             }
+            let copy = target.copies_to(headers).and_then(|split| Copy::of(&ask, split, &target));
             let (sender, receiver) = oneshot::channel();
             let mut waiting = Waiting::new(ask.payload, deadline, sender);
             (waiting.parameters, waiting.outputs) = (ask.parameters, ask.outputs);
             let queued_at = waiting.queued_at;
+            waiting.present = Some(lane.load.enter(queued_at, rows));
             let place = match lane.queue.submit(waiting) {
                 Ok(place) => place,
                 Err(Refused::Full(problem)) => return Err(fail(problem, Some(&lane), rows)),
                 Err(Refused::Closed) => continue,
             };
+            if place.is_deserted {
+                lane.wake(&self.shared);
+            }
             let outcome = match tokio::time::timeout_at(deadline.into(), receiver).await {
                 Ok(outcome) => outcome.unwrap_or(Outcome::Moved),
                 Err(_) if place.leave() => Outcome::Problem(waited(&lane, queued_at)),
@@ -114,6 +127,9 @@ impl Gateway {
                 Outcome::Problem(problem) => return Err(fail(problem, Some(&lane), rows)),
                 Outcome::Moved => continue,
             };
+            if let Some(copy) = copy {
+                copy.send(&reply, &self.shared, &self.runtime);
+            }
             return Ok(Done { lane, rows, queued_at, timing, reply });
         }
         Err(fail(Problem::new("no_capacity", "the model's placement changes too often").help("try again"), None, 0))
@@ -129,7 +145,7 @@ fn waited(lane: &Lane, queued_at: Instant) -> Problem {
 
 fn deadline(headers: &HeaderMap, arrived_at: Instant, lane: &Lane) -> Result<Instant, Problem> {
     let timeout_ms = match headers.get(TIMEOUT) {
-        None => lane.route.deadline_ms,
+        None => lane.deadline_ms(),
         Some(value) => {
             let number = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
             number.filter(|ms| (1..=TIMEOUT_MS_MAX).contains(ms)).ok_or_else(|| {

@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::Problem;
+use domain::scale::ServicePoint;
 use parking_lot::Mutex;
+use policy::batch::Linger;
 use protocol::Payload;
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
 
 use crate::batch::{self, Batch};
+use crate::load::Present;
 use crate::reply::Outcome;
 
 const QUEUED: u8 = 0;
@@ -42,6 +45,8 @@ pub struct Waiting {
     pub reply: oneshot::Sender<Outcome>,
     /// Whether it still waits.
     pub ticket: Arc<AtomicU8>,
+    /// Counts it, if anybody does.
+    pub present: Option<Present>,
     order: u64,
 }
 
@@ -57,6 +62,7 @@ impl Waiting {
             alone: false,
             reply,
             ticket: Arc::new(AtomicU8::new(QUEUED)),
+            present: None,
             order: 0,
         }
     }
@@ -123,6 +129,16 @@ pub struct Inner {
     linger_rows: usize,
     retired: bool,
     closed: bool,
+}
+
+/// The queue at one moment.
+pub struct WaitingNow {
+    /// Rows of those that wait.
+    pub rows: usize,
+    /// How many wait.
+    pub requests: usize,
+    /// How long batches take, by size.
+    pub service: Vec<ServicePoint>,
 }
 
 /// Why a request was not queued.
@@ -207,8 +223,9 @@ impl Queue {
         }
         waiting.order = inner.next_order;
         inner.next_order += 1;
+        let is_deserted = inner.slots == 0;
         self.push(inner, waiting);
-        Ok(Place { queue: self, ticket, rows })
+        Ok(Place { queue: self, ticket, rows, is_deserted })
     }
 
     /// Queues a request again whose batch failed, to run by itself; never refused for want of room.
@@ -236,10 +253,23 @@ impl Queue {
         }
     }
 
-    /// Waits until the callers just answered have asked again, or for `pause` at most.
-    pub async fn linger(&self, pause: Duration, rows: usize) {
-        self.inner.lock().linger_rows = rows;
-        let _ = tokio::time::timeout(pause, self.linger_done.notified()).await;
+    /// Waits until the callers just answered have asked again: as many rows as they had, or until they cease to come.
+    pub async fn linger(&self, linger: Linger, rows: usize) {
+        let end = Instant::now() + Duration::from_micros(linger.limit_us);
+        let mut queued = {
+            let mut inner = self.inner.lock();
+            inner.linger_rows = rows;
+            inner.rows
+        };
+        loop {
+            let gap_end = (Instant::now() + Duration::from_micros(linger.gap_us)).min(end);
+            let is_full = tokio::time::timeout_at(gap_end.into(), self.linger_done.notified()).await.is_ok();
+            let now_queued = self.inner.lock().rows;
+            if is_full || now_queued <= queued || Instant::now() >= end {
+                break;
+            }
+            queued = now_queued;
+        }
         self.inner.lock().linger_rows = usize::MAX;
     }
 
@@ -280,17 +310,17 @@ impl Queue {
         }
     }
 
-    /// Takes note of a finished batch. Returns for how long, and for how many queued rows, its slot should wait before it
-    /// takes the next.
-    pub fn finished(&self, kind: SlotKind, rows: usize, service: Option<Duration>) -> Option<(Duration, usize)> {
+    /// Takes note of a finished batch. Returns how, and for how many queued rows, its slot should wait before it takes the
+    /// next.
+    pub fn finished(&self, kind: SlotKind, rows: usize, service: Option<Duration>) -> Option<(Linger, usize)> {
         let mut inner = self.inner.lock();
         inner.busy -= (kind == SlotKind::Primary) as usize;
         if let Some(service) = service {
             inner.latency.observe(rows, service.as_nanos() as f64 / 1_000.0);
         }
-        let linger = policy::batch::linger_us(&inner.latency, rows, inner.rows, self.limits.rows_max)
+        let linger = policy::batch::linger(&inner.latency, rows, inner.rows, self.limits.rows_max)
             .filter(|_| self.limits.mix && inner.idle == 0);
-        linger.map(|pause_us| (Duration::from_micros(pause_us), (inner.rows + rows).min(self.limits.rows_max)))
+        linger.map(|linger| (linger, (inner.rows + rows).min(self.limits.rows_max)))
     }
 
     /// Rows that wait.
@@ -318,11 +348,10 @@ impl Queue {
         self.wake_all();
     }
 
-    /// Marks the placement as in the route table again; `false` if it is closed already.
-    pub fn revive(&self) -> bool {
-        let mut inner = self.inner.lock();
-        inner.retired = false;
-        !inner.closed
+    /// What waits, and how long batches take.
+    pub fn waiting(&self) -> WaitingNow {
+        let inner = self.inner.lock();
+        WaitingNow { rows: inner.rows, requests: inner.heap.len() - inner.left, service: inner.latency.points() }
     }
 
     /// Wakes all slots so that they see that their replica ended.
@@ -400,6 +429,8 @@ pub struct Place<'q> {
     queue: &'q Queue,
     ticket: Arc<AtomicU8>,
     rows: usize,
+    /// Whether nothing was there to take it.
+    pub is_deserted: bool,
 }
 
 impl Place<'_> {

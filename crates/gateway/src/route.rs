@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use domain::reference::{Reference, Selector};
-use domain::route::{Demand, KnownVersion, PlacementRoute, RouteTable};
+use domain::route::{Demand, KnownVersion, Observation, PlacementRoute, RouteTable};
+use domain::scale::LoadSample;
 use domain::{EnvironmentName, ModelKey, Placement, Problem, ReplicaId, Schema, VersionNumber};
 use http::HeaderValue;
 use parking_lot::Mutex;
 
 use crate::Shared;
 use crate::dispatch::{self, Replica};
+use crate::load::LoadMeter;
 use crate::queue::{Limits, Queue};
+use crate::shadow::Copies;
+use crate::split::{Split, Target};
 
 /// One placement in the data plane: its queue and its replicas. It outlives route tables that agree on it.
 pub struct Lane {
@@ -19,15 +24,24 @@ pub struct Lane {
     pub placement: Arc<Placement>,
     /// What requests must fit.
     pub schema: Schema,
-    /// As the control plane gave it; its replicas are those of the first table.
-    pub route: PlacementRoute,
-    /// Where a worker takes requests.
-    pub infer_path: String,
+    /// The most rows of a batch.
+    pub rows_max: usize,
+    /// The longest a batch may run.
+    pub predict_ms_max: u64,
     /// Requests that wait.
     pub queue: Queue,
     /// `v3`, as a header.
     pub version_header: HeaderValue,
+    /// Requests that wait or run.
+    pub load: Arc<LoadMeter>,
+    /// Copies of other placements' requests that wait or run.
+    pub copies: Copies,
     replicas: Mutex<HashMap<ReplicaId, Arc<Replica>>>,
+    /// Whether the control plane knows that requests wait and nothing runs.
+    told: AtomicBool,
+    /// Whether it has no replica because nobody asked.
+    asleep: AtomicBool,
+    deadline_ms: AtomicU64,
 }
 
 impl Lane {
@@ -36,14 +50,29 @@ impl Lane {
         let limits = Limits { rows_max: route.rows_max as usize, queue_rows_max: route.queue_rows_max as usize, mix };
         let version = route.placement.version.to_string();
         Lane {
-            placement: Arc::new(route.placement.clone()),
-            schema: route.schema.clone(),
-            infer_path: worker::caller::infer_path(route.placement.model.model.as_str(), &route.worker),
+            placement: Arc::new(route.placement),
+            rows_max: route.rows_max as usize,
+            predict_ms_max: route.predict_ms_max,
+            schema: route.schema,
             queue: Queue::new(limits),
             version_header: HeaderValue::try_from(version).unwrap_or(HeaderValue::from_static("v0")),
-            route,
+            load: LoadMeter::new(),
+            copies: Copies::new(0),
             replicas: Mutex::new(HashMap::new()),
+            told: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            deadline_ms: AtomicU64::new(0),
         }
+    }
+
+    /// The deadline of a request that names none, in milliseconds.
+    pub fn deadline_ms(&self) -> u64 {
+        self.deadline_ms.load(Ordering::Relaxed)
+    }
+
+    /// Whether it answers: at once, or after it has been woken.
+    pub fn answers(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed) || self.is_ready()
     }
 
     /// Whether it can answer at once.
@@ -55,21 +84,49 @@ impl Lane {
     pub fn demand(&self) -> Demand {
         let replicas = self.replicas.lock();
         let in_flight: BTreeMap<_, _> = replicas.values().map(|replica| (replica.id.clone(), replica.in_flight())).collect();
-        Demand { placement: (*self.placement).clone(), queued_rows: self.queue.queued_rows() as u64, in_flight }
+        drop(replicas);
+        let reading = self.load.read();
+        let waiting = self.queue.waiting();
+        let load = LoadSample {
+            now_ms: 0,
+            in_system_request_ms: reading.spent_us as f64 / 1_000.0,
+            arrived: reading.arrived,
+            queued: (waiting.requests as u64).min(reading.requests),
+            in_flight: reading.requests.saturating_sub(waiting.requests as u64),
+            rows_per_request: reading.rows as f64 / reading.arrived.max(1) as f64,
+            service: waiting.service,
+        };
+        Demand { placement: (*self.placement).clone(), queued_rows: waiting.rows as u64, in_flight, load }
     }
 
-    /// Forgets a replica whose last slot has ended.
-    pub fn forget(&self, replica: &ReplicaId) {
-        self.replicas.lock().remove(replica);
+    /// Tells the control plane, once, that a request waits where nothing runs.
+    pub fn wake(&self, shared: &Shared) {
+        if !self.told.swap(true, Ordering::AcqRel) {
+            let waiting = Observation::Waiting { placement: (*self.placement).clone() };
+            // If it is behind, it sees the request when it next looks at the load.
+            let _ = shared.observations.try_send(waiting);
+        }
+    }
+
+    /// Forgets a replica whose last slot has ended; one of the same name that came back meanwhile stays.
+    pub fn forget(&self, replica: &Arc<Replica>) {
+        let mut replicas = self.replicas.lock();
+        if replicas.get(&replica.id).is_some_and(|known| Arc::ptr_eq(known, replica)) {
+            replicas.remove(&replica.id);
+        }
     }
 
     /// Starts using new replicas and returns those that the table lacks.
     fn follow(self: &Arc<Lane>, wanted: &PlacementRoute, shared: &Arc<Shared>, runtime: &tokio::runtime::Handle) {
+        self.asleep.store(wanted.asleep, Ordering::Relaxed);
+        self.deadline_ms.store(wanted.deadline_ms, Ordering::Relaxed);
         let mut replicas = self.replicas.lock();
         for route in &wanted.replicas {
-            if !replicas.contains_key(&route.replica) {
-                let replica = Arc::new(Replica::new(route));
+            // One that is on its way out and comes back is used anew; what it does yet, it does beside that.
+            if !replicas.get(&route.replica).is_some_and(|known| known.is_wanted()) {
+                let replica = Arc::new(Replica::new(&self.placement, route));
                 replicas.insert(route.replica.clone(), replica.clone());
+                self.told.store(false, Ordering::Release);
                 dispatch::start(self, replica, route, shared, runtime);
             }
         }
@@ -86,15 +143,24 @@ impl Lane {
     }
 }
 
+/// Keeps a placement in use as long as a snapshot has it; then its last requests are answered and its replicas returned.
+struct Tenure(Arc<Lane>);
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        self.0.retire();
+    }
+}
+
 /// All routes at one epoch.
 #[derive(Default)]
 pub struct Snapshot {
     /// Of the table it came from.
     pub epoch: u64,
     /// References as they are mostly written.
-    by_text: HashMap<String, Arc<Lane>>,
-    live: HashMap<(ModelKey, EnvironmentName), Arc<Lane>>,
-    lanes: HashMap<Placement, Arc<Lane>>,
+    by_text: HashMap<String, Arc<Target>>,
+    live: HashMap<(ModelKey, EnvironmentName), Arc<Target>>,
+    lanes: BTreeMap<Placement, Arc<Tenure>>,
     versions: HashMap<ModelKey, Vec<KnownVersion>>,
 }
 
@@ -103,35 +169,23 @@ impl Snapshot {
     pub fn next(current: &Snapshot, table: RouteTable, shared: &Arc<Shared>, runtime: &tokio::runtime::Handle) -> Snapshot {
         let mut next = Snapshot { epoch: table.epoch, ..Snapshot::default() };
         for route in &table.placements {
-            let known = current.lanes.get(&route.placement).filter(|lane| lane.queue.revive());
-            let lane = known.cloned().unwrap_or_else(|| Arc::new(Lane::new(route.clone())));
-            lane.follow(route, shared, runtime);
-            next.lanes.insert(route.placement.clone(), lane);
-        }
-        for (placement, lane) in &current.lanes {
-            if !next.lanes.contains_key(placement) {
-                lane.retire();
-            }
+            let known = current.lanes.get(&route.placement).cloned();
+            let tenure = known.unwrap_or_else(|| Arc::new(Tenure(Arc::new(Lane::new(route.clone())))));
+            tenure.0.follow(route, shared, runtime);
+            next.lanes.insert(route.placement.clone(), tenure);
         }
         for route in table.routes {
-            let mut lanes = next.lanes.values().filter(|lane| {
-                let placement = &lane.placement;
-                placement.model == route.model && placement.environment == route.environment && placement.version == route.version
+            let Some(lane) = next.lane_of(&route.model, &route.environment, route.version) else { continue };
+            let split = route.candidate.as_ref().and_then(|candidate| {
+                let lane = next.lane_of(&route.model, &route.environment, candidate.version)?;
+                Some(Split::new(lane.clone(), candidate))
             });
-            // While variables change, two revisions of the version run; the ready one of the later revision answers.
-            let Some(first) = lanes.next() else { continue };
-            let better = |a: Arc<Lane>, b: &Arc<Lane>| {
-                let rank = |lane: &Lane| (lane.is_ready(), lane.placement.revision);
-                if rank(b) > rank(&a) { b.clone() } else { a }
-            };
-            let lane = lanes.fold(first.clone(), better);
-            let reference = Reference { environment: Some(route.environment.clone()), ..Reference::live(route.model.clone()) };
-            next.by_text.insert(reference.to_string(), lane.clone());
+            let target = Arc::new(Target { lane: lane.clone(), split });
             if route.environment == EnvironmentName::default() {
-                next.by_text.insert(Reference::live(route.model.clone()).to_string(), lane.clone());
-                next.by_text.insert(route.model.to_string(), lane.clone());
+                next.by_text.insert(Reference::live(route.model.clone()).to_string(), target.clone());
+                next.by_text.insert(route.model.to_string(), target.clone());
             }
-            next.live.insert((route.model, route.environment), lane);
+            next.live.insert((route.model, route.environment), target);
         }
         for known in table.versions {
             next.versions.entry(known.model.clone()).or_default().push(known);
@@ -141,7 +195,15 @@ impl Snapshot {
 
     /// All placements.
     pub fn lanes(&self) -> impl Iterator<Item = &Arc<Lane>> {
-        self.lanes.values()
+        self.lanes.values().map(|tenure| &tenure.0)
+    }
+
+    /// The placement of a version. While variables change, two revisions of it run; of those that are ready, the later.
+    fn lane_of(&self, model: &ModelKey, environment: &EnvironmentName, version: VersionNumber) -> Option<&Arc<Lane>> {
+        let placement =
+            |revision| Placement { model: model.clone(), environment: environment.clone(), version, revision };
+        let revisions = self.lanes.range(placement(0)..=placement(u32::MAX)).map(|(_, tenure)| &tenure.0);
+        revisions.max_by_key(|lane| (lane.is_ready(), lane.placement.revision))
     }
 
     /// All models that are known.
@@ -149,17 +211,17 @@ impl Snapshot {
         self.versions.get(model).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The placement that a reference, as written in a URL, leads to.
-    pub fn route(&self, text: &str) -> Result<Arc<Lane>, Problem> {
-        if let Some(lane) = self.by_text.get(text) {
-            return Ok(lane.clone());
+    /// What a reference, as written in a URL, leads to.
+    pub fn route(&self, text: &str) -> Result<Arc<Target>, Problem> {
+        if let Some(target) = self.by_text.get(text) {
+            return Ok(target.clone());
         }
         let reference: Reference =
             text.parse().map_err(|error: domain::reference::ReferenceError| Problem::new("bad_reference", error.to_string()))?;
         self.resolve(&reference)
     }
 
-    fn resolve(&self, reference: &Reference) -> Result<Arc<Lane>, Problem> {
+    fn resolve(&self, reference: &Reference) -> Result<Arc<Target>, Problem> {
         let model = &reference.model;
         let Some(versions) = self.versions.get(model) else { return Err(self.no_such_model(model)) };
         let environment = reference.environment();
@@ -178,22 +240,13 @@ impl Snapshot {
             return Err(Problem::new("no_such_version", format!("`{}` has no such version: {reference}", model.model))
                 .help(format!("it has {}", all.join(", "))));
         };
-        self.placement_of(model, &environment, known.version)
-    }
-
-    fn placement_of(
-        &self,
-        model: &ModelKey,
-        environment: &EnvironmentName,
-        version: VersionNumber,
-    ) -> Result<Arc<Lane>, Problem> {
-        let of_version = |lane: &&Arc<Lane>| {
-            lane.placement.model == *model && lane.placement.environment == *environment && lane.placement.version == version
-        };
-        let lane = self.lanes.values().filter(of_version).max_by_key(|lane| (lane.is_ready(), lane.placement.revision));
-        lane.cloned().ok_or_else(|| {
-            Problem::new("not_running", format!("{version} of `{}` exists, but does not run in {environment}", model.model))
-                .help(format!("decalog show {} tells which version does", model.model))
+        let lane = self.lane_of(model, &environment, known.version).cloned();
+        lane.map(|lane| Arc::new(Target { lane, split: None })).ok_or_else(|| {
+            Problem::new(
+                "not_running",
+                format!("{} of `{}` exists, but does not run in {environment}", known.version, model.model),
+            )
+            .help(format!("decalog show {} tells which version does", model.model))
         })
     }
 

@@ -2,15 +2,15 @@
 //! on its own runtime, so that slow work there costs no request its latency.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use domain::Problem;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -29,6 +29,8 @@ const CONNECTIONS_MAX: usize = 16_384;
 const HEAD_MS_MAX: u64 = 30_000;
 /// Requests open at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
+/// Before the time of a hand-over is up, idle connections are closed, in milliseconds.
+const IDLE_MARGIN_MS: u64 = 1_000;
 /// After an error of accept, as when descriptors run out.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
@@ -42,24 +44,35 @@ pub struct Serve {
     pub drain_ms_max: u64,
 }
 
+/// Why serving ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// It does not.
+    No,
+    /// The server stops: idle connections are closed at once.
+    Shutdown,
+    /// Another process has the listening socket: connections end after their next answer, so that none is closed while a
+    /// request is on its way, and idle ones when the time is up.
+    Replaced,
+}
+
 impl Gateway {
-    /// Serves until `shutdown` resolves, then finishes what is in flight.
+    /// Serves until it is told to stop, then finishes what is in flight.
     pub async fn serve(
         self: &Arc<Gateway>,
         listener: TcpListener,
         serve: Serve,
-        shutdown: impl Future<Output = ()>,
+        stopping: watch::Receiver<Stop>,
     ) -> std::io::Result<()> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let (stop, stopping) = watch::channel(false);
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let serve = Arc::new(serve);
-        let mut shutdown = pin!(shutdown);
+        let mut told = stopping.clone();
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&listener, &connections) => accepted,
-                () = &mut shutdown => break,
+                _ = told.wait_for(|stop| *stop != Stop::No) => break,
             };
             let Some((stream, permit)) = accepted else { continue };
             let connection = Connection { gateway: self.clone(), serve: serve.clone(), stopping: stopping.clone() };
@@ -69,7 +82,6 @@ impl Gateway {
             });
         }
         drop(listener);
-        let _ = stop.send(true);
         let all = connections.acquire_many(CONNECTIONS_MAX as u32);
         let _ = tokio::time::timeout(Duration::from_millis(serve.drain_ms_max), all).await;
         Ok(())
@@ -97,22 +109,39 @@ async fn accept(
 struct Connection {
     gateway: Arc<Gateway>,
     serve: Arc<Serve>,
-    stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<Stop>,
 }
 
 impl Connection {
     async fn run(self, stream: TcpStream) {
-        let (gateway, serve) = (self.gateway.clone(), self.serve.clone());
-        let service = service_fn(move |request| {
-            let (gateway, serve) = (gateway.clone(), serve.clone());
-            async move { Ok::<_, Infallible>(gateway.respond(request, &serve).await) }
+        let (gateway, serve, stopping) = (self.gateway.clone(), self.serve.clone(), self.stopping.clone());
+        let is_h2 = Arc::new(AtomicBool::new(false));
+        let seen_h2 = is_h2.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (gateway, serve, stopping) = (gateway.clone(), serve.clone(), stopping.clone());
+            let is_h1 = request.version() != Version::HTTP_2;
+            if !is_h1 {
+                seen_h2.store(true, Ordering::Relaxed);
+            }
+            async move {
+                let mut response = gateway.respond(request, &serve).await;
+                if is_h1 && *stopping.borrow() == Stop::Replaced {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(HEAD_MS_MAX));
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
         let mut stopping = self.stopping.clone();
+        let drain_ms_max = self.serve.drain_ms_max;
         let stop = async move {
-            let _ = stopping.wait_for(|stopping| *stopping).await.map(|_| ());
+            let stop = stopping.wait_for(|stop| *stop != Stop::No).await.map(|stop| *stop);
+            if matches!(stop, Ok(Stop::Replaced)) && !is_h2.load(Ordering::Relaxed) {
+                // A quiet connection may have a request on its way at this moment: it gets its answer first.
+                tokio::time::sleep(Duration::from_millis(drain_ms_max.saturating_sub(IDLE_MARGIN_MS))).await;
+            }
         };
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let result = tokio::select! {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 use domain::Placement;
+use domain::guard::ArmWindow;
 use domain::record::Record;
 use domain::route::Demand;
 use parking_lot::Mutex;
@@ -26,7 +27,18 @@ pub struct Monitor {
 struct Inner {
     metrics: Metrics,
     windows: HashMap<Arc<Placement>, Window>,
+    /// Of placements that a release compares.
+    arms: HashMap<Placement, Arm>,
 }
+
+/// What one arm of a release did since it was last asked for.
+struct Arm {
+    window: ArmWindow,
+    asked_ms: u64,
+}
+
+/// An arm that nobody asked for any more is forgotten after so long, in milliseconds.
+const ARM_MS: u64 = 600_000;
 
 /// What only the data plane knows, at the moment of a scrape.
 pub struct Scrape {
@@ -41,7 +53,7 @@ pub struct Scrape {
 impl Monitor {
     /// Drains this queue.
     pub fn new(records: Arc<ArrayQueue<Record>>) -> Monitor {
-        Monitor { records, inner: Mutex::new(Inner { metrics: Metrics::new(), windows: HashMap::new() }) }
+        Monitor { records, inner: Mutex::new(Inner { metrics: Metrics::new(), windows: HashMap::new(), arms: HashMap::new() }) }
     }
 
     /// Takes in all records that wait; call it several times a second.
@@ -52,6 +64,12 @@ impl Monitor {
             let Some(record) = self.records.pop() else { break };
             inner.metrics.take(&record);
             if let Some(placement) = &record.placement {
+                if let Some(arm) = inner.arms.get_mut(placement.as_ref()) {
+                    arm.take(&record);
+                }
+                if record.is_copy {
+                    continue;
+                }
                 match inner.windows.get_mut(placement) {
                     Some(window) => window.take(&record, now_ms),
                     None => inner.windows.entry(placement.clone()).or_default().take(&record, now_ms),
@@ -66,9 +84,31 @@ impl Monitor {
         self.inner.lock().metrics.render(scrape)
     }
 
+    /// What has become of a placement's requests since this was last asked; empty the first time.
+    pub fn arm(&self, placement: &Placement, now_ms: u64) -> ArmWindow {
+        self.drain(now_ms);
+        let mut inner = self.inner.lock();
+        inner.arms.retain(|_, arm| now_ms.saturating_sub(arm.asked_ms) < ARM_MS);
+        let fresh = Arm { window: ArmWindow::default(), asked_ms: now_ms };
+        inner.arms.insert(placement.clone(), fresh).map(|arm| arm.window).unwrap_or_default()
+    }
+
     /// The last minute of a placement; `None` if it had no request since the start.
     pub fn summary(&self, placement: &Placement, now_ms: u64) -> Option<Summary> {
         self.drain(now_ms);
         self.inner.lock().windows.get(placement).map(|window| window.summary(now_ms))
+    }
+}
+
+impl Arm {
+    fn take(&mut self, record: &Record) {
+        if record.is_copy {
+            self.window.compared += record.agrees.is_some() as u64;
+            self.window.disagreements += (record.agrees == Some(false)) as u64;
+        }
+        // What callers got wrong says nothing about the version.
+        if record.status < 400 || record.status >= 500 {
+            self.window.record(record.status >= 500, u64::from(record.total_us));
+        }
     }
 }

@@ -68,6 +68,13 @@ struct PartLabels {
     part: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CopyLabels {
+    #[prometheus(flatten)]
+    placement: PlacementLabels,
+    result: &'static str,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The series of one placement that every answered request moves, found once.
@@ -86,6 +93,7 @@ pub struct Metrics {
     requests: Family<StatusLabels, Counter>,
     errors: Family<CodeLabels, Counter>,
     refused: Family<RefusalLabels, Counter>,
+    copies: Family<CopyLabels, Counter>,
     rows: Family<PlacementLabels, Counter>,
     durations: Histograms<PartLabels>,
     batch_rows: Histograms<PlacementLabels>,
@@ -104,6 +112,7 @@ impl Metrics {
             requests: Family::default(),
             errors: Family::default(),
             refused: Family::default(),
+            copies: Family::default(),
             rows: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             batch_rows: Family::new_with_constructor(|| Histogram::new(ROWS)),
@@ -118,6 +127,7 @@ impl Metrics {
         registry.register("requests", "Requests that reached a placement, by status", metrics.requests.clone());
         registry.register("errors", "Requests that failed at a placement, by code", metrics.errors.clone());
         registry.register("refused", "Requests refused before a placement was found, by code", metrics.refused.clone());
+        registry.register("shadow_copies", "Copies of requests sent to a shadow, by what came of it", metrics.copies.clone());
         registry.register("rows", "Rows that were answered", metrics.rows.clone());
         registry.register_with_unit(
             "request_duration",
@@ -137,6 +147,15 @@ impl Metrics {
     /// Takes in one finished request.
     pub fn take(&mut self, record: &Record) {
         let status = u32::from(record.status);
+        if let (true, Some(placement)) = (record.is_copy, &record.placement) {
+            let result = match record.agrees {
+                Some(true) => "agrees",
+                Some(false) => "differs",
+                None => "failed",
+            };
+            self.copies.get_or_create(&CopyLabels { placement: PlacementLabels::of(placement), result }).inc();
+            return;
+        }
         let Some(placement) = &record.placement else {
             self.refused.get_or_create(&RefusalLabels { status, code: record.code }).inc();
             return;
@@ -178,7 +197,7 @@ impl Metrics {
         self.queue_rows.clear();
         self.replicas.clear();
         self.in_flight.clear();
-        for Demand { placement, queued_rows, in_flight } in &scrape.demand {
+        for Demand { placement, queued_rows, in_flight, .. } in &scrape.demand {
             let labels = PlacementLabels::of(placement);
             self.queue_rows.get_or_create(&labels).set(*queued_rows as i64);
             self.replicas.get_or_create(&labels).set(in_flight.len() as i64);

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn record(status: u16, total_us: u32) -> Record {
-        Record { placement: None, status, code: "", rows: 1, batch_rows: 1, queue_us: 0, worker_us: 0, total_us }
+        Record { status, ..Record::new(None, 1, total_us) }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! a high quantile, as TCP's retransmission timer does (Jacobson, 'Congestion Avoidance and Control', 1988).
 //! Unlike a straight line through all sizes, or the largest latency ever seen, it forgets: after a slow hour it recovers.
 
+use domain::scale::ServicePoint;
+
 /// Size classes: 1, 2, 3–4, 5–8, … up to 4,096 rows.
 const CLASSES: usize = 13;
 /// The weight of a new observation in the mean.
@@ -17,6 +19,7 @@ const DEVIATIONS: f64 = 3.0;
 struct Class {
     mean_us: f64,
     deviation_us: f64,
+    mean_rows: f64,
     seen: bool,
 }
 
@@ -38,9 +41,16 @@ impl LatencyModel {
             let error = service_us - class.mean_us;
             class.mean_us += MEAN_GAIN * error;
             class.deviation_us += DEVIATION_GAIN * (error.abs() - class.deviation_us);
+            class.mean_rows += MEAN_GAIN * (rows as f64 - class.mean_rows);
         } else {
-            *class = Class { mean_us: service_us, deviation_us: service_us / 2.0, seen: true };
+            *class = Class { mean_us: service_us, deviation_us: service_us / 2.0, mean_rows: rows as f64, seen: true };
         }
+    }
+
+    /// The mean rows and service time of each size class that was seen, the smallest first.
+    pub fn points(&self) -> Vec<ServicePoint> {
+        let seen = self.classes.iter().filter(|class| class.seen);
+        seen.map(|class| ServicePoint { rows: class.mean_rows.max(1.0), mean_us: class.mean_us }).collect()
     }
 
     /// The expected service time; `None` before anything was observed. Between classes it takes the next larger one that
@@ -83,25 +93,38 @@ impl LatencyModel {
     }
 }
 
-/// The longest that a free replica is kept from queued rows, in microseconds.
-pub const LINGER_US_MAX: u64 = 2_000;
+/// The longest gap between two callers that come back, in microseconds.
+pub const LINGER_GAP_US_MAX: u64 = 2_000;
 /// Below this, a pause is not worth a timer.
-pub const LINGER_US_MIN: u64 = 400;
+pub const LINGER_GAP_US_MIN: u64 = 400;
+
+/// A pause before the next batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Linger {
+    /// It ends when nobody came for so long, in microseconds.
+    pub gap_us: u64,
+    /// It ends after so long, in microseconds, even if callers still come.
+    pub limit_us: u64,
+}
 
 /// A pause before the next batch, when a larger one has just been answered and fewer rows are queued: the callers just
 /// answered tend to ask again at once, and one batch for all costs less than two. Without it, a closed loop of n callers
-/// settles into two alternating batches, or the first to return runs alone, and all keep paying for both. It is at most a
-/// quarter of the batch that it delays, ends when as many rows are queued as were answered, and never follows one row: a
-/// lone caller never waits.
-pub fn linger_us(model: &LatencyModel, answered_rows: usize, queued_rows: usize, rows_max: usize) -> Option<u64> {
+/// settles into two or three alternating batches, or the first to return runs alone, and all keep paying for all of them.
+/// It lasts as long as callers keep coming, with gaps of at most a quarter of the batch that it delays, and half of that
+/// batch in all; it ends when as many rows are queued as were answered; and it never follows one row: a lone caller never
+/// waits.
+pub fn linger(model: &LatencyModel, answered_rows: usize, queued_rows: usize, rows_max: usize) -> Option<Linger> {
     if answered_rows <= 1 || queued_rows >= answered_rows || queued_rows >= rows_max {
         return None;
     }
     let together = (queued_rows + answered_rows).min(rows_max);
     let (alone_us, others_us, together_us) =
         (model.mean_us(queued_rows.max(1))?, model.mean_us(answered_rows)?, model.mean_us(together)?);
-    let pause_us = (alone_us / 4.0).min(LINGER_US_MAX as f64);
-    (pause_us >= LINGER_US_MIN as f64 && together_us + pause_us < alone_us + others_us).then_some(pause_us as u64)
+    let gap_us = (alone_us / 4.0).min(LINGER_GAP_US_MAX as f64);
+    let saved_us = alone_us + others_us - together_us;
+    let limit_us = (alone_us / 2.0).min(saved_us);
+    let pays = gap_us >= LINGER_GAP_US_MIN as f64 && limit_us >= gap_us;
+    pays.then_some(Linger { gap_us: gap_us as u64, limit_us: limit_us as u64 })
 }
 
 #[cfg(test)]
@@ -144,17 +167,29 @@ mod tests {
     }
 
     #[test]
+    fn points_are_what_was_seen() {
+        let mut model = LatencyModel::default();
+        assert_eq!(model.points(), []);
+        (0..200).for_each(|_| model.observe(33, 5_000.0));
+        model.observe(1, 1_000.0);
+        let expected = [ServicePoint { rows: 1.0, mean_us: 1_000.0 }, ServicePoint { rows: 33.0, mean_us: 5_000.0 }];
+        assert_eq!(model.points(), expected);
+    }
+
+    #[test]
     fn lingers_only_where_it_pays() {
         let forest = learned(|rows| 4_200.0 + 8.0 * rows as f64);
-        assert_eq!(linger_us(&forest, 63, 1, 64), Some(1_052));
-        assert_eq!(linger_us(&forest, 1, 1, 64), None);
-        assert_eq!(linger_us(&forest, 63, 0, 64), Some(1_052));
-        assert_eq!(linger_us(&forest, 1, 0, 64), None);
+        assert_eq!(linger(&forest, 63, 1, 64), Some(Linger { gap_us: 1_052, limit_us: 2_104 }));
+        assert_eq!(linger(&forest, 1, 1, 64), None);
+        assert_eq!(linger(&forest, 63, 0, 64), Some(Linger { gap_us: 1_052, limit_us: 2_104 }));
+        assert_eq!(linger(&forest, 1, 0, 64), None);
+        let slow = learned(|rows| 42_000.0 + 8.0 * rows as f64);
+        assert_eq!(linger(&slow, 63, 1, 64), Some(Linger { gap_us: LINGER_GAP_US_MAX, limit_us: 21_004 }));
         let echo = learned(|rows| 40.0 + rows as f64);
-        assert_eq!(linger_us(&echo, 63, 1, 64), None);
+        assert_eq!(linger(&echo, 63, 1, 64), None);
         let linear = learned(|rows| 4_000.0 * rows as f64);
-        assert_eq!(linger_us(&linear, 32, 8, 64), None);
-        assert_eq!(linger_us(&LatencyModel::default(), 63, 1, 64), None);
+        assert_eq!(linger(&linear, 32, 8, 64), None);
+        assert_eq!(linger(&LatencyModel::default(), 63, 1, 64), None);
     }
 
     proptest! {

@@ -2,3 +2,5 @@
 
 pub mod backoff;
 pub mod batch;
+pub mod budget;
+pub mod scale;

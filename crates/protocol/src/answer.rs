@@ -5,8 +5,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use domain::schema::Schema;
 use domain::{Datatype, Problem};
+use serde_json::Value;
 
-use crate::element::write_json;
+use crate::element::{is_close, number, write_json};
 use crate::tensor::{Tensor, byte_elements, elements};
 
 /// What a model gave for a batch.
@@ -69,6 +70,18 @@ impl Answer {
             self.write_row(row, out);
         }
         out.extend_from_slice(b"]}");
+    }
+
+    /// Whether some rows say the same as some of another answer: the same columns in any order, numbers within
+    /// `tolerance`, absolute or relative, whichever is larger. Both ranges have the same length.
+    pub fn agrees(&self, range: Range<usize>, other: &Answer, of_other: Range<usize>, tolerance: f64) -> bool {
+        let same = |column: &AnswerColumn| {
+            let twin = other.columns.iter().find(|twin| twin.name == column.name);
+            twin.is_some_and(|twin| {
+                range.clone().zip(of_other.clone()).all(|(row, of_other)| column.row_agrees(row, twin, of_other, tolerance))
+            })
+        };
+        self.columns.len() == other.columns.len() && self.columns.iter().all(same)
     }
 
     fn write_row(&self, row: usize, out: &mut Vec<u8>) {
@@ -154,6 +167,25 @@ impl AnswerColumn {
         }
     }
 
+    fn row_agrees(&self, row: usize, twin: &AnswerColumn, of_twin: usize, tolerance: f64) -> bool {
+        let is_valid = |column: &AnswerColumn, row: usize| column.valid.as_ref().is_none_or(|valid| valid[row] != 0);
+        match (is_valid(self, row), is_valid(twin, of_twin)) {
+            (false, false) => return true,
+            (true, true) if self.shape == twin.shape => {}
+            _ => return false,
+        }
+        let (own, others) = (&self.data[self.byte_range(row..row + 1)], &twin.data[twin.byte_range(of_twin..of_twin + 1)]);
+        match (self.datatype.size(), twin.datatype.size()) {
+            (Some(size), Some(other_size)) => {
+                let numbers = own.chunks_exact(size).zip(others.chunks_exact(other_size));
+                let mut numbers = numbers.map(|(own, other)| (number(self.datatype, own), number(twin.datatype, other)));
+                numbers.all(|(own, other)| is_close(own, other, tolerance))
+            }
+            (None, None) => own == others || (self.datatype == Datatype::Json && json_agrees(own, others, tolerance)),
+            _ => false,
+        }
+    }
+
     fn slice(&self, range: Range<usize>) -> Bytes {
         self.data.slice(self.byte_range(range))
     }
@@ -174,6 +206,33 @@ impl AnswerColumn {
                 write_nested(&self.shape, &mut || elements.next(), self.datatype, out);
             }
         }
+    }
+}
+
+/// Whether elements that are JSON say the same.
+fn json_agrees(own: &[u8], others: &[u8], tolerance: f64) -> bool {
+    let values = |data| byte_elements(data).map(|element| serde_json::from_slice::<Value>(element).ok()).collect::<Vec<_>>();
+    let (own, others) = (values(own), values(others));
+    let agrees = |(own, other): (&Option<Value>, &Option<Value>)| match (own, other) {
+        (Some(own), Some(other)) => value_agrees(own, other, tolerance),
+        _ => false,
+    };
+    own.len() == others.len() && own.iter().zip(&others).all(agrees)
+}
+
+fn value_agrees(own: &Value, other: &Value, tolerance: f64) -> bool {
+    match (own, other) {
+        (Value::Number(own), Value::Number(other)) => {
+            is_close(own.as_f64().unwrap_or(f64::NAN), other.as_f64().unwrap_or(f64::NAN), tolerance)
+        }
+        (Value::Array(own), Value::Array(others)) => {
+            own.len() == others.len() && own.iter().zip(others).all(|(own, other)| value_agrees(own, other, tolerance))
+        }
+        (Value::Object(own), Value::Object(others)) => {
+            own.len() == others.len()
+                && own.iter().all(|(name, own)| others.get(name).is_some_and(|other| value_agrees(own, other, tolerance)))
+        }
+        _ => own == other,
     }
 }
 

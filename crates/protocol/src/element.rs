@@ -160,6 +160,37 @@ pub fn write_json(datatype: Datatype, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// One element of a fixed size as a number; a bool is 0 or 1.
+pub fn number(datatype: Datatype, bytes: &[u8]) -> f64 {
+    use Datatype::*;
+    macro_rules! number {
+        ($type:ty) => {
+            bytes.try_into().map_or(f64::NAN, |raw| <$type>::from_le_bytes(raw) as f64)
+        };
+    }
+    match datatype {
+        Int8 => number!(i8),
+        Int16 => number!(i16),
+        Int32 => number!(i32),
+        Int64 => number!(i64),
+        Bool | Uint8 => number!(u8),
+        Uint16 => number!(u16),
+        Uint32 => number!(u32),
+        Uint64 => number!(u64),
+        Fp16 => bytes.try_into().map_or(f64::NAN, |raw| f16::from_le_bytes(raw).to_f64()),
+        Bf16 => bytes.try_into().map_or(f64::NAN, |raw| bf16::from_le_bytes(raw).to_f64()),
+        Fp32 => number!(f32),
+        Fp64 => number!(f64),
+        Json | Bytes | Timestamp => f64::NAN,
+    }
+}
+
+/// Whether two numbers are the same within a tolerance, absolute or relative, whichever is larger. Two that are no
+/// numbers are the same, and so are two infinities of one sign.
+pub fn is_close(a: f64, b: f64, tolerance: f64) -> bool {
+    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance.max(tolerance * a.abs())
+}
+
 fn write_float<T: serde::Serialize>(value: T, out: &mut Vec<u8>) {
     // serde_json writes the shortest form that reads back as the same number, and `null` for what is not finite.
     let _ = serde_json::to_writer(out, &value);

@@ -16,11 +16,12 @@ impl From<Problem> for ApiError {
 
 fn status_of(code: &str) -> StatusCode {
     match code {
-        "no_such_model" | "no_such_version" | "not_live" | "no_such_variable" | "no_such_path" => StatusCode::NOT_FOUND,
+        "no_such_model" | "no_such_version" | "not_live" | "no_such_variable" | "no_such_path" | "no_such_action" => StatusCode::NOT_FOUND,
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
-        "missing_blobs" | "wrong_offset" | "conflict" | "superseded" => StatusCode::CONFLICT,
+        "missing_blobs" | "wrong_offset" | "conflict" | "superseded" | "release_running" | "no_release" | "nothing_before"
+        | "nothing_to_compare" | "in_use" => StatusCode::CONFLICT,
         "bad_request" | "bad_name" | "wrong_content" => StatusCode::BAD_REQUEST,
-        "bad_manifest" | "bad_tree" | "bad_variable" | "lock_failed" | "no_python" | "ledger_broken" => {
+        "bad_manifest" | "bad_plan" | "bad_tree" | "bad_variable" | "lock_failed" | "no_python" | "ledger_broken" => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
         "fenced" | "not_ready" => StatusCode::SERVICE_UNAVAILABLE,
@@ -45,6 +46,11 @@ pub async fn no_such_path(uri: Uri) -> ApiError {
 /// Something is there, but not for this method.
 pub async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     Problem::new("method_not_allowed", format!("{method} is not for {}", uri.path())).into()
+}
+
+/// A release cannot be treated so.
+pub fn no_such_action(action: &str) -> ApiError {
+    Problem::new("no_such_action", format!("a release cannot `{action}`")).help("it can pause, resume and abort").into()
 }
 
 /// A name in a path that cannot be one.

@@ -17,6 +17,8 @@ const LIMIT_MAX: usize = 1_000;
 #[derive(Deserialize)]
 pub struct EventsQuery {
     model: Option<String>,
+    /// Comma-separated: kinds of events, or `release`, `scale`, `version`, `replica`, `variable`, `writer` for all of theirs.
+    kind: Option<String>,
     #[serde(default)]
     after: u64,
     limit: Option<usize>,
@@ -24,14 +26,33 @@ pub struct EventsQuery {
     follow: bool,
 }
 
-fn concerns(entry: &Entry, model: Option<&str>) -> bool {
-    model.is_none_or(|model| entry.subject == model || model.split('/').next() == Some(entry.subject.as_str()))
+/// Which entries are asked for.
+#[derive(Clone)]
+struct Filter {
+    model: Option<String>,
+    kinds: Vec<String>,
+}
+
+impl Filter {
+    fn takes(&self, entry: &Entry) -> bool {
+        let concerns = |model: &String| entry.subject == *model || model.split('/').next() == Some(entry.subject.as_str());
+        let kind = entry.event.kind();
+        let group = match kind {
+            "deploy_started" | "environment_built" | "candidate_ready" | "tests_passed" | "gates_passed" | "deploy_failed"
+            | "traffic_shifted" | "guards_judged" | "release_paused" | "release_resumed" | "released" => "release",
+            _ => kind.split('_').next().unwrap_or_default(),
+        };
+        self.model.as_ref().is_none_or(concerns)
+            && (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind || wanted == group))
+    }
 }
 
 pub async fn read(State(api): State<Api>, Query(query): Query<EventsQuery>) -> Result<Response, ApiError> {
     let model = query.model.map(ModelKey::try_from).transpose().map_err(bad_name)?.map(|key| key.to_string());
+    let kinds = query.kind.iter().flat_map(|kinds| kinds.split(',')).map(|kind| kind.trim().to_string()).collect();
+    let filter = Filter { model, kinds };
     if query.follow {
-        return Ok(follow(api, model, query.after));
+        return Ok(follow(api, filter, query.after));
     }
     let limit = query.limit.unwrap_or(LIMIT_MAX).min(LIMIT_MAX);
     let mut events = vec![];
@@ -40,7 +61,7 @@ pub async fn read(State(api): State<Api>, Query(query): Query<EventsQuery>) -> R
         let page = api.control.entries(after, LIMIT_MAX).await?;
         let Some(last) = page.last() else { break };
         after = last.seq;
-        events.extend(page.into_iter().filter(|entry| concerns(entry, model.as_deref())));
+        events.extend(page.into_iter().filter(|entry| filter.takes(entry)));
         if events.len() >= limit {
             events.truncate(limit);
             break;
@@ -51,14 +72,14 @@ pub async fn read(State(api): State<Api>, Query(query): Query<EventsQuery>) -> R
 
 struct Following {
     api: Api,
-    model: Option<String>,
+    filter: Filter,
     after: u64,
     appended: tokio::sync::watch::Receiver<u64>,
 }
 
-fn follow(api: Api, model: Option<String>, after: u64) -> Response {
+fn follow(api: Api, filter: Filter, after: u64) -> Response {
     let appended = api.control.appended();
-    let following = Following { api, model, after, appended };
+    let following = Following { api, filter, after, appended };
     let lines = futures_util::stream::unfold(following, |mut following| async move {
         loop {
             following.appended.borrow_and_update();
@@ -69,7 +90,7 @@ fn follow(api: Api, model: Option<String>, after: u64) -> Response {
             if let Some(last) = page.last() {
                 following.after = last.seq;
                 let mut lines = vec![];
-                for entry in page.iter().filter(|entry| concerns(entry, following.model.as_deref())) {
+                for entry in page.iter().filter(|entry| following.filter.takes(entry)) {
                     lines.extend(serde_json::to_vec(entry).unwrap_or_default());
                     lines.push(b'\n');
                 }

@@ -7,6 +7,7 @@ mod events;
 mod models;
 pub mod openapi;
 mod platform;
+mod releases;
 mod variables;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use monitor::Monitor;
 
 pub use error::ApiError;
 pub use models::{DeploymentAsked, ModelListed, Models, Pushed};
+pub use releases::{InEnvironment, PromotionAsked};
 
 /// The header that names who asks, for the ledger. Without tokens it is only what the caller says.
 pub const ACTOR: &str = "decalog-actor";
@@ -74,10 +76,15 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint!(delete "/v1/projects/{project}/models/{model}" [] models::remove, "Removes a model with all its versions"),
     endpoint!(post "/v1/projects/{project}/models/{model}/versions" [] models::push, "Makes a version of uploaded files"),
     endpoint!(post "/v1/projects/{project}/models/{model}/deployments" [] models::deploy, "Asks for a version to go live"),
+    endpoint!(delete "/v1/projects/{project}/models/{model}/versions/{version}" [] models::remove_version, "Removes a version that is not in use"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/release" ["environment"] releases::status, "The release on its way, or the last one"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/release/{action}" [] releases::act, "Holds a release (pause), lets it go on (resume) or ends it (abort)"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/promotions" [] releases::promote, "Takes what is live in one environment live in another"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/rollbacks" [] releases::rollback, "Goes back to what was live before"),
     endpoint!(get "/v1/projects/{project}/models/{model}/logs" ["version", "lines"] models::logs, "The last lines of the newest replica's output"),
     endpoint!(post "/v1/blobs/missing" [] blobs::missing, "Which blobs are not here, and how far their uploads are"),
     endpoint!(patch "/v1/blobs/{digest}" ["size", "offset"] blobs::upload, "Appends a chunk to a blob's upload; the last one publishes it"),
-    endpoint!(get "/v1/events" ["model", "after", "limit", "follow"] events::read, "Entries of the ledger; with follow=true a line each, without end"),
+    endpoint!(get "/v1/events" ["model", "kind", "after", "limit", "follow"] events::read, "Entries of the ledger; with follow=true a line each, without end"),
     endpoint!(get "/v1/projects/{project}/environments/{environment}/variables" ["model"] variables::list, "Variables and names of secrets"),
     endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" [] variables::set, "Sets a variable or a secret"),
     endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" ["model"] variables::remove, "Removes a variable or a secret"),

@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use control::Push;
 use control::view::{ModelRow, ModelView};
+use domain::manifest::Configuration;
 use domain::reference::Selector;
+use domain::release::Plan;
 use domain::{Digest, EnvironmentName, ModelKey, ProjectName, Reference, VersionNumber};
 use http::HeaderMap;
 use monitor::Summary;
@@ -56,6 +58,12 @@ pub struct DeploymentAsked {
     /// `production` if unsaid.
     #[serde(default)]
     pub environment: EnvironmentName,
+    /// How the traffic moves; at once if unsaid.
+    #[serde(default)]
+    pub plan: Plan,
+    /// What the environment's configuration becomes; it stays if unsaid.
+    #[serde(default)]
+    pub configuration: Option<Configuration>,
 }
 
 #[derive(Deserialize)]
@@ -69,7 +77,7 @@ pub struct LogsQuery {
     lines: Option<usize>,
 }
 
-fn key(project: &str, model: &str) -> Result<ModelKey, ApiError> {
+pub(crate) fn key(project: &str, model: &str) -> Result<ModelKey, ApiError> {
     Ok(ModelKey { project: project.parse().map_err(bad_name)?, model: model.parse().map_err(bad_name)? })
 }
 
@@ -119,8 +127,19 @@ pub async fn deploy(
     Body(asked): Body<DeploymentAsked>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let version = asked.version.parse().map_err(bad_name)?;
-    let id = api.control.deploy(&actor(&headers), &key(&project, &model)?, version, asked.environment).await?;
+    let DeploymentAsked { environment, plan, configuration, .. } = asked;
+    let id = api.control.deploy(&actor(&headers), &key(&project, &model)?, version, environment, plan, configuration).await?;
     Ok(Json(serde_json::json!({ "deployment": id })))
+}
+
+pub async fn remove_version(
+    State(api): State<Api>,
+    Path((project, model, version)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let (key, version) = (key(&project, &model)?, version.parse().map_err(bad_name)?);
+    api.control.remove_version(&actor(&headers), &key, version).await?;
+    Ok(Json(serde_json::json!({ "removed": key, "version": version.to_string() })))
 }
 
 pub async fn logs(

@@ -5,13 +5,13 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use domain::ReplicaId;
+use domain::launch::ProcessId;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
-use super::protocol::{Call, Message, Reply, Request, VERSION};
+use super::protocol::{Call, Message, Process, Reply, Request, VERSION};
 use crate::files::Files;
 use crate::{EngineConfig, EngineError};
 
@@ -23,15 +23,13 @@ const CALLS_MAX: usize = 256;
 /// What the supervisor tells unasked.
 #[derive(Debug)]
 pub enum News {
-    /// A process has ended.
-    Ended {
-        /// Which.
-        replica: ReplicaId,
-        /// How.
-        reason: String,
-    },
-    /// The supervisor itself has ended, and all processes with it.
-    Lost,
+    /// A process is new, or is not as it was.
+    Changed(Box<Process>),
+    /// A process is no longer in the list.
+    Forgotten(ProcessId),
+    /// The connection was lost and is there again; these are the processes of now. None are left if the supervisor itself
+    /// had ended.
+    Listed(Vec<Process>),
 }
 
 type Waiting = oneshot::Sender<Result<Reply, String>>;
@@ -111,12 +109,29 @@ impl Link {
         self.writer.write_all(&line).await.map_err(EngineError::io("writing to the supervisor"))
     }
 
+    /// All processes.
+    async fn list(&mut self) -> Result<Vec<Process>, EngineError> {
+        self.send(0, Request::List).await?;
+        loop {
+            let line = self.lines.next_line().await.map_err(EngineError::io("reading from the supervisor"))?;
+            match line.and_then(|line| serde_json::from_str(&line).ok()) {
+                Some(Message::Reply { result: Ok(Reply::Processes(processes)), .. }) => return Ok(processes),
+                // The list knows it all.
+                Some(Message::Changed(_) | Message::Forgotten(_)) => {}
+                _ => return Err(EngineError::Supervisor("it gives no list of its processes".into())),
+            }
+        }
+    }
+
     async fn version(&mut self) -> Result<u32, EngineError> {
         self.send(0, Request::Hello).await?;
-        let line = self.lines.next_line().await.map_err(EngineError::io("reading from the supervisor"))?;
-        match line.and_then(|line| serde_json::from_str(&line).ok()) {
-            Some(Message::Reply { result: Ok(Reply::Version(version)), .. }) => Ok(version),
-            _ => Ok(0),
+        loop {
+            let line = self.lines.next_line().await.map_err(EngineError::io("reading from the supervisor"))?;
+            match line.and_then(|line| serde_json::from_str(&line).ok()) {
+                Some(Message::Reply { result: Ok(Reply::Version(version)), .. }) => return Ok(version),
+                Some(Message::Changed(_) | Message::Forgotten(_)) => {}
+                _ => return Ok(0),
+            }
         }
     }
 }
@@ -177,26 +192,47 @@ async fn serve(
                     }
                     false
                 }
-                Some(Message::Ended { replica, reason }) => news.send(News::Ended { replica, reason }).await.is_err(),
+                Some(Message::Changed(process)) => {
+                    // Nobody takes news any more: the platform ends.
+                    let Ok(()) = news.send(News::Changed(process)).await else { return };
+                    false
+                }
+                Some(Message::Forgotten(id)) => {
+                    let Ok(()) = news.send(News::Forgotten(id)).await else { return };
+                    false
+                }
                 None => true,
             }
         };
         if lost {
             waiting.clear();
-            if stopping || news.send(News::Lost).await.is_err() {
+            if stopping {
                 return;
             }
-            tracing::error!("the supervisor ended unexpectedly; starting another");
-            loop {
-                match Link::open(&config, &files).await {
-                    Ok(opened) => {
-                        link = opened;
-                        break;
-                    }
-                    Err(error) => tracing::error!("{error}"),
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            tracing::error!("the connection to the supervisor is lost");
+            let Some(opened) = reopen(&config, &files, &news).await else { return };
+            link = opened;
+        }
+    }
+}
+
+/// Connects again, to another supervisor if need be, and tells what is left. Gives `None` if nobody wants to know.
+async fn reopen(config: &EngineConfig, files: &Files, news: &mpsc::Sender<News>) -> Option<Link> {
+    loop {
+        let listed = match Link::open(config, files).await {
+            Ok(mut link) => link.list().await.map(|processes| (link, processes)),
+            Err(error) => Err(error),
+        };
+        match listed {
+            Ok((link, processes)) => {
+                news.send(News::Listed(processes)).await.ok()?;
+                return Some(link);
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                news.send(News::Listed(vec![])).await.ok()?;
             }
         }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

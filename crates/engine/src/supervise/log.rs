@@ -1,8 +1,55 @@
-//! A replica's log: bounded, with one predecessor.
+//! A process's log: bounded, with one predecessor, and filled from a pipe.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::watch;
+
+/// Of one log.
+const LOG_BYTES_MAX: u64 = 10 << 20;
+/// Read at once.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// What a process prints, on its way to its log.
+pub struct Output {
+    log: RefCell<Log>,
+    closed: watch::Sender<bool>,
+}
+
+impl Output {
+    /// Copies from the pipe to the log at `path` until all writers have closed it.
+    pub fn collect(pipe: OwnedFd, path: PathBuf) -> std::io::Result<Rc<Output>> {
+        let mut pipe = Receiver::from_owned_fd(pipe)?;
+        let output = Rc::new(Output { log: RefCell::new(Log::open(path, LOG_BYTES_MAX)), closed: watch::channel(false).0 });
+        let to = output.clone();
+        tokio::task::spawn_local(async move {
+            let mut buffer = vec![0; PIECE_BYTES];
+            while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+                to.log.borrow_mut().write(&buffer[..read]);
+            }
+            to.closed.send_replace(true);
+        });
+        Ok(output)
+    }
+
+    /// Goes on under another name, with what it has so far.
+    pub fn rename(&self, path: PathBuf) {
+        let mut log = self.log.borrow_mut();
+        let _ = std::fs::rename(&log.path, &path);
+        *log = Log::open(path, LOG_BYTES_MAX);
+    }
+
+    /// Returns when all is written.
+    pub async fn closed(&self) {
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+}
 
 /// Appends to a file until it is full, then starts another and keeps the last.
 pub struct Log {

@@ -1,11 +1,10 @@
 //! What `up` and the supervisor say to each other: one JSON value a line, on a Unix socket.
 
-use domain::launch::Launch;
-use domain::{Placement, ReplicaId};
+use domain::launch::{Launch, ProcessId, Role, Temperature};
 use serde::{Deserialize, Serialize};
 
 /// Of this protocol. A supervisor of another version is replaced, with its workers.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A request with a number that its reply repeats.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,12 +21,12 @@ pub struct Call {
 pub enum Request {
     /// The first of each connection.
     Hello,
-    /// Start a process.
+    /// Start a process, or fork it, or let a parent serve. The reply to a fork comes when it is done.
     Spawn(Box<Launch>),
     /// Ask a process group to end, or end it.
     Signal {
         /// Which.
-        replica: ReplicaId,
+        id: ProcessId,
         /// SIGKILL instead of SIGTERM.
         kill: bool,
     },
@@ -36,7 +35,7 @@ pub enum Request {
     /// Drop an ended process from the list.
     Forget {
         /// Which.
-        replica: ReplicaId,
+        id: ProcessId,
     },
     /// End all processes, then the supervisor.
     Shutdown {
@@ -56,13 +55,10 @@ pub enum Message {
         /// What it gave.
         result: Result<Reply, String>,
     },
-    /// A process has ended.
-    Ended {
-        /// Which.
-        replica: ReplicaId,
-        /// How, in a few words.
-        reason: String,
-    },
+    /// A process is new, or is not as it was. All clients are told, whoever asked for it.
+    Changed(Box<Process>),
+    /// A process is no longer in the list.
+    Forgotten(ProcessId),
 }
 
 /// What a call gives.
@@ -73,23 +69,55 @@ pub enum Reply {
     Done,
     /// Of the protocol.
     Version(u32),
-    /// Of the new process.
-    Pid(u32),
+    /// The new process.
+    Started(Box<Process>),
+    /// Why nothing was forked: the parent goes on as before.
+    Refused(String),
     /// All of them.
     Processes(Vec<Process>),
+    /// Processes whose directories nobody needs any more.
+    Unused(Vec<ProcessId>),
 }
 
 /// One process, without its variables.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Process {
-    /// Whose.
-    pub replica: ReplicaId,
-    /// What it runs.
-    pub placement: Placement,
+    /// Which.
+    pub id: ProcessId,
+    /// What it is for.
+    pub role: Role,
     /// Also the id of its group.
     pub pid: u32,
-    /// What it serves.
-    pub socket: String,
+    /// What a replica serves.
+    pub socket: Option<String>,
+    /// Where a replica takes plain JSON, if it does not speak the Open Inference Protocol.
+    pub plain_path: Option<String>,
+    /// How it was started.
+    pub temperature: Temperature,
+    /// Why not warmer.
+    pub colder_because: Option<String>,
+    /// The parent that it was forked from, or was itself: that one's directory may hold files that it uses.
+    pub parent: Option<ProcessId>,
+    /// What a parent or zygote said when it was ready.
+    pub ready: Option<Readiness>,
+    /// When something was last forked from it, or else when it was started, in milliseconds since 1970.
+    pub used_at_ms: u64,
     /// How it ended.
     pub ended: Option<String>,
+}
+
+/// What a parent or zygote says once it has loaded what it should.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Of its process.
+    #[serde(default)]
+    pub threads: u32,
+    /// Whether it can be forked from.
+    pub can_fork: bool,
+    /// Why not.
+    #[serde(default)]
+    pub reason: String,
+    /// How long it took, by its own clock.
+    #[serde(default)]
+    pub elapsed_ms: u64,
 }

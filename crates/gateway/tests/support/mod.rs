@@ -9,12 +9,12 @@ use bytes::Bytes;
 use domain::route::{KnownVersion, PlacementRoute, ReplicaRoute, Route, RouteTable, WorkerProtocol};
 use domain::state::default_model;
 use domain::{Column, Datatype, Digest, EnvironmentName, Placement, ReplicaId, Schema, VersionNumber};
-use gateway::{Gateway, GatewayConfig, Serve};
+use gateway::{Gateway, GatewayConfig, Serve, Stop};
 use protocol::Tensor;
 use protocol::oip::{InferResponse, decode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 pub const LONG: Duration = Duration::from_secs(20);
 
@@ -131,20 +131,21 @@ pub fn placement(version: u32) -> Placement {
 
 /// A table in which `live` takes the traffic.
 pub fn table(epoch: u64, live: u32, placements: Vec<PlacementRoute>) -> RouteTable {
-    let route =
-        Route { model: default_model("m").unwrap(), environment: EnvironmentName::default(), version: VersionNumber(live) };
+    let (model, environment) = (default_model("m").unwrap(), EnvironmentName::default());
+    let route = Route { model, environment, version: VersionNumber(live), candidate: None };
     let known = |version: u32| KnownVersion {
         model: default_model("m").unwrap(),
         version: VersionNumber(version),
         digest: Digest::of(&version.to_le_bytes()),
     };
-    RouteTable { epoch, routes: vec![route], placements, versions: (1..=live).map(known).collect() }
+    RouteTable { epoch, routes: vec![route], placements, versions: (1..=live.max(2)).map(known).collect() }
 }
 
 pub fn route(version: u32, sockets: &[&Path]) -> PlacementRoute {
     let replica = |socket: &&Path| ReplicaRoute {
         replica: ReplicaId(socket.file_stem().unwrap().to_string_lossy().into()),
         socket: socket.to_string_lossy().into(),
+        protocol: WorkerProtocol::Binary,
         concurrency: 1,
         prefetch: false,
     };
@@ -156,18 +157,19 @@ pub fn route(version: u32, sockets: &[&Path]) -> PlacementRoute {
             batches: true,
             streams: false,
         },
-        worker: WorkerProtocol::Binary,
         rows_max: 8,
         mix: true,
         queue_rows_max: 16,
         deadline_ms: 20_000,
         predict_ms_max: 20_000,
+        asleep: false,
         replicas: sockets.iter().map(replica).collect(),
     }
 }
 
 pub struct Server {
     pub gateway: Arc<Gateway>,
+    pub stop: watch::Sender<Stop>,
     pub address: std::net::SocketAddr,
     pub directory: tempfile::TempDir,
 }
@@ -179,8 +181,9 @@ pub async fn start_gateway() -> Server {
     let address = listener.local_addr().unwrap();
     let serve = Serve { control: axum::Router::new(), control_runtime: tokio::runtime::Handle::current(), drain_ms_max: 1_000 };
     let serving = gateway.clone();
-    tokio::spawn(async move { serving.serve(listener, serve, std::future::pending()).await });
-    Server { gateway, address, directory: tempfile::tempdir().unwrap() }
+    let (stop, stopping) = watch::channel(Stop::No);
+    tokio::spawn(async move { serving.serve(listener, serve, stopping).await });
+    Server { gateway, stop, address, directory: tempfile::tempdir().unwrap() }
 }
 
 pub struct Answer {

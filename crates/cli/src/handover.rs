@@ -1,0 +1,291 @@
+//! How a running `up` is replaced without a request lost: both processes talk on a Unix socket in the data directory, the
+//! listening socket passes from one to the other, and the old one goes on if the new one fails.
+
+use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Write};
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::{Control, Predecessor};
+use domain::{Problem, ReplicaId};
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+
+use crate::up::DataLock;
+
+/// How long a new process has between taking over the ledger and serving, in milliseconds. Then the old one goes on.
+const HANDOVER_MS_MAX: u64 = 20_000;
+/// The longest line.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// What the new process says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Say {
+    /// Who are you?
+    Describe {},
+    /// Give me the listening socket.
+    Listener { pid: u32 },
+    /// Stop writing: I begin.
+    Write { pid: u32 },
+    /// I answer requests.
+    Serving {},
+}
+
+/// What the old process answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Described(Description),
+    /// With the socket beside it.
+    Listener {},
+    Written { leaving: Vec<ReplicaId> },
+    Refused(Problem),
+}
+
+/// A running `up`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Description {
+    /// Of its process.
+    pub pid: u32,
+    /// Of the program.
+    pub version: String,
+    /// Where it answers.
+    pub url: String,
+}
+
+/// The socket of the running `up` of a data directory.
+pub fn socket(data: &Path) -> PathBuf {
+    engine::run_directory(data).map_or_else(|_| data.join("run/up.sock"), |run| run.join("up.sock"))
+}
+
+fn failed(what: &str) -> impl Fn(io::Error) -> Problem {
+    move |error| Problem::new("handover", format!("{what}: {error}"))
+}
+
+// ---- The old process ----------------------------------------------------------------------------------------------
+
+/// What the old process needs to hand over.
+pub struct Old {
+    /// Its control plane.
+    pub control: Arc<Control>,
+    /// Its listening socket.
+    pub listener: TcpListener,
+    /// Held while it may write.
+    pub lock: Mutex<Option<DataLock>>,
+    /// The data directory.
+    pub data: PathBuf,
+    /// What it says of itself.
+    pub description: Description,
+    /// Told once another process serves.
+    pub replaced: Arc<Notify>,
+    /// Of its control plane.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// Waits for processes that want to take over. They must come from the same user: the directory is closed to others.
+pub fn listen(old: Old) -> Result<(), Problem> {
+    let path = socket(&old.data);
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).map_err(failed("waiting for an upgrade"))?;
+    std::thread::Builder::new()
+        .name("handover".into())
+        .spawn(move || {
+            for stream in listener.incoming().flatten() {
+                match old.serve(stream) {
+                    // The connection stays open until this process has ended.
+                    Ok(Some(stream)) => return std::mem::forget(stream),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!("a hand-over failed: {error}"),
+                }
+            }
+        })
+        .map_err(failed("waiting for an upgrade"))?;
+    Ok(())
+}
+
+impl Old {
+    /// One conversation. Gives the connection back if the other process serves.
+    fn serve(&self, stream: UnixStream) -> io::Result<Option<UnixStream>> {
+        let mut line = Line::new(stream)?;
+        loop {
+            match line.hear::<Say>()? {
+                None => return Ok(None),
+                Some(Say::Describe {}) => line.say(&Answer::Described(self.description.clone()))?,
+                Some(Say::Listener { .. }) => line.say_with(&Answer::Listener {}, self.listener.as_raw_fd())?,
+                Some(Say::Write { pid }) => match self.runtime.block_on(self.control.hand_over(pid)) {
+                    Err(problem) => line.say(&Answer::Refused(problem))?,
+                    Ok(leaving) => {
+                        *self.lock.lock() = None;
+                        return if self.is_replaced(&mut line, leaving) {
+                            self.replaced.notify_one();
+                            Ok(Some(line.into_stream()))
+                        } else {
+                            self.go_on();
+                            Ok(None)
+                        };
+                    }
+                },
+                Some(Say::Serving {}) => return Err(io::Error::other("it serves without having taken over")),
+            }
+        }
+    }
+
+    /// Waits until the other process serves; `false` if it ends or takes too long.
+    fn is_replaced(&self, line: &mut Line, leaving: Vec<ReplicaId>) -> bool {
+        let limit = Some(Duration::from_millis(HANDOVER_MS_MAX));
+        let heard = line
+            .reader
+            .get_ref()
+            .set_read_timeout(limit)
+            .and_then(|()| line.say(&Answer::Written { leaving }))
+            .and_then(|()| line.hear::<Say>());
+        matches!(heard, Ok(Some(Say::Serving {})))
+    }
+
+    /// Takes the data directory and the ledger back.
+    fn go_on(&self) {
+        tracing::error!("the process that was to take over failed; this one goes on");
+        loop {
+            let taken = crate::up::lock(&self.data).and_then(|lock| {
+                *self.lock.lock() = Some(lock);
+                self.runtime.block_on(self.control.resume())
+            });
+            match taken {
+                Ok(()) => return,
+                // The other one is on its way out, or the disk is full.
+                Err(problem) => tracing::error!("{problem}"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+// ---- The new process ----------------------------------------------------------------------------------------------
+
+/// The new process's side of a hand-over.
+pub struct New {
+    line: Line,
+    /// Where requests come in.
+    pub listener: TcpListener,
+}
+
+/// Asks who runs for a data directory; `None` if nobody does.
+pub fn describe(data: &Path) -> Result<Option<Description>, Problem> {
+    let Ok(stream) = UnixStream::connect(socket(data)) else { return Ok(None) };
+    let mut line = Line::new(stream).map_err(failed("asking the running process"))?;
+    match line.ask(&Say::Describe {})? {
+        Answer::Described(description) => Ok(Some(description)),
+        other => Err(Problem::new("handover", format!("the running process answered {other:?}"))),
+    }
+}
+
+impl New {
+    /// Begins a hand-over: reads the ledger beside its writer, and gets the listening socket. `None` if nobody runs.
+    pub fn begin(data: &Path, runtime: &tokio::runtime::Runtime) -> Result<Option<New>, Problem> {
+        let Ok(stream) = UnixStream::connect(socket(data)) else { return Ok(None) };
+        runtime.block_on(control::handover::check(data))?;
+        let mut line = Line::new(stream).map_err(failed("asking the running process"))?;
+        let asked = line.say(&Say::Listener { pid: std::process::id() }).and_then(|()| line.hear_with::<Answer>());
+        match asked.map_err(failed("asking for the listening socket"))? {
+            (Some(Answer::Listener {}), Some(socket)) => Ok(Some(New { line, listener: TcpListener::from(socket) })),
+            (other, _) => Err(Problem::new("handover", format!("the running process gave no socket: {other:?}"))),
+        }
+    }
+
+    /// Becomes the writer. The data directory is free when this returns.
+    pub fn write(&mut self) -> Result<Vec<ReplicaId>, Problem> {
+        match self.line.ask(&Say::Write { pid: std::process::id() })? {
+            Answer::Written { leaving } => Ok(leaving),
+            Answer::Refused(problem) => Err(problem),
+            other => Err(Problem::new("handover", format!("the running process answered {other:?}"))),
+        }
+    }
+
+    /// A handle on when the old process has ended, and what it is told once this one serves.
+    pub fn predecessor(self, leaving: Vec<ReplicaId>) -> (Predecessor, impl FnOnce() -> Result<(), Problem>) {
+        let (ended, gone) = watch::channel(false);
+        let mut line = self.line;
+        let serving = move || {
+            line.say(&Say::Serving {}).map_err(failed("telling the old process"))?;
+            std::thread::spawn(move || {
+                // Nothing more is said: the end of the connection is the end of the process.
+                let _ = line.hear::<Answer>();
+                let _ = ended.send(true);
+            });
+            Ok(())
+        };
+        (Predecessor { leaving, gone }, serving)
+    }
+}
+
+// ---- Lines of JSON, one of them with a descriptor -----------------------------------------------------------------
+
+struct Line {
+    reader: BufReader<UnixStream>,
+}
+
+impl Line {
+    fn new(stream: UnixStream) -> io::Result<Line> {
+        Ok(Line { reader: BufReader::new(stream) })
+    }
+
+    fn into_stream(self) -> UnixStream {
+        self.reader.into_inner()
+    }
+
+    fn say(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_vec(value)?;
+        text.push(b'\n');
+        self.reader.get_mut().write_all(&text)
+    }
+
+    fn say_with(&mut self, value: &impl Serialize, descriptor: RawFd) -> io::Result<()> {
+        let mut text = serde_json::to_vec(value)?;
+        text.push(b'\n');
+        let descriptors = [descriptor];
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let socket = self.reader.get_ref().as_raw_fd();
+        // So short a line is sent whole.
+        sendmsg::<()>(socket, &[IoSlice::new(&text)], &rights, MsgFlags::MSG_NOSIGNAL, None)?;
+        Ok(())
+    }
+
+    fn hear<T: for<'a> Deserialize<'a>>(&mut self) -> io::Result<Option<T>> {
+        let mut text = String::new();
+        let read = io::Read::take(&mut self.reader, LINE_BYTES_MAX as u64).read_line(&mut text)?;
+        if read == 0 { Ok(None) } else { Ok(Some(serde_json::from_str(&text)?)) }
+    }
+
+    /// Hears a line that may bring a descriptor; nothing may be buffered before it.
+    fn hear_with<T: for<'a> Deserialize<'a>>(&mut self) -> io::Result<(Option<T>, Option<OwnedFd>)> {
+        let mut text = vec![0; 64 * 1024];
+        let mut space = cmsg_space!([RawFd; 1]);
+        let (bytes, descriptor) = {
+            let mut slices = [IoSliceMut::new(&mut text)];
+            let socket = self.reader.get_ref().as_raw_fd();
+            let message = recvmsg::<()>(socket, &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+            let mut found = None;
+            for control in message.cmsgs()? {
+                if let ControlMessageOwned::ScmRights(descriptors) = control {
+                    // SAFETY: the kernel has just made these descriptors for this process.
+                    found = descriptors.into_iter().next().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) });
+                }
+            }
+            (message.bytes, found)
+        };
+        let value = if bytes == 0 { None } else { Some(serde_json::from_slice(&text[..bytes])?) };
+        Ok((value, descriptor))
+    }
+
+    fn ask(&mut self, say: &Say) -> Result<Answer, Problem> {
+        let heard = self.say(say).and_then(|()| self.hear());
+        heard.map_err(failed("asking the running process"))?.ok_or_else(|| Problem::new("handover", "the running process ended"))
+    }
+}

@@ -1,0 +1,153 @@
+//! What is kept of models that nobody asks, so that the next request finds more than a cold machine: a spare replica that
+//! takes no requests, a parent that holds the model, a zygote that holds its libraries; and what goes when memory is short.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::launch::{ProcessId, Role, Temperature, ZygoteKey};
+use domain::{Placement, State};
+use engine::{ParentStatus, ReplicaState, ReplicaStatus};
+use policy::budget::{self, Parked, ParkedKind};
+
+use crate::replica::{Part, Wanted};
+use crate::{Control, now_ms};
+
+/// How often it is looked at.
+const LOOK_MS: u64 = 2_000;
+/// A placement whose zygote or parent could not be made is tried again after so long, in milliseconds.
+const RETRY_MS: u64 = 60_000;
+
+/// The warmest that is kept of a model at zero.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Park {
+    /// Nothing: each start is a cold one.
+    Nothing,
+    /// A process with its libraries imported, for all models that use the same.
+    Zygote,
+    /// A process with the model loaded, too.
+    Parent,
+    /// A replica that was forked from it, too, which takes no requests.
+    Spare,
+}
+
+/// Something that is kept, and can be ended.
+enum Kept<'a> {
+    Spare(&'a ReplicaStatus),
+    Holder(&'a ProcessId),
+}
+
+impl Control {
+    /// Whether a replica may stay as the spare of a placement at zero: only what was forked shares its memory.
+    pub(crate) fn may_be_spare(&self, status: &ReplicaStatus) -> bool {
+        self.config.park == Park::Spare
+            && matches!(status.state, ReplicaState::Ready { .. })
+            && status.temperature != Temperature::Cold
+    }
+
+    pub(crate) async fn tend_parked_forever(self: Arc<Control>) {
+        let mut tried: HashMap<ZygoteKey, u64> = HashMap::new();
+        loop {
+            tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+            self.is_active().await;
+            let state = self.state();
+            let wanted = self.wanted(&state);
+            self.drop_unneeded(&state, &wanted).await;
+            self.evict(&wanted).await;
+            if self.config.park >= Park::Zygote {
+                self.ensure_zygotes(&state, &wanted, &mut tried).await;
+            }
+        }
+    }
+
+    /// Ends parents of what is not live any more, zygotes of libraries that nobody uses, and what is not to be kept at all.
+    async fn drop_unneeded(&self, state: &State, wanted: &BTreeMap<Placement, Wanted>) {
+        let keys: HashSet<ZygoteKey> = wanted.keys().filter_map(|placement| self.zygote_key(state, placement)).collect();
+        for parent in self.engine.parents() {
+            let is_needed = match &parent.role {
+                Role::Parent(placement) => wanted.contains_key(placement) && !self.is_surplus(placement),
+                Role::Zygote(key) => self.config.park >= Park::Zygote && keys.contains(key),
+                Role::Replica(_) => true,
+            };
+            if !is_needed {
+                self.end_holder(&parent.id).await;
+            }
+        }
+    }
+
+    /// Whether a parent is not to be kept although its model is live: it sleeps, and parents are not kept.
+    fn is_surplus(&self, placement: &Placement) -> bool {
+        self.config.park < Park::Parent && self.scales.target(placement) == Some(0)
+    }
+
+    /// Ends what is parked until the rest fits: spares, then parents, then zygotes, the least recently used first.
+    async fn evict(self: &Arc<Control>, wanted: &BTreeMap<Placement, Wanted>) {
+        let statuses = self.engine.replicas();
+        let parents = self.engine.parents();
+        let spares = statuses.iter().filter(|status| self.is_spare(status, wanted));
+        let mut kept: Vec<(Kept, Parked)> = vec![];
+        for spare in spares {
+            let parked = Parked {
+                kind: ParkedKind::Spare,
+                memory_mb: self.engine.memory_mb(&spare.replica).unwrap_or(0.0) as u64,
+                idle_ms: self.scales.idle_ms(&spare.placement),
+            };
+            kept.push((Kept::Spare(spare), parked));
+        }
+        for ParentStatus { id, role, memory_mb, used_at_ms, .. } in &parents {
+            let kind = if matches!(role, Role::Zygote(_)) { ParkedKind::Zygote } else { ParkedKind::Parent };
+            let idle_ms = now_ms().saturating_sub(*used_at_ms);
+            kept.push((Kept::Holder(id), Parked { kind, memory_mb: memory_mb.unwrap_or(0.0) as u64, idle_ms }));
+        }
+        let parked: Vec<Parked> = kept.iter().map(|(_, parked)| *parked).collect();
+        for at in budget::evict(&parked, self.config.parked_mb) {
+            match &kept[at].0 {
+                Kept::Spare(status) => self.send_away(status),
+                Kept::Holder(id) => self.end_holder(id).await,
+            }
+        }
+    }
+
+    /// Whether a replica is kept although none is wanted.
+    pub(crate) fn is_spare(&self, status: &ReplicaStatus, wanted: &BTreeMap<Placement, Wanted>) -> bool {
+        wanted.contains_key(&status.placement)
+            && self.scales.target(&status.placement) == Some(0)
+            && self.may_be_spare(status)
+            && !self.replicas.is_leaving(&status.replica)
+    }
+
+    async fn end_holder(&self, id: &ProcessId) {
+        if let Err(error) = self.engine.drop_parent(id).await {
+            tracing::debug!("{id} could not be ended: {error}");
+        }
+    }
+
+    /// Makes a zygote for the libraries of each live model that has none, while there is memory for it.
+    async fn ensure_zygotes(&self, state: &State, wanted: &BTreeMap<Placement, Wanted>, tried: &mut HashMap<ZygoteKey, u64>) {
+        let now_ms = self.monotonic_ms();
+        tried.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < RETRY_MS);
+        for (placement, wanted) in wanted {
+            let Some(key) = self.zygote_key(state, placement).filter(|_| wanted.part == Part::Live) else { continue };
+            let used_mb: f64 = self.engine.parents().iter().filter_map(|parent| parent.memory_mb).sum();
+            if used_mb as u64 >= self.config.parked_mb || tried.insert(key, now_ms).is_some() {
+                continue;
+            }
+            let made = match self.spec(state, placement, domain::ReplicaId(String::new())).await {
+                Ok(spec) => self.engine.ensure_zygote(&spec).await.map(|_| ()).map_err(engine::EngineError::problem),
+                Err(problem) => Err(problem),
+            };
+            if let Err(problem) = made {
+                tracing::debug!("no zygote for {placement}: {problem}");
+            }
+        }
+    }
+
+    fn zygote_key(&self, state: &State, placement: &Placement) -> Option<ZygoteKey> {
+        let model = state.models.get(&placement.model)?;
+        let pushed = &model.versions.get(&placement.version)?.pushed;
+        let is_kept = engine::warmest(pushed.runtime).0 != Temperature::Cold;
+        let (project, threads) = (placement.model.project.clone(), pushed.manifest.resources.threads);
+        let lock = pushed.lock.as_ref().filter(|_| is_kept)?;
+        Some(ZygoteKey { project, lock: lock.digest, threads, sandbox: String::new() })
+    }
+}

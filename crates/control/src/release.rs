@@ -1,0 +1,329 @@
+//! Releases: what moves traffic to a version after it has passed its gates, and the verbs that start, hold and end one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::guard::{ArmWindow, Guard, GuardSettings, Verdict};
+use domain::manifest::Configuration;
+use domain::release::{Cause, Phase, Plan, Progress};
+use domain::state::Deployment;
+use domain::{DeploymentId, EnvironmentName, Event, ModelKey, Problem, Schema, State, VersionNumber, compatibility};
+use policy::guard::{Watch, judge};
+
+use crate::deployment::Failure;
+use crate::{Control, now_ms};
+
+/// Verdicts of one release that are appended within [`VERDICTS_MS`]; more are only shown.
+const VERDICTS_MAX: usize = 30;
+const VERDICTS_MS: u64 = 600_000;
+
+impl Control {
+    /// Asks for a version to take the traffic of an environment. Gives the attempt's id; its steps are events.
+    pub async fn deploy(
+        self: &Arc<Control>,
+        actor: &str,
+        key: &ModelKey,
+        version: VersionNumber,
+        environment: EnvironmentName,
+        plan: Plan,
+        configuration: Option<Configuration>,
+    ) -> Result<DeploymentId, Problem> {
+        plan.validate().map_err(|error| Problem::new("bad_plan", error.to_string()).help("decalog release --help"))?;
+        let (wanted, driven) = (key.clone(), environment.clone());
+        let decide = move |state: &State| {
+            let model = state.models.get(&wanted).filter(|model| model.versions.contains_key(&version));
+            let Some(model) = model else {
+                let known: Vec<String> =
+                    state.models.get(&wanted).into_iter().flat_map(|model| model.versions.keys()).map(|v| v.to_string()).collect();
+                let help = if known.is_empty() { "push it first".into() } else { format!("it has {}", known.join(", ")) };
+                return Err(Problem::new("no_such_version", format!("`{}` has no version {version}", wanted.model)).help(help));
+            };
+            if let Some((other, progress)) = model.shifting(&environment)
+                && plan.cause != Cause::Rollback
+            {
+                let text = format!("a release of {} in {environment} is on its way ({})", other.version, progress.phase);
+                return Err(Problem::new("release_running", text).help(format!(
+                    "wait for it (decalog release status {0}), or end it: decalog release abort {0}",
+                    wanted.model
+                )));
+            }
+            let nothing_to_share = model.live.get(&environment).is_none_or(|live| live.version == version);
+            let mut plan = plan;
+            if nothing_to_share && plan.cause == Cause::Deploy {
+                // What the manifest says of releases holds as soon as there is something to release against.
+                plan = Plan { breaking: plan.breaking, ..Plan::default() };
+            }
+            if !plan.is_instant() && nothing_to_share {
+                let text = match model.live.get(&environment) {
+                    None => format!("nothing is live in {environment}, so there is no traffic to share"),
+                    Some(_) => format!("{version} is live in {environment} already"),
+                };
+                return Err(Problem::new("nothing_to_compare", text).help(format!("decalog release {}@{version}", wanted.model)));
+            }
+            Ok(Event::DeployStarted { version, environment, plan, configuration: configuration.map(Box::new) })
+        };
+        let entry = self.book.append(actor, &key.to_string(), decide).await?;
+        self.drive(key, &driven);
+        Ok(DeploymentId(entry.seq))
+    }
+
+    /// Takes what is live in one environment live in another: the same version, built and tested already.
+    pub async fn promote(
+        self: &Arc<Control>,
+        actor: &str,
+        key: &ModelKey,
+        from: EnvironmentName,
+        to: EnvironmentName,
+        plan: Plan,
+    ) -> Result<(DeploymentId, VersionNumber), Problem> {
+        let version = self.live_version(key, &from)?;
+        let plan = Plan { cause: Cause::Promote, ..plan };
+        Ok((self.deploy(actor, key, version, to, plan, None).await?, version))
+    }
+
+    /// Goes back: ends a release that is on its way, else releases what was live before. Gives what is live then, and the
+    /// attempt that takes it there, if one is needed.
+    pub async fn rollback(
+        self: &Arc<Control>,
+        actor: &str,
+        key: &ModelKey,
+        environment: EnvironmentName,
+    ) -> Result<(VersionNumber, Option<DeploymentId>), Problem> {
+        let live = self.live_version(key, &environment)?;
+        let state = self.state();
+        let model = state.models.get(key);
+        if model.is_some_and(|model| model.shifting(&environment).is_some()) {
+            self.abort(actor, key, &environment, "rolled back").await?;
+            return Ok((live, None));
+        }
+        let before = model.and_then(|model| model.live.get(&environment)).and_then(|live| live.before.last().copied());
+        let Some(before) = before else {
+            return Err(Problem::new("nothing_before", format!("nothing was live in {environment} before {live}"))
+                .help(format!("name a version: decalog release {}@v…; decalog show {0} lists them", key.model)));
+        };
+        let plan = Plan { cause: Cause::Rollback, breaking: true, ..Plan::default() };
+        Ok((before, Some(self.deploy(actor, key, before, environment, plan, None).await?)))
+    }
+
+    fn live_version(&self, key: &ModelKey, environment: &EnvironmentName) -> Result<VersionNumber, Problem> {
+        let reference = domain::Reference { environment: Some(environment.clone()), ..domain::Reference::live(key.clone()) };
+        self.state().resolve(&reference)
+    }
+
+    /// The attempt that has a part of an environment's traffic.
+    fn shifting(&self, key: &ModelKey, environment: &EnvironmentName) -> Result<(Deployment, Progress), Problem> {
+        let state = self.state();
+        let model = state.models.get(key);
+        let found = model.and_then(|model| model.shifting(environment)).map(|(d, p)| (d.clone(), p.clone()));
+        found.ok_or_else(|| match model {
+            None => state.resolve(&domain::Reference::live(key.clone())).err().unwrap_or_default(),
+            Some(_) => Problem::new("no_release", format!("no release of `{}` is on its way in {environment}", key.model))
+                .help(format!("decalog events {} shows how the last one ended", key.model)),
+        })
+    }
+
+    /// Holds a release where it is, or lets it go on.
+    pub async fn pause(&self, actor: &str, key: &ModelKey, environment: &EnvironmentName, pause: bool) -> Result<(), Problem> {
+        let (deployment, progress) = self.shifting(key, environment)?;
+        if progress.paused == pause {
+            return Ok(());
+        }
+        let deployment = deployment.id;
+        let event = if pause { Event::ReleasePaused { deployment } } else { Event::ReleaseResumed { deployment } };
+        self.book.append(actor, &key.to_string(), move |_| Ok(event)).await.map(|_| ())
+    }
+
+    /// Ends a release: all traffic goes where it went before.
+    pub async fn abort(
+        &self,
+        actor: &str,
+        key: &ModelKey,
+        environment: &EnvironmentName,
+        why: &str,
+    ) -> Result<VersionNumber, Problem> {
+        let (deployment, progress) = self.shifting(key, environment)?;
+        let problem = Problem::new("aborted", format!("{why} by {actor} at {}", progress.phase));
+        let id = deployment.id;
+        let event = Event::DeployFailed { deployment: id, step: "aborted".into(), problem };
+        let decide_key = key.clone();
+        let decide = move |state: &State| {
+            let running = state.models.get(&decide_key).and_then(|model| model.deployment(id));
+            match running.is_some_and(|deployment| deployment.outcome == domain::state::Outcome::Running) {
+                true => Ok(event),
+                false => Err(Problem::new("no_release", "the release has ended in the meantime")),
+            }
+        };
+        self.book.append(actor, &key.to_string(), decide).await?;
+        self.publish_routes();
+        self.work.notify_one();
+        Ok(progress.baseline)
+    }
+
+    /// Refuses a version that would break those who call the live one.
+    pub(crate) fn check_compatible(&self, key: &ModelKey, deployment: &Deployment, new: &Schema) -> Result<(), Failure> {
+        let state = self.state();
+        let model = state.models.get(key);
+        let live = model.and_then(|model| model.live.get(&deployment.environment));
+        let Some(live) = live.filter(|live| live.version != deployment.version && !deployment.plan.breaking) else {
+            return Ok(());
+        };
+        let old = model.and_then(|model| model.versions.get(&live.version)).and_then(|version| version.schema.as_ref());
+        let details = old.map(|old| compatibility::breaks(old, new)).unwrap_or_default();
+        if details.is_empty() {
+            return Ok(());
+        }
+        let text = format!("{} would break those who call {} in {}", deployment.version, live.version, deployment.environment);
+        let problem = Problem::new("breaking", text)
+            .details(details)
+            .help("give the columns back or make the new ones optional; if it is meant: --breaking");
+        Err(Failure { step: "compatibility", problem })
+    }
+
+    /// Moves the traffic phase by phase. Returns once the version may have all of it.
+    pub(crate) async fn shift(self: &Arc<Control>, key: &ModelKey, deployment: &Deployment) -> Result<(), Failure> {
+        let phases = deployment.plan.phases();
+        if phases.is_empty() {
+            return Ok(());
+        }
+        let at = |problem| Failure { step: "release", problem };
+        let baseline = match &deployment.progress {
+            Some(progress) => progress.baseline,
+            None => self.live_version(key, &deployment.environment).map_err(at)?,
+        };
+        let mut judging = Judging::new(&deployment.plan);
+        let first = deployment.progress.as_ref().map_or(0, |progress| progress.step as usize);
+        for (step, phase) in phases.iter().enumerate().skip(first) {
+            if deployment.progress.as_ref().is_none_or(|progress| progress.step as usize != step) {
+                self.grow(key, deployment, phase.percent).await?;
+                let event = Event::TrafficShifted {
+                    deployment: deployment.id,
+                    version: deployment.version,
+                    environment: deployment.environment.clone(),
+                    baseline,
+                    step: step as u32,
+                    phase: *phase,
+                };
+                self.step(key, deployment.id, event).await?;
+                self.publish_routes();
+                self.work.notify_one();
+            }
+            if step > first {
+                judging.watch.begin_step();
+            }
+            let step = Step { number: step as u32, phase: *phase, baseline };
+            self.hold(key, deployment, step, &mut judging).await?;
+        }
+        Ok(())
+    }
+
+    /// Stays in a phase until its time is over and the guards let it go on; fails if they roll it back.
+    async fn hold(
+        self: &Arc<Control>,
+        key: &ModelKey,
+        deployment: &Deployment,
+        step: Step,
+        judging: &mut Judging,
+    ) -> Result<(), Failure> {
+        let Step { number, phase, baseline } = step;
+        let placement = |version| self.state().placement(key, &deployment.environment, version);
+        let began = tokio::time::Instant::now();
+        // After a restart of the platform, the part of the step that has passed counts.
+        let passed_ms = match &deployment.progress {
+            Some(progress) if progress.step == number => now_ms().saturating_sub(progress.since_ms),
+            _ => 0,
+        };
+        let enough = Duration::from_millis(deployment.plan.every_ms().saturating_sub(passed_ms));
+        // What was counted before this phase belongs to another share.
+        (self.senses.window)(&placement(deployment.version));
+        (self.senses.window)(&placement(baseline));
+        // A shadow alone ends only when somebody ends it: what follows it is a release of its own.
+        let is_last_shadow = phase.shadow && deployment.plan.canary.is_empty();
+        loop {
+            tokio::time::sleep(Duration::from_millis(self.config.judge_ms)).await;
+            self.still_wanted(key, deployment)?;
+            let (canary, base) = (placement(deployment.version), placement(baseline));
+            if self.replicas.has_failed(&canary) {
+                let problem = Problem::new("worker_died", format!("the replicas of {} do not stay up", deployment.version))
+                    .help(format!("decalog logs {}@{}", key.model, deployment.version));
+                return Err(Failure { step: "guard", problem });
+            }
+            let is_paused = self.shifting(key, &deployment.environment).is_ok_and(|(_, progress)| progress.paused);
+            let windows = ((self.senses.window)(&canary), (self.senses.window)(&base));
+            let verdict = self.judge(key, deployment, step, judging, windows).await?;
+            if verdict == Verdict::Advance && !is_paused && !is_last_shadow && began.elapsed() >= enough {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes in what both arms did since the last look, and says what follows from all so far.
+    async fn judge(
+        self: &Arc<Control>,
+        key: &ModelKey,
+        deployment: &Deployment,
+        step: Step,
+        judging: &mut Judging,
+        (canary, baseline): (ArmWindow, ArmWindow),
+    ) -> Result<Verdict, Failure> {
+        judging.watch.observe(&canary, &baseline);
+        let inputs = judging.watch.inputs();
+        let judgements = judge(&inputs);
+        let verdict = judgements.verdict;
+        tracing::debug!("{key} {}: {judgements}", deployment.version);
+        if judging.is_news(verdict) {
+            let event = Event::GuardsJudged {
+                deployment: deployment.id,
+                step: step.number,
+                inputs: Box::new(inputs),
+                judgements: Box::new(judgements.clone()),
+            };
+            self.step(key, deployment.id, event).await?;
+        }
+        self.said.lock().insert(deployment.id, judgements.to_string());
+        if verdict != Verdict::RollBack {
+            return Ok(verdict);
+        }
+        let problem = Problem::new("guard", format!("{} was rolled back at {}", deployment.version, step.phase))
+            .details(judgements.guards.iter().map(|judgement| judgement.to_string()))
+            .help(format!("decalog events {} --kind release", key.model));
+        Err(Failure { step: "guard", problem })
+    }
+}
+
+/// One phase of a release.
+#[derive(Clone, Copy)]
+struct Step {
+    /// Its place among the phases, from 0.
+    number: u32,
+    phase: Phase,
+    baseline: VersionNumber,
+}
+
+/// What the guards of one release have seen.
+struct Judging {
+    watch: Watch,
+    last: Option<Verdict>,
+    told: Vec<tokio::time::Instant>,
+}
+
+impl Judging {
+    fn new(plan: &Plan) -> Judging {
+        let guards = if plan.guards.is_empty() { Guard::defaults() } else { plan.guards.clone() };
+        Judging { watch: Watch::new(GuardSettings::default(), &guards), last: None, told: vec![] }
+    }
+
+    /// Whether a verdict is another one than before, and may be appended.
+    fn is_news(&mut self, verdict: Verdict) -> bool {
+        if self.last == Some(verdict) {
+            return false;
+        }
+        let now = tokio::time::Instant::now();
+        self.told.retain(|at| now.duration_since(*at) < Duration::from_millis(VERDICTS_MS));
+        if self.told.len() >= VERDICTS_MAX && verdict != Verdict::RollBack {
+            return false;
+        }
+        self.told.push(now);
+        self.last = Some(verdict);
+        true
+    }
+}

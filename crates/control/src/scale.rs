@@ -1,0 +1,229 @@
+//! How many replicas each placement should have: looks at the load several times a second, lets `policy` decide, and keeps
+//! the targets that `replica` follows. A changed target is an event with all that it was decided on.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use domain::scale::{LoadSample, ScaleRecord};
+use domain::{Event, Placement, State};
+use engine::{ReplicaState, ReplicaStatus};
+use parking_lot::Mutex;
+use policy::budget::{self, Budget, Want};
+use policy::scale::{Counts, Scaler, Settings, decide};
+
+use crate::Control;
+use crate::replica::{Part, Wanted};
+
+/// Changes of one placement that are appended within [`EVENTS_MS`]; more are only logged.
+const EVENTS_MAX: usize = 20;
+const EVENTS_MS: u64 = 60_000;
+
+/// What is remembered of each placement that may have replicas.
+#[derive(Default)]
+pub struct Scales {
+    inner: Mutex<HashMap<Placement, Scale>>,
+    /// The fewest replicas that a release asks for.
+    floors: Mutex<HashMap<Placement, u32>>,
+    /// Counts what changes routes.
+    changes: AtomicU64,
+}
+
+struct Scale {
+    scaler: Scaler,
+    target: u32,
+    idle_ms: u64,
+    told: VecDeque<Instant>,
+}
+
+/// A decision that changed a target.
+pub struct Change {
+    /// Whose.
+    pub placement: Placement,
+    /// Which, with all that it was taken on.
+    pub record: ScaleRecord,
+}
+
+impl Scales {
+    /// How many replicas a placement should have; `None` before anything was decided.
+    pub fn target(&self, placement: &Placement) -> Option<u32> {
+        self.inner.lock().get(placement).map(|scale| scale.target)
+    }
+
+    /// Grows with each change that routes depend on.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// The fewest replicas that a release asks for.
+    pub fn floor(&self, placement: &Placement) -> u32 {
+        self.floors.lock().get(placement).copied().unwrap_or(0)
+    }
+
+    /// Asks for so many replicas, whatever the load; 0 leaves it to the load again.
+    pub fn set_floor(&self, placement: &Placement, floor: u32) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        let mut floors = self.floors.lock();
+        match floor {
+            0 => floors.remove(placement),
+            _ => floors.insert(placement.clone(), floor),
+        };
+    }
+
+    /// Time since the last request of a placement, in milliseconds.
+    pub fn idle_ms(&self, placement: &Placement) -> u64 {
+        self.inner.lock().get(placement).map_or(u64::MAX, |scale| scale.idle_ms)
+    }
+
+    /// Whether a change may be appended.
+    fn may_tell(&self, placement: &Placement) -> bool {
+        let mut inner = self.inner.lock();
+        let Some(scale) = inner.get_mut(placement) else { return false };
+        let now = Instant::now();
+        while scale.told.front().is_some_and(|at| now.duration_since(*at).as_millis() as u64 > EVENTS_MS) {
+            scale.told.pop_front();
+        }
+        if scale.told.len() < EVENTS_MAX {
+            scale.told.push_back(now);
+            return true;
+        }
+        false
+    }
+}
+
+impl Scale {
+    fn new(target: u32) -> Scale {
+        Scale { scaler: Scaler::default(), target, idle_ms: 0, told: VecDeque::new() }
+    }
+}
+
+impl Control {
+    /// Looks at the load and decides anew for all placements that may have replicas. Gives what changed.
+    pub(crate) fn rescale(
+        &self,
+        state: &State,
+        wanted: &BTreeMap<Placement, Wanted>,
+        statuses: &[ReplicaStatus],
+    ) -> Vec<Change> {
+        let now_ms = self.monotonic_ms();
+        let mut demand: HashMap<Placement, LoadSample> =
+            (self.senses.demand)().into_iter().map(|demand| (demand.placement, demand.load)).collect();
+        let mut inner = self.scales.inner.lock();
+        inner.retain(|placement, _| wanted.contains_key(placement));
+        let mut records: Vec<(&Placement, ScaleRecord)> = vec![];
+        let scaled = wanted.iter().filter(|(_, wanted)| wanted.part != Part::Candidate || wanted.floor > 0);
+        for (placement, wanted) in scaled {
+            let mut counts = self.counts(placement, statuses);
+            let scale = inner.entry(placement.clone()).or_insert_with(|| {
+                self.scales.changes.fetch_add(1, Ordering::AcqRel);
+                Scale::new(initial(state, placement, wanted, &counts))
+            });
+            counts.current = scale.target;
+            if scale.target == 0 {
+                // A spare takes no requests.
+                counts.ready = 0;
+            }
+            if let Some(mut load) = demand.remove(placement) {
+                load.now_ms = now_ms;
+                scale.scaler.observe(load);
+            }
+            let inputs = scale.scaler.inputs(now_ms, counts, &self.settings(state, placement, wanted));
+            scale.idle_ms = inputs.idle_ms;
+            records.push((placement, ScaleRecord { decision: decide(&inputs), inputs }));
+        }
+        let wants: Vec<Want> = records.iter().map(|(placement, record)| self.want(state, placement, record)).collect();
+        let mut changes = vec![];
+        for ((placement, mut record), grant) in records.into_iter().zip(budget::allot(&wants, self.budget())) {
+            if grant.replicas < record.decision.target {
+                record.inputs.budget = Some(grant.replicas);
+                record.decision = decide(&record.inputs);
+            }
+            let Some(scale) = inner.get_mut(placement) else { continue };
+            if scale.target != record.decision.target {
+                scale.target = record.decision.target;
+                self.scales.changes.fetch_add(1, Ordering::AcqRel);
+                changes.push(Change { placement: placement.clone(), record });
+            }
+        }
+        changes
+    }
+
+    /// Appends changed targets; what comes too often is only logged.
+    pub(crate) async fn tell_changes(self: &Arc<Control>, changes: Vec<Change>) {
+        for Change { placement, record } in changes {
+            tracing::info!("{placement}: {record}");
+            if self.scales.may_tell(&placement) {
+                let key = placement.model.clone();
+                self.tell(&key, Event::ScaleChanged { placement, record: Box::new(record) }).await;
+            }
+        }
+    }
+
+    fn want(&self, state: &State, placement: &Placement, record: &ScaleRecord) -> Want {
+        let resources = state.manifest(placement).map(|manifest| manifest.resources.clone()).unwrap_or_default();
+        let cores = resources.cpu_max.unwrap_or(f64::from(resources.threads.max(1)));
+        let model = state.models.get(&placement.model);
+        let measured = model.and_then(|model| model.versions.get(&placement.version)).and_then(|version| version.measured);
+        Want {
+            replicas: record.decision.target,
+            min: record.inputs.min,
+            in_flight_floor: record.inputs.in_flight_floor,
+            cores_milli: (cores * 1_000.0) as u64,
+            memory_mb: measured.map_or(MEMORY_MB, |measured| measured.memory_mb as u64),
+            idle_ms: record.inputs.idle_ms,
+        }
+    }
+
+    fn budget(&self) -> Budget {
+        Budget { cores_milli: u64::from(self.config.cores) * OVERCOMMIT * 1_000, memory_mb: self.config.memory_mb }
+    }
+
+    fn counts(&self, placement: &Placement, statuses: &[ReplicaStatus]) -> Counts {
+        let own = || statuses.iter().filter(|status| status.placement == *placement);
+        let stays = |status: &&ReplicaStatus| !self.replicas.is_leaving(&status.replica);
+        let ready = own().filter(stays).filter(|status| matches!(status.state, ReplicaState::Ready { .. })).count();
+        let starting = own().filter(stays).filter(|status| matches!(status.state, ReplicaState::Starting)).count();
+        let leaving = own().filter(|status| !matches!(status.state, ReplicaState::Ended { .. })).count() - ready - starting;
+        Counts { current: 0, ready: ready as u32, starting: starting as u32, draining: leaving as u32 }
+    }
+
+    fn settings(&self, state: &State, placement: &Placement, wanted: &Wanted) -> Settings {
+        let scale = state.configuration(placement).scale;
+        let resources = state.manifest(placement).map(|manifest| manifest.resources.clone()).unwrap_or_default();
+        let most = self.config.cores.max(1);
+        let min = match wanted.part {
+            Part::Candidate | Part::Kept => wanted.floor,
+            Part::Live => scale.min.unwrap_or(0).max(wanted.floor),
+        };
+        let batch = state.manifest(placement).map(|manifest| manifest.batch.clone()).unwrap_or_default();
+        let usual = Settings::default();
+        Settings {
+            min,
+            max: scale.max.unwrap_or(most).max(min).max(1),
+            target_concurrency: scale.target_concurrency,
+            slo_ms: scale.slo_ms,
+            idle_ms_max: scale.idle_s.map_or(usual.idle_ms_max, |s| s * 1_000),
+            concurrency: resources.concurrency,
+            rows_max: if batch.mix { batch.rows_max } else { 1 },
+            startup_ms: self.replicas.start_up_ms(placement).unwrap_or(usual.startup_ms),
+            ..usual
+        }
+    }
+}
+
+/// How many times its cores a machine's replicas may ask for: most models wait for requests most of the time.
+const OVERCOMMIT: u64 = 32;
+/// What a replica is thought to need before it was measured, in MiB.
+const MEMORY_MB: u64 = 64;
+
+/// The target of a placement that is looked at for the first time: what the ledger says was wanted last, else what runs.
+fn initial(state: &State, placement: &Placement, wanted: &Wanted, counts: &Counts) -> u32 {
+    let running = counts.ready + counts.starting;
+    let model = state.models.get(&placement.model);
+    let live = model.and_then(|model| model.live.get(&placement.environment));
+    match live.filter(|live| live.version == placement.version) {
+        Some(live) if wanted.part == Part::Live => live.target.unwrap_or(running.max(1)),
+        _ => running.max(wanted.floor),
+    }
+}

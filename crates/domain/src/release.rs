@@ -1,0 +1,193 @@
+//! How traffic moves from one version to the next: the plan of a release, and how far it is.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::guard::Guard;
+use crate::id::VersionNumber;
+
+/// Between two steps of a canary if nobody says otherwise, in milliseconds.
+pub const EVERY_MS: u64 = 120_000;
+/// The most steps of a canary.
+pub const STEPS_MAX: usize = 20;
+
+/// What was asked of a release; absent parts of an old event are an instant release without guards.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plan {
+    /// Shares of the traffic that the new version gets one after the other, in percent, rising; empty is all at once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub canary: Vec<u8>,
+    /// The share of requests that are also sent to the new version before it takes any, in percent; their answers are
+    /// compared and dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<u8>,
+    /// The least time of a step, in milliseconds; [`EVERY_MS`] if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every_ms: Option<u64>,
+    /// What the new version must keep to. None were named: the usual ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<Guard>,
+    /// The header whose value decides which version a caller gets, so that it does not change from request to request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<String>,
+    /// Whether a schema that breaks callers is meant.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub breaking: bool,
+    /// Why it was asked.
+    #[serde(skip_serializing_if = "Cause::is_deploy")]
+    pub cause: Cause,
+}
+
+/// Why a version is to go live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It was pushed.
+    #[default]
+    Deploy,
+    /// Somebody named it.
+    Release,
+    /// What was live before is to be live again.
+    Rollback,
+    /// It is live in another environment.
+    Promote,
+}
+
+impl Cause {
+    fn is_deploy(&self) -> bool {
+        *self == Cause::Deploy
+    }
+}
+
+/// A plan that cannot be carried out.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PlanError(String);
+
+impl Plan {
+    /// Whether the new version takes everything at once.
+    pub fn is_instant(&self) -> bool {
+        self.canary.is_empty() && self.shadow.is_none()
+    }
+
+    /// The least time of a step, in milliseconds.
+    pub fn every_ms(&self) -> u64 {
+        self.every_ms.unwrap_or(EVERY_MS)
+    }
+
+    /// The phases in their order.
+    pub fn phases(&self) -> Vec<Phase> {
+        let shadow = self.shadow.map(|percent| Phase { shadow: true, percent });
+        shadow.into_iter().chain(self.canary.iter().map(|percent| Phase { shadow: false, percent: *percent })).collect()
+    }
+
+    /// Checks what the types cannot.
+    pub fn validate(&self) -> Result<(), PlanError> {
+        let refuse = |text: String| Err(PlanError(text));
+        if self.canary.len() > STEPS_MAX {
+            return refuse(format!("a canary has at most {STEPS_MAX} steps"));
+        }
+        if let Some(percent) = self.canary.iter().find(|percent| !(1..=99).contains(*percent)) {
+            return refuse(format!("a canary step is a share from 1 to 99 percent, not {percent}; all traffic follows by itself"));
+        }
+        if !self.canary.is_sorted_by(|a, b| a < b) {
+            return refuse("the steps of a canary must rise, as in 5,25,50".into());
+        }
+        if self.shadow.is_some_and(|percent| !(1..=100).contains(&percent)) {
+            return refuse("a shadow gets a share from 1 to 100 percent".into());
+        }
+        if self.every_ms.is_some_and(|ms| !(100..=86_400_000).contains(&ms)) {
+            return refuse("a step takes from 100 ms to a day".into());
+        }
+        if self.is_instant() && (!self.guards.is_empty() || self.sticky.is_some() || self.every_ms.is_some()) {
+            return refuse("guards, a sticky header and a time for each step need a canary (--canary 5,25,50) or a shadow".into());
+        }
+        if let Some(name) = self.sticky.as_ref().filter(|name| !is_header_name(name)) {
+            return refuse(format!("`{name}` is not the name of a header"));
+        }
+        Ok(())
+    }
+}
+
+fn is_header_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+}
+
+impl fmt::Display for Plan {
+    /// As people read it: `shadow 20%, canary 5, 25, 50% every 2 min, guards errors<1%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_instant() {
+            return f.write_str("instant");
+        }
+        let mut parts: Vec<String> = self.shadow.map(|percent| format!("shadow {percent}%")).into_iter().collect();
+        if !self.canary.is_empty() {
+            let steps: Vec<String> = self.canary.iter().map(u8::to_string).collect();
+            parts.push(format!("canary {}% every {} s", steps.join(", "), self.every_ms() as f64 / 1_000.0));
+        }
+        if !self.guards.is_empty() {
+            let guards: Vec<String> = self.guards.iter().map(Guard::to_string).collect();
+            parts.push(format!("guards {}", guards.join(" ")));
+        }
+        parts.extend(self.sticky.as_ref().map(|header| format!("sticky by {header}")));
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// What part of the traffic a new version gets, and whether its answers count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Phase {
+    /// It gets copies, whose answers are dropped.
+    pub shadow: bool,
+    /// Of the requests.
+    pub percent: u8,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}%", if self.shadow { "shadow" } else { "canary" }, self.percent)
+    }
+}
+
+/// How far a release is that does not happen all at once.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Progress {
+    /// Its place among the phases of the plan, from 0.
+    pub step: u32,
+    /// What the new version gets now.
+    pub phase: Phase,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// What the rest of the traffic gets.
+    pub baseline: VersionNumber,
+    /// Whether it stays as it is until somebody resumes it.
+    pub paused: bool,
+    /// What the guards said last, in one line.
+    pub said: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_that_cannot_be() {
+        let plan = |canary: &[u8], shadow| Plan { canary: canary.to_vec(), shadow, ..Plan::default() };
+        assert!(plan(&[], None).validate().is_ok());
+        assert!(plan(&[5, 25, 50], Some(20)).validate().is_ok());
+        for bad in [plan(&[0], None), plan(&[100], None), plan(&[25, 5], None), plan(&[5, 5], None), plan(&[], Some(0))] {
+            assert!(bad.validate().is_err(), "{bad:?}");
+        }
+        assert!(Plan { sticky: Some("X-User".into()), ..Plan::default() }.validate().is_err());
+        assert!(Plan { sticky: Some("X User".into()), ..plan(&[5], None) }.validate().is_err());
+        assert_eq!(serde_json::to_string(&Plan::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn reads_like_a_sentence() {
+        let plan = Plan { canary: vec![5, 25], shadow: Some(20), sticky: Some("X-User".into()), ..Plan::default() };
+        assert_eq!(plan.to_string(), "shadow 20%, canary 5, 25% every 120 s, sticky by X-User");
+        assert_eq!(plan.phases().len(), 3);
+    }
+}

@@ -1,0 +1,374 @@
+//! Parents, which have a model loaded, and zygotes, which have libraries imported: what replicas are forked from. When
+//! there should be one, and when it should go, is not the engine's business.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use domain::Placement;
+use domain::launch::{Origin, ProcessId, Role, Temperature, ZygoteKey};
+use tokio::sync::watch;
+
+use crate::EngineError;
+use crate::handle::Engine;
+use crate::level;
+use crate::process::memory_mb_of_groups;
+use crate::replica::{self, Plan, ReplicaSpec};
+use crate::supervise::protocol::{Process, Readiness, Reply, Request};
+
+/// How a parent or zygote is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ParentState {
+    /// It loads or imports.
+    Starting,
+    /// It can be asked to fork or to serve.
+    Ready {
+        /// Whether it can be forked from.
+        can_fork: bool,
+        /// Why not, as `2 threads run: python, jemalloc_bg_thd`; else empty.
+        reason: String,
+        /// How long it took, by its own clock.
+        elapsed_ms: u64,
+    },
+    /// Its process is gone. It is in no list any more.
+    Ended {
+        /// How, in a few words.
+        reason: String,
+        /// What it said last.
+        details: Vec<String>,
+    },
+}
+
+/// A parent or zygote as the engine knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParentStatus {
+    /// Which.
+    pub id: ProcessId,
+    /// A parent of a placement, or a zygote of a key.
+    pub role: Role,
+    /// Of its process.
+    pub pid: u32,
+    /// How it is.
+    pub state: ParentState,
+    /// How it was started itself.
+    pub temperature: Temperature,
+    /// Its share of memory in MiB: pages that it has in common with its replicas count in part (PSS).
+    pub memory_mb: Option<f64>,
+    /// When something was last forked from it, or else when it was started, in milliseconds since 1970.
+    pub used_at_ms: u64,
+}
+
+/// What the engine keeps of a parent or zygote.
+pub(crate) struct Holder {
+    pub role: Role,
+    pub pid: u32,
+    pub temperature: Temperature,
+    pub colder_because: Option<String>,
+    pub used_at_ms: u64,
+    /// It serves from now on, or is about to.
+    pub is_taken: bool,
+    pub state: watch::Sender<ParentState>,
+}
+
+/// What a start finds when it looks for a parent.
+pub(crate) enum Found {
+    /// One to fork from.
+    Forks(ProcessId),
+    /// One that cannot fork, and is this start's alone from now on.
+    Serves(ProcessId, String),
+    /// One that loads the model.
+    Starting(ProcessId, watch::Receiver<ParentState>),
+    /// None was there; this one has to be started now.
+    Missing(ProcessId, watch::Receiver<ParentState>),
+}
+
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+impl From<&Readiness> for ParentState {
+    fn from(ready: &Readiness) -> ParentState {
+        ParentState::Ready { can_fork: ready.can_fork, reason: ready.reason.clone(), elapsed_ms: ready.elapsed_ms }
+    }
+}
+
+impl Holder {
+    fn starting(role: Role) -> Holder {
+        Holder {
+            role,
+            pid: 0,
+            temperature: Temperature::Cold,
+            colder_because: None,
+            used_at_ms: now_ms(),
+            is_taken: false,
+            state: watch::channel(ParentState::Starting).0,
+        }
+    }
+
+    fn can_fork(&self) -> bool {
+        matches!(&*self.state.borrow(), ParentState::Ready { can_fork: true, .. })
+    }
+}
+
+impl Engine {
+    /// All parents and zygotes.
+    pub fn parents(&self) -> Vec<ParentStatus> {
+        let holders = self.inner.holders.lock();
+        let mut all: Vec<ParentStatus> = holders
+            .iter()
+            .map(|(id, holder)| ParentStatus {
+                id: id.clone(),
+                role: holder.role.clone(),
+                pid: holder.pid,
+                state: holder.state.borrow().clone(),
+                temperature: holder.temperature,
+                memory_mb: None,
+                used_at_ms: holder.used_at_ms,
+            })
+            .collect();
+        drop(holders);
+        let groups: Vec<u32> = all.iter().map(|status| status.pid).filter(|pid| *pid > 0).collect();
+        let memory = memory_mb_of_groups(&groups);
+        all.iter_mut().for_each(|status| status.memory_mb = memory.get(&status.pid).copied());
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// Starts a zygote that serves this spec, unless there is one. Gives its id; `None` if the runtime has no such level.
+    pub async fn ensure_zygote(&self, spec: &ReplicaSpec) -> Result<Option<ProcessId>, EngineError> {
+        if level::warmest(spec.runtime).0 < Temperature::Tepid {
+            return Ok(None);
+        }
+        let Some(key) = replica::zygote_key(spec) else { return Ok(None) };
+        let role = Role::Zygote(key);
+        let id = {
+            let mut holders = self.inner.holders.lock();
+            if let Some((id, _)) = holders.iter().find(|(_, holder)| holder.role == role) {
+                return Ok(Some(id.clone()));
+            }
+            let id = self.next_id("z");
+            holders.insert(id.clone(), Holder::starting(role.clone()));
+            id
+        };
+        let plan = Plan { id: id.clone(), role, origin: None, temperature: Temperature::Cold, colder_because: None };
+        self.start_holder(spec, plan).await?;
+        Ok(Some(id))
+    }
+
+    /// Starts a parent for this spec's placement, unless there is one. Gives its id; `None` if the runtime has no such level.
+    pub async fn ensure_parent(&self, spec: &ReplicaSpec) -> Result<Option<ProcessId>, EngineError> {
+        if level::warmest(spec.runtime).0 < Temperature::Warm {
+            return Ok(None);
+        }
+        let role = Role::Parent(spec.placement.clone());
+        let id = {
+            let mut holders = self.inner.holders.lock();
+            if let Some((id, _)) = holders.iter().find(|(_, holder)| holder.role == role && !holder.is_taken) {
+                return Ok(Some(id.clone()));
+            }
+            let id = self.next_id("p");
+            holders.insert(id.clone(), Holder::starting(role));
+            id
+        };
+        self.start_parent(spec, &id).await?;
+        Ok(Some(id))
+    }
+
+    /// Ends a parent or zygote. What was forked from it lives on.
+    pub async fn drop_parent(&self, id: &ProcessId) -> Result<(), EngineError> {
+        let known = self.inner.holders.lock().contains_key(id);
+        if !known {
+            return Ok(());
+        }
+        self.inner.supervisor.call(Request::Signal { id: id.clone(), kill: true }).await.map(|_| ())
+    }
+
+    /// The parent of a placement; if there is none, makes room for one that the caller must start.
+    pub(crate) fn find_parent(&self, placement: &Placement) -> Found {
+        let mut holders = self.inner.holders.lock();
+        let mut starting = None;
+        for (id, holder) in holders.iter_mut() {
+            if holder.is_taken || !matches!(&holder.role, Role::Parent(of) if of == placement) {
+                continue;
+            }
+            let state = holder.state.borrow().clone();
+            match state {
+                ParentState::Ready { can_fork: true, .. } => return Found::Forks(id.clone()),
+                ParentState::Ready { reason, .. } => {
+                    holder.is_taken = true;
+                    return Found::Serves(id.clone(), reason);
+                }
+                ParentState::Starting => starting = Some((id.clone(), holder.state.subscribe())),
+                ParentState::Ended { .. } => {}
+            }
+        }
+        if let Some((id, state)) = starting {
+            return Found::Starting(id, state);
+        }
+        let holder = Holder::starting(Role::Parent(placement.clone()));
+        let (id, state) = (self.next_id("p"), holder.state.subscribe());
+        holders.insert(id.clone(), holder);
+        Found::Missing(id, state)
+    }
+
+    fn find_zygote(&self, key: &ZygoteKey) -> Option<ProcessId> {
+        let holders = self.inner.holders.lock();
+        let fits = |holder: &Holder| matches!(&holder.role, Role::Zygote(of) if of == key) && holder.can_fork();
+        holders.iter().find(|(_, holder)| fits(holder)).map(|(id, _)| id.clone())
+    }
+
+    /// Starts the process of a parent that has its place already: from a zygote if there is one, else as a fresh program.
+    pub(crate) async fn start_parent(&self, spec: &ReplicaSpec, id: &ProcessId) -> Result<(), EngineError> {
+        let role = Role::Parent(spec.placement.clone());
+        let zygote = match (replica::variable_read_on_import(spec), replica::zygote_key(spec)) {
+            (Some(name), _) => Err(format!("no zygote: libraries may read the variable {name} when they are imported")),
+            (None, Some(key)) => self.find_zygote(&key).ok_or("no parent and no zygote yet".to_string()),
+            (None, None) => Err("no zygote without an environment".to_string()),
+        };
+        let because = match zygote {
+            Ok(zygote) => {
+                let because = Some("no parent yet".to_string());
+                let origin = Some(Origin::Fork(zygote.clone()));
+                let (id, role) = (id.clone(), role.clone());
+                match self
+                    .try_holder(spec, Plan { id, role, origin, temperature: Temperature::Tepid, colder_because: because })
+                    .await
+                {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(refused)) => {
+                        self.cannot_fork(&zygote, &refused);
+                        format!("the zygote did not fork: {refused}")
+                    }
+                    Err(error) => {
+                        let _ = self.drop_parent(&zygote).await;
+                        format!("the zygote did not fork: {error}")
+                    }
+                }
+            }
+            Err(because) => because,
+        };
+        let plan = Plan { id: id.clone(), role, origin: None, temperature: Temperature::Cold, colder_because: Some(because) };
+        self.start_holder(spec, plan).await
+    }
+
+    /// Starts a parent or zygote that has its place; gives the place up if that fails.
+    async fn start_holder(&self, spec: &ReplicaSpec, plan: Plan) -> Result<(), EngineError> {
+        let id = plan.id.clone();
+        let result = self.try_holder(spec, plan).await;
+        let problem = match &result {
+            Ok(None) => return Ok(()),
+            Ok(Some(refused)) => refused.clone(),
+            Err(error) => error.to_string(),
+        };
+        self.holder_ended(&id, problem.clone());
+        result.and(Err(EngineError::Supervisor(problem)))
+    }
+
+    /// Gives why it was refused, if it was.
+    async fn try_holder(&self, spec: &ReplicaSpec, plan: Plan) -> Result<Option<String>, EngineError> {
+        let mut launch = replica::launch(spec, plan, &self.inner.config, &self.inner.files, None)?;
+        if matches!(launch.role, Role::Zygote(_)) {
+            let imports = self.imports_of(spec).await;
+            launch.variables.insert("DECALOG_IMPORTS".into(), imports.join(","));
+        }
+        let id = launch.id.clone();
+        match self.inner.supervisor.call(Request::Spawn(Box::new(launch))).await? {
+            Reply::Started(process) => {
+                self.holder_changed(*process);
+                let (engine, limit) = (self.clone(), Duration::from_millis(spec.start_ms_max));
+                tokio::spawn(async move { engine.limit_start(&id, limit).await });
+                Ok(None)
+            }
+            Reply::Refused(reason) => Ok(Some(reason)),
+            other => Err(EngineError::Supervisor(format!("it answered {other:?} to a start"))),
+        }
+    }
+
+    /// Ends a parent or zygote that is not ready in time.
+    pub(crate) async fn limit_start(&self, id: &ProcessId, limit: Duration) {
+        let Some(mut state) = self.inner.holders.lock().get(id).map(|holder| holder.state.subscribe()) else { return };
+        let ready = state.wait_for(|state| *state != ParentState::Starting);
+        if tokio::time::timeout(limit, ready).await.is_err() {
+            tracing::warn!("{id} is not ready after {} ms; it is ended", limit.as_millis());
+            let _ = self.drop_parent(id).await;
+        }
+    }
+
+    /// Takes note of what the supervisor says of a parent or zygote.
+    pub(crate) fn holder_changed(&self, process: Process) {
+        if let Some(reason) = process.ended {
+            let is_known = self.inner.holders.lock().contains_key(&process.id);
+            if is_known {
+                tracing::info!("{} ended: {reason}", process.id);
+            }
+            self.holder_ended(&process.id, reason);
+            let (engine, id) = (self.clone(), process.id);
+            tokio::spawn(async move { engine.forget_process(&id).await });
+            return;
+        }
+        let mut holders = self.inner.holders.lock();
+        let holder = holders.entry(process.id).or_insert_with(|| Holder::starting(process.role));
+        holder.pid = process.pid;
+        holder.temperature = process.temperature;
+        holder.colder_because = process.colder_because;
+        holder.used_at_ms = process.used_at_ms;
+        if let Some(ready) = &process.ready {
+            holder.state.send_if_modified(|state| {
+                let is_news = *state == ParentState::Starting;
+                if is_news {
+                    *state = ready.into();
+                }
+                is_news
+            });
+        }
+        drop(holders);
+        self.tick();
+    }
+
+    /// Takes a parent or zygote out of the list, and tells those who wait for it.
+    pub(crate) fn holder_ended(&self, id: &ProcessId, reason: String) {
+        let removed = self.inner.holders.lock().remove(id);
+        let Some(holder) = removed else { return };
+        let placement = holder.role.placement();
+        let details = placement.map(|placement| replica::last_words(&self.inner.files, placement, id)).unwrap_or_default();
+        holder.state.send_replace(ParentState::Ended { reason, details });
+        self.tick();
+    }
+
+    /// From now on it is not asked to fork any more.
+    pub(crate) fn cannot_fork(&self, id: &ProcessId, why: &str) {
+        if let Some(holder) = self.inner.holders.lock().get(id) {
+            holder.state.send_modify(|state| {
+                if let ParentState::Ready { can_fork, reason, .. } = state {
+                    (*can_fork, *reason) = (false, why.to_string());
+                }
+            });
+        }
+    }
+
+    /// How a parent was started, and why not warmer.
+    pub(crate) fn holder_temperature(&self, id: &ProcessId) -> Option<(Temperature, Option<String>)> {
+        self.inner.holders.lock().get(id).map(|holder| (holder.temperature, holder.colder_because.clone()))
+    }
+
+    /// The libraries that a version's files import, by its own interpreter and without running any of its code.
+    async fn imports_of(&self, spec: &ReplicaSpec) -> Vec<String> {
+        let inner = &self.inner;
+        let Some(lock) = spec.lock else { return vec![] };
+        let python = inner.files.environment(&lock).join("bin/python");
+        let Ok(shim) = replica::shim(&inner.files) else { return vec![] };
+        let tree = spec.tree.to_string_lossy().into_owned();
+        let file = spec.file.clone().unwrap_or_else(|| "model.py".into());
+        let shim = shim.to_string_lossy().into_owned();
+        let arguments = ["-I", &shim, "--describe", &tree, "--file", &file].map(String::from);
+        let output = match inner.tools.run(&python, arguments, Path::new("/"), &|_| {}).await {
+            Ok(output) => output.stdout,
+            Err(error) => {
+                tracing::warn!("the imports of {} are not known: {error}", spec.placement);
+                return vec![];
+            }
+        };
+        let described: serde_json::Value = serde_json::from_str(output.trim()).unwrap_or_default();
+        let names = described.get("imports").and_then(|imports| imports.as_array()).into_iter().flatten();
+        names.filter_map(|name| name.as_str().map(String::from)).collect()
+    }
+}

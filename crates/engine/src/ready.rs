@@ -1,0 +1,74 @@
+//! Waits until a started replica answers: at first without pauses that the eye could see, since a forked one serves at
+//! once; then more and more patiently.
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use domain::ReplicaId;
+use worker::probe::ProbeError;
+use worker::{ProbeAs, WorkerInfo};
+
+use crate::handle::Engine;
+use crate::replica::ReplicaState;
+use crate::start::not_ready;
+
+/// Between two looks at the socket in the first moments, in microseconds: finer than the runtime's timer.
+const CONNECT_US: u64 = 250;
+/// How long it is looked at so closely, in milliseconds.
+const CONNECT_MS_MAX: u64 = 60;
+/// Between two probes after that, at first and at most, in milliseconds.
+const PROBE_MS: (u64, u64) = (2, 20);
+/// How long one probe may take, in milliseconds.
+const PROBE_MS_MAX: u64 = 5_000;
+
+impl Engine {
+    /// Tries a starting replica until it is ready, has ended, or its time is up. `begin` is `None` for one that was found
+    /// running.
+    pub(crate) async fn watch_start(&self, replica: ReplicaId, probe_as: ProbeAs, begin: Option<Instant>, limit: Duration) {
+        let Some(status) = self.status(&replica) else { return };
+        let since = begin.unwrap_or_else(Instant::now);
+        let model = status.placement.model.model.as_str();
+        if begin.is_some() {
+            let socket = status.socket.clone();
+            let _ = tokio::task::spawn_blocking(move || connect_soon(&socket)).await;
+        }
+        let mut pause = PROBE_MS.0;
+        while since.elapsed() < limit {
+            if !self.is_starting(&replica) {
+                return;
+            }
+            let probe = worker::probe(&status.socket, model, &probe_as);
+            match tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), probe).await {
+                Ok(Ok(info)) => {
+                    let elapsed_ms = begin.map_or(0, |begin| (begin.elapsed().as_millis() as u64).max(1));
+                    return self.set_ready(&replica, info, elapsed_ms);
+                }
+                Ok(Err(ProbeError::Unusable(problem))) => {
+                    self.set_ended(&replica, problem.to_string());
+                    let _ = self.signal(&replica, true).await;
+                    return;
+                }
+                Ok(Err(ProbeError::NotYet(_))) | Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            pause = (pause * 2).min(PROBE_MS.1);
+        }
+        self.set_ended(&replica, not_ready(limit.as_millis() as u64));
+        let _ = self.signal(&replica, true).await;
+    }
+
+    fn set_ready(&self, replica: &ReplicaId, info: WorkerInfo, elapsed_ms: u64) {
+        if self.is_starting(replica) {
+            self.set_state(replica, ReplicaState::Ready { info, elapsed_ms });
+        }
+    }
+}
+
+/// Returns when somebody listens, or after [`CONNECT_MS_MAX`].
+fn connect_soon(socket: &Path) {
+    let begin = Instant::now();
+    while UnixStream::connect(socket).is_err() && begin.elapsed() < Duration::from_millis(CONNECT_MS_MAX) {
+        std::thread::sleep(Duration::from_micros(CONNECT_US));
+    }
+}

@@ -1,0 +1,204 @@
+//! How a replica starts: in the warmest way that is there, one level colder where that fails, and loaded only once.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use domain::launch::{Origin, ProcessId, Role, Temperature};
+use domain::manifest::Runtime;
+
+use crate::EngineError;
+use crate::handle::Engine;
+use crate::level;
+use crate::parent::{Found, ParentState};
+use crate::replica::{self, Plan, ReplicaSpec, ReplicaState, ReplicaStatus};
+use crate::supervise::protocol::{Process, Reply, Request};
+
+/// How often one start may find that the parent it counted on is gone.
+const ROUNDS_MAX: u32 = 4;
+
+/// How far a start by way of a parent has come.
+enum Step {
+    /// The replica's process runs, or the replica has ended.
+    Done,
+    /// The parent did not do it; look again.
+    Again,
+}
+
+impl Engine {
+    /// Starts a replica: from a parent of its placement if there is one, else by making one, from a zygote if there is
+    /// one; runtimes that do not fork start as fresh programs. It is `Starting` when this returns; [`Engine::changed`]
+    /// tells what becomes of it.
+    pub async fn start(&self, spec: ReplicaSpec) -> Result<(), EngineError> {
+        let begin = Instant::now();
+        let (warmest, because) = level::warmest(spec.runtime);
+        let status = ReplicaStatus {
+            replica: spec.replica.clone(),
+            placement: spec.placement.clone(),
+            pid: 0,
+            socket: self.inner.files.socket(&spec.replica),
+            state: ReplicaState::Starting,
+            temperature: Temperature::Cold,
+            colder_because: None,
+        };
+        self.inner.replicas.lock().insert(spec.replica.clone(), status);
+        self.tick();
+        if warmest < Temperature::Warm {
+            let started = self.start_program(&spec, because.map(String::from), begin).await;
+            if started.is_err() {
+                self.inner.replicas.lock().remove(&spec.replica);
+                self.tick();
+            }
+            return started;
+        }
+        let engine = self.clone();
+        tokio::spawn(async move {
+            let limit = Duration::from_millis(spec.start_ms_max);
+            match tokio::time::timeout(limit, engine.start_by_parent(&spec, begin)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => engine.set_ended(&spec.replica, error.to_string()),
+                // Its parent has the same limit, and is ended by it.
+                Err(_) => engine.set_ended(&spec.replica, not_ready(spec.start_ms_max)),
+            }
+        });
+        Ok(())
+    }
+
+    /// As a program of its own.
+    async fn start_program(&self, spec: &ReplicaSpec, because: Option<String>, begin: Instant) -> Result<(), EngineError> {
+        let library = match spec.runtime {
+            Runtime::Onnx => Some(self.inner.tools.onnxruntime(&|_| {}).await?),
+            _ => None,
+        };
+        let plan = Plan::cold(spec, because);
+        let launch = replica::launch(spec, plan, &self.inner.config, &self.inner.files, library.as_deref())?;
+        match self.inner.supervisor.call(Request::Spawn(Box::new(launch))).await? {
+            Reply::Started(process) => self.started(spec, *process, begin).await,
+            other => return Err(EngineError::Supervisor(format!("it answered {other:?} to a start"))),
+        }
+        Ok(())
+    }
+
+    async fn start_by_parent(&self, spec: &ReplicaSpec, begin: Instant) -> Result<(), EngineError> {
+        // As cold as the parent that this start waited for.
+        let mut waited: Waited = None;
+        for _ in 0..ROUNDS_MAX {
+            let step = match self.find_parent(&spec.placement) {
+                Found::Forks(parent) => {
+                    let (temperature, because) = waited.clone().unwrap_or((Temperature::Warm, None));
+                    self.from_parent(spec, Origin::Fork(parent.clone()), parent, (temperature, because), begin).await?
+                }
+                Found::Serves(parent, reason) => {
+                    let temperature = waited.clone().map_or(Temperature::Warm, |(temperature, _)| temperature);
+                    let because = (temperature < Temperature::Warm).then_some(reason);
+                    self.from_parent(spec, Origin::Serve(parent.clone()), parent, (temperature, because), begin).await?
+                }
+                Found::Starting(parent, mut state) => {
+                    if let Some(ended) = wait_until_loaded(&mut state).await {
+                        return self.parent_failed(spec, ended);
+                    }
+                    waited = colder(waited, self.holder_temperature(&parent));
+                    Step::Again
+                }
+                Found::Missing(parent, mut state) => {
+                    self.start_parent(spec, &parent).await?;
+                    if let Some(ended) = wait_until_loaded(&mut state).await {
+                        return self.parent_failed(spec, ended);
+                    }
+                    waited = colder(waited, self.holder_temperature(&parent));
+                    Step::Again
+                }
+            };
+            if matches!(step, Step::Done) || !self.is_starting(&spec.replica) {
+                return Ok(());
+            }
+        }
+        Err(EngineError::Supervisor(format!("no parent of {} did its part in {ROUNDS_MAX} rounds", spec.placement)))
+    }
+
+    /// Lets a parent fork the replica, or serve itself.
+    async fn from_parent(
+        &self,
+        spec: &ReplicaSpec,
+        origin: Origin,
+        parent: ProcessId,
+        (temperature, colder_because): (Temperature, Option<String>),
+        begin: Instant,
+    ) -> Result<Step, EngineError> {
+        let role = Role::Replica(spec.placement.clone());
+        let plan = Plan { id: (&spec.replica).into(), role, origin: Some(origin), temperature, colder_because };
+        let launch = replica::launch(spec, plan, &self.inner.config, &self.inner.files, None)?;
+        match self.inner.supervisor.call(Request::Spawn(Box::new(launch))).await {
+            Ok(Reply::Started(process)) => {
+                self.started(spec, *process, begin).await;
+                Ok(Step::Done)
+            }
+            Ok(Reply::Refused(reason)) => {
+                tracing::info!("{parent} did not fork: {reason}");
+                self.cannot_fork(&parent, &reason);
+                Ok(Step::Again)
+            }
+            Ok(other) => Err(EngineError::Supervisor(format!("it answered {other:?} to a start"))),
+            Err(error) => {
+                tracing::warn!("{parent} is of no use any more: {error}");
+                let _ = self.drop_parent(&parent).await;
+                self.holder_ended(&parent, error.to_string());
+                Ok(Step::Again)
+            }
+        }
+    }
+
+    /// The replica shares the fate of the parent that should have loaded its model.
+    fn parent_failed(&self, spec: &ReplicaSpec, (reason, details): (String, Vec<String>)) -> Result<(), EngineError> {
+        self.set_state(&spec.replica, ReplicaState::Ended { reason, details });
+        Ok(())
+    }
+
+    /// Its process runs: waits for it to answer, in a task of its own.
+    async fn started(&self, spec: &ReplicaSpec, process: Process, begin: Instant) {
+        let status = self.take_process(&process);
+        if status.as_ref().is_none_or(|status| status.state != ReplicaState::Starting) {
+            // It was stopped, or its time was up, in the moment in which it was started.
+            let _ = self.signal(&spec.replica, true).await;
+            return;
+        }
+        let engine = self.clone();
+        let (replica, limit, probe_as) = (spec.replica.clone(), Duration::from_millis(spec.start_ms_max), spec.probe_as());
+        tokio::spawn(async move { engine.watch_start(replica, probe_as, Some(begin), limit).await });
+    }
+
+    /// Takes over what the supervisor says of a replica's process.
+    pub(crate) fn take_process(&self, process: &Process) -> Option<ReplicaStatus> {
+        let mut replicas = self.inner.replicas.lock();
+        let status = replicas.get_mut(&domain::ReplicaId(process.id.0.clone()))?;
+        status.pid = process.pid;
+        status.temperature = process.temperature;
+        status.colder_because = process.colder_because.clone();
+        if let Some(socket) = &process.socket {
+            status.socket = PathBuf::from(socket);
+        }
+        Some(status.clone())
+    }
+}
+
+/// What is said of a replica that takes too long.
+pub(crate) fn not_ready(limit_ms: u64) -> String {
+    format!("not ready after {limit_ms} ms ([model] start_ms_max)")
+}
+
+/// How the parent ended, if it did; a parent that left the list serves somebody else.
+async fn wait_until_loaded(state: &mut tokio::sync::watch::Receiver<ParentState>) -> Option<(String, Vec<String>)> {
+    match state.wait_for(|state| *state != ParentState::Starting).await.as_deref() {
+        Ok(ParentState::Ended { reason, details }) => Some((reason.clone(), details.clone())),
+        _ => None,
+    }
+}
+
+type Waited = Option<(Temperature, Option<String>)>;
+
+/// The colder of the two.
+fn colder(one: Waited, other: Waited) -> Waited {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
+        (one, other) => one.or(other),
+    }
+}

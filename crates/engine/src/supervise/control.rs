@@ -1,0 +1,178 @@
+//! The control socket of a parent or zygote: one packet is one JSON object, and descriptors travel beside it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use domain::launch::ProcessId;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+};
+use serde::{Deserialize, Serialize};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+use super::protocol::Readiness;
+
+/// The largest packet, in bytes.
+pub const PACKET_BYTES_MAX: usize = 256 * 1024;
+/// Asked of the kernel for each direction.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// What a parent or zygote is told.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command<'a> {
+    /// Fork a process.
+    Fork {
+        /// Of the new process.
+        id: &'a ProcessId,
+        /// `worker` or `parent`.
+        role: &'static str,
+        /// Its whole environment.
+        variables: &'a BTreeMap<String, String>,
+        /// Its working directory.
+        directory: &'a str,
+    },
+    /// Become the worker.
+    Serve {
+        /// From now on.
+        id: &'a ProcessId,
+        /// The whole environment.
+        variables: &'a BTreeMap<String, String>,
+        /// The working directory.
+        directory: &'a str,
+    },
+}
+
+/// What a parent or zygote says.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// It has loaded what it should.
+    Ready(Readiness),
+    /// There is a new process.
+    Forked {
+        /// Which.
+        id: ProcessId,
+        /// Its number.
+        pid: u32,
+    },
+    /// There is none.
+    Refused {
+        /// Which.
+        id: ProcessId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What came of a fork: a process number, or why there is none.
+pub type Forked = Result<u32, String>;
+
+/// The supervisor's end.
+pub struct Control {
+    socket: AsyncFd<OwnedFd>,
+    waiting: RefCell<HashMap<ProcessId, oneshot::Sender<Forked>>>,
+}
+
+/// A connected pair: the supervisor's end, and the other, which is closed on exec.
+pub fn pair() -> io::Result<(Control, OwnedFd)> {
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    for socket in [&ours, &theirs] {
+        // The kernel may grant less, which is enough still.
+        let _ = setsockopt(socket, sockopt::SndBuf, &BUFFER_BYTES);
+        let _ = setsockopt(socket, sockopt::RcvBuf, &BUFFER_BYTES);
+    }
+    nix::fcntl::fcntl(&ours, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    // SAFETY: the descriptor is owned, and closed only with its registration.
+    let socket = unsafe { AsyncFd::register(ours)? };
+    Ok((Control { socket, waiting: RefCell::default() }, theirs))
+}
+
+impl Control {
+    /// Sends a command, with descriptors.
+    pub async fn send(&self, command: &Command<'_>, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let packet = serde_json::to_vec(command)?;
+        if packet.len() > PACKET_BYTES_MAX {
+            return Err(io::Error::other(format!("its variables have {} bytes, which is too much", packet.len())));
+        }
+        let numbers: Vec<RawFd> = descriptors.iter().map(|descriptor| descriptor.as_raw_fd()).collect();
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let rights = if numbers.is_empty() { &rights[..0] } else { &rights[..] };
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        loop {
+            let mut ready = self.socket.writable().await?;
+            let sent = ready.try_io(|socket| {
+                let pieces = [IoSlice::new(&packet)];
+                Ok(sendmsg::<UnixAddr>(socket.as_raw_fd(), &pieces, rights, flags, None)?)
+            });
+            match sent {
+                Ok(result) => return result.map(|_| ()),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Asks for a process. What comes of it is told when the parent has said so; never if the parent has ended.
+    pub async fn fork(
+        &self,
+        command: &Command<'_>,
+        id: &ProcessId,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<oneshot::Receiver<Forked>> {
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.borrow_mut().insert(id.clone(), sender);
+        if let Err(error) = self.send(command, descriptors).await {
+            self.waiting.borrow_mut().remove(id);
+            return Err(error);
+        }
+        Ok(receiver)
+    }
+
+    /// Gives up a fork that takes too long.
+    pub fn give_up(&self, id: &ProcessId) {
+        self.waiting.borrow_mut().remove(id);
+    }
+
+    /// Hands the result of a fork to who asked for it. Gives whether somebody did.
+    pub fn settle(&self, id: &ProcessId, forked: Forked) -> bool {
+        let waiting = self.waiting.borrow_mut().remove(id);
+        waiting.is_some_and(|waiting| waiting.send(forked).is_ok())
+    }
+
+    /// Nobody will be answered any more. Gives how many had waited.
+    pub fn close(&self) -> usize {
+        let waiting: Vec<_> = self.waiting.borrow_mut().drain().collect();
+        waiting.len()
+    }
+
+    /// The next thing it says; `None` once it has closed its end. What is not understood is an error, and costs nothing else.
+    /// `buffer` holds one packet.
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Word>> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let received = ready.try_io(|socket| {
+                let mut pieces = [IoSliceMut::new(buffer)];
+                let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut pieces, None, MsgFlags::MSG_CMSG_CLOEXEC);
+                let message = match message {
+                    Err(nix::errno::Errno::ECONNRESET) => return Ok((0, false)),
+                    other => other?,
+                };
+                Ok((message.bytes, message.flags.contains(MsgFlags::MSG_TRUNC)))
+            });
+            match received {
+                Ok(Ok((0, _))) => return Ok(None),
+                Ok(Ok((_, true))) => return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet that is too long")),
+                Ok(Ok((bytes, false))) => {
+                    return serde_json::from_slice(&buffer[..bytes])
+                        .map(Some)
+                        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_would_block) => {}
+            }
+        }
+    }
+}

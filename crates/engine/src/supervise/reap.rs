@@ -1,0 +1,97 @@
+//! Collects the ends of all children: the supervisor's own, those that parents forked for it, and orphans of models.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use domain::launch::ProcessId;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::table::{Shared, send};
+
+/// How long the last words of a process are waited for, in milliseconds: something that fled the group may hold its
+/// output open.
+const LAST_WORDS_MS_MAX: u64 = 500;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With this exit status.
+    Exited(i32),
+    /// By this signal.
+    Killed(Signal),
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            End::Exited(code) => write!(f, "exited with status {code}"),
+            End::Killed(signal) => write!(f, "killed by signal {} ({})", *signal as i32, signal.as_str()),
+        }
+    }
+}
+
+/// Takes all children that have ended so far.
+pub fn reap(shared: &Rc<Shared>) {
+    loop {
+        let (pid, end) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => (pid, End::Exited(code)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, End::Killed(signal)),
+            Ok(WaitStatus::StillAlive) => return,
+            Ok(_) => continue,
+            Err(nix::errno::Errno::EINTR) => continue,
+            // No children at all.
+            Err(_) => return,
+        };
+        let pid = pid.as_raw() as u32;
+        match shared.by_pid(pid) {
+            Some(id) => {
+                tokio::task::spawn_local(finish(shared.clone(), id, end));
+            }
+            None => shared.keep_stranger(pid, end),
+        }
+    }
+}
+
+/// All that follows from the end of a process: its group goes with it, and clients are told why.
+pub async fn finish(shared: Rc<Shared>, id: ProcessId, end: End) {
+    let taken = {
+        let mut entries = shared.entries.borrow_mut();
+        entries.get_mut(&id).map(|entry| {
+            entry.control = None;
+            (entry.process.pid, entry.output.clone(), entry.group.clone(), entry.attaching.take())
+        })
+    };
+    let Some((pid, output, group, attaching)) = taken else { return };
+    // Whatever the leader left behind goes with it.
+    send(pid, Signal::SIGKILL);
+    if let Some(attaching) = attaching {
+        let _ = attaching.await;
+    }
+    let group = group.borrow_mut().take();
+    if let Some(group) = &group {
+        group.kill();
+    }
+    // Its last words first, then the news.
+    let _ = tokio::time::timeout(Duration::from_millis(LAST_WORDS_MS_MAX), output.closed()).await;
+    let mut id = id;
+    {
+        let mut entries = shared.entries.borrow_mut();
+        if !entries.contains_key(&id)
+            && let Some(entry) = entries.values().find(|entry| entry.process.pid == pid && entry.process.ended.is_none())
+        {
+            // It had been about to serve under another id.
+            id = entry.process.id.clone();
+        }
+        let Some(entry) = entries.get_mut(&id) else { return };
+        let out_of_memory =
+            group.as_ref().filter(|_| end == End::Killed(Signal::SIGKILL)).and_then(|group| group.out_of_memory());
+        let reason = entry.killed_for.take().or(out_of_memory).unwrap_or_else(|| end.to_string());
+        entry.process.ended = Some(reason);
+    }
+    shared.tell_of(&id);
+    if let Some(group) = group {
+        let _ = tokio::task::spawn_blocking(move || group.remove()).await;
+    }
+}

@@ -1,0 +1,97 @@
+//! Copies of live requests to a version that does not answer yet: its answers are compared with the live ones and dropped.
+//! Live requests never wait for a copy, and under load copies are what is shed first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::Problem;
+use domain::record::Record;
+use protocol::{Answer, Payload};
+use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+
+use crate::Shared;
+use crate::predict::{Ask, Reply};
+use crate::queue::Waiting;
+use crate::reply::{self, Outcome};
+use crate::route::Lane;
+use crate::split::{Split, Target};
+
+/// Copies that wait or run at the same time, of one placement.
+const COPIES_MAX: usize = 64;
+
+/// What of a request is kept for its copy.
+pub struct Copy {
+    lane: Arc<Lane>,
+    tolerance: f64,
+    payload: Payload,
+    parameters: Map<String, Value>,
+    outputs: Vec<String>,
+}
+
+impl Copy {
+    /// A copy of a request, unless the model has enough to do.
+    pub fn of(ask: &Ask, split: &Split, target: &Target) -> Option<Copy> {
+        let is_free = split.lane.copies.load(Ordering::Relaxed) < COPIES_MAX
+            && split.lane.is_ready()
+            && target.lane.queue.queued_rows() <= target.lane.rows_max;
+        // Streams are not compared, and what does not fit the candidate's schema was named when it was released.
+        let fits = is_free && !split.lane.schema.streams && split.lane.schema.inputs == target.lane.schema.inputs;
+        fits.then(|| Copy {
+            lane: split.lane.clone(),
+            tolerance: split.tolerance,
+            payload: ask.payload.clone(),
+            parameters: ask.parameters.clone(),
+            outputs: ask.outputs.clone(),
+        })
+    }
+
+    /// Asks the candidate, now that the live answer is there, and compares the two.
+    pub fn send(self, live: &Reply, shared: &Arc<Shared>, runtime: &tokio::runtime::Handle) {
+        let Reply::Rows(answer, first_row) = live else { return };
+        let (answer, first_row, shared) = (answer.clone(), *first_row, shared.clone());
+        runtime.spawn(async move {
+            let lane = self.lane.clone();
+            lane.copies.fetch_add(1, Ordering::Relaxed);
+            let record = self.compare(answer, first_row).await;
+            lane.copies.fetch_sub(1, Ordering::Relaxed);
+            if let Some(record) = record {
+                shared.record(record);
+            }
+        });
+    }
+
+    async fn compare(self, live: Arc<Answer>, first_row: usize) -> Option<Record> {
+        let (lane, rows) = (self.lane, self.payload.rows);
+        let sent_at = Instant::now();
+        let deadline = sent_at + Duration::from_millis(lane.deadline_ms());
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = Waiting::new(self.payload, deadline, sender);
+        waiting.present = Some(lane.load.enter(sent_at, rows));
+        (waiting.parameters, waiting.outputs) = (self.parameters, self.outputs);
+        let place = lane.queue.submit(waiting).ok()?;
+        let outcome = tokio::time::timeout_at(deadline.into(), receiver).await;
+        drop(place);
+        let total_us = u32::try_from(sent_at.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let mut record = Record::new(Some(lane.placement.clone()), rows, total_us);
+        record.is_copy = true;
+        let problem = match outcome {
+            Ok(Ok(Outcome::Answer { answer, first_row: own_row, .. })) => {
+                let agrees = answer.agrees(own_row..own_row + rows, &live, first_row..first_row + rows, self.tolerance);
+                record.agrees = Some(agrees);
+                return Some(record);
+            }
+            Ok(Ok(Outcome::Problem(problem))) => problem,
+            // Its placement ended, or it streams: nothing to compare.
+            Ok(_) => return None,
+            Err(_) => Problem::new("deadline", "the deadline of a copy passed"),
+        };
+        record.status = reply::status_of(&problem.code).as_u16();
+        record.code = reply::static_code(&problem.code);
+        Some(record)
+    }
+}
+
+/// Counts a placement's copies.
+pub type Copies = AtomicUsize;
