@@ -67,37 +67,31 @@ const LATENCY_MS_MAX: f64 = 3_600_000.0;
 impl Guard {
     /// A guard from its parts, or what is wrong with them.
     pub fn new(metric: Metric, limit: Limit) -> Result<Guard, String> {
-        let share = matches!(metric, Metric::Errors | Metric::Disagreement);
-        if let Metric::Quantile(per_10000) = metric
-            && !(1..10_000).contains(&per_10000)
-        {
-            return Err("a percentile lies between p0.01 and p99.99".to_string());
-        }
-        match limit {
-            Limit::Absolute(_) => (),
-            _ if metric == Metric::Disagreement => {
-                return Err("disagreement is itself a comparison with the baseline; name a share, as disagreement<2%".to_string());
+        let share = metric.is_share();
+        let (latency, margin) = (f64::MIN_POSITIVE..=LATENCY_MS_MAX, 0.0..=LATENCY_MS_MAX);
+        let wrong = match (metric, limit) {
+            (Metric::Quantile(per_10000), _) if !(1..10_000).contains(&per_10000) => "a percentile lies between p0.01 and p99.99",
+            (Metric::Disagreement, Limit::BaselinePlus(_) | Limit::BaselineTimes(_)) => {
+                "disagreement is itself a comparison with the baseline; name a share, as disagreement<2%"
             }
-            Limit::BaselineTimes(factor) if !(factor > 0.0 && factor <= FACTOR_MAX) => {
-                return Err(format!("a factor on the baseline lies above 0x and at or below {FACTOR_MAX}x, such as 1.2x"));
+            (_, Limit::BaselineTimes(factor)) if !(f64::MIN_POSITIVE..=FACTOR_MAX).contains(&factor) => {
+                "a factor on the baseline lies above 0x and at or below 100x, such as 1.2x"
             }
-            _ => (),
-        }
-        match limit {
-            Limit::Absolute(value) if share && !(value > 0.0 && value < 1.0) => {
-                Err("a share lies between 0% and 100%, both excluded, such as 1%".to_string())
+            (_, Limit::Absolute(value)) if share && !(f64::MIN_POSITIVE..1.0).contains(&value) => {
+                "a share lies between 0% and 100%, both excluded, such as 1%"
             }
-            Limit::Absolute(value) if !share && !(value > 0.0 && value <= LATENCY_MS_MAX) => {
-                Err("a latency is above 0 and at most an hour, such as 50ms".to_string())
+            (_, Limit::Absolute(value)) if !share && !latency.contains(&value) => {
+                "a latency is above 0 and at most an hour, such as 50ms"
             }
-            Limit::BaselinePlus(value) if share && !(0.0..1.0).contains(&value) => {
-                Err("a margin lies between 0% and 100%, such as baseline+0.5%".to_string())
+            (_, Limit::BaselinePlus(value)) if share && !(0.0..1.0).contains(&value) => {
+                "a margin lies between 0% and 100%, such as baseline+0.5%"
             }
-            Limit::BaselinePlus(value) if !share && !(0.0..=LATENCY_MS_MAX).contains(&value) => {
-                Err("a margin lies between 0 and an hour, such as baseline+5ms".to_string())
+            (_, Limit::BaselinePlus(value)) if !share && !margin.contains(&value) => {
+                "a margin lies between 0 and an hour, such as baseline+5ms"
             }
-            _ => Ok(Guard { metric, limit }),
-        }
+            _ => return Ok(Guard { metric, limit }),
+        };
+        Err(wrong.to_string())
     }
 
     /// What it looks at.

@@ -4,3 +4,4 @@ pub mod backoff;
 pub mod batch;
 pub mod budget;
 pub mod scale;
+pub mod guard;

@@ -1,0 +1,216 @@
+//! Releases on a virtual clock: how often guards roll back a canary that is as good as its baseline, and how soon they
+//! find one that is not. `GUARD_RUNS` raises the number of equal canaries, `GUARD_SEED` moves all seeds; the seeds below a
+//! million were used to choose constants and are not used here.
+//!
+//!     cargo test -p policy --test guard_simulation -- --nocapture
+
+mod random;
+mod repeated;
+mod traffic;
+
+use domain::guard::{GuardSettings, Verdict};
+use domain::{ArmWindow, Guard};
+use policy::guard::Watch;
+use random::Random;
+use traffic::{Harm, NO_HARM, Scene, Traffic};
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// Seeds of reports start here.
+fn seed_first() -> u64 {
+    number("GUARD_SEED", 1_000_000)
+}
+
+fn guards(texts: &[&str]) -> Vec<Guard> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Family {
+    /// The guards of a release that names none.
+    Defaults,
+    /// Limits at equality itself: the canary has no margin.
+    Equality,
+    /// Absolute limits a tenth above what the canary keeps in the long run.
+    Absolute,
+}
+
+const FAMILIES: [Family; 3] = [Family::Defaults, Family::Equality, Family::Absolute];
+const INTERVALS: usize = 120;
+
+#[derive(Default, Clone, Copy)]
+struct Outcome {
+    rolled_back: bool,
+    advanced: bool,
+    mann_whitney: bool,
+    mann_whitney_once: bool,
+    proportions: bool,
+}
+
+/// Ten minutes of a canary that is the same version as its baseline, in one step or in three.
+fn equal_canary(family: Family, seed: u64, contrast: bool) -> Outcome {
+    let mut random = Random::new(seed);
+    let scene = Scene::random(family == Family::Absolute, &mut random);
+    let weight = random.between_log(0.01, 0.5);
+    let steps = if random.chance(0.5) { 1 } else { 3 };
+    let guards = match family {
+        Family::Defaults => Guard::defaults(),
+        Family::Equality => guards(&["errors<baseline", "p99<1x", "p50<1x", "mean<1x"]),
+        Family::Absolute => {
+            let p95_ms = 1.1 * scene.long_run_quantile_ms(0.95, &mut random);
+            guards(&[&format!("errors<{:.6}%", scene.errors * 110.0), &format!("p95<{p95_ms:.6}ms")])
+        }
+    };
+    let mut watch = Watch::new(GuardSettings::default(), &guards);
+    let mut traffic = Traffic::new(scene, random);
+    let mut arms: [ArmWindow; 2] = Default::default();
+    let mut all: [ArmWindow; 2] = Default::default();
+    let mut outcome = Outcome::default();
+    for interval in 0..INTERVALS {
+        let step = interval * steps / INTERVALS;
+        if step > 0 && interval * steps % INTERVALS < steps {
+            watch.begin_step();
+        }
+        traffic.interval(weight.powf(1.0 / (1.0 + step as f64)).min(0.5), &mut arms);
+        watch.observe(&arms[0], &arms[1]);
+        let verdict = watch.verdict();
+        if verdict == Verdict::RollBack && !outcome.rolled_back {
+            outcome.rolled_back = true;
+            assert_eq!(watch.judge().verdict, Verdict::RollBack, "the record must say the same, seed {seed}");
+        }
+        outcome.advanced |= verdict == Verdict::Advance;
+        if !contrast {
+            if outcome.rolled_back {
+                break;
+            }
+            continue;
+        }
+        // The first ten seconds are left out here too.
+        if interval >= 2 {
+            all.iter_mut().zip(&arms).for_each(|(all, arm)| repeated::accumulate(all, arm));
+        }
+        if interval >= 12 && all[0].latency.count() >= 20 && all[1].latency.count() >= 20 {
+            outcome.mann_whitney_once = repeated::mann_whitney(&all[0].latency, &all[1].latency) > repeated::CRITICAL_NORMAL;
+            outcome.mann_whitney |= outcome.mann_whitney_once;
+            outcome.proportions |= repeated::two_proportions(&all[0], &all[1]) > repeated::CRITICAL_NORMAL;
+        }
+    }
+    outcome
+}
+
+/// The most events that `runs` trials of this probability have, except once in a thousand: by the normal approximation.
+fn binomial_most(runs: usize, probability: f64) -> f64 {
+    let mean = runs as f64 * probability;
+    mean + 3.09 * (mean * (1.0 - probability)).sqrt() + 1.0
+}
+
+#[test]
+fn equal_canaries_are_rarely_rolled_back() {
+    let runs = number("GUARD_RUNS", 10_000) as usize;
+    let alpha = GuardSettings::default().alpha;
+    let contrasted = 600;
+    println!("| guards | equal canaries | rolled back | advanced within 10 minutes |\n| --- | --- | --- | --- |");
+    let mut total = 0;
+    for (index, family) in FAMILIES.into_iter().enumerate() {
+        let seeds: Vec<u64> = (0..runs).filter(|run| run % 3 == index).map(|run| seed_first() + run as u64).collect();
+        let outcomes: Vec<Outcome> = seeds
+            .iter()
+            .enumerate()
+            .map(|(at, seed)| equal_canary(family, *seed, family == Family::Defaults && at < contrasted))
+            .collect();
+        let count = |of: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| of(outcome)).count();
+        let rolled_back = count(|outcome| outcome.rolled_back);
+        let percent = |count: usize, of: usize| 100.0 * count as f64 / of as f64;
+        println!(
+            "| {family:?} | {} | {:.2}% | {:.0}% |",
+            outcomes.len(),
+            percent(rolled_back, outcomes.len()),
+            percent(count(|outcome| outcome.advanced), outcomes.len())
+        );
+        assert!(rolled_back as f64 <= binomial_most(outcomes.len(), alpha), "{family:?}: {rolled_back} of {}", outcomes.len());
+        total += rolled_back;
+        if family == Family::Defaults {
+            let outcomes = &outcomes[..contrasted.min(outcomes.len())];
+            let rate =
+                |of: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| of(outcome)).count() as f64 / outcomes.len() as f64;
+            let [ours, often, once, proportions] = [
+                rate(|outcome| outcome.rolled_back),
+                rate(|outcome| outcome.mann_whitney),
+                rate(|outcome| outcome.mann_whitney_once),
+                rate(|outcome| outcome.proportions),
+            ];
+            println!(
+                "| on {} of the same traces: Mann–Whitney at 5% every 5 s {:.0}%, once at the end {:.0}%; two proportions every 5 s {:.0}%; guards {:.1}% ||||",
+                outcomes.len(),
+                100.0 * often,
+                100.0 * once,
+                100.0 * proportions,
+                100.0 * ours
+            );
+            assert!(often > 3.0 * alpha && proportions > alpha && ours <= alpha, "{often} {once} {proportions} {ours}");
+        }
+    }
+    println!("| together | {runs} | {:.2}% | |", 100.0 * total as f64 / runs as f64);
+    assert!(total as f64 <= alpha * runs as f64, "{total} of {runs} equal canaries were rolled back");
+}
+
+const INTERVALS_MAX: usize = 360;
+
+/// Intervals until a canary with this harm is rolled back, if within half an hour, and whether it advanced before.
+fn harmed_canary(texts: &[&str], requests_per_s: f64, harm: Harm, seed: u64) -> (Option<usize>, bool) {
+    let mut random = Random::new(seed);
+    let scene = Scene::ordinary(requests_per_s, harm, &mut random);
+    let mut watch = Watch::new(GuardSettings::default(), &guards(texts));
+    let mut traffic = Traffic::new(scene, random);
+    let mut arms: [ArmWindow; 2] = Default::default();
+    let mut advanced = false;
+    for interval in 0..INTERVALS_MAX {
+        traffic.interval(0.1, &mut arms);
+        watch.observe(&arms[0], &arms[1]);
+        match watch.verdict() {
+            Verdict::RollBack => return (Some(interval + 1), advanced),
+            Verdict::Advance => advanced = true,
+            Verdict::Hold => (),
+        }
+    }
+    (None, advanced)
+}
+
+#[test]
+fn harmed_canaries_are_found() {
+    let seeds = number("GUARD_SEEDS_HARMED", 20);
+    let base = &["errors<baseline+0.5%", "p99<1.2x"][..];
+    let rows: [(&str, &[&str], Harm); 9] = [
+        ("none", base, NO_HARM),
+        ("errors 0.1% → 1%", base, Harm { errors: 0.009, ..NO_HARM }),
+        ("errors 0.1% → 5%", base, Harm { errors: 0.049, ..NO_HARM }),
+        ("errors 0.1% → 100%", base, Harm { errors: 1.0, ..NO_HARM }),
+        ("p99 × 1.3", base, Harm { tail_slower: 1.3, ..NO_HARM }),
+        ("p99 × 2", base, Harm { tail_slower: 2.0, ..NO_HARM }),
+        ("p99 × 5", base, Harm { tail_slower: 5.0, ..NO_HARM }),
+        ("all × 1.3, mean<1.1x", &["mean<1.1x"], Harm { slower: 1.3, ..NO_HARM }),
+        ("all × 2, mean<1.1x", &["mean<1.1x"], Harm { slower: 2.0, ..NO_HARM }),
+    ];
+    println!("| harm | canary requests/s | found | median | 90% | advanced before |\n| --- | --- | --- | --- | --- | --- |");
+    for (name, texts, harm) in rows {
+        for canary_per_s in [1.0, 10.0, 100.0] {
+            let outcomes: Vec<(Option<usize>, bool)> =
+                (0..seeds).map(|run| harmed_canary(texts, canary_per_s / 0.1, harm, seed_first() + 500_000 + run)).collect();
+            let mut delays: Vec<usize> = outcomes.iter().filter_map(|outcome| outcome.0).collect();
+            delays.sort_unstable();
+            let quantile = |share: f64| {
+                let at = (outcomes.len() as f64 * share).ceil() as usize - 1;
+                delays.get(at).map_or("> 30 min".to_string(), |intervals| format!("{} s", intervals * 5))
+            };
+            println!(
+                "| {name} | {canary_per_s} | {:.0}% | {} | {} | {:.0}% |",
+                100.0 * delays.len() as f64 / outcomes.len() as f64,
+                quantile(0.5),
+                quantile(0.9),
+                100.0 * outcomes.iter().filter(|outcome| outcome.1).count() as f64 / outcomes.len() as f64
+            );
+        }
+    }
+}
