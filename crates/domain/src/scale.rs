@@ -234,7 +234,7 @@ mod tests {
             held: 61.0,
             hold_ms: 30_000,
             busy_replicas: 0.0,
-            target: 16.25,
+            target: 16.27,
             target_source: TargetSource::TargetConcurrency,
             current: 1,
             ready: 1,
@@ -288,9 +288,17 @@ mod tests {
 
     #[test]
     fn names_are_those_of_json() {
-        for rule in [ScaleRule::Stable, ScaleRule::Burst, ScaleRule::Forecast, ScaleRule::Backlog, ScaleRule::Wake, ScaleRule::Idle]
-            .into_iter()
-            .chain([ScaleRule::InFlight, ScaleRule::Min, ScaleRule::Max, ScaleRule::Budget, ScaleRule::Hold, ScaleRule::NoData])
+        for rule in
+            [ScaleRule::Stable, ScaleRule::Burst, ScaleRule::Forecast, ScaleRule::Backlog, ScaleRule::Wake, ScaleRule::Idle]
+                .into_iter()
+                .chain([
+                    ScaleRule::InFlight,
+                    ScaleRule::Min,
+                    ScaleRule::Max,
+                    ScaleRule::Budget,
+                    ScaleRule::Hold,
+                    ScaleRule::NoData,
+                ])
         {
             assert_eq!(serde_json::to_string(&rule).unwrap(), format!("\"{rule}\""));
         }

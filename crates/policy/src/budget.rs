@@ -57,8 +57,7 @@ pub struct Grant {
 /// replica to the one that has the smallest part of what it wants, and then to the idle ones, the least recently used last.
 pub fn allot(wants: &[Want], budget: Budget) -> Vec<Grant> {
     let guarantee = |want: &Want| want.min.max(want.in_flight_floor).min(want.replicas);
-    let mut grants: Vec<Grant> =
-        wants.iter().map(|want| Grant { replicas: guarantee(want), rule: GrantRule::Full }).collect();
+    let mut grants: Vec<Grant> = wants.iter().map(|want| Grant { replicas: guarantee(want), rule: GrantRule::Full }).collect();
     let mut left = Left { cores_milli: budget.cores_milli as u128, memory_mb: budget.memory_mb as u128 };
     for (want, grant) in wants.iter().zip(&grants) {
         left.take(want, grant.replicas as u128);
@@ -177,7 +176,8 @@ mod tests {
         let wants = [idle(50_000), idle(20_000), Want { replicas: 2, ..ONE }, idle(90_000)];
         let expected = [(0, GrantRule::Cores), (1, GrantRule::Full), (2, GrantRule::Full), (0, GrantRule::Cores)];
         assert_eq!(replicas(&wants, 3, 1_000), expected);
-        let expected = expected.map(|(replicas, rule)| (replicas, if rule == GrantRule::Cores { GrantRule::Memory } else { rule }));
+        let expected =
+            expected.map(|(replicas, rule)| (replicas, if rule == GrantRule::Cores { GrantRule::Memory } else { rule }));
         assert_eq!(replicas(&wants, 30, 300), expected);
     }
 

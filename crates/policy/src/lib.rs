@@ -3,5 +3,5 @@
 pub mod backoff;
 pub mod batch;
 pub mod budget;
-pub mod scale;
 pub mod guard;
+pub mod scale;

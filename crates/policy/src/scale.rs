@@ -18,3 +18,8 @@ pub use domain::scale::{
 };
 pub use scaler::{Counts, Scaler, Settings};
 pub use startup::StartupTime;
+
+/// To thousandths: JSON keeps such a number exactly.
+fn rounded(number: f64) -> f64 {
+    if number.is_finite() { (number.clamp(-1e12, 1e12) * 1e3).round() / 1e3 } else { 0.0 }
+}

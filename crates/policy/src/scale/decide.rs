@@ -2,6 +2,8 @@
 
 use domain::scale::{ScaleDecision, ScaleInputs, ScaleRule, TargetSource};
 
+use super::rounded;
+
 /// Replicas are stopped only if those that stay would still be this far below their target, so that a load at the border
 /// between two numbers does not start and stop a replica in turn.
 pub const FALL_MARGIN: f64 = 0.85;
@@ -14,7 +16,7 @@ pub const BUSY_MAX: f64 = 0.9;
 pub fn decide(inputs: &ScaleInputs) -> ScaleDecision {
     let (wanted, rule, load) = want(inputs);
     let (target, rule) = limit(inputs, wanted, rule);
-    ScaleDecision { target, rule, wanted, load }
+    ScaleDecision { target, rule, wanted, load: rounded(load) }
 }
 
 /// What the load asks for, by which rule, and the load that it was computed from.

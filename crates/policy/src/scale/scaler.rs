@@ -4,6 +4,7 @@ use domain::scale::{LoadMeasure, LoadSample, ScaleInputs, TargetSource};
 
 use super::capacity::{Capacity, capacity};
 use super::hold::Hold;
+use super::rounded;
 use super::window::{History, Point, Span};
 
 /// The utilisation that a replica is planned with.
@@ -136,9 +137,11 @@ impl Scaler {
             backlog: rounded(backlog),
             held: rounded(self.hold.load(now_ms, hold_ms)),
             hold_ms,
-            busy_replicas: rounded(learned.map_or(0.0, |learned| {
-                mean(self.history.span(STABLE_MS, 0), LoadMeasure::PerSecond) / learned.requests_per_s
-            })),
+            busy_replicas: rounded(
+                learned.map_or(0.0, |learned| {
+                    mean(self.history.span(STABLE_MS, 0), LoadMeasure::PerSecond) / learned.requests_per_s
+                }),
+            ),
             target: rounded(target).max(TARGET_MIN),
             target_source,
             current: counts.current,
@@ -176,7 +179,11 @@ impl Scaler {
 
     /// The highest lower bound of the load over the burst windows: what chance arrivals rarely reach.
     fn burst(&self, measure: LoadMeasure) -> f64 {
-        BURST_MS.iter().map(|window_ms| self.history.span(*window_ms, 0)).map(|span| lower_bound(span, measure)).fold(0.0, f64::max)
+        BURST_MS
+            .iter()
+            .map(|window_ms| self.history.span(*window_ms, 0))
+            .map(|span| lower_bound(span, measure))
+            .fold(0.0, f64::max)
     }
 
     /// The load when a replica started now is ready: the trend between two windows, as far as it exceeds chance.
@@ -251,11 +258,6 @@ fn deviation(span: Span, measure: LoadMeasure) -> f64 {
 
 fn lower_bound(span: Span, measure: LoadMeasure) -> f64 {
     (mean(span, measure) - DEVIATIONS * deviation(span, measure)).max(0.0)
-}
-
-/// To thousandths: JSON keeps such a number exactly.
-fn rounded(number: f64) -> f64 {
-    if number.is_finite() { (number.clamp(-1e12, 1e12) * 1e3).round() / 1e3 } else { 0.0 }
 }
 
 #[cfg(test)]

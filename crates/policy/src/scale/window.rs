@@ -69,6 +69,7 @@ impl History {
     }
 
     /// The time since the first counts that are kept, in milliseconds.
+    #[cfg(test)]
     pub fn age_ms(&self) -> u64 {
         match (self.points.front(), self.points.back()) {
             (Some(first), Some(last)) => last.at_ms - first.at_ms,
