@@ -41,7 +41,7 @@ pub struct ReplicaView {
     pub pid: u32,
     /// From its start to being ready.
     pub start_ms: Option<u64>,
-    /// Resident, in MiB.
+    /// In MiB; pages that it shares with its parent count in part.
     pub memory_mb: Option<f64>,
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::protocol::{Call, Message, Reply, Request, VERSION};
 use super::spawn::spawn;
-use super::table::{Client, Shared, send};
+use super::table::{Client, Entry, Shared, send};
 use super::{reap, watch};
 use crate::files::{Files, private_directory};
 use crate::groups::Groups;
@@ -205,12 +205,10 @@ fn forget(shared: &Rc<Shared>, id: ProcessId) -> Result<Reply, String> {
     if entries.get(&id).is_some_and(|entry| entry.process.ended.is_none()) || shared.reserved.borrow().contains(&id) {
         return Err(format!("{id} still runs"));
     }
-    let parent = entries.remove(&id).and_then(|entry| entry.process.parent);
-    let is_used = |id: &ProcessId| {
-        let uses = |process: &super::protocol::Process| process.id == *id || process.parent.as_ref() == Some(id);
-        entries.values().any(|entry| uses(&entry.process))
-    };
-    let unused: Vec<ProcessId> = [Some(id.clone()), parent].into_iter().flatten().filter(|id| !is_used(id)).collect();
+    let ancestors = entries.remove(&id).map(|entry| entry.process.ancestors).unwrap_or_default();
+    let is_used =
+        |id: &ProcessId| entries.values().any(|Entry { process, .. }| process.id == *id || process.ancestors.contains(id));
+    let unused: Vec<ProcessId> = [id.clone()].into_iter().chain(ancestors).filter(|id| !is_used(id)).collect();
     drop(entries);
     shared.tell(|| Message::Forgotten(id.clone()));
     Ok(Reply::Unused(unused))
