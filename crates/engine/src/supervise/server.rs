@@ -31,6 +31,8 @@ const WATCH_MS: u64 = 1_000;
 const DRAIN_MS_MAX: u64 = 10_000;
 /// How long descendants may take to be gone after SIGKILL, in milliseconds.
 const KILLED_MS_MAX: u64 = 2_000;
+/// How long a predecessor may take to release the data directory, in milliseconds.
+const LOCK_MS_MAX: u64 = 5_000;
 /// Messages that wait for a slow client.
 const MESSAGES_MAX: usize = 1_024;
 
@@ -54,9 +56,7 @@ fn fail(text: &str) -> i32 {
 
 async fn supervise(data: &Path) -> io::Result<()> {
     let files = Files::prepare(data).map_err(io::Error::other)?;
-    let lock = File::create(files.supervisor_lock())?;
-    let _lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| io::Error::other("another supervisor runs for this data directory"))?;
+    let _lock = lock(&files).await?;
     // What parents fork is this process's to watch and to end.
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
@@ -100,6 +100,22 @@ async fn supervise(data: &Path) -> io::Result<()> {
     // Let the last replies out.
     tokio::task::yield_now().await;
     Ok(())
+}
+
+/// Waits a moment for a predecessor that is just ending.
+async fn lock(files: &Files) -> io::Result<Flock<File>> {
+    let mut file = File::create(files.supervisor_lock())?;
+    let end = Instant::now() + Duration::from_millis(LOCK_MS_MAX);
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((file, _)) => file,
+        };
+        if Instant::now() > end {
+            return Err(io::Error::other("another supervisor runs for this data directory"));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Files of processes that a killed supervisor took with it.
