@@ -337,7 +337,7 @@ impl Control {
         let caller = Caller::new(status.socket.clone(), key.model.as_str(), info.protocol.clone(), schema.clone());
         let limit = std::time::Duration::from_millis(manifest.predict_ms_max());
         let mut candidate = gate::measure(caller, schema, cases, limit).await.map_err(Failure::at("gate"))?;
-        candidate.memory_mb = self.engine.memory_mb(&status.replica).unwrap_or(0.0);
+        candidate.memory_mb = self.engine.placement_memory_mb(&status.placement).unwrap_or(0.0);
         let state = self.state();
         let model = state.models.get(key);
         let live =

@@ -74,7 +74,7 @@ pub struct ReplicaView {
     pub temperature: Temperature,
     /// Why not warmer.
     pub colder_because: Option<String>,
-    /// Resident, in MiB.
+    /// In MiB; pages that it shares with its parent count in part.
     pub memory_mb: Option<f64>,
 }
 

@@ -54,8 +54,6 @@ pub struct ZygoteKey {
     pub project: ProjectName,
     /// The environment of its interpreter.
     pub lock: Digest,
-    /// Numeric libraries read their number of threads when they are imported.
-    pub threads: u32,
     /// The sandbox that it runs in; empty where there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sandbox: String,
@@ -63,7 +61,7 @@ pub struct ZygoteKey {
 
 impl fmt::Display for ZygoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}, {} threads", self.project, self.lock.short(), self.threads)
+        write!(f, "{}/{}", self.project, self.lock.short())
     }
 }
 

@@ -168,7 +168,7 @@ pub struct GatesSection {
     /// Of the short benchmark on a candidate replica.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99_ms_max: Option<f64>,
-    /// Resident memory of the candidate replica after the benchmark, in MiB.
+    /// Memory of the candidate replica and of the parent that it was forked from together, after the benchmark, in MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb_max: Option<f64>,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use domain::event::Lock;
 use domain::launch::{ProcessId, Role};
 use domain::manifest::Runtime;
-use domain::{Digest, ModelKey, ReplicaId, VersionNumber};
+use domain::{Digest, ModelKey, Placement, ReplicaId, VersionNumber};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use worker::ProbeAs;
@@ -18,6 +18,7 @@ use crate::environment::{Built, Environments};
 use crate::files::Files;
 use crate::parent::{Holder, now_ms};
 use crate::process::memory_mb_of_groups;
+use crate::ready::Begin;
 use crate::replica::{self, ReplicaState, ReplicaStatus};
 use crate::supervise::client::{News, Supervisor};
 use crate::supervise::protocol::{Process, Reply, Request};
@@ -44,6 +45,8 @@ pub(crate) struct Inner {
     pub replicas: Mutex<HashMap<ReplicaId, ReplicaStatus>>,
     /// Parents and zygotes that have not ended.
     pub holders: Mutex<HashMap<ProcessId, Holder>>,
+    /// Placements whose parents could not fork when they were last asked.
+    pub unforkable: Mutex<HashSet<Placement>>,
     ids: AtomicU64,
     opened_ms: u64,
     changed: watch::Sender<u64>,
@@ -60,6 +63,7 @@ impl Engine {
             environments: Environments::new(files.clone()),
             replicas: Mutex::default(),
             holders: Mutex::default(),
+            unforkable: Mutex::default(),
             ids: AtomicU64::new(0),
             opened_ms: now_ms(),
             changed: watch::channel(0).0,
@@ -110,7 +114,14 @@ impl Engine {
             _ => return self.holder_changed(process),
         };
         let replica = ReplicaId(process.id.0.clone());
-        let is_known = self.take_process(&process).is_some();
+        let known = self.take_process(&process);
+        let is_known = known.is_some();
+        if known.is_some_and(|status| matches!(status.state, ReplicaState::Ended { .. })) && process.ended.is_none() {
+            // Its time was up, or it was stopped, in the moment in which it was started.
+            let engine = self.clone();
+            tokio::spawn(async move { engine.signal(&replica, true).await });
+            return;
+        }
         if !is_known {
             let status = ReplicaStatus {
                 replica: replica.clone(),
@@ -129,7 +140,7 @@ impl Engine {
             let probe_as = process.plain_path.map_or(ProbeAs::OpenInference, ProbeAs::Plain);
             let engine = self.clone();
             let limit = Duration::from_millis(ADOPT_MS_MAX);
-            tokio::spawn(async move { engine.watch_start(replica, probe_as, None, limit).await });
+            tokio::spawn(async move { engine.watch_start(replica, probe_as, Begin { at: None, at_once: false }, limit).await });
         }
         self.tick();
     }
@@ -244,13 +255,22 @@ impl Engine {
         }
         let forgotten = self.inner.replicas.lock().remove(replica);
         if let Some(ReplicaStatus { placement, .. }) = forgotten {
-            let logs = self.log_paths(&placement.model, placement.version);
-            for log in &logs[..logs.len().saturating_sub(LOGS_MAX)] {
-                let _ = tokio::fs::remove_file(log).await;
-            }
+            self.remove_old_logs(&self.inner.files.logs(&placement.model, placement.version)).await;
         }
         let _ = tokio::fs::remove_file(self.inner.files.socket(replica)).await;
         self.tick();
+    }
+
+    /// Keeps the newest logs of a directory, and those of processes that run.
+    pub(crate) async fn remove_old_logs(&self, directory: &Path) {
+        let logs = newest_last(directory);
+        for log in &logs[..logs.len().saturating_sub(LOGS_MAX)] {
+            let id = log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let runs = self.inner.holders.lock().contains_key(&ProcessId(id.clone())) || self.status(&ReplicaId(id)).is_some();
+            if !runs {
+                let _ = tokio::fs::remove_file(log).await;
+            }
+        }
     }
 
     /// Drops an ended process from the supervisor's list, with the directories that nobody uses then.
@@ -277,6 +297,17 @@ impl Engine {
     pub fn memory_mb(&self, replica: &ReplicaId) -> Option<f64> {
         let pid = self.status(replica).map(|status| status.pid).filter(|pid| *pid > 0)?;
         memory_mb_of_groups(&[pid]).get(&pid).copied()
+    }
+
+    /// Memory of all replicas of a placement and of its parents together, in MiB; pages that they share count once (PSS).
+    pub fn placement_memory_mb(&self, placement: &Placement) -> Option<f64> {
+        let replicas = self.replicas().into_iter().filter(|status| status.placement == *placement).map(|status| status.pid);
+        let holders = self.inner.holders.lock();
+        let parents = holders.values().filter(|holder| matches!(&holder.role, Role::Parent(of) if of == placement));
+        let groups: Vec<u32> = replicas.chain(parents.map(|holder| holder.pid)).filter(|pid| *pid > 0).collect();
+        drop(holders);
+        let memory = memory_mb_of_groups(&groups);
+        (!memory.is_empty()).then(|| memory.values().sum())
     }
 
     /// The logs of a version's replicas, the newest last.

@@ -1,19 +1,26 @@
 //! Parents, which have a model loaded, and zygotes, which have libraries imported: what replicas are forked from. When
 //! there should be one, and when it should go, is not the engine's business.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use domain::Placement;
 use domain::launch::{Origin, ProcessId, Role, Temperature, ZygoteKey};
+use domain::{Placement, ReplicaId};
 use tokio::sync::watch;
 
 use crate::EngineError;
 use crate::handle::Engine;
+use crate::launch::{self, Plan};
 use crate::level;
 use crate::process::memory_mb_of_groups;
-use crate::replica::{self, Plan, ReplicaSpec};
+use crate::replica::{self, ReplicaSpec};
 use crate::supervise::protocol::{Process, Readiness, Reply, Request};
+
+/// How long a parent or zygote that another platform started may take to become ready, in milliseconds.
+const ADOPTED_START_MS_MAX: u64 = 180_000;
+/// Where an environment keeps which modules its versions import.
+const IMPORTS: &str = ".imports";
 
 /// How a parent or zygote is.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,8 +71,8 @@ pub(crate) struct Holder {
     pub temperature: Temperature,
     pub colder_because: Option<String>,
     pub used_at_ms: u64,
-    /// It serves from now on, or is about to.
-    pub is_taken: bool,
+    /// The replica that it becomes.
+    pub taken_by: Option<ReplicaId>,
     pub state: watch::Sender<ParentState>,
 }
 
@@ -99,13 +106,9 @@ impl Holder {
             temperature: Temperature::Cold,
             colder_because: None,
             used_at_ms: now_ms(),
-            is_taken: false,
+            taken_by: None,
             state: watch::channel(ParentState::Starting).0,
         }
-    }
-
-    fn can_fork(&self) -> bool {
-        matches!(&*self.state.borrow(), ParentState::Ready { can_fork: true, .. })
     }
 }
 
@@ -138,7 +141,7 @@ impl Engine {
         if level::warmest(spec.runtime).0 < Temperature::Tepid {
             return Ok(None);
         }
-        let Some(key) = replica::zygote_key(spec) else { return Ok(None) };
+        let Some(key) = launch::zygote_key(spec) else { return Ok(None) };
         let role = Role::Zygote(key);
         let id = {
             let mut holders = self.inner.holders.lock();
@@ -162,7 +165,7 @@ impl Engine {
         let role = Role::Parent(spec.placement.clone());
         let id = {
             let mut holders = self.inner.holders.lock();
-            if let Some((id, _)) = holders.iter().find(|(_, holder)| holder.role == role && !holder.is_taken) {
+            if let Some((id, _)) = holders.iter().find(|(_, holder)| holder.role == role && holder.taken_by.is_none()) {
                 return Ok(Some(id.clone()));
             }
             let id = self.next_id("p");
@@ -182,26 +185,32 @@ impl Engine {
         self.inner.supervisor.call(Request::Signal { id: id.clone(), kill: true }).await.map(|_| ())
     }
 
-    /// The parent of a placement; if there is none, makes room for one that the caller must start.
-    pub(crate) fn find_parent(&self, placement: &Placement) -> Found {
+    /// The parent of a placement for one replica; if there is none, makes room for one that the caller must start.
+    pub(crate) fn find_parent(&self, placement: &Placement, replica: &ReplicaId) -> Found {
         let mut holders = self.inner.holders.lock();
         let mut starting = None;
         for (id, holder) in holders.iter_mut() {
-            if holder.is_taken || !matches!(&holder.role, Role::Parent(of) if of == placement) {
+            if holder.taken_by.is_some() || !matches!(&holder.role, Role::Parent(of) if of == placement) {
                 continue;
             }
             let state = holder.state.borrow().clone();
             match state {
-                ParentState::Ready { can_fork: true, .. } => return Found::Forks(id.clone()),
+                ParentState::Ready { can_fork: true, .. } => {
+                    self.inner.unforkable.lock().remove(placement);
+                    return Found::Forks(id.clone());
+                }
                 ParentState::Ready { reason, .. } => {
-                    holder.is_taken = true;
+                    holder.taken_by = Some(replica.clone());
+                    self.inner.unforkable.lock().insert(placement.clone());
                     return Found::Serves(id.clone(), reason);
                 }
                 ParentState::Starting => starting = Some((id.clone(), holder.state.subscribe())),
                 ParentState::Ended { .. } => {}
             }
         }
-        if let Some((id, state)) = starting {
+        // Where each parent serves but one, each start needs its own, and none waits for another's.
+        let is_shared = !self.inner.unforkable.lock().contains(placement);
+        if let Some((id, state)) = starting.filter(|_| is_shared) {
             return Found::Starting(id, state);
         }
         let holder = Holder::starting(Role::Parent(placement.clone()));
@@ -210,18 +219,38 @@ impl Engine {
         Found::Missing(id, state)
     }
 
-    fn find_zygote(&self, key: &ZygoteKey) -> Option<ProcessId> {
-        let holders = self.inner.holders.lock();
-        let fits = |holder: &Holder| matches!(&holder.role, Role::Zygote(of) if of == key) && holder.can_fork();
-        holders.iter().find(|(_, holder)| fits(holder)).map(|(id, _)| id.clone())
+    /// Ends a parent that was about to become a replica which has ended meanwhile.
+    pub(crate) async fn drop_taken_by(&self, replica: &ReplicaId) {
+        let is_taken = |(_, holder): &(&ProcessId, &Holder)| holder.taken_by.as_ref() == Some(replica);
+        let taken = self.inner.holders.lock().iter().find(is_taken).map(|(id, _)| id.clone());
+        if let Some(id) = taken {
+            let _ = self.drop_parent(&id).await;
+        }
+    }
+
+    /// A zygote that can be forked from, or why there is none.
+    fn find_zygote(&self, key: &ZygoteKey) -> Result<ProcessId, String> {
+        let mut because = "no parent and no zygote yet".to_string();
+        for (id, holder) in self.inner.holders.lock().iter() {
+            if !matches!(&holder.role, Role::Zygote(of) if of == key) {
+                continue;
+            }
+            match &*holder.state.borrow() {
+                ParentState::Ready { can_fork: true, .. } => return Ok(id.clone()),
+                ParentState::Ready { reason, .. } => because = format!("no parent yet, and the zygote cannot fork: {reason}"),
+                ParentState::Starting => because = "no parent yet, and the zygote still imports".into(),
+                ParentState::Ended { .. } => {}
+            }
+        }
+        Err(because)
     }
 
     /// Starts the process of a parent that has its place already: from a zygote if there is one, else as a fresh program.
     pub(crate) async fn start_parent(&self, spec: &ReplicaSpec, id: &ProcessId) -> Result<(), EngineError> {
         let role = Role::Parent(spec.placement.clone());
-        let zygote = match (replica::variable_read_on_import(spec), replica::zygote_key(spec)) {
+        let zygote = match (launch::variable_read_on_import(spec), launch::zygote_key(spec)) {
             (Some(name), _) => Err(format!("no zygote: libraries may read the variable {name} when they are imported")),
-            (None, Some(key)) => self.find_zygote(&key).ok_or("no parent and no zygote yet".to_string()),
+            (None, Some(key)) => self.find_zygote(&key),
             (None, None) => Err("no zygote without an environment".to_string()),
         };
         let because = match zygote {
@@ -265,7 +294,7 @@ impl Engine {
 
     /// Gives why it was refused, if it was.
     async fn try_holder(&self, spec: &ReplicaSpec, plan: Plan) -> Result<Option<String>, EngineError> {
-        let mut launch = replica::launch(spec, plan, &self.inner.config, &self.inner.files, None)?;
+        let mut launch = launch::launch(spec, plan, &self.inner.config, &self.inner.files, None)?;
         if matches!(launch.role, Role::Zygote(_)) {
             let imports = self.imports_of(spec).await;
             launch.variables.insert("DECALOG_IMPORTS".into(), imports.join(","));
@@ -273,7 +302,11 @@ impl Engine {
         let id = launch.id.clone();
         match self.inner.supervisor.call(Request::Spawn(Box::new(launch))).await? {
             Reply::Started(process) => {
-                self.holder_changed(*process);
+                // It may have ended already, and be out of the list.
+                let is_known = self.inner.holders.lock().contains_key(&id);
+                if is_known {
+                    self.holder_changed(*process);
+                }
                 let (engine, limit) = (self.clone(), Duration::from_millis(spec.start_ms_max));
                 tokio::spawn(async move { engine.limit_start(&id, limit).await });
                 Ok(None)
@@ -302,10 +335,17 @@ impl Engine {
             }
             self.holder_ended(&process.id, reason);
             let (engine, id) = (self.clone(), process.id);
-            tokio::spawn(async move { engine.forget_process(&id).await });
+            let is_zygote = process.role.placement().is_none();
+            tokio::spawn(async move {
+                engine.forget_process(&id).await;
+                if is_zygote && let Some(logs) = engine.inner.files.zygote_log(&id).parent() {
+                    engine.remove_old_logs(logs).await;
+                }
+            });
             return;
         }
         let mut holders = self.inner.holders.lock();
+        let (id, is_known) = (process.id.clone(), holders.contains_key(&process.id));
         let holder = holders.entry(process.id).or_insert_with(|| Holder::starting(process.role));
         holder.pid = process.pid;
         holder.temperature = process.temperature;
@@ -321,6 +361,11 @@ impl Engine {
             });
         }
         drop(holders);
+        if !is_known && process.ready.is_none() {
+            // Started by another platform, which may be gone.
+            let engine = self.clone();
+            tokio::spawn(async move { engine.limit_start(&id, Duration::from_millis(ADOPTED_START_MS_MAX)).await });
+        }
         self.tick();
     }
 
@@ -350,25 +395,35 @@ impl Engine {
         self.inner.holders.lock().get(id).map(|holder| (holder.temperature, holder.colder_because.clone()))
     }
 
-    /// The libraries that a version's files import, by its own interpreter and without running any of its code.
+    /// The modules that versions with this environment import, as far as they are known: those of this version, by its text
+    /// and without running any of its code, and those that earlier ones needed.
     async fn imports_of(&self, spec: &ReplicaSpec) -> Vec<String> {
         let inner = &self.inner;
         let Some(lock) = spec.lock else { return vec![] };
-        let python = inner.files.environment(&lock).join("bin/python");
-        let Ok(shim) = replica::shim(&inner.files) else { return vec![] };
-        let tree = spec.tree.to_string_lossy().into_owned();
+        let environment = inner.files.environment(&lock);
+        let known = environment.join(IMPORTS);
+        let before = std::fs::read_to_string(&known).unwrap_or_default();
+        let mut modules: BTreeSet<String> = before.lines().map(String::from).collect();
+        match self.describe_imports(spec, &environment.join("bin/python")).await {
+            Ok(names) => modules.extend(names),
+            Err(error) => tracing::warn!("what {} imports is not known: {error}", spec.placement),
+        }
+        let after: String = modules.iter().map(|name| format!("{name}\n")).collect();
+        if after != before {
+            let temporary = known.with_extension("partial");
+            let _ = std::fs::write(&temporary, after).and_then(|()| std::fs::rename(&temporary, &known));
+        }
+        modules.into_iter().collect()
+    }
+
+    async fn describe_imports(&self, spec: &ReplicaSpec, python: &Path) -> Result<Vec<String>, EngineError> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let shim = text(&launch::shim(&self.inner.files)?);
         let file = spec.file.clone().unwrap_or_else(|| "model.py".into());
-        let shim = shim.to_string_lossy().into_owned();
-        let arguments = ["-I", &shim, "--describe", &tree, "--file", &file].map(String::from);
-        let output = match inner.tools.run(&python, arguments, Path::new("/"), &|_| {}).await {
-            Ok(output) => output.stdout,
-            Err(error) => {
-                tracing::warn!("the imports of {} are not known: {error}", spec.placement);
-                return vec![];
-            }
-        };
-        let described: serde_json::Value = serde_json::from_str(output.trim()).unwrap_or_default();
-        let names = described.get("imports").and_then(|imports| imports.as_array()).into_iter().flatten();
-        names.filter_map(|name| name.as_str().map(String::from)).collect()
+        let arguments = ["-I".to_string(), shim, "--describe".into(), text(&spec.tree), "--file".into(), file];
+        let output = self.inner.tools.run(python, arguments, Path::new("/"), &|_| {}).await?;
+        let described: serde_json::Value = serde_json::from_str(output.stdout.trim()).unwrap_or_default();
+        let names = described.get("modules").or(described.get("imports")).and_then(|names| names.as_array());
+        Ok(names.into_iter().flatten().filter_map(|name| name.as_str().map(String::from)).collect())
     }
 }

@@ -22,14 +22,21 @@ const PROBE_MS: (u64, u64) = (2, 20);
 /// How long one probe may take, in milliseconds.
 const PROBE_MS_MAX: u64 = 5_000;
 
+/// How a replica began.
+pub(crate) struct Begin {
+    /// When its start was asked for; `None` for one that was found running.
+    pub at: Option<Instant>,
+    /// Whether its process has the model loaded already.
+    pub at_once: bool,
+}
+
 impl Engine {
-    /// Tries a starting replica until it is ready, has ended, or its time is up. `begin` is `None` for one that was found
-    /// running.
-    pub(crate) async fn watch_start(&self, replica: ReplicaId, probe_as: ProbeAs, begin: Option<Instant>, limit: Duration) {
+    /// Tries a starting replica until it is ready, has ended, or its time is up.
+    pub(crate) async fn watch_start(&self, replica: ReplicaId, probe_as: ProbeAs, begin: Begin, limit: Duration) {
         let Some(status) = self.status(&replica) else { return };
-        let since = begin.unwrap_or_else(Instant::now);
+        let since = begin.at.unwrap_or_else(Instant::now);
         let model = status.placement.model.model.as_str();
-        if begin.is_some() {
+        if begin.at_once {
             let socket = status.socket.clone();
             let _ = tokio::task::spawn_blocking(move || connect_soon(&socket)).await;
         }
@@ -41,7 +48,7 @@ impl Engine {
             let probe = worker::probe(&status.socket, model, &probe_as);
             match tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), probe).await {
                 Ok(Ok(info)) => {
-                    let elapsed_ms = begin.map_or(0, |begin| (begin.elapsed().as_millis() as u64).max(1));
+                    let elapsed_ms = begin.at.map_or(0, |begin| (begin.elapsed().as_millis() as u64).max(1));
                     return self.set_ready(&replica, info, elapsed_ms);
                 }
                 Ok(Err(ProbeError::Unusable(problem))) => {

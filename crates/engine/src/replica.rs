@@ -1,18 +1,15 @@
-//! One replica: what it is started with, how it is, and what its process gets.
+//! One replica: what it is started with, and how it is.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use domain::launch::{Launch, Limits, Origin, ProcessId, Role, Temperature, ZygoteKey};
+use domain::launch::{ProcessId, Temperature};
 use domain::manifest::{Runtime, SchemaSection};
 use domain::{Digest, Placement, ReplicaId};
 use worker::{ProbeAs, WorkerInfo};
 
-use crate::files::{Files, private_directory};
-use crate::{EngineConfig, EngineError};
+use crate::files::Files;
 
-/// The Python shim, put beside each model's own environment.
-const SHIM: &str = include_str!("../../../sdk/python/src/decalog/worker.py");
 /// Lines of a log that tell why a replica ended.
 const LAST_LINES: usize = 30;
 
@@ -58,51 +55,6 @@ impl ReplicaSpec {
     }
 }
 
-/// Beginnings and ends of variables that libraries read when they are imported: a zygote had them not.
-const READ_ON_IMPORT: (&[&str], &[&str]) = (
-    &[
-        "OMP_",
-        "MKL_",
-        "OPENBLAS_",
-        "GOTO_",
-        "BLIS_",
-        "NUMEXPR_",
-        "KMP_",
-        "NUMBA_",
-        "NPY_",
-        "SKLEARN_",
-        "SCIPY_",
-        "TF_",
-        "XLA_",
-        "JAX_",
-        "TORCH",
-        "PYTORCH_",
-        "CUDA_",
-        "HF_",
-        "TRANSFORMERS_",
-        "MPL",
-        "PYTHON",
-        "LD_",
-        "MALLOC_",
-        "GLIBC_",
-        "LC_",
-        "KERAS_",
-        "POLARS_",
-        "ARROW_",
-    ],
-    &["_HOME", "_CACHE"],
-);
-
-/// A variable of the version that makes a zygote of no use for it.
-pub fn variable_read_on_import(spec: &ReplicaSpec) -> Option<&str> {
-    let exact = ["LANG", "TZ", "PATH", "HOME", "TMPDIR"];
-    let (begins, ends) = READ_ON_IMPORT;
-    let is_read = |name: &str| {
-        exact.contains(&name) || begins.iter().any(|begin| name.starts_with(begin)) || ends.iter().any(|end| name.ends_with(end))
-    };
-    spec.variables.keys().map(String::as_str).find(|name| is_read(name))
-}
-
 /// How a replica is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReplicaState {
@@ -143,173 +95,9 @@ pub struct ReplicaStatus {
     pub colder_because: Option<String>,
 }
 
-/// Processes and threads of one replica or parent together: far beyond any model's need, far below the system's.
-const PROCESSES_MAX: u32 = 4_096;
-
-/// What is to be started from a spec, and from what.
-pub struct Plan {
-    /// Its id.
-    pub id: ProcessId,
-    /// What it is for.
-    pub role: Role,
-    /// The parent or zygote that it comes from; else it is a program of its own.
-    pub origin: Option<Origin>,
-    /// How it is started.
-    pub temperature: Temperature,
-    /// Why not warmer.
-    pub colder_because: Option<String>,
-}
-
-impl Plan {
-    /// A replica as a program of its own.
-    pub fn cold(spec: &ReplicaSpec, colder_because: Option<String>) -> Plan {
-        let role = Role::Replica(spec.placement.clone());
-        Plan { id: (&spec.replica).into(), role, origin: None, temperature: Temperature::Cold, colder_because }
-    }
-}
-
-/// What a zygote must be like to serve a spec.
-pub fn zygote_key(spec: &ReplicaSpec) -> Option<ZygoteKey> {
-    let project = spec.placement.model.project.clone();
-    spec.lock.map(|lock| ZygoteKey { project, lock, threads: spec.threads, sandbox: String::new() })
-}
-
-/// Turns a spec and a plan for it into what the supervisor starts, and makes its directories.
-pub fn launch(
-    spec: &ReplicaSpec,
-    plan: Plan,
-    config: &EngineConfig,
-    files: &Files,
-    onnxruntime: Option<&Path>,
-) -> Result<Launch, EngineError> {
-    let own = files.process(&plan.id);
-    let (home, temporary) = (own.join("home"), own.join("tmp"));
-    private_directory(&home)?;
-    private_directory(&temporary)?;
-    let log = match plan.role.placement() {
-        Some(placement) => files.log(placement, &plan.id),
-        None => files.zygote_log(&plan.id),
-    };
-    private_directory(log.parent().unwrap_or(Path::new("/")))?;
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let is_replica = matches!(plan.role, Role::Replica(_));
-    let socket = is_replica.then(|| text(&files.socket(&spec.replica)));
-    let mut variables = surroundings(spec, config, files);
-    variables.insert("HOME".into(), text(&home));
-    variables.insert("TMPDIR".into(), text(&temporary));
-    let is_zygote = plan.role.placement().is_none();
-    if is_zygote {
-        variables.insert("DECALOG_ROLE".into(), "zygote".into());
-    } else {
-        variables.extend(spec.variables.clone());
-        variables.extend(model_variables(spec));
-        variables.insert("DECALOG_ROLE".into(), if is_replica { "worker" } else { "parent" }.into());
-        variables.insert("DECALOG_FAILURE".into(), text(&failure_file(files, &plan.id)));
-        variables.extend(socket.clone().map(|socket| ("DECALOG_SOCKET".into(), socket)));
-    }
-    let origin = match plan.origin {
-        Some(origin) => origin,
-        None => Origin::Program(program(spec, config, files, onnxruntime, &mut variables)?),
-    };
-    // A zygote may use what its environment's libraries need; what a model may use is the model's affair.
-    let (memory_mb_max, cpu_max) = if is_zygote { (None, None) } else { (spec.memory_mb_max, spec.cpu_max) };
-    Ok(Launch {
-        id: plan.id,
-        role: plan.role,
-        origin,
-        variables,
-        directory: if is_zygote { "/".into() } else { text(&spec.tree) },
-        socket,
-        plain_path: spec.path.clone(),
-        log: text(&log),
-        limits: Limits { memory_mb_max, cpu_max, processes_max: Some(PROCESSES_MAX) },
-        temperature: plan.temperature,
-        colder_because: plan.colder_because,
-    })
-}
-
-/// Variables that have nothing to do with any one model.
-fn surroundings(spec: &ReplicaSpec, config: &EngineConfig, files: &Files) -> BTreeMap<String, String> {
-    let own = spec.lock.map(|lock| files.environment(&lock).join("bin").to_string_lossy().into_owned());
-    let path = own.into_iter().chain([config.path.clone()]).collect::<Vec<_>>().join(":");
-    let mut variables = BTreeMap::from([
-        ("PATH".to_string(), path),
-        ("LANG".into(), "C.UTF-8".into()),
-        ("PYTHONUNBUFFERED".into(), "1".into()),
-        ("DECALOG_THREADS".into(), spec.threads.to_string()),
-    ]);
-    if spec.threads > 0 {
-        for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"] {
-            variables.insert(name.into(), spec.threads.to_string());
-        }
-    }
-    variables
-}
-
-/// Variables that tell a shim which model it runs, and how.
-fn model_variables(spec: &ReplicaSpec) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::from([
-        ("DECALOG_MODEL".to_string(), spec.placement.model.model.to_string()),
-        ("DECALOG_CONCURRENCY".into(), spec.concurrency.to_string()),
-    ]);
-    variables.extend(spec.file.clone().map(|file| ("DECALOG_FILE".into(), file)));
-    if spec.schema != SchemaSection::default() {
-        variables.insert("DECALOG_SCHEMA".into(), serde_json::to_string(&spec.schema).unwrap_or_default());
-    }
-    variables
-}
-
-/// Program and arguments of a runtime, and the variables that only it needs.
-fn program(
-    spec: &ReplicaSpec,
-    config: &EngineConfig,
-    files: &Files,
-    onnxruntime: Option<&Path>,
-    variables: &mut BTreeMap<String, String>,
-) -> Result<Vec<String>, EngineError> {
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let own = text(&config.program);
-    Ok(match spec.runtime {
-        Runtime::Python => {
-            let environment = spec.lock.map(|lock| files.environment(&lock));
-            let environment =
-                environment.ok_or_else(|| EngineError::Supervisor("a Python version without an environment".into()))?;
-            vec![text(&environment.join("bin/python")), "-u".into(), text(&shim(files)?)]
-        }
-        Runtime::Onnx => {
-            variables.insert("ORT_DYLIB_PATH".into(), onnxruntime.map(text).unwrap_or_default());
-            vec![own, "worker".into(), "onnx".into()]
-        }
-        Runtime::Command => {
-            variables.insert("PORT".into(), free_port()?.to_string());
-            variables.extend(spec.path.clone().map(|path| ("DECALOG_PATH".into(), path)));
-            [vec![own, "worker".into(), "bridge".into(), "--".into()], spec.command.clone()].concat()
-        }
-    })
-}
-
 /// Where a worker writes why it could not load.
 pub fn failure_file(files: &Files, id: &ProcessId) -> PathBuf {
     files.process(id).join("failure")
-}
-
-/// Puts the shim where workers find it. Its name changes with its content, so that old workers keep theirs.
-pub fn shim(files: &Files) -> Result<PathBuf, EngineError> {
-    let directory = files.shim();
-    let path = directory.join(format!("worker-{}.py", Digest::of(SHIM.as_bytes()).short()));
-    if !path.exists() {
-        private_directory(&directory)?;
-        let temporary = path.with_extension("partial");
-        std::fs::write(&temporary, SHIM).map_err(EngineError::io("writing the Python shim"))?;
-        std::fs::rename(&temporary, &path).map_err(EngineError::io("writing the Python shim"))?;
-    }
-    Ok(path)
-}
-
-/// A port of the loopback interface that nobody listens on at this moment.
-fn free_port() -> Result<u16, EngineError> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.map(|address| address.port()).map_err(EngineError::io("finding a free port"))
 }
 
 /// Why a replica or parent ended: what it wrote for the user, else the last lines of its log.

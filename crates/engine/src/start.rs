@@ -8,13 +8,15 @@ use domain::manifest::Runtime;
 
 use crate::EngineError;
 use crate::handle::Engine;
+use crate::launch::{self, Plan};
 use crate::level;
 use crate::parent::{Found, ParentState};
-use crate::replica::{self, Plan, ReplicaSpec, ReplicaState, ReplicaStatus};
+use crate::ready::Begin;
+use crate::replica::{ReplicaSpec, ReplicaState, ReplicaStatus};
 use crate::supervise::protocol::{Process, Reply, Request};
 
-/// How often one start may find that the parent it counted on is gone.
-const ROUNDS_MAX: u32 = 4;
+/// How often a parent may let one start down.
+const FAILURES_MAX: u32 = 4;
 
 /// How far a start by way of a parent has come.
 enum Step {
@@ -56,8 +58,11 @@ impl Engine {
             match tokio::time::timeout(limit, engine.start_by_parent(&spec, begin)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => engine.set_ended(&spec.replica, error.to_string()),
-                // Its parent has the same limit, and is ended by it.
-                Err(_) => engine.set_ended(&spec.replica, not_ready(spec.start_ms_max)),
+                // A parent that still loads has the same limit, and is ended by it.
+                Err(_) => {
+                    engine.set_ended(&spec.replica, not_ready(spec.start_ms_max));
+                    engine.drop_taken_by(&spec.replica).await;
+                }
             }
         });
         Ok(())
@@ -70,9 +75,9 @@ impl Engine {
             _ => None,
         };
         let plan = Plan::cold(spec, because);
-        let launch = replica::launch(spec, plan, &self.inner.config, &self.inner.files, library.as_deref())?;
+        let launch = launch::launch(spec, plan, &self.inner.config, &self.inner.files, library.as_deref())?;
         match self.inner.supervisor.call(Request::Spawn(Box::new(launch))).await? {
-            Reply::Started(process) => self.started(spec, *process, begin).await,
+            Reply::Started(process) => self.started(spec, *process, begin, false).await,
             other => return Err(EngineError::Supervisor(format!("it answered {other:?} to a start"))),
         }
         Ok(())
@@ -81,8 +86,12 @@ impl Engine {
     async fn start_by_parent(&self, spec: &ReplicaSpec, begin: Instant) -> Result<(), EngineError> {
         // As cold as the parent that this start waited for.
         let mut waited: Waited = None;
-        for _ in 0..ROUNDS_MAX {
-            let step = match self.find_parent(&spec.placement) {
+        let mut failures = 0;
+        while failures < FAILURES_MAX {
+            if !self.is_starting(&spec.replica) {
+                return Ok(());
+            }
+            let step = match self.find_parent(&spec.placement, &spec.replica) {
                 Found::Forks(parent) => {
                     let (temperature, because) = waited.clone().unwrap_or((Temperature::Warm, None));
                     self.from_parent(spec, Origin::Fork(parent.clone()), parent, (temperature, because), begin).await?
@@ -97,7 +106,7 @@ impl Engine {
                         return self.parent_failed(spec, ended);
                     }
                     waited = colder(waited, self.holder_temperature(&parent));
-                    Step::Again
+                    continue;
                 }
                 Found::Missing(parent, mut state) => {
                     self.start_parent(spec, &parent).await?;
@@ -105,14 +114,15 @@ impl Engine {
                         return self.parent_failed(spec, ended);
                     }
                     waited = colder(waited, self.holder_temperature(&parent));
-                    Step::Again
+                    continue;
                 }
             };
-            if matches!(step, Step::Done) || !self.is_starting(&spec.replica) {
+            failures += 1;
+            if matches!(step, Step::Done) {
                 return Ok(());
             }
         }
-        Err(EngineError::Supervisor(format!("no parent of {} did its part in {ROUNDS_MAX} rounds", spec.placement)))
+        Err(EngineError::Supervisor(format!("no parent of {} did its part", spec.placement)))
     }
 
     /// Lets a parent fork the replica, or serve itself.
@@ -126,10 +136,10 @@ impl Engine {
     ) -> Result<Step, EngineError> {
         let role = Role::Replica(spec.placement.clone());
         let plan = Plan { id: (&spec.replica).into(), role, origin: Some(origin), temperature, colder_because };
-        let launch = replica::launch(spec, plan, &self.inner.config, &self.inner.files, None)?;
+        let launch = launch::launch(spec, plan, &self.inner.config, &self.inner.files, None)?;
         match self.inner.supervisor.call(Request::Spawn(Box::new(launch))).await {
             Ok(Reply::Started(process)) => {
-                self.started(spec, *process, begin).await;
+                self.started(spec, *process, begin, true).await;
                 Ok(Step::Done)
             }
             Ok(Reply::Refused(reason)) => {
@@ -153,8 +163,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Its process runs: waits for it to answer, in a task of its own.
-    async fn started(&self, spec: &ReplicaSpec, process: Process, begin: Instant) {
+    /// Its process runs: waits for it to answer, in a task of its own; `at_once` if the model is loaded already.
+    async fn started(&self, spec: &ReplicaSpec, process: Process, begin: Instant, at_once: bool) {
         let status = self.take_process(&process);
         if status.as_ref().is_none_or(|status| status.state != ReplicaState::Starting) {
             // It was stopped, or its time was up, in the moment in which it was started.
@@ -163,7 +173,8 @@ impl Engine {
         }
         let engine = self.clone();
         let (replica, limit, probe_as) = (spec.replica.clone(), Duration::from_millis(spec.start_ms_max), spec.probe_as());
-        tokio::spawn(async move { engine.watch_start(replica, probe_as, Some(begin), limit).await });
+        let begin = Begin { at: Some(begin), at_once };
+        tokio::spawn(async move { engine.watch_start(replica, probe_as, begin, limit).await });
     }
 
     /// Takes over what the supervisor says of a replica's process.

@@ -1,8 +1,11 @@
 """What the tests share: models in directories of their own, in this process or served by a real worker process."""
 
+import array
+import ctypes
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -18,6 +21,7 @@ from decalog import worker
 WORKER = Path(worker.__file__)
 CODES = {name: code for name, (code, _, _) in worker.FIXED.items()}
 WAIT_S_MAX = 60
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def tensor(name, datatype, shape, values):
@@ -177,6 +181,167 @@ def wait_for(condition):
         select.select([], [], [], 0.005)
 
 
+def ask(x, datatype="INT64"):
+    """A request of one row for a model with the input `x`."""
+    return request_bytes(*binary_body([tensor("x", datatype, [1], [x])]))
+
+
+def output(answer, name="output"):
+    assert answer.status == 200, answer.body
+    return read_outputs(answer.body, answer.json_length)[name][2]
+
+
+class Process:
+    """A process that was forked: as the supervisor knows it, its child that it did not start."""
+
+    def __init__(self, pid, path, log, failure):
+        self.pid, self.socket, self.log, self.failure, self.status = pid, str(path), log, failure, None
+
+    def poll(self):
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status
+
+    def wait(self):
+        wait_for(lambda: self.poll() is not None)
+        return self.status
+
+    def stop(self):
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+
+    def connect(self):
+        """A connection to its socket, as soon as it serves."""
+        end = time.monotonic() + WAIT_S_MAX
+        while True:
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(WAIT_S_MAX)
+            try:
+                connection.connect(self.socket)
+                return connection
+            except OSError:
+                connection.close()
+                assert self.poll() is None, "status %s: %s" % (self.status, self.log.read_text())
+                assert time.monotonic() < end
+                select.select([], [], [], 0.0005)
+
+    def ask(self, x=1, datatype="INT64"):
+        with self.connect() as connection:
+            connection.sendall(ask(x, datatype))
+            return read_answer(connection)
+
+    def ask_json(self, x=1):
+        """What it predicts for `x`: a value, or a list."""
+        answer = self.ask(x)
+        assert answer.status == 200, answer.body
+        _, shape, values = read_outputs(answer.body, answer.json_length)["output"]
+        return values if len(shape) > 1 else values[0]
+
+
+class Control:
+    """The supervisor's end of a control socket."""
+
+    def __init__(self, supervisor, pid):
+        self.supervisor, self.pid, self.made = supervisor, pid, 0
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self.ours, self.theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.ours.settimeout(WAIT_S_MAX)
+
+    def send(self, message, numbers=()):
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", numbers))] if numbers else []
+        self.ours.sendmsg([message if isinstance(message, bytes) else json.dumps(message).encode()], ancillary)
+
+    def receive(self):
+        data = self.ours.recv(1 << 18)
+        assert data, "the control socket was closed"
+        ((kind, value),) = json.loads(data).items()
+        return kind, value
+
+    def ready(self):
+        kind, value = self.receive()
+        assert kind == "ready", value
+        return value
+
+    def order(self, kind, role="worker", directory=None, more=None, control=None):
+        """Sends an order; the answer, and where the new process is to be found."""
+        self.made += 1
+        home = self.supervisor.home / ("p%d-%d" % (id(self) % 10_000, self.made))
+        home.mkdir()
+        log, failure = home / "log", home / "failure"
+        variables = {
+            "PATH": os.environ["PATH"],
+            "DECALOG_SOCKET": str(home / "s"),
+            "DECALOG_MODEL": "m",
+            "DECALOG_FAILURE": str(failure),
+        }
+        variables.update(more or {})
+        order = {"id": home.name, "variables": variables, "directory": str(directory or self.supervisor.directory)}
+        if kind == "serve":
+            self.send({"serve": order})
+            return Process(self.pid, home / "s", self.supervisor.logs[self.pid], failure)
+        with log.open("wb") as file:
+            numbers = [file.fileno()] + ([control.theirs.fileno()] if control else [])
+            self.send({"fork": dict(order, role=role)}, numbers)
+        kind, answer = self.receive()
+        assert answer["id"] == home.name
+        return kind, answer, home / "s", log, failure
+
+    def fork(self, **more):
+        kind, answer, path, log, failure = self.order("fork", **more)
+        assert kind == "forked", answer
+        process = Process(answer["pid"], path, log, failure)
+        self.supervisor.processes.append(process)
+        return process
+
+    def fork_parent(self, **more):
+        control = Control(self.supervisor, None)
+        process = self.fork(role="parent", control=control, **more)
+        control.theirs.close()
+        control.pid, self.supervisor.logs[process.pid] = process.pid, process.log
+        return control, process
+
+    def refused(self, **more):
+        kind, answer, *_ = self.order("fork", **more)
+        assert kind == "refused", answer
+        return answer["reason"]
+
+
+class Supervisor:
+    """Starts zygotes and parents as the real one does, and takes in what they fork."""
+
+    def __init__(self, home):
+        assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+        self.home, self.processes, self.directory, self.logs = home, [], None, {}
+
+    def start(self, role, directory, python=sys.executable, **variables):
+        self.directory = directory
+        control = Control(self, None)
+        log = self.home / ("log-" + role)
+        environment = {"PATH": os.environ["PATH"], "DECALOG_ROLE": role, "DECALOG_CONTROL": str(control.theirs.fileno()),
+                       "DECALOG_FAILURE": str(self.home / "failure")}  # fmt: skip
+        environment.update(variables)
+        with log.open("wb") as file:
+            process = subprocess.Popen([python, str(WORKER)], cwd=str(directory), env=environment, stdout=file, stderr=file,
+                                       stdin=subprocess.DEVNULL, pass_fds=[control.theirs.fileno()])  # fmt: skip
+        control.theirs.close()
+        control.pid, control.process, self.logs[process.pid] = process.pid, process, log
+        self.processes.append(process)
+        return control
+
+    def stop(self):
+        for process in self.processes:
+            if isinstance(process, Process):
+                process.stop()
+            elif process.poll() is None:
+                process.kill()
+                process.wait()
+
+
 @pytest.fixture
 def model(tmp_path):
     """Writes a model directory."""
@@ -223,3 +388,28 @@ def serve(model):
     yield start
     for served in running:
         served.stop()
+
+
+@pytest.fixture
+def supervisor(tmp_path):
+    # Paths of sockets are short: those of pytest may not be.
+    home = tmp_path / "s"
+    home.mkdir()
+    supervisor = Supervisor(home)
+    yield supervisor
+    supervisor.stop()
+
+
+@pytest.fixture
+def parent(supervisor, model):
+    """A parent that has loaded a model and can fork, unless `can_fork` is False."""
+
+    def start(source, can_fork=True, **variables):
+        control = supervisor.start("parent", model(source), **variables)
+        ready = control.ready()
+        assert ready["can_fork"] is can_fork, ready
+        control.reason = ready["reason"]
+        assert bool(ready["reason"]) is not can_fork and ready["elapsed_ms"] >= 0
+        return control
+
+    return start

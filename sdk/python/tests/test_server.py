@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from conftest import WORKER, binary_body, read_answer, read_outputs, request_bytes, tensor, wait_for
+from conftest import WORKER, ask, binary_body, output, read_answer, request_bytes, tensor, wait_for
 
 ECHO = "def predict(x: int) -> int: return x"
 SLOW = """
@@ -20,15 +20,6 @@ def predict(x: int) -> int:
         time.sleep(0.005)
     return x
 """
-
-
-def ask(x, datatype="INT64"):
-    return request_bytes(*binary_body([tensor("x", datatype, [1], [x])]))
-
-
-def output(answer):
-    assert answer.status == 200, answer.body
-    return read_outputs(answer.body, answer.json_length)["output"][2]
 
 
 def test_one_connection_many_requests_in_pieces_and_together(serve):

@@ -78,9 +78,9 @@ impl Group {
         }
     }
 
-    /// Ends all that are in it.
-    pub fn kill(&self) {
-        self.directories().into_iter().for_each(kill_all);
+    /// Ends all that are in it but members of these process groups.
+    pub fn kill(&self, spared: &[u32]) {
+        self.directories().into_iter().for_each(|directory| kill_all(directory, spared));
     }
 
     /// What is said if the kernel ended a process of the group for its memory.
@@ -100,9 +100,9 @@ impl Group {
         Some(out_of_memory(peak.unwrap_or(limit * MIB) as f64 / MIB as f64, limit))
     }
 
-    /// Removes it, with all that are in it. Blocks until they are gone.
-    pub fn remove(&self) {
-        self.directories().into_iter().for_each(remove);
+    /// Removes it, with all that are in it but members of these process groups. Blocks until they are gone.
+    pub fn remove(&self, spared: &[u32]) {
+        self.directories().into_iter().for_each(|directory| remove(directory, spared));
     }
 }
 
@@ -141,21 +141,24 @@ fn members(directory: &Path) -> Vec<u32> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-fn kill_all(directory: &Path) {
+fn kill_all(directory: &Path, spared: &[u32]) {
     let own = std::process::id();
-    for pid in members(directory).into_iter().filter(|pid| *pid != own) {
+    let is_spared = |pid: u32| {
+        pid == own || (!spared.is_empty() && crate::process::line(pid).is_some_and(|line| spared.contains(&line.group)))
+    };
+    for pid in members(directory).into_iter().filter(|pid| !is_spared(*pid)) {
         let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
     }
 }
 
-fn remove(directory: &Path) {
+fn remove(directory: &Path, spared: &[u32]) {
     let begin = Instant::now();
     while fs::remove_dir(directory).is_err() && directory.is_dir() {
         if begin.elapsed() > Duration::from_millis(EMPTY_MS_MAX) {
             eprintln!("supervise: the group {} cannot be removed", directory.display());
             return;
         }
-        kill_all(directory);
+        kill_all(directory, spared);
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -164,5 +167,5 @@ fn remove(directory: &Path) {
 pub fn remove_left_overs(base: &Path) {
     let Ok(entries) = fs::read_dir(base) else { return };
     let groups = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    groups.filter(|entry| entry.file_name() != settle::OWN).for_each(|entry| remove(&entry.path()));
+    groups.filter(|entry| entry.file_name() != settle::OWN).for_each(|entry| remove(&entry.path(), &[]));
 }

@@ -26,33 +26,28 @@ pub fn settle(found: &Found, name: &str) -> BTreeMap<Controller, (Version, PathB
     places
 }
 
-/// Below the own group, which must then hold nobody else, or beside it.
+/// Below the own group, which must then hold nobody else, or else beside it.
 fn settle_v2(own: &Path, name: &str) -> (PathBuf, Vec<Controller>) {
-    let base = own.join(name);
-    let leaf = base.join(OWN);
-    if (leaf.is_dir() || fs::create_dir_all(&leaf).is_ok()) && enter(&leaf) {
-        offer(own);
-        let controllers = offer(&base);
-        if !controllers.is_empty() {
-            return (base, controllers);
+    let above = own.parent().filter(|parent| parent.join("cgroup.subtree_control").exists());
+    for home in [Some(own), above].into_iter().flatten() {
+        let base = home.join(name);
+        let leaf = base.join(OWN);
+        // That this process may go there shows that it may move others there.
+        if (leaf.is_dir() || fs::create_dir_all(&leaf).is_ok()) && enter(&leaf) {
+            if home == own {
+                offer(own);
+            }
+            let controllers = offer(&base);
+            if !controllers.is_empty() {
+                return (base, controllers);
+            }
+            // Others live in the own group: back to them.
+            enter(own);
         }
-        // Others live in the own group: back to them.
-        enter(own);
-    }
-    let _ = fs::remove_dir(&leaf);
-    let _ = fs::remove_dir(&base);
-    let Some(base) = own.parent().filter(|parent| parent.join("cgroup.subtree_control").exists()).map(|parent| parent.join(name))
-    else {
-        return (base, vec![]);
-    };
-    if base.is_dir() || fs::create_dir(&base).is_ok() {
-        let controllers = offer(&base);
-        if !controllers.is_empty() {
-            return (base, controllers);
-        }
+        let _ = fs::remove_dir(&leaf);
         let _ = fs::remove_dir(&base);
     }
-    (base, vec![])
+    (PathBuf::new(), vec![])
 }
 
 /// Moves this process.

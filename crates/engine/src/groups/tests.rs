@@ -75,9 +75,9 @@ fn the_kernel_takes_the_limits_where_it_has_groups() {
     group.attach(child.id());
     let status = fs::read_to_string(format!("/proc/{}/cgroup", child.id())).unwrap();
     assert!(status.contains(&name_of(data.path())), "{status}");
-    group.kill();
+    group.kill(&[std::process::id()]);
     assert!(!child.wait().unwrap().success());
-    group.remove();
+    group.remove(&[]);
     groups.close();
     assert!(groups.places.values().all(|(version, base)| *version == Version::V2 || !base.exists()));
 }

@@ -176,3 +176,75 @@ impl Control {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, FromRawFd};
+
+    use super::*;
+
+    fn id(text: &str) -> ProcessId {
+        ProcessId(text.into())
+    }
+
+    fn say(socket: &OwnedFd, text: &str) {
+        let pieces = [IoSlice::new(text.as_bytes())];
+        sendmsg::<UnixAddr>(socket.as_raw_fd(), &pieces, &[], MsgFlags::empty(), None).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_fork_is_asked_for_with_descriptors_and_answered() {
+        let (ours, theirs) = pair().unwrap();
+        let variables = BTreeMap::from([("TOKEN".to_string(), "ü".repeat(100_000))]);
+        let command = Command::Fork { id: &id("r3-7"), role: "worker", variables: &variables, directory: "/abs" };
+        let (reader, writer) = std::io::pipe().unwrap();
+        let answer = ours.fork(&command, &id("r3-7"), &[writer.as_fd()]).await.unwrap();
+        let mut buffer = vec![0; PACKET_BYTES_MAX];
+        let mut space = nix::cmsg_space!([RawFd; 2]);
+        let mut pieces = [IoSliceMut::new(&mut buffer)];
+        let message = recvmsg::<UnixAddr>(theirs.as_raw_fd(), &mut pieces, Some(&mut space), MsgFlags::empty()).unwrap();
+        let bytes = message.bytes;
+        let rights: Vec<RawFd> = message
+            .cmsgs()
+            .unwrap()
+            .flat_map(|control| match control {
+                nix::sys::socket::ControlMessageOwned::ScmRights(rights) => rights,
+                _ => vec![],
+            })
+            .collect();
+        let asked: serde_json::Value = serde_json::from_slice(&buffer[..bytes]).unwrap();
+        assert_eq!((&asked["fork"]["role"], &asked["fork"]["directory"]), (&"worker".into(), &"/abs".into()));
+        assert_eq!(asked["fork"]["variables"]["TOKEN"].as_str().unwrap().chars().count(), 100_000);
+        drop(writer);
+        // SAFETY: the kernel has just made it for this process.
+        let mut passed = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(rights[0]) });
+        std::io::Write::write_all(&mut passed, b"words").unwrap();
+        drop(passed);
+        assert_eq!(std::io::read_to_string(reader).unwrap(), "words");
+        say(&theirs, r#"{"forked": {"id": "r3-7", "pid": 1234}}"#);
+        let Some(Word::Forked { id: forked, pid }) = ours.receive(&mut buffer).await.unwrap() else { panic!() };
+        assert!(ours.settle(&forked, Ok(pid)) && !ours.settle(&forked, Ok(pid)));
+        assert_eq!(answer.await.unwrap(), Ok(1234));
+    }
+
+    #[tokio::test]
+    async fn what_it_says() {
+        let (ours, theirs) = pair().unwrap();
+        let mut buffer = vec![0; PACKET_BYTES_MAX];
+        say(&theirs, r#"{"ready": {"threads": 2, "can_fork": false, "reason": "2 threads run", "elapsed_ms": 812, "more": 1}}"#);
+        say(&theirs, "nonsense");
+        say(&theirs, r#"{"refused": {"id": "r3-7", "reason": "no"}}"#);
+        let ready = Readiness { threads: 2, can_fork: false, reason: "2 threads run".into(), elapsed_ms: 812 };
+        assert_eq!(ours.receive(&mut buffer).await.unwrap(), Some(Word::Ready(ready)));
+        assert_eq!(ours.receive(&mut buffer).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let refused = Word::Refused { id: id("r3-7"), reason: "no".into() };
+        assert_eq!(ours.receive(&mut buffer).await.unwrap(), Some(refused));
+        let variables = BTreeMap::from([("LONG".to_string(), "x".repeat(PACKET_BYTES_MAX))]);
+        let command = Command::Serve { id: &id("r3-7"), variables: &variables, directory: "/" };
+        assert!(ours.send(&command, &[]).await.unwrap_err().to_string().contains("too much"));
+        drop(theirs);
+        assert_eq!(ours.receive(&mut buffer).await.unwrap(), None);
+        let command = Command::Serve { id: &id("r3-7"), variables: &BTreeMap::new(), directory: "/" };
+        assert!(ours.send(&command, &[]).await.is_err());
+    }
+}

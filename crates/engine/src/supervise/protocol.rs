@@ -96,8 +96,9 @@ pub struct Process {
     pub temperature: Temperature,
     /// Why not warmer.
     pub colder_because: Option<String>,
-    /// The parent that it was forked from, or was itself: that one's directory may hold files that it uses.
-    pub parent: Option<ProcessId>,
+    /// What it was forked from, or was itself, the nearest first: files in their directories may be in use by it.
+    #[serde(default)]
+    pub ancestors: Vec<ProcessId>,
     /// What a parent or zygote said when it was ready.
     pub ready: Option<Readiness>,
     /// When something was last forked from it, or else when it was started, in milliseconds since 1970.

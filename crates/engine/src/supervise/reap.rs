@@ -70,8 +70,11 @@ pub async fn finish(shared: Rc<Shared>, id: ProcessId, end: End) {
         let _ = attaching.await;
     }
     let group = group.borrow_mut().take();
+    // What it has forked may still be on the way out of its group.
+    let others = shared.running();
+    let others: Vec<u32> = others.into_iter().filter(|other| *other != pid).collect();
     if let Some(group) = &group {
-        group.kill();
+        group.kill(&others);
     }
     // Its last words first, then the news.
     let _ = tokio::time::timeout(Duration::from_millis(LAST_WORDS_MS_MAX), output.closed()).await;
@@ -92,6 +95,6 @@ pub async fn finish(shared: Rc<Shared>, id: ProcessId, end: End) {
     }
     shared.tell_of(&id);
     if let Some(group) = group {
-        let _ = tokio::task::spawn_blocking(move || group.remove()).await;
+        let _ = tokio::task::spawn_blocking(move || group.remove(&others)).await;
     }
 }

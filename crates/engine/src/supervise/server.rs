@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::protocol::{Call, Message, Reply, Request, VERSION};
 use super::spawn::spawn;
-use super::table::{Client, Shared, send};
+use super::table::{Client, Entry, Shared, send};
 use super::{reap, watch};
 use crate::files::{Files, private_directory};
 use crate::groups::Groups;
@@ -31,6 +31,8 @@ const WATCH_MS: u64 = 1_000;
 const DRAIN_MS_MAX: u64 = 10_000;
 /// How long descendants may take to be gone after SIGKILL, in milliseconds.
 const KILLED_MS_MAX: u64 = 2_000;
+/// How long a predecessor may take to release the data directory, in milliseconds.
+const LOCK_MS_MAX: u64 = 5_000;
 /// Messages that wait for a slow client.
 const MESSAGES_MAX: usize = 1_024;
 
@@ -54,9 +56,7 @@ fn fail(text: &str) -> i32 {
 
 async fn supervise(data: &Path) -> io::Result<()> {
     let files = Files::prepare(data).map_err(io::Error::other)?;
-    let lock = File::create(files.supervisor_lock())?;
-    let _lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| io::Error::other("another supervisor runs for this data directory"))?;
+    let _lock = lock(&files).await?;
     // What parents fork is this process's to watch and to end.
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
@@ -100,6 +100,22 @@ async fn supervise(data: &Path) -> io::Result<()> {
     // Let the last replies out.
     tokio::task::yield_now().await;
     Ok(())
+}
+
+/// Waits a moment for a predecessor that is just ending.
+async fn lock(files: &Files) -> io::Result<Flock<File>> {
+    let mut file = File::create(files.supervisor_lock())?;
+    let end = Instant::now() + Duration::from_millis(LOCK_MS_MAX);
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((file, _)) => file,
+        };
+        if Instant::now() > end {
+            return Err(io::Error::other("another supervisor runs for this data directory"));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Files of processes that a killed supervisor took with it.
@@ -205,12 +221,10 @@ fn forget(shared: &Rc<Shared>, id: ProcessId) -> Result<Reply, String> {
     if entries.get(&id).is_some_and(|entry| entry.process.ended.is_none()) || shared.reserved.borrow().contains(&id) {
         return Err(format!("{id} still runs"));
     }
-    let parent = entries.remove(&id).and_then(|entry| entry.process.parent);
-    let is_used = |id: &ProcessId| {
-        let uses = |process: &super::protocol::Process| process.id == *id || process.parent.as_ref() == Some(id);
-        entries.values().any(|entry| uses(&entry.process))
-    };
-    let unused: Vec<ProcessId> = [Some(id.clone()), parent].into_iter().flatten().filter(|id| !is_used(id)).collect();
+    let ancestors = entries.remove(&id).map(|entry| entry.process.ancestors).unwrap_or_default();
+    let is_used =
+        |id: &ProcessId| entries.values().any(|Entry { process, .. }| process.id == *id || process.ancestors.contains(id));
+    let unused: Vec<ProcessId> = [id.clone()].into_iter().chain(ancestors).filter(|id| !is_used(id)).collect();
     drop(entries);
     shared.tell(|| Message::Forgotten(id.clone()));
     Ok(Reply::Unused(unused))

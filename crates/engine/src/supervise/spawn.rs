@@ -54,6 +54,7 @@ fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply
     let program = argv.first().ok_or("the launch has no program")?;
     let (output, input) = io::pipe().map_err(text)?;
     let error_input = input.try_clone().map_err(text)?;
+    let output = Output::collect(output.into(), PathBuf::from(&launch.log)).map_err(text)?;
     let (control, theirs) = control_for(&launch.role)?;
     // The group is there before the process, which enters it before anything else: nothing escapes.
     let group = shared.groups.create(&launch.id, &launch.limits);
@@ -77,6 +78,8 @@ fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
             nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?;
+            // Also what this supervisor inherited itself: a parent with an unknown descriptor could not be forked from.
+            nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, nix::libc::CLOSE_RANGE_CLOEXEC);
             for door in &doors {
                 nix::unistd::write(door, b"0")?;
             }
@@ -95,13 +98,12 @@ fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply
         // Its end is collected with all others.
         Ok(child) => child.id(),
         Err(error) => {
-            group.iter().for_each(Group::remove);
+            group.iter().for_each(|group| group.remove(&[]));
             return Err(format!("`{program}` could not be started: {error}"));
         }
     };
-    let output = Output::collect(output.into(), PathBuf::from(&launch.log)).map_err(text)?;
     let group = Rc::new(RefCell::new(group));
-    Ok(enter(shared, launch, pid, None, output, control, group))
+    Ok(enter(shared, launch, pid, vec![], output, control, group))
 }
 
 /// Parents and zygotes get a socket to be asked through.
@@ -118,7 +120,7 @@ fn enter(
     shared: &Rc<Shared>,
     launch: Launch,
     pid: u32,
-    parent: Option<ProcessId>,
+    ancestors: Vec<ProcessId>,
     output: Rc<Output>,
     control: Option<Rc<Control>>,
     group: Rc<RefCell<Option<Group>>>,
@@ -131,7 +133,7 @@ fn enter(
         plain_path: launch.plain_path,
         temperature: launch.temperature,
         colder_because: launch.colder_because,
-        parent,
+        ancestors,
         ready: None,
         used_at_ms: now_ms(),
         ended: None,
@@ -157,6 +159,7 @@ fn enter(
 async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<Reply, String> {
     let asked = control_of(shared, from)?;
     let (output, input) = io::pipe().map_err(text)?;
+    let output = Output::collect(output.into(), PathBuf::from(&launch.log)).map_err(text)?;
     let (control, theirs) = control_for(&launch.role)?;
     let role = if launch.role.is_forked_from() { "parent" } else { "worker" };
     let (variables, directory) = (&launch.variables, launch.directory.as_str());
@@ -189,14 +192,16 @@ async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<R
         send(pid, Signal::SIGKILL);
         return Err("the supervisor is stopping".into());
     }
+    let mut forebears = vec![];
     if let Some(entry) = shared.entries.borrow_mut().get_mut(from) {
         entry.process.used_at_ms = now_ms();
+        forebears = entry.process.ancestors.clone();
     }
     shared.tell_of(from);
-    let output = Output::collect(output.into(), PathBuf::from(&launch.log)).map_err(text)?;
+    let forebears = ancestors(from, forebears);
     let (id, limits) = (launch.id.clone(), launch.limits);
     let group = Rc::new(RefCell::new(None));
-    let reply = enter(shared, launch, pid, Some(from.clone()), output, control, group.clone());
+    let reply = enter(shared, launch, pid, forebears, output, control, group.clone());
     match end {
         Some(end) => {
             tokio::task::spawn_local(reap::finish(shared.clone(), id, end));
@@ -244,7 +249,7 @@ async fn serve(shared: &Rc<Shared>, launch: Launch, parent: &ProcessId) -> Resul
         plain_path: launch.plain_path,
         temperature: launch.temperature,
         colder_because: launch.colder_because,
-        parent: Some(parent.clone()),
+        ancestors: ancestors(parent, entry.process.ancestors),
         ready: None,
         used_at_ms: now_ms(),
         ended: entry.process.ended,
@@ -255,6 +260,11 @@ async fn serve(shared: &Rc<Shared>, launch: Launch, parent: &ProcessId) -> Resul
     shared.tell(|| super::protocol::Message::Forgotten(parent.clone()));
     shared.tell_of(&launch.id);
     Ok(Reply::Started(Box::new(process)))
+}
+
+/// A process and its own ancestors.
+fn ancestors(of: &ProcessId, further: Vec<ProcessId>) -> Vec<ProcessId> {
+    [of.clone()].into_iter().chain(further).collect()
 }
 
 fn control_of(shared: &Rc<Shared>, id: &ProcessId) -> Result<Rc<Control>, String> {

@@ -3,12 +3,13 @@
 One file without dependencies, so that it can be put beside any model's own environment. It must not import numpy or
 pandas unless the model does, and `--describe` must not run any of the model's code. It reads, in this order: what
 annotations mean (hints), what a model takes and gives (schema), requests to values (readers), values to answers
-(encoders), the kinds of models (forms), loading, the protocol, the server, and the static description.
+(encoders), the kinds of models (forms), loading, the protocol, the server, forking, and the static description.
 
 Arrays that a model gets are its own: writable, aligned, and never overwritten by a later request.
 """
 
 import ast
+import atexit
 import gc
 import inspect
 import json
@@ -18,9 +19,11 @@ import re
 import select
 import signal
 import socket
+import stat
 import struct
 import sys
 import threading
+import time
 import traceback
 import typing
 from datetime import date, datetime, timedelta, timezone
@@ -35,6 +38,8 @@ JOINED_BYTES_MAX = 64 * 1024  # answers up to this size are sent in one piece
 PEER_S_MAX = 60  # how long a peer may stall in the middle of a request or an answer
 DETAIL_LINES_MAX = 40
 MESSAGE_CHARS_MAX = 2_000
+ORDER_BYTES_MAX = 256 * 1024  # of one packet of the supervisor to a process that forks
+THREADS_END_S_MAX = 0.1  # how long threads that are about to end may take before a fork is refused
 
 # datatype: (code of struct, dtype of numpy, bytes of one element)
 FIXED = {
@@ -2113,22 +2118,49 @@ class Server:
 
 
 def serve():
-    """Loads the model, binds the socket, serves; returns the exit status."""
-    root = os.getcwd()
+    """What a process does by its role, which a fork changes in the new process; returns the exit status."""
+    role, control = os.environ.pop("DECALOG_ROLE", None) or "worker", os.environ.pop("DECALOG_CONTROL", None)
+    begun, form = time.monotonic(), None
     if sys.path and os.path.abspath(sys.path[0] or ".") == os.path.dirname(os.path.abspath(__file__)):
-        sys.path[0] = root
-    else:
-        sys.path.insert(0, root)
-    concurrency = max(int(os.environ.get("DECALOG_CONCURRENCY") or 1), 1)
-    try:
-        form = load_form(root, os.environ.get("DECALOG_FILE") or "model.py", schema_overrides(), concurrency)
-    except Problem as problem:
-        return report_failure([problem.message] + problem.details + ([problem.help] if problem.help else []))
-    except BaseException as error:
-        return report_failure(raised(error, root).details)
-    gc.collect()
-    gc.freeze()
-    server = Server(Worker(form, os.environ.get("DECALOG_MODEL") or "model", concurrency), os.environ["DECALOG_SOCKET"])
+        del sys.path[0]
+    if role != "zygote":
+        sys.path.insert(0, os.getcwd())
+    while True:
+        if role != "worker":
+            os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+            os.environ.update({name: os.environ.get(name, value) for name, value in QUIET_VARIABLES.items()})
+        if role == "zygote":
+            import_modules()
+        elif form is None:
+            try:
+                form = load_form(os.getcwd(), os.environ.get("DECALOG_FILE") or "model.py", schema_overrides(), concurrency())
+            except Problem as problem:
+                return report_failure([problem.message] + problem.details + ([problem.help] if problem.help else []))
+            except BaseException as error:
+                return report_failure(raised(error, os.getcwd()).details)
+            gc.collect()
+            gc.freeze()
+        if role == "worker":
+            return serve_form(form)
+        nursery = Nursery(int(control), form, begun)
+        order = nursery.run()
+        if order is None:
+            return 0
+        # From here on this is another process: the one that was forked, or the parent itself, now a worker.
+        try:
+            role, control, begun = nursery.leave(order)
+        except Exception as error:
+            return report_failure(["the forked process could not be set up: " + sentence(error)])
+        del nursery
+
+
+def concurrency():
+    return max(int(os.environ.get("DECALOG_CONCURRENCY") or 1), 1)
+
+
+def serve_form(form):
+    """Binds the socket and serves a loaded model until a signal."""
+    server = Server(Worker(form, os.environ.get("DECALOG_MODEL") or "model", concurrency()), os.environ["DECALOG_SOCKET"])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.stop)
     server.run()
@@ -2144,6 +2176,354 @@ def report_failure(lines):
     return 1
 
 
+# ---- Forking: a zygote has the libraries, a parent the loaded model; both fork as they are told --------------------
+# A fork copies only the thread that forks, and shares what lies behind descriptors. So none is taken while another
+# thread runs, or while something is open that two processes cannot both use; the reason is told instead.
+
+
+class Nursery:
+    """Waits for orders on the control socket, and forks."""
+
+    def __init__(self, control, form, begun):
+        try:
+            import ctypes
+
+            self.libc = ctypes.CDLL(None)
+        except (ImportError, OSError):
+            self.libc = None
+        self.control, self.form, self.begun = socket.socket(fileno=control), form, begun
+        self.control.set_inheritable(False)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            self.control.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
+        self.supervisor, self.is_stopping, self.is_new = os.getppid(), False, False
+        self.wake_reader, self.wake_writer = os.pipe()
+        for end in (self.wake_reader, self.wake_writer):
+            os.set_blocking(end, False)
+        self.own = {self.control.fileno(), self.wake_reader, self.wake_writer}
+
+    def run(self):
+        """Serves orders. Returns None when it is time to exit, and an order in the process that is to carry it out."""
+        signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.stop)
+        self.prepare()
+        reason = self.obstacle()
+        ready = {"threads": len(os.listdir("/proc/self/task")), "can_fork": not reason, "reason": reason}
+        self.send({"ready": dict(ready, elapsed_ms=round((time.monotonic() - self.begun) * 1e3))})
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(self.wake_reader, select.POLLIN)
+        while not self.is_stopping:
+            if any(number == self.wake_reader for number, _ in poll.poll()):
+                os.read(self.wake_reader, 4096)
+                continue
+            order = self.receive()
+            if order is not None:
+                return order
+        return None
+
+    def stop(self, *_):
+        self.is_stopping = True
+
+    def prepare(self):
+        """Keeps the pages that replicas share as they are, and gives back those that nobody uses."""
+        gc.collect()
+        gc.freeze()
+        if hasattr(self.libc, "malloc_trim"):
+            self.libc.malloc_trim(0)
+
+    def send(self, message):
+        try:
+            self.control.send(to_json(message).encode())
+        except OSError:  # the supervisor is gone
+            self.is_stopping = True
+
+    def receive(self):
+        """Carries out one order here, or returns it."""
+        try:
+            room = socket.CMSG_SPACE(2 * 4)
+            data, ancillary, _, _ = self.control.recvmsg(ORDER_BYTES_MAX, room, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data, ancillary = b"", []
+        numbers = [number for _, _, part in ancillary for (number,) in struct.iter_unpack("i", part)]
+        if not data:
+            self.is_stopping = True
+        try:
+            return self.carry_out(data, numbers) if data else None
+        finally:
+            if not self.is_new:
+                for number in numbers:
+                    os.close(number)
+
+    def carry_out(self, data, numbers):
+        order_id = None
+        try:
+            ((kind, order),) = json.loads(data).items()
+            order_id = order["id"]
+            variables, directory = dict(order["variables"]), order["directory"]
+            role = "worker" if kind == "serve" else order["role"]
+            if kind not in ("fork", "serve") or kind == "serve" and self.form is None:
+                raise ValueError("%s is no order for this process" % kind)
+            if kind == "fork" and {"worker": 1, "parent": 2}.get(role) != len(numbers):
+                raise ValueError("a fork of role %s came with %d descriptors" % (role, len(numbers)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if order_id is None:
+                sys.stderr.write("an order that cannot be understood: %s\n" % sentence(error))
+            else:
+                self.send({"refused": {"id": order_id, "reason": sentence(error)}})
+            return None
+        order = {"role": role, "variables": variables, "directory": directory, "numbers": numbers}
+        if kind == "serve":
+            return order
+        reason = self.obstacle(numbers)
+        if not reason:
+            try:
+                pid = self.fork()
+            except OSError as error:
+                reason = "fork: " + sentence(error)
+        if reason:
+            self.send({"refused": {"id": order_id, "reason": reason}})
+        elif self.is_new:
+            return order
+        else:
+            self.send({"forked": {"id": order_id, "pid": pid}})
+        return None
+
+    def obstacle(self, received=()):
+        """Why this process cannot be forked, or nothing."""
+        if self.libc is None:
+            return "this Python has no ctypes"
+        cuda = getattr(sys.modules.get("torch"), "cuda", None)
+        if cuda is not None and cuda.is_initialized():
+            return "CUDA is initialised"
+        if getattr(getattr(self.form, "coroutines", None), "loop", None) is not None:
+            return "load() ran on an event loop"
+        end = time.monotonic() + THREADS_END_S_MAX
+        while len(os.listdir("/proc/self/task")) > 1:
+            if time.monotonic() > end:
+                names = thread_names()
+                return "%d threads run: %s" % (len(names), ", ".join(names))
+            time.sleep(0.002)
+        return next((reason for reason in map(unsharable, self.descriptors(received)) if reason), "")
+
+    def descriptors(self, received):
+        """The descriptors that libraries and the model opened."""
+        numbers = sorted(int(name) for name in os.listdir("/proc/self/fd"))
+        return [number for number in numbers if number > 2 and number not in self.own and number not in received]
+
+    def fork(self):
+        """The pid of a new process that is the supervisor's child; in that process `is_new` is set.
+
+        A process in between forks it and ends, so that it passes to the nearest subreaper.
+        """
+        sys.stdout.flush()
+        sys.stderr.flush()
+        atexit._clear()  # what load() registered would remove, at the end of one process, what the others use
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            between = os.fork()
+            if not between:
+                self.fork_between(ours, theirs)
+                return None
+            theirs.close()
+            try:
+                os.waitpid(between, 0)
+            except ChildProcessError:  # the model ignores SIGCHLD
+                pass
+            try:
+                answer = ours.recv(1024, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                answer = b""
+            if not answer.isdigit():
+                raise OSError(answer.decode("utf-8", "replace") or "the process in between died")
+            ours.send(b"x")
+            return int(answer)
+
+    def fork_between(self, ours, theirs):
+        """Forks the new process and ends; returns in the new process, once it belongs to the supervisor."""
+        try:
+            signal.set_wakeup_fd(-1)
+            pid = os.fork()
+        except BaseException as error:
+            theirs.send(sentence(error).encode())
+            os._exit(1)
+        try:
+            if pid:
+                os.setpgid(pid, pid)
+                theirs.send(b"%d" % pid)
+                os._exit(0)
+            ours.close()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            if theirs.recv(1) == b"x" and not self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+                self.is_new = os.getppid() == self.supervisor
+        finally:
+            if not self.is_new:  # also when the parent or the supervisor died meanwhile
+                os._exit(1)
+
+    def leave(self, order):
+        """Makes this process the one that an order asks for; its role, control socket and time of birth."""
+        begun, control = time.monotonic(), None
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        self.control.close()
+        os.close(self.wake_reader)
+        os.close(self.wake_writer)
+        if self.is_new:
+            log, *rest = order["numbers"]
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            os.close(log)
+            control = rest[0] if rest else None
+            for number in self.descriptors(rest):
+                reopen(number)
+            reseed()
+        directory, before = order["directory"], dict(os.environ)
+        os.environ.clear()
+        os.environ.update(order["variables"])
+        os.environ.pop("DECALOG_ROLE", None)
+        os.environ.pop("DECALOG_CONTROL", None)
+        time.tzset()
+        if "tempfile" in sys.modules:
+            sys.modules["tempfile"].tempdir = None  # it is kept from the TMPDIR of the parent
+        if os.path.realpath(directory) != os.path.realpath(os.getcwd()) or self.form is None:
+            sys.path.insert(0, directory)
+        os.chdir(directory)
+        if hasattr(self.form, "coroutines"):
+            self.form.coroutines.own_thread = concurrency() > 1
+        if order["role"] == "worker" and library_threads(os.environ) != library_threads(before):
+            set_library_threads(library_threads(os.environ))
+        return order["role"], control, begun
+
+
+def thread_names():
+    """The names of the threads of this process: those of the kernel, and of Python where they differ."""
+    known = {thread.native_id: thread.name for thread in threading.enumerate() if thread is not threading.main_thread()}
+    names = []
+    for number in sorted(map(int, os.listdir("/proc/self/task"))):
+        try:
+            name = Path("/proc/self/task/%d/comm" % number).read_text().strip()
+        except OSError:  # it has just ended
+            continue
+        names.append("%s (%s)" % (name, known[number]) if known.get(number, name) != name else name)
+    return names
+
+
+def unsharable(number):
+    """Why two processes cannot both have a descriptor, or nothing."""
+    import fcntl
+
+    path = "/proc/self/fd/%d" % number
+    try:
+        mode, flags, target = os.fstat(number).st_mode, fcntl.fcntl(number, fcntl.F_GETFL), os.readlink(path)
+    except OSError:  # it was open only to list the others
+        return ""
+    if stat.S_ISDIR(mode) or flags & os.O_PATH or target in HARMLESS_DEVICES:
+        return ""
+    if not stat.S_ISREG(mode):
+        return "%s is open (descriptor %d)" % (DESCRIPTOR_KINDS.get(target.split(":")[0], target), number)
+    if flags & os.O_ACCMODE == os.O_WRONLY and flags & os.O_APPEND:
+        return ""  # whole lines of several processes, as in a log
+    if flags & os.O_ACCMODE != os.O_RDONLY:
+        return "%s is open for writing (descriptor %d)" % (target, number)
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        is_database = os.pread(number, 16, 0) == b"SQLite format 3\0"
+    except OSError as error:
+        return "%s is open and cannot be opened again: %s (descriptor %d)" % (target, error.strerror, number)
+    return "the SQLite database %s is open (descriptor %d)" % (target, number) if is_database else ""
+
+
+DESCRIPTOR_KINDS = {"socket": "a socket", "pipe": "a pipe"}
+HARMLESS_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+PR_SET_PDEATHSIG = 1
+
+
+def reopen(number):
+    """Gives this process a place of its own in a file that is open for reading: after a fork the place is shared."""
+    import fcntl
+
+    try:
+        is_shared = stat.S_ISREG(os.fstat(number).st_mode) and not fcntl.fcntl(number, fcntl.F_GETFL) & (os.O_ACCMODE | os.O_PATH)
+    except OSError:
+        return
+    if is_shared:
+        place, again = os.lseek(number, 0, os.SEEK_CUR), os.open("/proc/self/fd/%d" % number, os.O_RDONLY | os.O_CLOEXEC)
+        os.lseek(again, place, os.SEEK_SET)
+        os.dup2(again, number, os.get_inheritable(number))
+        os.close(again)
+
+
+def reseed():
+    """Random numbers that no sibling draws."""
+    modules = sys.modules
+    if "random" in modules:
+        modules["random"].seed()
+    if "numpy.random" in modules:
+        modules["numpy.random"].seed(list(struct.unpack("8I", os.urandom(32))))
+    if "torch" in modules:
+        modules["torch"].seed()
+
+
+# Pools that a library starts when it is imported would rule out every fork; replicas get their threads after it.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+# So would threads that only tidy up memory (Arrow, which pandas imports, and packages in Rust) or report their use.
+QUIET_VARIABLES = {
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "_RJEM_MALLOC_CONF": "background_thread:false",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+
+
+def library_threads(variables):
+    """How many threads numeric libraries may use: 0 stands for as many as they like."""
+    text = variables.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(text) if text.isdigit() else 0
+
+
+LIBRARIES = (
+    (re.compile(r"openblas"), ["%sopenblas_set_num_threads%s" % (a, b) for a in ("", "scipy_") for b in ("64_", "", "_64")]),
+    (re.compile(r"/lib(gomp|omp|iomp5)\b"), ["omp_set_num_threads"]),
+    (re.compile(r"/libmkl_rt\b"), ["MKL_Set_Num_Threads"]),
+)
+
+
+def set_library_threads(count):
+    """Tells libraries that are loaded already how many threads to use, for they read the variable when they start."""
+    import ctypes
+
+    count = count or len(os.sched_getaffinity(0))
+    with open("/proc/self/maps") as maps:
+        paths = {line.split(None, 5)[5].strip() for line in maps if ".so" in line}
+    for pattern, names in LIBRARIES:
+        for path in filter(pattern.search, paths):
+            try:
+                library = ctypes.CDLL(path, mode=os.RTLD_NOW | os.RTLD_NOLOAD)
+            except OSError:
+                continue
+            for name in names:
+                if hasattr(library, name):
+                    getattr(library, name)(count)
+                    break
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+
+
+def import_modules():
+    """What a zygote imports: the list that it is given, or else what the model's file tells. What fails is left out."""
+    names = os.environ.get("DECALOG_IMPORTS")
+    names = modules_of(Path(os.environ.get("DECALOG_FILE") or "model.py")) if names is None else names.split(",")
+    for text in filter(None, map(str.strip, names)):
+        module, _, name = text.partition(":")
+        try:
+            __import__(module, fromlist=[name] if name else [])
+        except BaseException as error:
+            sys.stderr.write("%s is not imported beforehand: %s\n" % (module, sentence(error)))
+
+
 # ---- Description: what the source text tells, without running any of it ------------------------------------------
 
 
@@ -2153,7 +2533,7 @@ def describe(root, file, overrides):
     version = "%d.%d" % sys.version_info[:2]
     if path.suffix in (".joblib", ".pkl", ".pickle"):
         return {"schema": None, "form": "sklearn", "python": version, "notes": ["the schema is known when it is loaded"],
-                "imports": pickle_imports(path)}  # fmt: skip
+                "imports": packages(pickle_modules(path)), "modules": pickle_modules(path)}  # fmt: skip
     tree = parse(path, file)
     notes = []
     node, is_method = find_predict_node(tree, file)
@@ -2170,6 +2550,7 @@ def describe(root, file, overrides):
         "python": version,
         "notes": notes,
         "imports": sorted(imports_of(path, Path(root), set())),
+        "modules": modules_of(path),
     }
 
 
@@ -2238,13 +2619,73 @@ def imports_of(path, root, seen):
         if isinstance(node, ast.ImportFrom):
             names = [node.module] if node.module and not node.level else []
         for name in names:
-            local = [root.joinpath(*name.split(".")).with_suffix(".py"), root.joinpath(*name.split("."), "__init__.py")]
-            is_local = (root / name.split(".")[0]).is_dir() or (root / (name.split(".")[0] + ".py")).is_file()
-            if is_local:
-                found.update(*[imports_of(file, root, seen) for file in local if file.is_file()])
+            local = local_files(name, root)
+            if local is not None:
+                found.update(*[imports_of(file, root, seen) for file in local])
             elif not is_standard(name.split(".")[0]):
                 found.add(name.split(".")[0])
     return found
+
+
+def local_files(name, root):
+    """The files of the model that hold a module; None if it comes from elsewhere."""
+    if not (root / name.split(".")[0]).is_dir() and not (root / (name.split(".")[0] + ".py")).is_file():
+        return None
+    files = [root.joinpath(*name.split(".")).with_suffix(".py"), root.joinpath(*name.split("."), "__init__.py")]
+    return [file for file in files if file.is_file()]
+
+
+def modules_of(path):
+    """The modules outside the standard library that loading and asking a model imports, in order, by its text alone.
+
+    `a.b` stands for `import a.b`, `a:b` for `from a import b`.
+    """
+    if path.suffix in (".joblib", ".pkl", ".pickle"):
+        return pickle_modules(path)
+    found, seen, root = {}, set(), path.parent
+
+    def visit(file):
+        if file in seen:
+            return
+        seen.add(file)
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            return
+        for node in imports_that_run(tree.body):
+            if isinstance(node, ast.Import):
+                names = [(alias.name, alias.name) for alias in node.names]
+            elif node.level or not node.module:
+                continue
+            else:
+                names = [(node.module, node.module + (":" + alias.name if alias.name != "*" else "")) for alias in node.names]
+            for module, text in names:
+                local = local_files(module, root)
+                if local is not None:
+                    for inner in local:
+                        visit(inner)
+                elif not is_standard(module.split(".")[0]):
+                    found[text] = True
+
+    visit(path)
+    return list(found)
+
+
+def imports_that_run(body):
+    """The import statements of a file but those for type checkers, for its use as a program, and in functions of other kinds."""
+    for node in body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if node.name in ("predict", "load", "__init__"):
+                yield from imports_that_run(node.body)
+        elif isinstance(node, ast.If) and any(
+            getattr(inner, "id", getattr(inner, "attr", "")) in ("TYPE_CHECKING", "__name__") for inner in ast.walk(node.test)
+        ):
+            yield from imports_that_run(node.orelse)
+        else:
+            for block in ("body", "handlers", "orelse", "finalbody"):
+                yield from imports_that_run(getattr(node, block, []))
 
 
 def is_standard(name):
@@ -2258,22 +2699,34 @@ def is_standard(name):
     )
 
 
-def pickle_imports(path):
-    """The packages that a pickle names near its beginning; it is not loaded."""
+def pickle_modules(path):
+    """The modules that a pickle names near its beginning; it is not loaded."""
     import pickletools
 
-    found, texts = {"joblib"} if path.suffix == ".joblib" else set(), []
+    found, texts, memo, last = {"joblib": True} if path.suffix == ".joblib" else {}, [], {}, None
     try:
         with path.open("rb") as file:
             for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
+                    memo[len(memo) if argument is None else argument] = last
+                    continue
+                last = memo.get(argument) if opcode.name in ("BINGET", "LONG_BINGET") else argument
                 if opcode.name in ("GLOBAL", "STACK_GLOBAL"):
                     module = argument.split(" ")[0] if opcode.name == "GLOBAL" else texts[-2]
-                    found.add(module.split(".")[0])
-                elif isinstance(argument, str):
-                    texts.append(argument)
+                    if MODULE.match(module) and not is_standard(module.split(".")[0]):
+                        found[module] = True
+                elif isinstance(last, str):
+                    texts.append(last)
     except Exception:  # compressed, or with arrays in between that only joblib can read
         pass
-    return sorted(name for name in found if not is_standard(name))
+    return list(found)
+
+
+MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
+
+
+def packages(modules):
+    return sorted({module.split(".")[0] for module in modules})
 
 
 def main(arguments):
@@ -2291,8 +2744,6 @@ def main(arguments):
 
 def run(arguments):
     """The whole life of the process. To start faster, import this file, so that its bytecode is kept, and call this."""
-    import atexit
-
     status = main(arguments)
     # Threads that a model left running must not keep the process.
     atexit._run_exitfuncs()
