@@ -19,7 +19,7 @@
 //! two arms are only compared within the same interval, so that what slows both cancels (Mantel, Haenszel 1959). Second,
 //! what remains is measured by how neighbouring intervals, and blocks of 2 to 32 of them, differ, and all counts are divided
 //! by this design effect (Rao, Scott, 'A simple method for the analysis of clustered binary data', Biometrics 1992). Until
-//! that is known, an interval counts as a single request. This makes the sequences asymptotic ones (Waudby-Smith,
+//! that is known, it is assumed that the requests of an interval share one fate, with the trust of half an interval. This makes the sequences asymptotic ones (Waudby-Smith,
 //! Arbour, Sinha, Kennedy, Ramdas, 'Time-uniform central limit theory and asymptotic confidence sequences', Annals of
 //! Statistics 2024): exact as the measurement settles; the simulation in `tests/guard_simulation.rs` measures what they
 //! hold in practice. A difference between the arms that lasts as long as the release, such as one slow machine, cannot be

@@ -65,7 +65,7 @@ impl Default for GuardSettings {
             requests_rollback_min: 10,
             intervals_min: 6,
             epoch_intervals: 120,
-            dependence_prior: 1.0,
+            dependence_prior: 0.5,
         }
     }
 }
@@ -101,15 +101,18 @@ pub struct Sums {
     pub baseline_spread: f64,
 }
 
-/// How much neighbouring blocks of intervals differ, against what independent requests would.
+/// How much neighbouring blocks of intervals differ. The difference of two blocks of independent requests has the variance
+/// c·(that of a request of the canary) + b·(that of a request of the baseline), with c and b from their numbers.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct DispersionSums {
     /// Intervals in a block.
     pub intervals: u32,
     /// Pairs of neighbouring blocks.
     pub pairs: u64,
-    /// Σ (difference² / its variance if all requests were independent).
-    pub sum: f64,
+    /// Σ difference² / (c + b).
+    pub squares: f64,
+    /// Σ c / (c + b): how much of the pairs is the canary's.
+    pub canary: f64,
 }
 
 /// What one guard is judged on.

@@ -25,7 +25,7 @@ fn reads_and_shows() {
         assert_eq!(json, format!("\"{shown}\""));
         assert_eq!(serde_json::from_str::<Guard>(&json).unwrap(), guard);
     }
-    assert_eq!(Guard::defaults().iter().map(Guard::to_string).collect::<Vec<_>>(), ["errors<baseline+0.5%", "p99<1.2x"]);
+    assert_eq!(Guard::defaults().iter().map(Guard::to_string).collect::<Vec<_>>(), ["errors<baseline+0.5%", "p95<1.2x"]);
 }
 
 #[test]

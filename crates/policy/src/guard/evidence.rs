@@ -27,15 +27,10 @@ pub fn log_mixture(sum: f64, cumulant: impl Fn(f64) -> f64) -> f64 {
     largest + (exponents.iter().map(|exponent| (exponent - largest).exp()).sum::<f64>() / TILTS as f64).ln()
 }
 
-/// The cumulant of a centred Poisson variable of variance 1, whose jumps are upwards: Bennett's bound for sums of events
-/// that are independent, or dependent with a given expectation each.
-fn jumps_up(tilt: f64) -> f64 {
-    tilt.exp_m1() - tilt
-}
-
-/// The same for jumps downwards.
-fn jumps_down(tilt: f64) -> f64 {
-    (-tilt).exp_m1() + tilt
+/// The cumulant of a centred variable that is 1 with probability `share`, else 0. That of a value anywhere between 0 and 1
+/// with the same mean is no larger (Hoeffding 1963).
+fn cumulant(share: f64, tilt: f64) -> f64 {
+    (share * tilt.exp_m1()).ln_1p() - tilt * share
 }
 
 /// A test of 'canary = factor · baseline + shift' for any shift, on given sums.
@@ -68,22 +63,14 @@ impl Test<'_> {
         sums.canary_weighted - self.factor * sums.baseline_weighted - shift * sums.weight
     }
 
-    /// The variance of the excess by canary and by baseline, if all requests were independent and the shift true.
-    fn variances(&self, shift: f64) -> (f64, f64) {
-        let sums = self.sums;
-        if !self.share {
-            let (canary, baseline) = mean_variances(sums);
-            let squared = self.factor * self.factor;
-            return (sums.canary_spread * canary.max(squared * baseline), sums.baseline_spread * squared * baseline);
-        }
+    /// The shares of canary and baseline, if the shift is true.
+    fn shares(&self, shift: f64) -> (f64, f64) {
+        let inside = |share: f64| share.clamp(1e-9, 1.0 - 1e-9);
         if self.factor == 0.0 {
-            let share = shift.clamp(1e-9, 1.0 - 1e-9);
-            return (sums.canary_spread * share * (1.0 - share), 0.0);
+            return (inside(shift), inside(0.0));
         }
         let baseline = self.pooled(shift);
-        let canary = (self.factor * baseline + shift).clamp(1e-9, 1.0 - 1e-9);
-        let squared = self.factor * self.factor;
-        (sums.canary_spread * canary * (1.0 - canary), sums.baseline_spread * squared * baseline * (1.0 - baseline))
+        (inside(self.factor * baseline + shift), baseline)
     }
 
     /// The baseline's share, estimated from both arms as if the shift were true (as Farrington and Manning do, 1990), with
@@ -96,11 +83,6 @@ impl Test<'_> {
         (events / requests).clamp(1e-9, 1.0 - 1e-9)
     }
 
-    /// The largest part that one event of the baseline has in the excess, about.
-    fn baseline_jump(&self) -> f64 {
-        (self.factor * self.sums.weight / (self.sums.baseline_requests as f64).max(1.0)).max(1e-6)
-    }
-
     /// Whether there is anything to go by.
     fn usable(&self) -> bool {
         let sums = self.sums;
@@ -110,31 +92,34 @@ impl Test<'_> {
 
     /// The logarithm of the evidence that the canary is above this shift.
     pub fn above(&self, shift: f64) -> f64 {
-        if !self.usable() {
-            return f64::NEG_INFINITY;
-        }
-        let (excess, (canary, baseline)) = (self.excess(shift) / self.design_effect, self.variances(shift));
-        let (canary, baseline) = (canary / self.design_effect, baseline / self.design_effect);
-        if self.share {
-            return log_mixture(excess, |tilt| canary * jumps_up(tilt) + baseline * tilt * tilt / 2.0);
-        }
-        let unit = self.unit();
-        log_mixture(excess / unit, |tilt| (canary + baseline) / (unit * unit) * tilt * tilt / 2.0)
+        self.evidence(shift, 1.0)
     }
 
     /// The logarithm of the evidence that the canary is below this shift.
     pub fn below(&self, shift: f64) -> f64 {
+        self.evidence(shift, -1.0)
+    }
+
+    /// In the direction of `sign`. For shares the excess is that of binomial counts, in which a request of the canary has
+    /// the part `mine` and one of the baseline `theirs`; for latencies it is taken as normal.
+    fn evidence(&self, shift: f64, sign: f64) -> f64 {
         if !self.usable() {
             return f64::NEG_INFINITY;
         }
-        let (excess, (canary, baseline)) = (-self.excess(shift) / self.design_effect, self.variances(shift));
-        let (canary, baseline) = (canary / self.design_effect, baseline / self.design_effect);
+        let (sums, excess) = (self.sums, sign * self.excess(shift) / self.design_effect);
         if self.share {
-            let jump = self.baseline_jump();
-            return log_mixture(excess, |tilt| canary * jumps_down(tilt) + baseline * jumps_up(tilt * jump) / (jump * jump));
+            let (canary, baseline) = self.shares(shift);
+            let mine = sums.canary_spread / sums.weight;
+            let theirs = (self.factor * sums.baseline_spread / sums.weight).max(1e-9);
+            let counts = (sums.canary_spread / (mine * mine), self.factor.powi(2) * sums.baseline_spread / (theirs * theirs));
+            return log_mixture(excess, |tilt| {
+                let of_baseline = if counts.1 > 0.0 { counts.1 * cumulant(baseline, -sign * tilt * theirs) } else { 0.0 };
+                (counts.0 * cumulant(canary, sign * tilt * mine) + of_baseline) / self.design_effect
+            });
         }
-        let unit = self.unit();
-        log_mixture(excess / unit, |tilt| (canary + baseline) / (unit * unit) * tilt * tilt / 2.0)
+        let ((canary, baseline), squared, unit) = (mean_variances(sums), self.factor * self.factor, self.unit());
+        let variance = sums.canary_spread * canary.max(squared * baseline) + sums.baseline_spread * squared * baseline;
+        log_mixture(excess / unit, |tilt| variance / (unit * unit) / self.design_effect * tilt * tilt / 2.0)
     }
 
     /// Latencies are measured in units of their mean, so that the tilts fit.
@@ -174,6 +159,18 @@ pub fn mean_variances(sums: &Sums) -> (f64, f64) {
         variance(sums.canary_requests, sums.canary_values, sums.canary_squares),
         variance(sums.baseline_requests, sums.baseline_values, sums.baseline_squares),
     )
+}
+
+/// The variance of a 0 or 1 by arm, from the shares seen so far, drawn by one event towards what the limit (`shift`), or
+/// both arms together, suggest: before the first event the share is not 0.
+pub fn share_variances(sums: &Sums, relative: bool, shift: f64) -> (f64, f64) {
+    let requests = (sums.canary_requests + sums.baseline_requests) as f64;
+    let expected = if relative { (sums.canary_values + sums.baseline_values + 0.5) / (requests + 1.0) } else { shift };
+    let variance = |requests: u64, values: f64| {
+        let share = (values + 1.0) / (requests as f64 + 1.0 / expected.clamp(1e-9, 1.0));
+        share * (1.0 - share).max(1e-3)
+    };
+    (variance(sums.canary_requests, sums.canary_values), variance(sums.baseline_requests, sums.baseline_values))
 }
 
 #[cfg(test)]

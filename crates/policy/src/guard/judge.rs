@@ -3,7 +3,7 @@
 use domain::guard::{Guard, GuardInputs, GuardSums, Judgement, Judgements, Limit, Metric, Reason, Span, Sums, Verdict, rounded};
 
 use super::design::design_effect;
-use super::evidence::Test;
+use super::evidence::{Test, mean_variances, share_variances};
 
 /// The tolerance of shares is as much as the limit allows, but at least this.
 const SHARE_TOLERANCE_MIN: f64 = 0.005;
@@ -55,13 +55,12 @@ impl<'a> Case<'a> {
     fn new(inputs: &'a GuardInputs, sums: &'a GuardSums) -> Case<'a> {
         let (factor, shift) = null_of(&sums.guard);
         let requests = sums.whole.weight / (sums.whole.intervals as f64).max(1.0);
-        let design_effect = design_effect(&sums.dispersion, inputs.settings.dependence_prior, requests);
+        let variances = match sums.guard.metric() {
+            Metric::Mean => mean_variances(&sums.whole),
+            _ => share_variances(&sums.whole, sums.guard.relative(), shift),
+        };
+        let design_effect = design_effect(&sums.dispersion, inputs.settings.dependence_prior, requests, variances);
         Case { guard: &sums.guard, sums, inputs, factor, shift, design_effect }
-    }
-
-    fn test(&self, sums: &'a Sums) -> Test<'a> {
-        let share = self.guard.metric() != Metric::Mean;
-        Test { sums, factor: self.factor, share, design_effect: self.design_effect }
     }
 
     fn alpha_guard(&self) -> f64 {
@@ -84,10 +83,10 @@ impl<'a> Case<'a> {
     fn beyond(&self, sums: &Sums, span: Span) -> bool {
         sums.canary_requests >= self.inputs.settings.requests_rollback_min
             && sums.intervals >= INTERVALS_ROLLBACK_MIN
-            && self.test_of(sums).above(self.shift) >= -self.alpha(span).ln()
+            && self.test(sums).above(self.shift) >= -self.alpha(span).ln()
     }
 
-    fn test_of<'b>(&self, sums: &'b Sums) -> Test<'b> {
+    fn test<'b>(&self, sums: &'b Sums) -> Test<'b> {
         let share = self.guard.metric() != Metric::Mean;
         Test { sums, factor: self.factor, share, design_effect: self.design_effect }
     }
@@ -133,7 +132,7 @@ impl<'a> Case<'a> {
         let test = self.test(whole);
         let decided = |times: f64| {
             let grown = grown(whole, times);
-            let test = self.test_of(&grown);
+            let test = self.test(&grown);
             test.below(self.tolerated(&test)) >= -self.alpha_guard().ln()
                 || test.above(self.shift) >= -self.alpha(Span::Release).ln()
         };

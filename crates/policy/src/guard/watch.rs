@@ -5,7 +5,6 @@ use domain::latency::{LatencyHistogram, bucket_of, bucket_start_us};
 use serde::{Deserialize, Serialize};
 
 use super::design::Dispersion;
-use super::evidence::mean_variances;
 use super::judge::{judge, null_of, verdict};
 
 /// Intervals in which the memory of latencies halves: ten minutes. The day's rhythm moves the baseline's percentiles.
@@ -212,15 +211,10 @@ impl Track {
         let relative = self.guard.relative();
         add(&mut self.recent, canary, baseline, relative);
         let (weight, canary_weighted, baseline_weighted) = add(&mut self.whole, canary, baseline, relative);
-        let (factor, shift) = null_of(&self.guard);
-        let (canary_variance, baseline_variance) = if metric_is_latency_sum(self.guard.metric()) {
-            mean_variances(&self.whole)
-        } else {
-            share_variances(&self.whole, relative, shift)
-        };
-        let variance = weight * weight * canary_variance / canary.requests as f64
-            + if relative { (factor * weight).powi(2) * baseline_variance / baseline.requests as f64 } else { 0.0 };
-        self.dispersion.observe(canary_weighted - factor * baseline_weighted, weight, variance);
+        let (factor, _) = null_of(&self.guard);
+        let spread = |requests: u64| weight * weight / (requests as f64).max(1.0);
+        let spreads = (spread(canary.requests), factor * factor * spread(baseline.requests));
+        self.dispersion.observe(canary_weighted - factor * baseline_weighted, weight, spreads);
     }
 
     fn estimate(&self, totals: (u64, u64), memory: &Memory, sums: (u64, f64)) -> Option<f64> {
@@ -230,22 +224,6 @@ impl Track {
             _ => (sums.0 > 0).then(|| sums.1 / sums.0 as f64),
         }
     }
-}
-
-fn metric_is_latency_sum(metric: Metric) -> bool {
-    metric == Metric::Mean
-}
-
-/// The variance of one request by arm, from the shares seen so far, drawn by one event towards what the limit (or both arms
-/// together) suggest: before the first event the share is not 0.
-fn share_variances(sums: &Sums, relative: bool, shift: f64) -> (f64, f64) {
-    let requests = (sums.canary_requests + sums.baseline_requests) as f64;
-    let expected = if relative { (sums.canary_values + sums.baseline_values + 0.5) / (requests + 1.0) } else { shift };
-    let variance = |requests: u64, values: f64| {
-        let share = (values + 1.0) / (requests as f64 + 1.0 / expected.clamp(1e-9, 1.0));
-        share * (1.0 - share.min(1.0))
-    };
-    (variance(sums.canary_requests, sums.canary_values), variance(sums.baseline_requests, sums.baseline_values))
 }
 
 /// Watches one release. Hand it both arms' windows every [`domain::guard::INTERVAL_MS`], empty ones too, and ask it for a
@@ -365,7 +343,9 @@ impl Watch {
                 .for_each(|value| *value = rounded(*value));
             round(&mut guard.whole);
             round(&mut guard.recent);
-            guard.dispersion.iter_mut().for_each(|scale| scale.sum = rounded(scale.sum));
+            for scale in &mut guard.dispersion {
+                (scale.squares, scale.canary) = (rounded(scale.squares), rounded(scale.canary));
+            }
         }
         inputs
     }

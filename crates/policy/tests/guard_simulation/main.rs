@@ -23,6 +23,13 @@ fn seed_first() -> u64 {
     number("GUARD_SEED", 1_000_000)
 }
 
+/// As ordinary, but for what is being chosen.
+fn settings() -> GuardSettings {
+    let ordinary = GuardSettings::default();
+    let prior = std::env::var("GUARD_PRIOR").ok().and_then(|text| text.parse().ok()).unwrap_or(ordinary.dependence_prior);
+    GuardSettings { dependence_prior: prior, ..ordinary }
+}
+
 fn guards(texts: &[&str]) -> Vec<Guard> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
@@ -38,7 +45,8 @@ enum Family {
 }
 
 const FAMILIES: [Family; 3] = [Family::Defaults, Family::Equality, Family::Absolute];
-const INTERVALS: usize = 120;
+/// Twelve and a half minutes: longer than an epoch.
+const INTERVALS: usize = 150;
 
 #[derive(Default, Clone, Copy)]
 struct Outcome {
@@ -49,7 +57,7 @@ struct Outcome {
     proportions: bool,
 }
 
-/// Ten minutes of a canary that is the same version as its baseline, in one step or in three.
+/// A canary that is the same version as its baseline, in one step or in three.
 fn equal_canary(family: Family, seed: u64, contrast: bool) -> Outcome {
     let mut random = Random::new(seed);
     let scene = Scene::random(family == Family::Absolute, &mut random);
@@ -63,7 +71,7 @@ fn equal_canary(family: Family, seed: u64, contrast: bool) -> Outcome {
             guards(&[&format!("errors<{:.6}%", scene.errors * 110.0), &format!("p95<{p95_ms:.6}ms")])
         }
     };
-    let mut watch = Watch::new(GuardSettings::default(), &guards);
+    let mut watch = Watch::new(settings(), &guards);
     let mut traffic = Traffic::new(scene, random);
     let mut arms: [ArmWindow; 2] = Default::default();
     let mut all: [ArmWindow; 2] = Default::default();
@@ -111,14 +119,14 @@ fn equal_canaries_are_rarely_rolled_back() {
     let runs = number("GUARD_RUNS", 10_000) as usize;
     let alpha = GuardSettings::default().alpha;
     let contrasted = 600;
-    println!("| guards | equal canaries | rolled back | advanced within 10 minutes |\n| --- | --- | --- | --- |");
+    println!("| guards | equal canaries | rolled back | advanced within 12.5 minutes |\n| --- | --- | --- | --- |");
     let mut total = 0;
     for (index, family) in FAMILIES.into_iter().enumerate() {
         let seeds: Vec<u64> = (0..runs).filter(|run| run % 3 == index).map(|run| seed_first() + run as u64).collect();
         let outcomes: Vec<Outcome> = seeds
             .iter()
             .enumerate()
-            .map(|(at, seed)| equal_canary(family, *seed, family == Family::Defaults && at < contrasted))
+            .map(|(at, seed)| equal_canary(family, *seed, family == Family::Equality && at < contrasted))
             .collect();
         let count = |of: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| of(outcome)).count();
         let rolled_back = count(|outcome| outcome.rolled_back);
@@ -131,7 +139,7 @@ fn equal_canaries_are_rarely_rolled_back() {
         );
         assert!(rolled_back as f64 <= binomial_most(outcomes.len(), alpha), "{family:?}: {rolled_back} of {}", outcomes.len());
         total += rolled_back;
-        if family == Family::Defaults {
+        if family == Family::Equality {
             let outcomes = &outcomes[..contrasted.min(outcomes.len())];
             let rate =
                 |of: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| of(outcome)).count() as f64 / outcomes.len() as f64;
@@ -158,59 +166,87 @@ fn equal_canaries_are_rarely_rolled_back() {
 
 const INTERVALS_MAX: usize = 360;
 
-/// Intervals until a canary with this harm is rolled back, if within half an hour, and whether it advanced before.
-fn harmed_canary(texts: &[&str], requests_per_s: f64, harm: Harm, seed: u64) -> (Option<usize>, bool) {
+/// Intervals until a canary with this harm is rolled back, and until it first could advance, each if within half an hour.
+fn harmed_canary(texts: &[&str], requests_per_s: f64, harm: Harm, seed: u64) -> (Option<usize>, Option<usize>) {
     let mut random = Random::new(seed);
     let scene = Scene::ordinary(requests_per_s, harm, &mut random);
-    let mut watch = Watch::new(GuardSettings::default(), &guards(texts));
+    let mut watch = Watch::new(settings(), &guards(texts));
     let mut traffic = Traffic::new(scene, random);
     let mut arms: [ArmWindow; 2] = Default::default();
-    let mut advanced = false;
-    for interval in 0..INTERVALS_MAX {
+    let mut advanced = None;
+    for interval in 1..=INTERVALS_MAX {
         traffic.interval(0.1, &mut arms);
         watch.observe(&arms[0], &arms[1]);
         match watch.verdict() {
-            Verdict::RollBack => return (Some(interval + 1), advanced),
-            Verdict::Advance => advanced = true,
+            Verdict::RollBack => return (Some(interval), advanced),
+            Verdict::Advance => advanced = advanced.or(Some(interval)),
             Verdict::Hold => (),
         }
     }
     (None, advanced)
 }
 
+/// The time that a share of all took, as text.
+fn quantile(intervals: &[Option<usize>], share: f64) -> String {
+    let mut sorted: Vec<usize> = intervals.iter().map(|intervals| intervals.unwrap_or(usize::MAX)).collect();
+    sorted.sort_unstable();
+    match sorted[(sorted.len() as f64 * share).ceil() as usize - 1] {
+        usize::MAX => "–".to_string(),
+        intervals => format!("{} s", intervals * 5),
+    }
+}
+
+const HALF_POINT: &[&str] = &["errors<baseline+0.5%"];
+const P99: &[&str] = &["p99<1.2x"];
+const P95: &[&str] = &["p95<1.2x"];
+const MEAN: &[&str] = &["mean<1.2x"];
+
 #[test]
 fn harmed_canaries_are_found() {
-    let seeds = number("GUARD_SEEDS_HARMED", 20);
-    let base = &["errors<baseline+0.5%", "p99<1.2x"][..];
-    let rows: [(&str, &[&str], Harm); 9] = [
-        ("none", base, NO_HARM),
-        ("errors 0.1% → 1%", base, Harm { errors: 0.009, ..NO_HARM }),
-        ("errors 0.1% → 5%", base, Harm { errors: 0.049, ..NO_HARM }),
-        ("errors 0.1% → 100%", base, Harm { errors: 1.0, ..NO_HARM }),
-        ("p99 × 1.3", base, Harm { tail_slower: 1.3, ..NO_HARM }),
-        ("p99 × 2", base, Harm { tail_slower: 2.0, ..NO_HARM }),
-        ("p99 × 5", base, Harm { tail_slower: 5.0, ..NO_HARM }),
-        ("all × 1.3, mean<1.1x", &["mean<1.1x"], Harm { slower: 1.3, ..NO_HARM }),
-        ("all × 2, mean<1.1x", &["mean<1.1x"], Harm { slower: 2.0, ..NO_HARM }),
+    let seeds = number("GUARD_SEEDS_HARMED", 50);
+    // With the longest median that is accepted, in seconds, at each rate of requests; 0 where none is promised.
+    let rows: [(&str, &[&str], Harm, [usize; 3]); 15] = [
+        ("none", &[], NO_HARM, [0; 3]),
+        ("none", P99, NO_HARM, [0; 3]),
+        ("none", MEAN, NO_HARM, [0; 3]),
+        ("errors 0.1% → 1%", HALF_POINT, Harm { errors: 0.009, ..NO_HARM }, [0, 0, 900]),
+        ("errors 0.1% → 5%", HALF_POINT, Harm { errors: 0.049, ..NO_HARM }, [700, 180, 100]),
+        ("errors 0.1% → 5%", &["errors<1%"], Harm { errors: 0.049, ..NO_HARM }, [700, 180, 100]),
+        ("errors 0.1% → 100%", HALF_POINT, Harm { errors: 1.0, ..NO_HARM }, [60, 30, 30]),
+        ("slowest 5% × 1.3", P99, Harm { tail_slower: 1.3, ..NO_HARM }, [0; 3]),
+        ("slowest 5% × 2", P99, Harm { tail_slower: 2.0, ..NO_HARM }, [1_700, 360, 150]),
+        ("slowest 5% × 5", P99, Harm { tail_slower: 5.0, ..NO_HARM }, [900, 260, 140]),
+        ("all × 1.3", P99, Harm { slower: 1.3, ..NO_HARM }, [0; 3]),
+        ("all × 1.3", MEAN, Harm { slower: 1.3, ..NO_HARM }, [0, 1_000, 400]),
+        ("all × 2", P99, Harm { slower: 2.0, ..NO_HARM }, [400, 130, 90]),
+        ("all × 2", P95, Harm { slower: 2.0, ..NO_HARM }, [200, 90, 70]),
+        ("all × 2", MEAN, Harm { slower: 2.0, ..NO_HARM }, [130, 70, 60]),
     ];
-    println!("| harm | canary requests/s | found | median | 90% | advanced before |\n| --- | --- | --- | --- | --- | --- |");
-    for (name, texts, harm) in rows {
-        for canary_per_s in [1.0, 10.0, 100.0] {
-            let outcomes: Vec<(Option<usize>, bool)> =
-                (0..seeds).map(|run| harmed_canary(texts, canary_per_s / 0.1, harm, seed_first() + 500_000 + run)).collect();
-            let mut delays: Vec<usize> = outcomes.iter().filter_map(|outcome| outcome.0).collect();
-            delays.sort_unstable();
-            let quantile = |share: f64| {
-                let at = (outcomes.len() as f64 * share).ceil() as usize - 1;
-                delays.get(at).map_or("> 30 min".to_string(), |intervals| format!("{} s", intervals * 5))
-            };
+    println!("| harm | guard | canary requests/s | rolled back | after (median) | (90%) | could advance | after (median) |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for (name, texts, harm, median_s_max) in rows {
+        for (canary_per_s, median_s_max) in [1.0, 10.0, 100.0].into_iter().zip(median_s_max) {
+            let run = |run| harmed_canary(texts, canary_per_s / 0.1, harm, seed_first() + 500_000 + run);
+            let (found, advanced): (Vec<_>, Vec<_>) = (0..seeds).map(run).unzip();
+            let percent = |times: &[Option<usize>]| 100.0 * times.iter().flatten().count() as f64 / times.len() as f64;
             println!(
-                "| {name} | {canary_per_s} | {:.0}% | {} | {} | {:.0}% |",
-                100.0 * delays.len() as f64 / outcomes.len() as f64,
-                quantile(0.5),
-                quantile(0.9),
-                100.0 * outcomes.iter().filter(|outcome| outcome.1).count() as f64 / outcomes.len() as f64
+                "| {name} | {} | {canary_per_s} | {:.0}% | {} | {} | {:.0}% | {} |",
+                if texts.is_empty() { "defaults".to_string() } else { format!("`{}`", texts.join(" ")) },
+                percent(&found),
+                quantile(&found, 0.5),
+                quantile(&found, 0.9),
+                percent(&advanced),
+                quantile(&advanced, 0.5)
             );
+            if name == "none" {
+                assert!(found.iter().flatten().count() as f64 <= binomial_most(found.len(), settings().alpha), "{texts:?}");
+            }
+            if median_s_max > 0 {
+                let soon = found.iter().flatten().filter(|intervals| *intervals * 5 <= median_s_max).count();
+                assert!(soon * 2 >= found.len(), "{name} {texts:?} at {canary_per_s}/s: {soon} within {median_s_max} s");
+                let let_through = advanced.iter().flatten().count();
+                assert!(let_through * 5 <= advanced.len(), "{name} {texts:?} at {canary_per_s}/s: {let_through} let through");
+            }
         }
     }
 }

@@ -45,10 +45,6 @@ impl Regime {
         Regime { every_s, lasts_s, slower, errors, on: random.chance(lasts_s / (every_s + lasts_s)) }
     }
 
-    pub fn none() -> Regime {
-        Regime { every_s: f64::INFINITY, lasts_s: 0.0, slower: 1.0, errors: 0.0, on: false }
-    }
-
     fn step(&mut self, random: &mut Random) -> (f64, f64) {
         let changes = if self.on { 1.0 / self.lasts_s } else { 1.0 / self.every_s };
         self.on ^= random.chance(changes);
@@ -114,7 +110,7 @@ impl Scene {
             day_phase: random.unit(),
             median_ms: random.between_log(1.0, 200.0),
             spread: random.between(0.2, 1.0),
-            batch_rows: random.between_log(1.0, 16.0),
+            batch_rows: random.between_log(1.0, 32.0),
             errors: random.between_log(0.0001, 0.01),
             shared: Wander::new(shared_deviation, memory_s, random),
             shared_regime: Regime::new(every_s, lasts_s, slower, outage, random),
