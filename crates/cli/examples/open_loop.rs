@@ -156,8 +156,10 @@ async fn measure(load: Arc<Load>, stop: Arc<AtomicBool>) {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [address, path, body, rate, output] = words.try_into().map_err(|_| "open_loop ADDRESS PATH BODY RATE OUTPUT")?;
-    let request =
-        format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let load = Arc::new(Load { address: address.parse()?, request: request.into_bytes(), idle: Mutex::default() });
     let (rate, stop) = (rate.parse::<f64>()?, Arc::new(AtomicBool::new(false)));
     let told = stop.clone();
@@ -166,6 +168,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         told.store(true, Ordering::Relaxed);
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if rate > 0.0 { runtime.block_on(run(load, rate, output, stop))? } else { runtime.block_on(measure(load, stop)) }
+    if rate > 0.0 {
+        runtime.block_on(run(load, rate, output, stop))?
+    } else {
+        runtime.block_on(measure(load, stop))
+    }
     Ok(())
 }

@@ -26,7 +26,9 @@ pub struct Arguments {
 #[derive(Subcommand)]
 pub enum Verb {
     /// Starts the platform; everything has a default
-    #[command(after_help = "Examples:\n  decalog up\n  decalog up --data /srv/decalog --listen 127.0.0.1:9000\n  decalog up --data /srv/decalog --takeover      replaces the one that runs")]
+    #[command(
+        after_help = "Examples:\n  decalog up\n  decalog up --data /srv/decalog --listen 127.0.0.1:9000\n  decalog up --data /srv/decalog --takeover      replaces the one that runs"
+    )]
     Up(UpOptions),
     /// Writes a small working model directory
     #[command(
@@ -47,7 +49,9 @@ pub enum Verb {
         path: PathBuf,
     },
     /// Pushes a model directory, builds, tests, and takes it live
-    #[command(after_help = "Examples:\n  decalog deploy\n  decalog deploy churn\n  decalog deploy . --name churn --project team\n  decalog deploy . --env staging\n  decalog deploy . --canary 5,25,50 --guard 'errors<1%'")]
+    #[command(
+        after_help = "Examples:\n  decalog deploy\n  decalog deploy churn\n  decalog deploy . --name churn --project team\n  decalog deploy . --env staging\n  decalog deploy . --canary 5,25,50 --guard 'errors<1%'"
+    )]
     Deploy(DeployOptions),
     /// Moves a model's traffic to a version, at once or step by step
     #[command(
@@ -55,7 +59,9 @@ pub enum Verb {
     )]
     Release(ReleaseOptions),
     /// Takes what is live in one environment live in another: the same version, nothing is built again
-    #[command(after_help = "Examples:\n  decalog promote churn staging production\n  decalog promote churn staging production --canary 10,50")]
+    #[command(
+        after_help = "Examples:\n  decalog promote churn staging production\n  decalog promote churn staging production --canary 10,50"
+    )]
     Promote {
         /// [project/]model
         model: String,
@@ -159,7 +165,9 @@ pub enum Verb {
         data: Option<PathBuf>,
     },
     /// Replaces the running platform by another binary, without losing a request
-    #[command(after_help = "The new process gets the options of the old one. If it fails, the old one goes on.\n\nExamples:\n  decalog upgrade                          by this binary\n  decalog upgrade --binary ./decalog-0.2")]
+    #[command(
+        after_help = "The new process gets the options of the old one. If it fails, the old one goes on.\n\nExamples:\n  decalog upgrade                          by this binary\n  decalog upgrade --binary ./decalog-0.2"
+    )]
     Upgrade {
         /// The new binary [default: this one]
         #[arg(long)]

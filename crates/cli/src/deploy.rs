@@ -80,8 +80,7 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     let known = if pushed.new { "" } else { " (the same content as before)" };
     step("version", &format!("{} {}{known}", pushed.version, pushed.digest.short()), Some(begin.elapsed().as_millis() as u64));
     let plan = plan.unwrap_or_else(|| directory.manifest.release.plan());
-    let ask =
-        json!({ "version": pushed.version, "environment": environment, "plan": plan, "configuration": directory.manifest.configuration() });
+    let ask = json!({ "version": pushed.version, "environment": environment, "plan": plan, "configuration": directory.manifest.configuration() });
     let asked: Value = client.post(&format!("{path}/deployments"), &ask)?;
     let id = DeploymentId(asked["deployment"].as_u64().unwrap_or(0));
     if options.detach {
@@ -194,7 +193,11 @@ pub fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) 
                 step("gate", &format!("{}{live}", figures(candidate)), Some(elapsed_ms));
             }
             Event::TrafficShifted { deployment, phase, baseline, .. } if deployment == id => {
-                step(if phase.shadow { "shadow" } else { "canary" }, &format!("{}% of the requests; the rest goes to {baseline}", phase.percent), None);
+                step(
+                    if phase.shadow { "shadow" } else { "canary" },
+                    &format!("{}% of the requests; the rest goes to {baseline}", phase.percent),
+                    None,
+                );
             }
             Event::GuardsJudged { deployment, judgements, .. } if deployment == id => {
                 judgements.to_string().lines().for_each(|line| step("guard", line.trim(), None));

@@ -45,7 +45,9 @@ enum Answer {
     Described(Description),
     /// With the socket beside it.
     Listener {},
-    Written { leaving: Vec<ReplicaId> },
+    Written {
+        leaving: Vec<ReplicaId>,
+    },
     Refused(Problem),
 }
 

@@ -67,7 +67,10 @@ pub fn run(client: &Client, options: ReleaseOptions, as_json: bool) -> Result<()
         "status" => client.get(&format!("{path}?environment={environment}"))?,
         "pause" | "resume" | "abort" => client.post(&format!("{path}/{action}"), &json!({ "environment": environment }))?,
         _ => {
-            return Err(bad_option(format!("`decalog release {action} {model}`: the first word must be status, pause, resume or abort")).into());
+            return Err(bad_option(format!(
+                "`decalog release {action} {model}`: the first word must be status, pause, resume or abort"
+            ))
+            .into());
         }
     };
     if as_json {
@@ -160,8 +163,7 @@ fn finish(
     explain_interruption(format!("{model} {version} goes on at the server: decalog release status {model}"));
     follow(client, &reference.model, version, id)?;
     if as_json {
-        let view: ReleaseView =
-            client.get(&format!("{}/release?environment={}", path_of(reference), reference.environment()))?;
+        let view: ReleaseView = client.get(&format!("{}/release?environment={}", path_of(reference), reference.environment()))?;
         print_json(&view);
     }
     Ok(())
@@ -194,7 +196,11 @@ pub fn rollback(client: &Client, model: &str, environment: Option<&str>, as_json
         client.post(&format!("{}/rollbacks", path_of(&reference)), &json!({ "environment": reference.environment() }))?;
     let version = answer["version"].as_str().unwrap_or_default().to_string();
     if answer["deployment"].is_null() {
-        eprintln!("{} {version} in {}: the release was ended, all traffic is back", reference.model.model, reference.environment());
+        eprintln!(
+            "{} {version} in {}: the release was ended, all traffic is back",
+            reference.model.model,
+            reference.environment()
+        );
         return Ok(());
     }
     finish(client, &reference, &version, &answer, false, as_json)
@@ -206,7 +212,10 @@ mod tests {
 
     #[test]
     fn times() {
-        assert_eq!(["500ms", "90s", "2m", "1.5h"].map(|text| duration_ms(text).ok()), [Some(500), Some(90_000), Some(120_000), Some(5_400_000)]);
+        assert_eq!(
+            ["500ms", "90s", "2m", "1.5h"].map(|text| duration_ms(text).ok()),
+            [Some(500), Some(90_000), Some(120_000), Some(5_400_000)]
+        );
         for bad in ["2", "m", "2 weeks", "-1s"] {
             assert!(duration_ms(bad).is_err(), "{bad}");
         }

@@ -129,7 +129,8 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
     }
     for parked in &view.parked {
         let memory = parked.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
-        let line = format!("    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {}", parked.kind, parked.version, "", parked.pid, parked.note);
+        let line =
+            format!("    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {}", parked.kind, parked.version, "", parked.pid, parked.note);
         println!("{}", line.trim_end());
     }
     println!("  versions");
@@ -249,7 +250,14 @@ fn print_entry(entry: &Entry) {
 }
 
 /// `decalog events`
-pub fn events(client: &Client, model: Option<String>, kind: Option<String>, follow: bool, after: u64, as_json: bool) -> Result<(), Failure> {
+pub fn events(
+    client: &Client,
+    model: Option<String>,
+    kind: Option<String>,
+    follow: bool,
+    after: u64,
+    as_json: bool,
+) -> Result<(), Failure> {
     let filter = match &model {
         Some(model) => format!("&model={}", reference(model)?.model),
         None => String::new(),

@@ -168,7 +168,8 @@ impl Place {
     fn take(data: &Path, address: std::net::SocketAddr) -> Result<Place, Problem> {
         let lock = lock(data)?;
         let listener = TcpListener::bind(address).map_err(|error| {
-            Problem::new("failed", format!("cannot listen on {address}: {error}")).help("choose another with --listen 127.0.0.1:PORT")
+            Problem::new("failed", format!("cannot listen on {address}: {error}"))
+                .help("choose another with --listen 127.0.0.1:PORT")
         })?;
         Ok(Place { lock, listener, before: None })
     }
@@ -195,12 +196,7 @@ fn hosts(options: &UpOptions, address: std::net::SocketAddr) -> Hosts {
     options.allow_hosts.iter().fold(Hosts::loopback().with(&own), |hosts, name| hosts.with(name))
 }
 
-async fn serve(
-    options: &UpOptions,
-    data: PathBuf,
-    place: Place,
-    data_plane: &tokio::runtime::Runtime,
-) -> Result<(), Problem> {
+async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &tokio::runtime::Runtime) -> Result<(), Problem> {
     let Place { lock, listener, before } = place;
     let address = listener.local_addr().map_err(failed("asking for the address"))?;
     let (predecessor, serving) = before.map_or((None, None), |before| (Some(before.predecessor), Some(before.serving)));

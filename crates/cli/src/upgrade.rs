@@ -24,7 +24,8 @@ fn problem(text: String) -> Problem {
 pub fn run(binary: Option<PathBuf>, data: Option<PathBuf>, as_json: bool) -> Result<(), Failure> {
     let data = data_directory(data)?;
     let old = handover::describe(&data)?.ok_or_else(|| {
-        problem(format!("no decalog runs on {}", data.display())).help("start one with decalog up; --data names its data directory")
+        problem(format!("no decalog runs on {}", data.display()))
+            .help("start one with decalog up; --data names its data directory")
     })?;
     let binary = match binary {
         Some(binary) => std::path::absolute(binary),
@@ -39,7 +40,10 @@ pub fn run(binary: Option<PathBuf>, data: Option<PathBuf>, as_json: bool) -> Res
     if as_json {
         show::print_json(&serde_json::json!({ "old": old, "new": new, "elapsed_ms": elapsed_ms }));
     } else {
-        eprintln!("decalog {} (process {}) → {} (process {}) at {}, after {elapsed_ms} ms", old.version, old.pid, new.version, new.pid, new.url);
+        eprintln!(
+            "decalog {} (process {}) → {} (process {}) at {}, after {elapsed_ms} ms",
+            old.version, old.pid, new.version, new.pid, new.url
+        );
         eprintln!("it is no child of a terminal any more: what it prints goes to {}", log.display());
     }
     Ok(())
@@ -52,7 +56,11 @@ fn start(binary: &Path, old: &Description, log: &Path) -> Result<Child, Problem>
             .map_err(|error| problem(format!("process {} cannot be looked at: {error}", old.pid)))
     };
     let strings = |bytes: Vec<u8>| -> Vec<String> {
-        bytes.split(|byte| *byte == 0).filter(|part| !part.is_empty()).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+        bytes
+            .split(|byte| *byte == 0)
+            .filter(|part| !part.is_empty())
+            .map(|part| String::from_utf8_lossy(part).into_owned())
+            .collect()
     };
     let mut words = strings(of_old("cmdline")?).split_off(1);
     if !words.iter().any(|word| word == "--takeover") {
@@ -83,9 +91,11 @@ fn wait(child: &mut Child, data: &Path, old: &Description, log: &Path, begin: In
     let kept = |text: String| {
         let written = std::fs::read_to_string(log).unwrap_or_default();
         let lines: Vec<String> = written.lines().map(String::from).collect();
-        problem(text)
-            .details(lines[lines.len().saturating_sub(LAST_LINES)..].iter().cloned())
-            .help(format!("process {} keeps serving; all of the new one's output: {}", old.pid, log.display()))
+        problem(text).details(lines[lines.len().saturating_sub(LAST_LINES)..].iter().cloned()).help(format!(
+            "process {} keeps serving; all of the new one's output: {}",
+            old.pid,
+            log.display()
+        ))
     };
     while begin.elapsed() < Duration::from_millis(UPGRADE_MS_MAX) {
         if let Ok(Some(status)) = child.try_wait() {

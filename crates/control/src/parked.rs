@@ -146,8 +146,8 @@ impl Control {
         let model = state.models.get(&placement.model)?;
         let pushed = &model.versions.get(&placement.version)?.pushed;
         let is_kept = engine::warmest(pushed.runtime).0 != Temperature::Cold;
-        let (project, threads) = (placement.model.project.clone(), pushed.manifest.resources.threads);
+        let project = placement.model.project.clone();
         let lock = pushed.lock.as_ref().filter(|_| is_kept)?;
-        Some(ZygoteKey { project, lock: lock.digest, threads, sandbox: String::new() })
+        Some(ZygoteKey { project, lock: lock.digest, sandbox: String::new() })
     }
 }

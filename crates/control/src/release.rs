@@ -33,8 +33,13 @@ impl Control {
         let decide = move |state: &State| {
             let model = state.models.get(&wanted).filter(|model| model.versions.contains_key(&version));
             let Some(model) = model else {
-                let known: Vec<String> =
-                    state.models.get(&wanted).into_iter().flat_map(|model| model.versions.keys()).map(|v| v.to_string()).collect();
+                let known: Vec<String> = state
+                    .models
+                    .get(&wanted)
+                    .into_iter()
+                    .flat_map(|model| model.versions.keys())
+                    .map(|v| v.to_string())
+                    .collect();
                 let help = if known.is_empty() { "push it first".into() } else { format!("it has {}", known.join(", ")) };
                 return Err(Problem::new("no_such_version", format!("`{}` has no version {version}", wanted.model)).help(help));
             };

@@ -79,7 +79,12 @@ struct Failures {
 impl Replicas {
     /// Ids hold the writer's epoch, so that none is used twice in the life of a data directory.
     pub fn new(writer_epoch: u64) -> Replicas {
-        Replicas { writer_epoch: AtomicU64::new(writer_epoch), count: AtomicU64::new(0), changes: AtomicU64::new(0), inner: Mutex::default() }
+        Replicas {
+            writer_epoch: AtomicU64::new(writer_epoch),
+            count: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            inner: Mutex::default(),
+        }
     }
 
     fn next_id(&self) -> ReplicaId {
@@ -315,9 +320,8 @@ impl Control {
     /// Replicas with old variables serve until those with new ones can.
     fn stands_in(&self, status: &ReplicaStatus, wanted: &BTreeMap<Placement, Wanted>, ready: &HashSet<&Placement>) -> bool {
         let own = &status.placement;
-        let same = |other: &&Placement| {
-            (&own.model, &own.environment, own.version) == (&other.model, &other.environment, other.version)
-        };
+        let same =
+            |other: &&Placement| (&own.model, &own.environment, own.version) == (&other.model, &other.environment, other.version);
         wanted.keys().filter(same).any(|placement| !ready.contains(placement) && self.scales.target(placement) != Some(0))
     }
 

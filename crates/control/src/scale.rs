@@ -100,12 +100,7 @@ impl Scale {
 
 impl Control {
     /// Looks at the load and decides anew for all placements that may have replicas. Gives what changed.
-    pub(crate) fn rescale(
-        &self,
-        state: &State,
-        wanted: &BTreeMap<Placement, Wanted>,
-        statuses: &[ReplicaStatus],
-    ) -> Vec<Change> {
+    pub(crate) fn rescale(&self, state: &State, wanted: &BTreeMap<Placement, Wanted>, statuses: &[ReplicaStatus]) -> Vec<Change> {
         let now_ms = self.monotonic_ms();
         let mut demand: HashMap<Placement, LoadSample> =
             (self.senses.demand)().into_iter().map(|demand| (demand.placement, demand.load)).collect();

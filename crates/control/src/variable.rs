@@ -136,11 +136,7 @@ impl Control {
     }
 
     /// What a replica's process gets: the variables of its configuration, then the project's, then the model's own.
-    pub(crate) fn variables_for(
-        &self,
-        state: &State,
-        placement: &Placement,
-    ) -> Result<BTreeMap<String, String>, Problem> {
+    pub(crate) fn variables_for(&self, state: &State, placement: &Placement) -> Result<BTreeMap<String, String>, Problem> {
         let mut variables = state.configuration(placement).env;
         let (key, environment) = (&placement.model, &placement.environment);
         for (name, (value, own)) in state.variables_of(key, environment) {

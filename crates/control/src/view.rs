@@ -176,7 +176,12 @@ impl Control {
                 let state = match last.map(|deployment| &deployment.outcome) {
                     _ if shifting.is_some() => shifting.map_or(String::new(), |(deployment, progress)| {
                         let paused = if progress.paused { ", paused" } else { "" };
-                        format!("{} {} {}%{paused}", if progress.phase.shadow { "shadow" } else { "canary" }, deployment.version, progress.phase.percent)
+                        format!(
+                            "{} {} {}%{paused}",
+                            if progress.phase.shadow { "shadow" } else { "canary" },
+                            deployment.version,
+                            progress.phase.percent
+                        )
                     }),
                     Some(Outcome::Running) => last.map_or(String::new(), |d| format!("deploying {}", d.version)),
                     Some(Outcome::Failed { step, .. }) => {
@@ -241,8 +246,11 @@ impl Control {
             })
         });
         let parked: Vec<ParkedView> = spares.chain(parents).collect();
-        let in_flight: BTreeMap<ReplicaId, u32> =
-            (self.senses.demand)().into_iter().filter(|demand| demand.placement.model == *key).flat_map(|d| d.in_flight).collect();
+        let in_flight: BTreeMap<ReplicaId, u32> = (self.senses.demand)()
+            .into_iter()
+            .filter(|demand| demand.placement.model == *key)
+            .flat_map(|d| d.in_flight)
+            .collect();
         let replica = |status: engine::ReplicaStatus| ReplicaView {
             state: match &status.state {
                 ReplicaState::Ended { .. } => "ended",

@@ -90,7 +90,9 @@ fn widens(old: Datatype, new: Datatype) -> bool {
         (Some((true, from)), Some((true, to))) | (Some((false, from)), Some((false, to))) => to >= from,
         (Some((true, from)), Some((false, to))) => to > from,
         (Some((_, bits)), None) => (new == Fp64 && bits <= 32) || new == Json,
-        (None, None) => matches!((old, new), (Fp16, Fp32 | Fp64) | (Bf16, Fp32 | Fp64) | (Fp32, Fp64) | (Timestamp, Bytes)) || new == Json,
+        (None, None) => {
+            matches!((old, new), (Fp16, Fp32 | Fp64) | (Bf16, Fp32 | Fp64) | (Fp32, Fp64) | (Timestamp, Bytes)) || new == Json
+        }
         _ => false,
     }
 }

@@ -90,7 +90,9 @@ impl Plan {
             return refuse(format!("a canary has at most {STEPS_MAX} steps"));
         }
         if let Some(percent) = self.canary.iter().find(|percent| !(1..=99).contains(*percent)) {
-            return refuse(format!("a canary step is a share from 1 to 99 percent, not {percent}; all traffic follows by itself"));
+            return refuse(format!(
+                "a canary step is a share from 1 to 99 percent, not {percent}; all traffic follows by itself"
+            ));
         }
         if !self.canary.is_sorted_by(|a, b| a < b) {
             return refuse("the steps of a canary must rise, as in 5,25,50".into());
@@ -102,7 +104,9 @@ impl Plan {
             return refuse("a step takes from 100 ms to a day".into());
         }
         if self.is_instant() && (!self.guards.is_empty() || self.sticky.is_some() || self.every_ms.is_some()) {
-            return refuse("guards, a sticky header and a time for each step need a canary (--canary 5,25,50) or a shadow".into());
+            return refuse(
+                "guards, a sticky header and a time for each step need a canary (--canary 5,25,50) or a shadow".into(),
+            );
         }
         if let Some(name) = self.sticky.as_ref().filter(|name| !is_header_name(name)) {
             return refuse(format!("`{name}` is not the name of a header"));

@@ -200,8 +200,7 @@ impl Snapshot {
 
     /// The placement of a version. While variables change, two revisions of it run; of those that are ready, the later.
     fn lane_of(&self, model: &ModelKey, environment: &EnvironmentName, version: VersionNumber) -> Option<&Arc<Lane>> {
-        let placement =
-            |revision| Placement { model: model.clone(), environment: environment.clone(), version, revision };
+        let placement = |revision| Placement { model: model.clone(), environment: environment.clone(), version, revision };
         let revisions = self.lanes.range(placement(0)..=placement(u32::MAX)).map(|(_, tenure)| &tenure.0);
         revisions.max_by_key(|lane| (lane.is_ready(), lane.placement.revision))
     }

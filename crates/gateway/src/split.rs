@@ -81,14 +81,14 @@ mod tests {
 
     #[test]
     fn keys_spread_evenly_and_anew_for_each_release() {
-        let below = |salt: u64, share: u64| (0..10_000u32).filter(|n| hash(salt, n.to_string().as_bytes()) % 10_000 < share).count();
+        let below =
+            |salt: u64, share: u64| (0..10_000u32).filter(|n| hash(salt, n.to_string().as_bytes()) % 10_000 < share).count();
         for salt in [1, 2, 77] {
             assert!((400..600).contains(&below(salt, 500)), "{}", below(salt, 500));
             assert!((4_700..5_300).contains(&below(salt, 5_000)));
         }
-        let both = (0..10_000u32)
-            .filter(|n| [1, 2].iter().all(|salt| hash(*salt, n.to_string().as_bytes()) % 10_000 < 1_000))
-            .count();
+        let both =
+            (0..10_000u32).filter(|n| [1, 2].iter().all(|salt| hash(*salt, n.to_string().as_bytes()) % 10_000 < 1_000)).count();
         assert!((50..200).contains(&both), "{both} callers are drawn twice");
     }
 }

@@ -14,10 +14,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A table in which v1 is live and v2 a candidate.
-fn shared(epoch: u64, share: u32, change: impl FnOnce(&mut Candidate), placements: Vec<domain::route::PlacementRoute>) -> RouteTable {
+fn shared(
+    epoch: u64,
+    share: u32,
+    change: impl FnOnce(&mut Candidate),
+    placements: Vec<domain::route::PlacementRoute>,
+) -> RouteTable {
     let mut table = table(epoch, 1, placements);
-    let mut candidate =
-        Candidate { version: VersionNumber(2), share, shadow: false, sticky: None, salt: 7, tolerance: 1e-6 };
+    let mut candidate = Candidate { version: VersionNumber(2), share, shadow: false, sticky: None, salt: 7, tolerance: 1e-6 };
     change(&mut candidate);
     table.routes[0].candidate = Some(candidate);
     table

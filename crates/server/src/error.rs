@@ -16,7 +16,9 @@ impl From<Problem> for ApiError {
 
 fn status_of(code: &str) -> StatusCode {
     match code {
-        "no_such_model" | "no_such_version" | "not_live" | "no_such_variable" | "no_such_path" | "no_such_action" => StatusCode::NOT_FOUND,
+        "no_such_model" | "no_such_version" | "not_live" | "no_such_variable" | "no_such_path" | "no_such_action" => {
+            StatusCode::NOT_FOUND
+        }
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "missing_blobs" | "wrong_offset" | "conflict" | "superseded" | "release_running" | "no_release" | "nothing_before"
         | "nothing_to_compare" | "in_use" => StatusCode::CONFLICT,
