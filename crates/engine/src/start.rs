@@ -94,12 +94,12 @@ impl Engine {
             let step = match self.find_parent(&spec.placement, &spec.replica) {
                 Found::Forks(parent) => {
                     let (temperature, because) = waited.clone().unwrap_or((Temperature::Warm, None));
-                    self.from_parent(spec, Origin::Fork(parent.clone()), parent, (temperature, because), begin).await?
+                    self.ask_parent(spec, Origin::Fork(parent.clone()), parent, (temperature, because), begin).await?
                 }
                 Found::Serves(parent, reason) => {
                     let temperature = waited.clone().map_or(Temperature::Warm, |(temperature, _)| temperature);
                     let because = (temperature < Temperature::Warm).then_some(reason);
-                    self.from_parent(spec, Origin::Serve(parent.clone()), parent, (temperature, because), begin).await?
+                    self.ask_parent(spec, Origin::Serve(parent.clone()), parent, (temperature, because), begin).await?
                 }
                 Found::Starting(parent, mut state) => {
                     if let Some(ended) = wait_until_loaded(&mut state).await {
@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// Lets a parent fork the replica, or serve itself.
-    async fn from_parent(
+    async fn ask_parent(
         &self,
         spec: &ReplicaSpec,
         origin: Origin,

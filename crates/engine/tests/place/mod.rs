@@ -106,8 +106,19 @@ impl Drop for Place {
         if std::thread::panicking() {
             print_logs(&self.data().join("logs"));
         }
-        for pid in self.processes() {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL);
+        // A supervisor that may end by itself takes its control groups with it; the rest is for those that do not.
+        // An engine that still lives must not start another.
+        let _ = std::fs::remove_file(self.program());
+        let begin = Instant::now();
+        let mut signal = nix::sys::signal::Signal::SIGTERM;
+        while !self.processes().is_empty() && begin.elapsed() < PATIENCE {
+            for pid in self.processes() {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            if begin.elapsed() > Duration::from_secs(5) {
+                signal = nix::sys::signal::Signal::SIGKILL;
+            }
         }
     }
 }
