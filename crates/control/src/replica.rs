@@ -17,6 +17,8 @@ use crate::{Control, now_ms};
 /// Events about replicas of one placement within [`EVENTS_MS`]; more are only logged.
 const EVENTS_MAX: usize = 10;
 const EVENTS_MS: u64 = 60_000;
+/// How the gateway's words begin when a worker was gone before anybody ended it.
+const ENDED_BY_ITSELF: &str = "the worker ended";
 /// Between SIGTERM and SIGKILL once nothing is in flight.
 const STOP_MS_MAX: u64 = 5_000;
 
@@ -381,7 +383,9 @@ impl Control {
             return;
         }
         if role.is_some() && !leaving {
-            let reason = self.replicas.inner.lock().broken.get(replica).cloned().unwrap_or_else(|| reason.to_string());
+            // What the gateway saw tells more only where it is why the process was ended.
+            let broken = self.replicas.inner.lock().broken.get(replica).cloned();
+            let reason = broken.filter(|why| !why.starts_with(ENDED_BY_ITSELF)).unwrap_or_else(|| reason.to_string());
             let (restart_in_ms, tell) = self.replicas.failed(&status.placement);
             tracing::warn!("{replica} of {} ended: {reason}; the next starts in {restart_in_ms} ms", status.placement);
             if tell {
