@@ -11,12 +11,16 @@ use super::window::{History, Point, Span};
 pub const UTILISATION: f64 = 0.7;
 /// The window of the mean load, in milliseconds; as Knative's.
 pub const STABLE_MS: u64 = 60_000;
+/// The window of the load that is remembered for the hold time, in milliseconds.
+pub const RECENT_MS: u64 = 20_000;
 /// The windows in which a burst is looked for, in milliseconds.
 pub const BURST_MS: [u64; 4] = [1_000, 2_000, 4_000, 8_000];
 /// The shortest and the longest window of a trend, in milliseconds.
 pub const TREND_MS: [u64; 2] = [5_000, 60_000];
-/// Standard deviations of chance arrivals that a burst or a trend must exceed.
-pub const DEVIATIONS: f64 = 2.0;
+/// Standard deviations of chance arrivals that a burst must exceed.
+pub const BURST_DEVIATIONS: f64 = 2.0;
+/// And a trend, which carries its error further.
+pub const TREND_DEVIATIONS: f64 = 3.0;
 /// A trend is followed to this many times the present load at most.
 pub const FORECAST_MAX: f64 = 3.0;
 /// A queue is planned to be cleared within this, or within a start-up if that is longer, in milliseconds.
@@ -124,9 +128,11 @@ impl Scaler {
         let burst = self.burst(measure);
         let forecast = self.forecast(measure, settings.startup_ms).max(stable);
         let backlog = self.backlog(measure, learned, counts, settings);
-        let hold_ms = self.hold.observe_target(now_ms, counts.current, settings.startup_ms);
+        let per_s = mean(self.history.span(STABLE_MS, 0), LoadMeasure::PerSecond);
+        let hold_ms = self.hold.observe_target(now_ms, counts.current, per_s, settings.startup_ms);
         if !no_data {
-            self.hold.observe_load(now_ms, measure, stable.max(burst));
+            let recent = load(self.history.span(RECENT_MS, 0));
+            self.hold.observe_load(now_ms, measure, recent.max(burst));
         }
         let LoadSample { queued, in_flight, .. } = self.newest;
         ScaleInputs {
@@ -137,11 +143,8 @@ impl Scaler {
             backlog: rounded(backlog),
             held: rounded(self.hold.load(now_ms, hold_ms)),
             hold_ms,
-            busy_replicas: rounded(
-                learned.map_or(0.0, |learned| {
-                    mean(self.history.span(STABLE_MS, 0), LoadMeasure::PerSecond) / learned.requests_per_s
-                }),
-            ),
+            tried_floor: self.hold.floor(now_ms, per_s),
+            busy_replicas: rounded(learned.map_or(0.0, |learned| per_s / learned.requests_per_s)),
             target: rounded(target).max(TARGET_MIN),
             target_source,
             current: counts.current,
@@ -196,7 +199,7 @@ impl Scaler {
                 return 0.0;
             }
             let (late_load, early_load) = (mean(late, measure), mean(early, measure));
-            let chance = DEVIATIONS * (deviation(late, measure).powi(2) + deviation(early, measure).powi(2)).sqrt();
+            let chance = TREND_DEVIATIONS * (deviation(late, measure).powi(2) + deviation(early, measure).powi(2)).sqrt();
             let rise = late_load - early_load - chance;
             if rise <= 0.0 {
                 return 0.0;
@@ -257,7 +260,7 @@ fn deviation(span: Span, measure: LoadMeasure) -> f64 {
 }
 
 fn lower_bound(span: Span, measure: LoadMeasure) -> f64 {
-    (mean(span, measure) - DEVIATIONS * deviation(span, measure)).max(0.0)
+    (mean(span, measure) - BURST_DEVIATIONS * deviation(span, measure)).max(0.0)
 }
 
 #[cfg(test)]

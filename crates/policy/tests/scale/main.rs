@@ -21,7 +21,7 @@ const REPORTED_FROM: u64 = 1_000_000;
 const ON_THE_CURVE: f64 = 0.000_5;
 
 /// Utilisations that ours is planned with.
-const OURS: [f64; 12] = [0.15, 0.25, 0.35, 0.45, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0];
+const OURS: [f64; 14] = [0.15, 0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0];
 /// Requests in the system per replica, in parts of its largest batch.
 const THEIRS: [f64; 12] = [0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0];
 
@@ -45,10 +45,12 @@ fn seeds() -> u64 {
 
 /// The three curves of a family.
 fn sweep(family: Family, seeds: std::ops::Range<u64>) -> [Vec<Spot>; 3] {
+    let mut took = [0.0; 3];
     let mut sums = [0, 1, 2].map(|rule| vec![(0.0, 0.0, 0.0, 0.0); spots(rule).len()]);
     for seed in seeds {
         let world = world(family, seed);
         for (at, sums) in sums.iter_mut().enumerate() {
+            let t = std::time::Instant::now();
             for (target, sum) in spots(at).iter().zip(sums) {
                 let outcome = simulate(&world, rule(at, &world, *target).as_mut());
                 sum.0 += outcome.replica_s;
@@ -56,8 +58,10 @@ fn sweep(family: Family, seeds: std::ops::Range<u64>) -> [Vec<Spot>; 3] {
                 sum.2 += outcome.missed as f64;
                 sum.3 += outcome.requests as f64;
             }
+            took[at] += t.elapsed().as_secs_f64();
         }
     }
+    println!("took {took:?}");
     [0, 1, 2].map(|rule| {
         let spot = |(target, (replica_s, ideal_s, missed, requests)): (&f64, &(f64, f64, f64, f64))| Spot {
             target: *target,
@@ -84,6 +88,15 @@ fn on_or_below_the_frontiers_of_knative_and_ray() {
         for (name, theirs) in RULES.iter().zip(&curves).skip(1) {
             let (excess, at) = excess(&curves[0], theirs);
             println!("{:10} above {name:8} by {:+.3}% at worst, at cost {:.2}", family.name(), excess * 100.0, at.cost);
+            let cells: Vec<String> = frontier::frontier(theirs)
+                .iter()
+                .map(|spot| {
+                    let ours = frontier::frontier(&curves[0]);
+                    let m = frontier::misses_at(&ours, spot.cost).unwrap_or(1.0);
+                    format!("{:.2}: {:.2}%{:+.3}", spot.cost, spot.misses * 100.0, (m - spot.misses) * 100.0)
+                })
+                .collect();
+            println!("    {}", cells.join(" | "));
             above = above.max(excess);
         }
         reached.push((family, above <= ON_THE_CURVE));
