@@ -12,7 +12,7 @@ use domain::scale::LoadMeasure;
 /// The shortest and the longest time, in milliseconds.
 pub const HOLD_MS: [u64; 2] = [20_000, 600_000];
 /// The first time, in start-ups.
-pub const HOLD_STARTUPS: u64 = 6;
+pub const HOLD_STARTUPS: u64 = 10;
 /// The first time is at most this, in milliseconds.
 pub const HOLD_FIRST_MS_MAX: u64 = 120_000;
 /// More replicas within this many hold times after fewer is a regret.

@@ -168,7 +168,7 @@ impl Scaler {
     /// The learned capacity; a value is kept until the measured one has moved away from it, since it varies with every batch.
     fn capacity(&mut self, settings: &Settings) -> Option<Capacity> {
         let LoadSample { service, rows_per_request, .. } = &self.newest;
-        let fresh = capacity(service, *rows_per_request, settings.rows_max, settings.concurrency, settings.slo_ms);
+        let fresh = capacity(service, *rows_per_request, settings.rows_max, settings.concurrency, settings.slo_ms, self.capacity);
         let kept = |kept: Capacity, fresh: Capacity| {
             (fresh.requests_per_s / kept.requests_per_s - 1.0).abs() <= CAPACITY_STEP && fresh.requests_per_s > 0.0
         };

@@ -230,13 +230,21 @@ impl Simulation<'_> {
     }
 
     fn decide(&mut self, rule: &mut dyn Rule) {
-        let count = |of: fn(&Replica) -> bool| self.replicas.iter().filter(|replica| of(replica)).count() as u32;
+        let (mut ready, mut starting, mut draining) = (0, 0, 0);
+        for replica in &self.replicas {
+            let count = match (replica.ready, replica.draining) {
+                (_, true) => &mut draining,
+                (true, false) => &mut ready,
+                (false, false) => &mut starting,
+            };
+            *count += 1;
+        }
         let view = View {
             now_ms: self.now_ms,
             target: self.target,
-            ready: count(|replica| replica.ready && !replica.draining),
-            starting: count(|replica| !replica.ready),
-            draining: count(|replica| replica.draining),
+            ready,
+            starting,
+            draining,
             queued: self.queue.len(),
             in_flight: self.in_flight,
             arrived: self.arrived as u64,
@@ -252,12 +260,12 @@ impl Simulation<'_> {
             self.rising = Some(rising);
             self.target = target;
         }
-        self.follow();
+        self.follow(ready + starting);
     }
 
     /// Starts what is missing; ends what is too much: what starts first, then what is free, then what is busy, after its batch.
-    fn follow(&mut self) {
-        let mut running = self.replicas.iter().filter(|replica| !replica.draining).count() as u32;
+    fn follow(&mut self, running: u32) {
+        let mut running = running;
         while running < self.target {
             let startup_ms = self.startup_ms();
             self.spawn(startup_ms);
