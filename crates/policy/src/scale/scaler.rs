@@ -16,7 +16,7 @@ pub const RECENT_MS: u64 = 20_000;
 /// The windows in which a burst is looked for, in milliseconds.
 pub const BURST_MS: [u64; 4] = [1_000, 2_000, 4_000, 8_000];
 /// The shortest and the longest window of a trend, in milliseconds.
-pub const TREND_MS: [u64; 2] = [5_000, 60_000];
+pub const TREND_MS: [u64; 2] = [5_000, 40_000];
 /// Standard deviations of chance arrivals that a burst must exceed.
 pub const BURST_DEVIATIONS: f64 = 2.0;
 /// And a trend, which carries its error further.
@@ -189,25 +189,25 @@ impl Scaler {
             .fold(0.0, f64::max)
     }
 
-    /// The load when a replica started now is ready: the trend between two windows, as far as it exceeds chance.
+    /// The load when a replica started now is ready: the trend over three windows in a row, as far as it exceeds chance. The
+    /// smaller of the two rises counts: a load that jumps once is no trend, and following it would overshoot.
     fn forecast(&self, measure: LoadMeasure, startup_ms: u64) -> f64 {
-        let short_ms = startup_ms.clamp(TREND_MS[0], TREND_MS[1]);
-        let windows_ms = if short_ms < TREND_MS[1] / 2 { [short_ms, TREND_MS[1] / 2] } else { [short_ms, short_ms] };
         let follow = |window_ms: u64| {
-            let (late, early) = (self.history.span(window_ms, 0), self.history.span(2 * window_ms, window_ms));
-            if early.ms < window_ms as f64 * 0.9 {
+            let spans = [2, 1, 0].map(|back| self.history.span((back + 1) * window_ms, back * window_ms));
+            if spans[0].ms < window_ms as f64 * 0.9 {
                 return 0.0;
             }
-            let (late_load, early_load) = (mean(late, measure), mean(early, measure));
-            let chance = TREND_DEVIATIONS * (deviation(late, measure).powi(2) + deviation(early, measure).powi(2)).sqrt();
-            let rise = late_load - early_load - chance;
+            let [early, middle, late] = spans.map(|span| mean(span, measure));
+            let chance = TREND_DEVIATIONS * deviation(spans[2], measure).hypot(deviation(spans[1], measure));
+            let rise = (late - middle).min(middle - early) - chance;
             if rise <= 0.0 {
                 return 0.0;
             }
             let ahead = 0.5 + startup_ms as f64 / window_ms as f64;
-            (late_load + rise * ahead).min(FORECAST_MAX * late_load)
+            (late + rise * ahead).min(FORECAST_MAX * late)
         };
-        windows_ms.into_iter().map(follow).fold(0.0, f64::max)
+        let short_ms = startup_ms.clamp(TREND_MS[0], TREND_MS[1]);
+        [short_ms, TREND_MS[1]].into_iter().map(follow).fold(0.0, f64::max)
     }
 
     /// The load that clears what waits beyond one batch for each replica. Counted in requests in the system, the queue is

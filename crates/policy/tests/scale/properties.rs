@@ -10,8 +10,10 @@ const SEEDS: u64 = 20;
 /// Long enough for all windows and the first hold time, in milliseconds.
 const SETTLED_MS: f64 = 300_000.0;
 
+type Set = Box<dyn Fn(&World, &mut Settings)>;
+
 /// Ways to be set: learned at several utilisations, by concurrency, by latency.
-fn settings() -> Vec<Box<dyn Fn(&World, &mut Settings)>> {
+fn settings() -> Vec<Set> {
     vec![
         Box::new(|_, settings| settings.utilisation = 0.3),
         Box::new(|_, _| ()),
