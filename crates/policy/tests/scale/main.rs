@@ -19,7 +19,7 @@ use simulator::{Rule, World, simulate};
 use traces::{Family, world};
 
 /// Seeds from here on are reported; those below were for tuning.
-const REPORTED_FROM: u64 = 1_000_000;
+const REPORTED_FROM: u64 = 2_000_000;
 /// A curve within this part of missed requests of another is on it.
 const ON_THE_CURVE: f64 = 0.000_5;
 /// A setting under which more requests than this miss their deadline is nobody's; it is printed and not judged.
