@@ -74,6 +74,8 @@ pub struct ScaleInputs {
     pub held: f64,
     /// How long a load is remembered before replicas are stopped, in milliseconds.
     pub hold_ms: u64,
+    /// One more than the highest number that turned out to be too low for such a load within the last hour.
+    pub tried_floor: u32,
     /// Replicas that the arrivals of the stable window keep busy without a pause, at the largest learned throughput; 0 if unknown.
     pub busy_replicas: f64,
     /// The load that one replica should carry; above 0.
@@ -233,6 +235,7 @@ mod tests {
             backlog: 0.0,
             held: 61.0,
             hold_ms: 30_000,
+            tried_floor: 0,
             busy_replicas: 0.0,
             target: 16.27,
             target_source: TargetSource::TargetConcurrency,

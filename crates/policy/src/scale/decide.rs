@@ -66,7 +66,10 @@ fn rise(inputs: &ScaleInputs) -> (u32, ScaleRule, f64) {
 
 /// The fewest replicas that the load of the hold time leaves room for; at least one.
 fn fall(inputs: &ScaleInputs) -> u32 {
-    replicas(inputs.held, inputs.target * FALL_MARGIN).max(replicas(inputs.busy_replicas, BUSY_MAX)).max(1)
+    replicas(inputs.held, inputs.target * FALL_MARGIN)
+        .max(replicas(inputs.busy_replicas, BUSY_MAX))
+        .max(inputs.tried_floor)
+        .max(1)
 }
 
 fn limit(inputs: &ScaleInputs, wanted: u32, rule: ScaleRule) -> (u32, ScaleRule) {

@@ -11,12 +11,16 @@ use super::window::{History, Point, Span};
 pub const UTILISATION: f64 = 0.7;
 /// The window of the mean load, in milliseconds; as Knative's.
 pub const STABLE_MS: u64 = 60_000;
+/// The window of the load that is remembered for the hold time, in milliseconds.
+pub const RECENT_MS: u64 = 20_000;
 /// The windows in which a burst is looked for, in milliseconds.
 pub const BURST_MS: [u64; 4] = [1_000, 2_000, 4_000, 8_000];
 /// The shortest and the longest window of a trend, in milliseconds.
-pub const TREND_MS: [u64; 2] = [5_000, 60_000];
-/// Standard deviations of chance arrivals that a burst or a trend must exceed.
-pub const DEVIATIONS: f64 = 2.0;
+pub const TREND_MS: [u64; 2] = [5_000, 40_000];
+/// Standard deviations of chance arrivals that a burst must exceed.
+pub const BURST_DEVIATIONS: f64 = 2.0;
+/// And a trend, which carries its error further.
+pub const TREND_DEVIATIONS: f64 = 3.0;
 /// A trend is followed to this many times the present load at most.
 pub const FORECAST_MAX: f64 = 3.0;
 /// A queue is planned to be cleared within this, or within a start-up if that is longer, in milliseconds.
@@ -124,9 +128,11 @@ impl Scaler {
         let burst = self.burst(measure);
         let forecast = self.forecast(measure, settings.startup_ms).max(stable);
         let backlog = self.backlog(measure, learned, counts, settings);
-        let hold_ms = self.hold.observe_target(now_ms, counts.current, settings.startup_ms);
+        let per_s = mean(self.history.span(STABLE_MS, 0), LoadMeasure::PerSecond);
+        let hold_ms = self.hold.observe_target(now_ms, counts.current, per_s, settings.startup_ms);
         if !no_data {
-            self.hold.observe_load(now_ms, measure, stable.max(burst));
+            let recent = load(self.history.span(RECENT_MS, 0));
+            self.hold.observe_load(now_ms, measure, recent.max(burst));
         }
         let LoadSample { queued, in_flight, .. } = self.newest;
         ScaleInputs {
@@ -137,11 +143,8 @@ impl Scaler {
             backlog: rounded(backlog),
             held: rounded(self.hold.load(now_ms, hold_ms)),
             hold_ms,
-            busy_replicas: rounded(
-                learned.map_or(0.0, |learned| {
-                    mean(self.history.span(STABLE_MS, 0), LoadMeasure::PerSecond) / learned.requests_per_s
-                }),
-            ),
+            tried_floor: self.hold.floor(now_ms, per_s),
+            busy_replicas: rounded(learned.map_or(0.0, |learned| per_s / learned.requests_per_s)),
             target: rounded(target).max(TARGET_MIN),
             target_source,
             current: counts.current,
@@ -165,7 +168,7 @@ impl Scaler {
     /// The learned capacity; a value is kept until the measured one has moved away from it, since it varies with every batch.
     fn capacity(&mut self, settings: &Settings) -> Option<Capacity> {
         let LoadSample { service, rows_per_request, .. } = &self.newest;
-        let fresh = capacity(service, *rows_per_request, settings.rows_max, settings.concurrency, settings.slo_ms);
+        let fresh = capacity(service, *rows_per_request, settings.rows_max, settings.concurrency, settings.slo_ms, self.capacity);
         let kept = |kept: Capacity, fresh: Capacity| {
             (fresh.requests_per_s / kept.requests_per_s - 1.0).abs() <= CAPACITY_STEP && fresh.requests_per_s > 0.0
         };
@@ -186,25 +189,25 @@ impl Scaler {
             .fold(0.0, f64::max)
     }
 
-    /// The load when a replica started now is ready: the trend between two windows, as far as it exceeds chance.
+    /// The load when a replica started now is ready: the trend over three windows in a row, as far as it exceeds chance. The
+    /// smaller of the two rises counts: a load that jumps once is no trend, and following it would overshoot.
     fn forecast(&self, measure: LoadMeasure, startup_ms: u64) -> f64 {
-        let short_ms = startup_ms.clamp(TREND_MS[0], TREND_MS[1]);
-        let windows_ms = if short_ms < TREND_MS[1] / 2 { [short_ms, TREND_MS[1] / 2] } else { [short_ms, short_ms] };
         let follow = |window_ms: u64| {
-            let (late, early) = (self.history.span(window_ms, 0), self.history.span(2 * window_ms, window_ms));
-            if early.ms < window_ms as f64 * 0.9 {
+            let spans = [2, 1, 0].map(|back| self.history.span((back + 1) * window_ms, back * window_ms));
+            if spans[0].ms < window_ms as f64 * 0.9 {
                 return 0.0;
             }
-            let (late_load, early_load) = (mean(late, measure), mean(early, measure));
-            let chance = DEVIATIONS * (deviation(late, measure).powi(2) + deviation(early, measure).powi(2)).sqrt();
-            let rise = late_load - early_load - chance;
+            let [early, middle, late] = spans.map(|span| mean(span, measure));
+            let chance = TREND_DEVIATIONS * deviation(spans[2], measure).hypot(deviation(spans[1], measure));
+            let rise = (late - middle).min(middle - early) - chance;
             if rise <= 0.0 {
                 return 0.0;
             }
             let ahead = 0.5 + startup_ms as f64 / window_ms as f64;
-            (late_load + rise * ahead).min(FORECAST_MAX * late_load)
+            (late + rise * ahead).min(FORECAST_MAX * late)
         };
-        windows_ms.into_iter().map(follow).fold(0.0, f64::max)
+        let short_ms = startup_ms.clamp(TREND_MS[0], TREND_MS[1]);
+        [short_ms, TREND_MS[1]].into_iter().map(follow).fold(0.0, f64::max)
     }
 
     /// The load that clears what waits beyond one batch for each replica. Counted in requests in the system, the queue is
@@ -257,7 +260,7 @@ fn deviation(span: Span, measure: LoadMeasure) -> f64 {
 }
 
 fn lower_bound(span: Span, measure: LoadMeasure) -> f64 {
-    (mean(span, measure) - DEVIATIONS * deviation(span, measure)).max(0.0)
+    (mean(span, measure) - BURST_DEVIATIONS * deviation(span, measure)).max(0.0)
 }
 
 #[cfg(test)]

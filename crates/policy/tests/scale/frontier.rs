@@ -32,12 +32,12 @@ pub fn misses_at(frontier: &[Spot], cost: f64) -> Option<f64> {
     Some(left.misses + (right.misses - left.misses) * (cost - left.cost) / (right.cost - left.cost))
 }
 
-/// By how much the first curve lies above the second at worst, in misses, and where: negative if it is below everywhere.
-pub fn excess(ours: &[Spot], theirs: &[Spot]) -> (f64, Spot) {
+/// By how much the first curve lies above the second at worst, in misses, where the second has at most so many: negative if
+/// it is below everywhere.
+pub fn excess(ours: &[Spot], theirs: &[Spot], misses_max: f64) -> f64 {
     let ours = frontier(ours);
-    let above = |spot: Spot| (misses_at(&ours, spot.cost).unwrap_or(1.0) - spot.misses, spot);
-    let worst = frontier(theirs).into_iter().map(above).max_by(|one, other| one.0.total_cmp(&other.0));
-    worst.unwrap_or((0.0, Spot::default()))
+    let above = |spot: Spot| misses_at(&ours, spot.cost).unwrap_or(1.0) - spot.misses;
+    frontier(theirs).into_iter().filter(|spot| spot.misses <= misses_max).map(above).fold(f64::NEG_INFINITY, f64::max)
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn curves() {
     assert_eq!(misses_at(&frontier(&curve), 0.9), None);
     assert_eq!(misses_at(&frontier(&curve), 1.5), Some(0.35));
     assert_eq!(misses_at(&frontier(&curve), 9.0), Some(0.1));
-    let (above, at) = excess(&curve, &[spot(1.5, 0.3), spot(9.0, 0.0)]);
-    assert!((above - 0.1).abs() < 1e-9, "{above} {at:?}");
-    assert!(excess(&curve, &[spot(2.0, 0.25)]).0 < 0.0);
+    assert!((excess(&curve, &[spot(1.5, 0.3), spot(9.0, 0.0)], 1.0) - 0.1).abs() < 1e-9);
+    assert!((excess(&curve, &[spot(1.5, 0.3), spot(9.0, 0.0)], 0.2) - 0.1).abs() < 1e-9);
+    assert!(excess(&curve, &[spot(0.5, 0.3), spot(2.0, 0.25)], 0.28) < 0.0);
 }

@@ -10,8 +10,10 @@ const SEEDS: u64 = 20;
 /// Long enough for all windows and the first hold time, in milliseconds.
 const SETTLED_MS: f64 = 300_000.0;
 
+type Set = Box<dyn Fn(&World, &mut Settings)>;
+
 /// Ways to be set: learned at several utilisations, by concurrency, by latency.
-fn settings() -> Vec<Box<dyn Fn(&World, &mut Settings)>> {
+fn settings() -> Vec<Set> {
     vec![
         Box::new(|_, settings| settings.utilisation = 0.3),
         Box::new(|_, _| ()),
@@ -69,10 +71,17 @@ fn a_constant_load_is_answered_by_a_constant_number() {
         for seed in 0..SEEDS {
             let world = constant(seed, 1.0);
             let records = records(&world, set);
-            let late: Vec<&ScaleRecord> = records.iter().skip((SETTLED_MS / 500.0) as usize).collect();
+            let late: Vec<&ScaleRecord> = records.iter().skip((SETTLED_MS / Ours::PERIOD_MS) as usize).collect();
             let changes = late.iter().filter(|record| record.decision.target != record.inputs.current).count();
-            let targets: Vec<u32> = late.iter().map(|record| record.decision.target).collect();
-            assert!(changes <= 3, "setting {at}, seed {seed}: {changes} changes, {:?}", targets.iter().max());
+            let reversals = reversals(&records);
+            assert!(changes <= 3 && reversals <= 6, "setting {at}, seed {seed}: {changes} changes, {reversals} reversals");
         }
     }
+}
+
+/// Changes of the number that go the other way than the one before.
+fn reversals(records: &[ScaleRecord]) -> usize {
+    let changed = records.iter().filter(|record| record.decision.target != record.inputs.current);
+    let rises: Vec<bool> = changed.map(|record| record.decision.target > record.inputs.current).collect();
+    rises.windows(2).filter(|pair| pair[0] != pair[1]).count()
 }

@@ -6,7 +6,7 @@ use policy::scale::{Counts, LoadSample, ScaleRecord, Scaler, Settings, decide};
 
 use crate::simulator::{Rule, View, World};
 
-/// Ours, as the control plane drives it.
+/// Ours, asked once a second and whenever a request finds no replica.
 pub struct Ours {
     scaler: Scaler,
     settings: Settings,
@@ -15,6 +15,8 @@ pub struct Ours {
 }
 
 impl Ours {
+    pub const PERIOD_MS: f64 = 1_000.0;
+
     pub fn new(world: &World, utilisation: f64) -> Self {
         let settings = Settings { max: world.replicas_max, utilisation, rows_max: world.rows_max as u32, ..Settings::default() };
         Ours { scaler: Scaler::default(), settings, records: None }
@@ -29,7 +31,7 @@ impl Ours {
 
 impl Rule for Ours {
     fn period_ms(&self) -> f64 {
-        500.0
+        Self::PERIOD_MS
     }
 
     fn replicas(&mut self, view: &View) -> u32 {

@@ -86,12 +86,25 @@ struct Replica {
     draining: bool,
 }
 
+/// What changes only when a replica does.
+#[derive(Clone, Copy)]
+struct Overview {
+    /// The replica whose start or batch ends first, and when.
+    first: (usize, f64),
+    /// One that could take a batch.
+    free: Option<usize>,
+    ready: u32,
+    starting: u32,
+    draining: u32,
+}
+
 struct Simulation<'a> {
     world: &'a World,
     random: Random,
     now_ms: f64,
     queue: VecDeque<f64>,
     replicas: Vec<Replica>,
+    overview: Option<Overview>,
     in_flight: usize,
     arrived: usize,
     request_ms: f64,
@@ -111,6 +124,7 @@ pub fn simulate(world: &World, rule: &mut dyn Rule) -> Outcome {
         now_ms: 0.0,
         queue: VecDeque::new(),
         replicas: Vec::new(),
+        overview: None,
         in_flight: 0,
         arrived: 0,
         request_ms: 0.0,
@@ -135,7 +149,7 @@ impl Simulation<'_> {
         loop {
             let arrival_ms = self.world.arrivals_ms.get(self.arrived).copied().unwrap_or(f64::INFINITY);
             let expiry_ms = self.queue.front().map_or(f64::INFINITY, |arrived_ms| arrived_ms + self.world.deadline_ms);
-            let (replica, replica_ms) = self.next_replica();
+            let (replica, replica_ms) = self.overview().first;
             let next_ms = arrival_ms.min(expiry_ms).min(replica_ms).min(tick_ms);
             if next_ms >= self.world.horizon_ms {
                 break;
@@ -171,23 +185,36 @@ impl Simulation<'_> {
         self.now_ms = to_ms;
     }
 
-    /// The replica whose start or batch ends first.
-    fn next_replica(&self) -> (usize, f64) {
-        let mut first = (0, f64::INFINITY);
+    fn overview(&mut self) -> Overview {
+        if let Some(overview) = self.overview {
+            return overview;
+        }
+        let mut overview = Overview { first: (0, f64::INFINITY), free: None, ready: 0, starting: 0, draining: 0 };
         for (at, replica) in self.replicas.iter().enumerate() {
+            let count = match (replica.ready, replica.draining) {
+                (_, true) => &mut overview.draining,
+                (true, false) => &mut overview.ready,
+                (false, false) => &mut overview.starting,
+            };
+            *count += 1;
             let end_ms = match &replica.batch {
                 Some((end_ms, _)) => *end_ms,
                 None if !replica.ready => replica.ready_ms,
-                None => continue,
+                None => {
+                    overview.free = overview.free.or(Some(at));
+                    continue;
+                }
             };
-            if end_ms < first.1 {
-                first = (at, end_ms);
+            if end_ms < overview.first.1 {
+                overview.first = (at, end_ms);
             }
         }
-        first
+        self.overview = Some(overview);
+        overview
     }
 
     fn replica_event(&mut self, at: usize) {
+        self.overview = None;
         let replica = &mut self.replicas[at];
         if let Some((_, rows)) = replica.batch.take() {
             self.in_flight -= rows.len();
@@ -210,8 +237,7 @@ impl Simulation<'_> {
     /// Gives every free replica what is queued, as the gateway does: as many rows as the head's deadline allows.
     fn dispatch(&mut self) {
         while !self.queue.is_empty() {
-            let free = |replica: &Replica| replica.ready && !replica.draining && replica.batch.is_none();
-            let Some(at) = self.replicas.iter().position(free) else { return };
+            let Some(at) = self.overview().free else { return };
             let slack_ms = self.queue[0] + self.world.deadline_ms - self.now_ms;
             let rows = self.queue.len().min(self.world.rows_max);
             let Some(rows) = self.latency.rows_within(rows, slack_ms * 1_000.0) else {
@@ -226,17 +252,18 @@ impl Simulation<'_> {
             self.latency.observe(rows, service_ms * 1_000.0);
             self.in_flight += rows;
             self.replicas[at].batch = Some((self.now_ms + service_ms, batch));
+            self.overview = None;
         }
     }
 
     fn decide(&mut self, rule: &mut dyn Rule) {
-        let count = |of: fn(&Replica) -> bool| self.replicas.iter().filter(|replica| of(replica)).count() as u32;
+        let Overview { ready, starting, draining, .. } = self.overview();
         let view = View {
             now_ms: self.now_ms,
             target: self.target,
-            ready: count(|replica| replica.ready && !replica.draining),
-            starting: count(|replica| !replica.ready),
-            draining: count(|replica| replica.draining),
+            ready,
+            starting,
+            draining,
             queued: self.queue.len(),
             in_flight: self.in_flight,
             arrived: self.arrived as u64,
@@ -252,12 +279,15 @@ impl Simulation<'_> {
             self.rising = Some(rising);
             self.target = target;
         }
-        self.follow();
+        self.follow(ready + starting);
     }
 
     /// Starts what is missing; ends what is too much: what starts first, then what is free, then what is busy, after its batch.
-    fn follow(&mut self) {
-        let mut running = self.replicas.iter().filter(|replica| !replica.draining).count() as u32;
+    fn follow(&mut self, running: u32) {
+        if running != self.target {
+            self.overview = None;
+        }
+        let mut running = running;
         while running < self.target {
             let startup_ms = self.startup_ms();
             self.spawn(startup_ms);
@@ -279,6 +309,7 @@ impl Simulation<'_> {
     }
 
     fn spawn(&mut self, startup_ms: f64) {
+        self.overview = None;
         let (from_ms, ready_ms) = (self.now_ms, self.now_ms + startup_ms);
         self.replicas.push(Replica { from_ms, ready_ms, batch: None, ready: startup_ms == 0.0, draining: false });
     }

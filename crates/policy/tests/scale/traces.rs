@@ -42,7 +42,7 @@ const FLIGHT_HOUR_S: f64 = 20.0;
 /// The world of a family and a seed: half an hour.
 pub fn world(family: Family, seed: u64) -> World {
     let mut random = Random::new(seed.wrapping_mul(31).wrapping_add(family as u64));
-    let peak_per_s = random.log_between(4.0, 20.0);
+    let peak_per_s = random.log_between(3.0, 12.0);
     let peak_replicas = random.between(1.5, 8.0);
     let capacity_per_s = peak_per_s / peak_replicas;
     // The largest batch takes two seconds at most; a part of its time is fixed, which is what batching gains by.

@@ -12,6 +12,7 @@ fn inputs() -> ScaleInputs {
         backlog: 0.0,
         held: 10.0,
         hold_ms: 30_000,
+        tried_floor: 0,
         busy_replicas: 0.7,
         target: 10.0,
         target_source: TargetSource::Learned,
@@ -97,6 +98,8 @@ fn down_only_with_room_to_spare() {
     check(four(0.0), 1, ScaleRule::Stable);
     // The arrivals keep 2.8 replicas busy: three would never catch up.
     check(|inputs| (four(0.0)(inputs), inputs.busy_replicas = 2.8).1, 4, ScaleRule::Hold);
+    check(|inputs| (four(0.0)(inputs), inputs.tried_floor = 3).1, 3, ScaleRule::Stable);
+    check(|inputs| (four(0.0)(inputs), inputs.tried_floor = 30).1, 4, ScaleRule::Hold);
     check(|inputs| (four(0.0)(inputs), inputs.in_flight_floor = 3).1, 3, ScaleRule::InFlight);
     check(|inputs| (four(0.0)(inputs), inputs.in_flight_floor = 30).1, 4, ScaleRule::InFlight);
 }
@@ -126,11 +129,11 @@ fn replicas_that_start_change_nothing() {
 
 pub fn any_inputs() -> impl Strategy<Value = ScaleInputs> {
     let load = || prop_oneof![Just(0.0), 0.0f64..1e3, Just(1e12)];
-    let counts = (0u32..20, 0u32..20, 0u32..20, 0u64..500, 0u64..500, 0u32..40);
+    let counts = (0u32..20, 0u32..20, 0u32..20, 0u64..500, 0u64..500, 0u32..40, 0u32..10);
     let limits = (0u32..10, 0u32..10, prop::option::of(0u32..12), 0u64..600_000, any::<bool>(), any::<bool>());
     (load(), load(), load(), load(), load(), 0.0f64..20.0, 0.01f64..100.0, counts, limits).prop_map(
         |(stable, burst, forecast, backlog, held, busy_replicas, target, counts, limits)| {
-            let (current, ready, starting, queued, in_flight, in_flight_floor) = counts;
+            let (current, ready, starting, queued, in_flight, in_flight_floor, tried_floor) = counts;
             let (min, above, budget, idle_ms, no_data, unlearned) = limits;
             ScaleInputs {
                 stable,
@@ -147,6 +150,7 @@ pub fn any_inputs() -> impl Strategy<Value = ScaleInputs> {
                 queued,
                 in_flight,
                 in_flight_floor,
+                tried_floor,
                 min,
                 max: min + above,
                 budget,
