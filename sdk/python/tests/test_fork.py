@@ -399,14 +399,14 @@ def is_gone(pid):
         return True
 
 
-def test_exit_handlers_of_load_do_not_remove_what_siblings_use(parent):
+def test_exit_handlers_of_load_do_not_remove_what_siblings_use(parent, tmp_path):
     control = parent("""
         import tempfile, pathlib
         kept = tempfile.TemporaryDirectory()
         path = pathlib.Path(kept.name) / "weights"
         path.write_text("7")
         def predict(x: int): return int(path.read_text())
-    """)
+    """, TMPDIR=str(tmp_path))  # fmt: skip
     first, second = control.fork(), control.fork()
     assert first.ask_json() == 7
     os.kill(first.pid, signal.SIGTERM)
