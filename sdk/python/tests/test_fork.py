@@ -8,6 +8,8 @@ import sys
 import pytest
 from conftest import WAIT_S_MAX, WORKER, Process, ask, binary_body, output, read_answer, request_bytes, tensor, wait_for
 
+from decalog import worker
+
 ECHO = "def predict(x: int) -> int: return x"
 BROKEN = "raise ValueError('weights')\n"
 
@@ -343,7 +345,7 @@ def test_a_parent_keeps_no_descriptor_of_what_it_forked(parent):
         control.fork()
     control.send({"melt": {"id": "a", "variables": {}, "directory": "/"}}, [0, 1])
     control.receive()
-    assert count() == before
+    wait_for(lambda: count() == before)  # it answers first
 
 
 def test_many_orders_at_once_are_carried_out_in_turn(parent):
@@ -397,14 +399,14 @@ def is_gone(pid):
         return True
 
 
-def test_exit_handlers_of_load_do_not_remove_what_siblings_use(parent):
+def test_exit_handlers_of_load_do_not_remove_what_siblings_use(parent, tmp_path):
     control = parent("""
         import tempfile, pathlib
         kept = tempfile.TemporaryDirectory()
         path = pathlib.Path(kept.name) / "weights"
         path.write_text("7")
         def predict(x: int): return int(path.read_text())
-    """)
+    """, TMPDIR=str(tmp_path))  # fmt: skip
     first, second = control.fork(), control.fork()
     assert first.ask_json() == 7
     os.kill(first.pid, signal.SIGTERM)
@@ -462,6 +464,29 @@ def test_libraries_get_the_threads_of_the_replica(parent):
     assert control.fork(more={"OMP_NUM_THREADS": "1"}).ask_json() == [1]
 
 
+def test_each_thread_that_serves_gets_the_libraries_threads(parent):
+    pytest.importorskip("sklearn")
+    control = parent("""
+        import sklearn.ensemble, threadpoolctl, threading
+        both = threading.Barrier(2)
+        def predict(x: int):
+            both.wait(60)
+            return sorted({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
+    """)
+    replica = control.fork(more={"OMP_NUM_THREADS": "3", "DECALOG_CONCURRENCY": "2"})
+    with replica.connect() as first, replica.connect() as second:
+        for connection in (first, second):
+            connection.sendall(ask(1))
+        assert [output(read_answer(connection)) for connection in (first, second)] == [[3], [3]]
+
+
+def test_a_role_without_a_control_socket_is_a_failure(serve):
+    for variables in ({"DECALOG_ROLE": "parent"}, {"DECALOG_ROLE": "nurse", "DECALOG_CONTROL": "5"}):
+        served = serve(ECHO, wait=False, **variables)
+        assert served.process.wait(WAIT_S_MAX) == 1
+        assert "DECALOG_CONTROL" in served.failure.read_text()
+
+
 def test_a_forest_is_forked_and_predicts(supervisor, tmp_path):
     np = pytest.importorskip("numpy")
     ensemble = pytest.importorskip("sklearn.ensemble")
@@ -471,6 +496,7 @@ def test_a_forest_is_forked_and_predicts(supervisor, tmp_path):
     directory = tmp_path / "forest"
     directory.mkdir()
     joblib.dump(forest, directory / "forest.joblib")
+    assert {"joblib", "sklearn.ensemble._forest", "sklearn.tree._classes"} <= set(worker.modules_of(directory / "forest.joblib"))
     zygote = supervisor.start("zygote", directory, DECALOG_FILE="forest.joblib")
     ready = zygote.ready()
     assert (ready["threads"], ready["can_fork"], ready["reason"]) == (1, True, "")

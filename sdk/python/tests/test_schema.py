@@ -104,6 +104,7 @@ def test_describing_runs_nothing(model):
     done = subprocess.run([sys.executable, str(WORKER), "--describe", str(directory)], stdout=subprocess.PIPE, check=True)
     described = json.loads(done.stdout)
     assert described["imports"] == ["pandas", "sklearn"]
+    assert described["modules"] == ["sklearn.base", "pandas"]
     assert described["form"] == "row" and described["notes"] == []
     assert described["python"] == "%d.%d" % sys.version_info[:2]
 

@@ -2047,10 +2047,13 @@ UNSHARED = Holder().count()
 
 
 class Server:
-    """Serves a worker; with a concurrency above 1 in as many threads, all waiting on the same connections."""
+    """Serves a worker; with a concurrency above 1 in as many threads, all waiting on the same connections.
 
-    def __init__(self, worker, path):
-        self.worker, self.path, self.is_stopping = worker, path, False
+    `begin` is called in each thread but this one before it serves.
+    """
+
+    def __init__(self, worker, path, begin=lambda: None):
+        self.worker, self.path, self.begin, self.is_stopping = worker, path, begin, False
         self.connections, self.epoll = {}, select.epoll()
         self.once = select.EPOLLONESHOT if worker.concurrency > 1 else 0
         self.wake_reader, self.wake_writer = os.pipe()
@@ -2065,7 +2068,7 @@ class Server:
 
     def run(self):
         """Serves until `stop` is called, and what had arrived by then."""
-        threads = [threading.Thread(target=self.loop, daemon=True) for _ in range(self.worker.concurrency - 1)]
+        threads = [threading.Thread(target=self.begin_loop, daemon=True) for _ in range(self.worker.concurrency - 1)]
         for thread in threads:
             thread.start()
         self.loop()
@@ -2078,6 +2081,10 @@ class Server:
         if os.path.exists(self.path):
             os.unlink(self.path)
         os.write(self.wake_writer, b"x")
+
+    def begin_loop(self):
+        self.begin()
+        self.loop()
 
     def loop(self):
         poll, connections, gone = self.epoll.poll, self.connections, select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -2120,7 +2127,9 @@ class Server:
 def serve():
     """What a process does by its role, which a fork changes in the new process; returns the exit status."""
     role, control = os.environ.pop("DECALOG_ROLE", None) or "worker", os.environ.pop("DECALOG_CONTROL", None)
-    begun, form = time.monotonic(), None
+    begun, form, begin = time.monotonic(), None, lambda: None
+    if role not in ("worker", "parent", "zygote") or role != "worker" and not control:
+        return report_failure(["DECALOG_ROLE is %s, but DECALOG_CONTROL names no socket, or there is no such role" % role])
     if sys.path and os.path.abspath(sys.path[0] or ".") == os.path.dirname(os.path.abspath(__file__)):
         del sys.path[0]
     if role != "zygote":
@@ -2141,14 +2150,14 @@ def serve():
             gc.collect()
             gc.freeze()
         if role == "worker":
-            return serve_form(form)
+            return serve_form(form, begin)
         nursery = Nursery(int(control), form, begun)
         order = nursery.run()
         if order is None:
             return 0
         # From here on this is another process: the one that was forked, or the parent itself, now a worker.
         try:
-            role, control, begun = nursery.leave(order)
+            role, control, begun, begin = nursery.leave(order)
         except Exception as error:
             return report_failure(["the forked process could not be set up: " + sentence(error)])
         del nursery
@@ -2158,9 +2167,10 @@ def concurrency():
     return max(int(os.environ.get("DECALOG_CONCURRENCY") or 1), 1)
 
 
-def serve_form(form):
+def serve_form(form, begin):
     """Binds the socket and serves a loaded model until a signal."""
-    server = Server(Worker(form, os.environ.get("DECALOG_MODEL") or "model", concurrency()), os.environ["DECALOG_SOCKET"])
+    worker = Worker(form, os.environ.get("DECALOG_MODEL") or "model", concurrency())
+    server = Server(worker, os.environ["DECALOG_SOCKET"], begin)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.stop)
     server.run()
@@ -2364,8 +2374,8 @@ class Nursery:
                 os._exit(1)
 
     def leave(self, order):
-        """Makes this process the one that an order asks for; its role, control socket and time of birth."""
-        begun, control = time.monotonic(), None
+        """Makes this process the one that an order asks for: its role, control socket, birth, and what its threads begin with."""
+        begun, control, begin = time.monotonic(), None, lambda: None
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -2394,9 +2404,11 @@ class Nursery:
         os.chdir(directory)
         if hasattr(self.form, "coroutines"):
             self.form.coroutines.own_thread = concurrency() > 1
-        if order["role"] == "worker" and library_threads(os.environ) != library_threads(before):
-            set_library_threads(library_threads(os.environ))
-        return order["role"], control, begun
+        threads = library_threads(os.environ)
+        if order["role"] == "worker" and threads != library_threads(before):
+            begin = lambda: set_library_threads(threads)
+            begin()
+        return order["role"], control, begun, begin
 
 
 def thread_names():
