@@ -59,7 +59,7 @@ def test_a_bad_row_fails_its_own_request(shared_platform, tmp_path):
 
 def test_limits(shared_platform, tmp_path):
     source = "import time\n\ndef predict(s: float) -> float:\n    time.sleep(s)\n    return s\n"
-    manifest = "[batch]\nqueue_rows_max = 2\nmix = false\n"
+    manifest = "[batch]\nqueue_rows_max = 2\nmix = false\n[scale]\nmax = 1\n"
     shared_platform.run("deploy", write_model(tmp_path / "narrow", {"model.py": source, "decalog.toml": manifest}))
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: shared_platform.predict("narrow", {"s": 0.3}), range(8)))

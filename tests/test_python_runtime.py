@@ -83,9 +83,9 @@ def test_scikit_learn_without_code(shared_platform, tmp_path):
     model = LogisticRegression(max_iter=500).fit(data.data, data.target)
     file = io.BytesIO()
     joblib.dump(model, file)
-    directory = write_model(tmp_path / "iris", {"iris.joblib": file.getvalue()})
+    directory = write_model(tmp_path / "petals", {"iris.joblib": file.getvalue()})
     shared_platform.run("deploy", directory)
-    answer = shared_platform.predict("iris", {"x": data.data[100].tolist()}).json()
+    answer = shared_platform.predict("petals", {"x": data.data[100].tolist()}).json()
     assert answer["output"] == int(model.predict(data.data[100:101])[0])
     assert np.allclose(answer["probability"], model.predict_proba(data.data[100:101])[0])
 
@@ -105,17 +105,17 @@ def predict(n: int) -> Iterator[int]:
         with open({str(trace)!r}, "a") as out:
             out.write("closed\\n")
 '''
-    deploy(shared_platform, tmp_path, "stream", source)
-    answer = shared_platform.predict("stream", {"n": 3})
+    deploy(shared_platform, tmp_path, "counter", source)
+    answer = shared_platform.predict("counter", {"n": 3})
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     items = [json.loads(line[6:]) for line in answer.body.decode().splitlines() if line.startswith("data: ")]
     assert [item if isinstance(item, int) else item["output"] for item in items] == [0, 1, 2]
-    request = urllib.request.Request(shared_platform.url + "/v1/models/stream/predict", data=b'{"n": 100000}')
+    request = urllib.request.Request(shared_platform.url + "/v1/models/counter/predict", data=b'{"n": 100000}')
     hanging = urllib.request.urlopen(request)
     assert hanging.readline()
     hanging.close()
     wait_for(lambda: trace.exists() and trace.read_text().count("closed") == 2, "the generator is closed", 30)
-    assert shared_platform.predict("stream", {"n": 1}).status == 200
+    assert shared_platform.predict("counter", {"n": 1}).status == 200
 
 
 def test_a_model_that_raises(shared_platform, tmp_path):

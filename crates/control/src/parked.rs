@@ -95,6 +95,10 @@ impl Control {
             kept.push((Kept::Spare(spare), parked));
         }
         for ParentStatus { id, role, memory_mb, used_at_ms, .. } in &parents {
+            // A parent whose replicas serve shares its memory with them: to end it would free little.
+            if role.placement().is_some_and(|placement| self.scales.target(placement) != Some(0)) {
+                continue;
+            }
             let kind = if matches!(role, Role::Zygote(_)) { ParkedKind::Zygote } else { ParkedKind::Parent };
             let idle_ms = now_ms().saturating_sub(*used_at_ms);
             kept.push((Kept::Holder(id), Parked { kind, memory_mb: memory_mb.unwrap_or(0.0) as u64, idle_ms }));

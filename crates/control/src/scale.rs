@@ -164,7 +164,8 @@ impl Control {
             replicas: record.decision.target,
             min: record.inputs.min,
             in_flight_floor: record.inputs.in_flight_floor,
-            cores_milli: (cores * 1_000.0) as u64,
+            // One that nobody asks takes memory, but no core.
+            cores_milli: if record.inputs.idle_ms > budget::BUSY_MS { 0 } else { (cores * 1_000.0) as u64 },
             memory_mb: measured.map_or(MEMORY_MB, |measured| measured.memory_mb as u64),
             idle_ms: record.inputs.idle_ms,
         }
