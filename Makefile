@@ -31,14 +31,14 @@ test-python: tools
 	$(VENV)/test/bin/python -m pytest -q sdk/python/tests
 
 test-e2e: tools
-	cargo build -p cli --bin decalog --example open_loop
+	cargo build -p cli --bin decalog --examples
 	. $(DECALOG_CACHE)/environment && DECALOG=$(CARGO_TARGET_DIR)/debug/decalog \
-		DECALOG_OPEN_LOOP=$(CARGO_TARGET_DIR)/debug/examples/open_loop $(VENV)/test/bin/python -m pytest -q tests
+		DECALOG_EXAMPLES=$(CARGO_TARGET_DIR)/debug/examples $(VENV)/test/bin/python -m pytest -q tests
 
 soak: build
 	cargo build --release -p cli --example open_loop
 	. $(DECALOG_CACHE)/environment && DECALOG=$(CARGO_TARGET_DIR)/release/decalog \
-		DECALOG_OPEN_LOOP=$(CARGO_TARGET_DIR)/release/examples/open_loop $(VENV)/test/bin/python tests/soak.py
+		DECALOG_EXAMPLES=$(CARGO_TARGET_DIR)/release/examples $(VENV)/test/bin/python tests/soak.py
 
 bench: build
 	$(VENV)/test/bin/python bench/run.py --decalog $(CARGO_TARGET_DIR)/release/decalog

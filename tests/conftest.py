@@ -14,6 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BINARY = os.environ.get("DECALOG", str(ROOT / "target/debug/decalog"))
+#: Small programs that tests use: a load generator, and one that takes decisions again from their records.
+EXAMPLES = Path(os.environ.get("DECALOG_EXAMPLES", Path(BINARY).parent / "examples"))
 #: The longest that anything here may take, in seconds.
 LONG = 180
 
@@ -129,6 +131,13 @@ class Platform:
 
     def predict(self, reference, body, headers=None):
         return self.request("POST", f"/v1/models/{reference}/predict", body, headers)
+
+    def recompute(self):
+        """Takes all decisions in the ledger again from their records; how many there were."""
+        events = self.run("events", "--json").out
+        completed = subprocess.run([EXAMPLES / "recompute"], input=events, capture_output=True, text=True, timeout=LONG)
+        assert completed.returncode == 0, completed.stderr
+        return json.loads(completed.stdout)
 
     def pids(self, model):
         """Process ids of a model's replicas."""

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from conftest import Platform, wait_for, write_model
+from conftest import EXAMPLES, Platform, wait_for, write_model
 
 MODEL = "def predict(x: list[float]) -> list[float]:\n    return x\n\nVERSION = {version}\n"
 ROW = '{"x": [1.0, 2.0, 3.0, 4.0]}'
@@ -195,7 +195,7 @@ class Soak:
 def options(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--decalog", default=os.environ.get("DECALOG"))
-    parser.add_argument("--open-loop", default=os.environ.get("DECALOG_OPEN_LOOP"))
+    parser.add_argument("--open-loop", default=str(EXAMPLES / "open_loop"))
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     for name, long, short in [("releases", 200, 12), ("scales", 50, 3), ("worker-kills", 50, 4), ("upgrades", 20, 3),

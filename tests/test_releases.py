@@ -84,6 +84,7 @@ def test_a_canary_with_errors_is_rolled_back(fresh, tmp_path):
     judged = kinds(platform, "m", "guards_judged")
     assert judged[-1]["body"]["judgements"]["verdict"] == "roll_back"
     assert judged[-1]["body"]["inputs"]["guards"], "a verdict carries what it was taken on"
+    assert platform.recompute()["verdicts"] == len(judged)
 
 
 def test_a_canary_whose_worker_dies_harms_nobody_for_long(fresh, tmp_path):

@@ -71,6 +71,7 @@ def test_replicas_follow_load_and_every_decision_is_recorded(platform, tmp_path)
     assert records[0]["decision"]["target"] > 1 and records[-1]["decision"]["target"] == 3, records
     assert records[0]["inputs"]["current"] == 1 and records[0]["inputs"]["target"] == 2.0
     assert "→" in platform.run("events", "m", "--kind", "scale").out
+    assert platform.recompute()["scales"] == len(records)
 
 
 def test_min_keeps_replicas_and_a_deploy_changes_it(platform, tmp_path):

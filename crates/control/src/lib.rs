@@ -11,6 +11,7 @@ pub mod handover;
 mod parked;
 mod release;
 mod replica;
+mod replicas;
 mod route;
 mod scale;
 mod secret;
@@ -40,7 +41,7 @@ pub use variable::{Variable, VariableValue};
 pub use version::Push;
 
 use book::Book;
-use replica::Replicas;
+use replicas::Replicas;
 use scale::Scales;
 use secret::Secrets;
 

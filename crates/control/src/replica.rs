@@ -1,54 +1,19 @@
 //! Replicas of what is live: kept at their number, restarted with backoff, drained before they stop.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use domain::route::RouteTable;
 use domain::{Event, ModelKey, Placement, Problem, ReplicaId, State};
 use engine::{EngineError, ReplicaSpec, ReplicaState, ReplicaStatus};
-use parking_lot::Mutex;
-use policy::backoff;
-use policy::scale::StartupTime;
 
 use crate::{Control, now_ms};
 
-/// Events about replicas of one placement within [`EVENTS_MS`]; more are only logged.
-const EVENTS_MAX: usize = 10;
-const EVENTS_MS: u64 = 60_000;
 /// How the gateway's words begin when a worker was gone before anybody ended it.
 const ENDED_BY_ITSELF: &str = "the worker ended";
 /// Between SIGTERM and SIGKILL once nothing is in flight.
 const STOP_MS_MAX: u64 = 5_000;
-
-/// What control remembers of replicas beside the state: nothing that a restart must not lose.
-pub struct Replicas {
-    writer_epoch: AtomicU64,
-    count: AtomicU64,
-    /// Counts what changes routes.
-    changes: AtomicU64,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    /// Those that were ever in a route table.
-    routed: HashSet<ReplicaId>,
-    /// Those that the gateway has given back.
-    returned: HashSet<ReplicaId>,
-    /// Those that must be replaced, and why.
-    broken: HashMap<ReplicaId, String>,
-    /// Those that are on their way out.
-    leaving: HashSet<ReplicaId>,
-    /// Those whose readiness is in the ledger, or need not be.
-    announced: HashSet<ReplicaId>,
-    failures: HashMap<Placement, Failures>,
-    /// How many are about to be started.
-    pending: HashMap<Placement, i64>,
-    /// How long replicas take to be ready.
-    start_up: HashMap<Placement, StartupTime>,
-}
 
 /// What a placement that may have replicas is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,176 +33,6 @@ pub struct Wanted {
     pub part: Part,
     /// The fewest replicas, whatever the load.
     pub floor: u32,
-}
-
-#[derive(Default)]
-struct Failures {
-    in_a_row: u32,
-    restart_at: Option<Instant>,
-    ready_since: Option<Instant>,
-    events: Vec<Instant>,
-}
-
-impl Replicas {
-    /// Ids hold the writer's epoch, so that none is used twice in the life of a data directory.
-    pub fn new(writer_epoch: u64) -> Replicas {
-        Replicas {
-            writer_epoch: AtomicU64::new(writer_epoch),
-            count: AtomicU64::new(0),
-            changes: AtomicU64::new(0),
-            inner: Mutex::default(),
-        }
-    }
-
-    fn next_id(&self) -> ReplicaId {
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        ReplicaId(format!("r{}-{count}", self.writer_epoch.load(Ordering::Acquire)))
-    }
-
-    /// Ids are of another epoch from now on.
-    pub fn set_epoch(&self, writer_epoch: u64) {
-        self.writer_epoch.store(writer_epoch, Ordering::Release);
-    }
-
-    /// Replicas of a placement that are about to be started.
-    pub fn pending(&self, placement: &Placement) -> usize {
-        self.inner.lock().pending.get(placement).map_or(0, |pending| (*pending).max(0) as usize)
-    }
-
-    fn set_pending(&self, placement: &Placement, change: i64) {
-        let mut inner = self.inner.lock();
-        let pending = inner.pending.entry(placement.clone()).or_default();
-        *pending += change;
-        if *pending == 0 {
-            inner.pending.remove(placement);
-        }
-    }
-
-    /// Grows with each change that routes depend on.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
-    }
-
-    /// Those that are on their way out.
-    pub fn leaving(&self) -> Vec<ReplicaId> {
-        self.inner.lock().leaving.iter().cloned().collect()
-    }
-
-    /// Takes note that a replica is on its way out. `false` if it was before.
-    pub fn set_leaving(&self, replica: &ReplicaId) -> bool {
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.inner.lock().leaving.insert(replica.clone())
-    }
-
-    /// Takes note of a table in force.
-    pub fn routed(&self, table: &RouteTable) {
-        let mut inner = self.inner.lock();
-        for replica in table.placements.iter().flat_map(|route| &route.replicas) {
-            inner.routed.insert(replica.replica.clone());
-        }
-    }
-
-    /// The gateway has nothing in flight there any more.
-    pub fn returned(&self, replica: &ReplicaId) {
-        self.inner.lock().returned.insert(replica.clone());
-    }
-
-    /// The gateway could not use it.
-    pub fn broken(&self, replica: &ReplicaId, reason: String) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.inner.lock().broken.insert(replica.clone(), reason);
-    }
-
-    /// Whether it gets no requests any more.
-    pub fn is_leaving(&self, replica: &ReplicaId) -> bool {
-        let inner = self.inner.lock();
-        inner.leaving.contains(replica) || inner.broken.contains_key(replica)
-    }
-
-    /// Its readiness is told by a deployment.
-    pub fn announce(&self, replica: &ReplicaId, placement: &Placement, elapsed_ms: u64) {
-        let mut inner = self.inner.lock();
-        if inner.announced.insert(replica.clone()) && elapsed_ms > 0 {
-            inner.start_up.entry(placement.clone()).or_default().observe(elapsed_ms);
-        }
-    }
-
-    /// How long until a restart is due.
-    pub fn next_restart(&self) -> Duration {
-        let now = Instant::now();
-        let inner = self.inner.lock();
-        let waits = inner.failures.values().filter_map(|failures| failures.restart_at);
-        waits.map(|at| at.saturating_duration_since(now)).min().map_or(Duration::MAX, |wait| wait.max(Duration::from_millis(1)))
-    }
-
-    /// Counts a failure. Gives the wait before the next start, and whether it should be an event.
-    fn failed(&self, placement: &Placement) -> (u64, bool) {
-        let now = Instant::now();
-        let mut inner = self.inner.lock();
-        let failures = inner.failures.entry(placement.clone()).or_default();
-        let was_healthy =
-            failures.ready_since.is_some_and(|since| now.duration_since(since) > Duration::from_millis(backoff::HEALTHY_MS));
-        failures.in_a_row = if was_healthy { 1 } else { failures.in_a_row + 1 };
-        failures.ready_since = None;
-        let wait_ms = backoff::restart_in_ms(failures.in_a_row);
-        failures.restart_at = Some(now + Duration::from_millis(wait_ms));
-        (wait_ms, failures.may_tell(now))
-    }
-
-    fn may_start(&self, placement: &Placement) -> bool {
-        let mut inner = self.inner.lock();
-        let Some(failures) = inner.failures.get_mut(placement) else { return true };
-        if failures.restart_at.is_some_and(|at| at > Instant::now()) {
-            return false;
-        }
-        failures.restart_at = None;
-        true
-    }
-
-    /// Whether the last replica of a placement has failed.
-    pub fn has_failed(&self, placement: &Placement) -> bool {
-        self.inner.lock().failures.get(placement).is_some_and(|failures| failures.in_a_row > 1 && failures.ready_since.is_none())
-    }
-
-    /// How long replicas of a placement take to be ready, in milliseconds; `None` before any was.
-    pub fn start_up_ms(&self, placement: &Placement) -> Option<u64> {
-        self.inner.lock().start_up.get(placement).and_then(StartupTime::expected_ms)
-    }
-
-    /// Takes note of a ready replica. Gives whether it should be an event.
-    fn ready(&self, status: &ReplicaStatus, elapsed_ms: u64) -> bool {
-        let mut inner = self.inner.lock();
-        if !inner.announced.insert(status.replica.clone()) {
-            return false;
-        }
-        // One that was found running tells nothing about starts.
-        if elapsed_ms > 0 {
-            inner.start_up.entry(status.placement.clone()).or_default().observe(elapsed_ms);
-        }
-        let failures = inner.failures.entry(status.placement.clone()).or_default();
-        failures.ready_since = Some(Instant::now());
-        failures.may_tell(Instant::now())
-    }
-
-    fn forget(&self, replica: &ReplicaId) {
-        let mut inner = self.inner.lock();
-        inner.routed.remove(replica);
-        inner.returned.remove(replica);
-        inner.broken.remove(replica);
-        inner.leaving.remove(replica);
-        inner.announced.remove(replica);
-    }
-}
-
-impl Failures {
-    fn may_tell(&mut self, now: Instant) -> bool {
-        self.events.retain(|at| now.duration_since(*at) < Duration::from_millis(EVENTS_MS));
-        let may = self.events.len() < EVENTS_MAX;
-        if may {
-            self.events.push(now);
-        }
-        may
-    }
 }
 
 /// What is live, under today's configuration.
@@ -377,14 +172,14 @@ impl Control {
             return;
         }
         let replica = &status.replica;
-        let leaving = self.replicas.inner.lock().leaving.contains(replica);
+        let leaving = self.replicas.is_sent_away(replica);
         if role.is_some_and(|wanted| wanted.part == Part::Candidate && wanted.floor == 0) && !leaving {
             // Its deployment reads how it ended, and then forgets it.
             return;
         }
         if role.is_some() && !leaving {
             // What the gateway saw tells more only where it is why the process was ended.
-            let broken = self.replicas.inner.lock().broken.get(replica).cloned();
+            let broken = self.replicas.why_broken(replica);
             let reason = broken.filter(|why| !why.starts_with(ENDED_BY_ITSELF)).unwrap_or_else(|| reason.to_string());
             let (restart_in_ms, tell) = self.replicas.failed(&status.placement);
             tracing::warn!("{replica} of {} ended: {reason}; the next starts in {restart_in_ms} ms", status.placement);
@@ -414,7 +209,7 @@ impl Control {
     }
 
     fn replace_if_broken(self: &Arc<Control>, status: &ReplicaStatus) {
-        let is_broken = self.replicas.inner.lock().broken.contains_key(&status.replica);
+        let is_broken = self.replicas.why_broken(&status.replica).is_some();
         if is_broken && !matches!(status.state, ReplicaState::Ended { .. }) {
             let (control, replica) = (self.clone(), status.replica.clone());
             tokio::spawn(async move { control.engine.stop(&replica, 0).await });
@@ -431,8 +226,7 @@ impl Control {
         tokio::spawn(async move {
             control.publish_routes();
             let end = Instant::now() + Duration::from_millis(control.config.drain_ms_max);
-            let must_return = control.replicas.inner.lock().routed.contains(&replica);
-            while must_return && Instant::now() < end && !control.replicas.inner.lock().returned.contains(&replica) {
+            while Instant::now() < end && !control.replicas.is_free(&replica) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             control.predecessor_is_gone().await;

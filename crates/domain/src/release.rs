@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::guard::Guard;
+use crate::guard::{Guard, Metric};
 use crate::id::VersionNumber;
 
 /// Between two steps of a canary if nobody says otherwise, in milliseconds.
@@ -108,6 +108,11 @@ impl Plan {
                 "guards, a sticky header and a time for each step need a canary (--canary 5,25,50) or a shadow".into(),
             );
         }
+        if self.shadow.is_none()
+            && let Some(guard) = self.guards.iter().find(|guard| guard.metric() == Metric::Disagreement)
+        {
+            return refuse(format!("the guard {guard} compares answers, which only a shadow does: add --shadow 20%"));
+        }
         if let Some(name) = self.sticky.as_ref().filter(|name| !is_header_name(name)) {
             return refuse(format!("`{name}` is not the name of a header"));
         }
@@ -185,6 +190,9 @@ mod tests {
         }
         assert!(Plan { sticky: Some("X-User".into()), ..Plan::default() }.validate().is_err());
         assert!(Plan { sticky: Some("X User".into()), ..plan(&[5], None) }.validate().is_err());
+        let compares = Plan { guards: vec!["disagreement<2%".parse().unwrap()], ..plan(&[5], None) };
+        assert!(compares.validate().is_err());
+        assert!(Plan { shadow: Some(20), ..compares }.validate().is_ok());
         assert_eq!(serde_json::to_string(&Plan::default()).unwrap(), "{}");
     }
 

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use domain::Problem;
 
-use crate::queue::{Inner, Limits, Waiting};
+use crate::queue::{Inner, Limits};
 use crate::reply::Outcome;
+use crate::waiting::Waiting;
 
 /// How many requests of other shapes are passed over in search of ones that agree.
 const PASSED_OVER_MAX: usize = 64;

@@ -14,9 +14,10 @@ use worker::{Connection, ConnectionError, RawAnswer};
 
 use crate::Shared;
 use crate::batch::Batch;
-use crate::queue::{Next, SlotKind, Use, Waiting};
+use crate::queue::{Next, SlotKind, Use};
 use crate::reply::{Outcome, Timing};
 use crate::route::Lane;
+use crate::waiting::Waiting;
 
 /// Pieces of a stream that wait for a slow reader; then the model waits.
 const PIECES_MAX: usize = 16;

@@ -18,6 +18,7 @@ mod route;
 mod serve;
 mod shadow;
 mod split;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -13,10 +13,11 @@ use tokio::sync::oneshot;
 
 use crate::Gateway;
 use crate::body::Body;
-use crate::queue::{Refused, Waiting};
+use crate::queue::Refused;
 use crate::reply::{self, Outcome, Timing};
 use crate::route::{Lane, Snapshot};
 use crate::shadow::Copy;
+use crate::waiting::Waiting;
 
 /// How often a request is routed again because its placement ended while it waited.
 const MOVES_MAX: usize = 8;

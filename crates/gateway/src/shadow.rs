@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 
 use crate::Shared;
 use crate::predict::{Ask, Reply};
-use crate::queue::Waiting;
 use crate::reply::{self, Outcome};
 use crate::route::Lane;
 use crate::split::{Split, Target};
+use crate::waiting::Waiting;
 
 /// Copies that wait or run at the same time, of one placement.
 const COPIES_MAX: usize = 64;

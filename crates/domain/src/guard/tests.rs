@@ -1,3 +1,5 @@
+//! Guards as text, and windows of an arm.
+
 use super::*;
 
 #[test]

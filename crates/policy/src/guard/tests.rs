@@ -1,3 +1,5 @@
+//! Verdicts on hand-made arms, and properties of all verdicts.
+
 use domain::guard::{GuardInputs, GuardSettings, Judgements, Limit, Metric, Reason, Verdict};
 use domain::{ArmWindow, Guard};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The rule, one input after the other.
+
 use domain::scale::LoadMeasure;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! What the memory of a load condenses into inputs.
+
 use domain::scale::{ScaleRecord, ScaleRule, ServicePoint};
 
 use super::super::decide;
