@@ -35,7 +35,8 @@ class Load:
             future.result()
 
 
-def test_a_new_version_takes_over_under_load(platform, tmp_path):
+def test_a_new_version_takes_over_under_load(fresh, tmp_path):
+    platform = fresh(arguments=["--keep-s", "1"]).start()
     model = write_model(tmp_path / "m", constant(1))
     platform.run("deploy", model)
     with Load(platform, "m", {"x": 0}) as load:
@@ -47,7 +48,7 @@ def test_a_new_version_takes_over_under_load(platform, tmp_path):
     assert {version for _, version, _ in load.answers} == {"v1", "v2", "v3"}
     for _, version, body in load.answers:
         assert json.loads(body) == {"output": int(version[1:])}
-    assert len(platform.pids("m")) == 1, "the old replicas have stopped"
+    wait_for(lambda: len(platform.pids("m")) == 1, "the old replicas have stopped")
 
 
 def test_equal_content_is_the_same_version(platform, tmp_path):

@@ -1,8 +1,8 @@
 //! The ledger and its fold: the only place where the state changes.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use domain::state::FOLD_VERSION;
@@ -29,6 +29,8 @@ struct Shared {
     handed_over: AtomicBool,
     state: ArcSwap<State>,
     appended: watch::Sender<u64>,
+    /// Puts a new state in force before anybody is told of it.
+    enforce: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// A ledger's error as a user sees it.
@@ -71,6 +73,7 @@ impl Book {
                 writer_epoch: AtomicU64::new(writer_epoch),
                 handed_over: AtomicBool::new(false),
                 appended: watch::channel(state.seq).0,
+                enforce: OnceLock::new(),
                 state: ArcSwap::from_pointee(state),
             };
             Ok(Book { shared: Arc::new(shared) })
@@ -122,6 +125,11 @@ impl Book {
         .await
     }
 
+    /// Sets what is called after each append, before anybody is told: whoever reads of a release finds it in force.
+    pub fn enforce_by(&self, enforce: impl Fn() + Send + Sync + 'static) {
+        let _ = self.shared.enforce.set(Box::new(enforce));
+    }
+
     /// The state of this moment.
     pub fn state(&self) -> Arc<State> {
         self.shared.state.load_full()
@@ -159,7 +167,15 @@ impl Book {
                 }
             }
             shared.state.store(Arc::new(next));
-            shared.appended.send_replace(entry.seq);
+            drop(ledger);
+            if let Some(enforce) = shared.enforce.get() {
+                enforce();
+            }
+            shared.appended.send_if_modified(|last| {
+                let is_newer = *last < entry.seq;
+                *last = entry.seq.max(*last);
+                is_newer
+            });
             Ok(entry)
         })
         .await

@@ -164,6 +164,12 @@ impl Control {
         });
         predecessor.into_iter().flat_map(|predecessor| predecessor.leaving).for_each(|replica| control.inherit(replica));
         control.publish_routes();
+        let weak = Arc::downgrade(&control);
+        control.book.enforce_by(move || {
+            if let Some(control) = weak.upgrade() {
+                control.publish_routes();
+            }
+        });
         tokio::spawn(control.clone().reconcile_forever());
         tokio::spawn(control.clone().observe_forever(observations));
         tokio::spawn(control.clone().tend_parked_forever());
