@@ -81,9 +81,7 @@ class Soak:
         """Another least number of replicas, by a deploy that changes nothing else."""
         files = {"model.py": MODEL.format(version=self.live),
                  "decalog.toml": f"[model]\ndeadline_ms = {DEADLINE_MS}\n[scale]\nmin = {3 if up else 1}\nmax = 4\nidle_s = 5\n"}
-        before, begin = self.live, time.time()
         self.platform.run("deploy", write_model(self.directory / "echo", files))
-        del before, begin
         self.count("scale-ups" if up else "scale-downs")
 
     def kill_worker(self):

@@ -9,7 +9,6 @@ from test_versions import Load
 
 #: Looks several times a second, so that a test need not wait for the usual five seconds.
 QUICK = ["--judge-ms", "100"]
-SLOW = "import time\n\ndef predict(x: int) -> int:\n    time.sleep(0.05)\n    return 2\n"
 RAISES = "def predict(x: int) -> int:\n    raise ValueError('no')\n"
 DIES = "import os\n\ndef predict(x: int) -> int:\n    os._exit(3)\n"
 
@@ -39,8 +38,8 @@ def test_environments_and_promotion(platform, tmp_path):
     assert platform.predict("m@staging", {"x": 0}).json() == {"output": 1}
     refused = platform.run("promote", "m", "production", "staging", ok=False)
     assert refused.code == 1 and "no version of `m` is live in production" in refused.err, refused
-    before = kinds(platform, "m", "environment_built")
     platform.run("promote", "m", "staging", "production")
+    assert kinds(platform, "m", "environment_built")[-1]["body"]["cached"], "nothing is built again"
     assert platform.predict("m", {"x": 0}).json() == {"output": 1}
     assert platform.predict("m", {"x": 0}).headers["Decalog-Version"] == "v1"
     deploy(platform, model, constant(2), "--env", "staging")
@@ -48,7 +47,6 @@ def test_environments_and_promotion(platform, tmp_path):
     assert platform.predict("m@staging", {"x": 0}).json() == {"output": 2}
     live = dict(platform.run("show", "m", "--json").json()["live"])
     assert live == {"production": "v1", "staging": "v2"}
-    del before
 
 
 def test_a_canary_takes_over_step_by_step(fresh, tmp_path):

@@ -132,9 +132,14 @@ impl Control {
         tried.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < RETRY_MS);
         for (placement, wanted) in wanted {
             let Some(key) = self.zygote_key(state, placement).filter(|_| wanted.part == Part::Live) else { continue };
-            let used_mb: f64 = self.engine.parents().iter().filter_map(|parent| parent.memory_mb).sum();
-            if used_mb as u64 >= self.config.parked_mb || tried.insert(key, now_ms).is_some() {
+            if tried.contains_key(&key) {
                 continue;
+            }
+            tried.insert(key, now_ms);
+            // Asked for few keys only: the kernel sums up all pages of each process for it.
+            let used_mb: f64 = self.engine.parents().iter().filter_map(|parent| parent.memory_mb).sum();
+            if used_mb as u64 >= self.config.parked_mb {
+                return;
             }
             let made = match self.spec(state, placement, domain::ReplicaId(String::new())).await {
                 Ok(spec) => self.engine.ensure_zygote(&spec).await.map(|_| ()).map_err(engine::EngineError::problem),
