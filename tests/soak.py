@@ -36,17 +36,20 @@ class Soak:
     def __init__(self, options):
         self.options = options
         self.directory = Path(tempfile.mkdtemp(prefix="decalog-soak-"))
-        arguments = ["--log", "warn", "--keep-s", str(options.keep_s)]
+        arguments = ["--log", options.log, "--keep-s", str(options.keep_s)]
         self.platform = Platform(self.directory / "data", arguments, binary=options.decalog)
         self.random = random.Random(options.seed)
         #: (version, from, until) in seconds since 1970: when it may have answered.
         self.in_force, self.live = [], None
         #: Moments at which the serving process was killed.
         self.kills = []
-        self.counts = {}
+        self.counts, self.passed = {}, False
+        #: (what, from, until): what was done when.
+        self.done = []
 
     def count(self, what):
         self.counts[what] = self.counts.get(what, 0) + 1
+        self.done.append((what, self.action_since, time.time()))
 
     # ---- What is done ----------------------------------------------------------------------------------------------
 
@@ -63,12 +66,11 @@ class Soak:
     def release(self):
         """A release, or a rollback, to another version."""
         begin, before = time.time(), self.live
-        if self.random.random() < 0.25:
-            # What it goes back to depends on the history; the answer says it.
-            done = self.platform.run("rollback", "echo", "--json", ok=False)
-            if done.code != 0:
-                return
-            after = int(done.json()["version"].lstrip("v"))
+        # What a rollback goes back to depends on the history; the answer says it.
+        back = self.random.random() < 0.25 and self.platform.run("rollback", "echo", "--json", ok=False)
+        assert not back or back.code == 0 or "nothing was live" in back.err, back
+        if back and back.code == 0:
+            after = int(back.json()["version"].lstrip("v"))
         else:
             after = self.random.choice([version for version in (1, 2, 3) if version != before])
             self.platform.run("release", f"echo@v{after}")
@@ -85,14 +87,17 @@ class Soak:
         self.count("scale-ups" if up else "scale-downs")
 
     def kill_worker(self):
-        replicas = self.platform.run("show", "echo", "--json").json()["replicas"]
-        ready = [replica["pid"] for replica in replicas if replica["state"] == "ready"]
-        if ready:
+        def killed():
+            replicas = self.platform.run("show", "echo", "--json").json()["replicas"]
+            ready = [replica["pid"] for replica in replicas if replica["state"] == "ready"]
             try:
                 os.kill(self.random.choice(ready), signal.SIGKILL)
-            except ProcessLookupError:
-                return
-            self.count("worker kills")
+                return True
+            except (IndexError, ProcessLookupError):
+                return False
+
+        wait_for(killed, "a replica to kill")
+        self.count("worker kills")
 
     def upgrade(self):
         self.platform.takeover()
@@ -134,9 +139,13 @@ class Soak:
         actions = [action for action, times in self.plan() for _ in range(times)]
         self.random.shuffle(actions)
         for number, action in enumerate(actions):
+            time.sleep(self.random.uniform(0, 2 * self.options.pause_s))
+            self.action_since = time.time()
             action()
             if sys.stderr.isatty():
                 print(f"\r{number + 1} of {len(actions)}  {self.counts}", end="", file=sys.stderr)
+            elif number % 25 == 24:
+                print(f"{time.time() - begin:.0f} s: {number + 1} of {len(actions)}  {self.counts}", file=sys.stderr, flush=True)
         # The last change is followed by load too.
         wait_for(lambda: time.time() > begin + self.options.seconds_min, "the end of the load", 3_600)
         load.stdin.close()
@@ -144,7 +153,7 @@ class Soak:
         end = time.time()
         self.in_force.append((self.live, self.since, end + 60))
         self.platform.stop()
-        return {"capacity_per_s": round(capacity), "rate_per_s": round(rate), "seconds": round(end - begin), **self.counts, **self.judge(rows)}
+        return {"seed": self.options.seed, "capacity_per_s": round(capacity), "rate_per_s": round(rate), "seconds": round(end - begin), **self.counts, **self.judge(rows)}
 
     def plan(self):
         few = self.options
@@ -177,17 +186,23 @@ class Soak:
                     apart += 1
                     continue
                 failed += 1
-                examples.append(f"{FAILURES.get(failure, f'status {status}')} at {sent / 1e6:.3f}")
+                examples.append(self.describe(FAILURES.get(failure, f"status {status}"), sent, received))
                 continue
             latencies.append(received - sent)
             if not any(since <= received and sent <= until for since, until in intervals.get(version, [])):
                 misversioned += 1
-                examples.append(f"v{version} between {sent / 1e6:.3f} and {received / 1e6:.3f}")
+                examples.append(self.describe(f"v{version}", sent, received))
         latencies.sort()
         quantile = lambda share: round(latencies[int(len(latencies) * share)] / 1_000, 2) if latencies else None
         return {"requests": whole // 24, "failed": failed, "misversioned": misversioned,
                 "broken_by_kill_9_of_up": apart, "p50_ms": quantile(0.5), "p99_ms": quantile(0.99), "p999_ms": quantile(0.999),
-                "examples": examples[:10]}
+                "examples": examples[:: max(len(examples) // 10, 1)]}
+
+
+    def describe(self, what, sent, received):
+        """A failure, and what was done about then."""
+        about = [f"{name} {since:.3f}-{until:.3f}" for name, since, until in self.done if sent / 1e6 - 1 < until and since < received / 1e6 + 1]
+        return f"{what}, sent {sent / 1e6:.3f}, ended {received / 1e6:.3f}; about then: {', '.join(about)}"
 
 
 def options(argv):
@@ -196,9 +211,10 @@ def options(argv):
     parser.add_argument("--open-loop", default=str(EXAMPLES / "open_loop"))
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--log", default="warn", help="of the platform")
     for name, long, short in [("releases", 200, 12), ("scales", 50, 3), ("worker-kills", 50, 4), ("upgrades", 20, 3),
-                              ("platform-kills", 20, 2), ("seconds-min", 60, 20), ("measure-s", 5, 1), ("keep-s", 20, 10)]:
-        parser.add_argument(f"--{name}", type=int, default=None, help=f"{long}, or {short} with --short")
+                              ("platform-kills", 20, 2), ("seconds-min", 60, 20), ("measure-s", 5, 1), ("keep-s", 20, 10), ("pause-s", 1, 0)]:
+        parser.add_argument(f"--{name}", type=float if name == "pause-s" else int, default=None, help=f"{long}, or {short} with --short")
         parser.set_defaults(**{f"{name.replace('-', '_')}_pair": (long, short)})
     chosen = parser.parse_args(argv)
     for name in [name for name in vars(chosen) if name.endswith("_pair")]:
@@ -213,11 +229,15 @@ def main(argv=None):
     try:
         result = soak.run()
         print(json.dumps(result, indent=1))
-        return 0 if result["failed"] == result["misversioned"] == 0 and result["requests"] > 0 else 1
+        soak.passed = result["failed"] == result["misversioned"] == 0 and result["requests"] > 0
+        return 0 if soak.passed else 1
     finally:
         if soak.platform.process and soak.platform.process.poll() is None:
             soak.platform.stop()
-        shutil.rmtree(soak.directory, ignore_errors=True)
+        if soak.passed:
+            shutil.rmtree(soak.directory, ignore_errors=True)
+        else:
+            print(f"what it left: {soak.directory}", file=sys.stderr)
 
 
 if __name__ == "__main__":

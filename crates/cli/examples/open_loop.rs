@@ -10,10 +10,13 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
@@ -73,6 +76,19 @@ async fn read_answer(stream: &mut TcpStream) -> std::io::Result<Head> {
 }
 
 impl Load {
+    /// A kept connection that its other end has not closed while it was idle.
+    async fn kept(&self) -> Option<TcpStream> {
+        let mut idle = self.idle.lock().await;
+        while let Some(stream) = idle.pop() {
+            // Asked of the kernel: the runtime may not have heard of the end yet.
+            let looked = recv(stream.as_raw_fd(), &mut [0; 1], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+            if looked == Err(Errno::EAGAIN) {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
     async fn once(&self) -> Row {
         let mut row = Row { sent_us: now_us(), ..Row::default() };
         let result = tokio::time::timeout(TIMEOUT, self.ask()).await;
@@ -86,8 +102,7 @@ impl Load {
     }
 
     async fn ask(&self) -> Result<Head, u16> {
-        let kept = self.idle.lock().await.pop();
-        let mut stream = match kept {
+        let mut stream = match self.kept().await {
             Some(stream) => stream,
             None => {
                 let stream = TcpStream::connect(self.address).await.map_err(|_| 1u16)?;

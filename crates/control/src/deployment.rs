@@ -288,6 +288,7 @@ impl Control {
         let (own, live) = (placement(deployment.version), placement(live.version));
         let whole = self.scales.target(&live).unwrap_or(0);
         let count = (whole * u32::from(percent)).div_ceil(100).max(1);
+        let begin = Instant::now();
         self.scales.set_floor(&own, count.max(self.scales.floor(&own)));
         let mut changed = self.engine.changed();
         let version = self.version(key, deployment.version).map_err(Failure::at("start"))?;
@@ -304,7 +305,7 @@ impl Control {
                     return Ok(());
                 }
                 self.still_wanted(key, deployment)?;
-                if self.replicas.has_failed(&own) {
+                if self.replicas.has_failed_since(&own, begin) {
                     let problem = Problem::new("load_failed", format!("replicas of {} do not stay up", deployment.version))
                         .help(format!("decalog logs {}@{}", key.model, deployment.version));
                     return Err(Failure { step: "start", problem });

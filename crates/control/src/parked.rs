@@ -38,11 +38,9 @@ enum Kept<'a> {
 }
 
 impl Control {
-    /// Whether a replica may stay as the spare of a placement at zero: only what was forked shares its memory.
+    /// Whether a replica may stay as the spare of a placement at zero. Memory is what limits spares, however they were started.
     pub(crate) fn may_be_spare(&self, status: &ReplicaStatus) -> bool {
-        self.config.park == Park::Spare
-            && matches!(status.state, ReplicaState::Ready { .. })
-            && status.temperature != Temperature::Cold
+        self.config.park == Park::Spare && matches!(status.state, ReplicaState::Ready { .. })
     }
 
     pub(crate) async fn tend_parked_forever(self: Arc<Control>) {

@@ -247,7 +247,7 @@ impl Control {
             tokio::time::sleep(Duration::from_millis(self.config.judge_ms)).await;
             self.still_wanted(key, deployment)?;
             let (canary, base) = (placement(deployment.version), placement(baseline));
-            if self.replicas.has_failed(&canary) {
+            if self.replicas.has_failed_since(&canary, began.into_std()) {
                 let problem = Problem::new("worker_died", format!("the replicas of {} do not stay up", deployment.version))
                     .help(format!("decalog logs {}@{}", key.model, deployment.version));
                 return Err(Failure { step: "guard", problem });

@@ -48,6 +48,8 @@ struct Failures {
     in_a_row: u32,
     restart_at: Option<Instant>,
     ready_since: Option<Instant>,
+    /// When the last failure was, and the one before it.
+    last: (Option<Instant>, Option<Instant>),
     events: Vec<Instant>,
 }
 
@@ -170,6 +172,7 @@ impl Replicas {
             failures.ready_since.is_some_and(|since| now.duration_since(since) > Duration::from_millis(backoff::HEALTHY_MS));
         failures.in_a_row = if was_healthy { 1 } else { failures.in_a_row + 1 };
         failures.ready_since = None;
+        failures.last = (Some(now), failures.last.0);
         let wait_ms = backoff::restart_in_ms(failures.in_a_row);
         failures.restart_at = Some(now + Duration::from_millis(wait_ms));
         (wait_ms, failures.may_tell(now))
@@ -189,6 +192,14 @@ impl Replicas {
     /// Whether the last replica of a placement has failed.
     pub fn has_failed(&self, placement: &Placement) -> bool {
         self.inner.lock().failures.get(placement).is_some_and(|failures| failures.in_a_row > 1 && failures.ready_since.is_none())
+    }
+
+    /// Whether replicas of a placement do not stay up: two in a row have failed since then, and none was ready after that.
+    /// What befell the version before says nothing of an attempt that begins now.
+    pub fn has_failed_since(&self, placement: &Placement, since: Instant) -> bool {
+        let inner = self.inner.lock();
+        let before_last = inner.failures.get(placement).filter(|failures| failures.ready_since.is_none()).and_then(|f| f.last.1);
+        before_last.is_some_and(|at| at >= since)
     }
 
     /// How long replicas of a placement take to be ready, in milliseconds; `None` before any was.

@@ -8,6 +8,7 @@ use domain::launch::{Launch, Limits, Origin, ProcessId, Role, Temperature, Zygot
 use domain::manifest::{Runtime, SchemaSection};
 
 use crate::files::{Files, private_directory};
+use crate::imports::modules_file;
 use crate::replica::{ReplicaSpec, failure_file};
 use crate::{EngineConfig, EngineError};
 
@@ -100,6 +101,9 @@ pub fn launch(
         variables.extend(model_variables(spec));
         variables.insert("DECALOG_ROLE".into(), if is_replica { "worker" } else { "parent" }.into());
         variables.insert("DECALOG_FAILURE".into(), text(&failure_file(files, &plan.id)));
+        if !is_replica {
+            variables.insert("DECALOG_MODULES".into(), text(&modules_file(files, &plan.id)));
+        }
         variables.extend(socket.clone().map(|socket| ("DECALOG_SOCKET".into(), socket)));
     }
     if !is_replica {

@@ -6,6 +6,7 @@ mod environment;
 mod files;
 mod groups;
 mod handle;
+mod imports;
 mod launch;
 mod level;
 mod parent;

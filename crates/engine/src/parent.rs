@@ -1,8 +1,6 @@
 //! Parents, which have a model loaded, and zygotes, which have libraries imported: what replicas are forked from. When
 //! there should be one, and when it should go, is not the engine's business.
 
-use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::launch::{Origin, ProcessId, Role, Temperature, ZygoteKey};
@@ -19,8 +17,6 @@ use crate::supervise::protocol::{Process, Readiness, Reply, Request};
 
 /// How long a parent or zygote that another platform started may take to become ready, in milliseconds.
 const ADOPTED_START_MS_MAX: u64 = 180_000;
-/// Where an environment keeps which modules its versions import.
-const IMPORTS: &str = ".imports";
 
 /// How a parent or zygote is.
 #[derive(Clone, Debug, PartialEq)]
@@ -307,8 +303,11 @@ impl Engine {
                 if is_known {
                     self.holder_changed(*process);
                 }
-                let (engine, limit) = (self.clone(), Duration::from_millis(spec.start_ms_max));
-                tokio::spawn(async move { engine.limit_start(&id, limit).await });
+                let (engine, spec) = (self.clone(), spec.clone());
+                tokio::spawn(async move {
+                    engine.limit_start(&id, Duration::from_millis(spec.start_ms_max)).await;
+                    engine.learn_imports(&spec, &id).await;
+                });
                 Ok(None)
             }
             Reply::Refused(reason) => Ok(Some(reason)),
@@ -393,37 +392,5 @@ impl Engine {
     /// How a parent was started, and why not warmer.
     pub(crate) fn holder_temperature(&self, id: &ProcessId) -> Option<(Temperature, Option<String>)> {
         self.inner.holders.lock().get(id).map(|holder| (holder.temperature, holder.colder_because.clone()))
-    }
-
-    /// The modules that versions with this environment import, as far as they are known: those of this version, by its text
-    /// and without running any of its code, and those that earlier ones needed.
-    async fn imports_of(&self, spec: &ReplicaSpec) -> Vec<String> {
-        let inner = &self.inner;
-        let Some(lock) = spec.lock else { return vec![] };
-        let environment = inner.files.environment(&lock);
-        let known = environment.join(IMPORTS);
-        let before = std::fs::read_to_string(&known).unwrap_or_default();
-        let mut modules: BTreeSet<String> = before.lines().map(String::from).collect();
-        match self.describe_imports(spec, &environment.join("bin/python")).await {
-            Ok(names) => modules.extend(names),
-            Err(error) => tracing::warn!("what {} imports is not known: {error}", spec.placement),
-        }
-        let after: String = modules.iter().map(|name| format!("{name}\n")).collect();
-        if after != before {
-            let temporary = known.with_extension("partial");
-            let _ = std::fs::write(&temporary, after).and_then(|()| std::fs::rename(&temporary, &known));
-        }
-        modules.into_iter().collect()
-    }
-
-    async fn describe_imports(&self, spec: &ReplicaSpec, python: &Path) -> Result<Vec<String>, EngineError> {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let shim = text(&launch::shim(&self.inner.files)?);
-        let file = spec.file.clone().unwrap_or_else(|| "model.py".into());
-        let arguments = ["-I".to_string(), shim, "--describe".into(), text(&spec.tree), "--file".into(), file];
-        let output = self.inner.tools.run(python, arguments, Path::new("/"), &|_| {}).await?;
-        let described: serde_json::Value = serde_json::from_str(output.stdout.trim()).unwrap_or_default();
-        let names = described.get("modules").or(described.get("imports")).and_then(|names| names.as_array());
-        Ok(names.into_iter().flatten().filter_map(|name| name.as_str().map(String::from)).collect())
     }
 }

@@ -318,7 +318,7 @@ class Supervisor:
         assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
         self.home, self.processes, self.directory, self.logs = home, [], None, {}
 
-    def start(self, role, directory, python=sys.executable, **variables):
+    def start(self, role, directory, python=sys.executable, process_group=None, **variables):
         self.directory = directory
         control = Control(self, None)
         log = self.home / ("log-" + role)
@@ -327,7 +327,7 @@ class Supervisor:
         environment.update(variables)
         with log.open("wb") as file:
             process = subprocess.Popen([python, str(WORKER)], cwd=str(directory), env=environment, stdout=file, stderr=file,
-                                       stdin=subprocess.DEVNULL, pass_fds=[control.theirs.fileno()])  # fmt: skip
+                                       stdin=subprocess.DEVNULL, pass_fds=[control.theirs.fileno()], process_group=process_group)  # fmt: skip
         control.theirs.close()
         control.pid, control.process, self.logs[process.pid] = process.pid, process, log
         self.processes.append(process)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import WAIT_S_MAX, WORKER, Process, ask, binary_body, output, read_answer, request_bytes, tensor, wait_for
@@ -507,3 +508,89 @@ def test_a_forest_is_forked_and_predicts(supervisor, tmp_path):
         with replica.connect() as connection:
             connection.sendall(request_bytes(*binary_body([tensor("x", "FP64", [1, 4], x[0].tolist())])))
             assert output(read_answer(connection), "probability") == pytest.approx(expected)
+
+
+def children_in_group(control):
+    """Processes of the parent's group, itself left out."""
+    groups = {int(name): os.getpgid(int(name)) for name in os.listdir("/proc") if name.isdigit() and is_alive(int(name))}
+    return [pid for pid, group in groups.items() if group == os.getpgid(control.pid) and pid != control.pid]
+
+
+def forked_ahead(control):
+    wait_for(lambda: children_in_group(control))
+    (ahead,) = children_in_group(control)
+    return ahead
+
+
+def is_alive(pid):
+    try:
+        os.getpgid(pid)
+        return Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture
+def grouped(supervisor, model):
+    """A parent in a group of its own, as the supervisor starts it."""
+
+    def start(source):
+        control = supervisor.start("parent", model(source), process_group=0)
+        assert control.ready()["can_fork"] is True
+        return control
+
+    return start
+
+
+def test_the_next_process_is_forked_before_it_is_asked_for(grouped):
+    control = grouped("import os\npid = os.getpid()\ndef predict(x: int): return [pid, os.getpid(), os.getpgid(0), x]")
+    for number in range(3):
+        ahead = forked_ahead(control)
+        replica = control.fork(more={"NUMBER": str(number)})
+        assert replica.pid == ahead and replica.ask_json(number) == [control.pid, ahead, ahead, number]
+    first, second = control.fork(), control.fork()  # nothing waits for the second
+    assert first.ask_json()[1] == first.pid != second.pid == second.ask_json()[1]
+
+
+def test_a_process_forked_ahead_that_has_died_is_no_loss(grouped):
+    control = grouped(ECHO)
+    ahead = forked_ahead(control)
+    os.kill(ahead, signal.SIGKILL)
+    wait_for(lambda: not is_alive(ahead))
+    replica = control.fork()
+    assert replica.pid != ahead and output(replica.ask(5)) == [5]
+    assert forked_ahead(control) != ahead
+
+
+@pytest.mark.parametrize("end", ["close", "kill", "serve"])
+def test_a_process_forked_ahead_ends_with_its_parent(grouped, end):
+    control = grouped(ECHO)
+    ahead = forked_ahead(control)
+    if end == "close":
+        control.ours.close()
+    elif end == "kill":
+        os.kill(control.pid, signal.SIGKILL)
+    else:
+        assert output(control.order("serve").ask(1)) == [1]
+    wait_for(lambda: not is_alive(ahead))
+
+
+def test_a_zygote_forks_nothing_ahead(supervisor, model):
+    control = supervisor.start("zygote", model(ECHO), process_group=0, DECALOG_IMPORTS="")
+    control.ready()
+    control.fork()
+    assert not children_in_group(control)
+
+
+def test_a_parent_tells_which_libraries_it_needed(supervisor, model, tmp_path):
+    libraries = tmp_path / "libraries"
+    (libraries / "pkg").mkdir(parents=True)
+    (libraries / "pkg" / "__init__.py").write_text("import importlib\nhidden = importlib.import_module('pkg.' + 'hidden')\n")
+    (libraries / "pkg" / "hidden.py").write_text("import sys\nsys.modules['pkg.alias'] = sys\n")
+    directory = model("import json, helper\nimport pkg\ndef predict(x: int): return x", helper="")
+    told = tmp_path / "modules"
+    control = supervisor.start("parent", directory, PYTHONPATH=str(libraries), DECALOG_MODULES=str(told))
+    control.ready()
+    names = told.read_text().split("\n")
+    assert sorted(name for name in names if name.startswith("pkg")) == ["pkg", "pkg.hidden"]
+    assert not {"json", "helper", "model", "sys"} & set(names)

@@ -183,7 +183,8 @@ async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<R
         }
     };
     let is_child = process::line(pid).is_some_and(|line| line.parent == std::process::id());
-    let end = shared.take_stranger(pid);
+    // What is said of a number that another process had before does not hold for this one.
+    let end = shared.take_stranger(pid).filter(|_| !is_child);
     if !is_child && end.is_none() {
         send(pid, Signal::SIGKILL);
         return Err(format!("{from} gave the process {pid}, which is no child of the supervisor"));

@@ -39,6 +39,9 @@ PEER_S_MAX = 60  # how long a peer may stall in the middle of a request or an an
 DETAIL_LINES_MAX = 40
 MESSAGE_CHARS_MAX = 2_000
 ORDER_BYTES_MAX = 256 * 1024  # of one packet of the supervisor to a process that forks
+MODULES_BYTES_MAX = 96 * 1024  # of the names of modules: they are passed on as one variable
+AHEAD_PAUSE_MS = 50  # how long nothing is asked before the next process is forked ahead
+AHEAD_S_MAX = 2.0  # how long a process that was forked ahead may take to do as it is told
 THREADS_END_S_MAX = 0.1  # how long threads that are about to end may take before a fork is refused
 
 # datatype: (code of struct, dtype of numpy, bytes of one element)
@@ -2206,6 +2209,8 @@ class Nursery:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             self.control.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
         self.supervisor, self.is_stopping, self.is_new = os.getppid(), False, False
+        # The process that was forked ahead, and this end of its socket; and whether there is to be one.
+        self.ahead, self.wants_ahead = None, form is not None
         self.wake_reader, self.wake_writer = os.pipe()
         for end in (self.wake_reader, self.wake_writer):
             os.set_blocking(end, False)
@@ -2218,16 +2223,19 @@ class Nursery:
             signal.signal(number, self.stop)
         self.prepare()
         reason = self.obstacle()
+        if not reason:
+            self.tell_modules()
         ready = {"threads": len(os.listdir("/proc/self/task")), "can_fork": not reason, "reason": reason}
         self.send({"ready": dict(ready, elapsed_ms=round((time.monotonic() - self.begun) * 1e3))})
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(self.wake_reader, select.POLLIN)
         while not self.is_stopping:
-            if any(number == self.wake_reader for number, _ in poll.poll()):
+            events = poll.poll(AHEAD_PAUSE_MS if self.wants_ahead else None)
+            if any(number == self.wake_reader for number, _ in events):
                 os.read(self.wake_reader, 4096)
                 continue
-            order = self.receive()
+            order = self.receive() if events else self.fork_ahead()
             if order is not None:
                 return order
         return None
@@ -2241,6 +2249,15 @@ class Nursery:
         gc.freeze()
         if hasattr(self.libc, "malloc_trim"):
             self.libc.malloc_trim(0)
+
+    def tell_modules(self):
+        """Writes which libraries the model needed: a zygote of this environment imports them beforehand."""
+        if self.form is None or "DECALOG_MODULES" not in os.environ:
+            return
+        try:
+            Path(os.environ["DECALOG_MODULES"]).write_text("\n".join(loaded_modules(os.getcwd())))
+        except OSError as error:
+            sys.stderr.write("what it imported is not known: %s\n" % sentence(error))
 
     def send(self, message):
         try:
@@ -2287,12 +2304,15 @@ class Nursery:
         order = {"role": role, "variables": variables, "directory": directory, "numbers": numbers}
         if kind == "serve":
             return order
-        reason = self.obstacle(numbers)
-        if not reason:
+        reason, pid = self.obstacle(numbers), None
+        if self.ahead:
+            pid = self.use_ahead(data if role == "worker" and not reason else None, numbers)
+        if not reason and pid is None:
             try:
                 pid = self.fork()
             except OSError as error:
                 reason = "fork: " + sentence(error)
+        self.wants_ahead = self.form is not None and not reason
         if reason:
             self.send({"refused": {"id": order_id, "reason": reason}})
         elif self.is_new:
@@ -2323,7 +2343,64 @@ class Nursery:
         numbers = sorted(int(name) for name in os.listdir("/proc/self/fd"))
         return [number for number in numbers if number > 2 and number not in self.own and number not in received]
 
-    def fork(self):
+    def fork_ahead(self):
+        """Forks the next worker before it is asked for: to copy the page tables takes longer than all else that a start does.
+
+        It waits in the group of this process, and ends with it. Returns an order in the new process, once there is one.
+        """
+        self.wants_ahead = False
+        if self.obstacle():
+            return None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            ours.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
+            theirs.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
+        self.own |= {ours.fileno(), theirs.fileno()}
+        try:
+            pid = self.fork(has_group=False)
+        except OSError as error:
+            sys.stderr.write("no process is forked ahead: %s\n" % sentence(error))
+            pid = None
+        if self.is_new:
+            ours.close()
+            with theirs:
+                return self.wait_for_order(theirs)
+        for end in (theirs,) if pid else (ours, theirs):
+            self.own.discard(end.fileno())
+            end.close()
+        self.ahead = (pid, ours) if pid else None
+        return None
+
+    def wait_for_order(self, channel):
+        """The order for a process that was forked ahead."""
+        self.control.close()
+        data, ancillary, _, _ = channel.recvmsg(ORDER_BYTES_MAX, socket.CMSG_SPACE(2 * 4), socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            os._exit(0)
+        os.setpgid(0, 0)
+        channel.send(b"x")
+        ((_, order),) = json.loads(data).items()
+        numbers = [number for _, _, part in ancillary for (number,) in struct.iter_unpack("i", part)]
+        return {"role": "worker", "variables": dict(order["variables"]), "directory": order["directory"], "numbers": numbers}
+
+    def use_ahead(self, data, numbers):
+        """Gives an order to the process that was forked ahead; its pid, or None if it is of no use. No data ends it."""
+        (pid, channel), self.ahead = self.ahead, None
+        with channel:
+            self.own.discard(channel.fileno())
+            if data is None:
+                return None
+            channel.settimeout(AHEAD_S_MAX)
+            try:
+                channel.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("%di" % len(numbers), *numbers))])
+                return pid if channel.recv(1) == b"x" else None
+            except socket.timeout:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:  # it has ended
+                pass
+            return None
+
+    def fork(self, has_group=True):
         """The pid of a new process that is the supervisor's child; in that process `is_new` is set.
 
         A process in between forks it and ends, so that it passes to the nearest subreaper.
@@ -2335,7 +2412,7 @@ class Nursery:
         with ours, theirs:
             between = os.fork()
             if not between:
-                self.fork_between(ours, theirs)
+                self.fork_between(ours, theirs, has_group)
                 return None
             theirs.close()
             try:
@@ -2351,7 +2428,7 @@ class Nursery:
             ours.send(b"x")
             return int(answer)
 
-    def fork_between(self, ours, theirs):
+    def fork_between(self, ours, theirs, has_group):
         """Forks the new process and ends; returns in the new process, once it belongs to the supervisor."""
         try:
             signal.set_wakeup_fd(-1)
@@ -2361,7 +2438,8 @@ class Nursery:
             os._exit(1)
         try:
             if pid:
-                os.setpgid(pid, pid)
+                if has_group:
+                    os.setpgid(pid, pid)
                 theirs.send(b"%d" % pid)
                 os._exit(0)
             ours.close()
@@ -2380,6 +2458,8 @@ class Nursery:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         self.control.close()
+        if self.ahead:
+            self.ahead[1].close()
         os.close(self.wake_reader)
         os.close(self.wake_writer)
         if self.is_new:
@@ -2534,6 +2614,23 @@ def import_modules():
             __import__(module, fromlist=[name] if name else [])
         except BaseException as error:
             sys.stderr.write("%s is not imported beforehand: %s\n" % (module, sentence(error)))
+
+
+def loaded_modules(root):
+    """The modules of libraries that this process has, in the order in which they came."""
+    root, found, left = os.path.realpath(root) + os.sep, [], MODULES_BYTES_MAX
+    for name, module in list(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        origin = getattr(spec, "origin", None)
+        if not isinstance(origin, str) or spec.name != name or not os.path.isabs(origin) or not MODULE.match(name):
+            continue
+        if is_standard(name.split(".")[0]) or os.path.realpath(origin).startswith(root):
+            continue
+        left -= len(name) + 1
+        if left < 0:
+            break
+        found.append(name)
+    return found
 
 
 # ---- Description: what the source text tells, without running any of it ------------------------------------------

@@ -1,0 +1,150 @@
+//! Which modules a zygote imports beforehand: those that the text of its versions names, and those that a parent turned out
+//! to need when it loaded its model, such as what a pickle asks for. Kept beside the environment.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use domain::launch::{ProcessId, Role};
+
+use crate::EngineError;
+use crate::files::Files;
+use crate::handle::Engine;
+use crate::launch;
+use crate::parent::ParentState;
+use crate::replica::ReplicaSpec;
+
+/// Where an environment keeps which modules its versions import.
+const IMPORTS: &str = ".imports";
+/// The largest list that is passed on, in bytes: less than the kernel takes as one variable.
+const IMPORTS_BYTES_MAX: usize = 96 * 1024;
+/// How long a zygote may take to end before another is made, in milliseconds.
+const END_MS_MAX: u64 = 5_000;
+
+/// Takes note of what a parent has loaded.
+pub(crate) type Learning<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Where a parent writes which modules it has loaded.
+pub fn modules_file(files: &Files, id: &ProcessId) -> PathBuf {
+    files.process(id).join("modules")
+}
+
+impl Engine {
+    /// The modules that versions with this environment import, as far as they are known: those that earlier ones needed, and
+    /// those of this version, by its text and without running any of its code.
+    pub(crate) async fn imports_of(&self, spec: &ReplicaSpec) -> Vec<String> {
+        let Some(lock) = spec.lock else { return vec![] };
+        let environment = self.inner.files.environment(&lock);
+        let named = match self.describe_imports(spec, &environment.join("bin/python")).await {
+            Ok(names) => names,
+            Err(error) => {
+                tracing::warn!("what {} imports is not known: {error}", spec.placement);
+                vec![]
+            }
+        };
+        add(&environment.join(IMPORTS), named).0
+    }
+
+    /// Takes note of what a parent has loaded. A zygote that has less is made again: what was forked from it lives on.
+    pub(crate) fn learn_imports<'a>(&'a self, spec: &'a ReplicaSpec, id: &'a ProcessId) -> Learning<'a> {
+        // Boxed, since a zygote's own start ends here too.
+        Box::pin(self.learn(spec, id))
+    }
+
+    async fn learn(&self, spec: &ReplicaSpec, id: &ProcessId) {
+        let is_parent = {
+            let holders = self.inner.holders.lock();
+            let state = holders
+                .get(id)
+                .filter(|holder| matches!(holder.role, Role::Parent(_)))
+                .map(|holder| holder.state.borrow().clone());
+            // What forbids a fork here would forbid it in a zygote.
+            matches!(state, Some(ParentState::Ready { can_fork: true, .. }))
+        };
+        let Some(lock) = spec.lock.filter(|_| is_parent) else { return };
+        let loaded = read(&modules_file(&self.inner.files, id));
+        let (_, has_grown) = add(&self.inner.files.environment(&lock).join(IMPORTS), loaded);
+        let zygote = {
+            let key = launch::zygote_key(spec);
+            let holders = self.inner.holders.lock();
+            let of_key = |role: &Role| matches!(role, Role::Zygote(of) if Some(of) == key.as_ref());
+            holders.iter().find(|(_, holder)| of_key(&holder.role)).map(|(id, holder)| (id.clone(), holder.state.subscribe()))
+        };
+        let Some((zygote, mut state)) = zygote.filter(|_| has_grown) else { return };
+        if self.drop_parent(&zygote).await.is_err() {
+            return;
+        }
+        let ended = state.wait_for(|state| matches!(state, ParentState::Ended { .. }));
+        let _ = tokio::time::timeout(Duration::from_millis(END_MS_MAX), ended).await.map(|_| ());
+        if let Err(error) = self.ensure_zygote(spec).await {
+            tracing::debug!("no zygote for {}: {error}", spec.placement);
+        }
+    }
+
+    async fn describe_imports(&self, spec: &ReplicaSpec, python: &Path) -> Result<Vec<String>, EngineError> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let shim = text(&launch::shim(&self.inner.files)?);
+        let file = spec.file.clone().unwrap_or_else(|| "model.py".into());
+        let arguments = ["-I".to_string(), shim, "--describe".into(), text(&spec.tree), "--file".into(), file];
+        let output = self.inner.tools.run(python, arguments, Path::new("/"), &|_| {}).await?;
+        let described: serde_json::Value = serde_json::from_str(output.stdout.trim()).unwrap_or_default();
+        let names = described.get("modules").or(described.get("imports")).and_then(|names| names.as_array());
+        Ok(names.into_iter().flatten().filter_map(|name| name.as_str().map(String::from)).collect())
+    }
+}
+
+/// The names of modules in a file, each on a line; `a:b` stands for `from a import b`. What is no name is left out.
+fn read(path: &Path) -> Vec<String> {
+    let mut text = String::new();
+    let _ = std::fs::File::open(path).map(|file| file.take(IMPORTS_BYTES_MAX as u64).read_to_string(&mut text));
+    let is_name = |line: &&str| {
+        !line.is_empty()
+            && line.split([':', '.']).all(|part| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_'))
+    };
+    text.lines().filter(is_name).map(String::from).collect()
+}
+
+/// Adds names to those of a file, in the order in which they were first seen. Gives all of them, and whether any was new.
+fn add(path: &Path, names: Vec<String>) -> (Vec<String>, bool) {
+    let mut all = read(path);
+    let before = all.len();
+    let mut known: HashSet<String> = all.iter().cloned().collect();
+    let mut bytes: usize = all.iter().map(|name| name.len() + 1).sum();
+    for name in names {
+        if known.contains(&name) || bytes + name.len() + 1 > IMPORTS_BYTES_MAX {
+            continue;
+        }
+        bytes += name.len() + 1;
+        known.insert(name.clone());
+        all.push(name);
+    }
+    let has_grown = all.len() > before;
+    if has_grown {
+        let text: String = all.iter().map(|name| format!("{name}\n")).collect();
+        let temporary = path.with_extension("partial");
+        let _ = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
+    }
+    (all, has_grown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_their_order_and_come_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(IMPORTS);
+        let names = |text: &str| text.split_whitespace().map(String::from).collect::<Vec<_>>();
+        assert_eq!(add(&path, names("b a:c")), (names("b a:c"), true));
+        assert_eq!(add(&path, names("a b")), (names("b a:c a"), true));
+        assert_eq!(add(&path, names("a:c b")), (names("b a:c a"), false));
+        std::fs::write(&path, "b\nrm -rf /\n../x\n\na.b.\nok._x\n").unwrap();
+        assert_eq!(read(&path), names("b ok._x"));
+        let long: Vec<String> = (0..10_000).map(|number| format!("module_{number:05}")).collect();
+        assert_eq!(add(&path, long).0.iter().map(|name| name.len() + 1).sum::<usize>().div_ceil(100), 983);
+        assert_eq!(read(Path::new("/no/such")), Vec::<String>::new());
+    }
+}
