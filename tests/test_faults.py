@@ -167,11 +167,10 @@ def test_a_full_disk_stops_writes_and_not_answers(fresh, tmp_path):
         platform = fresh("small/data")
         platform.start()
         platform.run("deploy", write_model(tmp_path / "m", constant(1)))
-        with open(small / "ballast", "wb") as ballast:
+        with open(small / "ballast", "wb", buffering=0) as ballast:
             try:
                 while True:
                     ballast.write(b"x" * 65536)
-                    ballast.flush()
             except OSError:
                 pass
         failed = platform.run("deploy", write_model(tmp_path / "big", {**constant(2), "big.bin": os.urandom(4 << 20)}), ok=False)

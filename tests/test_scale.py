@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from conftest import constant, wait_for, write_model
+from conftest import Platform, constant, wait_for, write_model
 
 SLOW = "import time\n\ndef predict(x: int) -> int:\n    time.sleep(0.05)\n    return x\n"
 IDLE = "[scale]\nidle_s = 1\n"
@@ -39,13 +39,16 @@ def test_to_zero_and_back(platform, tmp_path):
     assert platform.predict("m", {"x": 0}).json() == {"output": 1}
 
 
-def test_a_deadline_that_a_start_cannot_meet(platform, tmp_path):
+def test_a_deadline_that_a_start_cannot_meet(tmp_path):
+    # Without a spare, which would answer at once.
+    platform = Platform(tmp_path / "data", ["--park", "nothing"]).start()
     slow = {"model.py": "import time\ntime.sleep(1)\n\ndef predict(x: int) -> int:\n    return 1\n", "decalog.toml": IDLE}
     platform.run("deploy", write_model(tmp_path / "m", slow))
     until_zero(platform, "m")
     late = platform.predict("m", {"x": 0}, {"Decalog-Timeout-Ms": "1"})
     assert late.status == 503 and late.json()["code"] == "no_capacity", late.body
     assert platform.predict("m", {"x": 0}).status == 200
+    assert platform.stop() == 0
 
 
 def test_replicas_follow_load_and_every_decision_is_recorded(platform, tmp_path):
