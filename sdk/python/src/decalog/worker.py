@@ -39,6 +39,7 @@ PEER_S_MAX = 60  # how long a peer may stall in the middle of a request or an an
 DETAIL_LINES_MAX = 40
 MESSAGE_CHARS_MAX = 2_000
 ORDER_BYTES_MAX = 256 * 1024  # of one packet of the supervisor to a process that forks
+MODULES_AT_START = frozenset(sys.modules)  # what an interpreter has before any model
 MODULES_BYTES_MAX = 96 * 1024  # of the names of modules: they are passed on as one variable
 AHEAD_PAUSE_MS = 50  # how long nothing is asked before the next process is forked ahead
 AHEAD_S_MAX = 2.0  # how long a process that was forked ahead may take to do as it is told
@@ -2624,7 +2625,7 @@ def loaded_modules(root):
         origin = getattr(spec, "origin", None)
         if not isinstance(origin, str) or spec.name != name or not os.path.isabs(origin) or not MODULE.match(name):
             continue
-        if is_standard(name.split(".")[0]) or os.path.realpath(origin).startswith(root):
+        if name in MODULES_AT_START or is_standard(name.split(".")[0]) or os.path.realpath(origin).startswith(root):
             continue
         left -= len(name) + 1
         if left < 0:
