@@ -42,6 +42,7 @@ soak: build
 
 bench: build
 	$(VENV)/test/bin/python bench/run.py --decalog $(CARGO_TARGET_DIR)/release/decalog
+	$(VENV)/test/bin/python bench/elastic.py --decalog $(CARGO_TARGET_DIR)/release/decalog
 
 fmt:
 	cargo fmt --all

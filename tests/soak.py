@@ -45,7 +45,7 @@ class Soak:
         self.kills = []
         self.counts, self.passed = {}, False
         #: (what, from, until): what was done when.
-        self.done = []
+        self.done, self.action_since = [], None
 
     def count(self, what):
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -197,7 +197,6 @@ class Soak:
         return {"requests": whole // 24, "failed": failed, "misversioned": misversioned,
                 "broken_by_kill_9_of_up": apart, "p50_ms": quantile(0.5), "p99_ms": quantile(0.99), "p999_ms": quantile(0.999),
                 "examples": examples[:: max(len(examples) // 10, 1)]}
-
 
     def describe(self, what, sent, received):
         """A failure, and what was done about then."""

@@ -81,25 +81,22 @@ impl Control {
     /// Ends what is parked until the rest fits: spares, then parents, then zygotes, the least recently used first.
     async fn evict(self: &Arc<Control>, wanted: &BTreeMap<Placement, Wanted>) {
         let statuses = self.engine.replicas();
-        let parents = self.engine.parents();
-        let spares = statuses.iter().filter(|status| self.is_spare(status, wanted));
+        let mut parents = self.engine.parents();
+        // A parent whose replicas serve shares its memory with them: to end it would free little.
+        parents.retain(|parent| parent.role.placement().is_none_or(|placement| self.scales.target(placement) == Some(0)));
+        let spares: Vec<_> = statuses.iter().filter(|status| self.is_spare(status, wanted)).collect();
+        let pids = spares.iter().map(|spare| spare.pid).chain(parents.iter().map(|parent| parent.pid));
+        let memory = engine::memory_mb_of_groups(&pids.collect::<Vec<u32>>());
+        let memory_mb = |pid: &u32| memory.get(pid).copied().unwrap_or(0.0) as u64;
         let mut kept: Vec<(Kept, Parked)> = vec![];
         for spare in spares {
-            let parked = Parked {
-                kind: ParkedKind::Spare,
-                memory_mb: self.engine.memory_mb(&spare.replica).unwrap_or(0.0) as u64,
-                idle_ms: self.scales.idle_ms(&spare.placement),
-            };
-            kept.push((Kept::Spare(spare), parked));
+            let (memory_mb, idle_ms) = (memory_mb(&spare.pid), self.scales.idle_ms(&spare.placement));
+            kept.push((Kept::Spare(spare), Parked { kind: ParkedKind::Spare, memory_mb, idle_ms }));
         }
-        for ParentStatus { id, role, memory_mb, used_at_ms, .. } in &parents {
-            // A parent whose replicas serve shares its memory with them: to end it would free little.
-            if role.placement().is_some_and(|placement| self.scales.target(placement) != Some(0)) {
-                continue;
-            }
+        for ParentStatus { id, role, pid, used_at_ms, .. } in &parents {
             let kind = if matches!(role, Role::Zygote(_)) { ParkedKind::Zygote } else { ParkedKind::Parent };
             let idle_ms = now_ms().saturating_sub(*used_at_ms);
-            kept.push((Kept::Holder(id), Parked { kind, memory_mb: memory_mb.unwrap_or(0.0) as u64, idle_ms }));
+            kept.push((Kept::Holder(id), Parked { kind, memory_mb: memory_mb(pid), idle_ms }));
         }
         let parked: Vec<Parked> = kept.iter().map(|(_, parked)| *parked).collect();
         for at in budget::evict(&parked, self.config.parked_mb) {
@@ -135,7 +132,8 @@ impl Control {
             }
             tried.insert(key, now_ms);
             // Asked for few keys only: the kernel sums up all pages of each process for it.
-            let used_mb: f64 = self.engine.parents().iter().filter_map(|parent| parent.memory_mb).sum();
+            let pids: Vec<u32> = self.engine.parents().iter().map(|parent| parent.pid).collect();
+            let used_mb: f64 = engine::memory_mb_of_groups(&pids).values().sum();
             if used_mb as u64 >= self.config.parked_mb {
                 return;
             }

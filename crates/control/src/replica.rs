@@ -1,6 +1,6 @@
 //! Replicas of what is live: kept at their number, restarted with backoff, drained before they stop.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -43,6 +43,13 @@ pub(crate) fn live_placements(state: &State) -> BTreeSet<Placement> {
         placements
     };
     state.models.iter().flat_map(live).collect()
+}
+
+/// Replicas by what they run.
+fn by_placement(statuses: &[ReplicaStatus]) -> HashMap<&Placement, Vec<&ReplicaStatus>> {
+    let mut found: HashMap<&Placement, Vec<&ReplicaStatus>> = HashMap::new();
+    statuses.iter().for_each(|status| found.entry(&status.placement).or_default().push(status));
+    found
 }
 
 impl Control {
@@ -93,7 +100,7 @@ impl Control {
         let state = self.state();
         let wanted = self.wanted(&state);
         let statuses = self.engine.replicas();
-        let changes = self.rescale(&state, &wanted, &statuses);
+        let changes = self.rescale(&state, &wanted, &by_placement(&statuses));
         let is_ready = |status: &&ReplicaStatus| matches!(status.state, ReplicaState::Ready { .. });
         let ready: HashSet<&Placement> = statuses.iter().filter(is_ready).map(|status| &status.placement).collect();
         for status in &statuses {
@@ -106,8 +113,12 @@ impl Control {
             }
             self.replace_if_broken(status);
         }
+        // In this order: what starts in between counts twice for now, instead of not at all.
+        let (pending, statuses) = (self.replicas.pending(), self.engine.replicas());
+        let mut running = by_placement(&statuses);
         for (placement, wanted) in &wanted {
-            self.follow_target(&state, placement, wanted);
+            let pending = pending.get(placement).map_or(0, |pending| (*pending).max(0) as usize);
+            self.follow_target(&state, placement, wanted, running.remove(placement).unwrap_or_default(), pending);
         }
         // What was decided is told after it was done: a request may wait for it.
         let control = self.clone();
@@ -123,17 +134,20 @@ impl Control {
     }
 
     /// Starts or sends away replicas of one placement until their number is its target.
-    fn follow_target(self: &Arc<Control>, state: &Arc<State>, placement: &Placement, wanted: &Wanted) {
+    fn follow_target(
+        self: &Arc<Control>,
+        state: &Arc<State>,
+        placement: &Placement,
+        wanted: &Wanted,
+        mut running: Vec<&ReplicaStatus>,
+        pending: usize,
+    ) {
         let Some(target) = self.scales.target(placement).filter(|_| wanted.part != Part::Candidate || wanted.floor > 0) else {
             return;
         };
-        let mut running: Vec<ReplicaStatus> = self.engine.replicas();
-        running.retain(|status| {
-            status.placement == *placement
-                && !matches!(status.state, ReplicaState::Ended { .. })
-                && !self.replicas.is_leaving(&status.replica)
-        });
-        for _ in running.len() + self.replicas.pending(placement)..target as usize {
+        running
+            .retain(|status| !matches!(status.state, ReplicaState::Ended { .. }) && !self.replicas.is_leaving(&status.replica));
+        for _ in running.len() + pending..target as usize {
             if !self.replicas.may_start(placement) {
                 return;
             }

@@ -75,9 +75,9 @@ impl Replicas {
         self.writer_epoch.store(writer_epoch, Ordering::Release);
     }
 
-    /// Replicas of a placement that are about to be started.
-    pub fn pending(&self, placement: &Placement) -> usize {
-        self.inner.lock().pending.get(placement).map_or(0, |pending| (*pending).max(0) as usize)
+    /// How many replicas of each placement are about to be started.
+    pub fn pending(&self) -> HashMap<Placement, i64> {
+        self.inner.lock().pending.clone()
     }
 
     /// Counts those that are about to be started.
@@ -241,5 +241,45 @@ impl Failures {
             self.events.push(now);
         }
         may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(replica: &str, placement: &Placement) -> ReplicaStatus {
+        ReplicaStatus {
+            replica: ReplicaId(replica.into()),
+            placement: placement.clone(),
+            pid: 1,
+            socket: "/s".into(),
+            state: engine::ReplicaState::Starting,
+            temperature: domain::launch::Temperature::Cold,
+            colder_because: None,
+        }
+    }
+
+    #[test]
+    fn failures_before_an_attempt_are_not_its_own() {
+        let replicas = Replicas::new(1);
+        let model = domain::ModelKey { project: "default".parse().unwrap(), model: "m".parse().unwrap() };
+        let (environment, version) = ("production".parse().unwrap(), domain::VersionNumber(1));
+        let placement = Placement { model, environment, version, revision: 0 };
+        let early = Instant::now();
+        // Somebody kills two that were ready.
+        for replica in ["r1-1", "r1-2"] {
+            replicas.ready(&status(replica, &placement), 5);
+            replicas.failed(&placement);
+        }
+        assert!(replicas.has_failed(&placement) && replicas.has_failed_since(&placement, early));
+        let begin = Instant::now();
+        assert!(!replicas.has_failed_since(&placement, begin));
+        replicas.failed(&placement);
+        assert!(!replicas.has_failed_since(&placement, begin), "one death is a restart");
+        replicas.failed(&placement);
+        assert!(replicas.has_failed_since(&placement, begin));
+        replicas.ready(&status("r1-3", &placement), 5);
+        assert!(!replicas.has_failed_since(&placement, begin));
     }
 }

@@ -100,7 +100,12 @@ impl Scale {
 
 impl Control {
     /// Looks at the load and decides anew for all placements that may have replicas. Gives what changed.
-    pub(crate) fn rescale(&self, state: &State, wanted: &BTreeMap<Placement, Wanted>, statuses: &[ReplicaStatus]) -> Vec<Change> {
+    pub(crate) fn rescale(
+        &self,
+        state: &State,
+        wanted: &BTreeMap<Placement, Wanted>,
+        replicas: &HashMap<&Placement, Vec<&ReplicaStatus>>,
+    ) -> Vec<Change> {
         let now_ms = self.monotonic_ms();
         let mut demand: HashMap<Placement, LoadSample> =
             (self.senses.demand)().into_iter().map(|demand| (demand.placement, demand.load)).collect();
@@ -109,7 +114,7 @@ impl Control {
         let mut records: Vec<(&Placement, ScaleRecord)> = vec![];
         let scaled = wanted.iter().filter(|(_, wanted)| wanted.part != Part::Candidate || wanted.floor > 0);
         for (placement, wanted) in scaled {
-            let mut counts = self.counts(placement, statuses);
+            let mut counts = self.counts(replicas.get(placement).map(Vec::as_slice).unwrap_or_default());
             let scale = inner.entry(placement.clone()).or_insert_with(|| {
                 self.scales.changes.fetch_add(1, Ordering::AcqRel);
                 Scale::new(initial(state, placement, wanted, &counts))
@@ -175,8 +180,8 @@ impl Control {
         Budget { cores_milli: u64::from(self.config.cores) * OVERCOMMIT * 1_000, memory_mb: self.config.memory_mb }
     }
 
-    fn counts(&self, placement: &Placement, statuses: &[ReplicaStatus]) -> Counts {
-        let own = || statuses.iter().filter(|status| status.placement == *placement);
+    fn counts(&self, replicas: &[&ReplicaStatus]) -> Counts {
+        let own = || replicas.iter().copied();
         let stays = |status: &&ReplicaStatus| !self.replicas.is_leaving(&status.replica);
         let ready = own().filter(stays).filter(|status| matches!(status.state, ReplicaState::Ready { .. })).count();
         let starting = own().filter(stays).filter(|status| matches!(status.state, ReplicaState::Starting)).count();

@@ -222,22 +222,25 @@ impl Control {
         let own = self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
         let (spares, statuses): (Vec<_>, Vec<_>) = own.partition(|status| self.is_spare(status, &wanted));
         let parents = self.engine.parents().into_iter().filter(|parent| parent.role.placement().is_some_and(|p| p.model == *key));
+        let parents: Vec<_> = parents.collect();
+        let processes = spares.iter().chain(&statuses).map(|status| status.pid);
+        let memory = engine::memory_mb_of_groups(&processes.chain(parents.iter().map(|parent| parent.pid)).collect::<Vec<u32>>());
         let spares = spares.into_iter().map(|status| ParkedView {
             kind: "spare".into(),
             version: status.placement.version.to_string(),
             environment: status.placement.environment.clone(),
             pid: status.pid,
-            memory_mb: self.engine.memory_mb(&status.replica),
+            memory_mb: memory.get(&status.pid).copied(),
             note: String::new(),
         });
-        let parents = parents.filter_map(|parent| {
+        let parents = parents.into_iter().filter_map(|parent| {
             let placement = parent.role.placement()?;
             Some(ParkedView {
                 kind: "parent".into(),
                 version: placement.version.to_string(),
                 environment: placement.environment.clone(),
                 pid: parent.pid,
-                memory_mb: parent.memory_mb,
+                memory_mb: memory.get(&parent.pid).copied(),
                 note: match &parent.state {
                     ParentState::Ready { can_fork: false, reason, .. } => format!("does not fork: {reason}"),
                     ParentState::Starting => "loads".into(),
@@ -265,7 +268,7 @@ impl Control {
                 ReplicaState::Ready { elapsed_ms, .. } if *elapsed_ms > 0 => Some(*elapsed_ms),
                 _ => None,
             },
-            memory_mb: self.engine.memory_mb(&status.replica),
+            memory_mb: memory.get(&status.pid).copied(),
             in_flight: in_flight.get(&status.replica).copied().unwrap_or(0),
             temperature: status.temperature,
             colder_because: status.colder_because.clone(),

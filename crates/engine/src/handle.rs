@@ -293,12 +293,6 @@ impl Engine {
         }
     }
 
-    /// Memory of a replica with all its processes, in MiB: pages that it shares with its parent count in part (PSS).
-    pub fn memory_mb(&self, replica: &ReplicaId) -> Option<f64> {
-        let pid = self.status(replica).map(|status| status.pid).filter(|pid| *pid > 0)?;
-        memory_mb_of_groups(&[pid]).get(&pid).copied()
-    }
-
     /// Memory of all replicas of a placement and of its parents together, in MiB; pages that they share count once (PSS).
     pub fn placement_memory_mb(&self, placement: &Placement) -> Option<f64> {
         let replicas = self.replicas().into_iter().filter(|status| status.placement == *placement).map(|status| status.pid);

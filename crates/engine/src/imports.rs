@@ -77,7 +77,7 @@ impl Engine {
             return;
         }
         let ended = state.wait_for(|state| matches!(state, ParentState::Ended { .. }));
-        let _ = tokio::time::timeout(Duration::from_millis(END_MS_MAX), ended).await.map(|_| ());
+        let _ = tokio::time::timeout(Duration::from_millis(END_MS_MAX), ended).await;
         if let Err(error) = self.ensure_zygote(spec).await {
             tracing::debug!("no zygote for {}: {error}", spec.placement);
         }

@@ -28,6 +28,7 @@ pub use files::run_directory;
 pub use handle::Engine;
 pub use level::warmest;
 pub use parent::{ParentState, ParentStatus};
+pub use process::memory_mb_of_groups;
 pub use replica::{ReplicaSpec, ReplicaState, ReplicaStatus};
 
 /// What the engine is told once.

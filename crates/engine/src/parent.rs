@@ -11,7 +11,6 @@ use crate::EngineError;
 use crate::handle::Engine;
 use crate::launch::{self, Plan};
 use crate::level;
-use crate::process::memory_mb_of_groups;
 use crate::replica::{self, ReplicaSpec};
 use crate::supervise::protocol::{Process, Readiness, Reply, Request};
 
@@ -54,8 +53,6 @@ pub struct ParentStatus {
     pub state: ParentState,
     /// How it was started itself.
     pub temperature: Temperature,
-    /// Its share of memory in MiB: pages that it has in common with its replicas count in part (PSS).
-    pub memory_mb: Option<f64>,
     /// When something was last forked from it, or else when it was started, in milliseconds since 1970.
     pub used_at_ms: u64,
 }
@@ -120,14 +117,10 @@ impl Engine {
                 pid: holder.pid,
                 state: holder.state.borrow().clone(),
                 temperature: holder.temperature,
-                memory_mb: None,
                 used_at_ms: holder.used_at_ms,
             })
             .collect();
         drop(holders);
-        let groups: Vec<u32> = all.iter().map(|status| status.pid).filter(|pid| *pid > 0).collect();
-        let memory = memory_mb_of_groups(&groups);
-        all.iter_mut().for_each(|status| status.memory_mb = memory.get(&status.pid).copied());
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
     }

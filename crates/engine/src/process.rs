@@ -1,6 +1,6 @@
 //! What the kernel says of processes and of process groups.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 
 const MIB: f64 = (1 << 20) as f64;
@@ -47,9 +47,11 @@ pub fn line(pid: u32) -> Option<Line> {
 }
 
 /// Memory of all processes of each group, in MiB: a page that several processes share counts in part at each (PSS), so
-/// that the sum over all processes is what they use together. Groups without processes are left out.
+/// that the sum over all processes is what they use together. Groups without processes are left out. The kernel counts all
+/// pages of each process for it: milliseconds where there are many.
 pub fn memory_mb_of_groups(groups: &[u32]) -> HashMap<u32, f64> {
     let mut memory = HashMap::new();
+    let groups: HashSet<u32> = groups.iter().copied().filter(|group| *group > 0).collect();
     if groups.is_empty() {
         return memory;
     }

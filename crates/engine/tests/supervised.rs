@@ -73,7 +73,8 @@ async fn the_first_is_cold_and_the_next_are_warm() {
     assert_ne!(one["luck"], two["luck"]);
     // Both are the supervisor's children, with memory of their own that is less than all they show.
     assert_eq!(parent_of(first.pid), parent_of(second.pid));
-    assert!(engine.memory_mb(&id("r1-1")).is_some_and(|mb| mb > 0.1) && parent.memory_mb.is_some_and(|mb| mb > 0.1));
+    let memory = engine::memory_mb_of_groups(&[engine.status(&id("r1-1")).unwrap().pid, parent.pid]);
+    assert!(memory.len() == 2 && memory.values().all(|mb| *mb > 0.1), "{memory:?}");
     engine.stop(&id("r1-1"), 5_000).await.unwrap();
     assert_eq!(ended(&engine, "r1-1").await.0, "exited with status 0");
     engine.forget(&id("r1-1")).await;

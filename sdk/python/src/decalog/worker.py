@@ -2210,7 +2210,7 @@ class Nursery:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             self.control.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
         self.supervisor, self.is_stopping, self.is_new = os.getppid(), False, False
-        # The process that was forked ahead, and this end of its socket; and whether there is to be one.
+        # The process that was forked ahead, with this end of its socket; and whether one is to be forked.
         self.ahead, self.wants_ahead = None, form is not None
         self.wake_reader, self.wake_writer = os.pipe()
         for end in (self.wake_reader, self.wake_writer):
@@ -2256,7 +2256,7 @@ class Nursery:
         if self.form is None or "DECALOG_MODULES" not in os.environ:
             return
         try:
-            Path(os.environ["DECALOG_MODULES"]).write_text("\n".join(loaded_modules(os.getcwd())))
+            Path(os.environ["DECALOG_MODULES"]).write_text("\n".join(loaded_modules(Path.cwd())))
         except OSError as error:
             sys.stderr.write("what it imported is not known: %s\n" % sentence(error))
 
@@ -2618,19 +2618,18 @@ def import_modules():
 
 
 def loaded_modules(root):
-    """The modules of libraries that this process has, in the order in which they came."""
-    root, found, left = os.path.realpath(root) + os.sep, [], MODULES_BYTES_MAX
+    """The modules of libraries that this process has, in the order in which they were ready."""
+    found, is_library, left = [], {}, MODULES_BYTES_MAX
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
-        origin = getattr(spec, "origin", None)
-        if not isinstance(origin, str) or spec.name != name or not os.path.isabs(origin) or not MODULE.match(name):
+        if name in MODULES_AT_START or getattr(spec, "name", None) != name or not MODULE.match(name):
             continue
-        if name in MODULES_AT_START or is_standard(name.split(".")[0]) or os.path.realpath(origin).startswith(root):
-            continue
-        left -= len(name) + 1
-        if left < 0:
-            break
-        found.append(name)
+        top = name.split(".")[0]
+        if top not in is_library:
+            is_library[top] = not is_standard(top) and local_files(top, root) is None
+        if is_library[top] and spec.has_location and left > len(name):
+            left -= len(name) + 1
+            found.append(name)
     return found
 
 
