@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""From zero and back, in figures: how long a request waits for a model at zero by what is kept of it, what each further replica of
-a large model costs in memory, and what a thousand registered models cost those that are used. Writes bench/elastic.json and
-bench/ELASTIC.md.
+"""From zero and back, in figures: how long a request waits for a model at zero by what is kept of it, beside the start of other
+servers; what each further replica of a large model costs in memory, and what a thousand registered models cost those that are used.
+Writes bench/elastic.json and bench/ELASTIC.md.
 
-    bench/elastic.py                             everything: about half an hour
-    bench/elastic.py --only cold memory many     parts of it
+    bench/elastic.py                                    everything: about an hour
+    bench/elastic.py --only cold servers memory many    parts of it
 """
 
 import argparse
@@ -21,20 +21,23 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from harness import load, machine, measure, tools  # noqa: E402
+from harness import load, machine, measure, tools, workloads  # noqa: E402
 from harness.load import Request  # noqa: E402
 from harness.paths import BENCH, RUN, WORK  # noqa: E402
 from harness.processes import Running, family, free_port, memory_mb  # noqa: E402
+from harness.servers import SERVERS, Server  # noqa: E402
 from run import default_decalog  # noqa: E402
 
 ROWS = {"forest": {"x": [0.5] * 30}, "forest-onnx": {"x": [0.5] * 30}, "torch": {"x": [0.5] * 30}, "weights": {"row": 7}, "echo": {"x": [1.0, 2.0, 3.0, 4.0]}}
 #: What is kept of a model at zero, and what a start is then called.
 PARKS = {"spare": "a spare", "parent": "warm", "zygote": "tepid", "nothing": "cold"}
+PARTS = ["cold", "servers", "memory", "many"]
 IDLE_S = 1
 #: Longer than it takes `up` to look at what it keeps.
 SETTLE_S = 4.0
 WAIT_S_MAX = 120.0
 DEPLOYS_AT_ONCE = 4
+FAILURES = (measure.Broken, tools.Missing, OSError, subprocess.SubprocessError)
 
 
 class Up:
@@ -113,6 +116,47 @@ def cold(decalog: Path, model: str, park: str, times: int) -> dict[str, Any]:
             reasons.append(replica.get("colder_because"))
         return {"model": model, "park": park, "times": times, "p50_ms": median(waits), "p99_ms": quantile(waits, 0.99),
                 "first_ms": waits[0], "levels": sorted(set(levels)), "reasons": sorted({reason for reason in reasons if reason})}
+
+
+def starts(decalog: Path, times: int) -> list[dict[str, Any]]:
+    """From the start of each server's process to its first right answer: of Decalog too, with the model deployed and nothing kept."""
+    found = []
+    compared = [server for server in SERVERS if server.family != "hyper" and not server.name.endswith("-batch")]
+    for model in ("forest", "forest-onnx"):
+        workload = workloads.load(model)
+        for server in compared:
+            tools.server(server.family)
+            if server.family == "decalog":
+                measure.deploy(server, workload, decalog)
+            waits = [start(server, workload, decalog) for _ in range(times)]
+            found.append({"model": model, "server": server.name, "times": times, "p50_ms": median(waits), "worst_ms": max(waits)})
+            tools.say(f"{model:12} {server.name:10} p50 {median(waits):8.1f} ms  worst {max(waits):8.1f} ms")
+    return found
+
+
+def start(server: Server, workload: workloads.Workload, decalog: Path) -> float:
+    """Milliseconds to the first right answer."""
+    port = free_port()
+    running = measure.start(server, workload, port, decalog)
+    try:
+        return measure.wait_for(running, "right answer", lambda: measure.ask_and_check(server, workload, port)) * 1_000
+    finally:
+        measure.stop(server, port, running)
+
+
+def colds(decalog: Path, models: list[str], parks: list[str], times: int, problems: list[str]) -> list[dict[str, Any]]:
+    """Each model with each that is kept of it; one that cannot be had is a problem and the others go on."""
+    found = []
+    for model in models:
+        for park in parks:
+            try:
+                one = cold(decalog, model, park, times)
+                found.append(one)
+                tools.say(f"{model:12} {park:8} p50 {one['p50_ms']:8.1f} ms  p99 {one['p99_ms']:8.1f} ms  {one['levels']} {one['reasons']}")
+            except FAILURES as error:
+                problems.append(f"{model}, {park}: {error}")
+                tools.say(f"{model} {park}: {error}")
+    return found
 
 
 def memory(decalog: Path) -> list[dict[str, Any]]:
@@ -211,6 +255,11 @@ def markdown(found: dict[str, Any]) -> str:
         for one in found["cold"]:
             lines.append(row([one["model"], one["park"], one["times"], f"{one['p50_ms']:.1f}", f"{one['p99_ms']:.1f}", ", ".join(one["levels"]), "; ".join(one["reasons"]) or "–"]))
         lines.append("")
+    if "servers" in found:
+        lines += ["## Beside the start of other servers", "",
+                  "From the start of the server's process to its first right answer, in the same run. Packages are installed, and in Decalog, whose whole platform starts here, the model is deployed before.", "",
+                  row(["model", "server", "times", "p50 ms", "worst ms"]), row(["---", "---"] + ["---:"] * 3)]
+        lines += [row([one["model"], one["server"], one["times"], f"{one['p50_ms']:.0f}", f"{one['worst_ms']:.0f}"]) for one in found["servers"]] + [""]
     if "memory" in found:
         base = found["memory"][0]["pss_mb"]
         lines += ["## Replicas of a 500 MB model", "", "Summed proportional set size of all its processes, the parent included, after 1,000 predictions for each replica.", "",
@@ -231,10 +280,11 @@ def markdown(found: dict[str, Any]) -> str:
 def main() -> int:
     """The program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=["cold", "memory", "many"], default=["cold", "memory", "many"])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--models", nargs="+", default=["forest", "forest-onnx", "torch"])
     parser.add_argument("--parks", nargs="+", choices=PARKS, default=list(PARKS))
     parser.add_argument("--times", type=int, default=30)
+    parser.add_argument("--starts", type=int, default=5, help="of each other server")
     parser.add_argument("--registered", type=int, default=1_000)
     parser.add_argument("--used", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
@@ -247,27 +297,22 @@ def main() -> int:
     path = chosen.output / "elastic.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     found |= {"at": time.strftime("%Y-%m-%d %H:%M %Z"), "machine": machine.describe(), "problems": []}
-    if "cold" in chosen.only:
-        found["cold"] = []
-        for model in chosen.models:
-            for park in chosen.parks:
-                try:
-                    one = cold(chosen.decalog, model, park, chosen.times)
-                    found["cold"].append(one)
-                    tools.say(f"{model:12} {park:8} p50 {one['p50_ms']:8.1f} ms  p99 {one['p99_ms']:8.1f} ms  {one['levels']} {one['reasons']}")
-                except (measure.Broken, tools.Missing, OSError, subprocess.SubprocessError) as error:
-                    found["problems"].append(f"{model}, {park}: {error}")
-                    tools.say(f"{model} {park}: {error}")
-    for part, run in (("memory", lambda: memory(chosen.decalog)), ("many", lambda: many(chosen.decalog, chosen.registered, chosen.used, chosen.rounds, chosen.seconds))):
-        if part in chosen.only:
-            try:
-                found[part] = run()
-                tools.say(f"{part}: {found[part]}")
-            except (measure.Broken, tools.Missing, OSError, subprocess.SubprocessError) as error:
-                found["problems"].append(f"{part}: {error}")
-                tools.say(f"{part}: {error}")
-    path.write_text(json.dumps(found, indent=1) + "\n")
-    (chosen.output / "ELASTIC.md").write_text(markdown(found))
+    parts = {
+        "cold": lambda: colds(chosen.decalog, chosen.models, chosen.parks, chosen.times, found["problems"]),
+        "servers": lambda: starts(chosen.decalog, chosen.starts),
+        "memory": lambda: memory(chosen.decalog),
+        "many": lambda: many(chosen.decalog, chosen.registered, chosen.used, chosen.rounds, chosen.seconds),
+    }
+    for part in chosen.only:
+        try:
+            found[part] = parts[part]()
+            tools.say(f"{part}: {found[part]}")
+        except FAILURES as error:
+            found["problems"].append(f"{part}: {error}")
+            tools.say(f"{part}: {error}")
+        # After each part, so that an interruption costs only what follows.
+        path.write_text(json.dumps(found, indent=1) + "\n")
+        (chosen.output / "ELASTIC.md").write_text(markdown(found))
     return 1 if found["problems"] else 0
 
 

@@ -1,9 +1,12 @@
 """The platform is replaced under load: by itself, by what cannot read its ledger, by what is no Decalog at all."""
 
+import json
 import os
+import socket
 import sqlite3
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import BINARY, constant, wait_for, write_model
@@ -29,8 +32,6 @@ def test_takeover_under_load_fails_nothing(platform, tmp_path):
 def test_a_request_in_flight_is_answered_by_the_old_process(platform, tmp_path):
     slow = "import time\n\ndef predict(x: int) -> int:\n    time.sleep(2)\n    return x\n"
     platform.run("deploy", write_model(tmp_path / "m", {"model.py": slow}))
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(platform.predict, "m", {"x": 7})
         wait_for(lambda: platform.run("show", "m", "--json").json()["replicas"][0]["in_flight"] == 1, "the request at the worker")
@@ -80,11 +81,40 @@ def test_a_binary_that_cannot_read_the_ledger(platform, tmp_path):
     assert platform.predict("m", {"x": 0}).json() == {"output": 1}
 
 
+def test_a_binary_that_speaks_to_its_supervisor_in_another_way(platform, tmp_path):
+    platform.run("deploy", write_model(tmp_path / "m", constant(1)))
+    pids, path = platform.pids("m"), platform.data / "run/supervisor.sock"
+    # What another version's supervisor would say; the old process keeps its connection to the real one.
+    real = path.with_name("real.sock")
+    path.rename(real)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+
+        def answer():
+            connection, _ = other.accept()
+            with connection, connection.makefile("rw") as lines:
+                call = json.loads(lines.readline())
+                lines.write(json.dumps({"reply": {"id": call["id"], "result": {"Ok": {"version": 1}}}}) + "\n")
+                lines.flush()
+                return call["request"], lines.readline()
+
+        with ThreadPoolExecutor(1) as pool, Load(platform, "m", {"x": 0}) as load:
+            asked = pool.submit(answer)
+            completed = subprocess.run([BINARY, "up", "--data", platform.data, "--takeover"], capture_output=True, text=True, timeout=60)
+            assert asked.result() == ("hello", ""), "nobody was asked to end"
+    path.unlink()
+    real.rename(path)
+    assert completed.returncode == 1 and "speaks version 1 of its protocol" in completed.stderr, completed
+    assert "stop it with its workers" in completed.stderr, completed
+    assert load.answers and not [answer for answer in load.answers if answer[0] != 200]
+    assert platform.pids("m") == pids
+    platform.run("deploy", write_model(tmp_path / "m", constant(2)))
+    platform.takeover()
+
+
 def test_a_new_process_that_dies_half_way_leaves_the_old_one_in_charge(platform, tmp_path):
     platform.run("deploy", write_model(tmp_path / "m", constant(1)))
-    import json
-    import socket
-
     with Load(platform, "m", {"x": 0}) as load:
         talk = socket.socket(socket.AF_UNIX)
         talk.connect(str(platform.data / "run/up.sock"))

@@ -10,7 +10,8 @@ die() { echo "install: $*" >&2; exit 1; }
 
 command -v cargo >/dev/null || die "Rust is missing: install it from https://rustup.rs, then run this again"
 
-# Debian packages: a C compiler for SQLite, Python with venv, and R with its HTTP server for the R example.
+# Debian packages: a C compiler for SQLite, Python with venv, R with its HTTP server for the R example, and a clock that can
+# be set for one process.
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v curl >/dev/null || missing+=(curl)
@@ -19,6 +20,7 @@ python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v Rscript >/dev/null || missing+=(r-base-core)
 [ -d /usr/lib/R/site-library/httpuv ] || missing+=(r-cran-httpuv)
 [ -d /usr/lib/R/site-library/jsonlite ] || missing+=(r-cran-jsonlite)
+compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || die "please install: ${missing[*]}"
     as_root=(); [ "$(id -u)" = 0 ] || as_root=(sudo)

@@ -86,7 +86,7 @@ pub fn lock(data: &Path) -> Result<DataLock, Problem> {
     }
 }
 
-fn engine_config(data: &Path, options: &UpOptions) -> Result<EngineConfig, Problem> {
+fn engine_config(data: &Path, options: &UpOptions, takes_over: bool) -> Result<EngineConfig, Problem> {
     const TOOL_PREFIXES: &[&str] = &[
         "UV_",
         "PIP_",
@@ -113,6 +113,7 @@ fn engine_config(data: &Path, options: &UpOptions) -> Result<EngineConfig, Probl
         onnxruntime: std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
         tool_variables: tool_variables.collect(),
         path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into()),
+        takes_over,
     })
 }
 
@@ -207,7 +208,7 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
     let gateway = Gateway::new(gateway_config, data_plane.handle().clone());
     let monitor = Arc::new(Monitor::new(gateway.records()));
     let config = ControlConfig {
-        engine: engine_config(&data, options)?,
+        engine: engine_config(&data, options, predecessor.is_some())?,
         store_url: options.store.clone().unwrap_or_else(|| format!("file:{}", data.join("artifacts").display())),
         data: data.clone(),
         drain_ms_max: DRAIN_MS_MAX,

@@ -48,6 +48,8 @@ pub struct EngineConfig {
     pub tool_variables: BTreeMap<String, String>,
     /// `PATH` of workers and tools.
     pub path: String,
+    /// Another process serves with the workers that are there: they are adopted or left alone.
+    pub takes_over: bool,
 }
 
 /// Why the engine did not do what was asked.

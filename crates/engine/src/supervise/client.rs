@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use domain::Problem;
 use domain::launch::ProcessId;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
@@ -41,6 +42,15 @@ pub struct Supervisor {
 
 fn gone() -> EngineError {
     EngineError::Supervisor("the connection to it is lost".into())
+}
+
+fn not_adoptable(theirs: u32) -> Problem {
+    let text = format!(
+        "the workers cannot be taken over: their supervisor speaks version {theirs} of its protocol, this program version {VERSION}"
+    );
+    Problem::new("other_supervisor", text).help(
+        "the running process goes on; to replace it, stop it with its workers (SIGTERM), then start this one without --takeover",
+    )
 }
 
 impl Supervisor {
@@ -83,10 +93,14 @@ impl Link {
             if let Ok(stream) = UnixStream::connect(&socket).await {
                 let (reader, writer) = stream.into_split();
                 let mut link = Link { lines: BufReader::new(reader).lines(), writer };
-                if link.version().await? == VERSION {
+                let theirs = link.version().await?;
+                if theirs == VERSION {
                     return Ok(link);
                 }
-                // Another version's workers cannot be adopted.
+                // Another version's workers cannot be adopted; they are not ended while another process serves with them.
+                if config.takes_over {
+                    return Err(EngineError::User(not_adoptable(theirs)));
+                }
                 link.send(0, Request::Shutdown { drain_ms_max: START_MS_MAX / 2 }).await?;
                 while let Ok(Some(_)) = link.lines.next_line().await {}
                 started = false;

@@ -3,7 +3,9 @@
 use domain::launch::{Launch, ProcessId, Role, Temperature};
 use serde::{Deserialize, Serialize};
 
-/// Of this protocol. A supervisor of another version is replaced, with its workers.
+/// Of this protocol. What is added to it keeps the number if both sides do without; else the number changes, and programs of
+/// the two versions cannot take over from each other: a supervisor of another version is only replaced, with its workers,
+/// where no process serves with them.
 pub const VERSION: u32 = 2;
 
 /// A request with a number that its reply repeats.

@@ -132,6 +132,7 @@ pub async fn engine_for(data: &Path, program: &Path) -> Engine {
         onnxruntime: None,
         tool_variables: BTreeMap::new(),
         path: std::env::var("PATH").unwrap(),
+        takes_over: false,
     };
     Engine::open(config).await.unwrap()
 }
