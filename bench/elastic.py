@@ -211,10 +211,17 @@ def many(decalog: Path, registered: int, used: int, rounds: int, seconds: float)
                     tools.say(f"  {number + 1} models after {time.monotonic() - began:.0f} s")
         found["deploys_s"] = time.monotonic() - began
         up.until("zero", lambda: not family_workers(up))
+    return found | costs(decalog, used, rounds, seconds)
+
+
+def costs(decalog: Path, used: int, rounds: int, seconds: float) -> dict[str, Any]:
+    """What `many` finds once its models are deployed."""
+    found: dict[str, Any] = {}
+    echo = tools.model_directory("echo")
     with Up(decalog, "one") as up:
         up.deploy(echo, "", "echo_0")
     ready: list[float] = []
-    costs: dict[str, list[tuple[float, float]]] = {"one": [], "many": []}
+    taken: dict[str, list[tuple[float, float]]] = {"one": [], "many": []}
     for _ in range(rounds):
         for name, models in (("one", 1), ("many", used)):
             with Up(decalog, name, keep=True) as up:
@@ -227,15 +234,23 @@ def many(decalog: Path, registered: int, used: int, rounds: int, seconds: float)
                     request = Request(f"/v1/models/echo_{number % models}/predict", write("echo"), {"Content-Type": "application/json"})
                     asked += load.run(request, up.port, 16, seconds / used).requests
                 after = cpu_us(up.running.process.pid)
-                costs[name].append(((after["gateway"] - before["gateway"]) / asked, (sum(after.values()) - sum(before.values())) / asked))
-    for name, pairs in costs.items():
+                taken[name].append(((after["gateway"] - before["gateway"]) / asked, (sum(after.values()) - sum(before.values())) / asked))
+    for name, pairs in taken.items():
         found |= {f"{name}_us": median(gateway for gateway, _ in pairs), f"{name}_whole_us": median(whole for _, whole in pairs)}
     return found | {"ready_s": median(ready), "rounds": rounds}
 
 
 def family_workers(up: Up) -> set[int]:
-    """Worker processes."""
-    return {pid for pid in family(up.running.process.pid, str(up.data)) if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    """Worker processes; one that ends meanwhile is none."""
+    return {pid for pid in family(up.running.process.pid, str(up.data)) if b"worker" in command_line(pid)}
+
+
+def command_line(pid: int) -> bytes:
+    """Of a process; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def row(cells: list[Any]) -> str:
