@@ -170,8 +170,8 @@ def memory(decalog: Path) -> list[dict[str, Any]]:
             asked = 0
             while asked < 1_000 * count:
                 asked += load.run(request, up.port, 4 * count, 2.0).requests
-            pids = [one["pid"] for one in view["replicas"] + view["parked"]]
-            total = memory_mb({member for pid in pids for member in family(pid)})
+            # All of them: what a parent has forked ahead is in no list, and shares its pages too.
+            total = memory_mb(family_workers(up))
             found.append({"replicas": count, "pss_mb": total, "predictions": asked, "levels": sorted({r["temperature"] for r in view["replicas"]})})
         return found
 
