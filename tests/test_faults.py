@@ -210,8 +210,10 @@ def test_a_large_file_uploads_in_little_memory(fresh, tmp_path):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    platform.run("deploy", model)
-    done.set()
-    watcher.join()
+    try:
+        platform.run("deploy", model)
+    finally:
+        done.set()
+        watcher.join()
     assert platform.predict("heavy", {"x": 0}).status == 200
     assert peak < 150, f"the server's resident memory reached {peak} MB"
