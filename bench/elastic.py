@@ -14,7 +14,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,8 +31,8 @@ from harness.servers import SERVERS, Server  # noqa: E402
 from run import default_decalog  # noqa: E402
 
 ROWS = {"forest": {"x": [0.5] * 30}, "forest-onnx": {"x": [0.5] * 30}, "torch": {"x": [0.5] * 30}, "weights": {"row": 7}, "echo": {"x": [1.0, 2.0, 3.0, 4.0]}}
-#: What is kept of a model at zero, and what a start is then called.
-PARKS = {"spare": "a spare", "parent": "warm", "zygote": "tepid", "nothing": "cold"}
+#: What is kept of a model at zero, the warmest first.
+PARKS = ["spare", "parent", "zygote", "nothing"]
 PARTS = ["cold", "servers", "memory", "many"]
 IDLE_S = 1
 #: Longer than it takes `up` to look at what it keeps.
@@ -118,20 +120,33 @@ def cold(decalog: Path, model: str, park: str, times: int) -> dict[str, Any]:
                 "first_ms": waits[0], "levels": sorted(set(levels)), "reasons": sorted({reason for reason in reasons if reason})}
 
 
-def starts(decalog: Path, times: int) -> list[dict[str, Any]]:
-    """From the start of each server's process to its first right answer: of Decalog too, with the model deployed and nothing kept."""
-    found = []
+def attempted(what: str, measured: Callable[[], dict[str, Any]], problems: list[str]) -> list[dict[str, Any]]:
+    """What was measured, if it could be; else it is a problem, and the others go on."""
+    try:
+        found = measured()
+    except FAILURES as error:
+        problems.append(f"{what}: {error}")
+        tools.say(problems[-1])
+        return []
+    tools.say(f"{what}: {found}")
+    return [found]
+
+
+def starts(decalog: Path, times: int, problems: list[str]) -> list[dict[str, Any]]:
+    """Of each server, for each forest. Batching makes no difference to a start."""
     compared = [server for server in SERVERS if server.family != "hyper" and not server.name.endswith("-batch")]
-    for model in ("forest", "forest-onnx"):
-        workload = workloads.load(model)
-        for server in compared:
-            tools.server(server.family)
-            if server.family == "decalog":
-                measure.deploy(server, workload, decalog)
-            waits = [start(server, workload, decalog) for _ in range(times)]
-            found.append({"model": model, "server": server.name, "times": times, "p50_ms": median(waits), "worst_ms": max(waits)})
-            tools.say(f"{model:12} {server.name:10} p50 {median(waits):8.1f} ms  worst {max(waits):8.1f} ms")
-    return found
+    pairs = [(model, server) for model in ("forest", "forest-onnx") for server in compared]
+    return [one for model, server in pairs for one in attempted(f"{model}, {server.name}", partial(started, server, model, decalog, times), problems)]
+
+
+def started(server: Server, model: str, decalog: Path, times: int) -> dict[str, Any]:
+    """From the start of a server's process to its first right answer: of Decalog too, with the model deployed and nothing kept."""
+    workload = workloads.load(model)
+    tools.server(server.family)
+    if server.family == "decalog":
+        measure.deploy(server, workload, decalog)
+    waits = [start(server, workload, decalog) for _ in range(times)]
+    return {"model": model, "server": server.name, "times": times, "p50_ms": median(waits), "worst_ms": max(waits)}
 
 
 def start(server: Server, workload: workloads.Workload, decalog: Path) -> float:
@@ -145,18 +160,9 @@ def start(server: Server, workload: workloads.Workload, decalog: Path) -> float:
 
 
 def colds(decalog: Path, models: list[str], parks: list[str], times: int, problems: list[str]) -> list[dict[str, Any]]:
-    """Each model with each that is kept of it; one that cannot be had is a problem and the others go on."""
-    found = []
-    for model in models:
-        for park in parks:
-            try:
-                one = cold(decalog, model, park, times)
-                found.append(one)
-                tools.say(f"{model:12} {park:8} p50 {one['p50_ms']:8.1f} ms  p99 {one['p99_ms']:8.1f} ms  {one['levels']} {one['reasons']}")
-            except FAILURES as error:
-                problems.append(f"{model}, {park}: {error}")
-                tools.say(f"{model} {park}: {error}")
-    return found
+    """Each model with each that may be kept of it."""
+    pairs = [(model, park) for model in models for park in parks]
+    return [one for model, park in pairs for one in attempted(f"{model}, {park}", partial(cold, decalog, model, park, times), problems)]
 
 
 def memory(decalog: Path) -> list[dict[str, Any]]:
@@ -297,7 +303,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--models", nargs="+", default=["forest", "forest-onnx", "torch"])
-    parser.add_argument("--parks", nargs="+", choices=PARKS, default=list(PARKS))
+    parser.add_argument("--parks", nargs="+", choices=PARKS, default=PARKS)
     parser.add_argument("--times", type=int, default=30)
     parser.add_argument("--starts", type=int, default=5, help="of each other server")
     parser.add_argument("--registered", type=int, default=1_000)
@@ -307,6 +313,7 @@ def main() -> int:
     parser.add_argument("--decalog", type=Path, default=default_decalog())
     parser.add_argument("--output", type=Path, default=BENCH)
     chosen = parser.parse_args()
+    chosen.output.mkdir(parents=True, exist_ok=True)
     tools.oha()
     tools.forest()
     path = chosen.output / "elastic.json"
@@ -314,14 +321,14 @@ def main() -> int:
     found |= {"at": time.strftime("%Y-%m-%d %H:%M %Z"), "machine": machine.describe(), "problems": []}
     parts = {
         "cold": lambda: colds(chosen.decalog, chosen.models, chosen.parks, chosen.times, found["problems"]),
-        "servers": lambda: starts(chosen.decalog, chosen.starts),
+        "servers": lambda: starts(chosen.decalog, chosen.starts, found["problems"]),
         "memory": lambda: memory(chosen.decalog),
         "many": lambda: many(chosen.decalog, chosen.registered, chosen.used, chosen.rounds, chosen.seconds),
     }
     for part in chosen.only:
         try:
             found[part] = parts[part]()
-            tools.say(f"{part}: {found[part]}")
+            tools.say(f"{part} is done")
         except FAILURES as error:
             found["problems"].append(f"{part}: {error}")
             tools.say(f"{part}: {error}")

@@ -59,7 +59,9 @@ impl Supervisor {
         let link = Link::open(config, files).await?;
         let (calls, incoming) = mpsc::channel(CALLS_MAX);
         let (news, receiver) = mpsc::channel(CALLS_MAX);
-        tokio::spawn(serve(link, config.clone(), files.clone(), incoming, news));
+        // The process before this one, if there is one, serves with these workers no more when the connection is lost.
+        let config = EngineConfig { takes_over: false, ..config.clone() };
+        tokio::spawn(serve(link, config, files.clone(), incoming, news));
         Ok((Supervisor { calls }, receiver))
     }
 
