@@ -216,6 +216,13 @@ pub enum Verb {
     Openapi,
 }
 
+impl Verb {
+    /// Whether its output is all that it is for: without a reader it may end. The others serve somebody.
+    pub fn prints(&self) -> bool {
+        !matches!(self, Verb::Up(_) | Verb::Supervise { .. } | Verb::Worker { .. })
+    }
+}
+
 #[derive(Args)]
 pub struct UpOptions {
     /// Where everything is kept [default: $XDG_DATA_HOME/decalog or ~/.local/share/decalog]

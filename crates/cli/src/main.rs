@@ -44,12 +44,15 @@ impl From<anyhow::Error> for Failure {
 }
 
 fn main() -> ExitCode {
-    // Output that nobody reads any more, as in `decalog ls | head`, ends the program quietly.
-    // SAFETY: before any other thread exists.
-    unsafe {
-        let _ = nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl);
-    }
     let arguments = Arguments::parse();
+    if arguments.verb.prints() {
+        // Output that nobody reads any more, as in `decalog ls | head`, ends the program quietly. Those that serve get an
+        // error instead: a peer that goes away while something is written to it is no reason to end.
+        // SAFETY: before any other thread exists.
+        unsafe {
+            let _ = nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl);
+        }
+    }
     let result = run(arguments);
     let (problem, status) = match result {
         Ok(status) => return ExitCode::from(status),
