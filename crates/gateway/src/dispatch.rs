@@ -175,7 +175,12 @@ impl Slot {
                 let mut first_row = 0;
                 for waiting in batch.requests {
                     let rows = waiting.payload.rows;
-                    let _ = waiting.reply.send(Outcome::Answer { answer: answer.clone(), first_row, timing });
+                    match answer.failure(first_row..first_row + rows) {
+                        Some(problem) => fail(waiting, problem.clone()),
+                        None => {
+                            let _ = waiting.reply.send(Outcome::Answer { answer: answer.clone(), first_row, timing });
+                        }
+                    }
                     first_row += rows;
                 }
                 Some(answered_at - sent_at)

@@ -122,11 +122,15 @@ pub fn respond(done: &Done, request: InferRequest) -> Response<Body> {
     let Reply::Rows(answer, first_row) = &done.reply else {
         return reply::problem(&Problem::new("streams", "the model streams its answer"));
     };
+    let outputs = match answer.to_tensors(*first_row..*first_row + done.rows) {
+        Ok(outputs) => outputs,
+        Err(problem) => return reply::problem(&problem),
+    };
     let mut response = InferResponse {
         model_name: done.lane.placement.model.model.to_string(),
         model_version: Some(done.lane.placement.version.0.to_string()),
         id: request.id,
-        outputs: answer.to_tensors(*first_row..*first_row + done.rows),
+        outputs,
     };
     if let Err(problem) = response.select(&request.outputs) {
         return reply::problem(&problem);

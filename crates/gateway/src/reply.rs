@@ -58,7 +58,7 @@ pub fn status_of(code: &str) -> StatusCode {
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "body_timeout" => StatusCode::REQUEST_TIMEOUT,
         "body_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-        "schema_mismatch" => StatusCode::UNPROCESSABLE_ENTITY,
+        "schema_mismatch" | "bad_input" => StatusCode::UNPROCESSABLE_ENTITY,
         "queue_full" => StatusCode::TOO_MANY_REQUESTS,
         "no_capacity" | "not_running" => StatusCode::SERVICE_UNAVAILABLE,
         "deadline" | "predict_timeout" => StatusCode::GATEWAY_TIMEOUT,
@@ -71,6 +71,7 @@ pub fn static_code(code: &str) -> &'static str {
     const CODES: &[&str] = &[
         "bad_json",
         "bad_form",
+        "bad_input",
         "bad_request",
         "bad_value",
         "bad_shape",

@@ -1,4 +1,7 @@
-//! An answer: the output columns of one batch, shared by all requests that were in it.
+//! An answer: the output columns of one batch, shared by all requests that were in it. Rows that a model answered with
+//! other columns, types or shapes than their neighbours keep their own, and a row that failed is known by itself.
+
+mod join;
 
 use std::ops::Range;
 
@@ -15,9 +18,22 @@ use crate::tensor::{Tensor, byte_elements, elements};
 pub struct Answer {
     /// How many rows.
     pub rows: usize,
-    /// In the model's order.
-    pub columns: Vec<AnswerColumn>,
+    /// In the order of the rows; those that failed are in none.
+    parts: Vec<Part>,
+    failures: Vec<(Range<usize>, Problem)>,
 }
+
+/// Rows beside each other that have the same columns.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Part {
+    /// Of the batch.
+    rows: Range<usize>,
+    /// In the model's order.
+    columns: Vec<AnswerColumn>,
+}
+
+/// What a worker gave for rows beside each other: their outputs, or why they failed.
+pub type Given = (usize, Result<Vec<Tensor>, Problem>);
 
 /// One output column of a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +56,108 @@ fn bad_output(message: String) -> Problem {
 impl Answer {
     /// Takes the output tensors of a worker for a batch of `rows`. Types that travel as BYTES become what the schema says.
     pub fn from_tensors(tensors: Vec<Tensor>, rows: usize, schema: &Schema) -> Result<Answer, Problem> {
+        Answer::from_parts(vec![(rows, Ok(tensors))], rows, schema)
+    }
+
+    /// Takes what a worker gave for a batch of `rows`, part by part in their order.
+    pub fn from_parts(given: Vec<Given>, rows: usize, schema: &Schema) -> Result<Answer, Problem> {
+        let mut answer = Answer { rows, parts: Vec::with_capacity(given.len()), failures: vec![] };
+        let mut end = 0usize;
+        for (count, outputs) in given {
+            let range = end..end.saturating_add(count);
+            end = range.end;
+            if count == 0 || end > rows {
+                return Err(bad_output(format!("the parts of the answer do not fit {rows} rows of input")));
+            }
+            match outputs {
+                Ok(tensors) => answer.parts.push(Part::from_tensors(tensors, range, schema)?),
+                Err(problem) => answer.failures.push((range, problem)),
+            }
+        }
+        if end != rows {
+            return Err(bad_output(format!("the parts of the answer have {end} rows for {rows} rows of input")));
+        }
+        Ok(answer)
+    }
+
+    /// Why the first of these rows that failed did so.
+    pub fn failure(&self, range: Range<usize>) -> Option<&Problem> {
+        let at = self.failures.partition_point(|(rows, _)| rows.end <= range.start);
+        self.failures.get(at).filter(|(rows, _)| rows.start < range.end).map(|(_, problem)| problem)
+    }
+
+    /// The parts that hold these rows, with each one's rows by its own count.
+    fn pieces(&self, range: Range<usize>) -> impl Iterator<Item = (&Part, Range<usize>)> {
+        let first = self.parts.partition_point(|part| part.rows.end <= range.start);
+        let parts = self.parts[first..].iter().take_while(move |part| part.rows.start < range.end);
+        parts.map(move |part| {
+            let begin = part.rows.start;
+            (part, range.start.max(begin) - begin..range.end.min(part.rows.end) - begin)
+        })
+    }
+
+    /// Writes the rows as simple JSON: an object, or `{"rows": [...]}`.
+    pub fn write_simple(&self, range: Range<usize>, as_one: bool, out: &mut Vec<u8>) {
+        if as_one {
+            self.write_row(range.start, out);
+            return;
+        }
+        out.extend_from_slice(b"{\"rows\":[");
+        let mut first = true;
+        for (part, rows) in self.pieces(range) {
+            for row in rows {
+                if !std::mem::take(&mut first) {
+                    out.push(b',');
+                }
+                part.write_row(row, out);
+            }
+        }
+        out.extend_from_slice(b"]}");
+    }
+
+    /// Whether some rows say the same as some of another answer: the same columns in any order, numbers within
+    /// `tolerance`, absolute or relative, whichever is larger. Both ranges have the same length.
+    pub fn agrees(&self, range: Range<usize>, other: &Answer, of_other: Range<usize>, tolerance: f64) -> bool {
+        let own: Vec<_> = self.pieces(range.clone()).collect();
+        let others: Vec<_> = other.pieces(of_other.clone()).collect();
+        if let ([(part, rows)], [(twin, of_twin)]) = (own.as_slice(), others.as_slice()) {
+            return rows.len() == of_twin.len() && part.agrees(rows.clone(), twin, of_twin.clone(), tolerance);
+        }
+        let (own, others) = (one_by_one(own), one_by_one(others));
+        own.len() == others.len()
+            && own
+                .iter()
+                .zip(&others)
+                .all(|((part, row), (twin, of_twin))| part.agrees(*row..*row + 1, twin, *of_twin..*of_twin + 1, tolerance))
+    }
+
+    fn write_row(&self, row: usize, out: &mut Vec<u8>) {
+        match self.pieces(row..row + 1).next() {
+            Some((part, rows)) => part.write_row(rows.start, out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+
+    /// The rows as tensors with a leading dimension, without copying where they have the same columns. Where they do not,
+    /// a column has nulls for rows without it, and is JSON if its types or shapes differ.
+    pub fn to_tensors(&self, range: Range<usize>) -> Result<Vec<Tensor>, Problem> {
+        let mut pieces = self.pieces(range);
+        match (pieces.next(), pieces.next()) {
+            (None, _) => Ok(vec![]),
+            (Some((part, rows)), None) => Ok(part.to_tensors(rows)),
+            (Some(first), Some(second)) => join::tensors(&[first, second].into_iter().chain(pieces).collect::<Vec<_>>()),
+        }
+    }
+}
+
+/// Parts and rows of them, row by row.
+fn one_by_one<'p>(pieces: Vec<(&'p Part, Range<usize>)>) -> Vec<(&'p Part, usize)> {
+    pieces.into_iter().flat_map(|(part, rows)| rows.map(move |row| (part, row))).collect()
+}
+
+impl Part {
+    fn from_tensors(tensors: Vec<Tensor>, range: Range<usize>, schema: &Schema) -> Result<Part, Problem> {
+        let rows = range.len();
         let mut columns: Vec<AnswerColumn> = Vec::with_capacity(tensors.len());
         for tensor in tensors {
             let owner = tensor.name.strip_suffix(":valid").filter(|_| tensor.datatype == Datatype::Bool);
@@ -53,28 +171,10 @@ impl Answer {
                 columns.push(AnswerColumn::from_tensor(tensor, rows, schema)?);
             }
         }
-        Ok(Answer { rows, columns })
+        Ok(Part { rows: range, columns })
     }
 
-    /// Writes the rows as simple JSON: an object, or `{"rows": [...]}`.
-    pub fn write_simple(&self, range: Range<usize>, as_one: bool, out: &mut Vec<u8>) {
-        if as_one {
-            self.write_row(range.start, out);
-            return;
-        }
-        out.extend_from_slice(b"{\"rows\":[");
-        for row in range.clone() {
-            if row > range.start {
-                out.push(b',');
-            }
-            self.write_row(row, out);
-        }
-        out.extend_from_slice(b"]}");
-    }
-
-    /// Whether some rows say the same as some of another answer: the same columns in any order, numbers within
-    /// `tolerance`, absolute or relative, whichever is larger. Both ranges have the same length.
-    pub fn agrees(&self, range: Range<usize>, other: &Answer, of_other: Range<usize>, tolerance: f64) -> bool {
+    fn agrees(&self, range: Range<usize>, other: &Part, of_other: Range<usize>, tolerance: f64) -> bool {
         let same = |column: &AnswerColumn| {
             let twin = other.columns.iter().find(|twin| twin.name == column.name);
             twin.is_some_and(|twin| {
@@ -97,8 +197,7 @@ impl Answer {
         out.push(b'}');
     }
 
-    /// The rows as tensors with a leading dimension, without copying.
-    pub fn to_tensors(&self, range: Range<usize>) -> Vec<Tensor> {
+    fn to_tensors(&self, range: Range<usize>) -> Vec<Tensor> {
         let mut tensors = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
             let leading = column.has_rows.then_some(range.len());
@@ -109,17 +208,16 @@ impl Answer {
                 data: column.slice(range.clone()),
             });
             if let Some(valid) = &column.valid {
-                let name = format!("{}:valid", column.name);
-                tensors.push(Tensor {
-                    name,
-                    datatype: Datatype::Bool,
-                    shape: vec![range.len()],
-                    data: valid.slice(range.clone()),
-                });
+                tensors.push(validity(&column.name, valid.slice(range.clone())));
             }
         }
         tensors
     }
+}
+
+/// The tensor that says which rows of a column are there.
+fn validity(name: &str, valid: Bytes) -> Tensor {
+    Tensor { name: format!("{name}:valid"), datatype: Datatype::Bool, shape: vec![valid.len()], data: valid }
 }
 
 impl AnswerColumn {
@@ -253,3 +351,6 @@ fn write_nested<'a>(shape: &[usize], next: &mut impl FnMut() -> Option<&'a [u8]>
     }
     out.push(b']');
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,7 +106,7 @@ fn a_batch_to_a_worker_and_back() {
     };
     assert_eq!(simple(0..1, true), r#"{"x":[1.0,2.0],"n":7}"#);
     assert_eq!(simple(1..3, false), r#"{"rows":[{"x":[3.0,4.0],"n":null},{"x":[5.0,6.0],"n":9}]}"#);
-    assert_eq!(answer.to_tensors(1..3)[0].data.len(), 16);
+    assert_eq!(answer.to_tensors(1..3).unwrap()[0].data.len(), 16);
 }
 
 #[test]
@@ -153,6 +153,9 @@ fn a_batch_in_json_and_in_plain_rows() {
     let body = br#"{"rows": [{"y": 1.5}, {"y": 2}]}"#;
     assert_eq!(decode(body, vec![]).unwrap(), r#"{"rows":[{"y":1.5},{"y":2}]}"#);
     assert_eq!(decode(body, vec![Column::scalar("y", Datatype::Fp64)]).unwrap(), r#"{"rows":[{"y":1.5},{"y":2.0}]}"#);
+    // Rows of a program keep their own keys, too.
+    let body = br#"{"rows": [{"bob": 3}, {"dave": null, "z": 1}]}"#;
+    assert_eq!(decode(body, vec![]).unwrap(), r#"{"rows":[{"bob":3},{"dave":null,"z":1}]}"#);
     assert_eq!(decode(br#"{"rows": [{"y": 1.5}]}"#, vec![]).unwrap_err().code, "bad_output");
     assert_eq!(
         decode(br#"{"rows": [{"y": "a"}, {"y": 1}]}"#, vec![Column::scalar("y", Datatype::Fp64)]).unwrap_err().code,

@@ -8,7 +8,7 @@ use domain::{Datatype, Problem};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Given};
 use crate::oip::{InferResponse, split};
 use crate::payload::{Cells, Payload};
 use crate::tensor::{Tensor, push_byte_element};
@@ -121,20 +121,28 @@ fn decode_plain(body: &[u8], rows: usize, schema: &Schema) -> Result<Answer, Pro
     if answer.rows.len() != rows {
         return Err(bad(format!("the worker gave {} rows for {rows} rows of input", answer.rows.len())));
     }
-    let mut names: Vec<&String> = vec![];
-    for name in answer.rows.iter().flat_map(Map::keys) {
-        if !names.contains(&name) {
-            names.push(name);
+    // Rows beside each other with the same keys in the same order are one part: nobody gets the keys of another.
+    let runs = answer.rows.chunk_by(|row, next| row.keys().eq(next.keys()));
+    let given = runs.map(|run| (run.len(), Ok(json_columns(run)))).collect();
+    Answer::from_parts(given, rows, schema)
+}
+
+/// Columns of JSON of rows that have the same keys.
+fn json_columns(rows: &[Map<String, Value>]) -> Vec<Tensor> {
+    let mut columns: Vec<Vec<u8>> = rows.first().map(|row| vec![vec![]; row.len()]).unwrap_or_default();
+    for row in rows {
+        for (column, value) in columns.iter_mut().zip(row.values()) {
+            push_byte_element(column, value.to_string().as_bytes());
         }
     }
-    let tensor = |name: &String| {
-        let mut data = vec![];
-        for row in &answer.rows {
-            push_byte_element(&mut data, row.get(name).unwrap_or(&Value::Null).to_string().as_bytes());
-        }
-        Tensor { name: name.clone(), datatype: Datatype::Json, shape: vec![rows], data: Bytes::from(data) }
+    let names = rows.first().into_iter().flat_map(Map::keys);
+    let tensor = |(name, data): (&String, Vec<u8>)| Tensor {
+        name: name.clone(),
+        datatype: Datatype::Json,
+        shape: vec![rows.len()],
+        data: Bytes::from(data),
     };
-    Answer::from_tensors(names.into_iter().map(tensor).collect(), rows, schema)
+    names.zip(columns).map(tensor).collect()
 }
 
 /// The binary form.
@@ -220,9 +228,23 @@ fn write_input(
     json.extend_from_slice(b"}}");
 }
 
+/// An answer has `outputs`, or `parts` for rows beside each other that differ in theirs.
 #[derive(Deserialize)]
 struct ResponseJson {
+    #[serde(default)]
+    outputs: Option<Vec<OutputJson>>,
+    #[serde(default)]
+    parts: Vec<PartJson>,
+}
+
+/// Rows that have the same outputs, or that failed.
+#[derive(Deserialize)]
+struct PartJson {
+    rows: usize,
+    #[serde(default)]
     outputs: Vec<OutputJson>,
+    #[serde(default)]
+    problem: Option<Problem>,
 }
 
 #[derive(Deserialize)]
@@ -250,24 +272,50 @@ pub fn decode_answer(body: Bytes, header_bytes: Option<usize>, rows: usize, sche
     let (json, mut blobs) = split(&body, header_bytes)?;
     let read: ResponseJson =
         serde_json::from_slice(&json).map_err(|error| bad(format!("the worker's answer cannot be read: {error}")))?;
-    let mut tensors = Vec::with_capacity(read.outputs.len());
-    for output in read.outputs {
-        let unknown = || bad(format!("the output `{}` has the unknown datatype `{}`", output.name, output.datatype));
-        let wire = Datatype::from_name(&output.datatype).ok_or_else(unknown)?;
-        let data = match (output.parameters.binary_data_size, &output.data) {
-            (Some(size), _) if size <= blobs.len() => blobs.split_to(size),
-            (Some(size), _) => {
-                return Err(bad(format!("the output `{}` announces {size} bytes, but {} are left", output.name, blobs.len())));
-            }
-            (None, Some(raw)) => crate::oip::decode_output_data(&output.name, wire, &output.shape, raw)?,
-            (None, None) => return Err(bad(format!("the output `{}` has no data", output.name))),
-        };
-        let datatype = match output.parameters.content_type.as_deref() {
-            Some("json") if wire == Datatype::Bytes => Datatype::Json,
-            Some("timestamp") if wire == Datatype::Bytes => Datatype::Timestamp,
-            _ => wire,
-        };
-        tensors.push(Tensor { name: output.name, datatype, shape: output.shape, data });
+    let mut given: Vec<Given> = Vec::with_capacity(read.parts.len().max(1));
+    match read.outputs {
+        Some(outputs) => given.push((rows, Ok(read_outputs(outputs, &mut blobs)?))),
+        None if read.parts.is_empty() => return Err(bad("the worker's answer has no outputs".into())),
+        None => {}
     }
-    Answer::from_tensors(tensors, rows, schema)
+    for part in read.parts {
+        let outputs = match part.problem {
+            Some(problem) => Err(of_worker(problem)),
+            None => Ok(read_outputs(part.outputs, &mut blobs)?),
+        };
+        given.push((part.rows, outputs));
+    }
+    Answer::from_parts(given, rows, schema)
+}
+
+/// A problem as a worker may have it: of its own codes, the others being the platform's.
+pub fn of_worker(mut problem: Problem) -> Problem {
+    if !["model_raised", "bad_output", "bad_request", "bad_input"].contains(&problem.code.as_str()) {
+        problem.code = "model_raised".into();
+    }
+    problem
+}
+
+fn read_outputs(outputs: Vec<OutputJson>, blobs: &mut Bytes) -> Result<Vec<Tensor>, Problem> {
+    outputs.into_iter().map(|output| read_output(output, blobs)).collect()
+}
+
+fn read_output(output: OutputJson, blobs: &mut Bytes) -> Result<Tensor, Problem> {
+    let bad = |message: String| Problem::new("bad_output", message);
+    let unknown = || bad(format!("the output `{}` has the unknown datatype `{}`", output.name, output.datatype));
+    let wire = Datatype::from_name(&output.datatype).ok_or_else(unknown)?;
+    let data = match (output.parameters.binary_data_size, &output.data) {
+        (Some(size), _) if size <= blobs.len() => blobs.split_to(size),
+        (Some(size), _) => {
+            return Err(bad(format!("the output `{}` announces {size} bytes, but {} are left", output.name, blobs.len())));
+        }
+        (None, Some(raw)) => crate::oip::decode_output_data(&output.name, wire, &output.shape, raw)?,
+        (None, None) => return Err(bad(format!("the output `{}` has no data", output.name))),
+    };
+    let datatype = match output.parameters.content_type.as_deref() {
+        Some("json") if wire == Datatype::Bytes => Datatype::Json,
+        Some("timestamp") if wire == Datatype::Bytes => Datatype::Timestamp,
+        _ => wire,
+    };
+    Ok(Tensor { name: output.name, datatype, shape: output.shape, data })
 }

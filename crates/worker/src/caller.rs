@@ -30,11 +30,8 @@ pub fn infer_path(model: &str, protocol: &WorkerProtocol) -> String {
 
 /// The problem that a worker's answer other than 200 carries.
 pub fn problem_of(answer: &RawAnswer) -> Problem {
-    if let Ok(mut problem) = serde_json::from_slice::<Problem>(&answer.body) {
-        if !["model_raised", "bad_output", "bad_request"].contains(&problem.code.as_str()) {
-            problem.code = "model_raised".into();
-        }
-        return problem;
+    if let Ok(problem) = serde_json::from_slice::<Problem>(&answer.body) {
+        return protocol::worker_wire::of_worker(problem);
     }
     let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = value["error"].as_str().map(String::from).unwrap_or_else(|| {
@@ -66,6 +63,9 @@ impl Caller {
             return self.items(timeout).await.map(|items| vec![Value::Array(items)]);
         }
         let answer = decode(&self.protocol, answer.body, answer.header_bytes, payload.rows, &self.schema)?;
+        if let Some(problem) = answer.failure(0..payload.rows) {
+            return Err(problem.clone());
+        }
         let mut text = vec![];
         answer.write_simple(0..payload.rows, false, &mut text);
         let value: Value = serde_json::from_slice(&text).unwrap_or_default();

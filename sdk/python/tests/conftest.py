@@ -44,26 +44,35 @@ def binary_body(tensors, **more):
 
 def read_outputs(body, json_length):
     """Outputs by name: (datatype, shape, values); text for BYTES, parsed for JSON columns."""
-    header = json.loads(body[:json_length])
-    found, at = {}, json_length
-    for output in header["outputs"]:
+    ((_, outputs),) = read_parts(body, json_length)
+    return outputs
+
+
+def read_parts(body, json_length):
+    """The parts of an answer: how many rows, and their outputs by name or the problem."""
+    header, place = json.loads(body[:json_length]), [json_length]
+
+    def read(output):
         size = output["parameters"]["binary_data_size"]
-        blob, at = body[at : at + size], at + size
-        kind = output["parameters"].get("content_type")
-        if output["datatype"] == "BYTES":
-            values, place = [], 0
-            while place < len(blob):
-                (length,) = struct.unpack_from("<I", blob, place)
-                values.append(blob[place + 4 : place + 4 + length].decode())
-                place += 4 + length
-            values = [json.loads(value) for value in values] if kind == "json" else values
-        else:
-            values = list(
-                struct.unpack("<%d%s" % (size // struct.calcsize(CODES[output["datatype"]]), CODES[output["datatype"]]), blob)
-            )
-        found[output["name"]] = (kind or output["datatype"], output["shape"], values)
-    assert at == len(body)
-    return found
+        blob = body[place[0] : place[0] + size]
+        place[0] += size
+        kind, datatype = output["parameters"].get("content_type"), output["datatype"]
+        if datatype != "BYTES":
+            values = struct.unpack("<%d%s" % (size // struct.calcsize(CODES[datatype]), CODES[datatype]), blob)
+            return kind or datatype, output["shape"], list(values)
+        values, at = [], 0
+        while at < len(blob):
+            (length,) = struct.unpack_from("<I", blob, at)
+            values.append(blob[at + 4 : at + 4 + length].decode())
+            at += 4 + length
+        return kind or datatype, output["shape"], [json.loads(value) for value in values] if kind == "json" else values
+
+    parts = []
+    for part in header.get("parts") or [{"rows": None, "outputs": header["outputs"]}]:
+        outputs = {output["name"]: read(output) for output in part.get("outputs", ())}
+        parts.append((part["rows"], part.get("problem", outputs)))
+    assert place[0] == len(body)
+    return parts
 
 
 class Loaded:
@@ -87,6 +96,12 @@ class Loaded:
         if answer.status != 200:
             raise Refused(answer.json())
         return read_outputs(answer.body, answer.json_length)
+
+    def infer_parts(self, *tensors, **more):
+        """The parts of the answer to a request in binary form; one if all rows are alike."""
+        answer = self.post(*binary_body(tensors, **more))
+        assert answer.status == 200, answer.body
+        return read_parts(answer.body, answer.json_length)
 
     def infer_json(self, inputs, **more):
         answer = self.post(json.dumps(dict({"inputs": inputs}, **more)).encode())

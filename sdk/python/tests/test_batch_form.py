@@ -49,7 +49,7 @@ def test_other_columns_are_arrays_too(load):
     ("x[:, ::2]", "FP64", [2, 2], [0.0, 2.0, 4.0, 6.0]),
     ("x[:, :1].astype('>i4')", "INT32", [2, 1], [0, 4]),
     ("np.array(['a', 'bc'])", "BYTES", [2], ["a", "bc"]),
-    ("np.array([{'k': 1}, [2]], dtype=object)", "json", [2], [{"k": 1}, [2]]),
+    ("np.array([{'k': 1}, {}], dtype=object)", "json", [2], [{"k": 1}, {}]),
     ("np.array(['2026-01-01', '2026-01-02'], 'datetime64[D]')", "timestamp", [2], ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
     ("x[:, 0] > 1", "BOOL", [2], [False, True]),
     ("list(x[:, 0])", "FP64", [2], [0.0, 4.0]),
@@ -74,9 +74,13 @@ def test_several_outputs(load):
 
 
 def test_missing_values_of_frames_are_null(load):
-    out = load(
-        "import numpy as np, pandas as pd\ndef predict(x: np.ndarray): return pd.DataFrame({'s': ['u', None], 'n': pd.array([1, None], 'Int64')})"
-    ).infer(F4)
+    source = "import pandas as pd, numpy as np\ndef predict(x: np.ndarray): return pd.DataFrame({'s': ['u', None], 'n': pd.array([1, None], 'Int64')})"
+    assert load(source).infer_parts(F4) == [
+        (1, {"s": ("BYTES", [1], ["u"]), "n": ("INT64", [1], [1])}),
+        (1, {"s": ("json", [1], [None]), "n": ("json", [1], [None])}),
+    ]
+    columns = [{"name": name, "datatype": datatype, "shape": [], "nullable": True} for name, datatype in (("s", "BYTES"), ("n", "INT64"))]
+    out = load(source, {"outputs": columns}).infer(F4)
     assert out["s:valid"][2] == [True, False] and out["n"] == ("INT64", [2], [1, 0]) and out["n:valid"][2] == [True, False]
 
 

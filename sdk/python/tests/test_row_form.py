@@ -5,7 +5,7 @@ import json
 import math
 
 import pytest
-from conftest import Refused, tensor
+from conftest import Refused, binary_body, tensor
 
 CHURN = """
 from typing import Dict, Literal, Optional
@@ -23,7 +23,7 @@ def test_rows_with_missing_values(load):
 
 
 def test_numpy_is_not_imported_for_plain_values(serve):
-    from conftest import binary_body, read_answer, read_outputs, request_bytes
+    from conftest import read_answer, read_outputs, request_bytes
 
     served = serve(
         "import sys\ndef predict(x: float) -> str: return ','.join(name for name in ('numpy', 'pandas', 'asyncio') if name in sys.modules)"
@@ -97,13 +97,10 @@ def test_enumerations(load):
 @pytest.mark.parametrize("expression, datatype, values", [
     ("x", "INT64", [0, 1, 2]),
     ("x / 2", "FP64", [0.0, 0.5, 1.0]),
-    ("x if x < 2 else 0.5", "FP64", [0.0, 1.0, 0.5]),
     ("x > 0", "BOOL", [False, True, True]),
     ("2**63 + x", "UINT64", [2**63, 2**63 + 1, 2**63 + 2]),
     ("2**70 + x", "json", [2**70, 2**70 + 1, 2**70 + 2]),
-    ("x if x else 'none'", "json", ["none", 1, 2]),
     ("[x, x + 1]", "INT64", [0, 1, 1, 2, 2, 3]),
-    ("(0.5,) * x", "json", [[], [0.5], [0.5, 0.5]]),
     ("[x, None]", "json", [[0, None], [1, None], [2, None]]),
     ("[{'x': x}]", "json", [[{"x": 0}], [{"x": 1}], [{"x": 2}]]),
     ("{x}", "json", [[0], [1], [2]]),
@@ -116,24 +113,98 @@ def test_answers_of_all_kinds(load, expression, datatype, values):
     assert out["output"][1][0] == 3
 
 
+@pytest.mark.parametrize("expression, answers", [
+    ("[7, 0.5, 2**53 + 1][x]", [("INT64", [1], [7]), ("FP64", [1], [0.5]), ("INT64", [1], [2**53 + 1])]),
+    ("[1, 2**63, True][x]", [("INT64", [1], [1]), ("UINT64", [1], [2**63]), ("BOOL", [1], [True])]),
+    ("[1, 'a', b'b'][x]", [("INT64", [1], [1]), ("BYTES", [1], ["a"]), ("BYTES", [1], ["b"])]),
+    ("(0.5,) * x", [("json", [1], [[]]), ("FP64", [1, 1], [0.5]), ("FP64", [1, 2], [0.5, 0.5])]),
+    ("[[1], [1.5], [1, 2.5]][x]", [("INT64", [1, 1], [1]), ("FP64", [1, 1], [1.5]), ("FP64", [1, 2], [1.0, 2.5])]),
+    ("[[[], []], [[1], []], [[1], [2]]][x]", [("json", [1], [[[], []]]), ("json", [1], [[[1], []]]), ("INT64", [1, 2, 1], [1, 2])]),
+    ("[None, 1.5, [None]][x]", [("json", [1], [None]), ("FP64", [1], [1.5]), ("json", [1], [[None]])]),
+    ("[__import__('numpy').float32(1), 1.0, __import__('numpy').zeros(2)][x]", [("FP32", [1], [1.0]), ("FP64", [1], [1.0]), ("FP64", [1, 2], [0.0, 0.0])]),
+])  # fmt: skip
+def test_a_row_is_answered_as_if_it_were_alone(load, expression, answers):
+    loaded = load("def predict(x: int): return %s" % expression)
+    assert [loaded.infer(tensor("x", "INT64", [1], [x]))["output"] for x in range(3)] == answers
+    found = []
+    for rows, outputs in loaded.infer_parts(tensor("x", "INT64", [3], [0, 1, 2])):
+        datatype, shape, values = outputs["output"]
+        size = len(values) // rows
+        found += [(datatype, [1] + shape[1:], values[at * size : (at + 1) * size]) for at in range(rows)]
+    assert found == answers
+
+
 def test_null_answers(load):
     loaded = load("def predict(x: int): return None if x == 1 else float(x)")
-    out = loaded.infer(tensor("x", "INT64", [3], [0, 1, 2]))
-    assert out == {"output": ("FP64", [3], [0.0, 0.0, 2.0]), "output:valid": ("BOOL", [3], [True, False, True])}
-    assert loaded.infer(tensor("x", "INT64", [1], [1])) == {"output": ("json", [1], [None])}
+    assert loaded.infer_parts(tensor("x", "INT64", [4], [0, 2, 1, 3])) == [
+        (2, {"output": ("FP64", [2], [0.0, 2.0])}), (1, {"output": ("json", [1], [None])}), (1, {"output": ("FP64", [1], [3.0])})]  # fmt: skip
     loaded = load("from typing import Optional\ndef predict(x: int) -> Optional[str]: return None if x == 1 else 'y'")
     assert loaded.infer(tensor("x", "INT64", [1], [1])) == {
         "output": ("BYTES", [1], [""]),
         "output:valid": ("BOOL", [1], [False]),
     }
-    assert loaded.infer(tensor("x", "INT64", [1], [0]))["output:valid"][2] == [True]
-    loaded = load("def predict(x: int): return None if x == 1 else [x, x]")
-    assert loaded.infer(tensor("x", "INT64", [2], [1, 2]))["output"] == ("INT64", [2, 2], [0, 0, 2, 2])
+    assert loaded.infer(tensor("x", "INT64", [3], [0, 1, 0]))["output:valid"][2] == [True, False, True]
+    loaded = load("from typing import List, Optional\ndef predict(x: int) -> Optional[List[int]]: return None if x == 1 else [x, x]")
+    assert loaded.infer_parts(tensor("x", "INT64", [2], [1, 2])) == [
+        (1, {"output": ("INT64", [1, 0], []), "output:valid": ("BOOL", [1], [False])}),
+        (1, {"output": ("INT64", [1, 2], [2, 2]), "output:valid": ("BOOL", [1], [True])}),
+    ]
 
 
 def test_dicts_with_other_keys(load):
-    out = load("def predict(x: int): return {'a': x} if x else {'a': x, 'b': 'z'}").infer(tensor("x", "INT64", [2], [0, 1]))
-    assert out == {"a": ("INT64", [2], [0, 1]), "b": ("BYTES", [2], ["z", ""]), "b:valid": ("BOOL", [2], [True, False])}
+    """Callers who shared a batch got each other's keys."""
+    loaded = load("def predict(name: str) -> dict: return {'greeting': 'hi', name: len(name)}")
+    parts = loaded.infer_parts(tensor("name", "BYTES", [3], ["bob", "bob", "dave"]))
+    assert [(rows, list(outputs)) for rows, outputs in parts] == [(2, ["greeting", "bob"]), (1, ["greeting", "dave"])]
+    assert parts[1][1]["dave"] == ("INT64", [1], [4])
+    loaded = load("def predict(x: int): return [{}, {}, None, {1: 'a'}, 7][x]")
+    assert loaded.infer_parts(tensor("x", "INT64", [5], [0, 1, 2, 3, 4])) == [
+        (2, {}), (1, {"output": ("json", [1], [None])}), (1, {"1": ("BYTES", [1], ["a"])}), (1, {"output": ("INT64", [1], [7])})]  # fmt: skip
+
+
+def test_an_output_that_the_schema_names_is_there_and_of_its_type(load):
+    source = """
+        from typing import Optional, TypedDict
+        class Out(TypedDict, total=True):
+            a: int
+            b: Optional[str]
+        def predict(x: int) -> Out:
+            return [{"a": 1, "b": "u"}, {"a": 2}, {"b": "v"}, {"a": 2.5, "b": "w"}, {"a": None, "b": None}, None, {"a": True, "b": "z", "c": 0}][x]
+    """
+    loaded = load(source)
+    parts = loaded.infer_parts(tensor("x", "INT64", [7], list(range(7))))
+    assert [rows for rows, _ in parts] == [2, 1, 1, 1, 1, 1]
+    assert parts[0][1] == {"a": ("INT64", [2], [1, 2]), "b": ("BYTES", [2], ["u", ""]), "b:valid": ("BOOL", [2], [True, False])}
+    assert parts[5][1]["a"] == ("INT64", [1], [1]) and parts[5][1]["c"] == ("INT64", [1], [0])
+    for (_, problem), message in zip(parts[1:5], ["no output `a`; it gave b", "`a` is 2.5, a float, where the schema says INT64",
+                                                  "`a` is null", "no output `a`; it gave output"]):  # fmt: skip
+        assert problem["code"] == "bad_output" and message in problem["error"], problem
+    for x, (_, problem) in zip(range(2, 6), parts[1:5]):
+        with pytest.raises(Refused) as refused:
+            loaded.infer(tensor("x", "INT64", [1], [x]))
+        assert refused.value.body == problem
+
+
+@pytest.mark.parametrize("hint, right, wrong", [
+    ("int", ["7", "7.0", "True", "2**63 - 1", "np.int8(3)", "np.float64(2)", "np.array([4])", "E.ONE"], ["7.5", "'7'", "2**63", "None", "[7]", "float('nan')", "np.zeros(2)"]),
+    ("float", ["1", "0.5", "True", "float('inf')", "np.float32(1)", "decimal.Decimal('0.5')", "np.array(2)"], ["'a'", "None", "[0.5]", "{}", "10**400"]),
+    ("bool", ["True", "np.bool_(False)", "1", "0"], ["2", "'yes'", "0.0", "None"]),
+    ("str", ["'a'", "np.str_('b')", "b'c'", "E.TWO", "datetime.date(2026, 1, 1)"], ["1", "None", "['a']", "object()"]),
+    ("datetime.datetime", ["datetime.datetime(2026, 1, 1)", "'2026-01-01T00:00:00Z'", "np.datetime64('2026-01-01')"], ["'soon'", "1", "datetime.date(2026, 1, 1)"]),
+    ("Literal['a', 'b']", ["'a'"], ["'c'", "1"]),
+    ("List[float]", ["[]", "[1, 2.5]", "np.ones(3)", "(1,)"], ["1.0", "['a']", "[[1.0]]", "None", "[None]", "np.ones((1, 1))"]),
+    ("List[List[int]]", ["[[], []]", "[]", "[[1, 2]]", "[[1], [2, 3]]", "np.zeros((2, 2), int)"], ["[1]", "[['a']]", "[[1], ['b', 'c']]", "[[1.5], []]"]),
+    ("Tuple[float, float]", ["(1, 2)"], ["(1, 2, 3)", "()"]),
+])  # fmt: skip
+def test_annotations_are_kept_to(load, hint, right, wrong):
+    pytest.importorskip("numpy")
+    head = "import datetime, decimal, enum\nimport numpy as np\nfrom typing import *\n"
+    head += "try:\n    from typing import Literal\nexcept ImportError: pass\nclass E(enum.Enum):\n    ONE = 1\n    TWO = 'two'\n"
+    loaded = load(head + "def predict(x: int) -> %s: return [%s][x]" % (hint, ", ".join("lambda: " + text for text in right + wrong)) + "()")
+    for x in range(len(right + wrong)):
+        alone = loaded.post(*binary_body([tensor("x", "INT64", [1], [x])]))
+        assert alone.status == (200 if x < len(right) else 500), ((right + wrong)[x], alone.body)
+        assert alone.status == 200 or alone.json()["code"] == "bad_output"
 
 
 def test_records(load):

@@ -38,6 +38,9 @@ JOINED_BYTES_MAX = 64 * 1024  # answers up to this size are sent in one piece
 PEER_S_MAX = 60  # how long a peer may stall in the middle of a request or an answer
 DETAIL_LINES_MAX = 40
 MESSAGE_CHARS_MAX = 2_000
+SHOWN_CHARS_MAX = 200  # of a wrong value in a message
+DIMENSIONS_MAX = 32
+EMPTY_ROWS_MAX = 1 << 20  # rows and lists of a tensor that has no element, so that its bytes bound nothing
 ORDER_BYTES_MAX = 256 * 1024  # of one packet of the supervisor to a process that forks
 MODULES_AT_START = frozenset(sys.modules)  # what an interpreter has before any model
 MODULES_BYTES_MAX = 96 * 1024  # of the names of modules: they are passed on as one variable
@@ -653,7 +656,8 @@ def bad_request(message, help=""):
     return Problem("bad_request", message, help=help)
 
 
-LENGTH_OF = struct.Struct("<I").unpack_from
+LENGTH = struct.Struct("<I")
+LENGTH_OF = LENGTH.unpack_from
 
 
 def byte_elements(name, data, at, end, count):
@@ -824,7 +828,18 @@ def frame_reader(slots, columns, hints, rows):
 
 
 # ---- Encoders: from a model's answer to output tensors -----------------------------------------------------------
-# An output is (name, datatype, shape, data), where data is bytes or a contiguous array.
+# An output is (name, datatype, shape, data), where data is bytes or a contiguous array. The answer to a batch is a list of
+# parts, (rows, outputs): rows beside each other whose outputs have the same names, datatypes and shapes, or (rows, problem).
+# What a row becomes does not depend on the rows beside it. So rows are encoded together only if that gives each the same as
+# alone; a function that cannot say so returns None, and for a single row it never does.
+
+
+def utf8(text):
+    """The bytes of a text; halves of surrogate pairs, which UTF-8 does not have, are replaced."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 def to_json(value):
@@ -845,13 +860,15 @@ def finite(value):
 
 def plain_value(value):
     """What json makes of values that it does not know."""
+    if is_missing(value):
+        return None
     if isinstance(value, datetime):
         return timestamp_text(value)
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=str)
-    if isinstance(value, bytes):
+    if isinstance(value, (bytes, bytearray)):
         return value.decode("utf-8", "replace")
     row = as_row(value)
     if row is not value:
@@ -865,9 +882,19 @@ def plain_value(value):
     raise TypeError("a value of type %s has no JSON form" % type(value).__name__)
 
 
+def is_missing(value):
+    """Whether a value stands for none: that of Python or those of pandas."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
 def timestamp_text(value):
     """RFC 3339; a time without a zone counts as UTC."""
-    return value.isoformat().replace("+00:00", "Z") if value.tzinfo else value.isoformat() + "Z"
+    offset = value.utcoffset()
+    if offset is None:
+        return value.replace(tzinfo=None).isoformat() + "Z"
+    if offset.total_seconds() % 60:  # as zones had before there was standard time: RFC 3339 has no form for it
+        value = value.astimezone(timezone.utc)
+    return value.isoformat().replace("+00:00", "Z")
 
 
 def as_row(value):
@@ -886,28 +913,153 @@ def as_row(value):
 
 
 def bytes_blob(elements):
-    pack = struct.Struct("<I").pack
+    pack = LENGTH.pack
     return b"".join([part for element in elements for part in (pack(len(element)), element)])
 
 
-def encode_values(name, values, declared):
-    """The outputs of a column of one Python value for each row: itself, and `NAME:valid` if rows are missing."""
+def bad_output(message, help=""):
+    return Problem("bad_output", message, help=help)
+
+
+def wrong_rows(name, got, rows):
+    where = "" if name == "output" else " in `%s`" % name
+    return bad_output("predict gave %s%s for %d %s of input" % (got, where, rows, "row" if rows == 1 else "rows"),
+                      "a batch must be answered with one row for each row of input")  # fmt: skip
+
+
+def wrong_value(name, value, column):
+    """The problem of a value that is not what the schema says."""
+    shape = column.get("shape")
+    wanted = column["datatype"] + ("" if shape == [] else " of any shape" if shape is None else " of the shape %s" % shape)
+    if column.get("categories"):
+        wanted = "one of %s" % to_json(column["categories"])
+    if is_missing(value):
+        return bad_output("the output `%s` is null where the schema says %s" % (name, wanted),
+                          "return a value, or let the annotation say that it may be None")  # fmt: skip
+    return bad_output("the output `%s` is %s, a %s, where the schema says %s"
+                      % (name, shortened(value), type(value).__name__, wanted),
+                      "return what the annotation of predict or [schema] outputs says, or change that")  # fmt: skip
+
+
+def shortened(value):
+    """A value as a message may show it, whatever its `__repr__` does."""
+    try:
+        text = repr(value)
+    except BaseException as error:
+        return "a value whose repr raises %s" % type(error).__name__
+    return text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "…"
+
+
+def answer_parts(rows, encode):
+    """The parts of an answer. `encode(begin, end)` gives the outputs of these rows, or None if they are not alike."""
+    try:
+        outputs = encode(0, rows)
+        if outputs is not None:
+            return [(rows, outputs)]
+    except BaseException as error:
+        if rows == 1:
+            return [(1, unsendable(error))]
+    parts = []
+    for at in range(rows):
+        try:
+            parts.append((1, encode(at, at + 1)))
+        except BaseException as error:
+            parts.append((1, unsendable(error)))
+    return joined(parts)
+
+
+def unsendable(error):
+    """The problem of an answer that cannot be encoded."""
+    if isinstance(error, Problem):
+        return error
+    return bad_output("the answer of predict cannot be sent: " + sentence(error))
+
+
+def joined(parts):
+    """Parts with those put together that lie beside each other and are alike."""
+    groups = []
+    for rows, outputs in parts:
+        key = None if isinstance(outputs, Problem) else [(name, datatype, shape[1:]) for name, datatype, shape, _ in outputs]
+        if groups and key is not None and groups[-1][0] == key:
+            groups[-1][1].append((rows, outputs))
+        else:
+            groups.append((key, [(rows, outputs)]))
+    return [stacked(key, group) if len(group) > 1 else group[0] for key, group in groups]
+
+
+def stacked(key, group):
+    """One part of parts that are alike."""
+    rows = sum(count for count, _ in group)
+    outputs = [
+        (name, datatype, (rows,) + tuple(shape), b"".join([bytes(outputs[at][3]) for _, outputs in group]))
+        for at, (name, datatype, shape) in enumerate(key)
+    ]
+    return rows, outputs
+
+
+def encode_columns(columns, rows, declared):
+    """The outputs of columns by name, those of the schema first; None if rows are not alike."""
+    outputs = []
+    for name, column in declared.items():
+        if name not in columns and not column.get("nullable"):
+            raise bad_output("predict gave no output `%s`; it gave %s" % (name, ", ".join(columns) or "none"),
+                             "return all outputs that the annotation of predict or [schema] outputs names")  # fmt: skip
+    for name in [*declared, *(name for name in columns if name not in declared)]:
+        found = encode_column(name, columns[name] if name in columns else [None] * rows, rows, declared.get(name))
+        if found is None:
+            return None
+        outputs += found
+    return outputs
+
+
+def encode_column(name, value, rows, column):
+    """The outputs of one column of a batch, an array or a list; None if rows are not alike."""
+    if hasattr(value, "dtype"):
+        return encode_array(name, value, rows, column)
+    outputs = encode_values(name, value, column)
+    if outputs is None and rows > 1:
+        parts = joined([(1, encode_values(name, [item], column)) for item in value])
+        outputs = parts[0][1] if len(parts) == 1 else None
+    return outputs
+
+
+def encode_values(name, values, column):
+    """The outputs of one Python value for each row: itself, and `NAME:valid` if it may be missing; None if they are not alike."""
     rows = len(values)
-    wanted = declared["datatype"] if declared else None
-    if wanted == "FP64" and declared.get("shape") == [] and not declared.get("nullable"):
+    if column is None:
+        found = tensor_of(values)
+        return found and [(name, found[0], (rows,) + tuple(found[1]), found[2])]
+    shape, nullable = column.get("shape"), column.get("nullable", False)
+    if column["datatype"] == "FP64" and shape == [] and not nullable and not column.get("categories"):
         try:
             return [(name, "FP64", (rows,), struct.pack("<%dd" % rows, *values))]
         except (struct.error, TypeError, ValueError, OverflowError):
             pass  # not plain numbers after all
-    valid = [value is not None for value in values]
-    needs_valid = bool(declared and declared.get("nullable")) or not all(valid)
-    datatype, shape, data = tensor_of([value for value in values if value is not None], wanted)
-    if needs_valid and not all(valid):
-        data = spread(datatype, shape, data, valid)
-    output = (name, datatype, (rows,) + tuple(shape), data)
-    if needs_valid and datatype != "json":
-        return [output, (name + ":valid", "BOOL", (rows,), bytes(valid))]
-    return [output]
+    valid = [not is_missing(value) for value in values]
+    present = values if all(valid) else [value for value, is_valid in zip(values, valid) if is_valid]
+    if len(present) == rows:
+        found = declared_tensor(name, present, column)
+    elif not nullable:
+        raise wrong_value(name, None, column)
+    elif not present:
+        found = missing_rows(column, rows)
+    elif shape is None or -1 in shape:
+        return None  # alone, a missing row has no dimensions of others
+    else:
+        found = declared_tensor(name, present, column)
+        found = found and (found[0], found[1], spread(found[0], found[1], found[2], valid))
+    if found is None:
+        return None
+    output = (name, found[0], (rows,) + tuple(found[1]), found[2])
+    return [output, (name + ":valid", "BOOL", (rows,), bytes(valid))] if nullable and found[0] != "json" else [output]
+
+
+def missing_rows(column, rows):
+    """(datatype, shape of a row, data) of rows that are all missing."""
+    datatype, shape = column["datatype"], tuple([max(size, 0) for size in column.get("shape") or []])
+    if datatype == "json":
+        return datatype, (), bytes_blob([b"null"] * rows)
+    return datatype, shape, bytes((FIXED[datatype][2] if datatype in FIXED else LENGTH.size) * math.prod(shape) * rows)
 
 
 def spread(datatype, shape, data, valid):
@@ -922,43 +1074,97 @@ def spread(datatype, shape, data, valid):
             bytes_blob([b"null" if datatype == "json" else b""] * count),
         )
         parts = (bytes_blob(elements[at : at + count]) for at in range(0, len(elements), count or 1))
-    return b"".join([next(parts) if is_valid else empty for is_valid in valid])
+    return b"".join([next(parts, b"") if is_valid else empty for is_valid in valid])
 
 
-def tensor_of(values, wanted):
-    """(datatype, shape of a row, data) of values without None; JSON where they have no common shape and datatype."""
-    if wanted != "json" and values:
-        if any(hasattr(value, "dtype") for value in values):
-            found = numpy_tensor(values, wanted)
-        elif any(isinstance(value, (list, tuple)) for value in values):
-            found = None
-            shape, leaves = flatten(values)
-            if shape is not None and shape[-1] != 0 and leaves:
-                found = scalars_of(leaves, wanted)
-                found = found and (found[0], shape[1:], found[1])
-        else:
-            found = scalars_of(values, wanted)
-            found = found and (found[0], (), found[1])
-        if found:
-            return found
-    elif not values and wanted and wanted != "json":
-        return wanted, (), b""
-    return "json", (), bytes_blob([to_json(value).encode() for value in values])
+def json_tensor(values):
+    return "json", (), bytes_blob([utf8(to_json(value)) for value in values])
 
 
-def numpy_tensor(values, wanted):
-    """Of numpy scalars or arrays, one for each row."""
+def tensor_of(values):
+    """(datatype, shape of a row, data) of values by what they are; JSON where one has no datatype of the protocol."""
+    is_alone, kinds = len(values) == 1, set(map(type, values))
+    if len(kinds) > 1:
+        return None
+    first, found = values[0], None
+    if hasattr(first, "dtype"):
+        found = numpy_tensor(values)
+    elif isinstance(first, (list, tuple)):
+        shape, leaves = flatten(values)
+        if shape is not None and leaves:
+            found = scalars_of(leaves, is_alone)
+            found = found and (found[0], shape[1:], found[1])
+    elif isinstance(first, dict) or is_missing(first):
+        return json_tensor(values)
+    else:
+        found = scalars_of(values, is_alone)
+        found = found and (found[0], (), found[1])
+    return json_tensor(values) if found is None and is_alone else found
+
+
+def declared_tensor(name, values, column):
+    """(datatype, shape of a row, data) of values by the column; a list of lists of several lengths is JSON, which keeps them."""
+    datatype, shape = column["datatype"], column.get("shape")
+    if datatype == "json":
+        return json_tensor(values)
+    if shape == []:
+        return datatype, (), pack_declared(name, values, column)
+    if any(hasattr(value, "dtype") for value in values):
+        if not all(hasattr(value, "dtype") for value in values):
+            return None
+        return numpy_tensor(values, name, column)
+    full, leaves = flatten(values)
+    if full is None:
+        if len(values) > 1:
+            return None
+        check_leaves(name, values[0], column, len(shape) if shape is not None else None)
+        return json_tensor(values)
+    if shape is not None and not leaves and len(full) - 1 < len(shape):
+        full += (0,) * (len(shape) + 1 - len(full))  # `[]` where lists of lists are expected
+    if shape is not None and not shape_fits(shape, full[1:]):
+        if len(values) > 1:
+            return None
+        raise wrong_value(name, values[0], column)
+    return datatype, full[1:], pack_declared(name, leaves, column)
+
+
+def shape_fits(wanted, got):
+    return len(wanted) == len(got) and all(want in (-1, size) for want, size in zip(wanted, got))
+
+
+def check_leaves(name, value, column, depth):
+    """Refuses a ragged list whose depth or scalars are not what the column says, or that must have other lengths."""
+    level = [value]
+    for at in range(depth if depth is not None else 0):
+        size = column["shape"][at]
+        if not all(isinstance(item, (list, tuple)) and size in (-1, len(item)) for item in level):
+            raise wrong_value(name, value, column)
+        level = [inner for item in level for inner in item]
+    if depth is not None:
+        pack_declared(name, level, column)
+
+
+def numpy_tensor(values, name="", column=None):
+    """Of numpy scalars or arrays, one for each row; None if they differ in datatype or shape."""
     import numpy
 
-    arrays = [numpy.asarray(value) for value in values]
-    if any(array.shape != arrays[0].shape for array in arrays):
+    arrays = [as_array(value) for value in values]
+    if any(array.shape != arrays[0].shape or array.dtype != arrays[0].dtype for array in arrays):
         return None
-    if len({array.dtype.kind for array in arrays} | {"b"}) > 2 and not all(array.dtype.kind in "iuf" for array in arrays):
-        return None
-    (_, datatype, shape, data), *rest = encode_array(
-        "", numpy.stack(arrays), len(arrays), {"datatype": wanted} if wanted else None
-    )
-    return None if rest or datatype == "json" else (datatype, shape[1:], data)
+    if column:
+        column = {key: column[key] for key in column if key != "nullable"}
+    outputs = encode_array(name, numpy.stack(arrays), len(arrays), column)
+    return outputs and (outputs[0][1], outputs[0][2][1:], outputs[0][3])
+
+
+def as_array(value):
+    """A numpy array of what has a dtype: also of a Series or a tensor."""
+    import numpy
+
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    # The types that pandas adds have values for what is missing, which an object array keeps.
+    return numpy.asarray(value, None if isinstance(value.dtype, numpy.dtype) or not hasattr(value, "to_numpy") else object)
 
 
 def flatten(values):
@@ -969,26 +1175,27 @@ def flatten(values):
         if not all(isinstance(item, (list, tuple)) and len(item) == size for item in level):
             return None, None
         shape, level = shape + (size,), [leaf for item in level for leaf in item]
+        if len(shape) > DIMENSIONS_MAX:
+            return None, None
     if any(item is None or isinstance(item, (list, tuple, dict)) or hasattr(item, "shape") and item.shape for item in level):
         return None, None
     return shape, level
 
 
-def scalars_of(values, wanted):
-    """(datatype, data) of scalars with one datatype in common; None if there is none."""
+def scalars_of(values, is_alone):
+    """(datatype, data) of scalars by what they are; None if they have none in common, or one that each row would not have."""
     kinds = set(map(type, values))
-    if len(kinds) > 1 or not kinds <= {bool, int, float, str, bytes}:
+    if len(kinds) > 1 and not is_alone:
+        return None
+    if not kinds <= {bool, int, float, str, bytes}:
         values = [plain_scalar(value) for value in values]
         kinds = set(map(type, values))
-    if kinds <= {int, float} and wanted in FIXED and wanted not in ("BOOL", "BF16") and (float not in kinds or wanted[0] == "F"):
-        try:
-            return wanted, struct.pack("<%d%s" % (len(values), FIXED[wanted][0]), *values)
-        except (struct.error, OverflowError):
-            pass  # out of the range of what was declared
+        if len(kinds) > 1 and not is_alone:
+            return None
     if kinds == {bool}:
         return "BOOL", bytes(values)
     if kinds == {int}:
-        for datatype in ("INT64", "UINT64"):
+        for datatype in ("INT64", "UINT64") if is_alone else ("INT64",):
             try:
                 return datatype, struct.pack("<%d%s" % (len(values), FIXED[datatype][0]), *values)
             except struct.error:
@@ -998,10 +1205,9 @@ def scalars_of(values, wanted):
         exact = all(type(value) is float or abs(value) <= 1 << 53 for value in values)
         return ("FP64", struct.pack("<%dd" % len(values), *values)) if exact else None
     if kinds == {str} or kinds == {bytes}:
-        elements = [value.encode() for value in values] if kinds == {str} else values
-        return "timestamp" if wanted == "timestamp" else "BYTES", bytes_blob(elements)
+        return "BYTES", bytes_blob([utf8(value) for value in values] if kinds == {str} else values)
     if kinds == {datetime}:
-        return "timestamp", bytes_blob([timestamp_text(value).encode() for value in values])
+        return "timestamp", bytes_blob([utf8(timestamp_text(value)) for value in values])
     return None
 
 
@@ -1010,7 +1216,7 @@ def plain_scalar(value):
     if hasattr(type(value), "__members__") and hasattr(value, "value"):
         return value.value
     if hasattr(value, "item") and hasattr(value, "dtype"):
-        return value.item()
+        return value.item() if value.dtype.kind != "M" else value.astype("datetime64[us]").item()
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, datetime):
@@ -1021,107 +1227,183 @@ def plain_scalar(value):
     return bytes(value) if isinstance(value, (bytes, bytearray)) else value
 
 
-def wrong_rows(name, got, rows):
-    where = "" if name == "output" else " in `%s`" % name
-    return Problem("bad_output", "predict gave %s%s for %d %s of input" % (got, where, rows, "row" if rows == 1 else "rows"),
-                   help="a batch must be answered with one row for each row of input")  # fmt: skip
+def pack_declared(name, values, column):
+    """The data of scalars as the column's datatype: what is exactly that, and not merely near it."""
+    datatype, categories = column["datatype"], column.get("categories")
+    code = FIXED[datatype][0] if datatype in FIXED else None
+    kinds = set(map(type, values))
+    if not kinds <= PLAIN.get(datatype, set()):
+        values = [declared_scalar(name, value, column) for value in values]
+    if categories:
+        for value in values:
+            if value not in categories and plain_value_of_bytes(value) not in categories:
+                raise wrong_value(name, value, column)
+    if code is None:
+        return bytes_blob([utf8(value) if type(value) is str else value for value in values])
+    try:
+        return struct.pack("<%d%s" % (len(values), code), *values)
+    except (struct.error, OverflowError):
+        raise wrong_value(name, next((value for value in values if not can_pack(code, value)), None), column) from None
 
 
-def encode_array(name, array, rows, declared):
-    """The outputs of an array with the rows as its leading dimension."""
+def plain_value_of_bytes(value):
+    return value.decode("utf-8", "replace") if type(value) is bytes else value
+
+
+def can_pack(code, value):
+    try:
+        return bool(struct.pack("<" + code, value))
+    except (struct.error, OverflowError):
+        return False
+
+
+# The types of Python that need no look at each value.
+PLAIN = dict(
+    {datatype: {int, float} if datatype[:2] in ("FP", "BF") else {int} for datatype in FIXED}, BOOL={bool}, BYTES={str, bytes}
+)
+
+
+def declared_scalar(name, value, column):
+    """A scalar as what `pack_declared` packs for the column's datatype."""
+    datatype, got = column["datatype"], value
+    if hasattr(value, "dtype") and getattr(value, "size", 1) == 1:
+        got = as_array(value).reshape(-1)[0]  # an array of one value is that value
+    got = plain_scalar(got)
+    if datatype == "timestamp":
+        if isinstance(got, datetime):
+            return timestamp_text(got)
+        if isinstance(got, str) and RFC_3339.match(got):
+            return got
+    elif datatype == "BYTES":
+        got = str(got) if type(got).__name__ in ("UUID", "PosixPath") else got
+        if isinstance(got, (str, bytes)):
+            return got
+    elif datatype == "BOOL":
+        if type(got) is bool or type(got) is int and got in (0, 1):
+            return bool(got)
+    elif datatype[:2] in ("FP", "BF"):
+        if type(got).__name__ == "Decimal" or isinstance(got, (bool, int, float)):
+            return float(got)
+    elif isinstance(got, (bool, int)) or isinstance(got, float) and got.is_integer():
+        return int(got)
+    raise wrong_value(name, value, column)
+
+
+def encode_array(name, array, rows, column):
+    """The outputs of an array with the rows as its leading dimension; None if it holds objects that are not alike."""
     shape = array.shape
     if not shape or shape[0] != rows:
         raise wrong_rows(name, "%d rows" % shape[0] if shape else "a single value", rows)
     datatype = DTYPES.get(array.dtype.str)
     if datatype is None:
-        return encode_odd_array(name, array, rows, declared)
-    if declared and declared["datatype"] != datatype:
-        import numpy
-
-        wanted = FIXED.get(declared["datatype"])
-        if declared["datatype"] != "BF16" and wanted and numpy.can_cast(array.dtype, wanted[1], "same_kind"):
-            datatype, array = declared["datatype"], array.astype(wanted[1])
-        elif declared["datatype"] == "json":
-            return encode_values(name, array.tolist(), declared)
+        return encode_odd_array(name, array, rows, column)
+    if column:
+        if column.get("shape") == [] and shape[1:] == (1,):
+            array, shape = array.reshape(rows), shape[:1]
+        if column["datatype"] == "json":
+            return encode_values(name, array.tolist(), column)
+        if column.get("shape") is not None and not shape_fits(column["shape"], shape[1:]):
+            raise bad_output("the output `%s` has rows of the shape %s where the schema says %s"
+                             % (name, list(shape[1:]), column["shape"]))  # fmt: skip
+        if column["datatype"] != datatype:
+            datatype, array = cast(name, array, column)
     if not array.flags.c_contiguous:
         array = array.copy("C")
-    if declared and declared.get("nullable"):
+    if column and column.get("nullable"):
         return [(name, datatype, shape, array), (name + ":valid", "BOOL", (rows,), b"\1" * rows)]
     return [(name, datatype, shape, array)]
 
 
-def encode_odd_array(name, array, rows, declared):
+def cast(name, array, column):
+    """An array as the column's datatype, if that has each of its values; floats may lose digits."""
+    import numpy
+
+    wanted = column["datatype"]
+    if wanted == "BF16":
+        return "FP32", array.astype("float32")
+    if wanted in FIXED:
+        with numpy.errstate(invalid="ignore", over="ignore"):
+            changed = array.astype(FIXED[wanted][1])
+        if wanted[:2] == "FP" or (changed == array).all():
+            return wanted, changed
+    raise bad_output("the output `%s` is an array of %s where the schema says %s" % (name, array.dtype, wanted))
+
+
+def encode_odd_array(name, array, rows, column):
     """Text, objects, times, and numbers that the protocol does not have."""
     kind = array.dtype.kind
     if kind == "M":
         values = [None if item != item else parse_timestamp(str(item) + "Z") for item in array.astype("datetime64[us]").ravel()]
-        return encode_values(name, nest(values, array.shape), declared)
+        return encode_column(name, nest(values, array.shape), rows, column)
     if kind in "biuf":
         native = array.dtype.newbyteorder("=")
-        return encode_array(name, array.astype("float64" if native.itemsize > 8 else native), rows, declared)
+        return encode_array(name, array.astype("float64" if native.itemsize > 8 else native), rows, column)
     if kind in "USO" or kind == "T":
         values = array.tolist()
-        if array.ndim == 1:
-            values = [None if value is None or type(value).__name__ in ("NAType", "NaTType") else value for value in values]
-            if any(isinstance(value, str) for value in values):
-                values = [None if value != value else value for value in values]  # pandas has NaN for missing text
-        return encode_values(name, values, declared)
-    raise Problem("bad_output", "`%s` is an array of %s, which has no datatype in the protocol" % (name, array.dtype))
+        if array.ndim == 1:  # pandas has NaN for what is missing among objects
+            values = [None if is_missing(value) or type(value) is float and value != value else value for value in values]
+        return encode_column(name, values, rows, column)
+    raise bad_output("`%s` is an array of %s, which has no datatype in the protocol" % (name, array.dtype))
 
 
-def encode_column(name, value, rows, declared):
-    """The outputs of one column of a batch: an array, a Series, a tensor, or a sequence."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    if hasattr(value, "dtype") and type(value).__module__ != "numpy":
-        import numpy
+def encode_rows(results, declared):
+    """The outputs of one result for each row: the columns of dicts, else one column; None if they are not alike."""
+    kinds = set(map(type, results))
+    if Problem in kinds:
+        if len(results) == 1:
+            raise results[0]
+        return None
+    if not kinds <= {dict, float, int, str, bool}:
+        results = [as_row(result) for result in results]
+        kinds = set(map(type, results))
+    are_dicts = {issubclass(kind, dict) for kind in kinds}
+    if len(are_dicts) > 1:
+        return None
+    if True not in are_dicts:
+        name = next(iter(declared)) if len(declared) == 1 else "output"
+        return encode_columns({name: results}, len(results), declared)
+    keys = results[0].keys()
+    if len(results) > 1 and not all([result.keys() == keys for result in results]):
+        return None
+    columns = {key if type(key) is str else str(key): [result[key] for result in results] for key in keys}
+    if len(columns) < len(keys):
+        raise bad_output("two keys of the answer are the same as text: %s" % ", ".join(map(repr, keys)))
+    return encode_columns(columns, len(results), declared)
 
-        # The types that pandas adds have values for what is missing, which an object array keeps.
-        value = numpy.asarray(value, None if isinstance(value.dtype, numpy.dtype) or not hasattr(value, "to_numpy") else object)
+
+def encode_batch(result, rows, declared):
+    """The parts of what a batch form gave."""
+    if hasattr(result, "_asdict") or not isinstance(result, (list, tuple)) and not hasattr(result, "dtype"):
+        result = as_row(result)
+    if type(result).__name__ == "DataFrame" and not isinstance(result, dict):
+        result = {str(name): result[name] for name in result.columns} if len(result.columns) else {"output": result}
+    if isinstance(result, (list, tuple)) and len(result) == rows and any(isinstance(as_row(item), dict) for item in result):
+        return answer_parts(rows, lambda begin, end: encode_rows(result[begin:end], declared))
+    if not isinstance(result, dict):
+        result = {next(iter(declared)) if len(declared) == 1 else "output": result}
+    columns = {str(name): as_column(str(name), value, rows) for name, value in result.items()}
+
+    def encode(begin, end):
+        if end - begin == rows:
+            return encode_columns(columns, rows, declared)
+        return encode_columns({name: value[begin:end] for name, value in columns.items()}, end - begin, declared)
+
+    return answer_parts(rows, encode)
+
+
+def as_column(name, value, rows):
+    """One column of a batch as an array or a list, with as many rows as the input."""
+    if hasattr(value, "detach") or hasattr(value, "dtype") and type(value).__module__ != "numpy":
+        value = as_array(value)
     if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return encode_array(name, value, rows, declared)
+        if not value.shape or value.shape[0] != rows:
+            raise wrong_rows(name, "%d rows" % value.shape[0] if value.shape else "a single value", rows)
+        return value
     if not isinstance(value, (list, tuple)):
         raise wrong_rows(name, "a single %s" % type(value).__name__, rows)
     if len(value) != rows:
         raise wrong_rows(name, "%d rows" % len(value), rows)
-    return encode_values(name, value, declared)
-
-
-def encode_rows(results, declared):
-    """The outputs of one result for each row: the columns of dicts, else the column `output`."""
-    kinds = set(map(type, results))
-    if not kinds <= {dict, float, int, str, bool}:
-        results = [as_row(result) for result in results]
-        kinds = set(map(type, results))
-    if not any(issubclass(kind, dict) for kind in kinds):
-        name = next(iter(declared)) if len(declared) == 1 else "output"
-        return encode_values(name, results, declared.get(name))
-    if not all(isinstance(result, dict) or result is None for result in results):
-        return encode_values("output", results, {"datatype": "json"})
-    keys, outputs = results[0], []
-    if kinds != {dict} or not all([result.keys() == keys.keys() for result in results]):
-        keys = dict.fromkeys(key for result in results for key in result or ())
-        results = [{key: (result or {}).get(key) for key in keys} for result in results]
-    for key in [name for name in declared if name in keys] + [key for key in keys if key not in declared]:
-        outputs += encode_values(str(key), [result[key] for result in results], declared.get(key))
-    return outputs
-
-
-def encode_batch(result, rows, declared):
-    """The outputs of what a batch form gave."""
-    if hasattr(result, "_asdict") or not isinstance(result, (list, tuple)) and not hasattr(result, "dtype"):
-        result = as_row(result)
-    if type(result).__name__ == "DataFrame" and not isinstance(result, dict):
-        if len(result) != rows:
-            raise wrong_rows("output", "%d rows" % len(result), rows)
-        result = {str(name): result[name] for name in result.columns}
-    if isinstance(result, dict):
-        names = [name for name in declared if name in result] + [name for name in result if name not in declared]
-        return [output for name in names for output in encode_column(str(name), result[name], rows, declared.get(name))]
-    if isinstance(result, (list, tuple)) and len(result) == rows and any(isinstance(as_row(item), dict) for item in result):
-        return encode_rows(result, declared)
-    name = next(iter(declared)) if len(declared) == 1 else "output"
-    return encode_column(name, result, rows, declared.get(name))
+    return list(value)
 
 
 # ---- Forms: how a model is called ---------------------------------------------------------------------------------
@@ -1147,11 +1429,7 @@ class Coroutines:
     async def gather(self, coroutines):
         import asyncio
 
-        results = await asyncio.gather(*coroutines, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return results
+        return await asyncio.gather(*coroutines, return_exceptions=True)
 
     def iterate(self, generator):
         """The items of an asynchronous generator; closing this closes it."""
@@ -1180,20 +1458,19 @@ class Form:
         raise NotImplementedError
 
     def encode(self, result, rows):
-        raise NotImplementedError
+        """The parts of the answer: what rows gave, or why they failed."""
+        return encode_batch(result, rows, self.declared)
 
     def run(self, values, rows):
-        """The outputs for the values of a batch."""
+        """The parts of the answer for the values of a batch."""
         try:
             result = self.call(values, rows)
         except BaseException as error:
-            raise raised(error, self.root) from error
+            raise raised(error, self.root) from None
         try:
             return self.encode(result, rows)
-        except Problem:
-            raise
-        except Exception as error:
-            raise Problem("bad_output", "the answer of predict cannot be sent: %s: %s" % (type(error).__name__, error)) from error
+        except BaseException as error:
+            raise unsendable(error) from None
 
 
 class FunctionForm(Form):
@@ -1239,18 +1516,27 @@ class FunctionForm(Form):
             result = self.function(*values)
             return self.coroutines.run(result) if self.is_async else result
         if self.is_async:
-            return self.coroutines.run(self.coroutines.gather([self.function(*row) for row in zip(*values)]))
-        function = self.function
-        return [function(*row) for row in zip(*values)]
+            results = self.coroutines.run(self.coroutines.gather([self.function(*row) for row in zip(*values)]))
+            return [raised(result, self.root) if isinstance(result, BaseException) else result for result in results]
+        return self.call_rows(zip(*values))
+
+    def call_rows(self, rows):
+        """What each row gave, or the problem that it raised."""
+        function, results = self.function, []
+        while True:
+            try:
+                for row in rows:
+                    results.append(function(*row))
+                return results
+            except BaseException as error:  # the next row is asked nevertheless
+                results.append(raised(error, self.root))
 
     def encode(self, result, rows):
         if hasattr(result if self.batch else result[0], "__next__"):
-            raise Problem(
-                "bad_output", "predict returned an iterator", help="to stream, write `yield`, or annotate it: -> Iterator[...]"
-            )
+            raise bad_output("predict returned an iterator", "to stream, write `yield`, or annotate it: -> Iterator[...]")
         if self.batch:
             return encode_batch(result, rows, self.declared)
-        return encode_rows(result, self.declared)
+        return answer_parts(rows, lambda begin, end: encode_rows(result[begin:end], self.declared))
 
     def items(self, values):
         """An iterator over the items of a stream, for one row."""
@@ -1308,9 +1594,6 @@ class EstimatorForm(Form):
         output = self.classes[probability.argmax(axis=1)] if self.argmax else self.estimator.predict(values)
         return {"output": output, "probability": probability}
 
-    def encode(self, result, rows):
-        return encode_batch(result, rows, self.declared)
-
     def try_out(self):
         """Learns the outputs from one row that is made up; without a usable one they are known when it runs."""
         inputs = []
@@ -1319,8 +1602,10 @@ class EstimatorForm(Form):
             inputs.append({"name": column["name"], "datatype": datatype, "shape": shape, "data": data})
         try:
             plan = make_plan(to_json({"inputs": inputs}), self)
-            outputs = self.run([read(plan.inline, 0, True) for read in plan.readers], 1)
+            (_, outputs), *_ = self.run([read(plan.inline, 0, True) for read in plan.readers], 1)
         except Problem:
+            return
+        if isinstance(outputs, Problem):
             return
         columns = [
             {"name": name, "datatype": datatype, "shape": list(shape[1:])}
@@ -1572,7 +1857,8 @@ def make_plan(text, form):
         inputs = [
             (item["name"], item["datatype"], item["shape"], item.get("parameters") or {}, item.get("data")) for item in inputs
         ]
-        wanted = [(str(item["name"]), (item.get("parameters") or {}).get("binary_data")) for item in header.get("outputs") or []]
+        # By name: an output that is asked for often is sent once.
+        wanted = {str(item["name"]): (item.get("parameters") or {}).get("binary_data") for item in header.get("outputs") or []}
         binary = bool(parameters.get("binary_data_output"))
         for name, datatype, _, settings, _ in inputs:
             if not (isinstance(name, str) and isinstance(datatype, str) and isinstance(settings, dict)):
@@ -1709,27 +1995,53 @@ def json_data(datatype, shape, data):
 def select_outputs(outputs, wanted):
     """The outputs that were asked for, in that order, with the validity of each."""
     by_name = {output[0]: output for output in outputs}
-    missing = [name for name, _ in wanted if name not in by_name]
+    missing = [name for name in wanted if name not in by_name]
     if missing:
         raise bad_request("the model has no output `%s`; it has %s" % (missing[0], ", ".join(by_name)))
-    names = [part for name, _ in wanted for part in (name, name + ":valid")]
+    names = [part for name in wanted for part in (name, name + ":valid")]
     return [by_name[name] for name in names if name in by_name]
 
 
+def describe_outputs(plan, outputs, blobs):
+    """The JSON of outputs as they were asked for; the data of those in binary is appended to `blobs`."""
+    if plan.wanted:
+        outputs = select_outputs(outputs, plan.wanted)
+    described = []
+    for name, datatype, shape, data in outputs:
+        owner = name[:-6] if name.endswith(":valid") else name
+        in_binary = plan.wanted.get(name, plan.wanted.get(owner))
+        if plan.binary if in_binary is None else in_binary:
+            blobs.append(bytes(data))
+            described.append(describe_output(name, datatype, shape, len(blobs[-1])))
+        else:
+            described.append(describe_output(name, datatype, shape, None))
+            described[-1]["data"] = json_data(datatype, shape, data)
+    return described
+
+
+def binary_answer(described, blobs):
+    """The answer with binary tensors behind its JSON, or in JSON alone."""
+    return [binary_head(described, sum(map(len, blobs)))] + blobs if blobs else json_answer(200, described)
+
+
 def http_head(status, content_type, length, more=""):
-    reason = {200: "OK", 400: "Bad Request", 404: "Not Found"}.get(status, "Error")
+    reason = REASONS.get(status, "Error")
     return (
         "HTTP/1.1 %d %s\r\nContent-Type: %s\r\n%sContent-Length: %d\r\n\r\n" % (status, reason, content_type, more, length)
     ).encode()
 
 
+REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 422: "Unprocessable Content"}
+STATUSES = {"bad_request": 400, "bad_input": 422}  # of problems; that of all others is 500
+
+
 def json_answer(status, value):
-    body = to_json(value).encode()
+    body = utf8(to_json(value))
     return [http_head(status, "application/json", len(body)), body]
 
 
 def problem_answer(problem):
-    return json_answer(400 if problem.code == "bad_request" else 500, problem.body())
+    return json_answer(STATUSES.get(problem.code, 500), problem.body())
 
 
 class Head:
@@ -1807,9 +2119,25 @@ class Worker:
             return None, values
         return self.reply(plan, self.form.run(values, plan.rows)), None
 
-    def reply(self, plan, outputs):
-        if not plan.is_plain:
-            return self.reply_as_asked(plan, outputs)
+    def reply(self, plan, parts):
+        if len(parts) == 1:
+            outputs = parts[0][1]
+            if isinstance(outputs, Problem):
+                raise outputs
+            return self.reply_plainly(outputs) if plan.is_plain else self.reply_as_asked(plan, outputs)
+        answer, blobs = {"model_name": self.name, "parts": []}, []
+        if plan.id is not None:
+            answer["id"] = plan.id
+        for rows, outputs in parts:
+            try:
+                if isinstance(outputs, Problem):
+                    raise outputs
+                answer["parts"].append({"rows": rows, "outputs": describe_outputs(plan, outputs, blobs)})
+            except Problem as problem:
+                answer["parts"].append({"rows": rows, "problem": problem.body()})
+        return binary_answer(answer, blobs)
+
+    def reply_plainly(self, outputs):
         key = tuple(
             [
                 (output[0], output[1], output[2], len(output[3]) if type(output[3]) is bytes else output[3].nbytes)
@@ -1824,24 +2152,11 @@ class Worker:
         return [head] + [output[3] for output in outputs]
 
     def reply_as_asked(self, plan, outputs):
-        if plan.wanted:
-            outputs = select_outputs(outputs, plan.wanted)
-        asked, described, blobs = dict(plan.wanted), [], []
-        for name, datatype, shape, data in outputs:
-            owner = name[:-6] if name.endswith(":valid") else name
-            in_binary = asked.get(name, asked.get(owner))
-            if plan.binary if in_binary is None else in_binary:
-                blobs.append(bytes(data))
-                described.append(describe_output(name, datatype, shape, len(blobs[-1])))
-            else:
-                described.append(describe_output(name, datatype, shape, None))
-                described[-1]["data"] = json_data(datatype, shape, data)
-        answer = {"model_name": self.name, "outputs": described}
+        blobs = []
+        answer = {"model_name": self.name, "outputs": describe_outputs(plan, outputs, blobs)}
         if plan.id is not None:
             answer["id"] = plan.id
-        if not blobs:
-            return json_answer(200, answer)
-        return [binary_head(answer, sum(map(len, blobs)))] + blobs
+        return binary_answer(answer, blobs)
 
     def inform(self, head):
         """Answers all that is not an inference."""
@@ -1872,7 +2187,7 @@ class Worker:
 
 
 def binary_head(described, blob_bytes):
-    body = to_json(described).encode()
+    body = utf8(to_json(described))
     more = "Inference-Header-Content-Length: %d\r\n" % len(body)
     return http_head(200, "application/octet-stream", len(body) + blob_bytes, more) + body
 
@@ -2026,7 +2341,7 @@ STREAM_HEAD = (
 
 def event(kind, text):
     """A server-sent event as one chunk."""
-    body = ("%sdata: %s\n\n" % (kind, text)).encode()
+    body = utf8("%sdata: %s\n\n" % (kind, text))
     return b"%x\r\n%s\r\n" % (len(body), body)
 
 

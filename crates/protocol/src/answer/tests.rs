@@ -1,0 +1,99 @@
+//! Rows of one batch that a model answered differently.
+
+use super::*;
+use crate::worker_wire::decode_answer;
+
+fn schema() -> Schema {
+    Schema { batches: true, ..Schema::default() }
+}
+
+fn answer(json: &str, blobs: &[u8], rows: usize) -> Result<Answer, Problem> {
+    let body = [json.as_bytes(), blobs].concat();
+    decode_answer(Bytes::from(body), Some(json.len()), rows, &schema())
+}
+
+fn differing() -> Answer {
+    let a = |rows: usize| {
+        format!(r#"{{"name":"a","datatype":"INT64","shape":[{rows}],"parameters":{{"binary_data_size":{}}}}}"#, rows * 8)
+    };
+    let b = r#"{"name":"b","datatype":"FP64","shape":[1,2],"data":[1.5,2]}"#;
+    let null = r#"{"name":"a","datatype":"BYTES","shape":[1],"parameters":{"content_type":"json"},"data":["null"]}"#;
+    let problem = r#"{"code":"bad_input","error":"no"}"#;
+    let json = format!(
+        r#"{{"parts":[{{"rows":2,"outputs":[{}]}},{{"rows":1,"problem":{problem}}},{{"rows":1,"outputs":[{},{b}]}},{{"rows":1,"outputs":[{null}]}}]}}"#,
+        a(2),
+        a(1)
+    );
+    let blobs: Vec<u8> = [1i64, 2, 3].iter().flat_map(|value| value.to_le_bytes()).collect();
+    answer(&json, &blobs, 5).unwrap()
+}
+
+fn simple(answer: &Answer, range: Range<usize>, one: bool) -> String {
+    let mut out = vec![];
+    answer.write_simple(range, one, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn each_row_has_its_own_keys() {
+    let answer = differing();
+    assert_eq!(simple(&answer, 1..2, true), r#"{"a":2}"#);
+    assert_eq!(simple(&answer, 3..4, true), r#"{"a":3,"b":[1.5,2.0]}"#);
+    assert_eq!(simple(&answer, 0..2, false), r#"{"rows":[{"a":1},{"a":2}]}"#);
+    assert_eq!(simple(&answer, 3..5, false), r#"{"rows":[{"a":3,"b":[1.5,2.0]},{"a":null}]}"#);
+}
+
+#[test]
+fn a_row_that_failed_fails_its_request_alone() {
+    let answer = differing();
+    assert_eq!(answer.failure(0..2), None);
+    assert_eq!(answer.failure(3..5), None);
+    assert_eq!(answer.failure(2..3).unwrap().code, "bad_input");
+    assert_eq!(answer.failure(0..5).unwrap().message, "no");
+}
+
+#[test]
+fn rows_that_differ_become_tensors_together() {
+    let tensors = differing().to_tensors(3..5).unwrap();
+    let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!(names, ["a", "a:valid", "b", "b:valid"]);
+    assert_eq!((tensors[0].datatype, &tensors[0].shape[..], &tensors[1].data[..]), (Datatype::Int64, &[2][..], &[1, 0][..]));
+    assert_eq!((&tensors[2].shape[..], &tensors[3].data[..]), (&[2, 2][..], &[1, 0][..]));
+    tensors.iter().for_each(|tensor| tensor.check().unwrap());
+    assert_eq!(differing().to_tensors(0..2).unwrap().len(), 1);
+
+    let part = |datatype: &str, data: &str| {
+        format!(r#"{{"rows":1,"outputs":[{{"name":"a","datatype":"{datatype}","shape":[1],"data":[{data}]}}]}}"#)
+    };
+    let json = format!(r#"{{"parts":[{},{}]}}"#, part("INT64", "9007199254740993"), part("FP64", "0.5"));
+    let tensors = answer(&json, &[], 2).unwrap().to_tensors(0..2).unwrap();
+    assert_eq!(byte_elements(&tensors[0].data).collect::<Vec<_>>(), [&b"9007199254740993"[..], b"0.5"]);
+}
+
+#[test]
+fn answers_are_compared_row_by_row() {
+    let (answer, other) = (differing(), differing());
+    assert!(answer.agrees(3..5, &other, 3..5, 0.0));
+    assert!(!answer.agrees(3..5, &other, 0..2, 0.0));
+    assert!(answer.agrees(0..2, &other, 0..2, 0.0));
+}
+
+#[test]
+fn columns_without_end_are_not_made_into_tensors() {
+    let part = |at: usize| format!(r#"{{"rows":1,"outputs":[{{"name":"k{at}","datatype":"BOOL","shape":[1],"data":[true]}}]}}"#);
+    let json = format!(r#"{{"parts":[{}]}}"#, (0..4_000).map(part).collect::<Vec<_>>().join(","));
+    let answer = answer(&json, &[], 4_000).unwrap();
+    assert_eq!(answer.to_tensors(0..4_000).unwrap_err().code, "bad_output");
+    assert_eq!(answer.to_tensors(0..40).unwrap().len(), 80);
+    assert_eq!(simple(&answer, 3_999..4_000, true), r#"{"k3999":true}"#);
+}
+
+#[test]
+fn parts_must_be_the_rows_of_the_batch() {
+    let part = |rows: u64| format!(r#"{{"rows":{rows},"problem":{{"code":"bad_input","error":"no"}}}}"#);
+    for wrong in [vec![1, 0], vec![1], vec![1, 2], vec![u64::MAX, 1], vec![]] {
+        let json = format!(r#"{{"parts":[{}]}}"#, wrong.iter().map(|rows| part(*rows)).collect::<Vec<_>>().join(","));
+        assert_eq!(answer(&json, &[], 2).unwrap_err().code, "bad_output", "{wrong:?}");
+    }
+    assert!(answer(&format!(r#"{{"parts":[{},{}]}}"#, part(1), part(1)), &[], 2).is_ok());
+}
