@@ -65,6 +65,24 @@ def test_equal_content_is_the_same_version(platform, tmp_path):
     assert "m v1" in once_more.err
 
 
+def test_a_removed_model_never_answers_for_a_new_one_of_its_name(platform, tmp_path):
+    model = tmp_path / "m"
+    for value in range(10):
+        case = {"tests/own.json": json.dumps({"input": {"x": 0}, "expected": {"output": value}})}
+        sleeps = value % 2 == 1
+        manifest = {"decalog.toml": f"[scale]\nidle_s = {1 if sleeps else 600}\n"}
+        platform.run("deploy", write_model(model, {**constant(value), **case, **manifest}))
+        if sleeps:
+            wait_for(lambda: not platform.pids("m"), "zero replicas")
+        for _ in range(3):
+            answer = platform.predict("m", {"x": 0})
+            assert (answer.json(), answer.headers["Decalog-Version"]) == ({"output": value}, f"v{value + 1}"), answer.body
+        if sleeps:
+            wait_for(lambda: not platform.pids("m"), "zero replicas again, with a parent")
+        platform.run("rm", "m")
+    assert platform.predict("m", {"x": 0}).status == 404
+
+
 def test_cases_and_gates_stop_a_deploy(platform, tmp_path):
     case = {"tests/young.json": json.dumps({"input": {"x": 1}, "expected": {"output": 1}, "tolerance": 0.001})}
     model = write_model(tmp_path / "m", {**constant(1), **case})

@@ -155,7 +155,7 @@ impl Book {
             }
             let state = shared.state.load_full();
             let event = decide(&state)?;
-            let expected_subject_seq = state.subjects.get(&subject).copied().unwrap_or(0);
+            let expected_subject_seq = state.entries_of(&subject);
             let new = NewEntry { at_ms: now_ms(), actor: &actor, subject: &subject, expected_subject_seq, event: &event };
             let entry = ledger.append(new).map_err(ledger_problem)?;
             let mut next = (*state).clone();

@@ -114,8 +114,7 @@ impl Control {
     async fn run(self: &Arc<Control>, key: &ModelKey, deployment: Deployment) {
         let result = self.steps(key, &deployment).await;
         self.said.lock().remove(&deployment.id);
-        let placement = self.state().placement(key, &deployment.environment, deployment.version);
-        self.scales.set_floor(&placement, 0);
+        self.scales.clear_floors(key, &deployment);
         let Err(Failure { step, problem }) = result else { return };
         if problem.code == "fenced" {
             // Another process takes over, and goes on from the state.

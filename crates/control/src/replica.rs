@@ -127,9 +127,7 @@ impl Control {
 
     /// Replicas with old variables serve until those with new ones can.
     fn stands_in(&self, status: &ReplicaStatus, wanted: &BTreeMap<Placement, Wanted>, ready: &HashSet<&Placement>) -> bool {
-        let own = &status.placement;
-        let same =
-            |other: &&Placement| (&own.model, &own.environment, own.version) == (&other.model, &other.environment, other.version);
+        let same = |other: &&Placement| status.placement.is_same_version(other);
         wanted.keys().filter(same).any(|placement| !ready.contains(placement) && self.scales.target(placement) != Some(0))
     }
 

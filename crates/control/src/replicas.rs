@@ -265,7 +265,7 @@ mod tests {
         let replicas = Replicas::new(1);
         let model = domain::ModelKey { project: "default".parse().unwrap(), model: "m".parse().unwrap() };
         let (environment, version) = ("production".parse().unwrap(), domain::VersionNumber(1));
-        let placement = Placement { model, environment, version, revision: 0 };
+        let placement = Placement { model, environment, version, digest: domain::Digest::ZERO, revision: 0 };
         let early = Instant::now();
         // Somebody kills two that were ready.
         for replica in ["r1-1", "r1-2"] {

@@ -94,11 +94,7 @@ impl Control {
             table.placements.extend(self.placement_route(&state, placement.clone(), replicas, asleep));
             if replicas.is_empty() && !asleep {
                 // While new variables arrive, the replicas with the old ones serve.
-                let same = |other: &&Placement| {
-                    (&other.model, &other.environment, other.version)
-                        == (&placement.model, &placement.environment, placement.version)
-                };
-                for older in by_placement.keys().filter(same) {
+                for older in by_placement.keys().filter(|other| other.is_same_version(placement)) {
                     let replicas = by_placement.get(older).map(Vec::as_slice).unwrap_or_default();
                     table.placements.extend(self.placement_route(&state, older.clone(), replicas, false));
                 }

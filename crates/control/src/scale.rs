@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use domain::scale::{LoadSample, ScaleRecord};
-use domain::{Event, Placement, State};
+use domain::state::Deployment;
+use domain::{Event, ModelKey, Placement, State};
 use engine::{ReplicaState, ReplicaStatus};
 use parking_lot::Mutex;
 use policy::budget::{self, Budget, Want};
@@ -61,14 +62,17 @@ impl Scales {
         self.floors.lock().get(placement).copied().unwrap_or(0)
     }
 
-    /// Asks for so many replicas, whatever the load; 0 leaves it to the load again.
+    /// Asks for so many replicas, whatever the load.
     pub fn set_floor(&self, placement: &Placement, floor: u32) {
         self.changes.fetch_add(1, Ordering::AcqRel);
-        let mut floors = self.floors.lock();
-        match floor {
-            0 => floors.remove(placement),
-            _ => floors.insert(placement.clone(), floor),
-        };
+        self.floors.lock().insert(placement.clone(), floor);
+    }
+
+    /// Leaves what an attempt asked for to the load again, under whatever variables it was asked for.
+    pub fn clear_floors(&self, key: &ModelKey, attempt: &Deployment) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        let is_own = |of: &Placement| of.model == *key && of.environment == attempt.environment && of.version == attempt.version;
+        self.floors.lock().retain(|placement, _| !is_own(placement));
     }
 
     /// Time since the last request of a placement, in milliseconds.

@@ -83,7 +83,7 @@ impl Control {
                 // Somebody else pushed the same in the meantime: that is not an error, and not a second version.
                 return Err(Problem::new("known", known.pushed.version.to_string()));
             }
-            let version = model.map_or(VersionNumber(1), |model| model.next_version());
+            let version = state.next_version(&decide_key);
             let Push { tree, manifest, runtime, file, provenance } = push;
             Ok(Event::VersionPushed(Box::new(VersionPushed { version, digest, tree, manifest, runtime, file, lock, provenance })))
         };

@@ -336,10 +336,7 @@ impl Control {
         let live = crate::replica::live_placements(&state);
         let is_ready = |status: &&engine::ReplicaStatus| matches!(status.state, ReplicaState::Ready { .. });
         let answers = |placement: &&domain::Placement| {
-            statuses.iter().filter(is_ready).any(|status| {
-                (&status.placement.model, &status.placement.environment, status.placement.version)
-                    == (&placement.model, &placement.environment, placement.version)
-            })
+            statuses.iter().filter(is_ready).any(|status| status.placement.is_same_version(placement))
         };
         let asleep = |placement: &domain::Placement| self.scales.target(placement) == Some(0);
         let waiting =

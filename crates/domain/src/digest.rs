@@ -7,11 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
 /// A SHA-256 digest of some bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// By default it is [`Digest::ZERO`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// What stands before the first entry of a ledger.
+    /// Of nothing known: what stands before the first entry of a ledger, or for what was written without a digest.
     pub const ZERO: Digest = Digest([0; 32]);
 
     /// The digest of these bytes.

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+
 /// The longest name of a project, model or environment, in characters.
 pub const NAME_CHARS_MAX: usize = 63;
 
@@ -158,7 +160,8 @@ impl FromStr for VersionNumber {
 }
 
 /// A version in an environment under one configuration revision, written `default/churn@production/v3.r0`.
-/// Queues, replicas, leases and metrics are keyed by it.
+/// Queues, replicas, parents, leases and metrics are keyed by it, so that what ran under the same name and number with
+/// other content is never taken for it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Placement {
     /// The model and its project.
@@ -167,8 +170,24 @@ pub struct Placement {
     pub environment: EnvironmentName,
     /// What runs.
     pub version: VersionNumber,
+    /// The version's identity; [`Digest::ZERO`] in what was written before placements had one, and of a version that is gone.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub digest: Digest,
     /// The revision of the environment's variables and secrets that it was started with.
     pub revision: u32,
+}
+
+fn is_unknown(digest: &Digest) -> bool {
+    *digest == Digest::ZERO
+}
+
+impl Placement {
+    /// Whether both are the same version in the same environment, under whatever variables. One whose digest is not known is
+    /// taken at its number.
+    pub fn is_same_version(&self, other: &Placement) -> bool {
+        (&self.model, &self.environment, self.version) == (&other.model, &other.environment, other.version)
+            && (self.digest == other.digest || is_unknown(&self.digest) || is_unknown(&other.digest))
+    }
 }
 
 impl fmt::Display for Placement {

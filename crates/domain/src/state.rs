@@ -15,7 +15,7 @@ use crate::release::{Cause, Plan, Progress};
 use crate::schema::Schema;
 
 /// Changes whenever `apply` gives another state for the same events; a snapshot of another number is rebuilt.
-pub const FOLD_VERSION: u32 = 2;
+pub const FOLD_VERSION: u32 = 3;
 
 /// The most finished deployments that are kept for each model.
 const DEPLOYMENTS_MAX: usize = 32;
@@ -27,12 +27,21 @@ const BEFORE_MAX: usize = 16;
 pub struct State {
     /// Of the last entry applied.
     pub seq: u64,
-    /// The number of entries of each subject.
-    pub subjects: BTreeMap<String, u64>,
+    /// What outlives each subject's model: a few bytes for every name that was ever used.
+    pub subjects: BTreeMap<String, Subject>,
     /// All models that exist.
     pub models: BTreeMap<ModelKey, Arc<Model>>,
     /// Variables of all models of a project, by `project@environment`.
     pub variables: BTreeMap<String, Variables>,
+}
+
+/// What is known of a subject for ever, also after its model was removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Subject {
+    /// The number of its entries.
+    pub entries: u64,
+    /// The last number that a version got; none comes again, so that nothing of an earlier model is taken for a later one's.
+    pub last_version: u32,
 }
 
 /// One model.
@@ -40,8 +49,6 @@ pub struct State {
 pub struct Model {
     /// By number.
     pub versions: BTreeMap<VersionNumber, Version>,
-    /// The last number that was given.
-    pub last_version: u32,
     /// What is live, by environment.
     pub live: BTreeMap<EnvironmentName, Live>,
     /// The latest attempts to go live, oldest first.
@@ -139,7 +146,11 @@ impl State {
     /// Takes in the next entry. Entries come in the order of their `seq`, each once.
     pub fn apply(&mut self, entry: &Entry) {
         self.seq = entry.seq;
-        self.subjects.insert(entry.subject.clone(), entry.subject_seq);
+        let subject = self.subjects.entry(entry.subject.clone()).or_default();
+        subject.entries = entry.subject_seq;
+        if let Event::VersionPushed(pushed) = &entry.event {
+            subject.last_version = subject.last_version.max(pushed.version.0);
+        }
         if let Event::VariableSet { .. } | Event::VariableRemoved { .. } = entry.event {
             self.apply_variable(entry);
         } else if let Ok(key) = ModelKey::try_from(entry.subject.clone()) {
@@ -189,10 +200,22 @@ impl State {
         project + own
     }
 
+    /// The number of entries of a subject.
+    pub fn entries_of(&self, subject: &str) -> u64 {
+        self.subjects.get(subject).map_or(0, |subject| subject.entries)
+    }
+
+    /// The number of a model's next version, also after a model of that name was removed.
+    pub fn next_version(&self, key: &ModelKey) -> VersionNumber {
+        VersionNumber(self.subjects.get(&key.to_string()).map_or(0, |subject| subject.last_version) + 1)
+    }
+
     /// The placement of a version under today's configuration.
     pub fn placement(&self, key: &ModelKey, environment: &EnvironmentName, version: VersionNumber) -> Placement {
         let revision = self.revision_of(key, environment);
-        Placement { model: key.clone(), environment: environment.clone(), version, revision }
+        let pushed = self.models.get(key).and_then(|model| model.versions.get(&version)).map(|version| &version.pushed);
+        let digest = pushed.map_or(Digest::ZERO, |pushed| pushed.digest);
+        Placement { model: key.clone(), environment: environment.clone(), version, digest, revision }
     }
 
     /// What the manifest of a placement's version says.
@@ -285,7 +308,6 @@ impl Model {
         match &entry.event {
             Event::VersionPushed(pushed) => {
                 let version = Version { pushed: (**pushed).clone(), at_ms: entry.at_ms, schema: None, measured: None };
-                self.last_version = self.last_version.max(pushed.version.0);
                 self.versions.insert(pushed.version, version);
             }
             Event::DeployStarted { version, environment, plan, configuration } => {
@@ -406,11 +428,6 @@ impl Model {
     /// The version with this digest.
     pub fn version_by_digest(&self, digest: Digest) -> Option<&Version> {
         self.versions.values().find(|version| version.pushed.digest == digest)
-    }
-
-    /// The number of the next version.
-    pub fn next_version(&self) -> VersionNumber {
-        VersionNumber(self.last_version + 1)
     }
 }
 

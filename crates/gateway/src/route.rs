@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use domain::reference::{Reference, Selector};
 use domain::route::{Demand, KnownVersion, Observation, PlacementRoute, RouteTable};
 use domain::scale::LoadSample;
-use domain::{EnvironmentName, ModelKey, Placement, Problem, ReplicaId, Schema, VersionNumber};
+use domain::{Digest, EnvironmentName, ModelKey, Placement, Problem, ReplicaId, Schema, VersionNumber};
 use http::HeaderValue;
 use parking_lot::Mutex;
 
@@ -200,8 +200,12 @@ impl Snapshot {
 
     /// The placement of a version. While variables change, two revisions of it run; of those that are ready, the later.
     fn lane_of(&self, model: &ModelKey, environment: &EnvironmentName, version: VersionNumber) -> Option<&Arc<Lane>> {
-        let placement = |revision| Placement { model: model.clone(), environment: environment.clone(), version, revision };
-        let revisions = self.lanes.range(placement(0)..=placement(u32::MAX)).map(|(_, tenure)| &tenure.0);
+        let placement = |digest, revision| {
+            let (model, environment) = (model.clone(), environment.clone());
+            Placement { model, environment, version, digest, revision }
+        };
+        let all = placement(Digest::ZERO, 0)..=placement(Digest([u8::MAX; 32]), u32::MAX);
+        let revisions = self.lanes.range(all).map(|(_, tenure)| &tenure.0);
         revisions.max_by_key(|lane| (lane.is_ready(), lane.placement.revision))
     }
 

@@ -46,7 +46,7 @@ fn many_threads_append_each_to_its_subject() {
         }
     });
     let state = fold(&ledger.lock().unwrap()).unwrap();
-    assert!((0..4).all(|thread| state.subjects[&format!("default/m{thread}")] == 25));
+    assert!((0..4).all(|thread| state.entries_of(&format!("default/m{thread}")) == 25));
     assert_eq!(verify(&path, None).unwrap().entries, 101);
 }
 
@@ -87,7 +87,7 @@ fn an_event_that_could_not_be_read_again_is_not_written() {
     assert!(matches!(append(&mut ledger, "default/a", 0, &event), Err(LedgerError::Unknown(_))));
     append(&mut ledger, "default/a", 0, &Event::ModelRemoved {}).unwrap();
     drop(ledger);
-    assert_eq!(fold(&Ledger::open(&path, 1, "test").unwrap()).unwrap().subjects["default/a"], 1);
+    assert_eq!(fold(&Ledger::open(&path, 1, "test").unwrap()).unwrap().entries_of("default/a"), 1);
 }
 
 #[test]

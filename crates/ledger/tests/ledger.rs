@@ -137,7 +137,7 @@ fn child() {
     let Ok(path) = std::env::var(CHILD) else { return };
     let mut ledger = open(Path::new(&path));
     let state = fold(&ledger).unwrap();
-    let mut seen = state.subjects.get("default").copied().unwrap_or(0);
+    let mut seen = state.entries_of("default");
     loop {
         let seq = append(&mut ledger, "default", seen).unwrap();
         seen += 1;

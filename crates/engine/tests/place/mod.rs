@@ -139,7 +139,8 @@ pub async fn engine_for(data: &Path, program: &Path) -> Engine {
 
 pub fn spec(lock: Digest, replica: &str, tree: &Path) -> ReplicaSpec {
     let model = ModelKey::try_from(format!("default/{}", tree.file_name().unwrap().to_str().unwrap())).unwrap();
-    let placement = Placement { model, environment: Default::default(), version: VersionNumber(1), revision: 0 };
+    let placement =
+        Placement { model, environment: Default::default(), version: VersionNumber(1), digest: Digest::of(b"m"), revision: 0 };
     ReplicaSpec {
         replica: ReplicaId(replica.into()),
         placement,

@@ -128,6 +128,7 @@ pub fn placement(version: u32) -> Placement {
         model: default_model("m").unwrap(),
         environment: EnvironmentName::default(),
         version: VersionNumber(version),
+        digest: Digest::of(&version.to_le_bytes()),
         revision: 0,
     }
 }
