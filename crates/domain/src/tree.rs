@@ -8,6 +8,10 @@ use crate::digest::{Digest, Hasher};
 pub const TREE_FILES_MAX: usize = 20_000;
 /// The longest path in a tree, in bytes.
 pub const PATH_BYTES_MAX: usize = 1_024;
+/// The longest name of one file or folder, in bytes: what all common file systems take.
+pub const NAME_BYTES_MAX: usize = 255;
+/// How much of a path that is refused an error repeats, in characters.
+const SHOWN_MAX: usize = 120;
 
 /// One file of a tree.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -36,6 +40,9 @@ pub enum TreeError {
         "`{0}` is not a path within a model directory: it must be relative, without `.`, `..`, a backslash or control characters"
     )]
     Path(String),
+    /// Over [`PATH_BYTES_MAX`] or [`NAME_BYTES_MAX`].
+    #[error("the path `{0}` is too long: at most 1,024 bytes are allowed, and 255 for each name in it")]
+    TooLong(String),
     /// Twice the same path, or a file where another has a folder.
     #[error("`{0}` is in the tree twice")]
     Twice(String),
@@ -44,12 +51,20 @@ pub enum TreeError {
     TooMany(usize),
 }
 
-/// Whether a path stays within its tree.
+/// Whether a path stays within its tree, and every file system takes it.
 pub fn path_is_safe(path: &str) -> bool {
-    !path.is_empty()
-        && path.len() <= PATH_BYTES_MAX
+    check_path(path).is_ok()
+}
+
+fn check_path(path: &str) -> Result<(), TreeError> {
+    let shown = || path.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
+    if path.len() > PATH_BYTES_MAX || path.split('/').any(|part| part.len() > NAME_BYTES_MAX) {
+        return Err(TreeError::TooLong(shown()));
+    }
+    let is_within = !path.is_empty()
         && !path.chars().any(|c| c == '\\' || c.is_control())
-        && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+        && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+    if is_within { Ok(()) } else { Err(TreeError::Path(shown())) }
 }
 
 impl Tree {
@@ -58,9 +73,7 @@ impl Tree {
         if files.len() > TREE_FILES_MAX {
             return Err(TreeError::TooMany(files.len()));
         }
-        if let Some(file) = files.iter().find(|file| !path_is_safe(&file.path)) {
-            return Err(TreeError::Path(file.path.clone()));
-        }
+        files.iter().try_for_each(|file| check_path(&file.path))?;
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let paths: std::collections::HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
         for (index, file) in files.iter().enumerate() {
@@ -85,7 +98,7 @@ impl Tree {
 
     /// All sizes together, in bytes.
     pub fn size(&self) -> u64 {
-        self.0.iter().map(|file| file.size).sum()
+        self.0.iter().fold(0, |sum, file| sum.saturating_add(file.size))
     }
 
     /// Over paths, contents and executable bits.
@@ -128,6 +141,18 @@ mod tests {
         }
         assert!(Tree::new(vec![file("a"), file("a")]).is_err());
         assert!(Tree::new(vec![file("a"), file("a-b"), file("a/b")]).is_err());
+    }
+
+    #[test]
+    fn refuses_what_no_disk_takes_and_names_it() {
+        for path in ["x".repeat(256), format!("a/{}/b", "y".repeat(300)), "d/".repeat(600) + "f"] {
+            let refused = Tree::new(vec![file(&path)]).unwrap_err();
+            assert!(matches!(&refused, TreeError::TooLong(shown) if path.starts_with(shown)), "{refused}");
+        }
+        let at_the_limit = "a/".repeat(384) + &"x".repeat(255);
+        assert!(Tree::new(vec![file(&at_the_limit)]).is_ok());
+        let vast = |path: &str| TreeFile { size: u64::MAX, ..file(path) };
+        assert_eq!(Tree::new(vec![vast("a"), vast("b")]).unwrap().size(), u64::MAX);
     }
 
     #[test]
