@@ -1,4 +1,5 @@
-//! Secrets at rest: each value is encrypted with a key of its own, and that key with the data directory's.
+//! Secrets at rest: each value is encrypted with a key of its own, and that key with the data directory's. A file never
+//! changes: it is written under the digest of what it holds before an event refers to it, and goes after none does.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,6 +16,7 @@ const NONCE_BYTES: usize = 12;
 const SEALED_KEY_BYTES: usize = NONCE_BYTES + KEY_BYTES + 16;
 
 /// The secret store of a data directory.
+#[derive(Clone)]
 pub struct Secrets {
     directory: PathBuf,
     key_file: PathBuf,
@@ -74,34 +76,57 @@ impl Secrets {
         }
     }
 
-    /// Names of secrets do not become paths.
-    fn path(&self, scope: &str, name: &str) -> PathBuf {
-        self.directory.join(Digest::of(format!("{scope}\n{name}").as_bytes()).to_string())
+    /// Where a value lies: by the digest that its event names, or, in ledgers that name none, by scope and name.
+    fn path(&self, scope: &str, name: &str, file: Option<Digest>) -> PathBuf {
+        let file = file.unwrap_or_else(|| Digest::of(format!("{scope}\n{name}").as_bytes()));
+        self.directory.join(file.to_string())
     }
 
-    /// Keeps a value; it is on disk when this returns.
-    pub fn put(&self, scope: &str, name: &str, value: &str) -> Result<(), Problem> {
+    /// All files of secrets by name, each with its encrypted content.
+    pub fn files(&self) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+            Err(error) => return Err(error),
+        };
+        let mut files = vec![];
+        for entry in entries {
+            let path = entry?.path();
+            // What a put has not finished has another name.
+            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| name.parse::<Digest>().is_ok());
+            if let Some(name) = name {
+                files.push((name.to_string(), fs::read(&path)?));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Keeps a value; it is on disk when this returns. Gives the name of its file, for the event that refers to it.
+    pub fn put(&self, scope: &str, name: &str, value: &str) -> Result<Digest, Problem> {
         let context = format!("{scope}\n{name}");
         let key: [u8; KEY_BYTES] = random()?;
         let mut file = seal(&self.master_key()?, &key, context.as_bytes())?;
         file.extend(seal(&key, value.as_bytes(), context.as_bytes())?);
         fs::create_dir_all(&self.directory).map_err(failed)?;
-        write_private(&self.path(scope, name), &file)
+        // No two are alike: each has a key and numbers of its own.
+        let digest = Digest::of(&file);
+        write_private(&self.path(scope, name, Some(digest)), &file)?;
+        Ok(digest)
     }
 
     /// Reads a value.
-    pub fn get(&self, scope: &str, name: &str) -> Result<String, Problem> {
+    pub fn get(&self, scope: &str, name: &str, file: Option<Digest>) -> Result<String, Problem> {
         let context = format!("{scope}\n{name}");
-        let file = fs::read(self.path(scope, name)).map_err(|_| damaged())?;
+        let file = fs::read(self.path(scope, name, file)).map_err(|_| damaged())?;
         let (sealed_key, sealed) = file.split_at_checked(SEALED_KEY_BYTES).ok_or_else(damaged)?;
         let key = unseal(&self.master_key()?, sealed_key, context.as_bytes())?;
         let key = key.try_into().map_err(|_| damaged())?;
         String::from_utf8(unseal(&key, sealed, context.as_bytes())?).map_err(|_| damaged())
     }
 
-    /// Drops a value.
-    pub fn remove(&self, scope: &str, name: &str) {
-        let _ = fs::remove_file(self.path(scope, name));
+    /// Drops a value that no event refers to any more.
+    pub fn remove(&self, scope: &str, name: &str, file: Option<Digest>) {
+        let _ = fs::remove_file(self.path(scope, name, file));
     }
 }
 
@@ -124,11 +149,16 @@ mod tests {
     fn values_come_back_and_are_nowhere_in_the_open() {
         let directory = tempfile::tempdir().unwrap();
         let secrets = Secrets::new(directory.path());
-        secrets.put("default@production", "TOKEN", "correct horse").unwrap();
-        secrets.put("default@production", "OTHER", "battery").unwrap();
+        let token = Some(secrets.put("default@production", "TOKEN", "correct horse").unwrap());
+        let other = Some(secrets.put("default@production", "OTHER", "battery").unwrap());
         let secrets = Secrets::new(directory.path());
-        assert_eq!(secrets.get("default@production", "TOKEN").unwrap(), "correct horse");
-        assert!(secrets.get("default@staging", "TOKEN").is_err());
+        assert_eq!(secrets.get("default@production", "TOKEN", token).unwrap(), "correct horse");
+        assert!(secrets.get("default@staging", "TOKEN", token).is_err());
+        // A new value has a file of its own: the old one can be read until its event is replaced.
+        let newer = Some(secrets.put("default@production", "TOKEN", "correct horse").unwrap());
+        assert_ne!(token, newer);
+        assert_eq!(secrets.get("default@production", "TOKEN", token).unwrap(), "correct horse");
+        assert_eq!(secrets.files().unwrap().len(), 3);
         let mode = fs::metadata(directory.path().join("key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         for entry in fs::read_dir(directory.path().join("secrets")).unwrap() {
@@ -136,10 +166,13 @@ mod tests {
             assert!(!bytes.windows(7).any(|part| part == b"correct" || part == b"battery"));
         }
         // A value moved to another name is not taken for that one's.
-        let (from, to) = (secrets.path("default@production", "TOKEN"), secrets.path("default@production", "OTHER"));
-        fs::copy(from, to).unwrap();
-        assert!(secrets.get("default@production", "OTHER").is_err());
+        let path = |name, file| secrets.path("default@production", name, file);
+        fs::copy(path("TOKEN", token), path("OTHER", other)).unwrap();
+        assert!(secrets.get("default@production", "OTHER", other).is_err());
+        // Ledgers that name no file: it lies by scope and name.
+        fs::copy(path("TOKEN", token), path("TOKEN", None)).unwrap();
+        assert_eq!(secrets.get("default@production", "TOKEN", None).unwrap(), "correct horse");
         fs::write(directory.path().join("key"), [0; 32]).unwrap();
-        assert!(secrets.get("default@production", "TOKEN").is_err());
+        assert!(secrets.get("default@production", "TOKEN", token).is_err());
     }
 }

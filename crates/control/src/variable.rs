@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::manifest::variable_name_is_valid;
-use domain::{EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName, State};
+use domain::{Digest, EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName, State};
 use serde::{Deserialize, Serialize};
 
 use crate::Control;
@@ -69,16 +69,39 @@ impl Control {
             return Err(Problem::new("bad_variable", format!("the value of {name} is too long or holds a NUL"))
                 .help("at most 32 KiB of text; put larger things into the model directory"));
         }
-        let scope = scope(project, environment, model.as_ref());
-        if secret {
-            self.secrets.put(&scope, name, &value)?;
-        } else {
-            self.secrets.remove(&scope, name);
-        }
+        let place = scope(project, environment, model.as_ref());
+        let before = self.secret_at(project, environment, model.as_ref(), name);
+        // Written first, under a name of its own: a value is in force when its event is, and not before.
+        let file = if secret { Some(self.put_secret(&place, name, &value).await?) } else { None };
         let subject = subject(project, model.as_ref());
-        let event =
-            Event::VariableSet { environment: environment.clone(), model, name: name.into(), value: (!secret).then_some(value) };
-        self.book.append(actor, &subject, move |_| Ok(event)).await.map(|_| ())
+        let value = (!secret).then_some(value);
+        let event = Event::VariableSet { environment: environment.clone(), model, name: name.into(), value, secret: file };
+        let appended = self.book.append(actor, &subject, move |_| Ok(event)).await;
+        match &appended {
+            Ok(_) => before.into_iter().for_each(|before| self.secrets.remove(&place, name, before)),
+            Err(_) => file.into_iter().for_each(|file| self.secrets.remove(&place, name, Some(file))),
+        }
+        appended.map(|_| ())
+    }
+
+    async fn put_secret(&self, place: &str, name: &str, value: &str) -> Result<Digest, Problem> {
+        let (secrets, place, name, value) = (self.secrets.clone(), place.to_string(), name.to_string(), value.to_string());
+        let put = tokio::task::spawn_blocking(move || secrets.put(&place, &name, &value));
+        put.await.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string())))
+    }
+
+    /// Whether a name is a secret's at this moment, and the file that holds its value, if its event names one.
+    fn secret_at(
+        &self,
+        project: &ProjectName,
+        environment: &EnvironmentName,
+        model: Option<&ModelName>,
+        name: &str,
+    ) -> Option<Option<Digest>> {
+        let state = self.state();
+        let variables = state.variables_at(project, model, environment)?;
+        let is_secret = variables.values.get(name).is_some_and(Option::is_none);
+        is_secret.then(|| variables.secrets.get(name).copied())
     }
 
     /// Removes a variable.
@@ -90,7 +113,8 @@ impl Control {
         model: Option<ModelName>,
         name: &str,
     ) -> Result<(), Problem> {
-        let scope = scope(project, environment, model.as_ref());
+        let place = scope(project, environment, model.as_ref());
+        let before = self.secret_at(project, environment, model.as_ref(), name);
         let subject = subject(project, model.as_ref());
         let (project, environment, name) = (project.clone(), environment.clone(), name.to_string());
         let removed = name.clone();
@@ -113,7 +137,7 @@ impl Control {
             Ok(Event::VariableRemoved { environment, model, name })
         };
         self.book.append(actor, &subject, decide).await?;
-        self.secrets.remove(&scope, &removed);
+        before.into_iter().for_each(|before| self.secrets.remove(&place, &removed, before));
         Ok(())
     }
 
@@ -142,7 +166,11 @@ impl Control {
         for (name, (value, own)) in state.variables_of(key, environment) {
             let value = match value {
                 Some(value) => value,
-                None => self.secrets.get(&scope(&key.project, environment, own.then_some(&key.model)), &name)?,
+                None => {
+                    let model = own.then_some(&key.model);
+                    let file = state.variables_at(&key.project, model, environment).and_then(|v| v.secrets.get(&name)).copied();
+                    self.secrets.get(&scope(&key.project, environment, model), &name, file)?
+                }
             };
             variables.insert(name, value);
         }

@@ -160,6 +160,9 @@ pub enum Event {
         name: String,
         /// Its value; `None` for a secret, whose value is kept elsewhere.
         value: Option<String>,
+        /// The file of the secret store that holds a secret's value; older entries name none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<Digest>,
     },
     /// A variable is gone.
     VariableRemoved {

@@ -136,6 +136,9 @@ pub struct Variables {
     pub revision: u32,
     /// `None` is a secret: its value is in the secret store.
     pub values: BTreeMap<String, Option<String>>,
+    /// The files of secrets, by name; one that was set by an older program has none.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Digest>,
 }
 
 fn scope(project: &ProjectName, environment: &EnvironmentName) -> String {
@@ -163,9 +166,9 @@ impl State {
     }
 
     fn apply_variable(&mut self, entry: &Entry) {
-        let (environment, model, name, value) = match &entry.event {
-            Event::VariableSet { environment, model, name, value } => (environment, model, name, Some(value)),
-            Event::VariableRemoved { environment, model, name } => (environment, model, name, None),
+        let (environment, model, name, value, secret) = match &entry.event {
+            Event::VariableSet { environment, model, name, value, secret } => (environment, model, name, Some(value), *secret),
+            Event::VariableRemoved { environment, model, name } => (environment, model, name, None, None),
             _ => return,
         };
         let Ok(project) = entry.subject.split('/').next().unwrap_or_default().parse::<ProjectName>() else { return };
@@ -181,6 +184,26 @@ impl State {
             Some(value) => variables.values.insert(name.clone(), value.clone()),
             None => variables.values.remove(name),
         };
+        match secret {
+            Some(file) => variables.secrets.insert(name.clone(), file),
+            None => variables.secrets.remove(name),
+        };
+    }
+
+    /// The variables of a project, or of one model, in an environment.
+    pub fn variables_at(
+        &self,
+        project: &ProjectName,
+        model: Option<&ModelName>,
+        environment: &EnvironmentName,
+    ) -> Option<&Variables> {
+        match model {
+            Some(model) => {
+                let key = ModelKey { project: project.clone(), model: model.clone() };
+                self.models.get(&key)?.variables.get(environment)
+            }
+            None => self.variables.get(&scope(project, environment)),
+        }
     }
 
     /// The variables that a model's process gets in an environment, the model's own before the project's.

@@ -80,12 +80,17 @@ fn variables_of_a_model_win_and_count() {
         model: model.map(|key| key.model.clone()),
         name: "LEVEL".into(),
         value: value.map(String::from),
+        secret: value.is_none().then_some(Digest::of(b"file")),
     };
     apply(&mut state, "default", set(None, Some("1")));
     assert_eq!(state.variables_of(&key, &environment)["LEVEL"], (Some("1".into()), false));
     apply(&mut state, "default/churn", set(Some(&key), None));
     assert_eq!(state.variables_of(&key, &environment)["LEVEL"], (None, true));
     assert_eq!(state.revision_of(&key, &environment), 2);
+    let file = |state: &State| state.variables_at(&key.project, Some(&key.model), &environment)?.secrets.get("LEVEL").copied();
+    assert_eq!(file(&state), Some(Digest::of(b"file")));
+    apply(&mut state, "default/churn", set(Some(&key), Some("2")));
+    assert_eq!(file(&state), None, "it is no secret any more");
 }
 
 #[test]

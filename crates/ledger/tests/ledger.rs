@@ -14,7 +14,13 @@ fn open(path: &Path) -> Ledger {
 }
 
 fn variable(value: u64) -> Event {
-    Event::VariableSet { environment: EnvironmentName::default(), model: None, name: "A".into(), value: Some(value.to_string()) }
+    Event::VariableSet {
+        environment: EnvironmentName::default(),
+        model: None,
+        name: "A".into(),
+        value: Some(value.to_string()),
+        secret: None,
+    }
 }
 
 fn append(ledger: &mut Ledger, subject: &str, expected: u64) -> Result<u64, LedgerError> {
