@@ -1,9 +1,16 @@
 //! Content-addressed blobs and trees over an object store: put, get, verify, collect garbage. A blob's name is its
 //! digest, so that nothing stored ever changes and no name that a stranger gives becomes a path.
 
-mod materialise;
+mod blob;
+mod collect;
+mod inspect;
+mod keyed;
+mod layout;
+mod lease;
+mod seal;
 mod store;
 mod upload;
+mod verify;
 mod walk;
 
 use std::io;
@@ -11,7 +18,13 @@ use std::io;
 use domain::Digest;
 use domain::tree::TreeError;
 
-pub use store::{Collected, Missing, Store};
+pub use collect::{Collected, remove_tree};
+pub use lease::{Collection, Lease, Leases, Removal};
+pub use seal::seal_blob;
+pub use store::{Missing, Store, Wanted};
+pub use upload::{Chunk, UploadName};
+pub use verify::{Verified, verify_trees};
+pub(crate) use walk::walk_all;
 pub use walk::{Walked, walk};
 
 /// Why a blob could not be stored or read.
@@ -23,6 +36,33 @@ pub enum ArtifactError {
     /// There is no such blob.
     #[error("the blob {0} is not in the store")]
     NotFound(Digest),
+    /// A file of a tree cannot be laid out.
+    #[error("the content of {path} ({digest}) is lost: it is missing in the store, or was found damaged there")]
+    Lost {
+        /// Within the tree.
+        path: String,
+        /// Of its content.
+        digest: Digest,
+    },
+    /// A tree and its blob do not agree.
+    #[error("{path} has {found} bytes, not {announced} as announced")]
+    WrongSize {
+        /// Within the tree.
+        path: String,
+        /// By the tree, in bytes.
+        announced: u64,
+        /// Of the blob, in bytes.
+        found: u64,
+    },
+    /// The sender went away or stalled. What came before is kept.
+    #[error("the upload broke off: {0}")]
+    BrokenOff(String),
+    /// Another call writes the same upload.
+    #[error("another call still writes the upload of {0}")]
+    Busy(Digest),
+    /// Not a name for an upload.
+    #[error("`{0}` is not a name for an upload: at most 64 letters, digits and hyphens")]
+    UploadName(String),
     /// What is stored is not what was put there.
     #[error("the blob {0} is damaged: its content has another digest")]
     Corrupt(Digest),

@@ -1,10 +1,9 @@
 //! The store itself: where blobs lie, by URL, and how they are read back verified.
 
-use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use domain::Digest;
@@ -13,15 +12,18 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, WriteMultipart};
 use tokio::io::AsyncReadExt;
-use tokio::sync::Mutex;
 
-use crate::ArtifactError;
-use crate::upload::Active;
+use crate::keyed::Keyed;
+use crate::lease::Leases;
+use crate::upload::UploadName;
+use crate::{ArtifactError, blob};
 
 /// Bytes that are read or written at a time.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 /// Parts of a multipart upload in flight.
 const PARTS_MAX: usize = 4;
+/// Questions to an object store in flight.
+const HEADS_MAX: usize = 32;
 
 /// A blob that is wanted, and how much of it is already here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,24 +34,28 @@ pub struct Missing {
     pub offset: u64,
 }
 
-/// What garbage collection removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Collected {
-    /// How many blobs.
-    pub blobs: u64,
-    /// Their bytes.
-    pub bytes: u64,
+/// A blob that somebody needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which.
+    pub digest: Digest,
+    /// Its length in bytes, if that is known.
+    pub size: Option<u64>,
 }
 
 /// A store of blobs.
 #[derive(Clone)]
 pub struct Store {
-    objects: Arc<dyn ObjectStore>,
-    prefix: Path,
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) prefix: Path,
     /// The directory, if the store is on this machine's disk: there a finished upload is only renamed.
-    local: Option<PathBuf>,
+    pub(crate) local: Option<PathBuf>,
     pub(crate) staging: PathBuf,
-    pub(crate) active: Arc<Mutex<HashMap<Digest, Arc<Mutex<Active>>>>>,
+    pub(crate) uploads: Arc<Keyed<PathBuf>>,
+    pub(crate) layouts: Arc<Keyed<PathBuf>>,
+    /// Whether files of this disk can share their content until one is written to; true until it has been tried.
+    pub(crate) can_clone: Arc<AtomicBool>,
+    leases: Leases,
 }
 
 impl Store {
@@ -57,7 +63,6 @@ impl Store {
     pub fn open(url: &str, staging: &FsPath) -> Result<Store, ArtifactError> {
         let refuse = |reason: String| ArtifactError::Url { url: url.into(), reason };
         let parsed = url::Url::parse(url).map_err(|error| refuse(format!("{error}; write file:/path or s3://bucket/path")))?;
-        std::fs::create_dir_all(staging)?;
         let local = match parsed.scheme() {
             // `file:data` would parse as `/data`.
             "file" if !url["file:".len()..].starts_with('/') => {
@@ -66,8 +71,11 @@ impl Store {
             "file" => Some(parsed.to_file_path().map_err(|()| refuse("it is not an absolute path: write file:/path".into()))?),
             _ => None,
         };
-        if let Some(local) = &local {
-            std::fs::create_dir_all(local)?;
+        for directory in local.iter().map(PathBuf::as_path).chain([staging]) {
+            // What is there can be served from a disk that takes nothing more; who writes finds out himself.
+            if let Err(error) = std::fs::create_dir_all(directory) {
+                tracing::warn!("{} cannot be made: {error}", directory.display());
+            }
         }
         let (objects, prefix) = object_store::parse_url(&parsed).map_err(|error| match error {
             object_store::Error::Generic { .. } | object_store::Error::NotSupported { .. } => {
@@ -75,60 +83,74 @@ impl Store {
             }
             other => ArtifactError::Store(other),
         })?;
-        Ok(Store { objects: objects.into(), prefix, local, staging: staging.into(), active: Arc::default() })
+        Ok(Store {
+            objects: objects.into(),
+            prefix,
+            local,
+            staging: staging.into(),
+            uploads: Arc::default(),
+            layouts: Arc::default(),
+            can_clone: Arc::new(AtomicBool::new(true)),
+            leases: Leases::default(),
+        })
     }
 
-    fn path(&self, digest: &Digest) -> Path {
+    /// What may not be removed although nothing refers to it yet.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    pub(crate) fn path(&self, digest: &Digest) -> Path {
         let name = digest.to_string();
         self.prefix.clone().join("blobs").join(&name[..2]).join(name.as_str())
     }
 
-    /// Whether the blob is here.
-    pub async fn has(&self, digest: &Digest) -> Result<bool, ArtifactError> {
-        match self.objects.head(&self.path(digest)).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+    /// The length of a blob, in bytes; `None` if it is not here, or is found damaged and was put aside.
+    pub async fn size(&self, digest: &Digest) -> Result<Option<u64>, ArtifactError> {
+        Ok(self.sizes(std::slice::from_ref(digest)).await?.first().copied().flatten())
+    }
+
+    /// The lengths of blobs, as by [`Store::size`].
+    pub async fn sizes(&self, digests: &[Digest]) -> Result<Vec<Option<u64>>, ArtifactError> {
+        if let Some(local) = self.local.clone() {
+            let digests = digests.to_vec();
+            return blocking(move || digests.iter().map(|digest| blob::size(&local, digest)).collect()).await;
+        }
+        let heads: Vec<_> = digests.iter().map(|digest| self.head(*digest)).collect();
+        futures_util::stream::iter(heads).buffered(HEADS_MAX).try_collect().await
+    }
+
+    async fn head(&self, digest: Digest) -> Result<Option<u64>, ArtifactError> {
+        match self.objects.head(&self.path(&digest)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Which of these are not here, and how far their uploads are.
-    pub async fn missing(&self, digests: &[Digest]) -> Result<Vec<Missing>, ArtifactError> {
+    /// Which of these are not here, and how far this upload of them is.
+    pub async fn missing(&self, wanted: &[Wanted], upload: &UploadName) -> Result<Vec<Missing>, ArtifactError> {
+        let digests: Vec<Digest> = wanted.iter().map(|wanted| wanted.digest).collect();
+        let sizes = self.sizes(&digests).await?;
         let mut missing = vec![];
-        for digest in digests {
-            if !self.has(digest).await? {
-                missing.push(Missing { digest: *digest, offset: self.uploaded(digest).await? });
+        for (Wanted { digest, size }, found) in wanted.iter().zip(sizes) {
+            // A local blob is as it was written, so that another length is the caller's mistake; an object may be cut short.
+            let is_cut = self.local.is_none() && size.is_some() && *size != found;
+            if found.is_none() || is_cut {
+                let offset = self.uploaded(digest, upload).await?;
+                // More than the whole is left of something else: it begins again.
+                let offset = if size.is_some_and(|size| offset > size) { 0 } else { offset };
+                missing.push(Missing { digest: *digest, offset });
             }
         }
         Ok(missing)
     }
 
-    /// Stores bytes that are at hand.
-    pub async fn put(&self, bytes: Bytes) -> Result<Digest, ArtifactError> {
-        let digest = Digest::of(&bytes);
-        if !self.has(&digest).await? {
-            let size = bytes.len() as u64;
-            let offset = self.uploaded(&digest).await?;
-            let rest = bytes.slice(offset as usize..);
-            let stream = futures_util::stream::iter([Ok::<_, std::io::Error>(rest)]);
-            self.upload(digest, size, offset, stream).await?;
-        }
-        Ok(digest)
-    }
-
-    /// Makes a finished file a blob: at once or not at all.
+    /// Makes a finished, hashed file a blob: at once or not at all. One that is there already is replaced.
     pub(crate) async fn publish(&self, file: &FsPath, digest: &Digest) -> Result<(), ArtifactError> {
-        if let Some(local) = &self.local {
-            let name = digest.to_string();
-            let folder = local.join("blobs").join(&name[..2]);
-            let (file, target) = (file.to_path_buf(), folder.join(&name));
-            return blocking(move || {
-                std::fs::create_dir_all(&folder)?;
-                std::fs::rename(&file, &target)?;
-                std::fs::File::open(&folder)?.sync_all()?;
-                Ok(())
-            })
-            .await;
+        if let Some(local) = self.local.clone() {
+            let (file, digest) = (file.to_path_buf(), *digest);
+            return blocking(move || blob::publish(&local, &digest, &file)).await;
         }
         let mut reader = tokio::fs::File::open(file).await?;
         let mut writer = WriteMultipart::new(self.objects.put_multipart(&self.path(digest)).await?);
@@ -194,33 +216,6 @@ impl Store {
         let listed = self.objects.list(Some(&self.prefix.clone().join("blobs")));
         let blobs: Vec<_> = listed.try_collect().await?;
         Ok(blobs.iter().filter_map(|meta| Some((meta.location.filename()?.parse().ok()?, meta.size))).collect())
-    }
-
-    /// Removes blobs and unfinished uploads that nothing refers to and that are older than `age`.
-    pub async fn collect(&self, keep: &HashSet<Digest>, age: Duration) -> Result<Collected, ArtifactError> {
-        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-        let blobs: Vec<_> = self.objects.list(Some(&self.prefix.clone().join("blobs"))).try_collect().await?;
-        let mut collected = Collected::default();
-        for meta in blobs {
-            let digest = meta.location.filename().and_then(|name| name.parse::<Digest>().ok());
-            if digest.is_some_and(|digest| !keep.contains(&digest)) && SystemTime::from(meta.last_modified) < before {
-                self.objects.delete(&meta.location).await?;
-                collected.blobs += 1;
-                collected.bytes += meta.size;
-            }
-        }
-        let staging = self.staging.clone();
-        blocking(move || {
-            for entry in std::fs::read_dir(&staging)? {
-                let entry = entry?;
-                if entry.metadata()?.modified()? < before {
-                    std::fs::remove_file(entry.path())?;
-                }
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(collected)
     }
 }
 

@@ -1,148 +1,206 @@
-//! Resumable uploads: bytes are appended to a file named by the digest that they must have, and are on disk before
-//! their offset is acknowledged. Only a file with that digest becomes a blob.
+//! Resumable uploads: bytes are appended to a file of this upload alone, and are on disk before their offset is
+//! acknowledged. The finished file is hashed as it lies on disk, and becomes a blob only with the digest announced.
 
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Digest;
-use domain::digest::Hasher;
 use futures_util::{Stream, StreamExt};
 
 use crate::ArtifactError;
-use crate::store::{CHUNK_BYTES, Store, blocking};
+use crate::seal::{PLAIN_MODE, hash, seal};
+use crate::store::{Store, blocking};
 
-/// An upload whose bytes so far are hashed.
-#[derive(Clone, Default)]
-pub(crate) struct Active {
-    hasher: Hasher,
-    offset: u64,
+/// The longest wait for the next piece of an upload, in milliseconds.
+const PIECE_MS_MAX: u64 = 10_000;
+/// The longest wait for an earlier call that still writes the same upload, in milliseconds.
+const WRITER_MS_MAX: u64 = 3 * PIECE_MS_MAX;
+/// The longest name of an upload, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Makes names of files of one process differ.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// A name that no other file of this or another process has.
+pub(crate) fn unique(of: &str) -> String {
+    format!("{of}-{}-{}.partial", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Whose upload it is: chosen by the client, so that two that send the same blob never write to one file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct UploadName(String);
+
+impl UploadName {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UploadName {
+    type Err = ArtifactError;
+
+    fn from_str(text: &str) -> Result<UploadName, ArtifactError> {
+        let is_valid = text.len() <= NAME_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if is_valid { Ok(UploadName(text.into())) } else { Err(ArtifactError::UploadName(text.chars().take(80).collect())) }
+    }
+}
+
+/// Some bytes of a blob.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// Of which upload.
+    pub upload: UploadName,
+    /// What the whole must have.
+    pub digest: Digest,
+    /// The length of the whole, in bytes.
+    pub size: u64,
+    /// Where these begin.
+    pub offset: u64,
 }
 
 impl Store {
-    fn staged(&self, digest: &Digest) -> std::path::PathBuf {
-        self.staging.join(digest.to_string())
+    fn staged(&self, digest: &Digest, upload: &UploadName) -> PathBuf {
+        let name = if upload.0.is_empty() { digest.to_string() } else { format!("{digest}.{}", upload.0) };
+        self.staging.join(name)
     }
 
     /// How many bytes of an unfinished upload are here.
-    pub async fn uploaded(&self, digest: &Digest) -> Result<u64, ArtifactError> {
-        match tokio::fs::metadata(self.staged(digest)).await {
+    pub async fn uploaded(&self, digest: &Digest, upload: &UploadName) -> Result<u64, ArtifactError> {
+        match tokio::fs::metadata(self.staged(digest, upload)).await {
             Ok(metadata) => Ok(metadata.len()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Appends bytes at `offset`; with the last of `size` the blob is verified and published. Returns the bytes that are
-    /// here now, all of them on disk.
+    /// Appends bytes; with the last of them the blob is verified and published. Returns the bytes that are here now, all
+    /// of them on disk.
     pub async fn upload<E: std::error::Error + Send + Sync + 'static>(
         &self,
-        digest: Digest,
-        size: u64,
-        offset: u64,
+        chunk: &Chunk,
         pieces: impl Stream<Item = Result<Bytes, E>>,
     ) -> Result<u64, ArtifactError> {
-        if self.has(&digest).await? {
-            return Ok(size);
+        let path = self.staged(&chunk.digest, &chunk.upload);
+        let limit = Duration::from_millis(WRITER_MS_MAX);
+        let writing = tokio::time::timeout(limit, self.uploads.lock(path.clone())).await;
+        let _writing = writing.map_err(|_| ArtifactError::Busy(chunk.digest))?;
+        if self.size(&chunk.digest).await?.is_some() {
+            let _ = tokio::fs::remove_file(&path).await;
+            return Ok(chunk.size);
         }
-        let active = self.active.lock().await.entry(digest).or_default().clone();
-        let mut active = active.lock().await;
-        let expected = self.uploaded(&digest).await?;
-        if expected != offset {
-            return Err(ArtifactError::WrongOffset { digest, expected, got: offset });
+        let file = self.open_staged(&path, chunk).await?;
+        let offset = append(file, chunk, pieces).await?;
+        if offset < chunk.size {
+            return Ok(offset);
         }
-        let result = self.append(digest, size, &mut active, offset, pieces).await;
-        if !matches!(result, Ok(offset) if offset < size) {
-            self.active.lock().await.remove(&digest);
-        }
-        result
+        // From here on nobody finds the file by its name: what is hashed is what is published.
+        let whole = self.staging.join(unique(&chunk.digest.to_string()));
+        tokio::fs::rename(&path, &whole).await?;
+        self.finish(whole, chunk.digest).await?;
+        Ok(chunk.size)
     }
 
-    async fn append<E: std::error::Error + Send + Sync + 'static>(
-        &self,
-        digest: Digest,
-        size: u64,
-        active: &mut Active,
-        offset: u64,
-        pieces: impl Stream<Item = Result<Bytes, E>>,
-    ) -> Result<u64, ArtifactError> {
-        let path = self.staged(&digest);
-        if active.offset != offset {
-            // After a restart the bytes before are hashed again.
-            let path = path.clone();
-            *active = blocking(move || rehash(&path, offset)).await?;
-        }
-        let mut pieces = std::pin::pin!(pieces);
-        let mut file = {
-            let path = path.clone();
-            blocking(move || Ok(std::fs::OpenOptions::new().create(true).append(true).open(path)?)).await?
-        };
-        let mut broke_off = None;
-        while let Some(piece) = pieces.next().await {
-            let piece = match piece {
-                Ok(piece) => piece,
-                Err(error) => {
-                    broke_off = Some(std::io::Error::other(error));
-                    break;
-                }
-            };
-            if active.offset + piece.len() as u64 > size {
-                self.drop_staged(&path).await;
-                return Err(ArtifactError::TooLong(digest));
+    /// Opens what was left of an upload. More than the whole is left of something else, and is of no use.
+    async fn open_staged(&self, path: &Path, chunk: &Chunk) -> Result<File, ArtifactError> {
+        let (path, chunk) = (path.to_path_buf(), chunk.clone());
+        let staging = self.staging.clone();
+        blocking(move || {
+            std::fs::create_dir_all(staging)?;
+            let file = OpenOptions::new().create(true).append(true).open(path)?;
+            let mut expected = file.metadata()?.len();
+            if expected > chunk.size {
+                file.set_len(0)?;
+                expected = 0;
             }
-            let mut state = std::mem::take(active);
-            (*active, file) = blocking(move || {
-                let mut file = file;
-                let start = state.offset;
-                if let Err(error) = file.write_all(&piece) {
-                    // What did not fit whole is taken back, so that the offset stays true.
-                    file.set_len(start)?;
-                    return Err(error.into());
-                }
-                state.hasher.update(&piece);
-                state.offset += piece.len() as u64;
-                Ok((state, file))
-            })
-            .await?;
-        }
-        blocking(move || Ok(file.sync_all()?)).await?;
-        if let Some(error) = broke_off {
-            return Err(ArtifactError::Io(error));
-        }
-        if active.offset < size {
-            return Ok(active.offset);
-        }
-        let found = active.hasher.clone().finish();
-        if found != digest {
-            self.drop_staged(&path).await;
-            return Err(ArtifactError::WrongContent { announced: digest, found });
-        }
-        self.publish(&path, &digest).await?;
-        Ok(size)
+            if expected != chunk.offset {
+                return Err(ArtifactError::WrongOffset { digest: chunk.digest, expected, got: chunk.offset });
+            }
+            Ok(file)
+        })
+        .await
     }
 
-    async fn drop_staged(&self, path: &Path) {
-        if let Err(error) = tokio::fs::remove_file(path).await {
-            tracing::warn!("an unusable upload could not be removed: {error}");
+    /// Stores bytes that are at hand.
+    pub async fn put(&self, bytes: Bytes) -> Result<Digest, ArtifactError> {
+        let digest = Digest::of(&bytes);
+        if self.size(&digest).await?.is_some() {
+            return Ok(digest);
         }
+        let whole = self.staging.join(unique(&digest.to_string()));
+        let path = whole.clone();
+        let written = blocking(move || {
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            Ok(File::create_new(path)?.write_all(&bytes)?)
+        });
+        if let Err(error) = written.await {
+            let _ = tokio::fs::remove_file(&whole).await;
+            return Err(error);
+        }
+        self.finish(whole, digest).await?;
+        Ok(digest)
+    }
+
+    /// Makes a file a blob if it is what was announced; it is gone in any case.
+    async fn finish(&self, whole: PathBuf, announced: Digest) -> Result<(), ArtifactError> {
+        let path = whole.clone();
+        let sealed = blocking(move || {
+            let mut file = File::open(path)?;
+            let (found, _) = hash(&mut file)?;
+            if found != announced {
+                return Err(ArtifactError::WrongContent { announced, found });
+            }
+            Ok(seal(&file, PLAIN_MODE)?)
+        })
+        .await;
+        let published = match sealed {
+            Ok(()) => self.publish(&whole, &announced).await,
+            Err(error) => Err(error),
+        };
+        if published.is_err() {
+            let _ = tokio::fs::remove_file(&whole).await;
+        }
+        published
     }
 }
 
-fn rehash(path: &Path, length: u64) -> Result<Active, ArtifactError> {
-    let mut active = Active::default();
-    if length == 0 {
-        return Ok(active);
-    }
-    let mut file = std::fs::File::open(path)?;
-    file.seek(SeekFrom::Start(0))?;
-    let mut buffer = vec![0; CHUNK_BYTES];
-    while active.offset < length {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
+/// Writes pieces to the end of a file until there are no more, and puts them on disk. Returns where it ends.
+async fn append<E: std::error::Error + Send + Sync + 'static>(
+    mut file: File,
+    chunk: &Chunk,
+    pieces: impl Stream<Item = Result<Bytes, E>>,
+) -> Result<u64, ArtifactError> {
+    let mut pieces = std::pin::pin!(pieces);
+    let mut offset = chunk.offset;
+    let broke_off = loop {
+        let piece = match tokio::time::timeout(Duration::from_millis(PIECE_MS_MAX), pieces.next()).await {
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(error))) => break Some(ArtifactError::BrokenOff(error.to_string())),
+            Ok(None) => break None,
+            Err(_) => break Some(ArtifactError::BrokenOff(format!("nothing came for {PIECE_MS_MAX} ms"))),
+        };
+        let end = offset.saturating_add(piece.len() as u64);
+        if end > chunk.size {
+            // None of this can be trusted: it begins again.
+            blocking(move || Ok(file.set_len(0)?)).await?;
+            return Err(ArtifactError::TooLong(chunk.digest));
         }
-        active.hasher.update(&buffer[..read]);
-        active.offset += read as u64;
-    }
-    Ok(active)
+        file = blocking(move || {
+            if let Err(error) = file.write_all(&piece) {
+                // What did not fit whole is taken back, so that the offset stays true.
+                file.set_len(offset)?;
+                return Err(error.into());
+            }
+            Ok(file)
+        })
+        .await?;
+        offset = end;
+    };
+    blocking(move || Ok(file.sync_all()?)).await?;
+    broke_off.map_or(Ok(offset), Err)
 }

@@ -1,15 +1,14 @@
 //! Reads a model directory on the user's machine: which files belong to it, and their digests.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use domain::digest::Hasher;
 use domain::manifest::MANIFEST_FILE;
 use domain::{Digest, Tree, TreeFile};
 
 use crate::ArtifactError;
+use crate::verify::digest_of;
 
 /// Names what does not belong to the model, one pattern a line, as in a .gitignore.
 pub const IGNORE_FILE: &str = ".decalogignore";
@@ -38,10 +37,20 @@ pub struct Walked {
     pub paths: HashMap<Digest, PathBuf>,
 }
 
-/// Reads all files below `directory`. Links within it are followed; one that leaves it is refused.
+/// Reads all files below `directory` that belong to a model. Links within it are followed; one that leaves it is refused.
 pub fn walk(directory: &Path) -> Result<Walked, ArtifactError> {
     let root = directory.canonicalize()?;
-    let mut walker = Walker { patterns: patterns(&root)?, root, files: vec![], paths: HashMap::new() };
+    let patterns = patterns(&root)?;
+    walk_with(root, Some(patterns))
+}
+
+/// Reads all files below `directory`, whatever they are called.
+pub(crate) fn walk_all(directory: &Path) -> Result<Walked, ArtifactError> {
+    walk_with(directory.canonicalize()?, None)
+}
+
+fn walk_with(root: PathBuf, patterns: Option<Vec<String>>) -> Result<Walked, ArtifactError> {
+    let mut walker = Walker { patterns, root, files: vec![], paths: HashMap::new() };
     let root = walker.root.clone();
     walker.folder(&root, "", 0)?;
     Ok(Walked { tree: Tree::new(walker.files)?, paths: walker.paths })
@@ -62,7 +71,8 @@ fn patterns(root: &Path) -> Result<Vec<String>, ArtifactError> {
 
 struct Walker {
     root: PathBuf,
-    patterns: Vec<String>,
+    /// What is left out, beside the manifest; nothing is if there are none.
+    patterns: Option<Vec<String>>,
     files: Vec<TreeFile>,
     paths: HashMap<Digest, PathBuf>,
 }
@@ -79,7 +89,7 @@ impl Walker {
                 return refuse(&entry.path().to_string_lossy(), "the name is not UTF-8: rename it, or list it in .decalogignore");
             };
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
-            if path == MANIFEST_FILE || self.is_ignored(&name, &path) {
+            if self.is_ignored(&name, &path) {
                 continue;
             }
             let real = match entry.path().canonicalize() {
@@ -111,11 +121,13 @@ impl Walker {
     }
 
     fn is_ignored(&self, name: &str, path: &str) -> bool {
-        self.patterns.iter().any(|pattern| match pattern.strip_prefix('/') {
+        let Some(patterns) = &self.patterns else { return false };
+        let ignores = |pattern: &String| match pattern.strip_prefix('/') {
             Some(pattern) => glob(pattern, path),
             None if pattern.contains('/') => glob(pattern, path),
             None => glob(pattern, name),
-        })
+        };
+        path == MANIFEST_FILE || patterns.iter().any(ignores)
     }
 }
 
@@ -127,21 +139,6 @@ fn glob(pattern: &str, text: &str) -> bool {
             let end = rest.find('/').unwrap_or(rest.len());
             (0..=end).filter(|at| rest.is_char_boundary(*at)).any(|at| glob(after, &rest[at..]))
         }),
-    }
-}
-
-fn digest_of(path: &Path) -> Result<(Digest, u64), ArtifactError> {
-    let mut file = std::fs::File::open(path)?;
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; crate::store::CHUNK_BYTES];
-    let mut size = 0;
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok((hasher.finish(), size));
-        }
-        hasher.update(&buffer[..read]);
-        size += read as u64;
     }
 }
 

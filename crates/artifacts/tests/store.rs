@@ -3,11 +3,10 @@
 use std::collections::HashSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::time::Duration;
 
-use artifacts::{ArtifactError, Store, walk};
+use artifacts::{ArtifactError, Chunk, Store, UploadName, Wanted, walk};
 use bytes::Bytes;
-use domain::{Digest, Tree, TreeFile};
+use domain::Digest;
 
 fn open(directory: &Path) -> Store {
     Store::open(&format!("file:{}", directory.join("artifacts").display()), &directory.join("uploads")).unwrap()
@@ -26,21 +25,30 @@ fn pieces(bytes: &[u8]) -> impl futures_util::Stream<Item = Result<Bytes, std::i
     futures_util::stream::iter(bytes.chunks(7).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect::<Vec<_>>())
 }
 
+fn at(digest: Digest, size: u64, offset: u64) -> Chunk {
+    Chunk { upload: UploadName::default(), digest, size, offset }
+}
+
+async fn offset_of(store: &Store, digest: Digest, size: u64) -> Option<u64> {
+    let wanted = [Wanted { digest, size: Some(size) }];
+    store.missing(&wanted, &UploadName::default()).await.unwrap().first().map(|missing| missing.offset)
+}
+
 #[tokio::test]
 async fn uploads_go_on_where_they_broke_off_even_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let content: Vec<u8> = (0..1_000u32).flat_map(u32::to_le_bytes).collect();
     let (digest, size) = (Digest::of(&content), content.len() as u64);
     let store = open(directory.path());
-    assert_eq!(store.upload(digest, size, 0, pieces(&content[..1_000])).await.unwrap(), 1_000);
-    assert_eq!(store.missing(&[digest]).await.unwrap()[0].offset, 1_000);
-    let wrong = store.upload(digest, size, 999, pieces(&content[999..])).await.unwrap_err();
+    assert_eq!(store.upload(&at(digest, size, 0), pieces(&content[..1_000])).await.unwrap(), 1_000);
+    assert_eq!(offset_of(&store, digest, size).await, Some(1_000));
+    let wrong = store.upload(&at(digest, size, 999), pieces(&content[999..])).await.unwrap_err();
     assert!(matches!(wrong, ArtifactError::WrongOffset { expected: 1_000, .. }), "{wrong}");
-    assert_eq!(store.upload(digest, size, 1_000, pieces(&content[1_000..2_000])).await.unwrap(), 2_000);
+    assert_eq!(store.upload(&at(digest, size, 1_000), pieces(&content[1_000..2_000])).await.unwrap(), 2_000);
     let store = open(directory.path());
-    assert_eq!(store.missing(&[digest]).await.unwrap()[0].offset, 2_000);
-    assert_eq!(store.upload(digest, size, 2_000, pieces(&content[2_000..])).await.unwrap(), size);
-    assert!(store.missing(&[digest]).await.unwrap().is_empty());
+    assert_eq!(offset_of(&store, digest, size).await, Some(2_000));
+    assert_eq!(store.upload(&at(digest, size, 2_000), pieces(&content[2_000..])).await.unwrap(), size);
+    assert_eq!(offset_of(&store, digest, size).await, None);
     assert_eq!(store.get(&digest, 10_000).await.unwrap(), content);
 }
 
@@ -49,26 +57,11 @@ async fn wrong_content_is_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let digest = Digest::of(b"right");
-    let wrong = store.upload(digest, 5, 0, pieces(b"wrong")).await.unwrap_err();
+    let wrong = store.upload(&at(digest, 5, 0), pieces(b"wrong")).await.unwrap_err();
     assert!(matches!(wrong, ArtifactError::WrongContent { .. }), "{wrong}");
-    assert!(matches!(store.upload(digest, 5, 0, pieces(b"right and more")).await, Err(ArtifactError::TooLong(_))));
-    assert_eq!(store.upload(digest, 5, 0, pieces(b"right")).await.unwrap(), 5);
+    assert!(matches!(store.upload(&at(digest, 5, 0), pieces(b"right and more")).await, Err(ArtifactError::TooLong(_))));
+    assert_eq!(store.upload(&at(digest, 5, 0), pieces(b"right")).await.unwrap(), 5);
     assert!(matches!(store.get(&Digest::of(b"none"), 10).await, Err(ArtifactError::NotFound(_))));
-}
-
-#[tokio::test]
-async fn damage_on_disk_is_found_when_it_is_read() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    let digest = store.put(Bytes::from_static(b"content")).await.unwrap();
-    let name = digest.to_string();
-    std::fs::write(directory.path().join("artifacts/blobs").join(&name[..2]).join(&name), b"c0ntent").unwrap();
-    assert!(matches!(store.get(&digest, 100).await, Err(ArtifactError::Corrupt(_))));
-    let tree = Tree::new(vec![TreeFile { path: "a".into(), digest, size: 7, executable: false }]).unwrap();
-    let target = directory.path().join("trees/t");
-    assert!(store.materialise(&tree, &target).await.is_err());
-    assert!(!target.exists(), "half a tree is no tree");
-    assert_eq!(std::fs::read_dir(directory.path().join("trees")).unwrap().count(), 0);
 }
 
 #[tokio::test]
@@ -94,7 +87,7 @@ async fn trees_come_back_as_they_were() {
     }
     let target = directory.path().join("trees/t");
     for _ in 0..2 {
-        store.materialise(&walked.tree, &target).await.unwrap();
+        store.lay_out(&walked.tree, &target).await.unwrap();
     }
     assert_eq!(walk(&target).unwrap().tree.files()[0].digest, walked.tree.files()[0].digest);
     let mode = std::fs::metadata(target.join("run")).unwrap().permissions().mode();
@@ -118,16 +111,18 @@ fn links_that_leave_and_special_files_are_refused() {
 }
 
 #[tokio::test]
-async fn garbage_is_collected_by_age_and_reference() {
+async fn garbage_is_what_nobody_needs_or_holds() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let kept = store.put(Bytes::from_static(b"kept")).await.unwrap();
     let gone = store.put(Bytes::from_static(b"gone")).await.unwrap();
-    let keep = HashSet::from([kept]);
-    assert_eq!(store.collect(&keep, Duration::from_secs(3_600)).await.unwrap().blobs, 0);
-    let collected = store.collect(&keep, Duration::ZERO).await.unwrap();
+    let needed = HashSet::from([kept]);
+    let lease = store.leases().hold(vec![gone]).await;
+    assert_eq!(store.collect(&store.leases().collection().await, &needed).await.unwrap().blobs, 0);
+    drop(lease);
+    let collected = store.collect(&store.leases().collection().await, &needed).await.unwrap();
     assert_eq!((collected.blobs, collected.bytes), (1, 4));
-    assert!(store.has(&kept).await.unwrap() && !store.has(&gone).await.unwrap());
+    assert_eq!(store.sizes(&[kept, gone]).await.unwrap(), [Some(4), None]);
     assert_eq!(store.list().await.unwrap(), [(kept, 4)]);
 }
 

@@ -62,21 +62,8 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     let (environment, plan) = (environment_name(&options.env)?, release::plan(&options.plan)?);
     let description = directory.describe()?;
     step("check", &line(&directory, description.as_ref()), None);
-    let begin = Instant::now();
-    let walked = artifacts::walk(&directory.path).map_err(|error| Problem::new("bad_tree", error.to_string()))?;
-    upload(client, &walked, begin)?;
     let path = format!("/v1/projects/{}/models/{}", key.project, key.model);
-    let push = json!({
-        "tree": walked.tree,
-        "manifest": directory.manifest,
-        "runtime": directory.runtime,
-        "file": directory.file,
-        "provenance": directory.provenance(),
-    });
-    let waiting = spinner("resolve  ");
-    let begin = Instant::now();
-    let pushed: Pushed = client.post(&format!("{path}/versions"), &push)?;
-    waiting.finish_and_clear();
+    let (pushed, begin) = push(client, &directory, &path)?;
     let known = if pushed.new { "" } else { " (the same content as before)" };
     step("version", &format!("{} {}{known}", pushed.version, pushed.digest.short()), Some(begin.elapsed().as_millis() as u64));
     let plan = plan.unwrap_or_else(|| directory.manifest.release.plan());
@@ -92,10 +79,45 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     example(client, &key, &environment, &directory.path)
 }
 
-fn upload(client: &Client, walked: &artifacts::Walked, begin: Instant) -> Result<(), Failure> {
+/// Uploads what the server has not, and makes a version of it. Gives when the version was asked for.
+fn push(client: &Client, directory: &ModelDirectory, path: &str) -> Result<(Pushed, Instant), Failure> {
+    let begin = Instant::now();
+    let walked = artifacts::walk(&directory.path).map_err(|error| Problem::new("bad_tree", error.to_string()))?;
+    let provenance = directory.provenance();
+    let name = upload_name(directory, &provenance.author);
+    upload(client, &walked, &name, begin)?;
+    let body = json!({
+        "tree": walked.tree,
+        "manifest": directory.manifest,
+        "runtime": directory.runtime,
+        "file": directory.file,
+        "provenance": provenance,
+        "upload": name,
+    });
+    let waiting = spinner("resolve  ");
+    let asked = Instant::now();
+    let mut pushed = client.post(&format!("{path}/versions"), &body);
+    if matches!(&pushed, Err(Failure::Problem(problem)) if problem.code == "missing_blobs") {
+        // A server that was started anew in between no longer knew that they were wanted.
+        upload(client, &walked, &name, begin)?;
+        pushed = client.post(&format!("{path}/versions"), &body);
+    }
+    waiting.finish_and_clear();
+    Ok((pushed?, asked))
+}
+
+/// The same for each push of this directory, so that an upload goes on where an earlier one broke off, and unlike that of
+/// anybody else who sends the same content.
+fn upload_name(directory: &ModelDirectory, author: &str) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let path = directory.path.canonicalize().unwrap_or_else(|_| directory.path.clone());
+    Digest::of(format!("{author}\n{host}\n{}", path.display()).as_bytes()).short()
+}
+
+fn upload(client: &Client, walked: &artifacts::Walked, name: &str, begin: Instant) -> Result<(), Failure> {
     let files = walked.tree.files();
     let wanted: Vec<Value> = files.iter().map(|file| json!({ "digest": file.digest, "size": file.size })).collect();
-    let MissingBlobs { missing } = client.post("/v1/blobs/missing", &json!({ "blobs": wanted }))?;
+    let MissingBlobs { missing } = client.post("/v1/blobs/missing", &json!({ "blobs": wanted, "upload": name }))?;
     let size = |digest: &Digest| files.iter().find(|file| file.digest == *digest).map_or(0, |file| file.size);
     let total: u64 = missing.iter().map(|blob| size(&blob.digest) - blob.offset.min(size(&blob.digest))).sum();
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
@@ -106,7 +128,7 @@ fn upload(client: &Client, walked: &artifacts::Walked, begin: Instant) -> Result
         if sent.insert(blob.digest) {
             let path =
                 walked.paths.get(&blob.digest).ok_or_else(|| Problem::new("bad_tree", "a file vanished while it was read"))?;
-            upload_file(client, path, blob, size(&blob.digest), &bar)?;
+            upload_file(client, path, blob, size(&blob.digest), name, &bar)?;
         }
     }
     bar.finish_and_clear();
@@ -119,7 +141,14 @@ fn upload(client: &Client, walked: &artifacts::Walked, begin: Instant) -> Result
 }
 
 /// Sends a file from where the server has it; a connection that breaks is taken up again where the server is.
-fn upload_file(client: &Client, path: &Path, blob: &MissingBlob, size: u64, bar: &ProgressBar) -> Result<(), Failure> {
+fn upload_file(
+    client: &Client,
+    path: &Path,
+    blob: &MissingBlob,
+    size: u64,
+    name: &str,
+    bar: &ProgressBar,
+) -> Result<(), Failure> {
     let unreadable = |error: std::io::Error| Problem::new("bad_tree", format!("{} cannot be read: {error}", path.display()));
     let mut file = File::open(path).map_err(unreadable)?;
     let mut offset = blob.offset;
@@ -127,22 +156,23 @@ fn upload_file(client: &Client, path: &Path, blob: &MissingBlob, size: u64, bar:
     let mut attempts = 0;
     loop {
         file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
-        let wanted = CHUNK_BYTES.min((size - offset) as usize);
+        let wanted = CHUNK_BYTES.min(size.saturating_sub(offset) as usize);
         file.read_exact(&mut chunk[..wanted]).map_err(unreadable)?;
-        let sent = client.patch(&format!("/v1/blobs/{}?size={size}&offset={offset}", blob.digest), &chunk[..wanted]);
+        let sent =
+            client.patch(&format!("/v1/blobs/{}?size={size}&offset={offset}&upload={name}", blob.digest), &chunk[..wanted]);
         match sent {
             Ok(progress) if progress["complete"] == true => return Ok(()),
             Ok(progress) => {
                 let next = progress["offset"].as_u64().unwrap_or(offset + wanted as u64);
-                bar.inc(next - offset);
+                bar.inc(next.saturating_sub(offset));
                 offset = next;
                 attempts = 0;
             }
-            Err(Failure::Unreachable(_)) if attempts < ATTEMPTS_MAX => {
+            Err(failure) if attempts < ATTEMPTS_MAX && is_passing(&failure) => {
                 attempts += 1;
                 std::thread::sleep(Duration::from_millis(200 << attempts));
-                let again: Result<MissingBlobs, Failure> =
-                    client.post("/v1/blobs/missing", &json!({ "blobs": [{ "digest": blob.digest, "size": size }] }));
+                let again: Result<MissingBlobs, Failure> = client
+                    .post("/v1/blobs/missing", &json!({ "blobs": [{ "digest": blob.digest, "size": size }], "upload": name }));
                 match again {
                     Ok(MissingBlobs { missing }) if missing.is_empty() => return Ok(()),
                     Ok(MissingBlobs { missing }) => offset = missing[0].offset,
@@ -151,6 +181,14 @@ fn upload_file(client: &Client, path: &Path, blob: &MissingBlob, size: u64, bar:
             }
             Err(failure) => return Err(failure),
         }
+    }
+}
+
+/// Whether an upload may go on after it: the connection broke, or an earlier run of this upload was still writing.
+fn is_passing(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unreachable(_) => true,
+        Failure::Problem(problem) => problem.code == "wrong_offset" || problem.code == "conflict",
     }
 }
 

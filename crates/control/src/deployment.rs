@@ -7,7 +7,7 @@ use std::time::Instant;
 use domain::reference::Selector;
 use domain::state::{Deployment, Outcome, Version};
 use domain::{DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Reference, Schema, State, VersionNumber};
-use engine::{EngineError, ReplicaState, ReplicaStatus};
+use engine::{ReplicaState, ReplicaStatus};
 use tokio::sync::Notify;
 use worker::{Caller, WorkerInfo};
 
@@ -204,10 +204,8 @@ impl Control {
     async fn build(&self, key: &ModelKey, deployment: DeploymentId, version: &Version) -> Result<(), Failure> {
         self.engine.prepare(version.pushed.runtime).await.map_err(|error| Failure { step: "build", problem: error.problem() })?;
         let Some(lock) = &version.pushed.lock else { return Ok(()) };
-        let text = self.lock_text(lock).await.map_err(Failure::at("build"))?;
         let progress = |line: &str| tracing::debug!("build of {}: {line}", lock.digest.short());
-        let built =
-            self.engine.build(lock, &text, &progress).await.map_err(EngineError::problem).map_err(Failure::at("build"))?;
+        let built = self.build_environment(lock, &progress).await.map_err(Failure::at("build"))?;
         let event = Event::EnvironmentBuilt { deployment, lock: lock.digest, cached: built.cached, elapsed_ms: built.elapsed_ms };
         self.step(key, deployment, event).await
     }

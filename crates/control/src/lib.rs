@@ -33,14 +33,15 @@ use engine::{Engine, EngineConfig};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 
-pub use backup::restore;
 pub use collect::Garbage;
 pub use handover::Predecessor;
 pub use parked::Park;
+pub use backup::restore;
 pub use variable::{Variable, VariableValue};
 pub use version::Push;
 
 use book::Book;
+use collect::InUse;
 use replicas::Replicas;
 use scale::Scales;
 use secret::Secrets;
@@ -89,6 +90,8 @@ pub struct Control {
     config: ControlConfig,
     book: Book,
     store: Store,
+    /// What running replicas were started from.
+    in_use: InUse,
     engine: Engine,
     secrets: Secrets,
     publish: Publish,
@@ -124,7 +127,13 @@ pub fn artifact_problem(error: ArtifactError) -> Problem {
         ArtifactError::NotFound(_) => Problem::new("missing_blobs", text).help("upload it first"),
         ArtifactError::WrongOffset { .. } => Problem::new("wrong_offset", text).help("ask /v1/blobs/missing where to go on"),
         ArtifactError::WrongContent { .. } | ArtifactError::TooLong(_) => Problem::new("wrong_content", text),
-        ArtifactError::Tree(_) | ArtifactError::Path { .. } => Problem::new("bad_tree", text),
+        ArtifactError::Lost { .. } | ArtifactError::Corrupt(_) => Problem::new("lost_content", text).help(
+            "deploy the directory that it came from again: only what is lost is uploaded; decalog doctor --verify finds more",
+        ),
+        ArtifactError::BrokenOff(_) => Problem::new("bad_request", text).help("ask /v1/blobs/missing where to go on"),
+        ArtifactError::Busy(_) => Problem::new("conflict", text).help("try again in a moment"),
+        ArtifactError::UploadName(_) => Problem::new("bad_name", text),
+        ArtifactError::Tree(_) | ArtifactError::Path { .. } | ArtifactError::WrongSize { .. } => Problem::new("bad_tree", text),
         _ => Problem::new("store", text).help("see the server's log"),
     }
 }
@@ -147,6 +156,7 @@ impl Control {
             replicas: Replicas::new(book.writer_epoch()),
             book,
             store,
+            in_use: InUse::default(),
             engine,
             secrets,
             publish,

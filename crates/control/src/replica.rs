@@ -271,11 +271,12 @@ impl Control {
         let model = state.models.get(&placement.model).ok_or_else(gone)?;
         let pushed = &model.versions.get(&placement.version).ok_or_else(gone)?.pushed;
         let tree = self.tree_directory(&pushed.tree);
-        self.store.materialise(&pushed.tree, &tree).await.map_err(crate::artifact_problem)?;
+        let uses = [Some(pushed.tree.digest()), pushed.lock.as_ref().map(|lock| lock.digest)];
+        self.in_use.begin(&replica, uses.into_iter().flatten());
+        self.store.lay_out(&pushed.tree, &tree).await.map_err(crate::artifact_problem)?;
         if let Some(lock) = &pushed.lock {
             // Restored or collected environments come back by themselves.
-            let text = self.lock_text(lock).await?;
-            self.engine.build(lock, &text, &|_| {}).await.map_err(EngineError::problem)?;
+            self.build_environment(lock, &|_| {}).await?;
         }
         let manifest = &pushed.manifest;
         Ok(ReplicaSpec {

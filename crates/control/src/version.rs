@@ -11,6 +11,7 @@ use engine::EngineError;
 use serde::{Deserialize, Serialize};
 
 use crate::{Control, artifact_problem};
+use artifacts::{ArtifactError, Lease};
 
 /// The longest text of a lock.
 const LOCK_BYTES_MAX: usize = 16 << 20;
@@ -32,6 +33,9 @@ pub struct Push {
     /// Where it comes from.
     #[serde(default)]
     pub provenance: Provenance,
+    /// Under which name its blobs were asked for and uploaded: they are held for it until it is a version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
 }
 
 /// A version's identity.
@@ -60,17 +64,46 @@ impl Control {
             );
         }
         let digests: Vec<Digest> = push.tree.files().iter().map(|file| file.digest).collect();
-        let missing = self.store.missing(&digests).await.map_err(artifact_problem)?;
-        if !missing.is_empty() {
-            let names = push.tree.files().iter().filter(|file| missing.iter().any(|missing| missing.digest == file.digest));
-            let details = names.map(|file| format!("{}  {}", file.digest, file.path));
-            return Err(Problem::new("missing_blobs", "files of the tree are not uploaded")
-                .details(details)
-                .help("upload them first"));
-        }
+        // What is found to be here stays until it is a version's.
+        let lease = self.store.leases().hold(digests.iter().copied().chain([push.tree.digest()]).collect()).await;
+        self.check_blobs(&push.tree, &digests).await?;
         let directory = self.tree_directory(&push.tree);
-        self.store.materialise(&push.tree, &directory).await.map_err(artifact_problem)?;
-        let lock = self.lock(key, &push, &directory).await?;
+        self.store.lay_out(&push.tree, &directory).await.map_err(artifact_problem)?;
+        let lock = self.lock(key, &push, &directory, &lease).await?;
+        let upload = push.upload.clone();
+        let pushed = self.append_version(key, push, lock).await?;
+        if let Some(upload) = upload {
+            self.store.leases().release(&upload);
+        }
+        Ok(pushed)
+    }
+
+    /// Refuses a tree with files that are not in the store, or are not as long as it says.
+    async fn check_blobs(&self, tree: &Tree, digests: &[Digest]) -> Result<(), Problem> {
+        let sizes = self.store.sizes(digests).await.map_err(artifact_problem)?;
+        let mut missing = vec![];
+        for (file, size) in tree.files().iter().zip(sizes) {
+            match size {
+                None => missing.push(format!("{}  {}", file.digest, file.path)),
+                Some(found) if found != file.size => {
+                    let (path, announced) = (file.path.clone(), file.size);
+                    return Err(artifact_problem(ArtifactError::WrongSize { path, announced, found }));
+                }
+                Some(_) => {}
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Problem::new("missing_blobs", "files of the tree are not uploaded").details(missing).help("upload them first"))
+    }
+
+    async fn append_version(
+        &self,
+        key: &ModelKey,
+        push: Push,
+        lock: Option<Lock>,
+    ) -> Result<(VersionNumber, Digest, bool), Problem> {
         let digest = digest(&push, lock.as_ref());
         if let Some(known) = self.state().models.get(key).and_then(|model| model.version_by_digest(digest)) {
             return Ok((known.pushed.version, digest, false));
@@ -84,7 +117,7 @@ impl Control {
                 return Err(Problem::new("known", known.pushed.version.to_string()));
             }
             let version = state.next_version(&decide_key);
-            let Push { tree, manifest, runtime, file, provenance } = push;
+            let Push { tree, manifest, runtime, file, provenance, .. } = push;
             Ok(Event::VersionPushed(Box::new(VersionPushed { version, digest, tree, manifest, runtime, file, lock, provenance })))
         };
         match self.book.append(&author, &key.to_string(), decide).await {
@@ -101,7 +134,13 @@ impl Control {
     }
 
     /// The lock of a tree: the one of an earlier version while what it was resolved from is unchanged, else a new one.
-    async fn lock(&self, key: &ModelKey, push: &Push, directory: &std::path::Path) -> Result<Option<Lock>, Problem> {
+    async fn lock(
+        &self,
+        key: &ModelKey,
+        push: &Push,
+        directory: &std::path::Path,
+        lease: &Lease,
+    ) -> Result<Option<Lock>, Problem> {
         let engine = self.engine.clone();
         let (tree, file) = (directory.to_path_buf(), push.file.clone());
         let inputs = tokio::task::spawn_blocking(move || engine.lock_inputs(&tree, file.as_deref()));
@@ -110,18 +149,37 @@ impl Control {
         let versions = state.models.get(key).into_iter().flat_map(|model| model.versions.values().rev());
         let mut locks = versions.filter(|version| version.pushed.runtime == push.runtime).filter_map(|v| v.pushed.lock.as_ref());
         if let Some(lock) = locks.find(|lock| lock.inputs == inputs) {
-            return Ok(Some(lock.clone()));
+            lease.add(&[lock.digest]).await;
+            // A text that was lost is resolved again: that brings it back, unless the packages have newer versions.
+            if self.store.size(&lock.digest).await.map_err(artifact_problem)?.is_some() {
+                return Ok(Some(lock.clone()));
+            }
         }
         let resolved = self.engine.resolve(directory, push.runtime, push.file.as_deref()).await.map_err(EngineError::problem)?;
         let Some((mut lock, text)) = resolved else { return Ok(None) };
         lock.inputs = inputs;
+        lease.add(&[lock.digest]).await;
         // The artifact of a lock is its text; its digest also covers the interpreter.
         self.store.put(lock_text(&lock, &text)).await.map_err(artifact_problem)?;
         Ok(Some(lock))
     }
 
+    /// Installs a lock. What is installed and sound needs no store.
+    pub(crate) async fn build_environment(
+        &self,
+        lock: &Lock,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<engine::Built, Problem> {
+        let _lease = self.store.leases().hold(vec![lock.digest]).await;
+        if self.engine.is_built(lock).await {
+            return Ok(engine::Built { cached: true, elapsed_ms: 0 });
+        }
+        let text = self.lock_text(lock).await?;
+        self.engine.build(lock, &text, progress).await.map_err(EngineError::problem)
+    }
+
     /// The text of a lock.
-    pub(crate) async fn lock_text(&self, lock: &Lock) -> Result<String, Problem> {
+    async fn lock_text(&self, lock: &Lock) -> Result<String, Problem> {
         let bytes = self.store.get(&lock.digest, LOCK_BYTES_MAX).await.map_err(artifact_problem)?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         Ok(text.split_once('\n').map(|(_, rest)| rest.to_string()).unwrap_or_default())

@@ -1,5 +1,6 @@
 //! Python environments: resolved to a lock before a version exists, built once per lock, never changed.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -9,14 +10,12 @@ use domain::manifest::Runtime;
 use domain::{Digest, Problem};
 use tokio::sync::Mutex;
 
-use crate::EngineError;
 use crate::files::Files;
 use crate::tools::Tools;
+use crate::{EngineError, installed};
 
 /// Files that a lock is resolved from.
 const INPUTS: &[&str] = &["requirements.txt", "pyproject.toml", "uv.lock", ".python-version"];
-/// Written last: an environment without it is half built.
-const COMPLETE: &str = ".complete";
 /// Finds in a pickle, without loading it, which scikit-learn wrote it and whether it needs pandas.
 const INSPECT: &str = r#"
 import re, sys, zlib, gzip
@@ -45,6 +44,8 @@ pub struct Built {
 pub struct Environments {
     files: Files,
     building: Mutex<()>,
+    /// Those that this process has looked at.
+    sound: parking_lot::Mutex<HashSet<Digest>>,
 }
 
 /// Of everything that a resolution depends on.
@@ -74,7 +75,7 @@ fn is_pickle(file: &str) -> bool {
 impl Environments {
     /// Below this data directory.
     pub fn new(files: Files) -> Environments {
-        Environments { files, building: Mutex::new(()) }
+        Environments { files, building: Mutex::new(()), sound: parking_lot::Mutex::default() }
     }
 
     /// The exact packages that a tree needs, and the lock's text; `None` if Decalog has nothing to install for it.
@@ -194,17 +195,20 @@ impl Environments {
         let begin = Instant::now();
         let directory = self.files.environment(&lock.digest);
         let done = |cached| Built { cached, elapsed_ms: begin.elapsed().as_millis() as u64 };
-        if directory.join(COMPLETE).exists() {
+        if self.is_built(lock).await {
             return Ok(done(true));
         }
         // One at a time: two builds would compete for the same cores and the same cache.
         let _building = self.building.lock().await;
-        if directory.join(COMPLETE).exists() {
+        if self.is_built(lock).await {
             return Ok(done(true));
         }
-        if directory.exists() {
-            std::fs::remove_dir_all(&directory).map_err(EngineError::io("removing a half-built environment"))?;
-        }
+        let left = directory.clone();
+        let cleared = blocking(move || {
+            let _ = std::fs::remove_file(installed::marker(&left));
+            if left.exists() { artifacts::remove_tree(&left).map(|_| ()) } else { Ok(()) }
+        });
+        cleared.await.map_err(EngineError::io("removing a half-built environment"))?;
         let uv = tools.uv(progress).await?;
         let made = [
             "venv".as_ref(),
@@ -218,7 +222,9 @@ impl Environments {
         if !lock.packages.is_empty() {
             let list = directory.join("lock.txt");
             std::fs::write(&list, text).map_err(EngineError::io("writing the lock"))?;
-            let mut arguments: Vec<std::ffi::OsString> = ["pip", "sync", "--link-mode", "hardlink"].map(Into::into).into();
+            // Links would let a write reach the cache of whoever runs this, and all other environments. Where the disk can,
+            // copies share its blocks.
+            let mut arguments: Vec<std::ffi::OsString> = ["pip", "sync", "--link-mode", "copy"].map(Into::into).into();
             if text.contains("--hash=") {
                 arguments.push("--require-hashes".into());
             }
@@ -226,9 +232,28 @@ impl Environments {
             arguments.extend(tools.index());
             self.step(tools, &uv, arguments, progress).await?;
         }
-        let complete = std::fs::File::create(directory.join(COMPLETE)).and_then(|file| file.sync_all());
-        complete.map_err(EngineError::io("finishing the environment"))?;
+        let built = directory.clone();
+        blocking(move || installed::finish(&built)).await.map_err(EngineError::io("finishing the environment"))?;
+        self.sound.lock().insert(lock.digest);
         Ok(done(false))
+    }
+
+    /// Whether a lock is installed, and nobody has touched what is.
+    pub async fn is_built(&self, lock: &Lock) -> bool {
+        let directory = self.files.environment(&lock.digest);
+        let is_known = self.sound.lock().contains(&lock.digest);
+        let looked = blocking(move || {
+            let finished = installed::marker(&directory).exists() && directory.exists();
+            Ok(finished && (is_known || installed::is_sound(&directory)))
+        });
+        let sound = looked.await.unwrap_or(false);
+        let mut known = self.sound.lock();
+        if sound {
+            known.insert(lock.digest)
+        } else {
+            known.remove(&lock.digest)
+        };
+        sound
     }
 
     async fn step(
@@ -249,6 +274,11 @@ impl Environments {
         let problem = Problem::new("build_failed", "the environment could not be built").details(lines);
         Err(EngineError::User(problem.help("correct the requirements, or the index that decalog up was started with")))
     }
+}
+
+/// Runs file work off the async runtime.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
 /// What pyproject.toml or .python-version ask for.

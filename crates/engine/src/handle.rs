@@ -314,22 +314,14 @@ impl Engine {
         self.inner.supervisor.shutdown(drain_ms_max).await
     }
 
-    /// Removes environments that no version needs. Gives how many.
-    pub async fn collect(&self, keep: &HashSet<Digest>) -> Result<u64, EngineError> {
-        let (directory, keep) = (self.inner.files.environments(), keep.clone());
-        let work = tokio::task::spawn_blocking(move || {
-            let mut removed = 0;
-            for entry in std::fs::read_dir(directory)?.flatten() {
-                let digest = entry.file_name().to_str().and_then(|name| name.parse::<Digest>().ok());
-                if digest.is_some_and(|digest| !keep.contains(&digest)) {
-                    std::fs::remove_dir_all(entry.path())?;
-                    removed += 1;
-                }
-            }
-            Ok(removed)
-        });
-        let joined = work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        joined.map_err(EngineError::io("removing environments"))
+    /// Whether a lock is installed, and nobody has touched what is.
+    pub async fn is_built(&self, lock: &Lock) -> bool {
+        self.inner.environments.is_built(lock).await
+    }
+
+    /// Where environments lie, each named by its lock's digest.
+    pub fn environments(&self) -> PathBuf {
+        self.inner.files.environments()
     }
 }
 

@@ -16,8 +16,8 @@ use crate::launch;
 use crate::parent::ParentState;
 use crate::replica::ReplicaSpec;
 
-/// Where an environment keeps which modules its versions import.
-const IMPORTS: &str = ".imports";
+/// The file beside an environment that keeps which modules its versions import.
+const IMPORTS: &str = "imports";
 /// The largest list that is passed on, in bytes: less than the kernel takes as one variable.
 const IMPORTS_BYTES_MAX: usize = 96 * 1024;
 /// How long a zygote may take to end before another is made, in milliseconds.
@@ -44,7 +44,7 @@ impl Engine {
                 vec![]
             }
         };
-        add(&environment.join(IMPORTS), named).0
+        add(&environment.with_extension(IMPORTS), named).0
     }
 
     /// Takes note of what a parent has loaded. A zygote that has less is made again: what was forked from it lives on.
@@ -65,7 +65,7 @@ impl Engine {
         };
         let Some(lock) = spec.lock.filter(|_| is_parent) else { return };
         let loaded = read(&modules_file(&self.inner.files, id));
-        let (_, has_grown) = add(&self.inner.files.environment(&lock).join(IMPORTS), loaded);
+        let (_, has_grown) = add(&self.inner.files.environment(&lock).with_extension(IMPORTS), loaded);
         let zygote = {
             let key = launch::zygote_key(spec);
             let holders = self.inner.holders.lock();

@@ -107,14 +107,14 @@ impl Tools {
             )
         };
         let python = find("python3", &self.config.path).ok_or_else(|| missing(vec!["python3 is missing too".into()]))?;
-        let directory = self.files.tools().join("uv");
+        let directory = self.files.tools().join("uv.partial");
         let made = self.run(&python, ["-m".as_ref(), "venv".as_ref(), directory.as_os_str()], Path::new("/"), progress).await?;
         if !made.ok {
             return Err(missing(made.last_lines()));
         }
         let installed =
             self.run(&directory.join("bin/python"), ["-m", "pip", "install", "-q", "uv"], Path::new("/"), progress).await?;
-        if installed.ok && own.exists() { Ok(own) } else { Err(missing(installed.last_lines())) }
+        if installed.ok && self.keep(&directory, "uv")? && own.exists() { Ok(own) } else { Err(missing(installed.last_lines())) }
     }
 
     /// The ONNX Runtime library: the one configured, or of Decalog's own.
@@ -129,17 +129,35 @@ impl Tools {
         let uv = self.uv(progress).await?;
         let _installing = self.installing.lock().await;
         progress("fetching ONNX Runtime");
-        let target = directory.as_os_str().to_os_string();
-        let mut arguments: Vec<std::ffi::OsString> = ["pip", "install", "--no-deps", "--target"].map(Into::into).into();
+        let partial = self.files.tools().join("onnxruntime.partial");
+        let target = partial.as_os_str().to_os_string();
+        let mut arguments: Vec<std::ffi::OsString> =
+            ["pip", "install", "--no-deps", "--link-mode", "copy", "--target"].map(Into::into).into();
         arguments.extend([target, ONNXRUNTIME.into()]);
         arguments.extend(self.index());
         let output = self.run(&uv, arguments, Path::new("/"), progress).await?;
-        library_in(&directory).filter(|_| output.ok).ok_or_else(|| {
+        let kept = output.ok && self.keep(&partial, "onnxruntime")?;
+        library_in(&directory).filter(|_| kept).ok_or_else(|| {
             let problem = Problem::new("no_onnxruntime", "the ONNX Runtime library is missing and could not be fetched");
             EngineError::User(
                 problem.details(output.last_lines()).help("set ORT_DYLIB_PATH to libonnxruntime.so, or check the package index"),
             )
         })
+    }
+
+    /// Gives a tool that was installed its name, once all of it is on disk: what a kill or a power cut leaves is not taken
+    /// for it.
+    fn keep(&self, partial: &Path, name: &str) -> Result<bool, EngineError> {
+        let place = self.files.tools().join(name);
+        let kept = || {
+            nix::unistd::syncfs(std::fs::File::open(partial)?)?;
+            if place.exists() {
+                std::fs::remove_dir_all(&place)?;
+            }
+            std::fs::rename(partial, &place)?;
+            Ok(true)
+        };
+        kept().map_err(EngineError::io(format!("keeping {name}")))
     }
 
     /// Arguments that name the operator's package index.

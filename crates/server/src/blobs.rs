@@ -1,5 +1,8 @@
 //! Blobs: resumable uploads in chunks.
 
+use std::time::Duration;
+
+use artifacts::UploadName;
 use axum::Json;
 use axum::body::Body as Raw;
 use axum::extract::{Path, Query, State};
@@ -12,14 +15,23 @@ use crate::body::Body;
 use crate::error::{bad_name, bad_request};
 use crate::{Api, ApiError, CHUNK_BYTES_MAX};
 
+/// The longest wait for what a client still sends after it was refused, in milliseconds.
+const REST_MS_MAX: u64 = 5_000;
+
 #[derive(Deserialize)]
 pub struct Wanted {
     blobs: Vec<Blob>,
+    /// The name of the upload, chosen by the client: what it asks for is held for it, and two uploads of the same blob do
+    /// not meet.
+    #[serde(default)]
+    upload: String,
 }
 
 #[derive(Deserialize)]
 pub struct Blob {
     digest: Digest,
+    #[serde(default)]
+    size: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -37,6 +49,8 @@ pub struct MissingBlob {
 pub struct Chunk {
     size: u64,
     offset: u64,
+    #[serde(default)]
+    upload: String,
 }
 
 #[derive(Serialize)]
@@ -50,8 +64,12 @@ fn problem(error: artifacts::ArtifactError) -> ApiError {
 }
 
 pub async fn missing(State(api): State<Api>, Body(wanted): Body<Wanted>) -> Result<Json<MissingBlobs>, ApiError> {
-    let digests: Vec<Digest> = wanted.blobs.iter().map(|blob| blob.digest).collect();
-    let missing = api.control.store().missing(&digests).await.map_err(problem)?;
+    let store = api.control.store();
+    let name: UploadName = wanted.upload.parse().map_err(problem)?;
+    let blobs: Vec<_> = wanted.blobs.iter().map(|blob| artifacts::Wanted { digest: blob.digest, size: blob.size }).collect();
+    let digests: Vec<Digest> = blobs.iter().map(|blob| blob.digest).collect();
+    store.leases().hold_for(name.as_str(), &digests).await;
+    let missing = store.missing(&blobs, &name).await.map_err(problem)?;
     let missing = missing.into_iter().map(|missing| MissingBlob { digest: missing.digest, offset: missing.offset }).collect();
     Ok(Json(MissingBlobs { missing }))
 }
@@ -68,9 +86,23 @@ pub async fn upload(
     if length.is_some_and(|length| length > CHUNK_BYTES_MAX) {
         return Err(bad_request(format!("a chunk has at most {CHUNK_BYTES_MAX} bytes")));
     }
+    let upload: UploadName = chunk.upload.parse().map_err(problem)?;
     let mut pieces = body.into_data_stream();
-    let result = api.control.store().upload(digest, chunk.size, chunk.offset, &mut pieces).await;
-    // A client that still sends would see a broken connection in place of the answer.
+    let store = api.control.store();
+    store.leases().hold_for(upload.as_str(), &[digest]).await;
+    let at = artifacts::Chunk { upload, digest, size: chunk.size, offset: chunk.offset };
+    let result = store.upload(&at, &mut pieces).await;
+    if !matches!(result, Ok(_) | Err(artifacts::ArtifactError::BrokenOff(_))) {
+        // A client that still sends would see a broken connection in place of the answer.
+        let rest = drain(&mut pieces);
+        let _ = tokio::time::timeout(Duration::from_millis(REST_MS_MAX), rest).await;
+    }
+    let offset = result.map_err(problem)?;
+    Ok(Json(Progress { offset, complete: offset == chunk.size }))
+}
+
+/// Takes what a client still sends, up to one chunk.
+async fn drain(pieces: &mut (impl futures_util::Stream<Item = Result<axum::body::Bytes, axum::Error>> + Unpin)) {
     let mut left = CHUNK_BYTES_MAX;
     while let Some(Ok(piece)) = pieces.next().await {
         left = left.saturating_sub(piece.len());
@@ -78,6 +110,4 @@ pub async fn upload(
             break;
         }
     }
-    let offset = result.map_err(problem)?;
-    Ok(Json(Progress { offset, complete: offset == chunk.size }))
 }

@@ -21,6 +21,8 @@ use crate::groups::Group;
 use crate::parent::now_ms;
 use crate::process;
 
+/// Of root: to write to files and folders whatever their mode.
+const CAP_DAC_OVERRIDE: nix::libc::c_ulong = 1;
 /// How long a parent or zygote may take to fork, in milliseconds.
 const FORK_MS_MAX: u64 = 5_000;
 
@@ -78,6 +80,8 @@ fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
             nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?;
+            // What is read-only is so for root's models, too. Others do not have the right, and may not give it up either.
+            nix::libc::prctl(nix::libc::PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
             // Also what this supervisor inherited itself: a parent with an unknown descriptor could not be forked from.
             nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, nix::libc::CLOSE_RANGE_CLOEXEC);
             for door in &doors {
