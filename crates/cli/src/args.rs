@@ -163,6 +163,12 @@ pub enum Verb {
         /// The data directory
         #[arg(long)]
         data: Option<PathBuf>,
+        /// Reads everything that is stored, and finds what is damaged: takes about a second for a gigabyte
+        #[arg(long)]
+        verify: bool,
+        /// Where artifacts lie, if `decalog up` was told
+        #[arg(long, value_name = "URL", requires = "verify")]
+        store: Option<String>,
     },
     /// Replaces the running platform by another binary, without losing a request
     #[command(

@@ -14,6 +14,7 @@ mod show;
 mod up;
 mod upgrade;
 mod variables;
+mod verify;
 mod workers;
 
 use std::process::ExitCode;
@@ -86,7 +87,8 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Rm { model } => show::remove(&remote, &model)?,
         Verb::Env { verb } => variables::run(&remote, verb, json)?,
         Verb::Status => platform::status(&remote, json)?,
-        Verb::Doctor { data } => return platform::doctor(data, json),
+        Verb::Doctor { data, verify: false, .. } => return platform::doctor(data, json),
+        Verb::Doctor { data, store, .. } => return platform::doctor_verify(data, store, json),
         Verb::Upgrade { binary, data } => upgrade::run(binary, data, json)?,
         Verb::Gc => platform::collect(&remote, json)?,
         Verb::Backup { file } => platform::backup(&remote, &file)?,

@@ -54,6 +54,22 @@ pub fn doctor(data: Option<PathBuf>, as_json: bool) -> Result<u8, Failure> {
     Ok(missing as u8)
 }
 
+/// `decalog doctor --verify`
+pub fn doctor_verify(data: Option<PathBuf>, store: Option<String>, as_json: bool) -> Result<u8, Failure> {
+    let checks = crate::verify::verify(&data_directory(data)?, store)?;
+    if as_json {
+        print_json(&json!({ "checks": checks }));
+    } else {
+        for check in &checks {
+            println!("  {:<8} {:<15} {}", if check.ok { "ok" } else { "damaged" }, check.name, check.found);
+            if !check.remedy.is_empty() {
+                println!("  {:<8} {:<15} → {}", "", "", check.remedy);
+            }
+        }
+    }
+    Ok(checks.iter().any(|check| !check.ok) as u8)
+}
+
 /// `decalog gc`
 pub fn collect(client: &Client, as_json: bool) -> Result<(), Failure> {
     let garbage: Garbage = client.post("/v1/gc", &json!({}))?;
@@ -61,7 +77,7 @@ pub fn collect(client: &Client, as_json: bool) -> Result<(), Failure> {
         print_json(&garbage);
     } else {
         let Garbage { blobs, environments, trees, .. } = garbage;
-        println!("removed {blobs} blobs ({}), {environments} environments, {trees} trees", bytes(garbage.bytes));
+        println!("removed {blobs} blobs, {environments} environments, {trees} trees: {} are free now", bytes(garbage.bytes));
     }
     Ok(())
 }
@@ -71,23 +87,26 @@ pub fn backup(client: &Client, file: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         Problem::new("backup", format!("{} cannot be written: {error}", file.display())).help("name a new file")
     };
-    let mut out = std::fs::File::create_new(file).map_err(failed)?;
-    let copied = client.reader("/v1/backup").and_then(|mut reader| Ok(std::io::copy(&mut reader, &mut out).map_err(failed)?));
-    match copied {
-        Ok(size) => {
-            out.sync_all().map_err(failed)?;
-            eprintln!(
-                "{} · {}\nThe key of the secrets (DATA/key) is not in it: keep that file elsewhere.",
-                file.display(),
-                bytes(size)
-            );
-            Ok(())
-        }
-        Err(failure) => {
-            let _ = std::fs::remove_file(file);
-            Err(failure)
-        }
+    if file.exists() {
+        return Err(failed(std::io::ErrorKind::AlreadyExists.into()).into());
     }
+    // Until it is whole it has another name: one that was cut short is not taken for a backup.
+    let mut partial = file.as_os_str().to_os_string();
+    partial.push(".partial");
+    let mut out = std::fs::File::create(&partial).map_err(failed)?;
+    let written = client.reader("/v1/backup").and_then(|mut reader| {
+        let size = std::io::copy(&mut reader, &mut out).map_err(|error| {
+            Problem::new("backup", format!("the backup broke off: {error}")).help("see the server's log, and try again")
+        })?;
+        out.sync_all().and_then(|()| std::fs::rename(&partial, file)).map_err(failed)?;
+        Ok(size)
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&partial);
+    }
+    let size = bytes(written?);
+    eprintln!("{} · {size}\nThe key of the secrets (DATA/key) is not in it: keep that file elsewhere.", file.display());
+    Ok(())
 }
 
 /// `decalog restore`

@@ -1,124 +1,238 @@
-//! Backups: one tar file with a consistent ledger, all blobs and the encrypted secrets; restored into an empty directory.
+//! Backups: one tar file with a consistent ledger, all blobs that it refers to and the encrypted secrets, sent as it is
+//! read. It ends with a list of what it holds: one that was cut short is not taken for whole.
 
-use std::io::Read;
+use std::collections::HashSet;
+use std::io::{self, Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use domain::Problem;
-use domain::digest::Hasher;
-use futures_util::TryStreamExt;
+use artifacts::Lease;
+use bytes::Bytes;
+use domain::{Digest, Problem, State};
+use futures_util::{Stream, TryStreamExt};
+use ledger::Ledger;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 use crate::{Control, artifact_problem};
 
-fn failed(what: &str) -> impl Fn(std::io::Error) -> Problem {
+/// The last entry: what came before it.
+pub(crate) const CONTENTS: &str = "contents.json";
+/// The version of this format.
+pub(crate) const FORMAT: u32 = 1;
+/// Bytes of a file that are read at a time.
+const PIECE_BYTES: usize = 256 << 10;
+/// Pieces that wait for a slow reader.
+const PIECES_MAX: usize = 8;
+/// What every entry of a tar file is filled up to, in bytes.
+const TAR_BLOCK_BYTES: u64 = 512;
+
+/// Makes names of one process differ.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// What a whole backup holds.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Contents {
+    pub format: u32,
+    /// Entries of its ledger.
+    pub entries: u64,
+    pub blobs: u64,
+    pub secrets: u64,
+}
+
+pub(crate) fn failed(what: &str) -> impl Fn(io::Error) -> Problem {
     move |error| match error.kind() {
-        std::io::ErrorKind::StorageFull => Problem::new("no_space", format!("the disk is full: {what}")).help("free some space"),
+        io::ErrorKind::StorageFull => Problem::new("no_space", format!("the disk is full: {what}")).help("free some space"),
         _ => Problem::new("backup", format!("{what}: {error}")),
     }
 }
 
+/// All blobs that the versions of a state are made of.
+pub(crate) fn blobs_of(state: &State) -> Vec<Digest> {
+    let versions = state.models.values().flat_map(|model| model.versions.values());
+    let mut digests: Vec<Digest> = versions
+        .flat_map(|version| {
+            let files = version.pushed.tree.files().iter().map(|file| file.digest);
+            files.chain(version.pushed.lock.as_ref().map(|lock| lock.digest))
+        })
+        .collect();
+    digests.sort();
+    digests.dedup();
+    digests
+}
+
+/// The files of all secrets whose events name one.
+pub(crate) fn secrets_of(state: &State) -> Vec<Digest> {
+    let of_models = state.models.values().flat_map(|model| model.variables.values());
+    let all = state.variables.values().chain(of_models);
+    all.flat_map(|variables| variables.secrets.values()).copied().collect()
+}
+
+/// A copy of the ledger, and what its fold refers to.
+struct Copied {
+    ledger: std::fs::File,
+    entries: u64,
+    digests: Vec<Digest>,
+    wanted: Vec<Digest>,
+    lease: Lease,
+}
+
+/// A backup that is ready to be sent.
+struct Ready {
+    ledger: std::fs::File,
+    entries: u64,
+    blobs: Vec<(Digest, u64)>,
+    secrets: Vec<(String, Vec<u8>)>,
+    _lease: Lease,
+}
+
 impl Control {
-    /// Writes a backup to a new file. The key file is left out: a backup alone gives no secret away.
-    pub async fn backup_to(&self, path: &Path) -> Result<(), Problem> {
-        let copy = path.with_extension("ledger");
-        let result = self.write_backup(path, &copy).await;
-        let _ = std::fs::remove_file(copy);
-        result
+    /// Begins a backup. What can be known to be missing is said here; what turns out later ends the stream with an error.
+    /// The key file is left out: a backup alone gives no secret away.
+    pub async fn backup(self: &Arc<Control>) -> Result<impl Stream<Item = io::Result<Bytes>> + use<>, Problem> {
+        let ready = self.prepare_backup().await?;
+        let (sender, receiver) = mpsc::channel(PIECES_MAX);
+        let control = self.clone();
+        tokio::spawn(async move {
+            let mut archive = Archive { sender };
+            if let Err(error) = control.send_backup(ready, &mut archive).await {
+                tracing::warn!("a backup was not finished: {error}");
+                let _ = archive.sender.send(Err(error)).await;
+            }
+        });
+        Ok(futures_util::stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) }))
     }
 
-    async fn write_backup(&self, path: &Path, copy: &Path) -> Result<(), Problem> {
-        // Blobs are never changed, so that a ledger copied first refers to nothing that is missing later.
-        self.book.backup_to(copy).await?;
-        let what = "writing the backup";
-        let file = std::fs::File::create(path).map_err(failed(what))?;
-        let mut archive = tar::Builder::new(file);
-        archive.append_path_with_name(copy, "ledger.sqlite").map_err(failed(what))?;
-        let state = self.state();
-        let mut digests: Vec<_> = state
-            .models
-            .values()
-            .flat_map(|model| model.versions.values())
-            .flat_map(|version| {
-                let files = version.pushed.tree.files().iter().map(|file| file.digest);
-                files.chain(version.pushed.lock.as_ref().map(|lock| lock.digest)).collect::<Vec<_>>()
-            })
-            .collect();
-        digests.sort();
-        digests.dedup();
-        let temporary = path.with_extension("blob");
-        for digest in digests {
-            let mut pieces = std::pin::pin!(self.store.reader(&digest).await.map_err(artifact_problem)?);
-            let mut out = std::fs::File::create(&temporary).map_err(failed(what))?;
-            while let Some(piece) = pieces.try_next().await.map_err(artifact_problem)? {
-                std::io::Write::write_all(&mut out, &piece).map_err(failed(what))?;
-            }
-            drop(out);
-            archive.append_path_with_name(&temporary, format!("blobs/{digest}")).map_err(failed(what))?;
+    async fn prepare_backup(&self) -> Result<Ready, Problem> {
+        let directory = self.config.data.join("uploads").join(format!(
+            "backup-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ));
+        std::fs::create_dir_all(&directory).map_err(failed("copying the ledger"))?;
+        let copied = self.copy_ledger(&directory).await;
+        // The open file can be read to its end; its name is not needed for that.
+        let _ = std::fs::remove_dir_all(&directory);
+        let Copied { ledger, entries, digests, wanted, lease } = copied?;
+        let sizes = self.store.sizes(&digests).await.map_err(artifact_problem)?;
+        let mut blobs = vec![];
+        for (digest, size) in digests.into_iter().zip(sizes) {
+            let lost = || Problem::new("lost_content", format!("the blob {digest} of a version is missing or damaged"));
+            let help = "decalog doctor --verify names all that are; deploy the directories that they came from again";
+            blobs.push((digest, size.ok_or_else(|| lost().help(help))?));
         }
-        let _ = std::fs::remove_file(temporary);
-        let secrets = self.config.data.join("secrets");
-        if secrets.is_dir() {
-            archive.append_dir_all("secrets", secrets).map_err(failed(what))?;
+        let secrets = self.secrets.files().map_err(failed("reading the secrets"))?;
+        let names: HashSet<&str> = secrets.iter().map(|(name, _)| name.as_str()).collect();
+        if !wanted.iter().all(|file| names.contains(file.to_string().as_str())) {
+            // It was set anew, or removed, after the ledger was copied.
+            return Err(Problem::new("conflict", "a secret changed while the backup began").help("try again"));
         }
-        let file = archive.into_inner().map_err(failed(what))?;
-        file.sync_all().map_err(failed(what))
+        Ok(Ready { ledger, entries, blobs, secrets, _lease: lease })
     }
-}
 
-/// Restores a backup into an empty data directory: every blob's digest and the whole ledger are verified.
-pub fn restore(backup: &Path, data: &Path) -> Result<(), Problem> {
-    let is_empty = !data.exists() || std::fs::read_dir(data).map_err(failed("reading the data directory"))?.next().is_none();
-    if !is_empty {
-        return Err(Problem::new("not_empty", format!("{} is not empty", data.display()))
-            .help("restore into an empty directory, so that nothing is overwritten: --data DIR"));
+    /// Copies the ledger, and holds all that its own fold refers to.
+    async fn copy_ledger(&self, directory: &Path) -> Result<Copied, Problem> {
+        let copy = directory.join("ledger.sqlite");
+        // Held before the copy is made, so that nothing can go between the two.
+        let lease = self.store.leases().hold(blobs_of(&self.state())).await;
+        self.book.backup_to(&copy).await?;
+        let folded = tokio::task::spawn_blocking(move || {
+            let ledger = Ledger::open_read_only(&copy).map_err(crate::book::ledger_problem)?;
+            let state = ledger::fold(&ledger).map_err(crate::book::ledger_problem)?;
+            drop(ledger);
+            let file = std::fs::File::open(&copy).map_err(failed("copying the ledger"))?;
+            Ok((file, state.seq, blobs_of(&state), secrets_of(&state)))
+        });
+        let folded = folded.await.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string())));
+        let (ledger, entries, digests, wanted) = folded?;
+        lease.add(&digests).await;
+        Ok(Copied { ledger, entries, digests, wanted, lease })
     }
-    let what = "restoring the backup";
-    let file = std::fs::File::open(backup).map_err(failed(what))?;
-    let mut builder = std::fs::DirBuilder::new();
-    std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700).create(data).map_err(failed(what))?;
-    for entry in tar::Archive::new(file).entries().map_err(failed(what))? {
-        let mut entry = entry.map_err(failed(what))?;
-        let name = entry.path().map_err(failed(what))?.to_string_lossy().into_owned();
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let target = match name.split_once('/') {
-            None if name == "ledger.sqlite" => data.join(&name),
-            Some(("blobs", digest)) if digest.parse::<domain::Digest>().is_ok() => {
-                data.join("artifacts/blobs").join(&digest[..2]).join(digest)
-            }
-            Some(("secrets", file)) if file.parse::<domain::Digest>().is_ok() => data.join("secrets").join(file),
-            _ => {
-                return Err(
-                    Problem::new("backup", format!("`{name}` does not belong into a backup")).help("is it one of decalog's?")
-                );
-            }
+
+    async fn send_backup(&self, ready: Ready, archive: &mut Archive) -> io::Result<()> {
+        let contents = Contents {
+            format: FORMAT,
+            entries: ready.entries,
+            blobs: ready.blobs.len() as u64,
+            secrets: ready.secrets.len() as u64,
         };
-        let digest = copy(&mut entry, &target).map_err(failed(what))?;
-        if name.starts_with("blobs/") && !name.ends_with(&digest.to_string()) {
-            return Err(
-                Problem::new("backup", format!("{name} is damaged: its content has another digest")).help("use another backup")
-            );
+        archive.file("ledger.sqlite", ready.ledger).await?;
+        for (digest, size) in ready.blobs {
+            archive.header(&format!("blobs/{digest}"), size).await?;
+            // Ends with an error if the content has another digest.
+            let mut pieces = std::pin::pin!(self.store.reader(&digest).await.map_err(io::Error::other)?);
+            let mut sent = 0;
+            while let Some(piece) = pieces.try_next().await.map_err(io::Error::other)? {
+                sent += piece.len() as u64;
+                archive.send(piece).await?;
+            }
+            archive.pad(&digest.to_string(), size, sent).await?;
         }
+        for (name, content) in ready.secrets {
+            archive.bytes(&format!("secrets/{name}"), content).await?;
+        }
+        archive.bytes(CONTENTS, serde_json::to_vec(&contents)?).await?;
+        archive.send(Bytes::from_static(&[0; 2 * TAR_BLOCK_BYTES as usize])).await
     }
-    ledger::verify(&data.join("ledger.sqlite"), None)
-        .map(|_| ())
-        .map_err(|broken| Problem::new("backup", format!("the backup's ledger is damaged: {broken}")).help("use another backup"))
 }
 
-fn copy(from: &mut impl Read, to: &Path) -> std::io::Result<domain::Digest> {
-    if let Some(parent) = to.parent() {
-        std::fs::create_dir_all(parent)?;
+/// A tar file on its way to whoever reads it.
+struct Archive {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+}
+
+impl Archive {
+    async fn send(&mut self, piece: Bytes) -> io::Result<()> {
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads it any more");
+        self.sender.send(Ok(piece)).await.map_err(gone)
     }
-    let mut out = std::fs::File::create_new(to)?;
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = from.read(&mut buffer)?;
-        if read == 0 {
-            out.sync_all()?;
-            return Ok(hasher.finish());
+
+    async fn header(&mut self, name: &str, size: u64) -> io::Result<()> {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(name)?;
+        header.set_size(size);
+        header.set_mode(0o600);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mtime(crate::now_ms() / 1_000);
+        header.set_cksum();
+        self.send(Bytes::copy_from_slice(header.as_bytes())).await
+    }
+
+    /// Fills an entry up to a whole block.
+    async fn pad(&mut self, name: &str, announced: u64, sent: u64) -> io::Result<()> {
+        if announced != sent {
+            return Err(io::Error::other(format!("{name} changed while it was read")));
         }
-        hasher.update(&buffer[..read]);
-        std::io::Write::write_all(&mut out, &buffer[..read])?;
+        let rest = (TAR_BLOCK_BYTES - sent % TAR_BLOCK_BYTES) % TAR_BLOCK_BYTES;
+        if rest == 0 { Ok(()) } else { self.send(Bytes::from(vec![0; rest as usize])).await }
+    }
+
+    async fn bytes(&mut self, name: &str, content: Vec<u8>) -> io::Result<()> {
+        let size = content.len() as u64;
+        self.header(name, size).await?;
+        self.send(content.into()).await?;
+        self.pad(name, size, size).await
+    }
+
+    async fn file(&mut self, name: &str, mut file: std::fs::File) -> io::Result<()> {
+        file.rewind()?;
+        let size = file.metadata()?.len();
+        self.header(name, size).await?;
+        let mut sent = 0;
+        loop {
+            let read = tokio::task::spawn_blocking(move || {
+                let mut piece = Vec::with_capacity(PIECE_BYTES);
+                (&file).take(PIECE_BYTES as u64).read_to_end(&mut piece)?;
+                io::Result::Ok((piece, file))
+            });
+            let piece;
+            (piece, file) = read.await.map_err(io::Error::other)??;
+            if piece.is_empty() {
+                return self.pad(name, size, sent).await;
+            }
+            sent += piece.len() as u64;
+            self.send(piece.into()).await?;
+        }
     }
 }

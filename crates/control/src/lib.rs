@@ -1,7 +1,7 @@
 //! The control plane: pushes, deployments, replicas, variables. One file per noun. Reconcilers compare the state with
 //! what the engine reports and act; killing the process at any instruction loses nothing that was acknowledged.
 
-pub mod backup;
+mod backup;
 mod book;
 mod case;
 mod collect;
@@ -12,6 +12,7 @@ mod parked;
 mod release;
 mod replica;
 mod replicas;
+mod restore;
 mod route;
 mod scale;
 mod secret;
@@ -36,7 +37,7 @@ use tokio::sync::{Notify, mpsc, watch};
 pub use collect::Garbage;
 pub use handover::Predecessor;
 pub use parked::Park;
-pub use backup::restore;
+pub use restore::restore;
 pub use variable::{Variable, VariableValue};
 pub use version::Push;
 

@@ -343,9 +343,4 @@ impl Control {
             live.iter().filter(|placement| !answers(placement) && !self.replicas.has_failed(placement) && !asleep(placement));
         waiting.map(|placement| placement.to_string()).collect()
     }
-
-    /// Where backups are put together.
-    pub fn backup_directory(&self) -> std::path::PathBuf {
-        self.config.data.join("uploads")
-    }
 }

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use control::Garbage;
 use domain::{Digest, Problem};
 use monitor::Scrape;
@@ -13,9 +12,6 @@ use serde_json::{Value, json};
 
 use crate::error::{bad_name, bad_request};
 use crate::{Api, ApiError};
-
-/// Bytes of a backup that are sent at a time.
-const PIECE_BYTES: usize = 256 << 10;
 
 #[derive(Deserialize)]
 pub struct HeadQuery {
@@ -80,24 +76,6 @@ pub async fn verify(State(api): State<Api>, Query(query): Query<HeadQuery>) -> R
 }
 
 pub async fn backup(State(api): State<Api>) -> Result<Response, ApiError> {
-    let directory = api.control.backup_directory();
-    let path = directory.join(format!("backup-{}.tar", control::now_ms()));
-    let written = api.control.backup_to(&path).await;
-    let opened = tokio::fs::File::open(&path).await;
-    // The open file stays readable until the last byte is sent; its name need not.
-    let _ = tokio::fs::remove_file(&path).await;
-    written?;
-    let file = opened.map_err(bad_request)?;
-    let pieces = futures_util::stream::unfold(file, |mut file| async move {
-        let mut piece = vec![0; PIECE_BYTES];
-        match tokio::io::AsyncReadExt::read(&mut file, &mut piece).await {
-            Ok(0) => None,
-            Ok(read) => {
-                piece.truncate(read);
-                Some((Ok::<Bytes, std::io::Error>(Bytes::from(piece)), file))
-            }
-            Err(error) => Some((Err(error), file)),
-        }
-    });
+    let pieces = api.control.backup().await?;
     Ok(([(http::header::CONTENT_TYPE, "application/x-tar")], Body::from_stream(pieces)).into_response())
 }
