@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
+use crate::problem::excerpt;
+
 /// A SHA-256 digest of some bytes.
 /// By default it is [`Digest::ZERO`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -64,7 +66,7 @@ impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Digest, DigestError> {
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError(text.to_string()))?;
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError(excerpt(text).into_owned()))?;
         Ok(Digest(bytes))
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::problem::excerpt;
 
 /// The longest name of a project, model or environment, in characters.
 pub const NAME_CHARS_MAX: usize = 63;
@@ -21,13 +22,17 @@ pub enum NameError {
     LooksLikeVersion(String),
 }
 
+fn form(text: &str, what: &'static str) -> NameError {
+    NameError::Form(excerpt(text).into_owned(), what)
+}
+
 fn check_name(text: &str, what: &'static str) -> Result<(), NameError> {
     let letters = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let fits = !text.is_empty()
         && text.len() <= NAME_CHARS_MAX
         && letters(text.as_bytes()[0])
         && text.bytes().all(|c| letters(c) || matches!(c, b'-' | b'_' | b'.'));
-    if fits { Ok(()) } else { Err(NameError::Form(text.to_string(), what)) }
+    if fits { Ok(()) } else { Err(form(text, what)) }
 }
 
 macro_rules! name {
@@ -128,7 +133,7 @@ impl From<ModelKey> for String {
 impl TryFrom<String> for ModelKey {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
-        let (project, model) = text.split_once('/').ok_or_else(|| NameError::Form(text.clone(), "project/model"))?;
+        let (project, model) = text.split_once('/').ok_or_else(|| form(&text, "project/model"))?;
         Ok(ModelKey { project: project.parse()?, model: model.parse()? })
     }
 }
@@ -155,7 +160,7 @@ impl FromStr for VersionNumber {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let digits = text.strip_prefix('v').filter(|d| !d.is_empty() && d.bytes().all(|c| c.is_ascii_digit()));
         let number = digits.and_then(|d| d.parse().ok()).filter(|n| *n > 0);
-        number.map(VersionNumber).ok_or_else(|| NameError::Form(text.to_string(), "version"))
+        number.map(VersionNumber).ok_or_else(|| form(text, "version"))
     }
 }
 

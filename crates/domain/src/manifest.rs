@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Hasher};
 use crate::guard::Guard;
 use crate::id::ModelName;
+use crate::problem::excerpt;
 use crate::release::Plan;
 use crate::schema::Column;
 
@@ -348,10 +349,14 @@ impl Manifest {
                 return refuse(key, "must be a number above 0");
             }
         }
+        if let Err(problem) = self.schema.inputs.iter().chain(&self.schema.outputs).try_for_each(Column::check) {
+            return refuse("schema", &problem);
+        }
         if self.scale.max == Some(0) {
             return refuse("scale.max", "must be at least 1");
         }
         if let Some(name) = self.env.keys().find(|name| !variable_name_is_valid(name)) {
+            let name = excerpt(name);
             return refuse("env", &format!("has `{name}`, which is not a name for a variable: use A-Z, 0-9 and _"));
         }
         Ok(())

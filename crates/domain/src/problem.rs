@@ -1,5 +1,6 @@
 //! An error as a user sees it: a stable code, one sentence that says what is wrong, details, and what to do.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,17 @@ impl Problem {
     }
 }
 
+/// The most of an input that an error repeats, in characters.
+pub const EXCERPT_CHARS_MAX: usize = 200;
+
+/// As much of an input as an error repeats.
+pub fn excerpt(input: &str) -> Cow<'_, str> {
+    match input.char_indices().nth(EXCERPT_CHARS_MAX) {
+        None => Cow::Borrowed(input),
+        Some((end, _)) => Cow::Owned(format!("{}… ({} bytes)", &input[..end], input.len())),
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -54,3 +66,15 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_repeats_a_part_of_a_long_input() {
+        assert_eq!(excerpt("short"), "short");
+        let long = "ä".repeat(1 << 20);
+        assert_eq!(excerpt(&long).chars().count(), EXCERPT_CHARS_MAX + "… (2097152 bytes)".chars().count());
+    }
+}

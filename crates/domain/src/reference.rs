@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::id::{EnvironmentName, ModelKey, ModelName, NameError, ProjectName, VersionNumber};
+use crate::problem::excerpt;
 
 /// The fewest digits of a digest that select a version.
 pub const DIGEST_DIGITS_MIN: usize = 12;
@@ -54,7 +55,7 @@ pub enum ReferenceError {
 impl FromStr for Reference {
     type Err = ReferenceError;
     fn from_str(text: &str) -> Result<Reference, ReferenceError> {
-        let form = || ReferenceError::Form(text.to_string());
+        let form = || ReferenceError::Form(excerpt(text).into_owned());
         let mut parts = text.split('@');
         let path = parts.next().unwrap_or_default();
         let (project, model) = match path.split_once('/') {

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::problem::excerpt;
+
 /// What the elements of a column are: the datatypes of the Open Inference Protocol, and two of our own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -110,6 +112,13 @@ impl fmt::Display for Datatype {
     }
 }
 
+/// The most dimensions of one row of a column.
+pub const DIMENSIONS_MAX: usize = 32;
+/// The most elements of one row of a column.
+pub const ROW_ELEMENTS_MAX: u64 = 1 << 28;
+/// The longest name of a column, in bytes.
+pub const COLUMN_NAME_BYTES_MAX: usize = 256;
+
 /// One named column.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,6 +145,23 @@ impl Column {
     /// A scalar column without further conditions.
     pub fn scalar(name: &str, datatype: Datatype) -> Column {
         Column { name: name.into(), datatype, shape: Some(vec![]), nullable: false, default: None, categories: vec![] }
+    }
+
+    /// Checks what the types cannot: numbers that somebody names are bounded before anything is made after them.
+    pub fn check(&self) -> Result<(), String> {
+        let name = excerpt(&self.name);
+        if self.name.is_empty() || self.name.len() > COLUMN_NAME_BYTES_MAX {
+            return Err(format!("has a column `{name}`: a name has from 1 to {COLUMN_NAME_BYTES_MAX} bytes"));
+        }
+        let shape = self.shape.as_deref().unwrap_or_default();
+        let elements = shape.iter().fold(1_u64, |size, dimension| size.saturating_mul((*dimension).max(1) as u64));
+        if shape.len() > DIMENSIONS_MAX || shape.iter().any(|dimension| *dimension < -1) || elements > ROW_ELEMENTS_MAX {
+            return Err(format!(
+                "has a column `{name}` of an impossible shape: at most {DIMENSIONS_MAX} dimensions, each -1 or a size, and \
+                 {ROW_ELEMENTS_MAX} elements in a row"
+            ));
+        }
+        Ok(())
     }
 
     /// Whether a row may leave it out.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
+use crate::problem::excerpt;
 
 /// The most files in one tree.
 pub const TREE_FILES_MAX: usize = 20_000;
@@ -10,6 +11,8 @@ pub const TREE_FILES_MAX: usize = 20_000;
 pub const PATH_BYTES_MAX: usize = 1_024;
 /// The longest name of one file or folder, in bytes: what all common file systems take.
 pub const NAME_BYTES_MAX: usize = 255;
+/// The most folders of a path, with its file.
+pub const PATH_PARTS_MAX: usize = 64;
 /// How much of a path that is refused an error repeats, in characters.
 const SHOWN_MAX: usize = 120;
 
@@ -40,8 +43,8 @@ pub enum TreeError {
         "`{0}` is not a path within a model directory: it must be relative, without `.`, `..`, a backslash or control characters"
     )]
     Path(String),
-    /// Over [`PATH_BYTES_MAX`] or [`NAME_BYTES_MAX`].
-    #[error("the path `{0}` is too long: at most 1,024 bytes are allowed, and 255 for each name in it")]
+    /// Over [`PATH_BYTES_MAX`], [`PATH_PARTS_MAX`] or [`NAME_BYTES_MAX`].
+    #[error("the path `{0}` is too long: at most 1,024 bytes are allowed, 64 names, and 255 bytes for each of them")]
     TooLong(String),
     /// Twice the same path, or a file where another has a folder.
     #[error("`{0}` is in the tree twice")]
@@ -58,7 +61,8 @@ pub fn path_is_safe(path: &str) -> bool {
 
 fn check_path(path: &str) -> Result<(), TreeError> {
     let shown = || path.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
-    if path.len() > PATH_BYTES_MAX || path.split('/').any(|part| part.len() > NAME_BYTES_MAX) {
+    let is_deep = path.split('/').count() > PATH_PARTS_MAX;
+    if path.len() > PATH_BYTES_MAX || is_deep || path.split('/').any(|part| part.len() > NAME_BYTES_MAX) {
         return Err(TreeError::TooLong(shown()));
     }
     let is_within = !path.is_empty()
@@ -80,7 +84,7 @@ impl Tree {
             let twice = index > 0 && files[index - 1].path == file.path;
             let mut folders = file.path.match_indices('/').map(|(at, _)| &file.path[..at]);
             if twice || folders.any(|folder| paths.contains(folder)) {
-                return Err(TreeError::Twice(file.path.clone()));
+                return Err(TreeError::Twice(excerpt(&file.path).into_owned()));
             }
         }
         Ok(Tree(files))
@@ -136,7 +140,8 @@ mod tests {
 
     #[test]
     fn refuses_what_leaves_the_tree() {
-        for path in ["../x", "/etc/passwd", "a/../../b", "a//b", "", "a\\b", "./a", "a/\u{0}"] {
+        let (long, deep) = ("x".repeat(256), ["a"; 65].join("/"));
+        for path in ["../x", "/etc/passwd", "a/../../b", "a//b", "", "a\\b", "./a", "a/\u{0}", &long, &deep] {
             assert!(Tree::new(vec![file(path)]).is_err(), "{path:?}");
         }
         assert!(Tree::new(vec![file("a"), file("a")]).is_err());

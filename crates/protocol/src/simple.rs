@@ -15,6 +15,8 @@ use crate::tensor::push_byte_element;
 
 /// The most wrong fields that one answer lists.
 const DETAILS_MAX: usize = 20;
+/// The most elements of one column of a made-up row.
+const MADE_UP_ELEMENTS_MAX: u64 = 1 << 22;
 
 /// How the request was written, and so how its answer is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -294,6 +296,10 @@ pub fn synthetic_row(schema: &Schema) -> Value {
             _ => Value::from(1),
         };
         let shape = column.shape.clone().unwrap_or_else(|| vec![1]);
+        let size = shape.iter().fold(1_u64, |size, dimension| size.saturating_mul((*dimension).max(1) as u64));
+        if size > MADE_UP_ELEMENTS_MAX {
+            return Value::Null;
+        }
         shape.iter().rev().fold(leaf, |inner, dimension| Value::Array(vec![inner; (*dimension).clamp(1, 1 << 20) as usize]))
     };
     Value::Object(schema.inputs.iter().map(|column| (column.name.clone(), cell(column))).collect())

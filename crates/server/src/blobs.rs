@@ -5,14 +5,14 @@ use std::time::Duration;
 use artifacts::UploadName;
 use axum::Json;
 use axum::body::Body as Raw;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use domain::Digest;
 use futures_util::StreamExt;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use crate::body::Body;
 use crate::error::{bad_name, bad_request};
+use crate::extract::{Body, Path, Query};
 use crate::{Api, ApiError, CHUNK_BYTES_MAX};
 
 /// The longest wait for what a client still sends after it was refused, in milliseconds.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use domain::Problem;
+use domain::problem::excerpt;
 use http::{Method, StatusCode, Uri};
 
 /// A problem on its way to the caller.
@@ -32,27 +33,38 @@ fn status_of(code: &str) -> StatusCode {
     }
 }
 
+/// The most lines of detail of one answer; a tree may lack thousands of files.
+const DETAILS_MAX: usize = 200;
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (status_of(&self.0.code), Json(self.0)).into_response()
+        let mut problem = self.0;
+        let left_out = problem.details.len().saturating_sub(DETAILS_MAX);
+        if left_out > 0 {
+            problem.details.truncate(DETAILS_MAX);
+            problem.details.push(format!("… and {left_out} more"));
+        }
+        (status_of(&problem.code), Json(problem)).into_response()
     }
 }
 
 /// Nothing is there.
 pub async fn no_such_path(uri: Uri) -> ApiError {
-    Problem::new("no_such_path", format!("there is nothing at {}", uri.path()))
+    Problem::new("no_such_path", format!("there is nothing at {}", excerpt(uri.path())))
         .help("GET /openapi.json lists what there is")
         .into()
 }
 
 /// Something is there, but not for this method.
 pub async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
-    Problem::new("method_not_allowed", format!("{method} is not for {}", uri.path())).into()
+    Problem::new("method_not_allowed", format!("{} is not for {}", excerpt(method.as_str()), excerpt(uri.path()))).into()
 }
 
 /// A release cannot be treated so.
 pub fn no_such_action(action: &str) -> ApiError {
-    Problem::new("no_such_action", format!("a release cannot `{action}`")).help("it can pause, resume and abort").into()
+    Problem::new("no_such_action", format!("a release cannot `{}`", excerpt(action)))
+        .help("it can pause, resume and abort")
+        .into()
 }
 
 /// A name in a path that cannot be one.
@@ -62,5 +74,10 @@ pub fn bad_name(error: impl std::fmt::Display) -> ApiError {
 
 /// A body or a query that cannot be read.
 pub fn bad_request(error: impl std::fmt::Display) -> ApiError {
-    Problem::new("bad_request", error.to_string()).help("GET /openapi.json describes the request").into()
+    Problem::new("bad_request", excerpt(&error.to_string())).help("GET /openapi.json describes the request").into()
+}
+
+/// Something on this side failed.
+pub fn failed(error: impl std::fmt::Display) -> ApiError {
+    Problem::new("failed", error.to_string()).help("see the server's log").into()
 }

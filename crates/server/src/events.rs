@@ -2,17 +2,21 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::{Entry, ModelKey, Problem};
 use serde::Deserialize;
 
-use crate::error::bad_name;
+use crate::error::{bad_name, bad_request};
+use crate::extract::Query;
 use crate::{Api, ApiError};
 
 /// Entries of one page.
 const LIMIT_MAX: usize = 1_000;
+
+/// The highest number that an entry can have: the ledger keeps it as a signed integer.
+const AFTER_MAX: u64 = i64::MAX as u64;
 
 #[derive(Deserialize)]
 pub struct EventsQuery {
@@ -48,6 +52,9 @@ impl Filter {
 }
 
 pub async fn read(State(api): State<Api>, Query(query): Query<EventsQuery>) -> Result<Response, ApiError> {
+    if query.after > AFTER_MAX {
+        return Err(bad_request(format!("after={} is beyond any entry: at most {AFTER_MAX}", query.after)));
+    }
     let model = query.model.map(ModelKey::try_from).transpose().map_err(bad_name)?.map(|key| key.to_string());
     let kinds = query.kind.iter().flat_map(|kinds| kinds.split(',')).map(|kind| kind.trim().to_string()).collect();
     let filter = Filter { model, kinds };

@@ -1,9 +1,9 @@
 //! The control API: thin handlers over `control`, one line of a table each, from which the OpenAPI document is made too.
 
 mod blobs;
-mod body;
 mod error;
 mod events;
+mod extract;
 mod models;
 pub mod openapi;
 mod platform;

@@ -1,7 +1,7 @@
 //! Models: list, show, push, deploy, remove, logs.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use control::Push;
 use control::view::{ModelRow, ModelView};
 use domain::manifest::Configuration;
@@ -12,12 +12,14 @@ use http::HeaderMap;
 use monitor::Summary;
 use serde::{Deserialize, Serialize};
 
-use crate::body::Body;
-use crate::error::{bad_name, bad_request};
+use crate::error::{bad_name, failed};
+use crate::extract::{Body, Path, Query};
 use crate::{Api, ApiError, actor};
 
 /// Lines of a log if the caller does not say.
 const LINES: usize = 200;
+/// The most lines of a log that one answer has.
+const LINES_MAX: usize = 100_000;
 /// The most bytes of a log that are read.
 const LOG_BYTES_MAX: u64 = 4 << 20;
 
@@ -163,8 +165,8 @@ pub async fn logs(
         Err(problem) => return Err(problem.into()),
     };
     let Some(path) = api.control.engine().log_paths(&key, version).pop() else { return Ok(String::new()) };
-    let lines = query.lines.unwrap_or(LINES);
-    let read = tokio::task::spawn_blocking(move || tail(&path, lines)).await.map_err(bad_request)?;
+    let lines = query.lines.unwrap_or(LINES).min(LINES_MAX);
+    let read = tokio::task::spawn_blocking(move || tail(&path, lines)).await.map_err(failed)?;
     Ok(read.unwrap_or_default())
 }
 

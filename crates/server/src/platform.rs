@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use control::Garbage;
 use domain::{Digest, Problem};
@@ -10,7 +10,8 @@ use monitor::Scrape;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::{bad_name, bad_request};
+use crate::error::{bad_name, failed};
+use crate::extract::Query;
 use crate::{Api, ApiError};
 
 #[derive(Deserialize)]
@@ -66,7 +67,7 @@ pub async fn collect(State(api): State<Api>) -> Result<Json<Garbage>, ApiError> 
 pub async fn verify(State(api): State<Api>, Query(query): Query<HeadQuery>) -> Result<Json<Value>, ApiError> {
     let head = query.head.map(|head| head.parse::<Digest>()).transpose().map_err(bad_name)?;
     let path = api.control.ledger_path();
-    let verified = tokio::task::spawn_blocking(move || ledger::verify(&path, head)).await.map_err(bad_request)?;
+    let verified = tokio::task::spawn_blocking(move || ledger::verify(&path, head)).await.map_err(failed)?;
     match verified {
         Ok(verified) => Ok(Json(json!({ "entries": verified.entries, "head": verified.head }))),
         Err(broken) => Err(Problem::new("ledger_broken", broken.to_string())

@@ -1,15 +1,15 @@
 //! Releases: what holds, ends or reverses one, and how it is.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use control::view::ReleaseView;
 use domain::EnvironmentName;
 use domain::release::Plan;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use crate::body::Body;
 use crate::error::{bad_name, no_such_action};
+use crate::extract::{Body, Path, Query};
 use crate::models::key;
 use crate::{Api, ApiError, actor};
 

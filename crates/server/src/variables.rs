@@ -1,15 +1,15 @@
 //! Variables and secrets.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use control::VariableValue;
 use domain::{EnvironmentName, ModelName, ProjectName};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::body::Body;
 use crate::error::bad_name;
+use crate::extract::{Body, Path, Query};
 use crate::{Api, ApiError, actor};
 
 #[derive(Deserialize)]
