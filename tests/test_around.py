@@ -113,27 +113,29 @@ def test_any_program_that_speaks_the_protocol_on_a_port(shared_platform, tmp_pat
 def test_logs_follow(shared_platform, tmp_path):
     model = write_model(tmp_path / "chatty", {"model.py": "def predict(x: int) -> int:\n    print('got', x)\n    return x\n"})
     shared_platform.run("deploy", model)
-    shared_platform.predict("chatty", {"x": 1})
+    shared_platform.predict("chatty", {"x": 11})
     command = [BINARY, "--url", shared_platform.url, "logs", "chatty", "-f"]
     follow = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     lines = []
     reader = threading.Thread(target=lambda: lines.extend(follow.stdout), daemon=True)
     reader.start()
     try:
-        wait_for(lambda: "got 1\n" in lines, "what was printed before", 10)
-        shared_platform.predict("chatty", {"x": 2})
-        wait_for(lambda: "got 2\n" in lines, "what is printed now", 10)
+        wait_for(lambda: "got 11\n" in lines, "what was printed before", 10)
+        shared_platform.predict("chatty", {"x": 12})
+        wait_for(lambda: "got 12\n" in lines, "what is printed now", 10)
         assert follow.poll() is None
     finally:
         follow.terminate()
         reader.join(10)
-    assert lines.count("got 1\n") == 1
+    assert lines.count("got 11\n") == 1
 
 
 def test_python_is_chosen_by_the_project(shared_platform, tmp_path):
     project = '[project]\nname = "p"\nversion = "1"\nrequires-python = "{}"\ndependencies = ["packaging"]\n'
     source = "import packaging.version\n\ndef predict(x: str) -> bool:\n    return packaging.version.parse(x).is_prerelease\n"
-    model = write_model(tmp_path / "packaged", {"model.py": source, "pyproject.toml": project.format(">=3.8")})
+    # Not every text is a version: the row to try it with is a case.
+    case = {"tests/final.json": json.dumps({"input": {"x": "1.0"}, "expected": {"output": False}})}
+    model = write_model(tmp_path / "packaged", {"model.py": source, "pyproject.toml": project.format(">=3.8"), **case})
     shared_platform.run("deploy", model)
     assert shared_platform.predict("packaged", {"x": "1.0rc1"}).json() == {"output": True}
     assert "packaging==" in shared_platform.run("show", "packaged", "--json").out

@@ -344,6 +344,9 @@ pub struct PlanOptions {
     /// Release even if it breaks those who call the live version
     #[arg(long)]
     pub breaking: bool,
+    /// Go live even if the model does not answer a made-up row; test cases still count
+    #[arg(long)]
+    pub untested: bool,
 }
 
 #[derive(Args)]

@@ -5,6 +5,8 @@ use std::io::{IsTerminal, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use domain::event::MadeUpRow;
+use domain::release::Plan;
 use domain::{DeploymentId, Digest, Entry, EnvironmentName, Event, ModelKey, Problem, Schema};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
@@ -20,6 +22,10 @@ use crate::release::{self, environment_name};
 
 /// Bytes of one chunk of an upload.
 const CHUNK_BYTES: usize = 8 << 20;
+/// A server that does not answer is given up after so long, in milliseconds.
+const RECONNECT_MS_MAX: u64 = 60_000;
+/// How often it is tried, in milliseconds.
+const RECONNECT_EVERY_MS: u64 = 250;
 /// Attempts for one chunk.
 const ATTEMPTS_MAX: u32 = 5;
 
@@ -66,7 +72,11 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     let (pushed, begin) = push(client, &directory, &path)?;
     let known = if pushed.new { "" } else { " (the same content as before)" };
     step("version", &format!("{} {}{known}", pushed.version, pushed.digest.short()), Some(begin.elapsed().as_millis() as u64));
-    let plan = plan.unwrap_or_else(|| directory.manifest.release.plan());
+    let plan = match plan.is_instant() {
+        // Nothing was said of how the traffic moves: the manifest says it.
+        true => Plan { breaking: plan.breaking, untested: plan.untested, ..directory.manifest.release.plan() },
+        false => plan,
+    };
     let ask = json!({ "version": pushed.version, "environment": environment, "plan": plan, "configuration": directory.manifest.configuration() });
     let asked: Value = client.post(&format!("{path}/deployments"), &ask)?;
     let id = DeploymentId(asked["deployment"].as_u64().unwrap_or(0));
@@ -203,17 +213,81 @@ pub fn explain_interruption(text: String) {
     });
 }
 
-/// Prints a line for each step until the deployment is live, or fails with its problem.
+/// Follows a deployment until it is live, or fails with its problem. A server that restarts meanwhile is waited for.
 pub fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) -> Result<(), Failure> {
-    let path = format!("/v1/events?model={key}&after={}&follow=true", id.0.saturating_sub(1));
-    let mut waiting = spinner("build    ");
-    for line in client.lines(&path)? {
-        let line = line.map_err(|error| {
-            Problem::new("interrupted", format!("the connection to the server broke: {error}"))
-                .help(format!("the deployment goes on: decalog events {} -f", key.model))
-        })?;
-        let Ok(entry) = serde_json::from_str::<Entry>(&line) else { continue };
-        waiting.finish_and_clear();
+    let mut following = Following { client, key, version, id, after: id.0.saturating_sub(1) };
+    let mut lost_since: Option<Instant> = None;
+    loop {
+        let seen = following.after;
+        let broke = match following.read() {
+            Ok(()) => return Ok(()),
+            Err(Ended::Failed(failure)) => return Err(failure),
+            Err(Ended::Broke(why)) => why,
+        };
+        if following.after > seen {
+            lost_since = None;
+        }
+        if lost_since.is_none() {
+            step("waiting", &format!("for the server, which does not answer, for up to {} s", RECONNECT_MS_MAX / 1_000), None);
+        }
+        if lost_since.get_or_insert_with(Instant::now).elapsed() > Duration::from_millis(RECONNECT_MS_MAX) {
+            let problem = Problem::new("unreachable", format!("the connection to the server broke: {broke}"));
+            return Err(Failure::Unreachable(
+                problem.help(format!("the deployment goes on once decalog up runs: decalog events {} -f", key.model)),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(RECONNECT_EVERY_MS));
+    }
+}
+
+/// Why reading stopped before the end of a deployment.
+enum Ended {
+    /// The deployment has ended, or the server refuses to tell.
+    Failed(Failure),
+    /// The connection broke.
+    Broke(String),
+}
+
+impl<T: Into<Failure>> From<T> for Ended {
+    fn from(failure: T) -> Ended {
+        match failure.into() {
+            Failure::Unreachable(problem) => Ended::Broke(problem.message),
+            failure => Ended::Failed(failure),
+        }
+    }
+}
+
+/// A deployment whose events are read.
+struct Following<'a> {
+    client: &'a Client,
+    key: &'a ModelKey,
+    version: &'a str,
+    id: DeploymentId,
+    /// The last entry that was read.
+    after: u64,
+}
+
+impl Following<'_> {
+    /// Prints a line for each step until the deployment is live.
+    fn read(&mut self) -> Result<(), Ended> {
+        let path = format!("/v1/events?model={}&after={}&follow=true", self.key, self.after);
+        let mut waiting = spinner("build    ");
+        for line in self.client.lines(&path)? {
+            let line = line.map_err(|error| Ended::Broke(error.to_string()))?;
+            let Ok(entry) = serde_json::from_str::<Entry>(&line) else { continue };
+            waiting.finish_and_clear();
+            self.after = entry.seq;
+            if self.take(entry)? {
+                return Ok(());
+            }
+            waiting = spinner("…");
+        }
+        Err(Ended::Broke("it was closed".into()))
+    }
+
+    /// Whether the deployment is live with this entry.
+    fn take(&self, entry: Entry) -> Result<bool, Failure> {
+        let (id, model) = (self.id, &self.key.model);
         match entry.event {
             Event::EnvironmentBuilt { deployment, lock, cached, elapsed_ms } if deployment == id => {
                 let text = format!("environment {}{}", lock.short(), if cached { " (cached)" } else { "" });
@@ -222,8 +296,8 @@ pub fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) 
             Event::CandidateReady { deployment, elapsed_ms } if deployment == id => {
                 step("start", "1 replica, model loaded", Some(elapsed_ms));
             }
-            Event::TestsPassed { deployment, cases, elapsed_ms } if deployment == id => {
-                step("test", &format!("{cases} of {cases} cases"), Some(elapsed_ms));
+            Event::TestsPassed { deployment, cases, elapsed_ms, made_up } if deployment == id => {
+                step("test", &tested(cases, made_up.as_ref()), Some(elapsed_ms));
             }
             Event::GatesPassed { deployment, candidate, live, elapsed_ms } if deployment == id => {
                 let figures = |m: domain::event::Measurement| format!("p99 {:.1} ms, {:.0} MB", m.p99_ms, m.memory_mb);
@@ -231,40 +305,53 @@ pub fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) 
                 step("gate", &format!("{}{live}", figures(candidate)), Some(elapsed_ms));
             }
             Event::TrafficShifted { deployment, phase, baseline, .. } if deployment == id => {
-                step(
-                    if phase.shadow { "shadow" } else { "canary" },
-                    &format!("{}% of the requests; the rest goes to {baseline}", phase.percent),
-                    None,
-                );
+                let name = if phase.shadow { "shadow" } else { "canary" };
+                step(name, &format!("{}% of the requests; the rest goes to {baseline}", phase.percent), None);
             }
             Event::GuardsJudged { deployment, judgements, .. } if deployment == id => {
                 judgements.to_string().lines().for_each(|line| step("guard", line.trim(), None));
             }
             Event::ReleasePaused { deployment } if deployment == id => {
-                step("paused", &format!("by {}: decalog release resume {}", entry.actor, key.model), None);
+                step("paused", &format!("by {}: decalog release resume {model}", entry.actor), None);
             }
             Event::ReleaseResumed { deployment } if deployment == id => step("resumed", &format!("by {}", entry.actor), None),
             Event::Released { deployment, environment, elapsed_ms, .. } if deployment == id => {
-                step("live", &format!("{} {version} in {environment}", key.model), Some(elapsed_ms));
-                return Ok(());
+                step("live", &format!("{model} {} in {environment}", self.version), Some(elapsed_ms));
+                return Ok(true);
             }
-            Event::DeployFailed { deployment, step: at, mut problem } if deployment == id => {
+            Event::DeployFailed { deployment, step: at, problem } if deployment == id => {
                 step(&at, if at == "guard" { "rolled back" } else { "failed" }, None);
-                let live: Result<control::view::ModelView, Failure> =
-                    client.get(&format!("/v1/projects/{}/models/{}", key.project, key.model));
-                let live = live.ok().and_then(|view| view.live.first().map(|(_, version)| version.clone()));
-                let kept = match live {
-                    Some(live) => format!("{live} keeps serving; {version} was not released."),
-                    None => format!("{version} was not released."),
-                };
-                problem.details.push(kept);
-                return Err(problem.into());
+                return Err(self.failed(problem).into());
+            }
+            Event::ModelRemoved {} => {
+                let text = format!("{model} was removed by {} in the meantime; {} was not released", entry.actor, self.version);
+                return Err(Problem::new("removed", text).help("deploy again if it is still wanted").into());
             }
             _ => {}
         }
-        waiting = spinner("…");
+        Ok(false)
     }
-    Err(Problem::new("interrupted", "the server ended the connection").help(format!("decalog events {}", key.model)).into())
+
+    fn failed(&self, mut problem: Problem) -> Problem {
+        let path = format!("/v1/projects/{}/models/{}", self.key.project, self.key.model);
+        let live: Result<control::view::ModelView, Failure> = self.client.get(&path);
+        let live = live.ok().and_then(|view| view.live.first().map(|(_, version)| version.clone()));
+        problem.details.push(match live {
+            Some(live) => format!("{live} keeps serving; {} was not released.", self.version),
+            None => format!("{} was not released.", self.version),
+        });
+        problem
+    }
+}
+
+/// What a candidate was tested by, in one line.
+pub fn tested(cases: u32, made_up: Option<&MadeUpRow>) -> String {
+    match made_up {
+        None => format!("{cases} of {cases} cases"),
+        Some(MadeUpRow::Answered) => "no cases; a made-up row was answered".into(),
+        Some(MadeUpRow::Refused(why)) => format!("the made-up row was refused: {why}; add tests/NAME.json"),
+        Some(MadeUpRow::Skipped(why)) => format!("no cases, and no made-up row was asked: {why}"),
+    }
 }
 
 /// Prints how to call the model.

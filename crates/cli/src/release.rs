@@ -38,8 +38,8 @@ fn percent(text: &str) -> Result<u8, Problem> {
     digits.parse().map_err(|_| bad_option(format!("`{text}` is not a share in percent: write 5 or 20%")))
 }
 
-/// The plan that options ask for; `None` if they say nothing.
-pub fn plan(options: &PlanOptions) -> Result<Option<Plan>, Problem> {
+/// The plan that options ask for.
+pub fn plan(options: &PlanOptions) -> Result<Plan, Problem> {
     let canary = options.canary.iter().flat_map(|steps| steps.split(',')).map(percent).collect::<Result<Vec<u8>, _>>()?;
     let guards: Result<Vec<Guard>, Problem> =
         options.guards.iter().map(|text| text.parse::<Guard>().map_err(|error| bad_option(error.to_string()))).collect();
@@ -50,10 +50,11 @@ pub fn plan(options: &PlanOptions) -> Result<Option<Plan>, Problem> {
         guards: guards?,
         sticky: options.sticky.clone(),
         breaking: options.breaking,
+        untested: options.untested,
         cause: Cause::Deploy,
     };
     plan.validate().map_err(|error| bad_option(error.to_string()))?;
-    Ok((plan != Plan::default()).then_some(plan))
+    Ok(plan)
 }
 
 /// `decalog release`
@@ -125,7 +126,7 @@ fn release(client: &Client, options: ReleaseOptions, as_json: bool) -> Result<()
             return Err(bad_option(text).into());
         }
     };
-    let plan = Plan { cause: Cause::Release, ..plan(&options.plan)?.unwrap_or_default() };
+    let plan = Plan { cause: Cause::Release, ..plan(&options.plan)? };
     let asked = json!({ "version": version, "environment": reference.environment(), "plan": plan });
     let answer: Value = client.post(&format!("{}/deployments", path_of(&reference)), &asked)?;
     finish(client, &reference, &version, &answer, options.detach, as_json)
@@ -181,7 +182,7 @@ pub fn promote(
 ) -> Result<(), Failure> {
     let mut reference = reference(model)?;
     let (from, to) = (environment_name(from)?, environment_name(to)?);
-    let plan = plan(options)?.unwrap_or_default();
+    let plan = plan(options)?;
     let asked = json!({ "from": from, "to": to, "plan": plan });
     let answer: Value = client.post(&format!("{}/promotions", path_of(&reference)), &asked)?;
     reference.environment = Some(to);
@@ -229,9 +230,9 @@ mod tests {
             guards: vec!["errors<1%".into(), "p99<50ms".into()],
             ..PlanOptions::default()
         };
-        let plan = plan(&options).unwrap().unwrap();
+        let plan = plan(&options).unwrap();
         assert_eq!((plan.canary, plan.every_ms, plan.guards.len()), (vec![5, 25, 50], Some(120_000), 2));
-        assert!(super::plan(&PlanOptions::default()).unwrap().is_none());
+        assert_eq!(super::plan(&PlanOptions::default()).unwrap(), Plan::default());
         assert!(super::plan(&PlanOptions { guards: vec!["errors".into()], ..PlanOptions::default() }).is_err());
     }
 }

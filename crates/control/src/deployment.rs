@@ -2,17 +2,21 @@
 //! environment as far as it gets; every step is an event, and a restarted process goes on from the state.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use domain::reference::Selector;
 use domain::state::{Deployment, Outcome, Version};
-use domain::{DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Reference, Schema, State, VersionNumber};
+use domain::{
+    Column, DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Reference, Schema, State, VersionNumber,
+};
 use engine::{ReplicaState, ReplicaStatus};
 use tokio::sync::Notify;
-use worker::{Caller, WorkerInfo};
+use worker::WorkerInfo;
 
+use crate::Control;
 use crate::replica::Part;
-use crate::{Control, case, gate};
+use crate::trial::Trial;
 
 /// A step that failed, and why.
 pub(crate) struct Failure {
@@ -76,6 +80,9 @@ impl Control {
                 control.is_active().await;
                 while let Some(deployment) = control.next_deployment(&key, &environment).await {
                     control.run(&key, deployment).await;
+                    if control.stopping.load(Ordering::Acquire) {
+                        return;
+                    }
                     control.work.notify_one();
                     control.is_active().await;
                 }
@@ -101,10 +108,12 @@ impl Control {
         self.fail(key, older, "superseded", problem).await;
     }
 
+    /// Appends that an attempt has failed, unless it ended otherwise before.
     async fn fail(&self, key: &ModelKey, deployment: DeploymentId, step: &str, problem: Problem) {
         let event = Event::DeployFailed { deployment, step: step.into(), problem };
-        let appended = self.book.append("decalog", &key.to_string(), move |_| Ok(event)).await;
-        if let Err(problem) = appended {
+        if let Err(Failure { problem, .. }) = self.step(key, deployment, event).await
+            && problem.code != "superseded"
+        {
             tracing::error!("a failed deployment is not in the ledger: {problem}");
             // A full disk: try again when it may have room, instead of at once.
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -112,20 +121,36 @@ impl Control {
     }
 
     async fn run(self: &Arc<Control>, key: &ModelKey, deployment: Deployment) {
-        let result = self.steps(key, &deployment).await;
+        // Whatever it waits for, it ends as soon as nobody wants it.
+        let result = tokio::select! {
+            biased;
+            result = self.steps(key, &deployment) => result,
+            failure = self.unwanted(key, &deployment) => Err(failure),
+        };
         self.said.lock().remove(&deployment.id);
         self.scales.clear_floors(key, &deployment);
         let Err(Failure { step, problem }) = result else { return };
-        if problem.code == "fenced" {
-            // Another process takes over, and goes on from the state.
+        if problem.code == "fenced" || self.stopping.load(Ordering::Acquire) {
+            // Another process, now or after the next start, goes on from the state.
             return;
         }
         tracing::warn!("{key} {} failed at {step}: {problem}", deployment.version);
-        let ended = self.state().models.get(key).and_then(|model| model.deployment(deployment.id).cloned());
-        if ended.is_some_and(|own| own.outcome == Outcome::Running) {
-            self.fail(key, deployment.id, step, problem).await;
-        }
+        self.fail(key, deployment.id, step, problem).await;
         self.publish_routes();
+    }
+
+    /// Waits until a deployment was ended, superseded or removed with its model. Waits for ever if it goes live.
+    async fn unwanted(&self, key: &ModelKey, deployment: &Deployment) -> Failure {
+        let mut appended = self.book.appended();
+        loop {
+            appended.borrow_and_update();
+            if let Err(failure) = self.still_wanted(key, deployment) {
+                return failure;
+            }
+            if appended.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// Fails if a newer attempt began or the model was removed.
@@ -135,8 +160,9 @@ impl Control {
             || Failure { step: "superseded", problem: Problem::new("superseded", "the model was removed in the meantime") };
         let model = state.models.get(key).ok_or_else(gone)?;
         let newer = model.running().find(|other| other.environment == deployment.environment && other.id > deployment.id);
+        let is_over = |own: &Deployment| matches!(own.outcome, Outcome::Failed { .. });
         match newer {
-            None if model.deployment(deployment.id).is_none_or(|own| own.outcome != Outcome::Running) => {
+            None if model.deployment(deployment.id).is_none_or(is_over) => {
                 Err(Failure { step: "superseded", problem: Problem::new("superseded", "the deployment was ended") })
             }
             None => Ok(()),
@@ -165,16 +191,8 @@ impl Control {
             let ReplicaState::Ready { info, .. } = &status.state else { return Ok(()) };
             let schema = self.schema(key, id, &version, info).await?;
             self.check_compatible(key, deployment, &schema)?;
-            let tree = self.tree_directory(&version.pushed.tree);
-            let cases = case::read(&tree, version.pushed.manifest.tests.tolerance).map_err(Failure::at("test"))?;
-            let mut caller = Caller::new(status.socket.clone(), key.model.as_str(), info.protocol.clone(), schema.clone());
-            let limit = std::time::Duration::from_millis(version.pushed.manifest.predict_ms_max());
-            let tested = Instant::now();
-            case::run(&cases, &mut caller, limit).await.map_err(Failure::at("test"))?;
-            let event =
-                Event::TestsPassed { deployment: id, cases: cases.len() as u32, elapsed_ms: tested.elapsed().as_millis() as u64 };
-            self.step(key, id, event).await?;
-            self.gate(key, deployment, &version, &schema, &cases, &status).await?;
+            let trial = Trial { key, deployment, version: &version, schema: &schema, status: &status };
+            self.try_out(trial).await?;
             self.still_wanted(key, deployment)?;
         }
         self.shift(key, deployment).await?;
@@ -226,7 +244,13 @@ impl Control {
         });
         let replica = match running {
             Some(status) => status.replica,
-            None => self.start_replica(&self.state(), placement).await.map_err(Failure::at("start"))?,
+            None => {
+                // To its end even if the deployment ends meanwhile: what half started would be known to nobody.
+                let (control, state, placement) = (self.clone(), self.state(), placement.clone());
+                let started = tokio::spawn(async move { control.start_replica(&state, &placement).await }).await;
+                let started = started.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string())));
+                started.map_err(Failure::at("start"))?
+            }
         };
         loop {
             let gone = || Failure { step: "start", problem: Problem::new("load_failed", "the candidate replica is gone") };
@@ -268,6 +292,10 @@ impl Control {
         if schema.inputs.is_empty() {
             let problem = Problem::new("no_schema", "the model does not tell its input columns")
                 .help("add [schema] inputs = [{ name = \"x\", datatype = \"FP64\", shape = [] }] to decalog.toml");
+            return Err(Failure { step: "start", problem });
+        }
+        if let Err(why) = schema.inputs.iter().chain(&schema.outputs).try_for_each(Column::check) {
+            let problem = Problem::new("bad_schema", format!("the model {why}")).help("correct its columns");
             return Err(Failure { step: "start", problem });
         }
         let event = Event::SchemaRecorded { version: version.pushed.version, schema: schema.clone() };
@@ -315,35 +343,6 @@ impl Control {
             let help = "raise [model] start_ms_max, or free cores and memory on this machine";
             Err(Failure { step: "start", problem: Problem::new("not_ready", text).help(help) })
         })
-    }
-
-    async fn gate(
-        &self,
-        key: &ModelKey,
-        deployment: &Deployment,
-        version: &Version,
-        schema: &Schema,
-        cases: &[case::Case],
-        status: &ReplicaStatus,
-    ) -> Result<(), Failure> {
-        let manifest = &version.pushed.manifest;
-        if schema.streams || (cases.is_empty() && manifest.gates == Default::default()) {
-            return Ok(());
-        }
-        let begin = Instant::now();
-        let ReplicaState::Ready { info, .. } = &status.state else { return Ok(()) };
-        let caller = Caller::new(status.socket.clone(), key.model.as_str(), info.protocol.clone(), schema.clone());
-        let limit = std::time::Duration::from_millis(manifest.predict_ms_max());
-        let mut candidate = gate::measure(caller, schema, cases, limit).await.map_err(Failure::at("gate"))?;
-        candidate.memory_mb = self.engine.placement_memory_mb(&status.placement).unwrap_or(0.0);
-        let state = self.state();
-        let model = state.models.get(key);
-        let live =
-            model.and_then(|model| model.live.get(&deployment.environment).and_then(|live| model.versions.get(&live.version)));
-        let live = live.and_then(|version| version.measured);
-        gate::check(&manifest.gates, &candidate, live.as_ref()).map_err(Failure::at("gate"))?;
-        let elapsed_ms = begin.elapsed().as_millis() as u64;
-        self.step(key, deployment.id, Event::GatesPassed { deployment: deployment.id, candidate, live, elapsed_ms }).await
     }
 
     async fn release(&self, key: &ModelKey, deployment: &Deployment, begin: Instant) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ mod restore;
 mod route;
 mod scale;
 mod secret;
+mod trial;
 mod variable;
 mod version;
 pub mod view;

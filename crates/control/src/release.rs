@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::guard::{ArmWindow, Guard, GuardSettings, Verdict};
 use domain::manifest::Configuration;
 use domain::release::{Cause, Phase, Plan, Progress};
-use domain::state::Deployment;
+use domain::state::{Deployment, Outcome};
 use domain::{DeploymentId, EnvironmentName, Event, ModelKey, Problem, Schema, State, VersionNumber, compatibility};
 use policy::guard::{Watch, judge};
 
@@ -56,7 +56,7 @@ impl Control {
             let mut plan = plan;
             if nothing_to_share && plan.cause == Cause::Deploy {
                 // What the manifest says of releases holds as soon as there is something to release against.
-                plan = Plan { breaking: plan.breaking, ..Plan::default() };
+                plan = Plan { breaking: plan.breaking, untested: plan.untested, ..Plan::default() };
             }
             if !plan.is_instant() && nothing_to_share {
                 let text = match model.live.get(&environment) {
@@ -106,7 +106,8 @@ impl Control {
             return Err(Problem::new("nothing_before", format!("nothing was live in {environment} before {live}"))
                 .help(format!("name a version: decalog release {}@v…; decalog show {0} lists them", key.model)));
         };
-        let plan = Plan { cause: Cause::Rollback, breaking: true, ..Plan::default() };
+        // What was live is taken back as it is.
+        let plan = Plan { cause: Cause::Rollback, breaking: true, untested: true, ..Plan::default() };
         Ok((before, Some(self.deploy(actor, key, before, environment, plan, None).await?)))
     }
 
@@ -135,33 +136,38 @@ impl Control {
         }
         let deployment = deployment.id;
         let event = if pause { Event::ReleasePaused { deployment } } else { Event::ReleaseResumed { deployment } };
-        self.book.append(actor, &key.to_string(), move |_| Ok(event)).await.map(|_| ())
+        self.while_running(actor, key, deployment, event).await
     }
 
-    /// Ends a release: all traffic goes where it went before.
-    pub async fn abort(
-        &self,
-        actor: &str,
-        key: &ModelKey,
-        environment: &EnvironmentName,
-        why: &str,
-    ) -> Result<VersionNumber, Problem> {
-        let (deployment, progress) = self.shifting(key, environment)?;
-        let problem = Problem::new("aborted", format!("{why} by {actor} at {}", progress.phase));
-        let id = deployment.id;
-        let event = Event::DeployFailed { deployment: id, step: "aborted".into(), problem };
-        let decide_key = key.clone();
+    /// Ends what is on its way to an environment, whatever it does just now: all traffic goes where it went before.
+    pub async fn abort(&self, actor: &str, key: &ModelKey, environment: &EnvironmentName, why: &str) -> Result<(), Problem> {
+        let (deployment, at) = match self.shifting(key, environment) {
+            Ok((deployment, progress)) => (deployment.id, format!("at {}", progress.phase)),
+            Err(none) => {
+                let state = self.state();
+                let running = state.models.get(key).into_iter().flat_map(|model| model.running());
+                let newest = running.filter(|deployment| deployment.environment == *environment).last();
+                (newest.ok_or(none)?.id, "before it had any traffic".into())
+            }
+        };
+        let problem = Problem::new("aborted", format!("{why} by {actor} {at}"));
+        self.while_running(actor, key, deployment, Event::DeployFailed { deployment, step: "aborted".into(), problem }).await?;
+        self.publish_routes();
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Appends what somebody wants of an attempt that is still on its way.
+    async fn while_running(&self, actor: &str, key: &ModelKey, id: DeploymentId, event: Event) -> Result<(), Problem> {
+        let wanted = key.clone();
         let decide = move |state: &State| {
-            let running = state.models.get(&decide_key).and_then(|model| model.deployment(id));
-            match running.is_some_and(|deployment| deployment.outcome == domain::state::Outcome::Running) {
+            let running = state.models.get(&wanted).and_then(|model| model.deployment(id));
+            match running.is_some_and(|deployment| deployment.outcome == Outcome::Running) {
                 true => Ok(event),
                 false => Err(Problem::new("no_release", "the release has ended in the meantime")),
             }
         };
-        self.book.append(actor, &key.to_string(), decide).await?;
-        self.publish_routes();
-        self.work.notify_one();
-        Ok(progress.baseline)
+        self.book.append(actor, &key.to_string(), decide).await.map(|_| ())
     }
 
     /// Refuses a version that would break those who call the live one.

@@ -213,9 +213,14 @@ impl Control {
         }
     }
 
-    /// Appends what is good to know but changes nothing.
+    /// Appends what is good to know but changes nothing. Of a model that is gone there is nothing to know any more.
     pub(crate) async fn tell(&self, key: &ModelKey, event: Event) {
-        if let Err(problem) = self.book.append("decalog", &key.to_string(), move |_| Ok(event)).await {
+        let wanted = key.clone();
+        let decide = move |state: &State| match state.models.contains_key(&wanted) {
+            true => Ok(event),
+            false => Err(Problem::new("no_such_model", format!("{wanted} was removed in the meantime"))),
+        };
+        if let Err(problem) = self.book.append("decalog", &key.to_string(), decide).await {
             tracing::warn!("not in the ledger: {problem}");
         }
     }

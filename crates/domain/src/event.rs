@@ -80,6 +80,9 @@ pub enum Event {
         cases: u32,
         /// How long they took.
         elapsed_ms: u64,
+        /// What became of the made-up row; absent where there are cases.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made_up: Option<MadeUpRow>,
     },
     /// The candidate was measured, and is within its gates.
     GatesPassed {
@@ -232,6 +235,18 @@ pub struct VersionPushed {
     pub lock: Option<Lock>,
     /// Where it comes from.
     pub provenance: Provenance,
+}
+
+/// What became of the row that a candidate without cases is asked: made up after its schema.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MadeUpRow {
+    /// The model answered it.
+    Answered,
+    /// The model says that this is no input for it; why.
+    Refused(String),
+    /// Nobody asked; why.
+    Skipped(String),
 }
 
 /// The exact packages of an environment.

@@ -35,6 +35,9 @@ pub struct Plan {
     /// Whether a schema that breaks callers is meant.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub breaking: bool,
+    /// Whether the version goes live although nobody has asked it anything.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untested: bool,
     /// Why it was asked.
     #[serde(skip_serializing_if = "Cause::is_deploy")]
     pub cause: Cause,

@@ -8,8 +8,12 @@ use domain::{Problem, Schema};
 use protocol::Payload;
 use protocol::worker_wire::{WorkerRequest, decode, encode};
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::client::{Connection, ConnectionError, RawAnswer};
+
+/// The longest stream that is read to its end, in bytes.
+const STREAM_BYTES_MAX: usize = 64 << 20;
 
 /// Calls one replica.
 pub struct Caller {
@@ -55,19 +59,40 @@ impl Caller {
         Ok((payload, request))
     }
 
-    /// One answer row for each row; a model that streams gives the array of its items.
+    /// One answer row for each row; a model that streams gives the array of its items, and must end within the same limit.
     pub async fn predict(&mut self, rows: &[Value], timeout: Duration) -> Result<Vec<Value>, Problem> {
+        let begin = Instant::now();
         let (payload, request) = self.prepare(rows)?;
         let answer = self.send(&request, timeout).await?;
-        if answer.streams {
-            return self.items(timeout).await.map(|items| vec![Value::Array(items)]);
+        if !answer.streams {
+            return self.rows(answer, payload.rows);
         }
-        let answer = decode(&self.protocol, answer.body, answer.header_bytes, payload.rows, &self.schema)?;
-        if let Some(problem) = answer.failure(0..payload.rows) {
+        match self.stream(begin + timeout, None).await? {
+            Stream { has_ended: true, text } => Ok(vec![Value::Array(items(&text))]),
+            _ => Err(Problem::new("predict_timeout", format!("the stream did not end within {} ms", timeout.as_millis()))
+                .help("raise [model] predict_ms_max in decalog.toml, or test with a row whose stream is short")),
+        }
+    }
+
+    /// Whether one row is answered at all. Of a stream the beginning is enough: it is read for `enough` after its first piece.
+    pub async fn ask(&mut self, row: &Value, timeout: Duration, enough: Duration) -> Result<(), Problem> {
+        let begin = Instant::now();
+        let (payload, request) = self.prepare(std::slice::from_ref(row))?;
+        let answer = self.send(&request, timeout).await?;
+        if !answer.streams {
+            return self.rows(answer, payload.rows).map(|_| ());
+        }
+        let stream = self.stream(begin + timeout, Some(enough)).await?;
+        if stream.has_ended || !stream.text.is_empty() { Ok(()) } else { Err(too_slow(timeout)) }
+    }
+
+    fn rows(&self, answer: RawAnswer, rows: usize) -> Result<Vec<Value>, Problem> {
+        let answer = decode(&self.protocol, answer.body, answer.header_bytes, rows, &self.schema)?;
+        if let Some(problem) = answer.failure(0..rows) {
             return Err(problem.clone());
         }
         let mut text = vec![];
-        answer.write_simple(0..payload.rows, false, &mut text);
+        answer.write_simple(0..rows, false, &mut text);
         let value: Value = serde_json::from_slice(&text).unwrap_or_default();
         Ok(value["rows"].as_array().cloned().unwrap_or_default())
     }
@@ -82,35 +107,51 @@ impl Caller {
             None => Connection::connect(&self.socket).await.map_err(|error| died(error.into()))?,
         };
         let sent = tokio::time::timeout(timeout, connection.post(&self.path, request)).await;
-        let answer = sent
-            .map_err(|_| {
-                Problem::new("predict_timeout", format!("the prediction took longer than {} ms", timeout.as_millis()))
-                    .help("raise [model] predict_ms_max in decalog.toml, or make the model faster")
-            })?
-            .map_err(died)?;
+        let answer = sent.map_err(|_| too_slow(timeout))?.map_err(died)?;
         self.connection = Some(connection);
         if answer.status != 200 { Err(problem_of(&answer)) } else { Ok(answer) }
     }
 
-    /// Collects the items of a stream.
-    async fn items(&mut self, timeout: Duration) -> Result<Vec<Value>, Problem> {
+    /// Reads a stream until its end, until `end`, or, where there is an `enough`, for so long after its first piece.
+    async fn stream(&mut self, mut end: Instant, mut enough: Option<Duration>) -> Result<Stream, Problem> {
         let broken = || Problem::new("worker_died", "the worker ended in the middle of its answer");
         let mut connection = self.connection.take().ok_or_else(broken)?;
-        let mut text = String::new();
-        loop {
-            let piece = tokio::time::timeout(timeout, connection.next_piece()).await.map_err(|_| broken())?;
-            match piece.map_err(|_| broken())? {
-                Some(piece) => text.push_str(&String::from_utf8_lossy(&piece)),
-                None => break,
+        let mut bytes = vec![];
+        let mut has_ended = false;
+        while bytes.len() < STREAM_BYTES_MAX {
+            let Ok(piece) = tokio::time::timeout_at(end, connection.next_piece()).await else { break };
+            let Some(piece) = piece.map_err(|_| broken())? else {
+                has_ended = true;
+                break;
+            };
+            bytes.extend_from_slice(&piece);
+            if let Some(enough) = enough.take() {
+                end = end.min(Instant::now() + enough);
             }
         }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((_, error)) = text.split_once("event: error\ndata: ") {
             let line = error.lines().next().unwrap_or_default();
             return Err(serde_json::from_str(line).unwrap_or_else(|_| Problem::new("model_raised", line)));
         }
-        let items = text.lines().filter_map(|line| line.strip_prefix("data: "));
-        Ok(items.filter_map(|item| serde_json::from_str(item).ok()).collect())
+        Ok(Stream { has_ended, text })
     }
+}
+
+/// What was read of a stream.
+struct Stream {
+    has_ended: bool,
+    text: String,
+}
+
+fn items(text: &str) -> Vec<Value> {
+    let items = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    items.filter_map(|item| serde_json::from_str(item).ok()).collect()
+}
+
+fn too_slow(timeout: Duration) -> Problem {
+    Problem::new("predict_timeout", format!("the prediction took longer than {} ms", timeout.as_millis()))
+        .help("raise [model] predict_ms_max in decalog.toml, or make the model faster")
 }
 
 #[cfg(test)]

@@ -70,6 +70,18 @@ async fn streams() {
 }
 
 #[tokio::test]
+async fn a_stream_without_end_is_answered_but_is_no_case() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let begun = format!("{head}9\r\ndata: 1\n\n\r\n");
+    // The connections stay open: the script waits for a second request that never comes.
+    let (_keep, socket) = scripted(vec![vec![begun.clone(), String::new()], vec![begun, String::new()]]).await;
+    let mut caller = Caller::new(socket, "m", WorkerProtocol::Binary, schema());
+    let moment = Duration::from_millis(50);
+    caller.ask(&json!({"x": 1}), SECOND, moment).await.unwrap();
+    assert_eq!(caller.predict(&[json!({"x": 1})], moment).await.unwrap_err().code, "predict_timeout");
+}
+
+#[tokio::test]
 async fn a_standard_server_is_probed() {
     let metadata = r#"{"name": "m", "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}], "outputs": []}"#;
     let (_keep, socket) = scripted(vec![vec![ok("{}"), ok(metadata)]]).await;
