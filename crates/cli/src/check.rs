@@ -43,7 +43,7 @@ pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
             "tests": cases,
             "manifest": directory.manifest,
         });
-        println!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
+        crate::show::print_json(&value);
         return Ok(());
     }
     println!("  name         {name}");

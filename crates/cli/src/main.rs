@@ -1,5 +1,9 @@
 //! The binary `decalog`: verbs, configuration, wiring. The only place that reads variables and configuration.
 
+// First: what it defines holds in all that follow.
+#[macro_use]
+mod terminal;
+
 mod args;
 mod check;
 mod client;
@@ -72,7 +76,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Supervise { data } => return Ok(engine::supervise::run(&data) as u8),
         Verb::Worker { verb: WorkerVerb::Onnx } => return Ok(workers::onnx() as u8),
         Verb::Worker { verb: WorkerVerb::Bridge { argv } } => return Ok(workers::bridge(argv) as u8),
-        Verb::Openapi => println!("{}", serde_json::to_string_pretty(&server::openapi::document()).unwrap_or_default()),
+        Verb::Openapi => show::print_json(&server::openapi::document()),
         Verb::New { name, runtime } => new::run(&name, &runtime)?,
         Verb::Check { path } => check::run(&path, json)?,
         Verb::Deploy(options) => deploy::run(&remote, options)?,

@@ -9,11 +9,8 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::check::bytes;
 use crate::client::Client;
+use crate::show::print_json;
 use crate::up::data_directory;
-
-fn print_json(value: &impl serde::Serialize) {
-    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
-}
 
 /// `decalog status`
 pub fn status(client: &Client, as_json: bool) -> Result<(), Failure> {

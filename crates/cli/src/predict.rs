@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Failure;
 use crate::client::Client;
+use crate::terminal::as_written;
 
 /// Runs the verb.
 pub fn run(client: &Client, reference: &str, input: Option<String>, rows: Option<PathBuf>) -> Result<(), Failure> {
@@ -36,7 +37,7 @@ pub fn run(client: &Client, reference: &str, input: Option<String>, rows: Option
                     let problem = serde_json::from_str(item).unwrap_or_else(|_| Problem::new("model_raised", item));
                     return Err(problem.into());
                 }
-                writeln!(out, "{item}").and_then(|()| out.flush()).map_err(broken)?;
+                writeln!(out, "{}", as_written(item)).and_then(|()| out.flush()).map_err(broken)?;
             }
         }
         return Ok(());
@@ -44,7 +45,7 @@ pub fn run(client: &Client, reference: &str, input: Option<String>, rows: Option
     let mut answer = answer;
     let mut text = String::new();
     answer.read_to_string(&mut text).map_err(broken)?;
-    writeln!(out, "{text}").map_err(broken)?;
+    writeln!(out, "{}", as_written(&text)).map_err(broken)?;
     Ok(())
 }
 

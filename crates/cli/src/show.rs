@@ -9,9 +9,11 @@ use server::Models;
 
 use crate::Failure;
 use crate::client::Client;
+use crate::terminal::{as_written, one_line};
 
+/// JSON, for programs: as it is.
 pub fn print_json(value: &impl serde::Serialize) {
-    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+    std::println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
 pub fn reference(text: &str) -> Result<Reference, Problem> {
@@ -145,7 +147,7 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
             version.version,
             version.digest.short(),
             time(version.at_ms),
-            version.provenance.author
+            one_line(&version.provenance.author)
         );
     }
     if let Some(deployment) = view.deployments.last()
@@ -171,7 +173,7 @@ pub fn logs(client: &Client, model: &str, follow: bool, lines: usize) -> Result<
     };
     let path = format!("{}/logs?lines={lines}{version}", path_of(&reference));
     let mut printed = client.text(&path)?;
-    print!("{printed}");
+    std::print!("{}", as_written(&printed));
     if !follow {
         return Ok(());
     }
@@ -182,7 +184,7 @@ pub fn logs(client: &Client, model: &str, follow: bool, lines: usize) -> Result<
         let last: Vec<&str> = printed.lines().rev().take(5).collect();
         let new: Vec<&str> = now.lines().rev().collect();
         let at = (0..new.len()).find(|at| new[*at..].iter().take(last.len()).eq(last.iter())).unwrap_or(new.len());
-        new[..at].iter().rev().for_each(|line| println!("{line}"));
+        new[..at].iter().rev().for_each(|line| std::println!("{}", as_written(line)));
         printed = now;
     }
 }
@@ -201,7 +203,9 @@ fn describe(event: &Event) -> String {
             )
         }
         Event::WriterHandedOver { pid } => format!("to process {pid}"),
-        Event::DeployStarted { version, environment, plan, .. } if plan.is_instant() => format!("{version} to {environment}"),
+        Event::DeployStarted { version, environment, plan, .. } if plan.is_instant() => {
+            format!("{version} to {environment}{}", if plan.untested { ", untested" } else { "" })
+        }
         Event::DeployStarted { version, environment, plan, .. } => format!("{version} to {environment}: {plan}"),
         Event::TrafficShifted { version, environment, baseline, phase, .. } => {
             format!("{version} gets {phase} in {environment}, the rest goes to {baseline}")
@@ -215,7 +219,7 @@ fn describe(event: &Event) -> String {
         }
         Event::SchemaRecorded { version, schema } => format!("{version}: {schema}"),
         Event::CandidateReady { elapsed_ms, .. } => format!("model loaded in {elapsed_ms} ms"),
-        Event::TestsPassed { cases, .. } => format!("{cases} cases"),
+        Event::TestsPassed { cases, made_up, .. } => crate::deploy::tested(*cases, made_up.as_ref()),
         Event::GatesPassed { candidate, live, .. } => {
             let live = live.map_or(String::new(), |live| format!(" (live: p99 {:.1} ms, {:.0} MB)", live.p99_ms, live.memory_mb));
             format!("p99 {:.1} ms, {:.0} MB{live}", candidate.p99_ms, candidate.memory_mb)
@@ -242,10 +246,10 @@ fn print_entry(entry: &Entry) {
     println!(
         "{}  {:<12} {:<18} {:<20} {}",
         time(entry.at_ms),
-        entry.actor,
+        one_line(&entry.actor),
         entry.event.kind(),
-        entry.subject,
-        describe(&entry.event)
+        one_line(&entry.subject),
+        one_line(&describe(&entry.event))
     );
 }
 
@@ -268,7 +272,7 @@ pub fn events(
             let line = line.map_err(|error| Problem::new("interrupted", format!("the connection broke: {error}")))?;
             match serde_json::from_str::<Entry>(&line) {
                 Ok(entry) if !as_json => print_entry(&entry),
-                _ => println!("{line}"),
+                _ => std::println!("{line}"),
             }
         }
         return Ok(());

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::args::{EnvVerb, Scope};
 use crate::client::Client;
+use crate::show::print_json;
+use crate::terminal::one_line;
 
 fn path(of: &Scope) -> String {
     format!("/v1/projects/{}/environments/{}/variables", of.project, of.env)
@@ -43,13 +45,18 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
         EnvVerb::Ls { of } => {
             let listed: Value = client.get(&format!("{}{}", path(&of), query(&of)))?;
             if as_json {
-                println!("{}", serde_json::to_string_pretty(&listed).unwrap_or_default());
+                print_json(&listed);
                 return Ok(());
             }
             let variables: Vec<Variable> = serde_json::from_value(listed["variables"].clone()).unwrap_or_default();
             for variable in variables {
                 let value = variable.value.unwrap_or_else(|| "(secret)".into());
-                println!("{}={value}{}", variable.name, if variable.own { "  (of the model)" } else { "" });
+                println!(
+                    "{}={}{}",
+                    one_line(&variable.name),
+                    one_line(&value),
+                    if variable.own { "  (of the model)" } else { "" }
+                );
             }
         }
     }

@@ -1,0 +1,64 @@
+//! The edge between this program and a terminal. Names, messages and logs come from servers and models: what would move
+//! the cursor, change colours or turn the direction of text is shown as `\u{1b}` instead. `println!` and `eprintln!`
+//! of this crate are the ones from here, so that no verb can forget it; only JSON goes out as it is.
+
+use std::borrow::Cow;
+use std::io::IsTerminal;
+
+/// Prints a line to standard output, escaped.
+macro_rules! println {
+    ($($text:tt)*) => { std::println!("{}", $crate::terminal::escaped(&std::format!($($text)*))) };
+}
+
+/// Prints a line to standard error, escaped.
+macro_rules! eprintln {
+    ($($text:tt)*) => { std::eprintln!("{}", $crate::terminal::escaped(&std::format!($($text)*))) };
+}
+
+/// Whether a character acts on a terminal instead of being shown.
+fn acts(c: char) -> bool {
+    let turns_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() && !matches!(c, '\n' | '\t') || turns_direction
+}
+
+fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_escaped(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// A text of several lines, as it may be shown.
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    escape(text, acts)
+}
+
+/// A text that must not become several lines, as it may be shown.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    escape(text, |c| acts(c) || c == '\n')
+}
+
+/// What a model wrote: as it is for a program that reads it from a pipe, escaped for a person.
+pub fn as_written(text: &str) -> Cow<'_, str> {
+    if std::io::stdout().is_terminal() { escaped(text) } else { Cow::Borrowed(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_shown_instead() {
+        assert_eq!(escaped("plain – text\n\tof two lines"), "plain – text\n\tof two lines");
+        assert_eq!(escaped("a\x1b[2Jb\r\x07\u{9b}1m"), "a\\u{1b}[2Jb\\r\\u{7}\\u{9b}1m");
+        assert_eq!(escaped("evil\u{202e}txt.exe"), "evil\\u{202e}txt.exe");
+        assert_eq!(one_line("a\nerror: forged"), "a\\nerror: forged");
+    }
+}
