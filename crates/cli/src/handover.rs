@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
-use crate::up::DataLock;
+use crate::data::DataLock;
 
 /// How long a new process has between taking over the ledger and serving, in milliseconds. Then the old one goes on.
 const HANDOVER_MS_MAX: u64 = 20_000;
@@ -155,7 +155,7 @@ impl Old {
     fn go_on(&self) {
         tracing::error!("the process that was to take over failed; this one goes on");
         loop {
-            let taken = crate::up::lock(&self.data).and_then(|lock| {
+            let taken = crate::data::lock(&self.data).and_then(|lock| {
                 *self.lock.lock() = Some(lock);
                 self.runtime.block_on(self.control.resume())
             });

@@ -7,6 +7,7 @@ mod terminal;
 mod args;
 mod check;
 mod client;
+mod data;
 mod deploy;
 mod directory;
 mod handover;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::check::bytes;
 use crate::client::Client;
+use crate::data::data_directory;
 use crate::show::print_json;
-use crate::up::data_directory;
 
 /// `decalog status`
 pub fn status(client: &Client, as_json: bool) -> Result<(), Failure> {

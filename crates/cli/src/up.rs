@@ -1,8 +1,6 @@
 //! `decalog up`: reads the configuration, and wires the rooms together.
 
-use std::io::Read;
 use std::net::TcpListener;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +10,6 @@ use domain::Problem;
 use engine::EngineConfig;
 use gateway::{Gateway, GatewayConfig, Hosts, Serve, Stop};
 use monitor::Monitor;
-use nix::fcntl::{Flock, FlockArg};
 use server::Api;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +17,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::Failure;
 use crate::args::UpOptions;
+use crate::data::{DataLock, data_directory, lock};
 use crate::handover::{self, Description};
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
@@ -46,44 +44,6 @@ fn memory_mb() -> u64 {
 
 fn failed(what: &str) -> impl Fn(std::io::Error) -> Problem {
     move |error| Problem::new("failed", format!("{what}: {error}"))
-}
-
-/// The data directory: as said, else the user's.
-pub fn data_directory(said: Option<PathBuf>) -> Result<PathBuf, Problem> {
-    let default = || {
-        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-        std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or(home).map(|share| share.join("decalog"))
-    };
-    let data = said
-        .or_else(default)
-        .ok_or_else(|| Problem::new("failed", "there is no home directory").help("name one with --data DIR"))?;
-    std::path::absolute(data).map_err(failed("finding the data directory"))
-}
-
-/// Held by the process that may write a data directory.
-pub type DataLock = Flock<std::fs::File>;
-
-/// Takes a data directory for this process.
-pub fn lock(data: &Path) -> Result<DataLock, Problem> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed("making the data directory"))?;
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    std::fs::set_permissions(data, permissions).map_err(failed("closing the data directory to others"))?;
-    let path = data.join("lock");
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
-    let file = file.map_err(failed("opening the data directory's lock"))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut lock) => {
-            let _ = lock.set_len(0);
-            let _ = std::io::Write::write_all(&mut *lock, std::process::id().to_string().as_bytes());
-            Ok(lock)
-        }
-        Err((mut file, _)) => {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
-            Err(Problem::new("in_use", format!("the data directory {} is in use by process {pid}", data.display()))
-                .help("stop that one first, replace it with --takeover, or name another directory with --data DIR"))
-        }
-    }
 }
 
 fn engine_config(data: &Path, options: &UpOptions, takes_over: bool) -> Result<EngineConfig, Problem> {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use domain::Problem;
 
+use crate::data::data_directory;
 use crate::handover::{self, Description};
-use crate::up::data_directory;
 use crate::{Failure, show};
 
 /// How long the new process has, in milliseconds.

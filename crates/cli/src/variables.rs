@@ -35,8 +35,11 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
                 }
             };
             let body = json!({ "value": value, "secret": secret, "model": of.model });
-            client.put(&format!("{}/{name}", path(&of)), &body)?;
-            eprintln!("{name} is set; live replicas are replaced by ones that have it");
+            let set = client.put(&format!("{}/{name}", path(&of)), &body)?;
+            match set["changed"] == false {
+                true => eprintln!("{name} has that value already"),
+                false => eprintln!("{name} is set; live replicas are replaced by ones that have it"),
+            }
         }
         EnvVerb::Unset { name, of } => {
             client.delete(&format!("{}/{name}{}", path(&of), query(&of)))?;

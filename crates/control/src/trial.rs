@@ -97,7 +97,10 @@ impl Control {
         let begin = Instant::now();
         let measured = gate::measure(trial.caller()?, trial.schema, cases, trial.limit()).await;
         let mut candidate = measured.map_err(Failure::at("gate"))?;
-        candidate.memory_mb = self.engine.placement_memory_mb(&trial.status.placement).unwrap_or(0.0);
+        // The kernel sums up all pages of each process for it: off this thread.
+        let (engine, placement) = (self.engine.clone(), trial.status.placement.clone());
+        let memory_mb = tokio::task::spawn_blocking(move || engine.placement_memory_mb(&placement)).await;
+        candidate.memory_mb = memory_mb.ok().flatten().unwrap_or(0.0);
         let state = self.state();
         let live = state.models.get(trial.key).and_then(|model| {
             let live = model.live.get(&trial.deployment.environment)?;

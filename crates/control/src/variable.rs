@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::manifest::variable_name_is_valid;
+use domain::problem::excerpt;
 use domain::{Digest, EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName, State};
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +48,8 @@ pub enum VariableValue {
 }
 
 impl Control {
-    /// Sets a variable, for one model or for all of a project. Live replicas are replaced by ones that have it.
+    /// Sets a variable, for one model or for all of a project. Live replicas are replaced by ones that have it. `false` if it
+    /// has this value already: then nothing happens.
     pub async fn set_variable(
         &self,
         actor: &str,
@@ -56,9 +58,9 @@ impl Control {
         model: Option<ModelName>,
         name: &str,
         value: VariableValue,
-    ) -> Result<(), Problem> {
+    ) -> Result<bool, Problem> {
         if !variable_name_is_valid(name) {
-            return Err(Problem::new("bad_variable", format!("`{name}` is not a name for a variable"))
+            return Err(Problem::new("bad_variable", format!("`{}` is not a name for a variable", excerpt(name)))
                 .help("use A-Z, 0-9 and _; names that begin with DECALOG_ are Decalog's own"));
         }
         let (value, secret) = match value {
@@ -70,6 +72,9 @@ impl Control {
                 .help("at most 32 KiB of text; put larger things into the model directory"));
         }
         let place = scope(project, environment, model.as_ref());
+        if self.has_value(project, environment, model.as_ref(), name, &value, secret).await {
+            return Ok(false);
+        }
         let before = self.secret_at(project, environment, model.as_ref(), name);
         // Written first, under a name of its own: a value is in force when its event is, and not before.
         let file = if secret { Some(self.put_secret(&place, name, &value).await?) } else { None };
@@ -81,7 +86,31 @@ impl Control {
             Ok(_) => before.into_iter().for_each(|before| self.secrets.remove(&place, name, before)),
             Err(_) => file.into_iter().for_each(|file| self.secrets.remove(&place, name, Some(file))),
         }
-        appended.map(|_| ())
+        appended.map(|_| true)
+    }
+
+    /// Whether a variable or a secret has this value already: to set it again would replace all replicas for nothing.
+    async fn has_value(
+        &self,
+        project: &ProjectName,
+        environment: &EnvironmentName,
+        model: Option<&ModelName>,
+        name: &str,
+        value: &str,
+        secret: bool,
+    ) -> bool {
+        let state = self.state();
+        let Some(variables) = state.variables_at(project, model, environment) else { return false };
+        match variables.values.get(name) {
+            Some(Some(known)) => !secret && known == value,
+            Some(None) if secret => {
+                let (secrets, place, name) = (self.secrets.clone(), scope(project, environment, model), name.to_string());
+                let file = variables.secrets.get(&name).copied();
+                let kept = tokio::task::spawn_blocking(move || secrets.get(&place, &name, file)).await;
+                matches!(kept, Ok(Ok(known)) if known == value)
+            }
+            _ => false,
+        }
     }
 
     async fn put_secret(&self, place: &str, name: &str, value: &str) -> Result<Digest, Problem> {
@@ -119,20 +148,10 @@ impl Control {
         let (project, environment, name) = (project.clone(), environment.clone(), name.to_string());
         let removed = name.clone();
         let decide = move |state: &State| {
-            let known = match &model {
-                Some(model) => {
-                    let key = ModelKey { project, model: model.clone() };
-                    state
-                        .models
-                        .get(&key)
-                        .and_then(|model| model.variables.get(&environment))
-                        .is_some_and(|v| v.values.contains_key(&name))
-                }
-                None => state.variables.get(&format!("{project}@{environment}")).is_some_and(|v| v.values.contains_key(&name)),
-            };
-            if !known {
-                return Err(Problem::new("no_such_variable", format!("there is no variable {name} in {environment}"))
-                    .help("decalog env ls shows them; --model names a model's own"));
+            let variables = state.variables_at(&project, model.as_ref(), &environment);
+            if variables.is_none_or(|variables| !variables.values.contains_key(&name)) {
+                let text = format!("there is no variable {} in {environment}", excerpt(&name));
+                return Err(Problem::new("no_such_variable", text).help("decalog env ls shows them; --model names a model's own"));
             }
             Ok(Event::VariableRemoved { environment, model, name })
         };

@@ -106,6 +106,11 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
+/// Runs what reads files or takes long on a thread for that: the control plane has one thread for everything else.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(error::failed)
+}
+
 /// Who asks.
 fn actor(headers: &HeaderMap) -> String {
     let name = headers.get(ACTOR).and_then(|value| value.to_str().ok()).unwrap_or("anonymous");

@@ -12,9 +12,9 @@ use http::HeaderMap;
 use monitor::Summary;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{bad_name, failed};
+use crate::error::bad_name;
 use crate::extract::{Body, Path, Query};
-use crate::{Api, ApiError, actor};
+use crate::{Api, ApiError, actor, aside};
 
 /// Lines of a log if the caller does not say.
 const LINES: usize = 200;
@@ -85,9 +85,13 @@ pub(crate) fn key(project: &str, model: &str) -> Result<ModelKey, ApiError> {
 
 pub async fn list(State(api): State<Api>, Query(query): Query<ListQuery>) -> Result<Json<Models>, ApiError> {
     let project = query.project.map(|project| project.parse::<ProjectName>()).transpose().map_err(bad_name)?;
+    Ok(Json(aside(move || listed(&api, project)).await?))
+}
+
+fn listed(api: &Api, project: Option<ProjectName>) -> Models {
     let state = api.control.state();
     let now_ms = control::now_ms();
-    let listed = |row: ModelRow| {
+    let with_summary = |row: ModelRow| {
         let key = ModelKey { project: row.project.clone(), model: row.name.clone() };
         let live = row.live.as_deref().and_then(|live| live.parse::<VersionNumber>().ok());
         let summary: Option<Summary> = match (&row.environment, live) {
@@ -96,11 +100,13 @@ pub async fn list(State(api): State<Api>, Query(query): Query<ListQuery>) -> Res
         };
         ModelListed { row, last_minute: summary.and_then(|summary| serde_json::to_value(summary).ok()) }
     };
-    Ok(Json(Models { models: api.control.list(project.as_ref()).into_iter().map(listed).collect() }))
+    Models { models: api.control.list(project.as_ref()).into_iter().map(with_summary).collect() }
 }
 
 pub async fn show(State(api): State<Api>, Path((project, model)): Path<(String, String)>) -> Result<Json<ModelView>, ApiError> {
-    Ok(Json(api.control.show(&key(&project, &model)?)?))
+    let key = key(&project, &model)?;
+    // It reads how much memory each process has.
+    Ok(Json(aside(move || api.control.show(&key)).await??))
 }
 
 pub async fn remove(
@@ -164,10 +170,12 @@ pub async fn logs(
         }
         Err(problem) => return Err(problem.into()),
     };
-    let Some(path) = api.control.engine().log_paths(&key, version).pop() else { return Ok(String::new()) };
     let lines = query.lines.unwrap_or(LINES).min(LINES_MAX);
-    let read = tokio::task::spawn_blocking(move || tail(&path, lines)).await.map_err(failed)?;
-    Ok(read.unwrap_or_default())
+    aside(move || {
+        let newest = api.control.engine().log_paths(&key, version).pop();
+        newest.and_then(|path| tail(&path, lines).ok()).unwrap_or_default()
+    })
+    .await
 }
 
 fn tail(path: &std::path::Path, lines: usize) -> std::io::Result<String> {
@@ -176,7 +184,8 @@ fn tail(path: &std::path::Path, lines: usize) -> std::io::Result<String> {
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES_MAX)))?;
     let mut bytes = vec![];
-    file.read_to_end(&mut bytes)?;
+    // A model that writes meanwhile makes it no longer.
+    file.take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.lines().collect();
     Ok(all[all.len().saturating_sub(lines)..].iter().map(|line| format!("{line}\n")).collect())

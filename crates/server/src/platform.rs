@@ -10,9 +10,9 @@ use monitor::Scrape;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::{bad_name, failed};
+use crate::error::bad_name;
 use crate::extract::Query;
-use crate::{Api, ApiError};
+use crate::{Api, ApiError, aside};
 
 #[derive(Deserialize)]
 pub struct HeadQuery {
@@ -32,11 +32,14 @@ pub async fn readyz(State(api): State<Api>) -> Result<&'static str, ApiError> {
     Err(Problem::new("not_ready", "replicas are starting").details(waiting).help("ask again in a moment").into())
 }
 
-pub async fn metrics(State(api): State<Api>) -> Response {
-    let scrape =
-        Scrape { demand: api.gateway.demand(), records_dropped: api.gateway.records_dropped(), epoch: api.gateway.epoch() };
-    let text = api.monitor.render(&scrape, control::now_ms());
-    ([(http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+pub async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
+    let render = move || {
+        let scrape =
+            Scrape { demand: api.gateway.demand(), records_dropped: api.gateway.records_dropped(), epoch: api.gateway.epoch() };
+        api.monitor.render(&scrape, control::now_ms())
+    };
+    let text = aside(render).await?;
+    Ok(([(http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }
 
 pub async fn openapi() -> Json<Value> {
@@ -67,7 +70,7 @@ pub async fn collect(State(api): State<Api>) -> Result<Json<Garbage>, ApiError> 
 pub async fn verify(State(api): State<Api>, Query(query): Query<HeadQuery>) -> Result<Json<Value>, ApiError> {
     let head = query.head.map(|head| head.parse::<Digest>()).transpose().map_err(bad_name)?;
     let path = api.control.ledger_path();
-    let verified = tokio::task::spawn_blocking(move || ledger::verify(&path, head)).await.map_err(failed)?;
+    let verified = aside(move || ledger::verify(&path, head)).await?;
     match verified {
         Ok(verified) => Ok(Json(json!({ "entries": verified.entries, "head": verified.head }))),
         Err(broken) => Err(Problem::new("ledger_broken", broken.to_string())

@@ -53,8 +53,8 @@ pub async fn set(
     let (project, environment) = names(&project, &environment)?;
     let Setting { value, secret, model } = setting;
     let value = if secret { VariableValue::Secret(value) } else { VariableValue::Plain(value) };
-    api.control.set_variable(&actor(&headers), &project, &environment, model, &name, value).await?;
-    Ok(Json(json!({ "set": name })))
+    let changed = api.control.set_variable(&actor(&headers), &project, &environment, model, &name, value).await?;
+    Ok(Json(json!({ "set": name, "changed": changed })))
 }
 
 pub async fn remove(

@@ -1,0 +1,78 @@
+//! The data directory: where it is, and taking it for one process. Whatever keeps it from being used is said with what to do.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use domain::Problem;
+use nix::fcntl::{Flock, FlockArg};
+
+/// What a process that serves must own in it, where it exists.
+const OWN: [&str; 8] = ["ledger.sqlite", "key", "secrets", "artifacts", "trees", "environments", "logs", "run"];
+
+/// The data directory: as said, else the user's.
+pub fn data_directory(said: Option<PathBuf>) -> Result<PathBuf, Problem> {
+    let default = || {
+        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+        std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or(home).map(|share| share.join("decalog"))
+    };
+    let data = said
+        .or_else(default)
+        .ok_or_else(|| Problem::new("failed", "there is no home directory").help("name one with --data DIR"))?;
+    std::path::absolute(&data).map_err(|error| unusable(&data, "cannot be found", &error))
+}
+
+/// Held by the process that may write a data directory.
+pub type DataLock = Flock<std::fs::File>;
+
+/// Takes a data directory for this process.
+pub fn lock(data: &Path) -> Result<DataLock, Problem> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.map_err(|error| unusable(data, "cannot be made", &error))?;
+    check_owner(data)?;
+    let closed = std::fs::set_permissions(data, PermissionsExt::from_mode(0o700));
+    closed.map_err(|error| unusable(data, "cannot be closed to others", &error))?;
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(data.join("lock"));
+    let file = file.map_err(|error| unusable(data, "cannot be written", &error))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            let _ = lock.set_len(0);
+            let _ = lock.write_all(std::process::id().to_string().as_bytes());
+            Ok(lock)
+        }
+        Err((mut file, _)) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            Err(Problem::new("in_use", format!("the data directory {} is in use by process {pid}", data.display()))
+                .help("stop that one first, replace it with --takeover, or name another directory with --data DIR"))
+        }
+    }
+}
+
+/// Refuses what another user has made: half of it could be read, and the rest would fail later.
+fn check_owner(data: &Path) -> Result<(), Problem> {
+    let own = nix::unistd::Uid::effective();
+    let others = |path: &Path| path.metadata().ok().map(|metadata| metadata.uid()).filter(|uid| *uid != own.as_raw());
+    let paths = std::iter::once(data.to_path_buf()).chain(OWN.iter().map(|name| data.join(name)));
+    let Some((path, uid)) = paths.filter(|_| !own.is_root()).find_map(|path| others(&path).map(|uid| (path, uid))) else {
+        return Ok(());
+    };
+    Err(Problem::new("data_directory", format!("{} belongs to another user (id {uid})", path.display())).help(format!(
+        "run decalog as that user, name another directory with --data DIR, or take it over: sudo chown -R $(id -u) {}",
+        data.display()
+    )))
+}
+
+/// Why a data directory cannot be used, and what to do.
+fn unusable(data: &Path, what: &str, error: &std::io::Error) -> Problem {
+    let help = match error.kind() {
+        ErrorKind::PermissionDenied => "give yourself the right to write there, or name another directory with --data DIR",
+        ErrorKind::ReadOnlyFilesystem => "mount its file system for writing, or name another directory with --data DIR",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space there, or name another directory with --data DIR",
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+            "it, or a part of its path, is a file: name another with --data DIR"
+        }
+        _ => "name another directory with --data DIR",
+    };
+    Problem::new("data_directory", format!("the data directory {} {what}: {error}", data.display())).help(help)
+}
