@@ -63,7 +63,7 @@ def read_parts(body, json_length):
         values, at = [], 0
         while at < len(blob):
             (length,) = struct.unpack_from("<I", blob, at)
-            values.append(blob[at + 4 : at + 4 + length].decode())
+            values.append(blob[at + 4 : at + 4 + length].decode(errors="replace"))
             at += 4 + length
         return kind or datatype, output["shape"], [json.loads(value) for value in values] if kind == "json" else values
 

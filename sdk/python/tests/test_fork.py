@@ -346,7 +346,7 @@ def test_a_parent_keeps_no_descriptor_of_what_it_forked(parent):
         control.fork()
     control.send({"melt": {"id": "a", "variables": {}, "directory": "/"}}, [0, 1])
     control.receive()
-    wait_for(lambda: count() == before)  # it answers first
+    wait_for(lambda: count() <= before + 1)  # it answers first, and keeps one forked ahead
 
 
 def test_many_orders_at_once_are_carried_out_in_turn(parent):

@@ -273,7 +273,7 @@ def test_coroutines(load):
     assert loaded.infer(tensor("x", "INT64", [3], [1, 2, 3]))["output"][2] == [2, 4, 6]
 
 
-def test_exceptions_are_told_with_the_models_own_frames(load, capsys):
+def test_exceptions_are_told_with_the_models_own_frames(load, capfd):
     loaded = load(
         "import helper\ndef predict(x: int):\n    return helper.check(x)",
         helper="def check(x):\n    raise ValueError('no %d' % x)",
@@ -283,7 +283,7 @@ def test_exceptions_are_told_with_the_models_own_frames(load, capsys):
     assert refused.value.code == "model_raised"
     assert refused.value.details == ['File "model.py", line 3, in predict', "  return helper.check(x)",
                                      'File "helper.py", line 2, in check', "  raise ValueError('no %d' % x)", "ValueError: no 3"]  # fmt: skip
-    log = capsys.readouterr().err
+    log = capfd.readouterr().err
     assert "Traceback" in log and "worker.py" not in log
 
 

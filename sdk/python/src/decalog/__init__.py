@@ -15,7 +15,7 @@ import threading
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 from urllib.parse import quote, urlencode, urlsplit
 
-__all__ = ["Client", "Error"]
+__all__ = ["BadInput", "Client", "Error"]
 __version__ = "0.1.0"
 
 DEFAULT_URL = "http://127.0.0.1:8010"
@@ -49,6 +49,10 @@ class Error(Exception):
     def __str__(self) -> str:
         lines = [self.message] + ["  " + detail for detail in self.details]
         return "\n".join(lines + (["help: " + self.help] if self.help else []))
+
+
+class BadInput(ValueError):
+    """What a model raises in `predict` to say that the request is at fault: its caller gets 422 with this text."""
 
 
 class Client:

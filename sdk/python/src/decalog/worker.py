@@ -8,9 +8,12 @@ annotations mean (hints), what a model takes and gives (schema), requests to val
 Arrays that a model gets are its own: writable, aligned, and never overwritten by a later request.
 """
 
+import _socket
 import ast
 import atexit
+import fcntl
 import gc
+import importlib.machinery
 import inspect
 import json
 import math
@@ -29,6 +32,18 @@ import typing
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
+
+def own_copy(module):
+    """A copy of a module: what a model puts into the module itself, as gevent does, is not what serves it."""
+    copy = type(module)(module.__name__)
+    vars(copy).update(vars(module))
+    return copy
+
+
+json, os, select, signal, socket, stat, struct, threading, time, traceback = map(
+    own_copy, (json, os, select, signal, socket, stat, struct, threading, time, traceback)
+)
+
 HEAD_BYTES_MAX = 64 * 1024  # of a request's head; also what one connection can receive without a second buffer
 BODY_BYTES_MAX = 1 << 30
 KEPT_BYTES_MAX = 64 << 20  # a larger receive buffer is not kept for the next request
@@ -36,12 +51,15 @@ CACHED_KEY_BYTES_MAX = 8 * 1024
 CACHE_ENTRIES_MAX = 512
 JOINED_BYTES_MAX = 64 * 1024  # answers up to this size are sent in one piece
 PEER_S_MAX = 60  # how long a peer may stall in the middle of a request or an answer
+STALL_MS_MAX = 100  # how long others wait for the rest of a request, before it is waited for beside them
 DETAIL_LINES_MAX = 40
 MESSAGE_CHARS_MAX = 2_000
+LOG_CHARS_MAX = 64 * 1024  # of what the worker itself writes at a time
 SHOWN_CHARS_MAX = 200  # of a wrong value in a message
 DIMENSIONS_MAX = 32
 EMPTY_ROWS_MAX = 1 << 20  # rows and lists of a tensor that has no element, so that its bytes bound nothing
 ORDER_BYTES_MAX = 256 * 1024  # of one packet of the supervisor to a process that forks
+VARIABLES = dict(os.environ)  # as they were given: a model may change those of the process
 MODULES_AT_START = frozenset(sys.modules)  # what an interpreter has before any model
 MODULES_BYTES_MAX = 96 * 1024  # of the names of modules: they are passed on as one variable
 AHEAD_PAUSE_MS = 50  # how long nothing is asked before the next process is forked ahead
@@ -845,9 +863,9 @@ def utf8(text):
 def to_json(value):
     """JSON text of any value that has a sensible one; numbers that are not finite become null."""
     try:
-        return json.dumps(value, default=plain_value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        return STRICT_JSON.encode(value)
     except ValueError:
-        return json.dumps(finite(json.loads(json.dumps(value, default=plain_value))), ensure_ascii=False, separators=(",", ":"))
+        return STRICT_JSON.encode(finite(json.loads(LOOSE_JSON.encode(value))))
 
 
 def finite(value):
@@ -880,6 +898,10 @@ def plain_value(value):
     if type(value).__name__ in ("Decimal", "UUID", "PosixPath"):
         return float(value) if type(value).__name__ == "Decimal" else str(value)
     raise TypeError("a value of type %s has no JSON form" % type(value).__name__)
+
+
+STRICT_JSON = json.JSONEncoder(default=plain_value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+LOOSE_JSON = json.JSONEncoder(default=plain_value)
 
 
 def is_missing(value):
@@ -1423,13 +1445,18 @@ class Coroutines:
             if self.own_thread:
                 threading.Thread(target=self.loop.run_forever, daemon=True).start()
         if self.own_thread:
-            return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
-        return self.loop.run_until_complete(coroutine)
+            result, error = asyncio.run_coroutine_threadsafe(caught(coroutine), self.loop).result()
+        else:
+            result, error = self.loop.run_until_complete(caught(coroutine))
+        if error is not None:
+            raise error
+        return result
 
     async def gather(self, coroutines):
+        """A pair of result and error of each."""
         import asyncio
 
-        return await asyncio.gather(*coroutines, return_exceptions=True)
+        return await asyncio.gather(*map(caught, coroutines))
 
     def iterate(self, generator):
         """The items of an asynchronous generator; closing this closes it."""
@@ -1441,6 +1468,16 @@ class Coroutines:
                     return
         finally:
             self.run(generator.aclose())
+
+
+async def caught(coroutine):
+    """What a coroutine gave, and what it raised: some errors would end the loop, and with it all that runs there."""
+    try:
+        return await coroutine, None
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        return None, error
 
 
 class Form:
@@ -1517,7 +1554,7 @@ class FunctionForm(Form):
             return self.coroutines.run(result) if self.is_async else result
         if self.is_async:
             results = self.coroutines.run(self.coroutines.gather([self.function(*row) for row in zip(*values)]))
-            return [raised(result, self.root) if isinstance(result, BaseException) else result for result in results]
+            return [result if error is None else raised(error, self.root) for result, error in results]
         return self.call_rows(zip(*values))
 
     def call_rows(self, rows):
@@ -1693,21 +1730,76 @@ def names_of(selected, names):
 
 def raised(error, root):
     """The problem that an exception of the model becomes; the whole traceback goes to the log."""
-    lines = traceback_lines(error, root)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    sys.stderr.write(
-        "".join(
-            ["Traceback (most recent call last):\n"]
-            + traceback.format_list(frames)
-            + traceback.format_exception_only(type(error), error)
+    if is_bad_input(error):
+        return Problem("bad_input", text_of(error)[:MESSAGE_CHARS_MAX] or "the model refuses this input")
+    try:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+        log(
+            "".join(
+                ["Traceback (most recent call last):\n"]
+                + traceback.format_list(frames)
+                + traceback.format_exception_only(type(error), error)
+            )
         )
-    )
-    sys.stderr.flush()
+        lines = traceback_lines(error, root)
+    except BaseException:  # an error that does not even let itself be told
+        lines = []
     return Problem("model_raised", sentence(error), lines)
 
 
+# What a model raises to say that a request is at fault, not itself.
+BadInput = type("BadInput", (ValueError,), {"__module__": "decalog", "__doc__": "The row cannot be answered, whatever the model does."})
+
+
+def is_bad_input(error):
+    """Whether it is the BadInput of this file, or of the package `decalog` that the model has installed."""
+    return any(kind.__name__ == "BadInput" and kind.__module__ == "decalog" for kind in type(error).__mro__)
+
+
+class DecalogFinder:
+    """Finds the module `decalog` where no package of that name is installed: it has what a model may use of the platform."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        import importlib.machinery
+
+        return importlib.machinery.ModuleSpec(name, DecalogFinder) if name == "decalog" else None
+
+    @staticmethod
+    def create_module(spec):
+        return None
+
+    @staticmethod
+    def exec_module(module):
+        module.BadInput = BadInput
+
+
+def log(text):
+    """Writes to the replica's log, whatever the model has made of `sys.stderr`."""
+    data = utf8(text if len(text) <= LOG_CHARS_MAX else text[:LOG_CHARS_MAX] + "…\n")
+    try:
+        while data:
+            data = data[os.write(LOG.number, data) :]
+    except OSError:
+        pass  # nobody reads it
+
+
+class LOG:
+    """Where the log goes: a worker keeps a descriptor of its own, as models close those that they know."""
+
+    number = 2
+
+
+def text_of(error):
+    """The text of an exception, whatever its `__str__` does."""
+    try:
+        return str(error)
+    except BaseException as another:
+        return "its text cannot be told: %s" % type(another).__name__
+
+
 def sentence(error):
-    text = str(error)
+    text = text_of(error)
     return ("%s: %s" % (type(error).__name__, text) if text else type(error).__name__)[:MESSAGE_CHARS_MAX]
 
 
@@ -1739,11 +1831,37 @@ def relative(name, root):
     return name[len(root) :] if name.startswith(root) else name
 
 
+class SourceLoader(importlib.machinery.SourceFileLoader):
+    """Imports the files of a model and leaves no bytecode beside them: a version's files stay as they are."""
+
+    def _cache_bytecode(self, *_):
+        pass
+
+
+def leave_no_bytecode(root):
+    """Lets all modules below a model's directory be loaded by `SourceLoader`; those of its environment keep their bytecode."""
+    machinery = importlib.machinery
+    loaders = (
+        (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+        (SourceLoader, machinery.SOURCE_SUFFIXES),
+        (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+    )
+    below = os.path.join(os.path.realpath(root), "")
+
+    def hook(path):
+        if not os.path.join(os.path.realpath(path), "").startswith(below) or not os.path.isdir(path):
+            raise ImportError
+        return machinery.FileFinder(path, *loaders)
+
+    sys.path_hooks.insert(0, hook)
+    sys.path_importer_cache.clear()
+
+
 def load_module(path):
     """Runs a model's file as a module of its name."""
     import importlib.util
 
-    spec = importlib.util.spec_from_file_location(path.stem, str(path))
+    spec = importlib.util.spec_from_file_location(path.stem, str(path), loader=SourceLoader(path.stem, str(path)))
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
@@ -1837,7 +1955,7 @@ def load_estimator(path, root, overrides):
 
 def schema_overrides():
     """What the manifest says of columns."""
-    return json.loads(os.environ.get("DECALOG_SCHEMA") or "{}")
+    return json.loads(VARIABLES.get("DECALOG_SCHEMA") or "{}")
 
 
 # ---- Protocol: the Open Inference Protocol v2, as JSON and with binary tensors -----------------------------------
@@ -1874,7 +1992,9 @@ def make_plan(text, form):
         if datatype not in FIXED and datatype != "BYTES":
             raise bad_request("`%s` has the datatype `%s`, which the protocol does not know" % (name, datatype))
         if not is_shape(shape) or not shape or any(size is None or size < 0 for size in shape):
-            raise bad_request("`%s` has the shape %s; the first dimension must be the rows" % (name, json.dumps(shape)))
+            raise bad_request("`%s` has the shape %s; the first dimension must be the rows" % (name, json.dumps(shape)[:SHOWN_CHARS_MAX]))
+        if len(shape) > DIMENSIONS_MAX or 0 in shape and math.prod([size or 1 for size in shape]) > EMPTY_ROWS_MAX:
+            raise bad_request("the shape of `%s` is too large: %s" % (name, json.dumps(shape)[:SHOWN_CHARS_MAX]))
         if data is not None:
             start = blob_bytes + len(plan.inline)
             plan.inline += pack_data(name, datatype, data, math.prod(shape))
@@ -1888,10 +2008,10 @@ def make_plan(text, form):
     rows = next((slot.shape[0] for _, slot in found.values()), 0)
     for column in form.schema["inputs"]:
         if column["name"] not in found and column.get("default") is not None:
-            datatype, shape, data = default_input(column, rows)
+            datatype, shape, data = default_input(column, 1)
             start = blob_bytes + len(plan.inline)
-            plan.inline += pack_data(column["name"], datatype, data, math.prod(shape))
-            found[column["name"]] = (datatype, Slot(start, blob_bytes + len(plan.inline), shape))
+            plan.inline += pack_data(column["name"], datatype, data, math.prod(shape)) * rows
+            found[column["name"]] = (datatype, Slot(start, blob_bytes + len(plan.inline), (rows,) + shape[1:]))
     plan.rows, slots = match_slots(found, form.schema["inputs"])
     plan.readers = form.readers(slots, plan.rows)
     plan.blob_bytes, plan.wanted, plan.binary, plan.id = blob_bytes, wanted, binary, header.get("id")
@@ -2044,6 +2164,9 @@ def problem_answer(problem):
     return json_answer(STATUSES.get(problem.code, 500), problem.body())
 
 
+NUMBER = re.compile(r"[0-9]{1,19}\Z")
+
+
 class Head:
     """The head of a request, as far as it matters."""
 
@@ -2058,8 +2181,8 @@ class Head:
             name, _, value = line.partition(":")
             name, value = name.lower(), value.strip()
             if name in ("content-length", "inference-header-content-length"):
-                if not value.isdigit() or int(value) > BODY_BYTES_MAX:
-                    self.refusal = "%s is %s; it must be a number of at most %d" % (name, value, BODY_BYTES_MAX)
+                if not NUMBER.match(value) or int(value) > BODY_BYTES_MAX:
+                    self.refusal = "%s is %s; it must be a number of at most %d" % (name, value[:SHOWN_CHARS_MAX], BODY_BYTES_MAX)
                 elif name == "content-length":
                     self.length = int(value)
                 else:
@@ -2093,9 +2216,9 @@ class Worker:
                 return self.infer(head, data, at, end, owned)
             except Problem as problem:
                 return problem_answer(problem), None
-            except Exception as error:  # whatever a request does, the next one is served
-                traceback.print_exc()
-                return problem_answer(Problem("bad_output", "the worker failed: " + sentence(error))), None
+            except BaseException as error:  # whatever a request does, the next one is served
+                log(traceback.format_exc())
+                return problem_answer(bad_output("the worker failed: " + sentence(error))), None
         return self.inform(head), None
 
     def infer(self, head, data, at, end, owned):
@@ -2204,6 +2327,24 @@ def remember(cache, key, value):
 # ---- Server: connections on a Unix socket -------------------------------------------------------------------------
 
 
+class Socket(_socket.socket):
+    """A socket that needs nothing of the module `socket`, which a model may have changed; it blocks."""
+
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        self.setblocking(True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def socket_pair(kind=_socket.SOCK_STREAM):
+    return [Socket(fileno=end.detach()) for end in _socket.socketpair(_socket.AF_UNIX, kind)]
+
+
 class Connection:
     """One connection, with one request at a time."""
 
@@ -2211,10 +2352,11 @@ class Connection:
         self.sock, self.server = sock, server
         self.buffer = bytearray(HEAD_BYTES_MAX)
         self.view, self.used, self.large = memoryview(self.buffer), 0, None
-        limit = struct.pack("ll", PEER_S_MAX, 0)
+        # Since when the rest of a request is missing; and of one with a large body its head, and how much of the buffer is filled.
+        self.stalled_at, self.begun = None, None
         for option, value in (
-            (socket.SO_RCVTIMEO, limit),
-            (socket.SO_SNDTIMEO, limit),
+            (socket.SO_RCVTIMEO, struct.pack("ll", 0, STALL_MS_MAX * 1_000)),
+            (socket.SO_SNDTIMEO, struct.pack("ll", PEER_S_MAX, 0)),
             (socket.SO_SNDBUF, 1 << 20),
             (socket.SO_RCVBUF, 1 << 20),
         ):
@@ -2223,34 +2365,55 @@ class Connection:
     def ready(self):
         """Receives, and answers each whole request; False if the connection is of no use any more."""
         try:
-            received = self.sock.recv_into(self.view[self.used :] if self.used else self.buffer)
-            self.used += received
-            while received and self.used:
-                head_end = self.buffer.find(b"\r\n\r\n", 0, self.used)
-                if head_end < 0:
-                    return self.used < HEAD_BYTES_MAX
-                head = self.server.worker.head(bytes(self.view[:head_end]))
-                if head.refusal:
-                    self.send(problem_answer(bad_request(head.refusal)))
-                    return False
-                if not self.one(head, head_end + 4):
-                    return False
-            return received > 0
+            return self.finish_large(*self.begun) if self.begun else self.receive_requests()
         except OSError:  # the peer is gone, or stalls
             return False
+        except BaseException:  # whatever one connection does, the others are served
+            log(traceback.format_exc())
+            return False
+
+    def receive_requests(self):
+        try:
+            received = self.sock.recv_into(self.view[self.used :] if self.used else self.buffer)
+        except BlockingIOError:  # nothing came after all
+            return True
+        self.used += received
+        while received and self.used:
+            head_end = self.buffer.find(b"\r\n\r\n", 0, self.used)
+            if head_end < 0:
+                return self.used < HEAD_BYTES_MAX and self.stall()
+            head = self.server.worker.head(bytes(self.view[:head_end]))
+            if head.refusal:
+                self.send(problem_answer(bad_request(head.refusal)))
+                return False
+            if not self.one(head, head_end + 4):
+                return False
+            if self.stalled_at is not None:
+                return True
+        return received > 0
+
+    def stall(self):
+        """Waits for the rest of a request while others are served."""
+        if self.stalled_at is None:
+            self.stalled_at = time.monotonic()
+            self.server.stalled.add(self)
+        return True
+
+    def go_on(self):
+        """The whole request is there."""
+        if self.stalled_at is not None:
+            self.stalled_at = None
+            self.server.stalled.discard(self)
 
     def one(self, head, at):
         """Receives the rest of a request and answers it."""
         end = at + head.length
         if end > HEAD_BYTES_MAX:
-            data, start = self.receive_large(head, at), -(head.json_length or 0) % 64
-            self.used = 0
-            kept = self.answer(head, data, start, start + head.length, True)
-            if len(data) > KEPT_BYTES_MAX:
-                self.large = None
-            return kept
-        self.receive(self.view, self.used, end)
-        self.used = max(self.used, end)
+            return self.finish_large(head, self.begin_large(head, at))
+        self.used = max(self.used, self.receive(self.view, self.used, end))
+        if self.used < end:
+            return self.stall()
+        self.go_on()
         kept = self.answer(head, self.buffer, at, end, False)
         if self.used > end:
             self.buffer[: self.used - end] = self.buffer[end : self.used]
@@ -2258,25 +2421,48 @@ class Connection:
         return kept
 
     def receive(self, view, at, end):
+        """Receives until `end`; how far it got when the peer stalled."""
+        how = socket.MSG_WAITALL if self.stalled_at is None else socket.MSG_DONTWAIT
         while at < end:
-            received = self.sock.recv_into(view[at:end], 0, socket.MSG_WAITALL)
+            try:
+                received = self.sock.recv_into(view[at:end], 0, how)
+            except BlockingIOError:
+                break
             if not received:
                 raise ConnectionResetError("the request ended half-way")
             at += received
+        return at
 
-    def receive_large(self, head, at):
-        """The body in a buffer that nobody else refers to, placed so that its tensors are aligned."""
+    def begin_large(self, head, at):
+        """Makes room for a body that nobody else refers to, placed so that its tensors are aligned; how far it is filled."""
         start = -(head.json_length or 0) % 64
         if self.large is None or len(self.large) < start + head.length or sys.getrefcount(self.large) != UNSHARED:
             self.large = bytearray(start + head.length)
         there = self.used - at
+        self.large[start : start + there] = self.view[at : self.used]
+        self.used = 0
+        return start + there
+
+    def finish_large(self, head, at):
+        """Receives the rest of a large body and answers it."""
+        start = -(head.json_length or 0) % 64
         with memoryview(self.large) as view:
-            view[start : start + there] = self.view[at : self.used]
-            self.receive(view, start + there, start + head.length)
-        return self.large
+            at = self.receive(view, at, start + head.length)
+        if at < start + head.length:
+            self.begun = (head, at)
+            return self.stall()
+        self.begun = None
+        self.go_on()
+        data = self.large
+        kept = self.answer(head, data, start, start + head.length, True)
+        if len(data) > KEPT_BYTES_MAX:
+            self.large = None
+        return kept
 
     def answer(self, head, data, at, end, owned):
         parts, values = self.server.worker.answer(head, data, at, end, owned)
+        if self.server.is_copy:
+            os._exit(0)  # the model has forked, and both have returned: the answer is the other's
         closes = head.closes or self.server.is_stopping
         if values is not None:
             return self.stream(values) and not closes
@@ -2349,7 +2535,7 @@ def close_quietly(items):
     try:
         getattr(items, "close", lambda: None)()
     except BaseException:
-        traceback.print_exc()
+        log(traceback.format_exc())
 
 
 class Holder:
@@ -2372,14 +2558,18 @@ class Server:
     """
 
     def __init__(self, worker, path, begin=lambda: None):
-        self.worker, self.path, self.begin, self.is_stopping = worker, path, begin, False
-        self.connections, self.epoll = {}, select.epoll()
+        self.worker, self.path, self.begin, self.is_stopping = worker, os.path.abspath(path), begin, False
+        self.connections, self.stalled, self.epoll = {}, set(), select.epoll()
+        self.is_copy = False
+        os.register_at_fork(after_in_child=self.set_copy)
         self.once = select.EPOLLONESHOT if worker.concurrency > 1 else 0
         self.wake_reader, self.wake_writer = os.pipe()
         self.epoll.register(self.wake_reader, select.EPOLLIN)
-        if os.path.exists(path):
+        try:
             os.unlink(path)
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except FileNotFoundError:
+            pass
+        self.listener = Socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(path)
         self.listener.listen(128)
         self.listener.setblocking(False)
@@ -2394,28 +2584,51 @@ class Server:
         for thread in threads:
             thread.join()
 
+    def set_copy(self):
+        self.is_copy = True
+
     def stop(self, *_):
         self.is_stopping = True
-        self.listener.close()
-        if os.path.exists(self.path):
+        try:
+            self.listener.close()
+            os.write(self.wake_writer, b"x")
             os.unlink(self.path)
-        os.write(self.wake_writer, b"x")
+        except OSError:  # it is gone already; this may be anywhere in the model's code
+            pass
 
     def begin_loop(self):
         self.begin()
         self.loop()
 
     def loop(self):
+        while True:
+            try:
+                return self.serve()
+            except BaseException:
+                # An alarm that the model has set, or the like. Without the descriptors there is nothing to serve.
+                log(traceback.format_exc())
+                os.fstat(self.epoll.fileno())
+
+    def cut_stalled(self):
+        """Hangs up on those who have not sent the rest of a request for too long."""
+        for connection in list(self.stalled):
+            if time.monotonic() - (connection.stalled_at or time.monotonic()) > PEER_S_MAX:
+                self.stalled.discard(connection)
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def serve(self):
         poll, connections, gone = self.epoll.poll, self.connections, select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
         while not self.is_stopping:
             # One event at a time, so that it is never older than the request that ran before it: a peer that has
             # hung up meanwhile is seen to have done so, and its request is dropped without being run.
-            for number, mask in poll(-1, 1):
+            for number, mask in poll(1 if self.stalled else -1, 1):
                 connection = connections.get(number)
                 if connection is None:
                     self.accept(number)
                 else:
                     self.settle(number, connection, not mask & gone and connection.ready())
+            if self.stalled:
+                self.cut_stalled()
         while True:
             events = [(number, mask) for number, mask in poll(0) if number in connections]
             for number, mask in events:
@@ -2427,6 +2640,7 @@ class Server:
         """Waits for the next request of a connection, or forgets it."""
         if not is_open:
             del self.connections[number]
+            self.stalled.discard(connection)
             connection.sock.close()
         elif self.once:
             self.epoll.modify(number, select.EPOLLIN | select.EPOLLRDHUP | self.once)
@@ -2435,12 +2649,25 @@ class Server:
         if number == self.wake_reader:
             return
         try:
-            sock, _ = self.listener.accept()
+            sock = Socket(fileno=self.listener._accept()[0])
         except OSError:  # another thread took it, or the listener is closed
             return
-        sock.setblocking(True)
+        if sock.fileno() <= 2:
+            sock = beyond_standard(sock)
         self.connections[sock.fileno()] = Connection(sock, self)
         self.epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLRDHUP | self.once)
+
+
+def beyond_standard(sock):
+    """A socket in the place of a standard descriptor that the model has closed: what is printed must not get there."""
+    moved = Socket(fileno=fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
+    sock.close()
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(LOG.number, number)
+    return moved
 
 
 def serve():
@@ -2453,6 +2680,10 @@ def serve():
         del sys.path[0]
     if role != "zygote":
         sys.path.insert(0, os.getcwd())
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # nothing that is printed is an error
+    sys.meta_path.append(DecalogFinder)
     while True:
         if role != "worker":
             os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
@@ -2460,12 +2691,15 @@ def serve():
         if role == "zygote":
             import_modules()
         elif form is None:
+            root = os.getcwd()
+            leave_no_bytecode(root)
             try:
-                form = load_form(os.getcwd(), os.environ.get("DECALOG_FILE") or "model.py", schema_overrides(), concurrency())
+                form = load_form(root, VARIABLES.get("DECALOG_FILE") or "model.py", schema_overrides(), concurrency())
             except Problem as problem:
                 return report_failure([problem.message] + problem.details + ([problem.help] if problem.help else []))
             except BaseException as error:
-                return report_failure(raised(error, os.getcwd()).details)
+                problem = raised(error, root)
+                return report_failure(problem.details or [problem.message])
             gc.collect()
             gc.freeze()
         if role == "worker":
@@ -2483,13 +2717,17 @@ def serve():
 
 
 def concurrency():
-    return max(int(os.environ.get("DECALOG_CONCURRENCY") or 1), 1)
+    return max(int(VARIABLES.get("DECALOG_CONCURRENCY") or 1), 1)
 
 
 def serve_form(form, begin):
     """Binds the socket and serves a loaded model until a signal."""
-    worker = Worker(form, os.environ.get("DECALOG_MODEL") or "model", concurrency())
-    server = Server(worker, os.environ["DECALOG_SOCKET"], begin)
+    try:
+        LOG.number = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)
+    except OSError:  # the model has closed it while it was loaded
+        LOG.number = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    worker = Worker(form, VARIABLES.get("DECALOG_MODEL") or "model", concurrency())
+    server = Server(worker, VARIABLES["DECALOG_SOCKET"], begin)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.stop)
     server.run()
@@ -2499,9 +2737,9 @@ def serve_form(form, begin):
 def report_failure(lines):
     """Writes for the user why the model did not load."""
     text = "\n".join(lines) + "\n"
-    sys.stderr.write(text)
-    if os.environ.get("DECALOG_FAILURE"):
-        Path(os.environ["DECALOG_FAILURE"]).write_text(text, encoding="utf-8")
+    log(text)
+    if VARIABLES.get("DECALOG_FAILURE"):
+        Path(VARIABLES["DECALOG_FAILURE"]).write_bytes(utf8(text))
     return 1
 
 
@@ -2520,8 +2758,8 @@ class Nursery:
             self.libc = ctypes.CDLL(None)
         except (ImportError, OSError):
             self.libc = None
-        self.control, self.form, self.begun = socket.socket(fileno=control), form, begun
-        self.control.set_inheritable(False)
+        self.control, self.form, self.begun = Socket(fileno=control), form, begun
+        os.set_inheritable(control, False)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             self.control.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
         self.supervisor, self.is_stopping, self.is_new = os.getppid(), False, False
@@ -2568,16 +2806,16 @@ class Nursery:
 
     def tell_modules(self):
         """Writes which libraries the model needed: a zygote of this environment imports them beforehand."""
-        if self.form is None or "DECALOG_MODULES" not in os.environ:
+        if self.form is None or "DECALOG_MODULES" not in VARIABLES:
             return
         try:
-            Path(os.environ["DECALOG_MODULES"]).write_text("\n".join(loaded_modules(Path.cwd())))
+            Path(VARIABLES["DECALOG_MODULES"]).write_text("\n".join(loaded_modules(Path(self.form.root))))
         except OSError as error:
-            sys.stderr.write("what it imported is not known: %s\n" % sentence(error))
+            log("what it imported is not known: %s\n" % sentence(error))
 
     def send(self, message):
         try:
-            self.control.send(to_json(message).encode())
+            self.control.send(utf8(to_json(message)))
         except OSError:  # the supervisor is gone
             self.is_stopping = True
 
@@ -2613,7 +2851,7 @@ class Nursery:
                 raise ValueError("a fork of role %s came with %d descriptors" % (role, len(numbers)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if order_id is None:
-                sys.stderr.write("an order that cannot be understood: %s\n" % sentence(error))
+                log("an order that cannot be understood: %s\n" % sentence(error))
             else:
                 self.send({"refused": {"id": order_id, "reason": sentence(error)}})
             return None
@@ -2667,7 +2905,7 @@ class Nursery:
         self.wants_ahead = False
         if self.obstacle():
             return None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket_pair(socket.SOCK_SEQPACKET)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             ours.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
             theirs.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
@@ -2675,7 +2913,7 @@ class Nursery:
         try:
             pid = self.fork(has_group=False)
         except OSError as error:
-            sys.stderr.write("no process is forked ahead: %s\n" % sentence(error))
+            log("no process is forked ahead: %s\n" % sentence(error))
             pid = None
         if self.is_new:
             ours.close()
@@ -2721,10 +2959,9 @@ class Nursery:
 
         A process in between forks it and ends, so that it passes to the nearest subreaper.
         """
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_standard()
         atexit._clear()  # what load() registered would remove, at the end of one process, what the others use
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket_pair()
         with ours, theirs:
             between = os.fork()
             if not between:
@@ -2790,12 +3027,14 @@ class Nursery:
         directory, before = order["directory"], dict(os.environ)
         os.environ.clear()
         os.environ.update(order["variables"])
+        VARIABLES.clear()
+        VARIABLES.update(order["variables"])
         os.environ.pop("DECALOG_ROLE", None)
         os.environ.pop("DECALOG_CONTROL", None)
         time.tzset()
         if "tempfile" in sys.modules:
             sys.modules["tempfile"].tempdir = None  # it is kept from the TMPDIR of the parent
-        if os.path.realpath(directory) != os.path.realpath(os.getcwd()) or self.form is None:
+        if self.form is None or os.path.realpath(directory) != os.path.realpath(self.form.root):
             sys.path.insert(0, directory)
         os.chdir(directory)
         if hasattr(self.form, "coroutines"):
@@ -2822,8 +3061,6 @@ def thread_names():
 
 def unsharable(number):
     """Why two processes cannot both have a descriptor, or nothing."""
-    import fcntl
-
     path = "/proc/self/fd/%d" % number
     try:
         mode, flags, target = os.fstat(number).st_mode, fcntl.fcntl(number, fcntl.F_GETFL), os.readlink(path)
@@ -2852,8 +3089,6 @@ PR_SET_PDEATHSIG = 1
 
 def reopen(number):
     """Gives this process a place of its own in a file that is open for reading: after a fork the place is shared."""
-    import fcntl
-
     try:
         is_shared = stat.S_ISREG(os.fstat(number).st_mode) and not fcntl.fcntl(number, fcntl.F_GETFL) & (os.O_ACCMODE | os.O_PATH)
     except OSError:
@@ -2922,14 +3157,14 @@ def set_library_threads(count):
 
 def import_modules():
     """What a zygote imports: the list that it is given, or else what the model's file tells. What fails is left out."""
-    names = os.environ.get("DECALOG_IMPORTS")
-    names = modules_of(Path(os.environ.get("DECALOG_FILE") or "model.py")) if names is None else names.split(",")
+    names = VARIABLES.get("DECALOG_IMPORTS")
+    names = modules_of(Path(VARIABLES.get("DECALOG_FILE") or "model.py")) if names is None else names.split(",")
     for text in filter(None, map(str.strip, names)):
         module, _, name = text.partition(":")
         try:
             __import__(module, fromlist=[name] if name else [])
         except BaseException as error:
-            sys.stderr.write("%s is not imported beforehand: %s\n" % (module, sentence(error)))
+            log("%s is not imported beforehand: %s\n" % (module, sentence(error)))
 
 
 def loaded_modules(root):
@@ -3113,6 +3348,9 @@ def imports_that_run(body):
 
 
 def is_standard(name):
+    """Whether a module needs no package: it is of the standard library, or what a worker gives to its model."""
+    if name == "decalog":
+        return True
     if hasattr(sys, "stdlib_module_names"):
         return name in sys.stdlib_module_names
     home = Path(os.__file__).parent
@@ -3170,10 +3408,21 @@ def run(arguments):
     """The whole life of the process. To start faster, import this file, so that its bytecode is kept, and call this."""
     status = main(arguments)
     # Threads that a model left running must not keep the process.
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        log(traceback.format_exc())
+    flush_standard()
     os._exit(status)
+
+
+def flush_standard():
+    """Writes out what was printed, if the model has left where to."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            pass
 
 
 if __name__ == "__main__":
