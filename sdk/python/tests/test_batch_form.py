@@ -6,7 +6,7 @@ import pytest
 from conftest import Loaded, Refused, binary_body, read_outputs, tensor
 
 np = pytest.importorskip("numpy")
-pytest.importorskip("pandas")
+pd = pytest.importorskip("pandas")
 
 F4 = tensor("x", "FP64", [2, 4], [float(i) for i in range(8)])
 
@@ -144,3 +144,68 @@ def test_large_tensors_in_odd_places(load):
     assert isinstance(loaded, Loaded)
     body, length = binary_body([tensor("f", "BOOL", [3], [1, 0, 1]), tensor("x", "FP64", [3, 10], [float(i) for i in range(30)])])
     assert read_outputs(*[(a.body, a.json_length) for a in [loaded.post(body, length)]][0])["output"][2] == [9.0, 19.0, 29.0]
+
+
+NULLABLE = """
+    import enum
+    from datetime import datetime
+    from typing import Annotated, List, Optional
+    import numpy as np, pandas as pd
+    class C(enum.Enum):
+        A = "a"
+        B = "b"
+    COLUMNS = {"i": Optional[int], "u": Optional[bool], "f": Optional[float], "s": Optional[str], "t": Optional[datetime], "c": Optional[C], "j": Optional[dict]}
+"""
+VALUES = [("i", "INT64", 2**53 + 1, 0), ("u", "BOOL", True, False), ("f", "FP64", 0.5, 0.0), ("s", "BYTES", "x", ""),
+          ("t", "BYTES", "9999-01-01T00:00:00Z", ""), ("c", "BYTES", "b", ""), ("j", "BYTES", '{"k": 1}', "null")]  # fmt: skip
+
+
+def nullable_rows(*there):
+    """Tensors of rows that have all values, or none."""
+    tensors = []
+    for name, datatype, value, filler in VALUES:
+        tensors.append(tensor(name, datatype, [len(there)], [value if is_there else filler for is_there in there]))
+        tensors.append(tensor(name + ":valid", "BOOL", [len(there)], list(there)))
+    return tensors
+
+
+def test_dtypes_do_not_depend_on_the_rows(load):
+    frame = load(NULLABLE + """
+    def predict(f: Annotated[pd.DataFrame, COLUMNS]):
+        return {"dtypes": [" ".join(map(str, f.dtypes))] * len(f), "i": f.i, "t": f.t, "s": f.s, "u": f.u, "c": [None if c is None else c.value for c in f.c]}
+""")  # fmt: skip
+    arrays = load(NULLABLE + """
+    def predict(x: np.ndarray, i: Optional[int], u: Optional[bool], f: Optional[float], s: Optional[str], t: Optional[datetime], c: Optional[C], j: Optional[dict]):
+        return {"dtypes": [" ".join(str(a.dtype) for a in (i, u, f, s, t, c, j))] * len(i), "i": i, "c": [None if v is None else v.value for v in c]}
+""")  # fmt: skip
+    for loaded, extra, kinds in ((frame, [], "Int64 boolean float64 %s datetime64" % ("str" if pd.__version__ >= "3" else "object")), (arrays, ["x"], "object object float64 object object object object")):
+        found = set()
+        for there in ([True], [False], [True, False], [False, False], [True, True]):
+            tensors = [tensor("x", "FP64", [len(there), 1], [0.0] * len(there)) for _ in extra] + nullable_rows(*there)
+            at = 0
+            for rows, outputs in loaded.infer_parts(*tensors):
+                rows = rows or len(there)
+                found.update(outputs["dtypes"][2])
+                if there[at]:
+                    assert outputs["i"] == ("INT64", [rows], [2**53 + 1] * rows) and outputs["c"][2] == ["b"] * rows
+                else:
+                    assert outputs["i"] == ("json", [rows], [None] * rows) and outputs["c"][2] == [None] * rows
+                at += rows
+        assert len(found) == 1 and found.pop().startswith(kinds)
+
+
+def test_missing_rows_of_all_kinds(load):
+    """What stands in for a missing row is no enumeration, no timestamp and no JSON."""
+    loaded = load(NULLABLE + """
+    def predict(i: Optional[int], u: Optional[bool], f: Optional[float], s: Optional[str], t: Optional[datetime], c: Optional[C], j: Optional[dict]) -> int:
+        return [i, u, f, s, t, c, j].count(None)
+""")  # fmt: skip
+    assert loaded.infer(*nullable_rows(True, False, True))["output"][2] == [0, 7, 0]
+
+
+def test_lists_and_null_rows(load):
+    loaded = load("from typing import List, Optional\ndef predict(x: Optional[List[List[int]]]): return x")
+    assert loaded.infer(tensor("x", "INT64", [1, 2, 0], []), tensor("x:valid", "BOOL", [1], [True]))["output"] == ("json", [1], [[[], []]])
+    assert loaded.infer(tensor("x", "INT64", [1, 0, 0], []), tensor("x:valid", "BOOL", [1], [False]))["output"] == ("json", [1], [None])
+    parts = loaded.infer_parts(tensor("x", "INT64", [2, 1, 2], [0, 0, 1, 2]), tensor("x:valid", "BOOL", [2], [False, True]))
+    assert [part["output"] for _, part in parts] == [("json", [1], [None]), ("INT64", [1, 1, 2], [1, 2])]

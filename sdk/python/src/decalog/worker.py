@@ -665,6 +665,10 @@ class Slot:
     def __init__(self, start, end, shape):
         self.start, self.end, self.shape, self.valid = start, end, shape, None
 
+    def validity(self, data, base):
+        """For each row whether it is there; None if all are."""
+        return None if self.valid is None else data[base + self.valid : base + self.valid + self.shape[0]]
+
 
 class Absent:
     """Stands for an input that the request leaves out, and that may be null."""
@@ -726,8 +730,9 @@ def element_decoder(column, hint):
 
 def nest(flat, shape):
     """Lists of the shape out of a flat sequence; the first dimension is the rows."""
-    for size in reversed(shape[1:]):
-        flat = [list(flat[at : at + size]) for at in range(0, len(flat), size)] if size else [[] for _ in range(shape[0])]
+    for at in range(len(shape) - 1, 0, -1):
+        size, count = shape[at], math.prod(shape[:at])
+        flat = [list(flat[place * size : (place + 1) * size]) for place in range(count)]
     return flat
 
 
@@ -738,18 +743,24 @@ def flat_reader(slot, column, decode):
 
         def read(data, base, owned):
             elements = byte_elements(name, data, base + slot.start, base + slot.end, count)
-            return decode_all(name, elements, decode)
+            return decode_all(name, elements, decode, slot.validity(data, base))
 
         return read  # fmt: skip
     unpack = struct.Struct("<%d%s" % (count, FIXED[column["datatype"]][0])).unpack_from
     if decode:
-        return lambda data, base, owned: decode_all(name, unpack(data, base + slot.start), decode)
+        return lambda data, base, owned: decode_all(name, unpack(data, base + slot.start), decode, slot.validity(data, base))
     return lambda data, base, owned: unpack(data, base + slot.start)
 
 
-def decode_all(name, elements, decode):
+def decode_all(name, elements, decode, valid):
+    """The values of elements; what stands in for a missing row is none of its kind."""
     try:
-        return [decode(element) for element in elements] if decode else elements
+        if not decode:
+            return elements
+        if valid is None:
+            return [decode(element) for element in elements]
+        size = len(elements) // len(valid) or 1
+        return [decode(element) if valid[at // size] else None for at, element in enumerate(elements)]
     except (ValueError, RecursionError) as error:  # also UnicodeDecodeError and JSONDecodeError
         raise bad_request("`%s` holds a value that cannot be read: %s" % (name, error))
 
@@ -769,14 +780,16 @@ def row_reader(slot, column, hint, rows):
         return read
 
     def read_nullable(data, base, owned):
-        start = base + slot.valid
-        return [value if is_valid else None for value, is_valid in zip(read(data, base, owned), data[start : start + rows])]
+        return [value if is_valid else None for value, is_valid in zip(read(data, base, owned), slot.validity(data, base))]
 
     return read_nullable
 
 
 def array_reader(slot, column, hint, rows):
-    """Reads a column as one array with the rows as its leading dimension."""
+    """Reads a column as one array with the rows as its leading dimension.
+
+    Its dtype follows from the schema alone: a nullable column has NaN where a row is missing, or else None among objects.
+    """
     import numpy
 
     def objects(values):
@@ -786,8 +799,9 @@ def array_reader(slot, column, hint, rows):
 
     datatype = column["datatype"]
     if isinstance(slot, Absent):
-        is_float = datatype in ("FP16", "FP32", "FP64", "BF16")
-        return lambda data, base, owned: numpy.full(rows, numpy.nan) if is_float else numpy.full(rows, None, object)
+        is_float, shape = datatype[:2] in ("FP", "BF"), (rows,) + tuple([max(size, 0) for size in column.get("shape") or []])
+        dtype = "float32" if datatype == "BF16" else FIXED[datatype][1] if is_float else object
+        return lambda data, base, owned: numpy.full(shape, numpy.nan if is_float else None, dtype)
     if datatype not in FIXED:
         read_flat = flat_reader(slot, column, element_decoder(column, hint))
         read = lambda data, base, owned: objects(read_flat(data, base, owned)).reshape(slot.shape)  # noqa: E731
@@ -808,8 +822,6 @@ def array_reader(slot, column, hint, rows):
 
     def read_nullable(data, base, owned):
         values, valid = read(data, base, owned), numpy.frombuffer(data, bool, rows, base + slot.valid)
-        if valid.all():
-            return values
         values = values if values.dtype.kind in "fO" else values.astype(object)
         values[~valid] = numpy.nan if values.dtype.kind == "f" else None
         return values
@@ -818,7 +830,7 @@ def array_reader(slot, column, hint, rows):
 
 
 def frame_reader(slots, columns, hints, rows):
-    """Reads columns as one DataFrame."""
+    """Reads columns as one DataFrame, with dtypes that follow from the schema alone."""
     import pandas
 
     index = pandas.Index([column["name"] for column in columns])
@@ -829,20 +841,49 @@ def frame_reader(slots, columns, hints, rows):
         block = Slot(slots[0].start, slots[-1].end, (len(slots), rows))
         read = array_reader(block, columns[0], None, rows)
         return lambda data, base, owned: pandas.DataFrame(read(data, base, owned).T, columns=index, copy=False)
-    readers = [array_reader(slot, column, hint, rows) for slot, column, hint in zip(slots, columns, hints)]
-
-    def series(array, column):
-        if column["datatype"] == "timestamp":
-            return pandas.to_datetime(array, utc=True)
-        if array.dtype.kind == "O" and column["datatype"] in FIXED and column["datatype"] != "BOOL":
-            return array.astype(float)  # None becomes NaN, which pandas has for missing numbers
-        return list(array) if array.ndim > 1 else array
+    readers = [series_reader(slot, column, hint, rows) for slot, column, hint in zip(slots, columns, hints)]
 
     def read(data, base, owned):
-        values = {column["name"]: series(reader(data, base, owned), column) for reader, column in zip(readers, columns)}
+        values = {column["name"]: reader(data, base, owned) for reader, column in zip(readers, columns)}
         return pandas.DataFrame(values, columns=index, copy=False)
 
     return read
+
+
+def series_reader(slot, column, hint, rows):
+    """Reads a column for a DataFrame: what pandas has for its datatype, and for rows that may be missing."""
+    import numpy
+    import pandas
+
+    datatype, inner, is_scalar = column["datatype"], leaf(hint), column.get("shape") == []
+    read = array_reader(slot, column, hint, rows)
+    if not is_scalar:
+        return lambda data, base, owned: pandas.Series(list(read(data, base, owned)), dtype=object)
+    if datatype == "timestamp":
+
+        def read_times(data, base, owned):
+            times = pandas.to_datetime(read(data, base, owned), utc=True)
+            return times.as_unit("us") if hasattr(times, "as_unit") else times
+
+        return read_times
+    if datatype not in FIXED or inner[0] == "enum":
+        is_text = datatype == "BYTES" and inner[0] != "enum" and inner[2:] not in (("bytes",), ("date",))
+        dtype = "str" if is_text and int(pandas.__version__.split(".")[0]) >= 3 else object
+        return lambda data, base, owned: pandas.Series(read(data, base, owned), dtype=dtype)
+    if not column.get("nullable") or datatype[:2] in ("FP", "BF"):
+        return read
+    masked = pandas.arrays.BooleanArray if datatype == "BOOL" else pandas.arrays.IntegerArray
+    if isinstance(slot, Absent):
+        return lambda data, base, owned: masked(numpy.zeros(rows, FIXED[datatype][1]), numpy.ones(rows, bool))
+    plain = Slot(slot.start, slot.end, slot.shape)
+    read_all = array_reader(plain, column, hint, rows)
+
+    def read_masked(data, base, owned):
+        valid = slot.validity(data, base)
+        missing = numpy.zeros(rows, bool) if valid is None else ~numpy.frombuffer(bytes(valid), bool)
+        return masked(read_all(data, base, owned), missing)
+
+    return read_masked
 
 
 # ---- Encoders: from a model's answer to output tensors -----------------------------------------------------------
