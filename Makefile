@@ -1,6 +1,6 @@
 # demo  installs what is missing, builds, starts Decalog, deploys the example models and predicts
 # test  installs what is missing and runs every check that CI runs
-# soak  releases, scales, kills and upgrades under load, and counts what fails (long; a short form is part of the tests)
+# soak  releases, scales, kills, upgrades and faults at random under load, and counts what fails (long; a short form is part of the tests)
 # bench compares Decalog with other servers on this machine (long; not part of the tests)
 # fmt   formats all code
 
@@ -39,6 +39,7 @@ soak: build
 	cargo build --release -p cli --example open_loop
 	. $(DECALOG_CACHE)/environment && DECALOG=$(CARGO_TARGET_DIR)/release/decalog \
 		DECALOG_EXAMPLES=$(CARGO_TARGET_DIR)/release/examples $(VENV)/test/bin/python tests/soak.py
+	. $(DECALOG_CACHE)/environment && DECALOG=$(CARGO_TARGET_DIR)/release/decalog $(VENV)/test/bin/python tests/chaos.py
 
 bench: build
 	$(VENV)/test/bin/python bench/run.py --decalog $(CARGO_TARGET_DIR)/release/decalog

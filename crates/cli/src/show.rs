@@ -253,6 +253,9 @@ fn print_entry(entry: &Entry) {
     );
 }
 
+/// Entries that are asked for at a time.
+const PAGE: usize = 1_000;
+
 /// `decalog events`
 pub fn events(
     client: &Client,
@@ -277,13 +280,24 @@ pub fn events(
         }
         return Ok(());
     }
-    let page: Value = client.get(&format!("/v1/events?after={after}{filter}"))?;
-    if as_json {
-        print_json(&page);
-        return Ok(());
+    let (mut after, mut all) = (after, vec![]);
+    loop {
+        let page: Value = client.get(&format!("/v1/events?after={after}&limit={PAGE}{filter}"))?;
+        let entries = page["events"].as_array().cloned().unwrap_or_default();
+        let is_last = entries.len() < PAGE;
+        after = entries.last().and_then(|entry| entry["seq"].as_u64()).unwrap_or(after);
+        if as_json {
+            all.extend(entries);
+        } else {
+            entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).for_each(|entry| print_entry(&entry));
+        }
+        if is_last {
+            break;
+        }
     }
-    let entries: Vec<Entry> = serde_json::from_value(page["events"].clone()).unwrap_or_default();
-    entries.iter().for_each(print_entry);
+    if as_json {
+        print_json(&serde_json::json!({ "events": all }));
+    }
     Ok(())
 }
 

@@ -27,7 +27,8 @@ fn status_of(code: &str) -> StatusCode {
         "bad_manifest" | "bad_plan" | "bad_tree" | "bad_variable" | "lock_failed" | "no_python" | "ledger_broken" => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        "fenced" | "not_ready" => StatusCode::SERVICE_UNAVAILABLE,
+        // Passing: what is asked for may be there in a moment.
+        "fenced" | "not_ready" | "stopping" | "store" => StatusCode::SERVICE_UNAVAILABLE,
         "no_space" => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
