@@ -25,6 +25,9 @@ pub fn data_directory(said: Option<PathBuf>) -> Result<PathBuf, Problem> {
 /// Held by the process that may write a data directory.
 pub type DataLock = Flock<std::fs::File>;
 
+/// The longest number of a process that is read from the lock, in bytes.
+const PID_BYTES_MAX: u64 = 16;
+
 /// Takes a data directory for this process.
 pub fn lock(data: &Path) -> Result<DataLock, Problem> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
@@ -40,9 +43,9 @@ pub fn lock(data: &Path) -> Result<DataLock, Problem> {
             let _ = lock.write_all(std::process::id().to_string().as_bytes());
             Ok(lock)
         }
-        Err((mut file, _)) => {
+        Err((file, _)) => {
             let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
+            let _ = file.take(PID_BYTES_MAX).read_to_string(&mut pid);
             Err(Problem::new("in_use", format!("the data directory {} is in use by process {pid}", data.display()))
                 .help("stop that one first, replace it with --takeover, or name another directory with --data DIR"))
         }

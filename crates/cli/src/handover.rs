@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Write};
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use control::{Control, Predecessor};
 use domain::{Problem, ReplicaId};
 use nix::cmsg_space;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,10 @@ use crate::data::DataLock;
 
 /// How long a new process has between taking over the ledger and serving, in milliseconds. Then the old one goes on.
 const HANDOVER_MS_MAX: u64 = 20_000;
+/// How long a running process may take to say who it is, in milliseconds.
+const ANSWER_MS_MAX: u64 = 2_000;
+/// How often it is looked whether the socket is still where others find it, in milliseconds.
+const LISTEN_MS: u16 = 1_000;
 /// The longest line.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -94,12 +99,20 @@ pub struct Old {
 /// Waits for processes that want to take over. They must come from the same user: the directory is closed to others.
 pub fn listen(old: Old) -> Result<(), Problem> {
     let path = socket(&old.data);
-    let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).map_err(failed("waiting for an upgrade"))?;
+    let mut listener = bind(&path).map_err(failed("waiting for an upgrade"))?;
     std::thread::Builder::new()
         .name("handover".into())
         .spawn(move || {
-            for stream in listener.incoming().flatten() {
+            loop {
+                let Some(stream) = next(&listener) else {
+                    // Somebody may have removed its file.
+                    if !path.exists()
+                        && let Ok(again) = bind(&socket(&old.data))
+                    {
+                        listener = again;
+                    }
+                    continue;
+                };
                 match old.serve(stream) {
                     // The connection stays open until this process has ended.
                     Ok(Some(stream)) => return std::mem::forget(stream),
@@ -110,6 +123,22 @@ pub fn listen(old: Old) -> Result<(), Problem> {
         })
         .map_err(failed("waiting for an upgrade"))?;
     Ok(())
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The next connection, if one comes within [`LISTEN_MS`].
+fn next(listener: &UnixListener) -> Option<UnixStream> {
+    let mut polled = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    poll(&mut polled, LISTEN_MS).ok()?;
+    let (stream, _) = listener.accept().ok()?;
+    stream.set_nonblocking(false).ok()?;
+    Some(stream)
 }
 
 impl Old {
@@ -181,6 +210,7 @@ pub struct New {
 /// Asks who runs for a data directory; `None` if nobody does.
 pub fn describe(data: &Path) -> Result<Option<Description>, Problem> {
     let Ok(stream) = UnixStream::connect(socket(data)) else { return Ok(None) };
+    stream.set_read_timeout(Some(Duration::from_millis(ANSWER_MS_MAX))).map_err(failed("asking the running process"))?;
     let mut line = Line::new(stream).map_err(failed("asking the running process"))?;
     match line.ask(&Say::Describe {})? {
         Answer::Described(description) => Ok(Some(description)),
@@ -196,6 +226,8 @@ impl New {
         let mut line = Line::new(stream).map_err(failed("asking the running process"))?;
         let asked = line.say(&Say::Listener { pid: std::process::id() }).and_then(|()| line.hear_with::<Answer>());
         match asked.map_err(failed("asking for the listening socket"))? {
+            // It was killed a moment ago.
+            (None, _) => Ok(None),
             (Some(Answer::Listener {}), Some(socket)) => Ok(Some(New { line, listener: TcpListener::from(socket) })),
             (other, _) => Err(Problem::new("handover", format!("the running process gave no socket: {other:?}"))),
         }

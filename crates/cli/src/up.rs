@@ -1,13 +1,14 @@
 //! `decalog up`: reads the configuration, and wires the rooms together.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use control::{Control, ControlConfig, Predecessor, Senses};
 use domain::Problem;
-use engine::EngineConfig;
+use engine::{Descriptors, EngineConfig};
 use gateway::{Gateway, GatewayConfig, Hosts, Serve, Stop};
 use monitor::Monitor;
 use server::Api;
@@ -26,6 +27,12 @@ const DRAIN_MS_MAX: u64 = 30_000;
 const DRAIN_RECORDS_MS: u64 = 250;
 /// How long replicas that run already have to answer a process that takes over, in milliseconds.
 const ADOPT_MS_MAX: u64 = 10_000;
+/// How long a process that was killed may take to release the data directory, in milliseconds.
+const LOCK_MS_MAX: u64 = 5_000;
+/// How long it may take to release its address, in milliseconds.
+const BIND_MS_MAX: u64 = 2_000;
+/// Between two looks at either, in milliseconds.
+const POLL_MS: u64 = 20;
 /// Threads for file work of each plane.
 const BLOCKING_THREADS: usize = 8;
 
@@ -44,6 +51,23 @@ fn memory_mb() -> u64 {
 
 fn failed(what: &str) -> impl Fn(std::io::Error) -> Problem {
     move |error| Problem::new("failed", format!("{what}: {error}"))
+}
+
+/// Takes a data directory for this process. One that was killed a moment ago may still be on its way out; one that serves
+/// says so.
+fn lock_soon(data: &Path) -> Result<DataLock, Problem> {
+    let end = Instant::now() + Duration::from_millis(LOCK_MS_MAX);
+    loop {
+        match lock(data) {
+            Err(problem) if problem.code == "in_use" => {
+                if Instant::now() > end || handover::describe(data).is_ok_and(|running| running.is_some()) {
+                    return Err(problem);
+                }
+            }
+            taken => return taken,
+        }
+        std::thread::sleep(Duration::from_millis(POLL_MS));
+    }
 }
 
 fn engine_config(data: &Path, options: &UpOptions, takes_over: bool) -> Result<EngineConfig, Problem> {
@@ -74,6 +98,7 @@ fn engine_config(data: &Path, options: &UpOptions, takes_over: bool) -> Result<E
         tool_variables: tool_variables.collect(),
         path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into()),
         takes_over,
+        descriptors: Descriptors::raise(),
     })
 }
 
@@ -127,11 +152,21 @@ struct Before {
 
 impl Place {
     fn take(data: &Path, address: std::net::SocketAddr) -> Result<Place, Problem> {
-        let lock = lock(data)?;
-        let listener = TcpListener::bind(address).map_err(|error| {
-            Problem::new("failed", format!("cannot listen on {address}: {error}"))
-                .help("choose another with --listen 127.0.0.1:PORT")
-        })?;
+        let lock = lock_soon(data)?;
+        let end = Instant::now() + Duration::from_millis(BIND_MS_MAX);
+        let listener = loop {
+            match TcpListener::bind(address) {
+                Ok(listener) => break listener,
+                // Of a process that was killed a moment ago.
+                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(POLL_MS));
+                }
+                Err(error) => {
+                    return Err(Problem::new("failed", format!("cannot listen on {address}: {error}"))
+                        .help("choose another with --listen 127.0.0.1:PORT"));
+                }
+            }
+        };
         Ok(Place { lock, listener, before: None })
     }
 
@@ -181,7 +216,7 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
     };
     let (sensing, watching) = (gateway.clone(), monitor.clone());
     let senses = Senses {
-        demand: Box::new(move || sensing.demand()),
+        demand: Box::new(move |placement| sensing.demand_of(placement)),
         window: Box::new(move |placement| watching.arm(placement, control::now_ms())),
     };
     let observations = gateway.observations().ok_or_else(|| Problem::new("internal", "the gateway's observations are taken"))?;
@@ -247,7 +282,7 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
 /// Waits until the replicas that were found running answer, so that no request comes before them.
 async fn adopted(control: &Control) {
     let all = async {
-        while !control.waiting().is_empty() {
+        while !control.unanswered().0.is_empty() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };

@@ -15,8 +15,9 @@ use tokio::sync::Notify;
 use worker::WorkerInfo;
 
 use crate::Control;
-use crate::replica::Part;
+use crate::start::{StartError, load_failed};
 use crate::trial::Trial;
+use crate::wanted::Part;
 
 /// A step that failed, and why.
 pub(crate) struct Failure {
@@ -223,7 +224,8 @@ impl Control {
         self.engine.prepare(version.pushed.runtime).await.map_err(|error| Failure { step: "build", problem: error.problem() })?;
         let Some(lock) = &version.pushed.lock else { return Ok(()) };
         let progress = |line: &str| tracing::debug!("build of {}: {line}", lock.digest.short());
-        let built = self.build_environment(lock, &progress).await.map_err(Failure::at("build"))?;
+        let built = self.build_environment(lock, &progress).await;
+        let built = built.map_err(|error| Failure { step: "build", problem: error.problem })?;
         let event = Event::EnvironmentBuilt { deployment, lock: lock.digest, cached: built.cached, elapsed_ms: built.elapsed_ms };
         self.step(key, deployment, event).await
     }
@@ -248,8 +250,8 @@ impl Control {
                 // To its end even if the deployment ends meanwhile: what half started would be known to nobody.
                 let (control, state, placement) = (self.clone(), self.state(), placement.clone());
                 let started = tokio::spawn(async move { control.start_replica(&state, &placement).await }).await;
-                let started = started.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string())));
-                started.map_err(Failure::at("start"))?
+                let started = started.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string()).into()));
+                started.map_err(|StartError { problem, .. }| Failure { step: "start", problem })?
             }
         };
         loop {
@@ -262,10 +264,8 @@ impl Control {
                     self.step(key, deployment, Event::CandidateReady { deployment, elapsed_ms: *elapsed_ms }).await?;
                     return Ok(status);
                 }
-                ReplicaState::Ended { reason, details } => {
-                    let problem = Problem::new("load_failed", format!("the model did not load: {reason}"))
-                        .details(details.iter().cloned())
-                        .help(format!("decalog logs {}@{}", key.model, placement.version));
+                ReplicaState::Ended { reason, details, .. } => {
+                    let problem = load_failed(placement, reason, details);
                     self.engine.forget(&replica).await;
                     return Err(Failure { step: "start", problem });
                 }

@@ -8,6 +8,7 @@ mod collect;
 mod deployment;
 mod gate;
 pub mod handover;
+mod memory;
 mod parked;
 mod release;
 mod replica;
@@ -16,16 +17,18 @@ mod restore;
 mod route;
 mod scale;
 mod secret;
+mod start;
 mod trial;
 mod variable;
 mod version;
 pub mod view;
+mod wanted;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use artifacts::{ArtifactError, Store};
 use domain::guard::ArmWindow;
@@ -75,8 +78,8 @@ pub struct ControlConfig {
 
 /// What control sees of the data plane.
 pub struct Senses {
-    /// The load of all placements at this moment.
-    pub demand: Box<dyn Fn() -> Vec<Demand> + Send + Sync>,
+    /// The load of a placement at this moment; `None` if it is in no route.
+    pub demand: Box<dyn Fn(&Placement) -> Option<Demand> + Send + Sync>,
     /// What has become of a placement's requests since this was last asked.
     pub window: Box<dyn Fn(&Placement) -> ArmWindow + Send + Sync>,
 }
@@ -84,8 +87,10 @@ pub struct Senses {
 /// Puts a route table in force.
 pub type Publish = Arc<dyn Fn(RouteTable) + Send + Sync>;
 
-/// How often reconcilers look even if nothing woke them.
+/// How often the load is looked at of placements that may have some.
 const LOOK_MS: u64 = 200;
+/// How often everything is looked at even if nothing woke the reconcilers.
+const LOOK_ALL_MS: u64 = 1_000;
 
 /// The control plane of one data directory.
 pub struct Control {
@@ -102,6 +107,8 @@ pub struct Control {
     /// The driver of each model's deployments.
     drivers: Mutex<HashMap<(ModelKey, EnvironmentName), Arc<Notify>>>,
     scales: Scales,
+    /// What may have replicas, as long as what it depends on has not changed.
+    wants: Mutex<Option<wanted::Wants>>,
     senses: Senses,
     /// What the guards of each running release said last.
     said: Mutex<HashMap<DeploymentId, String>>,
@@ -165,6 +172,7 @@ impl Control {
             published: Mutex::default(),
             drivers: Mutex::default(),
             scales: Scales::default(),
+            wants: Mutex::default(),
             senses,
             said: Mutex::default(),
             began: Instant::now(),
@@ -240,16 +248,17 @@ impl Control {
     async fn reconcile_forever(self: Arc<Control>) {
         let mut changed = self.engine.changed();
         let mut appended = self.book.appended();
+        let mut looked = wanted::Looked::default();
         while !self.stopping.load(Ordering::Acquire) {
             self.is_active().await;
             self.publish_routes();
-            self.reconcile_replicas().await;
+            let next = self.reconcile_replicas(&mut looked).await;
             self.publish_routes();
             tokio::select! {
                 _ = changed.changed() => {}
                 _ = appended.changed() => {}
                 () = self.work.notified() => {}
-                () = tokio::time::sleep(Duration::from_millis(LOOK_MS).min(self.replicas.next_restart())) => {}
+                () = tokio::time::sleep_until(next.into()) => {}
             }
         }
     }
@@ -259,7 +268,7 @@ impl Control {
             match observation {
                 Observation::Returned { replica } => self.replicas.returned(&replica),
                 // The load says the same: this only makes control look at it at once.
-                Observation::Waiting { .. } => {}
+                Observation::Waiting { placement } => self.scales.wake(&placement),
                 Observation::Broken { replica, reason } => {
                     tracing::warn!("{replica} is broken: {reason}");
                     self.replicas.broken(&replica, reason);

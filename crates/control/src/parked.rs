@@ -10,7 +10,8 @@ use domain::{Placement, State};
 use engine::{ParentStatus, ReplicaState, ReplicaStatus};
 use policy::budget::{self, Parked, ParkedKind};
 
-use crate::replica::{Part, Wanted};
+use crate::memory::Memory;
+use crate::wanted::{Part, Wanted};
 use crate::{Control, now_ms};
 
 /// How often it is looked at.
@@ -45,15 +46,16 @@ impl Control {
 
     pub(crate) async fn tend_parked_forever(self: Arc<Control>) {
         let mut tried: HashMap<ZygoteKey, u64> = HashMap::new();
+        let mut memory = Memory::default();
         loop {
             tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
             self.is_active().await;
             let state = self.state();
             let wanted = self.wanted(&state);
             self.drop_unneeded(&state, &wanted).await;
-            self.evict(&wanted).await;
+            self.evict(&wanted, &mut memory).await;
             if self.config.park >= Park::Zygote {
-                self.ensure_zygotes(&state, &wanted, &mut tried).await;
+                self.ensure_zygotes(&state, &wanted, &mut tried, &memory).await;
             }
         }
     }
@@ -79,24 +81,23 @@ impl Control {
     }
 
     /// Ends what is parked until the rest fits: spares, then parents, then zygotes, the least recently used first.
-    async fn evict(self: &Arc<Control>, wanted: &BTreeMap<Placement, Wanted>) {
+    async fn evict(self: &Arc<Control>, wanted: &BTreeMap<Placement, Wanted>, memory: &mut Memory) {
         let statuses = self.engine.replicas();
         let mut parents = self.engine.parents();
         // A parent whose replicas serve shares its memory with them: to end it would free little.
         parents.retain(|parent| parent.role.placement().is_none_or(|placement| self.scales.target(placement) == Some(0)));
         let spares: Vec<_> = statuses.iter().filter(|status| self.is_spare(status, wanted)).collect();
         let pids = spares.iter().map(|spare| spare.pid).chain(parents.iter().map(|parent| parent.pid));
-        let memory = engine::memory_mb_of_groups(&pids.collect::<Vec<u32>>());
-        let memory_mb = |pid: &u32| memory.get(pid).copied().unwrap_or(0.0) as u64;
+        memory.measure(&pids.collect::<Vec<u32>>()).await;
         let mut kept: Vec<(Kept, Parked)> = vec![];
         for spare in spares {
-            let (memory_mb, idle_ms) = (memory_mb(&spare.pid), self.scales.idle_ms(&spare.placement));
+            let (memory_mb, idle_ms) = (memory.of(spare.pid), self.scales.idle_ms(&spare.placement));
             kept.push((Kept::Spare(spare), Parked { kind: ParkedKind::Spare, memory_mb, idle_ms }));
         }
         for ParentStatus { id, role, pid, used_at_ms, .. } in &parents {
             let kind = if matches!(role, Role::Zygote(_)) { ParkedKind::Zygote } else { ParkedKind::Parent };
             let idle_ms = now_ms().saturating_sub(*used_at_ms);
-            kept.push((Kept::Holder(id), Parked { kind, memory_mb: memory_mb(pid), idle_ms }));
+            kept.push((Kept::Holder(id), Parked { kind, memory_mb: memory.of(*pid), idle_ms }));
         }
         let parked: Vec<Parked> = kept.iter().map(|(_, parked)| *parked).collect();
         for at in budget::evict(&parked, self.config.parked_mb) {
@@ -115,14 +116,20 @@ impl Control {
             && !self.replicas.is_leaving(&status.replica)
     }
 
-    async fn end_holder(&self, id: &ProcessId) {
+    pub(crate) async fn end_holder(&self, id: &ProcessId) {
         if let Err(error) = self.engine.drop_parent(id).await {
             tracing::debug!("{id} could not be ended: {error}");
         }
     }
 
     /// Makes a zygote for the libraries of each live model that has none, while there is memory for it.
-    async fn ensure_zygotes(&self, state: &State, wanted: &BTreeMap<Placement, Wanted>, tried: &mut HashMap<ZygoteKey, u64>) {
+    async fn ensure_zygotes(
+        &self,
+        state: &State,
+        wanted: &BTreeMap<Placement, Wanted>,
+        tried: &mut HashMap<ZygoteKey, u64>,
+        memory: &Memory,
+    ) {
         let now_ms = self.monotonic_ms();
         tried.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < RETRY_MS);
         for (placement, wanted) in wanted {
@@ -131,15 +138,13 @@ impl Control {
                 continue;
             }
             tried.insert(key, now_ms);
-            // Asked for few keys only: the kernel sums up all pages of each process for it.
-            let pids: Vec<u32> = self.engine.parents().iter().map(|parent| parent.pid).collect();
-            let used_mb: f64 = engine::memory_mb_of_groups(&pids).values().sum();
-            if used_mb as u64 >= self.config.parked_mb {
+            let used_mb: u64 = self.engine.parents().iter().map(|parent| memory.of(parent.pid)).sum();
+            if used_mb >= self.config.parked_mb {
                 return;
             }
             let made = match self.spec(state, placement, domain::ReplicaId(String::new())).await {
                 Ok(spec) => self.engine.ensure_zygote(&spec).await.map(|_| ()).map_err(engine::EngineError::problem),
-                Err(problem) => Err(problem),
+                Err(error) => Err(error.problem),
             };
             if let Err(problem) = made {
                 tracing::debug!("no zygote for {placement}: {problem}");

@@ -1,185 +1,86 @@
 //! Replicas of what is live: kept at their number, restarted with backoff, drained before they stop.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use domain::{Event, ModelKey, Placement, Problem, ReplicaId, State};
-use engine::{EngineError, ReplicaSpec, ReplicaState, ReplicaStatus};
+use engine::{ParentState, ReplicaState, ReplicaStatus};
 
-use crate::{Control, now_ms};
+use crate::replicas::Failure;
+use crate::start::load_failed;
+use crate::wanted::{Looked, Part, Wanted};
+use crate::{Control, LOOK_ALL_MS, LOOK_MS};
 
 /// How the gateway's words begin when a worker was gone before anybody ended it.
 const ENDED_BY_ITSELF: &str = "the worker ended";
 /// Between SIGTERM and SIGKILL once nothing is in flight.
 const STOP_MS_MAX: u64 = 5_000;
 
-/// What a placement that may have replicas is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Part {
-    /// It is live.
-    Live,
-    /// It was live until a moment ago: kept so that a rollback waits for no start.
-    Kept,
-    /// A deployment is on its way to make it live.
-    Candidate,
-}
-
-/// A placement that may have replicas.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Wanted {
-    /// What for.
-    pub part: Part,
-    /// The fewest replicas, whatever the load.
-    pub floor: u32,
-}
-
-/// What is live, under today's configuration.
-pub(crate) fn live_placements(state: &State) -> BTreeSet<Placement> {
-    let live = |(key, model): (&ModelKey, &Arc<domain::state::Model>)| {
-        let placements: Vec<_> =
-            model.live.iter().map(|(environment, live)| state.placement(key, environment, live.version)).collect();
-        placements
-    };
-    state.models.iter().flat_map(live).collect()
-}
-
 /// Replicas by what they run.
-fn by_placement(statuses: &[ReplicaStatus]) -> HashMap<&Placement, Vec<&ReplicaStatus>> {
+pub(crate) fn by_placement(statuses: &[ReplicaStatus]) -> HashMap<&Placement, Vec<&ReplicaStatus>> {
     let mut found: HashMap<&Placement, Vec<&ReplicaStatus>> = HashMap::new();
     statuses.iter().for_each(|status| found.entry(&status.placement).or_default().push(status));
     found
 }
 
 impl Control {
-    /// All placements that may have replicas, and what for.
-    pub(crate) fn wanted(&self, state: &State) -> BTreeMap<Placement, Wanted> {
-        let mut wanted = BTreeMap::new();
-        let now_ms = now_ms();
-        let target = |placement: &Placement| self.scales.target(placement).unwrap_or_else(|| self.running(placement));
-        for (key, model) in &state.models {
-            for (environment, live) in &model.live {
-                if let Some(replaced) = live.replaced.filter(|replaced| model.versions.contains_key(replaced))
-                    && now_ms.saturating_sub(live.since_ms) < self.config.keep_ms
-                {
-                    let placement = state.placement(key, environment, replaced);
-                    let floor = target(&placement);
-                    wanted.insert(placement, Wanted { part: Part::Kept, floor });
-                }
-            }
-            for deployment in model.running() {
-                let placement = state.placement(key, &deployment.environment, deployment.version);
-                let floor = self.scales.floor(&placement).max(deployment.progress.is_some() as u32);
-                wanted.insert(placement, Wanted { part: Part::Candidate, floor });
-            }
-            for (environment, live) in &model.live {
-                let placement = state.placement(key, environment, live.version);
-                // While a release is on its way, the version that it may go back to keeps its capacity.
-                let is_baseline = model.shifting(environment).is_some();
-                let floor = if is_baseline { target(&placement) } else { self.scales.floor(&placement) };
-                wanted.insert(placement, Wanted { part: Part::Live, floor });
-            }
-        }
-        wanted
-    }
-
-    /// Replicas of a placement that run and are to go on.
-    fn running(&self, placement: &Placement) -> u32 {
-        let statuses = self.engine.replicas();
-        let own = statuses.iter().filter(|status| {
-            status.placement == *placement
-                && !matches!(status.state, ReplicaState::Ended { .. })
-                && !self.replicas.is_leaving(&status.replica)
-        });
-        own.count() as u32
-    }
-
-    /// One pass: looks at all replicas, starts what is missing, sends away what is not wanted.
-    pub(crate) async fn reconcile_replicas(self: &Arc<Control>) {
+    /// One pass: looks at all replicas, starts what is missing, sends away what is not wanted. Gives when to look again even
+    /// if nothing changes until then.
+    pub(crate) async fn reconcile_replicas(self: &Arc<Control>, looked: &mut Looked) -> Instant {
+        let begin = Instant::now();
         let state = self.state();
         let wanted = self.wanted(&state);
         let statuses = self.engine.replicas();
-        let changes = self.rescale(&state, &wanted, &by_placement(&statuses));
+        let awake = self.scales.awake();
+        let all = looked.is_due(&wanted, begin);
+        let looked: Vec<&Placement> = if all { wanted.keys().collect() } else { awake.iter().collect() };
+        if all {
+            self.replicas.retain(&wanted);
+        }
+        let changes = self.rescale(&state, &wanted, &looked, &by_placement(&statuses));
         let is_ready = |status: &&ReplicaStatus| matches!(status.state, ReplicaState::Ready { .. });
         let ready: HashSet<&Placement> = statuses.iter().filter(is_ready).map(|status| &status.placement).collect();
         for status in &statuses {
             let role = wanted.get(&status.placement);
             match &status.state {
-                ReplicaState::Ended { reason, .. } => self.replica_ended(status, reason, role).await,
+                ReplicaState::Ended { .. } => self.replica_ended(status, role).await,
                 ReplicaState::Ready { elapsed_ms, .. } if role.is_some() => self.replica_ready(status, *elapsed_ms, role).await,
                 _ if role.is_none() && !self.stands_in(status, &wanted, &ready) => self.send_away(status),
                 _ => {}
             }
             self.replace_if_broken(status);
         }
-        // In this order: what starts in between counts twice for now, instead of not at all.
-        let (pending, statuses) = (self.replicas.pending(), self.engine.replicas());
-        let mut running = by_placement(&statuses);
-        for (placement, wanted) in &wanted {
-            let pending = pending.get(placement).map_or(0, |pending| (*pending).max(0) as usize);
-            self.follow_target(&state, placement, wanted, running.remove(placement).unwrap_or_default(), pending);
-        }
+        self.end_unwanted_loads(&wanted);
+        self.follow_targets(&state, &wanted, &looked);
         // What was decided is told after it was done: a request may wait for it.
         let control = self.clone();
         tokio::spawn(async move { control.tell_changes(changes).await });
+        let pause_ms = if self.scales.awake().is_empty() { LOOK_ALL_MS } else { LOOK_MS };
+        let next = begin + Duration::from_millis(pause_ms);
+        self.replicas.next_start(begin).map_or(next, |start| start.min(next))
     }
 
-    /// Replicas with old variables serve until those with new ones can.
+    /// Replicas with old variables serve until those with new ones can; those that do not serve yet are of no use any more.
     fn stands_in(&self, status: &ReplicaStatus, wanted: &BTreeMap<Placement, Wanted>, ready: &HashSet<&Placement>) -> bool {
         let same = |other: &&Placement| status.placement.is_same_version(other);
-        wanted.keys().filter(same).any(|placement| !ready.contains(placement) && self.scales.target(placement) != Some(0))
+        matches!(status.state, ReplicaState::Ready { .. })
+            && wanted.keys().filter(same).any(|placement| !ready.contains(placement) && self.scales.target(placement) != Some(0))
     }
 
-    /// Starts or sends away replicas of one placement until their number is its target.
-    fn follow_target(
-        self: &Arc<Control>,
-        state: &Arc<State>,
-        placement: &Placement,
-        wanted: &Wanted,
-        mut running: Vec<&ReplicaStatus>,
-        pending: usize,
-    ) {
-        let Some(target) = self.scales.target(placement).filter(|_| wanted.part != Part::Candidate || wanted.floor > 0) else {
-            return;
-        };
-        running
-            .retain(|status| !matches!(status.state, ReplicaState::Ended { .. }) && !self.replicas.is_leaving(&status.replica));
-        for _ in running.len() + pending..target as usize {
-            if !self.replicas.may_start(placement) {
-                return;
+    /// Ends parents that load a model which nobody wants any more: while variables change fast, one for each change.
+    fn end_unwanted_loads(self: &Arc<Control>, wanted: &BTreeMap<Placement, Wanted>) {
+        for parent in self.engine.parents() {
+            let is_wanted = parent.role.placement().is_none_or(|placement| wanted.contains_key(placement));
+            if parent.state == ParentState::Starting && !is_wanted {
+                let control = self.clone();
+                tokio::spawn(async move { control.end_holder(&parent.id).await });
             }
-            self.start_aside(state, placement);
-        }
-        // Those that are not ready yet go first, then the youngest.
-        running.sort_by_key(|status| (matches!(status.state, ReplicaState::Ready { .. }), std::cmp::Reverse(status.pid)));
-        let excess = running.len().saturating_sub(target as usize);
-        if target == 0 {
-            // One of them may stay as a spare, out of the routes.
-            let spare = running.iter().position(|status| self.may_be_spare(status));
-            let others = running.iter().enumerate().filter(|(at, _)| Some(*at) != spare);
-            others.for_each(|(_, status)| self.send_away(status));
-        } else {
-            running.iter().take(excess).for_each(|status| self.send_away(status));
         }
     }
 
-    /// Starts one more replica in a task of its own: an environment that has to be built holds up no other model.
-    fn start_aside(self: &Arc<Control>, state: &Arc<State>, placement: &Placement) {
-        self.replicas.set_pending(placement, 1);
-        let (control, state, placement) = (self.clone(), state.clone(), placement.clone());
-        tokio::spawn(async move {
-            let started = control.start_replica(&state, &placement).await;
-            if let Err(problem) = started {
-                tracing::error!("a replica of {placement} could not be started: {problem}");
-                control.replicas.failed(&placement);
-            }
-            control.replicas.set_pending(&placement, -1);
-            control.work.notify_one();
-        });
-    }
-
-    async fn replica_ended(&self, status: &ReplicaStatus, reason: &str, role: Option<&Wanted>) {
+    async fn replica_ended(&self, status: &ReplicaStatus, role: Option<&Wanted>) {
         if self.stopping.load(Ordering::Acquire) {
             return;
         }
@@ -190,24 +91,41 @@ impl Control {
             return;
         }
         if role.is_some() && !leaving {
-            // What the gateway saw tells more only where it is why the process was ended.
-            let broken = self.replicas.why_broken(replica);
-            let reason = broken.filter(|why| !why.starts_with(ENDED_BY_ITSELF)).unwrap_or_else(|| reason.to_string());
-            let (restart_in_ms, tell) = self.replicas.failed(&status.placement);
-            tracing::warn!("{replica} of {} ended: {reason}; the next starts in {restart_in_ms} ms", status.placement);
-            if tell {
-                let event =
-                    Event::ReplicaFailed { replica: replica.clone(), placement: status.placement.clone(), reason, restart_in_ms };
-                self.tell(&status.placement.model, event).await;
-            }
+            self.tell_failure(status).await;
         }
         self.engine.forget(replica).await;
         self.replicas.forget(replica);
     }
 
+    async fn tell_failure(&self, status: &ReplicaStatus) {
+        let (replica, placement) = (status.replica.clone(), status.placement.clone());
+        let ReplicaState::Ended { reason, details, local } = &status.state else { return };
+        // What the gateway saw tells more only where it is why the process was ended.
+        let broken = self.replicas.why_broken(&replica);
+        let was_asked = broken.is_some() || self.replicas.was_asked(&replica, self.scales.arrived(&placement));
+        let reason = broken.filter(|why| !why.starts_with(ENDED_BY_ITSELF)).unwrap_or_else(|| reason.clone());
+        let failure = match status.ready {
+            None if *local => Failure::Local,
+            None => Failure::Start(load_failed(&placement, &reason, details)),
+            Some(ready) if was_asked || *local => {
+                // A fork costs next to nothing, whatever the first start took.
+                let startup_ms = if self.engine.can_fork(&placement) { 0 } else { ready.elapsed_ms };
+                Failure::Died { lived_ms: ready.since.elapsed().as_millis() as u64, startup_ms }
+            }
+            Some(_) => Failure::Idle,
+        };
+        let (restart_in_ms, tell) = self.replicas.failed(&placement, failure);
+        tracing::warn!("{replica} of {placement} ended: {reason}; the next starts in {restart_in_ms} ms");
+        if tell {
+            let model = placement.model.clone();
+            self.tell(&model, Event::ReplicaFailed { replica, placement, reason, restart_in_ms }).await;
+        }
+    }
+
     async fn replica_ready(&self, status: &ReplicaStatus, elapsed_ms: u64, role: Option<&Wanted>) {
         let is_trial = role.is_none_or(|wanted| wanted.part == Part::Candidate && wanted.floor == 0);
-        if !is_trial && self.replicas.ready(status, elapsed_ms) && elapsed_ms > 0 {
+        let arrived = self.scales.arrived(&status.placement);
+        if !is_trial && self.replicas.ready(status, elapsed_ms, arrived) && elapsed_ms > 0 {
             let event = Event::ReplicaReady { replica: status.replica.clone(), placement: status.placement.clone(), elapsed_ms };
             self.tell(&status.placement.model, event).await;
         }
@@ -257,49 +175,5 @@ impl Control {
             tracing::warn!("{replica} could not be stopped: {error}");
         }
         self.work.notify_one();
-    }
-
-    /// Starts one more replica of a placement.
-    pub(crate) async fn start_replica(&self, state: &State, placement: &Placement) -> Result<ReplicaId, Problem> {
-        if self.stopping.load(Ordering::Acquire) {
-            return Err(Problem::new("stopping", "Decalog is stopping").help("deploy again when it is up"));
-        }
-        let replica = self.replicas.next_id();
-        let spec = self.spec(state, placement, replica.clone()).await?;
-        self.engine.start(spec).await.map_err(EngineError::problem)?;
-        Ok(replica)
-    }
-
-    /// What a replica of a placement is started with. Its files and its environment are there when this returns.
-    pub(crate) async fn spec(&self, state: &State, placement: &Placement, replica: ReplicaId) -> Result<ReplicaSpec, Problem> {
-        let gone = || Problem::new("no_such_version", format!("{placement} is gone"));
-        let model = state.models.get(&placement.model).ok_or_else(gone)?;
-        let pushed = &model.versions.get(&placement.version).ok_or_else(gone)?.pushed;
-        let tree = self.tree_directory(&pushed.tree);
-        let uses = [Some(pushed.tree.digest()), pushed.lock.as_ref().map(|lock| lock.digest)];
-        self.in_use.begin(&replica, uses.into_iter().flatten());
-        self.store.lay_out(&pushed.tree, &tree).await.map_err(crate::artifact_problem)?;
-        if let Some(lock) = &pushed.lock {
-            // Restored or collected environments come back by themselves.
-            self.build_environment(lock, &|_| {}).await?;
-        }
-        let manifest = &pushed.manifest;
-        Ok(ReplicaSpec {
-            replica,
-            placement: placement.clone(),
-            runtime: pushed.runtime,
-            file: pushed.file.clone(),
-            command: manifest.model.command.clone(),
-            path: manifest.model.path.clone(),
-            tree,
-            lock: pushed.lock.as_ref().map(|lock| lock.digest),
-            variables: self.variables_for(state, placement)?,
-            schema: manifest.schema.clone(),
-            concurrency: manifest.resources.concurrency,
-            threads: manifest.resources.threads,
-            memory_mb_max: manifest.resources.memory_mb_max,
-            cpu_max: manifest.resources.cpu_max,
-            start_ms_max: manifest.start_ms_max(),
-        })
     }
 }

@@ -1,19 +1,24 @@
 //! What control remembers of replicas beside the state: nothing that a restart must not lose.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::route::RouteTable;
-use domain::{Placement, ReplicaId};
+use domain::{Digest, EnvironmentName, ModelKey, Placement, Problem, ReplicaId, VersionNumber};
 use engine::ReplicaStatus;
 use parking_lot::Mutex;
 use policy::backoff;
 use policy::scale::StartupTime;
 
+use crate::wanted::Wanted;
+
 /// Events about replicas of one placement within [`EVENTS_MS`]; more are only logged.
 const EVENTS_MAX: usize = 10;
 const EVENTS_MS: u64 = 60_000;
+/// Between two roll-outs of changed variables to the same version, in milliseconds: of those that come faster only the last
+/// is carried out.
+const ROLL_OUT_MS: u64 = 500;
 
 /// What control remembers of replicas beside the state: nothing that a restart must not lose.
 pub struct Replicas {
@@ -34,8 +39,10 @@ struct Inner {
     broken: HashMap<ReplicaId, String>,
     /// Those that are on their way out.
     leaving: HashSet<ReplicaId>,
-    /// Those whose readiness is in the ledger, or need not be.
-    announced: HashSet<ReplicaId>,
+    /// Those whose readiness is in the ledger, or need not be, with the requests of their placement until then.
+    announced: HashMap<ReplicaId, u64>,
+    /// The revision that each version was started under last, and when.
+    rolled_out: HashMap<Chain, (u32, Instant)>,
     failures: HashMap<Placement, Failures>,
     /// How many are about to be started.
     pending: HashMap<Placement, i64>,
@@ -43,9 +50,37 @@ struct Inner {
     start_up: HashMap<Placement, StartupTime>,
 }
 
+/// A version in an environment, whatever its variables.
+type Chain = (ModelKey, EnvironmentName, VersionNumber, Digest);
+
+fn chain(placement: &Placement) -> Chain {
+    (placement.model.clone(), placement.environment.clone(), placement.version, placement.digest)
+}
+
+/// How a replica came to its end.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// It never became ready.
+    Start(Problem),
+    /// This machine could not start it.
+    Local,
+    /// It answered, for so long, and ended while it did; to start another takes so long. In milliseconds.
+    Died {
+        /// Since it was ready.
+        lived_ms: u64,
+        /// Of the next.
+        startup_ms: u64,
+    },
+    /// It was ready, and ended although nobody asked it for anything.
+    Idle,
+}
+
 #[derive(Default)]
 struct Failures {
+    /// Starts that failed, and ends without a cause, since a replica was healthy.
     in_a_row: u32,
+    /// Why the last start failed, until a replica is ready.
+    problem: Option<Problem>,
     restart_at: Option<Instant>,
     ready_since: Option<Instant>,
     /// When the last failure was, and the one before it.
@@ -150,48 +185,74 @@ impl Replicas {
     /// Its readiness is told by a deployment.
     pub fn announce(&self, replica: &ReplicaId, placement: &Placement, elapsed_ms: u64) {
         let mut inner = self.inner.lock();
-        if inner.announced.insert(replica.clone()) && elapsed_ms > 0 {
+        if inner.announced.insert(replica.clone(), 0).is_none() && elapsed_ms > 0 {
             inner.start_up.entry(placement.clone()).or_default().observe(elapsed_ms);
         }
     }
 
-    /// How long until a restart is due.
-    pub fn next_restart(&self) -> Duration {
-        let now = Instant::now();
+    /// When the next start is due, of those that were not due at `since`: those that were have been looked at.
+    pub fn next_start(&self, since: Instant) -> Option<Instant> {
         let inner = self.inner.lock();
-        let waits = inner.failures.values().filter_map(|failures| failures.restart_at);
-        waits.map(|at| at.saturating_duration_since(now)).min().map_or(Duration::MAX, |wait| wait.max(Duration::from_millis(1)))
+        inner.failures.values().filter_map(|failures| failures.restart_at).filter(|at| *at > since).min()
+    }
+
+    /// Forgets what is known of placements that may have no replicas any more.
+    pub fn retain(&self, wanted: &BTreeMap<Placement, Wanted>) {
+        let mut inner = self.inner.lock();
+        inner.failures.retain(|placement, _| wanted.contains_key(placement));
+        inner.start_up.retain(|placement, _| wanted.contains_key(placement));
+        inner.rolled_out.retain(|_, (_, at)| at.elapsed() < Duration::from_millis(ROLL_OUT_MS));
     }
 
     /// Counts a failure. Gives the wait before the next start, and whether it should be an event.
-    pub fn failed(&self, placement: &Placement) -> (u64, bool) {
+    pub fn failed(&self, placement: &Placement, failure: Failure) -> (u64, bool) {
         let now = Instant::now();
+        self.changes.fetch_add(1, Ordering::AcqRel);
         let mut inner = self.inner.lock();
         let failures = inner.failures.entry(placement.clone()).or_default();
-        let was_healthy =
-            failures.ready_since.is_some_and(|since| now.duration_since(since) > Duration::from_millis(backoff::HEALTHY_MS));
-        failures.in_a_row = if was_healthy { 1 } else { failures.in_a_row + 1 };
+        let wait_ms = match failure {
+            Failure::Local => backoff::LOCAL_MS,
+            Failure::Died { lived_ms, startup_ms } => {
+                failures.last = (Some(now), failures.last.0);
+                backoff::replace_in_ms(lived_ms, startup_ms)
+            }
+            Failure::Start(_) | Failure::Idle => {
+                let healthy_ms = failures.ready_since.map_or(0, |since| now.duration_since(since).as_millis() as u64);
+                failures.in_a_row = if healthy_ms > backoff::HEALTHY_MS { 1 } else { failures.in_a_row + 1 };
+                failures.last = (Some(now), failures.last.0);
+                backoff::restart_in_ms(failures.in_a_row)
+            }
+        };
         failures.ready_since = None;
-        failures.last = (Some(now), failures.last.0);
-        let wait_ms = backoff::restart_in_ms(failures.in_a_row);
+        if let Failure::Start(problem) = failure {
+            failures.problem = Some(problem);
+        }
         failures.restart_at = Some(now + Duration::from_millis(wait_ms));
         (wait_ms, failures.may_tell(now))
     }
 
-    /// Whether the wait before the next start is over.
+    /// Whether a replica may be started now: the wait after a failure is over, and no other variables of the same version
+    /// were just rolled out.
     pub fn may_start(&self, placement: &Placement) -> bool {
         let mut inner = self.inner.lock();
-        let Some(failures) = inner.failures.get_mut(placement) else { return true };
-        if failures.restart_at.is_some_and(|at| at > Instant::now()) {
+        let now = Instant::now();
+        let Inner { failures, rolled_out, .. } = &mut *inner;
+        if failures.get(placement).and_then(|failures| failures.restart_at).is_some_and(|at| at > now) {
             return false;
         }
-        failures.restart_at = None;
+        let last = rolled_out.entry(chain(placement)).or_insert((placement.revision, now));
+        let next = last.1 + Duration::from_millis(ROLL_OUT_MS);
+        if last.0 != placement.revision && next > now {
+            failures.entry(placement.clone()).or_default().restart_at = Some(next);
+            return false;
+        }
+        *last = (placement.revision, now);
         true
     }
 
-    /// Whether the last replica of a placement has failed.
-    pub fn has_failed(&self, placement: &Placement) -> bool {
-        self.inner.lock().failures.get(placement).is_some_and(|failures| failures.in_a_row > 1 && failures.ready_since.is_none())
+    /// Why the last start of a placement failed, if no replica was ready since.
+    pub fn problem(&self, placement: &Placement) -> Option<Problem> {
+        self.inner.lock().failures.get(placement).and_then(|failures| failures.problem.clone())
     }
 
     /// Whether replicas of a placement do not stay up: two in a row have failed since then, and none was ready after that.
@@ -207,18 +268,27 @@ impl Replicas {
         self.inner.lock().start_up.get(placement).and_then(StartupTime::expected_ms)
     }
 
-    /// Takes note of a ready replica. Gives whether it should be an event.
-    pub fn ready(&self, status: &ReplicaStatus, elapsed_ms: u64) -> bool {
+    /// Whether requests of its placement came since a replica was ready; `arrived` came so far.
+    pub fn was_asked(&self, replica: &ReplicaId, arrived: u64) -> bool {
+        self.inner.lock().announced.get(replica).is_some_and(|before| arrived > *before)
+    }
+
+    /// Takes note of a ready replica, and of the requests that came for its placement so far. Gives whether it should be an
+    /// event.
+    pub fn ready(&self, status: &ReplicaStatus, elapsed_ms: u64, arrived: u64) -> bool {
         let mut inner = self.inner.lock();
-        if !inner.announced.insert(status.replica.clone()) {
+        if inner.announced.contains_key(&status.replica) {
             return false;
         }
+        inner.announced.insert(status.replica.clone(), arrived);
         // One that was found running tells nothing about starts.
         if elapsed_ms > 0 {
             inner.start_up.entry(status.placement.clone()).or_default().observe(elapsed_ms);
         }
         let failures = inner.failures.entry(status.placement.clone()).or_default();
         failures.ready_since = Some(Instant::now());
+        failures.problem = None;
+        self.changes.fetch_add(1, Ordering::AcqRel);
         failures.may_tell(Instant::now())
     }
 
@@ -255,6 +325,7 @@ mod tests {
             pid: 1,
             socket: "/s".into(),
             state: engine::ReplicaState::Starting,
+            ready: None,
             temperature: domain::launch::Temperature::Cold,
             colder_because: None,
         }
@@ -263,23 +334,72 @@ mod tests {
     #[test]
     fn failures_before_an_attempt_are_not_its_own() {
         let replicas = Replicas::new(1);
-        let model = domain::ModelKey { project: "default".parse().unwrap(), model: "m".parse().unwrap() };
-        let (environment, version) = ("production".parse().unwrap(), domain::VersionNumber(1));
-        let placement = Placement { model, environment, version, digest: domain::Digest::ZERO, revision: 0 };
+        let placement = placement(0);
         let early = Instant::now();
+        let died = Failure::Died { lived_ms: 9_000, startup_ms: 10 };
         // Somebody kills two that were ready.
         for replica in ["r1-1", "r1-2"] {
-            replicas.ready(&status(replica, &placement), 5);
-            replicas.failed(&placement);
+            replicas.ready(&status(replica, &placement), 5, 0);
+            assert_eq!(replicas.failed(&placement, died.clone()).0, 0);
         }
-        assert!(replicas.has_failed(&placement) && replicas.has_failed_since(&placement, early));
+        assert!(replicas.has_failed_since(&placement, early));
         let begin = Instant::now();
         assert!(!replicas.has_failed_since(&placement, begin));
-        replicas.failed(&placement);
+        replicas.failed(&placement, died.clone());
         assert!(!replicas.has_failed_since(&placement, begin), "one death is a restart");
-        replicas.failed(&placement);
+        replicas.failed(&placement, died);
         assert!(replicas.has_failed_since(&placement, begin));
-        replicas.ready(&status("r1-3", &placement), 5);
+        replicas.ready(&status("r1-3", &placement), 5, 0);
         assert!(!replicas.has_failed_since(&placement, begin));
+    }
+
+    fn placement(revision: u32) -> Placement {
+        let model = domain::ModelKey { project: "default".parse().unwrap(), model: "m".parse().unwrap() };
+        Placement {
+            model,
+            environment: "production".parse().unwrap(),
+            version: VersionNumber(1),
+            digest: domain::Digest::ZERO,
+            revision,
+        }
+    }
+
+    #[test]
+    fn only_a_start_that_fails_backs_off() {
+        let (replicas, placement) = (Replicas::new(1), placement(0));
+        let problem = Problem::new("load_failed", "no");
+        let waits = [(); 3].map(|()| replicas.failed(&placement, Failure::Start(problem.clone())).0);
+        assert_eq!(waits, [0, 100, 200]);
+        assert!(!replicas.may_start(&placement) && replicas.problem(&placement) == Some(problem));
+        replicas.ready(&status("r1-1", &placement), 5, 7);
+        assert!(replicas.problem(&placement).is_none());
+        assert!(replicas.was_asked(&ReplicaId("r1-1".into()), 8) && !replicas.was_asked(&ReplicaId("r1-1".into()), 7));
+        for _ in 0..50 {
+            assert_eq!(replicas.failed(&placement, Failure::Died { lived_ms: 2, startup_ms: 10 }).0, 8);
+        }
+        assert_eq!(replicas.failed(&placement, Failure::Local).0, backoff::LOCAL_MS);
+        assert_eq!(replicas.failed(&placement, Failure::Idle).0, 400, "it counts on where it was");
+    }
+
+    #[test]
+    fn a_start_that_was_due_is_not_waited_for_again() {
+        let (replicas, placement) = (Replicas::new(1), placement(0));
+        let before = Instant::now();
+        replicas.failed(&placement, Failure::Idle);
+        assert!(replicas.next_start(before).is_some());
+        assert_eq!(replicas.next_start(Instant::now()), None, "a pass after it has seen it");
+        replicas.failed(&placement, Failure::Local);
+        assert!(replicas.next_start(Instant::now()).is_some());
+        replicas.retain(&BTreeMap::new());
+        assert_eq!(replicas.next_start(before), None, "what is gone is not started");
+    }
+
+    #[test]
+    fn variables_that_change_fast_are_rolled_out_once() {
+        let replicas = Replicas::new(1);
+        assert!(replicas.may_start(&placement(0)) && replicas.may_start(&placement(0)));
+        assert!((1..150).all(|revision| !replicas.may_start(&placement(revision))));
+        let next = replicas.next_start(Instant::now()).unwrap();
+        assert!(next <= Instant::now() + Duration::from_millis(ROLL_OUT_MS));
     }
 }

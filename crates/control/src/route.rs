@@ -7,7 +7,7 @@ use domain::state::{Model, Version};
 use domain::{EnvironmentName, Manifest, Placement, State};
 use engine::{ReplicaState, ReplicaStatus};
 
-use crate::replica::Part;
+use crate::wanted::Part;
 use crate::{Control, now_ms};
 
 /// Steps in which the default deadline grows with the time that a start takes, in milliseconds.
@@ -19,23 +19,21 @@ pub(crate) struct Stamp {
     seq: u64,
     replicas: u64,
     scales: u64,
-    /// Some things end with time.
-    second: u64,
+    /// Since when what may have replicas is as it is: some of it ends with time.
+    wanted: u64,
 }
-
-/// A table is made anew after so long even if nothing is known to have changed, in milliseconds.
-const LOOK_ANYWAY_MS: u64 = 1_000;
 
 impl Control {
     /// Puts a new table in force if it differs from the last.
     pub(crate) fn publish_routes(&self) {
         let mut published = self.published.lock();
         // Read before the table is made: what changes meanwhile is seen the next time.
+        let state = self.state();
         let stamp = Stamp {
-            seq: self.state().seq,
+            seq: state.seq,
             replicas: *self.engine.changed().borrow() + self.replicas.changes(),
             scales: self.scales.changes(),
-            second: self.monotonic_ms() / LOOK_ANYWAY_MS,
+            wanted: self.wanted_since(&state),
         };
         if published.1 == Some(stamp) {
             return;
@@ -80,7 +78,7 @@ impl Control {
                 table.routes.push(Route { model, environment: environment.clone(), version: live.version, candidate });
             }
         }
-        for (placement, wanted) in &wanted {
+        for (placement, wanted) in wanted.iter() {
             // A candidate that is still built and tested is nobody's business.
             if wanted.part == Part::Candidate && wanted.floor == 0 {
                 continue;
@@ -140,6 +138,7 @@ impl Control {
             deadline_ms: self.deadline_ms(&placement, manifest),
             predict_ms_max: manifest.predict_ms_max(),
             asleep,
+            failed: self.replicas.problem(&placement).filter(|_| !asleep && routes.is_empty()),
             replicas: routes,
             placement,
         })

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use domain::scale::{LoadSample, ScaleRecord};
+use domain::route::Demand;
+use domain::scale::{IDLE_S_MAX, REPLICAS_MAX, ScaleRecord};
 use domain::state::Deployment;
 use domain::{Event, ModelKey, Placement, State};
 use engine::{ReplicaState, ReplicaStatus};
@@ -15,7 +16,7 @@ use policy::budget::{self, Budget, Want};
 use policy::scale::{Counts, Scaler, Settings, decide};
 
 use crate::Control;
-use crate::replica::{Part, Wanted};
+use crate::wanted::{Part, Wanted};
 
 /// Changes of one placement that are appended within [`EVENTS_MS`]; more are only logged.
 const EVENTS_MAX: usize = 20;
@@ -34,7 +35,15 @@ pub struct Scales {
 struct Scale {
     scaler: Scaler,
     target: u32,
+    /// When it was looked at last, and how long it had been idle then, in milliseconds.
+    looked_at: Instant,
     idle_ms: u64,
+    /// Requests that came so far.
+    arrived: u64,
+    /// Whether requests wait.
+    waits: bool,
+    /// At zero, and nothing that would change that: it need not be looked at all the time.
+    rests: bool,
     told: VecDeque<Instant>,
 }
 
@@ -64,6 +73,7 @@ impl Scales {
 
     /// Asks for so many replicas, whatever the load.
     pub fn set_floor(&self, placement: &Placement, floor: u32) {
+        let floor = floor.min(REPLICAS_MAX);
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.floors.lock().insert(placement.clone(), floor);
     }
@@ -75,9 +85,34 @@ impl Scales {
         self.floors.lock().retain(|placement, _| !is_own(placement));
     }
 
+    /// Requests that came for a placement so far.
+    pub fn arrived(&self, placement: &Placement) -> u64 {
+        self.inner.lock().get(placement).map_or(0, |scale| scale.arrived)
+    }
+
+    /// Whether requests of a placement wait.
+    pub fn waits(&self, placement: &Placement) -> bool {
+        self.inner.lock().get(placement).is_some_and(|scale| scale.waits)
+    }
+
+    /// A request came for a placement that may be at rest.
+    pub fn wake(&self, placement: &Placement) {
+        if let Some(scale) = self.inner.lock().get_mut(placement) {
+            scale.rests = false;
+        }
+    }
+
+    /// Those that are not at rest.
+    pub fn awake(&self) -> Vec<Placement> {
+        let inner = self.inner.lock();
+        inner.iter().filter(|(_, scale)| !scale.rests).map(|(placement, _)| placement.clone()).collect()
+    }
+
     /// Time since the last request of a placement, in milliseconds.
     pub fn idle_ms(&self, placement: &Placement) -> u64 {
-        self.inner.lock().get(placement).map_or(u64::MAX, |scale| scale.idle_ms)
+        let inner = self.inner.lock();
+        let idle_ms = |scale: &Scale| scale.idle_ms.saturating_add(scale.looked_at.elapsed().as_millis() as u64);
+        inner.get(placement).map_or(u64::MAX, idle_ms)
     }
 
     /// Whether a change may be appended.
@@ -98,27 +133,30 @@ impl Scales {
 
 impl Scale {
     fn new(target: u32) -> Scale {
-        Scale { scaler: Scaler::default(), target, idle_ms: 0, told: VecDeque::new() }
+        let told = VecDeque::new();
+        let scaler = Scaler::default();
+        Scale { scaler, target, looked_at: Instant::now(), idle_ms: 0, arrived: 0, waits: false, rests: false, told }
     }
 }
 
 impl Control {
-    /// Looks at the load and decides anew for all placements that may have replicas. Gives what changed.
+    /// Looks at the load and decides anew for the `looked` of the placements that may have replicas; the others are at rest,
+    /// and want nothing. Gives what changed.
     pub(crate) fn rescale(
         &self,
         state: &State,
         wanted: &BTreeMap<Placement, Wanted>,
+        looked: &[&Placement],
         replicas: &HashMap<&Placement, Vec<&ReplicaStatus>>,
     ) -> Vec<Change> {
         let now_ms = self.monotonic_ms();
-        let mut demand: HashMap<Placement, LoadSample> =
-            (self.senses.demand)().into_iter().map(|demand| (demand.placement, demand.load)).collect();
         let mut inner = self.scales.inner.lock();
         inner.retain(|placement, _| wanted.contains_key(placement));
         let mut records: Vec<(&Placement, ScaleRecord)> = vec![];
-        let scaled = wanted.iter().filter(|(_, wanted)| wanted.part != Part::Candidate || wanted.floor > 0);
-        for (placement, wanted) in scaled {
+        let looked = looked.iter().filter_map(|placement| Some((*placement, wanted.get(*placement)?)));
+        for (placement, wanted) in looked.filter(|(_, wanted)| wanted.part != Part::Candidate || wanted.floor > 0) {
             let mut counts = self.counts(replicas.get(placement).map(Vec::as_slice).unwrap_or_default());
+            let is_empty = counts.starting + counts.draining == 0;
             let scale = inner.entry(placement.clone()).or_insert_with(|| {
                 self.scales.changes.fetch_add(1, Ordering::AcqRel);
                 Scale::new(initial(state, placement, wanted, &counts))
@@ -128,13 +166,17 @@ impl Control {
                 // A spare takes no requests.
                 counts.ready = 0;
             }
-            if let Some(mut load) = demand.remove(placement) {
+            if let Some(Demand { mut load, .. }) = (self.senses.demand)(placement) {
                 load.now_ms = now_ms;
+                scale.arrived = load.arrived;
+                scale.waits = load.queued > 0;
                 scale.scaler.observe(load);
             }
             let inputs = scale.scaler.inputs(now_ms, counts, &self.settings(state, placement, wanted));
-            scale.idle_ms = inputs.idle_ms;
-            records.push((placement, ScaleRecord { decision: decide(&inputs), inputs }));
+            (scale.looked_at, scale.idle_ms) = (Instant::now(), inputs.idle_ms);
+            let decision = decide(&inputs);
+            scale.rests = is_empty && scale.target + decision.target == 0 && inputs.queued + inputs.in_flight == 0;
+            records.push((placement, ScaleRecord { decision, inputs }));
         }
         let wants: Vec<Want> = records.iter().map(|(placement, record)| self.want(state, placement, record)).collect();
         let mut changes = vec![];
@@ -196,19 +238,21 @@ impl Control {
     fn settings(&self, state: &State, placement: &Placement, wanted: &Wanted) -> Settings {
         let scale = state.configuration(placement).scale;
         let resources = state.manifest(placement).map(|manifest| manifest.resources.clone()).unwrap_or_default();
-        let most = self.config.cores.max(1);
+        let most = self.config.cores.clamp(1, REPLICAS_MAX);
         let min = match wanted.part {
             Part::Candidate | Part::Kept => wanted.floor,
             Part::Live => scale.min.unwrap_or(0).max(wanted.floor),
         };
+        // What was written before there was a limit, or by another hand, does not go beyond it either.
+        let min = min.min(REPLICAS_MAX);
         let batch = state.manifest(placement).map(|manifest| manifest.batch.clone()).unwrap_or_default();
         let usual = Settings::default();
         Settings {
             min,
-            max: scale.max.unwrap_or(most).max(min).max(1),
+            max: scale.max.unwrap_or(most).clamp(min.max(1), REPLICAS_MAX),
             target_concurrency: scale.target_concurrency,
             slo_ms: scale.slo_ms,
-            idle_ms_max: scale.idle_s.map_or(usual.idle_ms_max, |s| s * 1_000),
+            idle_ms_max: scale.idle_s.map_or(usual.idle_ms_max, |seconds| seconds.min(IDLE_S_MAX) * 1_000),
             concurrency: resources.concurrency,
             rows_max: if batch.mix { batch.rows_max } else { 1 },
             startup_ms: self.replicas.start_up_ms(placement).unwrap_or(usual.startup_ms),
@@ -224,11 +268,11 @@ const MEMORY_MB: u64 = 64;
 
 /// The target of a placement that is looked at for the first time: what the ledger says was wanted last, else what runs.
 fn initial(state: &State, placement: &Placement, wanted: &Wanted, counts: &Counts) -> u32 {
-    let running = counts.ready + counts.starting;
+    let running = (counts.ready + counts.starting).min(REPLICAS_MAX);
     let model = state.models.get(&placement.model);
     let live = model.and_then(|model| model.live.get(&placement.environment));
     match live.filter(|live| live.version == placement.version) {
-        Some(live) if wanted.part == Part::Live => live.target.unwrap_or(running.max(1)),
+        Some(live) if wanted.part == Part::Live => live.target.unwrap_or(running.max(1)).min(REPLICAS_MAX),
         _ => running.max(wanted.floor),
     }
 }

@@ -10,6 +10,7 @@ use domain::{Digest, Event, Manifest, ModelKey, Problem, State, Tree, VersionNum
 use engine::EngineError;
 use serde::{Deserialize, Serialize};
 
+use crate::start::StartError;
 use crate::{Control, artifact_problem};
 use artifacts::{ArtifactError, Lease};
 
@@ -169,18 +170,18 @@ impl Control {
         &self,
         lock: &Lock,
         progress: &(dyn Fn(&str) + Sync),
-    ) -> Result<engine::Built, Problem> {
+    ) -> Result<engine::Built, StartError> {
         let _lease = self.store.leases().hold(vec![lock.digest]).await;
         if self.engine.is_built(lock).await {
             return Ok(engine::Built { cached: true, elapsed_ms: 0 });
         }
         let text = self.lock_text(lock).await?;
-        self.engine.build(lock, &text, progress).await.map_err(EngineError::problem)
+        Ok(self.engine.build(lock, &text, progress).await?)
     }
 
     /// The text of a lock.
-    async fn lock_text(&self, lock: &Lock) -> Result<String, Problem> {
-        let bytes = self.store.get(&lock.digest, LOCK_BYTES_MAX).await.map_err(artifact_problem)?;
+    async fn lock_text(&self, lock: &Lock) -> Result<String, ArtifactError> {
+        let bytes = self.store.get(&lock.digest, LOCK_BYTES_MAX).await?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         Ok(text.split_once('\n').map(|(_, rest)| rest.to_string()).unwrap_or_default())
     }

@@ -1,13 +1,15 @@
 //! What is shown of models: the values behind `ls`, `show` and the API that both read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::event::{Measurement, Provenance};
 use domain::launch::Temperature;
 use domain::manifest::Runtime;
 use domain::release::{Plan, Progress};
 use domain::state::Outcome;
-use domain::{Digest, EnvironmentName, ModelKey, ModelName, Problem, ProjectName, Reference, ReplicaId, Schema, VersionNumber};
+use domain::{
+    Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, Reference, ReplicaId, Schema, VersionNumber,
+};
 use engine::{ParentState, ReplicaState};
 use serde::{Deserialize, Serialize};
 
@@ -249,11 +251,9 @@ impl Control {
             })
         });
         let parked: Vec<ParkedView> = spares.chain(parents).collect();
-        let in_flight: BTreeMap<ReplicaId, u32> = (self.senses.demand)()
-            .into_iter()
-            .filter(|demand| demand.placement.model == *key)
-            .flat_map(|d| d.in_flight)
-            .collect();
+        let placements: BTreeSet<&Placement> = statuses.iter().map(|status| &status.placement).collect();
+        let demands = placements.into_iter().filter_map(|placement| (self.senses.demand)(placement));
+        let in_flight: BTreeMap<ReplicaId, u32> = demands.flat_map(|demand| demand.in_flight).collect();
         let replica = |status: engine::ReplicaStatus| ReplicaView {
             state: match &status.state {
                 ReplicaState::Ended { .. } => "ended",
@@ -329,18 +329,24 @@ impl Control {
         })
     }
 
-    /// Live models that no replica answers for yet, although none has failed since: after a start, those on their way.
-    pub fn waiting(&self) -> Vec<String> {
+    /// Live models that no replica answers for: those whose replicas are on their way, and those whose last start failed, with
+    /// the reason.
+    pub fn unanswered(&self) -> (Vec<String>, Vec<String>) {
         let state = self.state();
         let statuses = self.engine.replicas();
-        let live = crate::replica::live_placements(&state);
+        let live = crate::wanted::live_placements(&state);
         let is_ready = |status: &&engine::ReplicaStatus| matches!(status.state, ReplicaState::Ready { .. });
         let answers = |placement: &&domain::Placement| {
             statuses.iter().filter(is_ready).any(|status| status.placement.is_same_version(placement))
         };
         let asleep = |placement: &domain::Placement| self.scales.target(placement) == Some(0);
-        let waiting =
-            live.iter().filter(|placement| !answers(placement) && !self.replicas.has_failed(placement) && !asleep(placement));
-        waiting.map(|placement| placement.to_string()).collect()
+        let (mut waiting, mut failing) = (vec![], vec![]);
+        for placement in live.iter().filter(|placement| !answers(placement) && !asleep(placement)) {
+            match self.replicas.problem(placement) {
+                Some(problem) => failing.push(format!("{placement}: {}", problem.message)),
+                None => waiting.push(placement.to_string()),
+            }
+        }
+        (waiting, failing)
     }
 }

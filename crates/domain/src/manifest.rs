@@ -9,6 +9,7 @@ use crate::guard::Guard;
 use crate::id::ModelName;
 use crate::problem::excerpt;
 use crate::release::Plan;
+use crate::scale::{IDLE_S_MAX, REPLICAS_MAX};
 use crate::schema::Column;
 
 /// The manifest's file name in a model directory.
@@ -254,7 +255,7 @@ impl ReleaseSection {
         let mut plan = Plan {
             canary: self.canary.clone(),
             shadow: self.shadow,
-            every_ms: self.every_s.map(|s| s * 1_000),
+            every_ms: self.every_s.map(|s| s.saturating_mul(1_000)),
             guards: self.guards.clone(),
             sticky: self.sticky.clone(),
             ..Plan::default()
@@ -337,6 +338,17 @@ impl Manifest {
         }
         if self.model.runtime == Some(Runtime::Command) && self.model.command.is_empty() {
             return refuse("model.command", "is missing: runtime \"command\" needs command = [\"program\", \"argument\"]");
+        }
+        for (key, value) in [("scale.min", self.scale.min), ("scale.max", self.scale.max)] {
+            if value.is_some_and(|replicas| replicas > REPLICAS_MAX) {
+                return refuse(key, &format!("must be at most {REPLICAS_MAX}: more replicas do not run on one machine"));
+            }
+        }
+        if self.scale.idle_s.is_some_and(|seconds| seconds > IDLE_S_MAX) {
+            return refuse(
+                "scale.idle_s",
+                &format!("must be at most {IDLE_S_MAX} (a year); scale.min = 1 keeps a replica for good"),
+            );
         }
         if self.scale.min.unwrap_or(0) > self.scale.max.unwrap_or(u32::MAX) {
             return refuse("scale.min", "is above scale.max");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{EnvironmentName, ModelKey, Placement, ReplicaId};
+use crate::problem::Problem;
 use crate::scale::LoadSample;
 use crate::schema::Schema;
 use crate::{Digest, VersionNumber};
@@ -85,6 +86,10 @@ pub struct PlacementRoute {
     pub predict_ms_max: u64,
     /// Whether it has no replica because nobody asked: a request wakes it.
     pub asleep: bool,
+    /// Why no replica could be started, if the last start failed and none is there: requests fail with it at once, until
+    /// one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Problem>,
     /// Those that may be used.
     pub replicas: Vec<ReplicaRoute>,
 }

@@ -3,6 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The most replicas of one placement, whatever anybody asks for: beyond the cores of any machine, and few enough that all
+/// of them can be looked at many times a second.
+pub const REPLICAS_MAX: u32 = 256;
+/// The longest time without requests before replicas stop, in seconds: a year.
+pub const IDLE_S_MAX: u64 = 365 * 86_400;
+
 /// What the gateway reports of one placement's load. Counts are cumulative since the gateway started to serve the placement, so
 /// that a report may be late or lost without an error in any mean.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]

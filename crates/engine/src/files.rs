@@ -23,12 +23,19 @@ impl Files {
     pub fn prepare(data: &Path) -> Result<Files, EngineError> {
         let run = run_directory(data)?;
         let files = Files { data: data.into(), run };
-        for directory in
-            [files.run.join("w"), files.data.join("run/replicas"), files.data.join("logs"), files.data.join("environments")]
-        {
-            private_directory(&directory)?;
-        }
+        files.make_directories()?;
         Ok(files)
+    }
+
+    /// Makes the directories that must be there.
+    pub fn make_directories(&self) -> Result<(), EngineError> {
+        let of_data = ["run", "run/replicas", "logs", "environments"].map(|name| self.data.join(name));
+        of_data.iter().chain([&self.run, &self.sockets()]).try_for_each(|directory| private_directory(directory))
+    }
+
+    /// Makes what a process has for itself.
+    pub fn make_process(&self, id: &ProcessId) -> Result<(), EngineError> {
+        ["home", "tmp"].iter().try_for_each(|name| private_directory(&self.process(id).join(name)))
     }
 
     /// The supervisor's socket.
@@ -36,9 +43,9 @@ impl Files {
         self.run.join("supervisor.sock")
     }
 
-    /// Held by the supervisor as long as it runs.
+    /// Held by the supervisor as long as it runs; not in `run`, which may be removed.
     pub fn supervisor_lock(&self) -> PathBuf {
-        self.data.join("run/supervisor.lock")
+        self.data.join("supervisor.lock")
     }
 
     /// What the supervisor itself prints.
@@ -126,8 +133,11 @@ pub fn run_directory(data: &Path) -> Result<PathBuf, EngineError> {
     Ok(short)
 }
 
-/// Makes a directory that only its owner may enter.
+/// Makes a directory that only its owner may enter. A file that has its name, as after a fault, gives way.
 pub fn private_directory(path: &Path) -> Result<(), EngineError> {
+    if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+        let _ = std::fs::remove_file(path);
+    }
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(EngineError::io(format!("making {}", path.display())))
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::event::Lock;
 use domain::launch::{ProcessId, Role};
@@ -12,21 +12,21 @@ use domain::manifest::Runtime;
 use domain::{Digest, ModelKey, Placement, ReplicaId, VersionNumber};
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use worker::ProbeAs;
+use worker::{ProbeAs, WorkerInfo};
 
 use crate::environment::{Built, Environments};
 use crate::files::Files;
 use crate::parent::{Holder, now_ms};
 use crate::process::memory_mb_of_groups;
 use crate::ready::Begin;
-use crate::replica::{self, ReplicaState, ReplicaStatus};
+use crate::replica::{self, BecameReady, ReplicaState, ReplicaStatus};
 use crate::supervise::client::{News, Supervisor};
 use crate::supervise::protocol::{Process, Reply, Request};
 use crate::tools::Tools;
 use crate::{EngineConfig, EngineError};
 
-/// How long an adopted replica has to answer, in milliseconds: it may be busy.
-const ADOPT_MS_MAX: u64 = 30_000;
+/// How long an adopted replica of which nothing is known has to answer, in milliseconds: as long as a start.
+const ADOPT_MS_MAX: u64 = 180_000;
 
 /// Logs that are kept of each version's replicas.
 const LOGS_MAX: usize = 10;
@@ -97,10 +97,13 @@ impl Engine {
                 let listed: HashSet<&str> = processes.iter().map(|process| process.id.0.as_str()).collect();
                 let lost = "its supervisor ended";
                 let holders: Vec<ProcessId> = self.inner.holders.lock().keys().cloned().collect();
-                holders.iter().filter(|id| !listed.contains(id.0.as_str())).for_each(|id| self.holder_ended(id, lost.into()));
+                holders
+                    .iter()
+                    .filter(|id| !listed.contains(id.0.as_str()))
+                    .for_each(|id| self.holder_ended(id, lost.into(), true));
                 let replicas = self.replicas().into_iter().filter(|status| status.pid > 0);
                 replicas.filter(|status| !listed.contains(status.replica.0.as_str())).for_each(|status| {
-                    self.set_ended(&status.replica, lost.into());
+                    self.set_state(&status.replica, ReplicaState::Ended { reason: lost.into(), details: vec![], local: true });
                 });
                 processes.into_iter().for_each(|process| self.process_changed(process));
             }
@@ -129,6 +132,7 @@ impl Engine {
                 pid: process.pid,
                 socket: PathBuf::from(process.socket.clone().unwrap_or_default()),
                 state: ReplicaState::Starting,
+                ready: None,
                 temperature: process.temperature,
                 colder_because: process.colder_because.clone(),
             };
@@ -136,6 +140,9 @@ impl Engine {
         }
         if let Some(reason) = process.ended {
             self.set_ended(&replica, reason);
+        } else if let Some(info) = known_info(process.known.as_deref()).filter(|_| !is_known) {
+            // It was ready, and its process lives: whether it is busy now says nothing.
+            self.set_state(&replica, ReplicaState::Ready { info, elapsed_ms: 0 });
         } else if !is_known {
             let probe_as = process.plain_path.map_or(ProbeAs::OpenInference, ProbeAs::Plain);
             let engine = self.clone();
@@ -155,7 +162,16 @@ impl Engine {
     pub(crate) fn set_ended(&self, replica: &ReplicaId, reason: String) {
         let Some(placement) = self.status(replica).map(|status| status.placement) else { return };
         let details = replica::last_words(&self.inner.files, &placement, &replica.into());
-        self.set_state(replica, ReplicaState::Ended { reason, details });
+        self.set_state(replica, ReplicaState::Ended { reason, details, local: false });
+    }
+
+    /// It could not be started.
+    pub(crate) fn set_failed(&self, replica: &ReplicaId, error: &EngineError) {
+        if error.is_local() {
+            self.set_state(replica, ReplicaState::Ended { reason: error.to_string(), details: vec![], local: true });
+        } else {
+            self.set_ended(replica, error.to_string());
+        }
     }
 
     /// What has ended stays so.
@@ -164,6 +180,9 @@ impl Engine {
         if let Some(status) = replicas.get_mut(replica)
             && !matches!(status.state, ReplicaState::Ended { .. })
         {
+            if let ReplicaState::Ready { elapsed_ms, .. } = state {
+                status.ready = Some(BecameReady { since: Instant::now(), elapsed_ms });
+            }
             status.state = state;
             drop(replicas);
             self.tick();
@@ -217,6 +236,11 @@ impl Engine {
         self.inner.replicas.lock().get(replica).cloned()
     }
 
+    /// Why no process can be started or stopped at this moment, if none can.
+    pub fn trouble(&self) -> Option<String> {
+        self.inner.supervisor.trouble()
+    }
+
     /// Ticks whenever a replica's state changes.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.inner.changed.subscribe()
@@ -231,7 +255,10 @@ impl Engine {
         let mut changed = self.changed();
         if self.status(replica).is_some_and(|status| status.pid == 0) {
             // It has no process yet, and must not get one.
-            self.set_state(replica, ReplicaState::Ended { reason: "stopped before it was started".into(), details: vec![] });
+            self.set_state(
+                replica,
+                ReplicaState::Ended { reason: "stopped before it was started".into(), details: vec![], local: false },
+            );
             return Ok(());
         }
         self.signal(replica, drain_ms_max == 0).await?;
@@ -323,6 +350,11 @@ impl Engine {
     pub fn environments(&self) -> PathBuf {
         self.inner.files.environments()
     }
+}
+
+/// What an earlier platform knew of a replica; what it wrote is input like any other.
+fn known_info(known: Option<&str>) -> Option<WorkerInfo> {
+    serde_json::from_str(known?).inspect_err(|error| tracing::warn!("what is known of a replica is not understood: {error}")).ok()
 }
 
 /// The `*.log` files of a directory by the time of their last line.

@@ -80,8 +80,7 @@ pub fn launch(
 ) -> Result<Launch, EngineError> {
     let own = files.process(&plan.id);
     let (home, temporary) = (own.join("home"), own.join("tmp"));
-    private_directory(&home)?;
-    private_directory(&temporary)?;
+    files.make_process(&plan.id)?;
     let log = match plan.role.placement() {
         Some(placement) => files.log(placement, &plan.id),
         None => files.zygote_log(&plan.id),

@@ -1,6 +1,7 @@
 //! The local engine: builds environments, and starts, watches and stops single replicas, and what they are forked from,
 //! through the supervisor. How many replicas and parents there are, and who gets requests, is not its business.
 
+mod descriptors;
 mod doctor;
 mod environment;
 mod files;
@@ -10,6 +11,7 @@ mod imports;
 mod installed;
 mod launch;
 mod level;
+mod local;
 mod parent;
 mod process;
 mod ready;
@@ -23,6 +25,7 @@ use std::path::PathBuf;
 
 use domain::Problem;
 
+pub use descriptors::{DESCRIPTORS_RESERVED, Descriptors};
 pub use doctor::{Check, doctor};
 pub use environment::{Built, lock_inputs};
 pub use files::run_directory;
@@ -31,7 +34,7 @@ pub use installed::verify as verify_environment;
 pub use level::warmest;
 pub use parent::{ParentState, ParentStatus};
 pub use process::memory_mb_of_groups;
-pub use replica::{ReplicaSpec, ReplicaState, ReplicaStatus};
+pub use replica::{BecameReady, ReplicaSpec, ReplicaState, ReplicaStatus};
 
 /// What the engine is told once.
 #[derive(Clone, Debug)]
@@ -52,6 +55,8 @@ pub struct EngineConfig {
     pub path: String,
     /// Another process serves with the workers that are there: they are adopted or left alone.
     pub takes_over: bool,
+    /// What this process may have open; the supervisor is started with what this one was.
+    pub descriptors: Descriptors,
 }
 
 /// Why the engine did not do what was asked.
@@ -66,6 +71,15 @@ pub enum EngineError {
     /// The supervisor does not do its part.
     #[error("the supervisor cannot be used: {0}")]
     Supervisor(String),
+    /// This machine has not enough of something at this moment: descriptors, memory, processes. The same may work later.
+    #[error("this machine cannot do it now: {0}")]
+    Local(String),
+    /// The supervisor lives, and does nothing: the processes that it owns go on.
+    #[error("the supervisor takes connections, but does not answer; is it stopped (kill -CONT)?")]
+    Silent,
+    /// The connection to the supervisor was lost meanwhile.
+    #[error("the connection to the supervisor is lost")]
+    Lost,
     /// Of files and processes.
     #[error("{what}: {source}")]
     Io {
@@ -82,6 +96,15 @@ impl EngineError {
         move |source| match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => EngineError::NoSpace(what.into()),
             _ => EngineError::Io { what: what.into(), source },
+        }
+    }
+
+    /// Whether this machine is to blame, and nothing that a user gave: the same may work later.
+    pub fn is_local(&self) -> bool {
+        match self {
+            EngineError::NoSpace(_) | EngineError::Local(_) | EngineError::Silent | EngineError::Lost => true,
+            EngineError::Io { source, .. } => local::is_local(source),
+            EngineError::User(_) | EngineError::Supervisor(_) => false,
         }
     }
 

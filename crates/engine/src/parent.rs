@@ -37,6 +37,8 @@ pub enum ParentState {
         reason: String,
         /// What it said last.
         details: Vec<String>,
+        /// This machine could not start it, which says nothing of the version.
+        local: bool,
     },
 }
 
@@ -105,6 +107,14 @@ impl Holder {
     }
 }
 
+/// Why a process does not fork; an error if only the system did not let it, which says nothing of the process.
+pub(crate) fn refused(reason: String) -> Result<String, EngineError> {
+    match reason.strip_prefix("fork: ") {
+        Some(error) => Err(EngineError::Local(format!("a process could not be forked: {error}"))),
+        None => Ok(reason),
+    }
+}
+
 impl Engine {
     /// All parents and zygotes.
     pub fn parents(&self) -> Vec<ParentStatus> {
@@ -123,6 +133,13 @@ impl Engine {
         drop(holders);
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
+    }
+
+    /// Whether the next replica of a placement is forked from a parent that has its model loaded.
+    pub fn can_fork(&self, placement: &Placement) -> bool {
+        let holders = self.inner.holders.lock();
+        let mut parents = holders.values().filter(|holder| matches!(&holder.role, Role::Parent(of) if of == placement));
+        parents.any(|holder| matches!(*holder.state.borrow(), ParentState::Ready { can_fork: true, .. }))
     }
 
     /// Starts a zygote that serves this spec, unless there is one. Gives its id; `None` if the runtime has no such level.
@@ -246,15 +263,19 @@ impl Engine {
             Ok(zygote) => {
                 let because = Some("no parent yet".to_string());
                 let origin = Some(Origin::Fork(zygote.clone()));
-                let (id, role) = (id.clone(), role.clone());
+                let (own, role) = (id.clone(), role.clone());
                 match self
-                    .try_holder(spec, Plan { id, role, origin, temperature: Temperature::Tepid, colder_because: because })
+                    .try_holder(spec, Plan { id: own, role, origin, temperature: Temperature::Tepid, colder_because: because })
                     .await
                 {
                     Ok(None) => return Ok(()),
                     Ok(Some(refused)) => {
                         self.cannot_fork(&zygote, &refused);
                         format!("the zygote did not fork: {refused}")
+                    }
+                    Err(error) if error.is_local() => {
+                        self.holder_ended(&id, error.to_string(), true);
+                        return Err(error);
                     }
                     Err(error) => {
                         let _ = self.drop_parent(&zygote).await;
@@ -272,13 +293,13 @@ impl Engine {
     async fn start_holder(&self, spec: &ReplicaSpec, plan: Plan) -> Result<(), EngineError> {
         let id = plan.id.clone();
         let result = self.try_holder(spec, plan).await;
-        let problem = match &result {
+        let error = match result {
             Ok(None) => return Ok(()),
-            Ok(Some(refused)) => refused.clone(),
-            Err(error) => error.to_string(),
+            Ok(Some(refused)) => EngineError::Supervisor(refused),
+            Err(error) => error,
         };
-        self.holder_ended(&id, problem.clone());
-        result.and(Err(EngineError::Supervisor(problem)))
+        self.holder_ended(&id, error.to_string(), error.is_local());
+        Err(error)
     }
 
     /// Gives why it was refused, if it was.
@@ -303,7 +324,7 @@ impl Engine {
                 });
                 Ok(None)
             }
-            Reply::Refused(reason) => Ok(Some(reason)),
+            Reply::Refused(reason) => refused(reason).map(Some),
             other => Err(EngineError::Supervisor(format!("it answered {other:?} to a start"))),
         }
     }
@@ -325,7 +346,7 @@ impl Engine {
             if is_known {
                 tracing::info!("{} ended: {reason}", process.id);
             }
-            self.holder_ended(&process.id, reason);
+            self.holder_ended(&process.id, reason, false);
             let (engine, id) = (self.clone(), process.id);
             let is_zygote = process.role.placement().is_none();
             tokio::spawn(async move {
@@ -362,12 +383,12 @@ impl Engine {
     }
 
     /// Takes a parent or zygote out of the list, and tells those who wait for it.
-    pub(crate) fn holder_ended(&self, id: &ProcessId, reason: String) {
+    pub(crate) fn holder_ended(&self, id: &ProcessId, reason: String, local: bool) {
         let removed = self.inner.holders.lock().remove(id);
         let Some(holder) = removed else { return };
         let placement = holder.role.placement();
         let details = placement.map(|placement| replica::last_words(&self.inner.files, placement, id)).unwrap_or_default();
-        holder.state.send_replace(ParentState::Ended { reason, details });
+        holder.state.send_replace(ParentState::Ended { reason, details, local });
         self.tick();
     }
 

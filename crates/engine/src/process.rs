@@ -20,6 +20,8 @@ pub struct Line {
     pub threads: u32,
     /// Pages in memory.
     pub resident_pages: u64,
+    /// When it was started, in the kernel's ticks since the machine was: with the number it names one process only.
+    pub started_ticks: u64,
 }
 
 /// The processes of this moment; those that end meanwhile are left out.
@@ -43,6 +45,7 @@ pub fn line(pid: u32) -> Option<Line> {
         session: field(3)? as u32,
         threads: field(17)? as u32,
         resident_pages: field(21)?,
+        started_ticks: field(19)?,
     })
 }
 

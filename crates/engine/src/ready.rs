@@ -12,6 +12,7 @@ use worker::{ProbeAs, WorkerInfo};
 use crate::handle::Engine;
 use crate::replica::ReplicaState;
 use crate::start::not_ready;
+use crate::supervise::protocol::Request;
 
 /// Between two looks at the socket in the first moments, in microseconds: finer than the runtime's timer.
 const CONNECT_US: u64 = 250;
@@ -67,7 +68,16 @@ impl Engine {
 
     fn set_ready(&self, replica: &ReplicaId, info: WorkerInfo, elapsed_ms: u64) {
         if self.is_starting(replica) {
+            let known = serde_json::to_string(&info);
             self.set_state(replica, ReplicaState::Ready { info, elapsed_ms });
+            let (engine, id) = (self.clone(), replica.into());
+            // A platform that finds it later believes this, instead of asking a worker that may be busy for long.
+            tokio::spawn(async move {
+                let Ok(known) = known else { return };
+                if let Err(error) = engine.inner.supervisor.call(Request::Remember { id, known }).await {
+                    tracing::debug!("what is known of a replica is not kept: {error}");
+                }
+            });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use domain::launch::{ProcessId, Temperature};
 use domain::manifest::{Runtime, SchemaSection};
@@ -73,7 +74,18 @@ pub enum ReplicaState {
         reason: String,
         /// What it said last: the model's traceback.
         details: Vec<String>,
+        /// This machine could not start or keep it, which says nothing of the version.
+        local: bool,
     },
+}
+
+/// When a replica began to answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BecameReady {
+    /// Since when it answers, or did.
+    pub since: Instant,
+    /// From its start, in milliseconds; 0 if it was found running.
+    pub elapsed_ms: u64,
 }
 
 /// A replica as the engine knows it.
@@ -89,6 +101,8 @@ pub struct ReplicaStatus {
     pub socket: PathBuf,
     /// How it is.
     pub state: ReplicaState,
+    /// When it became ready; `None` if it never has.
+    pub ready: Option<BecameReady>,
     /// How it was started. One that waited for its parent is as cold as that parent's own start.
     pub temperature: Temperature,
     /// Why not warmer; `None` if it is as warm as can be, or if it is not known yet.

@@ -10,7 +10,7 @@ use crate::EngineError;
 use crate::handle::Engine;
 use crate::launch::{self, Plan};
 use crate::level;
-use crate::parent::{Found, ParentState};
+use crate::parent::{Found, ParentState, refused};
 use crate::ready::Begin;
 use crate::replica::{ReplicaSpec, ReplicaState, ReplicaStatus};
 use crate::supervise::protocol::{Process, Reply, Request};
@@ -39,6 +39,7 @@ impl Engine {
             pid: 0,
             socket: self.inner.files.socket(&spec.replica),
             state: ReplicaState::Starting,
+            ready: None,
             temperature: Temperature::Cold,
             colder_because: None,
         };
@@ -57,7 +58,7 @@ impl Engine {
             let limit = Duration::from_millis(spec.start_ms_max);
             match tokio::time::timeout(limit, engine.start_by_parent(&spec, begin)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => engine.set_ended(&spec.replica, error.to_string()),
+                Ok(Err(error)) => engine.set_failed(&spec.replica, &error),
                 // A parent that still loads has the same limit, and is ended by it.
                 Err(_) => {
                     engine.set_ended(&spec.replica, not_ready(spec.start_ms_max));
@@ -143,23 +144,26 @@ impl Engine {
                 Ok(Step::Done)
             }
             Ok(Reply::Refused(reason)) => {
+                let reason = refused(reason)?;
                 tracing::info!("{parent} did not fork: {reason}");
                 self.cannot_fork(&parent, &reason);
                 Ok(Step::Again)
             }
             Ok(other) => Err(EngineError::Supervisor(format!("it answered {other:?} to a start"))),
+            // The parent is sound, and the next start finds it again.
+            Err(error) if error.is_local() => Err(error),
             Err(error) => {
                 tracing::warn!("{parent} is of no use any more: {error}");
                 let _ = self.drop_parent(&parent).await;
-                self.holder_ended(&parent, error.to_string());
+                self.holder_ended(&parent, error.to_string(), false);
                 Ok(Step::Again)
             }
         }
     }
 
     /// The replica shares the fate of the parent that should have loaded its model.
-    fn parent_failed(&self, spec: &ReplicaSpec, (reason, details): (String, Vec<String>)) -> Result<(), EngineError> {
-        self.set_state(&spec.replica, ReplicaState::Ended { reason, details });
+    fn parent_failed(&self, spec: &ReplicaSpec, (reason, details, local): LoadFailure) -> Result<(), EngineError> {
+        self.set_state(&spec.replica, ReplicaState::Ended { reason, details, local });
         Ok(())
     }
 
@@ -191,15 +195,19 @@ impl Engine {
     }
 }
 
+/// How a parent ended that should have loaded a model: in a few words, by what it said last, and whether only this machine
+/// is to blame.
+type LoadFailure = (String, Vec<String>, bool);
+
 /// What is said of a replica that takes too long.
 pub(crate) fn not_ready(limit_ms: u64) -> String {
     format!("not ready after {limit_ms} ms ([model] start_ms_max)")
 }
 
 /// How the parent ended, if it did; a parent that left the list serves somebody else.
-async fn wait_until_loaded(state: &mut tokio::sync::watch::Receiver<ParentState>) -> Option<(String, Vec<String>)> {
+async fn wait_until_loaded(state: &mut tokio::sync::watch::Receiver<ParentState>) -> Option<LoadFailure> {
     match state.wait_for(|state| *state != ParentState::Starting).await.as_deref() {
-        Ok(ParentState::Ended { reason, details }) => Some((reason.clone(), details.clone())),
+        Ok(ParentState::Ended { reason, details, local }) => Some((reason.clone(), details.clone(), *local)),
         _ => None,
     }
 }

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
+use domain::Placement;
 use domain::record::Record;
 use domain::route::{Demand, Observation, RouteTable};
 use parking_lot::Mutex;
@@ -134,6 +135,11 @@ impl Gateway {
     /// The load of each placement at this moment.
     pub fn demand(&self) -> Vec<Demand> {
         self.snapshot.load().lanes().map(|lane| lane.demand()).collect()
+    }
+
+    /// The load of one placement at this moment; `None` if it is in no route.
+    pub fn demand_of(&self, placement: &Placement) -> Option<Demand> {
+        self.snapshot.load().lane(placement).map(|lane| lane.demand())
     }
 
     /// The route table's number that is in force.

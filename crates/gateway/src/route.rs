@@ -198,6 +198,11 @@ impl Snapshot {
         self.lanes.values().map(|tenure| &tenure.0)
     }
 
+    /// One placement.
+    pub fn lane(&self, placement: &Placement) -> Option<&Arc<Lane>> {
+        self.lanes.get(placement).map(|tenure| &tenure.0)
+    }
+
     /// The placement of a version. While variables change, two revisions of it run; of those that are ready, the later.
     fn lane_of(&self, model: &ModelKey, environment: &EnvironmentName, version: VersionNumber) -> Option<&Arc<Lane>> {
         let placement = |digest, revision| {

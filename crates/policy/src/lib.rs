@@ -5,3 +5,4 @@ pub mod batch;
 pub mod budget;
 pub mod guard;
 pub mod scale;
+pub mod starts;

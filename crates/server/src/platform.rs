@@ -24,8 +24,15 @@ pub async fn healthz() -> &'static str {
 }
 
 pub async fn readyz(State(api): State<Api>) -> Result<&'static str, ApiError> {
-    // A model whose replicas keep failing must not make the whole platform look unready: one try is enough.
-    let waiting: Vec<String> = api.control.waiting();
+    if let Some(trouble) = api.control.engine().trouble() {
+        let problem = Problem::new("not_ready", "no replica can be started or stopped").details([trouble]);
+        return Err(problem.help("what runs goes on; the server's log and logs/supervisor.log tell more").into());
+    }
+    let (waiting, failing) = api.control.unanswered();
+    if !failing.is_empty() {
+        let problem = Problem::new("not_ready", "models that are live cannot be started").details(failing);
+        return Err(problem.details(waiting).help("decalog show MODEL and decalog logs MODEL tell more").into());
+    }
     if waiting.is_empty() {
         return Ok("ready\n");
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use domain::route::WorkerProtocol;
 use domain::{Column, Datatype, Problem, Schema};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::client::{Connection, ConnectionError};
 
@@ -17,16 +17,18 @@ pub enum ProbeAs {
     Plain(String),
 }
 
-/// What a worker says of itself.
-#[derive(Clone, PartialEq, Debug)]
+/// What a worker says of itself. Kept beside its process, so that another platform knows it too.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct WorkerInfo {
     /// Its columns, if it tells.
     pub schema: Option<Schema>,
     /// What it speaks.
     pub protocol: WorkerProtocol,
     /// Whether one more connection may carry the next batch.
+    #[serde(default)]
     pub prefetch: bool,
     /// Batches that it takes at the same time, if it tells.
+    #[serde(default)]
     pub concurrency: Option<u32>,
 }
 

@@ -1,8 +1,9 @@
 //! The connection to the supervisor: finds it or starts it, and starts another if it is lost.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use domain::Problem;
@@ -10,7 +11,7 @@ use domain::launch::ProcessId;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::protocol::{Call, Message, Process, Reply, Request, VERSION};
 use crate::files::Files;
@@ -18,6 +19,12 @@ use crate::{EngineConfig, EngineError};
 
 /// How long a new supervisor has to listen, in milliseconds.
 const START_MS_MAX: u64 = 10_000;
+/// Before one that did not start is started again, in milliseconds.
+const START_AGAIN_MS: u64 = 250;
+/// How often the supervisor is asked whether it is there, in milliseconds.
+const ASK_MS: u64 = 1_000;
+/// How long it may take to answer that, or to take what it is told, in milliseconds.
+const ANSWER_MS_MAX: u64 = 5_000;
 /// Calls that wait.
 const CALLS_MAX: usize = 256;
 
@@ -38,10 +45,7 @@ type Waiting = oneshot::Sender<Result<Reply, String>>;
 /// A handle to the supervisor.
 pub struct Supervisor {
     calls: mpsc::Sender<(Request, Waiting)>,
-}
-
-fn gone() -> EngineError {
-    EngineError::Supervisor("the connection to it is lost".into())
+    trouble: watch::Receiver<Option<String>>,
 }
 
 fn not_adoptable(theirs: u32) -> Problem {
@@ -61,15 +65,26 @@ impl Supervisor {
         let (news, receiver) = mpsc::channel(CALLS_MAX);
         // The process before this one, if there is one, serves with these workers no more when the connection is lost.
         let config = EngineConfig { takes_over: false, ..config.clone() };
-        tokio::spawn(serve(link, config, files.clone(), incoming, news));
-        Ok((Supervisor { calls }, receiver))
+        let (trouble, watched) = watch::channel(None);
+        let task =
+            Task { config, files: files.clone(), incoming, news, trouble, waiting: HashMap::new(), next_id: 1, asked: None };
+        tokio::spawn(task.serve(link));
+        Ok((Supervisor { calls, trouble: watched }, receiver))
+    }
+
+    /// Why nothing can be started or stopped at this moment, if it cannot.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// Asks, and waits for the reply.
     pub async fn call(&self, request: Request) -> Result<Reply, EngineError> {
         let (sender, reply) = oneshot::channel();
-        self.calls.send((request, sender)).await.map_err(|_| gone())?;
-        reply.await.map_err(|_| gone())?.map_err(EngineError::Supervisor)
+        self.calls.send((request, sender)).await.map_err(|_| EngineError::Lost)?;
+        match reply.await.map_err(|_| EngineError::Lost)?.map_err(EngineError::Supervisor)? {
+            Reply::Local(text) => Err(EngineError::Local(text)),
+            reply => Ok(reply),
+        }
     }
 
     /// Ends all processes and the supervisor; returns when it is gone.
@@ -87,29 +102,36 @@ struct Link {
 }
 
 impl Link {
+    /// Connects to the supervisor; starts one if nobody listens. One that was killed, or is about to end, is waited for.
     async fn open(config: &EngineConfig, files: &Files) -> Result<Link, EngineError> {
-        let socket = files.supervisor_socket();
         let begin = Instant::now();
-        let mut started = false;
+        let mut started: Option<Child> = None;
         loop {
-            if let Ok(stream) = UnixStream::connect(&socket).await {
-                let (reader, writer) = stream.into_split();
-                let mut link = Link { lines: BufReader::new(reader).lines(), writer };
-                let theirs = link.version().await?;
-                if theirs == VERSION {
+            match Link::greet(files).await {
+                Ok((link, VERSION)) => {
+                    // Collects its exit status, so that it does not stay behind as a zombie.
+                    started.map(|mut child| std::thread::spawn(move || child.wait()));
                     return Ok(link);
                 }
                 // Another version's workers cannot be adopted; they are not ended while another process serves with them.
-                if config.takes_over {
-                    return Err(EngineError::User(not_adoptable(theirs)));
+                Ok((_, theirs)) if config.takes_over => return Err(EngineError::User(not_adoptable(theirs))),
+                Ok((mut link, _)) => {
+                    let asked = link.send(0, Request::Shutdown { drain_ms_max: START_MS_MAX / 2 }).await;
+                    while asked.is_ok() && link.lines.next_line().await.is_ok_and(|line| line.is_some()) {}
+                    started = None;
                 }
-                link.send(0, Request::Shutdown { drain_ms_max: START_MS_MAX / 2 }).await?;
-                while let Ok(Some(_)) = link.lines.next_line().await {}
-                started = false;
-            }
-            if !started {
-                start(config, files)?;
-                started = true;
+                // To start another beside it would be of no use: it holds the data directory.
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(EngineError::Silent),
+                Err(_) => {
+                    let has_ended = |child: &mut Child| !matches!(child.try_wait(), Ok(None));
+                    if started.as_mut().is_none_or(has_ended) {
+                        let again = started.is_some();
+                        started = Some(start(config, files)?);
+                        if again {
+                            tokio::time::sleep(Duration::from_millis(START_AGAIN_MS)).await;
+                        }
+                    }
+                }
             }
             if begin.elapsed() > Duration::from_millis(START_MS_MAX) {
                 let log = files.supervisor_log();
@@ -119,15 +141,24 @@ impl Link {
         }
     }
 
-    async fn send(&mut self, id: u64, request: Request) -> Result<(), EngineError> {
-        let mut line = serde_json::to_vec(&Call { id, request }).map_err(|error| EngineError::Supervisor(error.to_string()))?;
+    /// A connection, and the version at its other end.
+    async fn greet(files: &Files) -> io::Result<(Link, u32)> {
+        let stream = UnixStream::connect(files.supervisor_socket()).await?;
+        let (reader, writer) = stream.into_split();
+        let mut link = Link { lines: BufReader::new(reader).lines(), writer };
+        let theirs = tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), link.version()).await??;
+        Ok((link, theirs))
+    }
+
+    async fn send(&mut self, id: u64, request: Request) -> io::Result<()> {
+        let mut line = serde_json::to_vec(&Call { id, request })?;
         line.push(b'\n');
-        self.writer.write_all(&line).await.map_err(EngineError::io("writing to the supervisor"))
+        tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), self.writer.write_all(&line)).await?
     }
 
     /// All processes.
     async fn list(&mut self) -> Result<Vec<Process>, EngineError> {
-        self.send(0, Request::List).await?;
+        self.send(0, Request::List).await.map_err(EngineError::io("writing to the supervisor"))?;
         loop {
             let line = self.lines.next_line().await.map_err(EngineError::io("reading from the supervisor"))?;
             match line.and_then(|line| serde_json::from_str(&line).ok()) {
@@ -139,13 +170,13 @@ impl Link {
         }
     }
 
-    async fn version(&mut self) -> Result<u32, EngineError> {
+    async fn version(&mut self) -> io::Result<u32> {
         self.send(0, Request::Hello).await?;
         loop {
-            let line = self.lines.next_line().await.map_err(EngineError::io("reading from the supervisor"))?;
-            match line.and_then(|line| serde_json::from_str(&line).ok()) {
-                Some(Message::Reply { result: Ok(Reply::Version(version)), .. }) => return Ok(version),
-                Some(Message::Changed(_) | Message::Forgotten(_)) => {}
+            let line = self.lines.next_line().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            match serde_json::from_str(&line) {
+                Ok(Message::Reply { result: Ok(Reply::Version(version)), .. }) => return Ok(version),
+                Ok(Message::Changed(_) | Message::Forgotten(_)) => {}
                 _ => return Ok(0),
             }
         }
@@ -153,7 +184,7 @@ impl Link {
 }
 
 /// Starts a supervisor that outlives this process and its terminal.
-fn start(config: &EngineConfig, files: &Files) -> Result<(), EngineError> {
+fn start(config: &EngineConfig, files: &Files) -> Result<Child, EngineError> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(files.supervisor_log());
     let log = log.map_err(EngineError::io("opening the supervisor's log"))?;
     let errors = log.try_clone().map_err(EngineError::io("opening the supervisor's log"))?;
@@ -168,87 +199,148 @@ fn start(config: &EngineConfig, files: &Files) -> Result<(), EngineError> {
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors);
-    // SAFETY: setsid is async-signal-safe.
+    let descriptors = config.descriptors;
+    // SAFETY: only async-signal-safe calls.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             nix::unistd::setsid()?;
-            Ok(())
+            descriptors.give_back()
         });
     }
-    let mut child = command.spawn().map_err(EngineError::io("starting the supervisor"))?;
-    // Collects its exit status, so that it does not stay behind as a zombie.
-    std::thread::spawn(move || child.wait());
-    Ok(())
+    command.spawn().map_err(EngineError::io("starting the supervisor"))
 }
 
 /// Carries calls and news until the supervisor is shut down.
-async fn serve(
-    mut link: Link,
+struct Task {
     config: EngineConfig,
     files: Files,
-    mut incoming: mpsc::Receiver<(Request, Waiting)>,
+    incoming: mpsc::Receiver<(Request, Waiting)>,
     news: mpsc::Sender<News>,
-) {
-    let mut waiting: HashMap<u64, Waiting> = HashMap::new();
-    let mut next_id = 1;
-    let mut stopping = false;
-    loop {
-        let lost = tokio::select! {
-            call = incoming.recv() => {
-                let Some((request, reply)) = call else { return };
-                stopping |= matches!(request, Request::Shutdown { .. });
-                waiting.insert(next_id, reply);
-                next_id += 1;
-                link.send(next_id - 1, request).await.is_err()
-            }
-            line = link.lines.next_line() => match line.ok().flatten().and_then(|line| serde_json::from_str(&line).ok()) {
-                Some(Message::Reply { id, result }) => {
-                    if let Some(reply) = waiting.remove(&id) {
-                        let _ = reply.send(result);
-                    }
-                    false
-                }
-                Some(Message::Changed(process)) => {
-                    // Nobody takes news any more: the platform ends.
-                    let Ok(()) = news.send(News::Changed(process)).await else { return };
-                    false
-                }
-                Some(Message::Forgotten(id)) => {
-                    let Ok(()) = news.send(News::Forgotten(id)).await else { return };
-                    false
-                }
-                None => true,
-            }
-        };
-        if lost {
-            waiting.clear();
-            if stopping {
-                return;
-            }
-            tracing::error!("the connection to the supervisor is lost");
-            let Some(opened) = reopen(&config, &files, &news).await else { return };
-            link = opened;
-        }
-    }
+    trouble: watch::Sender<Option<String>>,
+    waiting: HashMap<u64, Waiting>,
+    next_id: u64,
+    /// The last question whether it is there, as long as it is not answered.
+    asked: Option<(u64, Instant)>,
 }
 
-/// Connects again, to another supervisor if need be, and tells what is left. Gives `None` if nobody wants to know.
-async fn reopen(config: &EngineConfig, files: &Files, news: &mpsc::Sender<News>) -> Option<Link> {
-    loop {
-        let listed = match Link::open(config, files).await {
-            Ok(mut link) => link.list().await.map(|processes| (link, processes)),
-            Err(error) => Err(error),
-        };
-        match listed {
-            Ok((link, processes)) => {
-                news.send(News::Listed(processes)).await.ok()?;
-                return Some(link);
-            }
-            Err(error) => {
-                tracing::error!("{error}");
-                news.send(News::Listed(vec![])).await.ok()?;
+impl Task {
+    async fn serve(mut self, mut link: Link) {
+        let mut stopping = false;
+        let mut tick = tokio::time::interval(Duration::from_millis(ASK_MS));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let lost = tokio::select! {
+                call = self.incoming.recv() => {
+                    let Some((request, reply)) = call else { return };
+                    stopping |= matches!(request, Request::Shutdown { .. });
+                    let id = self.next_id();
+                    self.waiting.insert(id, reply);
+                    link.send(id, request).await.is_err()
+                }
+                line = link.lines.next_line() => {
+                    let message = line.ok().flatten().and_then(|line| serde_json::from_str(&line).ok());
+                    // Nobody takes news any more: the platform ends.
+                    let Ok(lost) = self.hear(message).await else { return };
+                    lost
+                }
+                _ = tick.tick(), if !stopping => self.ask(&mut link).await,
+            };
+            if lost {
+                self.waiting.clear();
+                self.asked = None;
+                if stopping {
+                    return;
+                }
+                tracing::error!("the connection to the supervisor is lost");
+                self.trouble.send_replace(Some("the connection to the supervisor is lost".into()));
+                let Some(opened) = self.reopen().await else { return };
+                link = opened;
             }
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    /// Takes in what the supervisor says. Gives whether the connection is lost, or an error if nobody wants to know.
+    async fn hear(&mut self, message: Option<Message>) -> Result<bool, mpsc::error::SendError<News>> {
+        match message {
+            Some(Message::Reply { id, .. }) if self.asked.is_some_and(|(asked, _)| asked == id) => self.asked = None,
+            Some(Message::Reply { id, result }) => {
+                if let Some(reply) = self.waiting.remove(&id) {
+                    let _ = reply.send(result);
+                }
+            }
+            Some(Message::Changed(process)) => self.news.send(News::Changed(process)).await?,
+            Some(Message::Forgotten(id)) => self.news.send(News::Forgotten(id)).await?,
+            None => return Ok(true),
+        }
+        Ok(false)
+    }
+
+    /// Asks whether it is there, and takes note if it has not answered or cannot start anything. Gives whether the
+    /// connection is lost.
+    async fn ask(&mut self, link: &mut Link) -> bool {
+        let mut trouble = None;
+        let lost = match self.asked {
+            Some((_, since)) if since.elapsed() > Duration::from_millis(ANSWER_MS_MAX) => {
+                trouble = Some(EngineError::Silent.to_string());
+                false
+            }
+            Some(_) => {
+                trouble = self.trouble.borrow().clone();
+                false
+            }
+            None => {
+                let id = self.next_id();
+                self.asked = Some((id, Instant::now()));
+                link.send(id, Request::Hello).await.is_err()
+            }
+        };
+        if trouble.is_none() && !self.files.sockets().is_dir() {
+            trouble = Some(format!("{} is gone; it is made again", self.files.sockets().display()));
+        }
+        self.trouble.send_if_modified(|current| {
+            let is_news = *current != trouble;
+            if is_news {
+                if let Some(trouble) = &trouble {
+                    tracing::error!("{trouble}");
+                }
+                *current = trouble;
+            }
+            is_news
+        });
+        lost
+    }
+
+    /// Connects again, to another supervisor if need be, and tells what is left. Gives `None` if nobody wants to know.
+    async fn reopen(&mut self) -> Option<Link> {
+        loop {
+            let listed = match Link::open(&self.config, &self.files).await {
+                Ok(mut link) => link.list().await.map(|processes| (link, processes)),
+                Err(error) => Err(error),
+            };
+            match listed {
+                Ok((link, processes)) => {
+                    self.trouble.send_replace(None);
+                    self.news.send(News::Listed(processes)).await.ok()?;
+                    return Some(link);
+                }
+                Err(error) => {
+                    tracing::error!("{error}");
+                    // Its processes have ended with it, but not with one that is only silent.
+                    if !matches!(error, EngineError::Silent) {
+                        self.news.send(News::Listed(vec![])).await.ok()?;
+                    }
+                    self.trouble.send_replace(Some(error.to_string()));
+                    if self.news.is_closed() {
+                        return None;
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 }

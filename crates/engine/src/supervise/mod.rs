@@ -3,6 +3,7 @@
 
 pub mod client;
 mod control;
+mod door;
 mod log;
 pub mod protocol;
 mod reap;

@@ -6,15 +6,19 @@ use serde::{Deserialize, Serialize};
 /// Of this protocol. What is added to it keeps the number if both sides do without; else the number changes, and programs of
 /// the two versions cannot take over from each other: a supervisor of another version is only replaced, with its workers,
 /// where no process serves with them.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
-/// A request with a number that its reply repeats.
+/// The most that is kept of what is known of a process, in bytes: more than the schema of thousands of columns.
+pub const KNOWN_BYTES_MAX: usize = 1 << 20;
+
+/// A request with a number that its reply repeats. The supervisor reads the number first: a request that it does not know
+/// is answered, too.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Call {
+pub struct Call<R> {
     /// The caller's.
     pub id: u64,
-    /// What is asked.
-    pub request: Request,
+    /// What is asked, a [`Request`].
+    pub request: R,
 }
 
 /// What `up` asks.
@@ -31,6 +35,13 @@ pub enum Request {
         id: ProcessId,
         /// SIGKILL instead of SIGTERM.
         kill: bool,
+    },
+    /// Keep what is known of a process, for a platform that finds it later. The supervisor does not read it.
+    Remember {
+        /// Which.
+        id: ProcessId,
+        /// At most [`KNOWN_BYTES_MAX`].
+        known: String,
     },
     /// All processes, running or ended.
     List,
@@ -75,6 +86,8 @@ pub enum Reply {
     Started(Box<Process>),
     /// Why nothing was forked: the parent goes on as before.
     Refused(String),
+    /// Nothing was started, for want of descriptors, memory or the like: nobody is to blame, and it may work later.
+    Local(String),
     /// All of them.
     Processes(Vec<Process>),
     /// Processes whose directories nobody needs any more.
@@ -105,6 +118,9 @@ pub struct Process {
     pub ready: Option<Readiness>,
     /// When something was last forked from it, or else when it was started, in milliseconds since 1970.
     pub used_at_ms: u64,
+    /// What a platform asked to be kept of it.
+    #[serde(default)]
+    pub known: Option<String>,
     /// How it ended.
     pub ended: Option<String>,
 }

@@ -11,14 +11,16 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::protocol::{Call, Message, Reply, Request, VERSION};
+use super::door::Door;
+use super::protocol::{Call, KNOWN_BYTES_MAX, Message, Reply, Request, VERSION};
 use super::spawn::spawn;
 use super::table::{Client, Entry, Shared, send};
 use super::{reap, watch};
+use crate::descriptors::Descriptors;
 use crate::files::{Files, private_directory};
 use crate::groups::Groups;
 use crate::process;
@@ -33,6 +35,8 @@ const DRAIN_MS_MAX: u64 = 10_000;
 const KILLED_MS_MAX: u64 = 2_000;
 /// How long a predecessor may take to release the data directory, in milliseconds.
 const LOCK_MS_MAX: u64 = 5_000;
+/// Directories of earlier supervisors of the same process number that may lie about.
+const OLD_NAMES_MAX: u32 = 1_000;
 /// Messages that wait for a slow client.
 const MESSAGES_MAX: usize = 1_024;
 
@@ -60,8 +64,8 @@ async fn supervise(data: &Path) -> io::Result<()> {
     // What parents fork is this process's to watch and to end.
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
-    remove_left_overs(&files)?;
-    let shared = Rc::new(Shared::new(Groups::open(data), DRAIN_MS_MAX));
+    remove_left_overs(&files);
+    let shared = Rc::new(Shared::new(Groups::open(data), Descriptors::raise(), DRAIN_MS_MAX));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut children = signal(SignalKind::child())?;
     let reaping = shared.clone();
@@ -70,19 +74,16 @@ async fn supervise(data: &Path) -> io::Result<()> {
             reap::reap(&reaping);
         }
     });
-    let socket = files.supervisor_socket();
-    let _ = std::fs::remove_file(&socket);
-    let listener = UnixListener::bind(&socket)?;
+    let mut door = Door::open(files.supervisor_socket())?;
     let mut tick = tokio::time::interval(Duration::from_millis(WATCH_MS));
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    accept(&shared, stream);
-                }
-            }
+            stream = door.accept() => accept(&shared, stream),
             _ = tick.tick() => {
                 watch::watch(&shared);
+                if let Err(error) = keep_directories(&shared, &files).and_then(|()| door.keep()) {
+                    eprintln!("supervise: {} cannot be made again: {error}", files.sockets().display());
+                }
                 let alone = shared.alone_since.get().map(|since| since.elapsed());
                 if alone.is_some_and(|alone| alone > Duration::from_millis(ORPHAN_MS_MAX)) {
                     break;
@@ -95,7 +96,7 @@ async fn supervise(data: &Path) -> io::Result<()> {
         }
     }
     end_all(&shared).await;
-    let _ = std::fs::remove_file(&socket);
+    door.close();
     shared.groups.close();
     // Let the last replies out.
     tokio::task::yield_now().await;
@@ -104,7 +105,7 @@ async fn supervise(data: &Path) -> io::Result<()> {
 
 /// Waits a moment for a predecessor that is just ending.
 async fn lock(files: &Files) -> io::Result<Flock<File>> {
-    let mut file = File::create(files.supervisor_lock())?;
+    let mut file = File::options().create(true).truncate(false).write(true).open(files.supervisor_lock())?;
     let end = Instant::now() + Duration::from_millis(LOCK_MS_MAX);
     loop {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -118,17 +119,36 @@ async fn lock(files: &Files) -> io::Result<Flock<File>> {
     }
 }
 
-/// Files of processes that a killed supervisor took with it.
-fn remove_left_overs(files: &Files) -> io::Result<()> {
+/// Files of processes that a killed supervisor took with it. What cannot be moved away stays, and is in nobody's way: each
+/// process gets a directory that was not there.
+fn remove_left_overs(files: &Files) {
     let (current, old) = (files.processes(), files.old_processes());
-    private_directory(&old).map_err(io::Error::other)?;
-    std::fs::rename(&current, old.join(std::process::id().to_string()))?;
-    private_directory(&current).map_err(io::Error::other)?;
-    for socket in std::fs::read_dir(files.sockets())?.flatten() {
+    let moved = private_directory(&old).map_err(io::Error::other).and_then(|()| {
+        let names = (0..OLD_NAMES_MAX).map(|count| old.join(format!("{}-{count}", std::process::id())));
+        let free = names.into_iter().find(|name| name.symlink_metadata().is_err());
+        std::fs::rename(&current, free.ok_or_else(|| io::Error::other("too much lies there already"))?)
+    });
+    let made = moved.and_then(|()| private_directory(&current).map_err(io::Error::other));
+    if let Err(error) = made {
+        eprintln!("supervise: {} is not cleared: {error}", current.display());
+    }
+    for socket in std::fs::read_dir(files.sockets()).into_iter().flatten().flatten() {
         let _ = std::fs::remove_file(socket.path());
     }
     // They can be many, and nobody needs to wait for that.
     std::thread::spawn(move || std::fs::remove_dir_all(old));
+}
+
+/// Makes the directories again that somebody removed, those of running processes too.
+fn keep_directories(shared: &Shared, files: &Files) -> io::Result<()> {
+    if files.sockets().is_dir() && files.processes().is_dir() {
+        return Ok(());
+    }
+    eprintln!("supervise: the directory for sockets was removed; it is made again");
+    files.make_directories().map_err(io::Error::other)?;
+    for id in shared.entries.borrow().keys() {
+        files.make_process(id).map_err(io::Error::other)?;
+    }
     Ok(())
 }
 
@@ -178,11 +198,15 @@ async fn client(shared: Rc<Shared>, stream: UnixStream, sender: mpsc::Sender<Mes
     });
     let mut lines = BufReader::new(reader).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let Ok(Call { id, request }) = serde_json::from_str::<Call>(&line) else { break };
+        let Ok(Call::<serde_json::Value> { id, request }) = serde_json::from_str(&line) else { break };
         let (shared, replies) = (shared.clone(), sender.clone());
         // Each on its own: a fork waits for its parent, and others need not wait for it.
         tokio::task::spawn_local(async move {
-            let result = answer(&shared, request).await;
+            let result = match serde_json::from_value(request) {
+                Ok(request) => answer(&shared, request).await,
+                // Of a later program: it may do without.
+                Err(error) => Err(format!("this supervisor does not know the request: {error}")),
+            };
             let _ = replies.send(Message::Reply { id, result }).await;
         });
     }
@@ -199,6 +223,15 @@ async fn answer(shared: &Rc<Shared>, request: Request) -> Result<Reply, String> 
             if entry.process.ended.is_none() {
                 send(entry.process.pid, if kill { Signal::SIGKILL } else { Signal::SIGTERM });
             }
+            Ok(Reply::Done)
+        }
+        Request::Remember { id, known } => {
+            if known.len() > KNOWN_BYTES_MAX {
+                return Err(format!("{} bytes about {id} are more than is kept", known.len()));
+            }
+            let mut entries = shared.entries.borrow_mut();
+            let entry = entries.get_mut(&id).ok_or_else(|| format!("there is no process {id}"))?;
+            entry.process.known = Some(known);
             Ok(Reply::Done)
         }
         Request::List => {

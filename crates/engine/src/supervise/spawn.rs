@@ -18,6 +18,7 @@ use super::protocol::{Process, Reply};
 use super::reap;
 use super::table::{Entry, Shared, send};
 use crate::groups::Group;
+use crate::local::is_local;
 use crate::parent::now_ms;
 use crate::process;
 
@@ -25,6 +26,25 @@ use crate::process;
 const CAP_DAC_OVERRIDE: nix::libc::c_ulong = 1;
 /// How long a parent or zygote may take to fork, in milliseconds.
 const FORK_MS_MAX: u64 = 5_000;
+
+/// Why nothing was started.
+enum Failure {
+    /// This machine is short of something.
+    Local(String),
+    Other(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        if is_local(&error) { Failure::Local(error.to_string()) } else { Failure::Other(error.to_string()) }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Failure {
+        Failure::Other(text)
+    }
+}
 
 /// Starts what a launch describes.
 pub async fn spawn(shared: &Rc<Shared>, launch: Launch) -> Result<Reply, String> {
@@ -34,29 +54,43 @@ pub async fn spawn(shared: &Rc<Shared>, launch: Launch) -> Result<Reply, String>
     if shared.is_used(&launch.id) {
         return Err(format!("{} was started before", launch.id));
     }
-    match launch.origin.clone() {
+    let id = launch.id.clone();
+    let started = match launch.origin.clone() {
         Origin::Program(argv) => program(shared, launch, &argv),
         Origin::Serve(parent) => serve(shared, launch, &parent).await,
         Origin::Fork(from) => {
-            let id = launch.id.clone();
             shared.reserved.borrow_mut().push(id.clone());
             let result = fork(shared, launch, &from).await;
             shared.reserved.borrow_mut().retain(|reserved| *reserved != id);
             result
         }
+    };
+    match started {
+        Ok(reply) => Ok(reply),
+        Err(Failure::Other(text)) => Err(text),
+        Err(Failure::Local(text)) => {
+            eprintln!("supervise: {id} could not be started: {text}");
+            Ok(Reply::Local(format!("{id} could not be started: {text}")))
+        }
     }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
+/// What a process prints into, if there are descriptors for it and enough others.
+fn pipe(shared: &Shared) -> Result<(io::PipeReader, io::PipeWriter), Failure> {
+    let (output, input) = io::pipe()?;
+    if shared.descriptors.is_reserved(&input) {
+        let limit = shared.descriptors.limit;
+        return Err(Failure::Local(format!("the supervisor has too many descriptors open; its limit is {limit} (ulimit -Hn)")));
+    }
+    Ok((output, input))
 }
 
 /// As a program of its own.
-fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply, String> {
-    let program = argv.first().ok_or("the launch has no program")?;
-    let (output, input) = io::pipe().map_err(text)?;
-    let error_input = input.try_clone().map_err(text)?;
-    let output = Output::collect(output.into(), PathBuf::from(&launch.log)).map_err(text)?;
+fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply, Failure> {
+    let program = argv.first().ok_or_else(|| "the launch has no program".to_string())?;
+    let (output, input) = pipe(shared)?;
+    let error_input = input.try_clone()?;
+    let output = Output::collect(output.into(), PathBuf::from(&launch.log))?;
     let (control, theirs) = control_for(&launch.role)?;
     // The group is there before the process, which enters it before anything else: nothing escapes.
     let group = shared.groups.create(&launch.id, &launch.limits);
@@ -72,6 +106,7 @@ fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply
         .stderr(error_input)
         .process_group(0);
     let inherited = theirs.as_ref().map(AsRawFd::as_raw_fd);
+    let descriptors = shared.descriptors;
     if let Some(number) = inherited {
         command.env("DECALOG_CONTROL", number.to_string());
     }
@@ -80,6 +115,7 @@ fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
             nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?;
+            descriptors.give_back()?;
             // What is read-only is so for root's models, too. Others do not have the right, and may not give it up either.
             nix::libc::prctl(nix::libc::PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
             // Also what this supervisor inherited itself: a parent with an unknown descriptor could not be forked from.
@@ -103,7 +139,8 @@ fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply
         Ok(child) => child.id(),
         Err(error) => {
             group.iter().for_each(|group| group.remove(&[]));
-            return Err(format!("`{program}` could not be started: {error}"));
+            let text = format!("`{program}` could not be started: {error}");
+            return Err(if is_local(&error) { Failure::Local(text) } else { Failure::Other(text) });
         }
     };
     let group = Rc::new(RefCell::new(group));
@@ -111,11 +148,11 @@ fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply
 }
 
 /// Parents and zygotes get a socket to be asked through.
-fn control_for(role: &Role) -> Result<(Option<Rc<Control>>, Option<OwnedFd>), String> {
+fn control_for(role: &Role) -> io::Result<(Option<Rc<Control>>, Option<OwnedFd>)> {
     if !role.is_forked_from() {
         return Ok((None, None));
     }
-    let (ours, theirs) = control::pair().map_err(text)?;
+    let (ours, theirs) = control::pair()?;
     Ok((Some(Rc::new(ours)), Some(theirs)))
 }
 
@@ -139,6 +176,7 @@ fn enter(
         colder_because: launch.colder_because,
         ancestors,
         ready: None,
+        known: None,
         used_at_ms: now_ms(),
         ended: None,
     };
@@ -160,10 +198,10 @@ fn enter(
 }
 
 /// From a parent or zygote.
-async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<Reply, String> {
+async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<Reply, Failure> {
     let asked = control_of(shared, from)?;
-    let (output, input) = io::pipe().map_err(text)?;
-    let output = Output::collect(output.into(), PathBuf::from(&launch.log)).map_err(text)?;
+    let (output, input) = pipe(shared)?;
+    let output = Output::collect(output.into(), PathBuf::from(&launch.log))?;
     let (control, theirs) = control_for(&launch.role)?;
     let role = if launch.role.is_forked_from() { "parent" } else { "worker" };
     let (variables, directory) = (&launch.variables, launch.directory.as_str());
@@ -171,8 +209,8 @@ async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<R
     let descriptors: Vec<_> = [Some(input.as_fd()), theirs.as_ref().map(AsFd::as_fd)].into_iter().flatten().collect();
     let limit = Duration::from_millis(FORK_MS_MAX);
     let asking = async {
-        let answer = asked.fork(&command, &launch.id, &descriptors).await.map_err(text)?;
-        answer.await.map_err(|_| format!("{from} ended while it forked"))
+        let answer = asked.fork(&command, &launch.id, &descriptors).await?;
+        answer.await.map_err(|_| Failure::Other(format!("{from} ended while it forked")))
     };
     let answer = tokio::time::timeout(limit, asking).await;
     drop(descriptors);
@@ -183,7 +221,7 @@ async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<R
         Ok(Err(problem)) => return Err(problem),
         Err(_) => {
             asked.give_up(&launch.id);
-            return Err(format!("{from} did not answer within {FORK_MS_MAX} ms"));
+            return Err(format!("{from} did not answer within {FORK_MS_MAX} ms").into());
         }
     };
     let is_child = process::line(pid).is_some_and(|line| line.parent == std::process::id());
@@ -191,11 +229,11 @@ async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<R
     let end = shared.take_stranger(pid).filter(|_| !is_child);
     if !is_child && end.is_none() {
         send(pid, Signal::SIGKILL);
-        return Err(format!("{from} gave the process {pid}, which is no child of the supervisor"));
+        return Err(format!("{from} gave the process {pid}, which is no child of the supervisor").into());
     }
     if shared.stopping.get() {
         send(pid, Signal::SIGKILL);
-        return Err("the supervisor is stopping".into());
+        return Err("the supervisor is stopping".to_string().into());
     }
     let mut forebears = vec![];
     if let Some(entry) = shared.entries.borrow_mut().get_mut(from) {
@@ -235,14 +273,13 @@ fn attach(shared: &Rc<Shared>, id: &ProcessId, limits: Limits, pid: u32, group: 
 }
 
 /// A parent becomes the replica: the same process, log and group under another id.
-async fn serve(shared: &Rc<Shared>, launch: Launch, parent: &ProcessId) -> Result<Reply, String> {
+async fn serve(shared: &Rc<Shared>, launch: Launch, parent: &ProcessId) -> Result<Reply, Failure> {
     let asked = control_of(shared, parent)?;
     let (variables, directory) = (&launch.variables, launch.directory.as_str());
     let command = control::Command::Serve { id: &launch.id, variables, directory };
     let sent = tokio::time::timeout(Duration::from_millis(FORK_MS_MAX), asked.send(&command, &[])).await;
-    sent.map_err(text)
-        .and_then(|sent| sent.map_err(text))
-        .map_err(|error| format!("{parent} cannot be told to serve: {error}"))?;
+    let sent = sent.map_err(|error| error.to_string()).and_then(|sent| sent.map_err(|error| error.to_string()));
+    sent.map_err(|error| format!("{parent} cannot be told to serve: {error}"))?;
     let mut entries = shared.entries.borrow_mut();
     let mut entry = entries.remove(parent).ok_or_else(|| format!("{parent} ended before it served"))?;
     entry.output.rename(PathBuf::from(&launch.log));
@@ -256,6 +293,7 @@ async fn serve(shared: &Rc<Shared>, launch: Launch, parent: &ProcessId) -> Resul
         colder_because: launch.colder_because,
         ancestors: ancestors(parent, entry.process.ancestors),
         ready: None,
+        known: None,
         used_at_ms: now_ms(),
         ended: entry.process.ended,
     };
@@ -311,19 +349,31 @@ async fn listen(shared: Rc<Shared>, id: ProcessId, control: Rc<Control>) {
     }
     if control.close() > 0 {
         // It may have forked and not lived to tell it.
-        end_strays(&shared);
+        tokio::task::spawn_local(end_strays(shared));
     }
 }
 
-/// Ends children of the supervisor that nobody knows: leaders of a group in its own session, as forked processes are.
-fn end_strays(shared: &Rc<Shared>) {
+/// Ends children of the supervisor that nobody knows: leaders of a group in its own session, as forked processes are. One
+/// that another parent forks at this moment becomes known within the time that a fork may take.
+async fn end_strays(shared: Rc<Shared>) {
     let own = std::process::id();
     let Some(session) = process::line(own).map(|line| line.session) else { return };
-    for line in process::table() {
+    let is_stray = |line: &process::Line| {
         let is_forked = line.parent == own && line.group == line.pid && line.session == session;
-        if is_forked && shared.by_pid(line.pid).is_none() {
-            eprintln!("supervise: process {} was forked by a parent that has ended; it is ended too", line.pid);
-            send(line.pid, Signal::SIGKILL);
+        is_forked && shared.by_pid(line.pid).is_none()
+    };
+    let suspects: Vec<process::Line> = process::table().into_iter().filter(is_stray).collect();
+    if suspects.is_empty() {
+        return;
+    }
+    if !shared.reserved.borrow().is_empty() {
+        tokio::time::sleep(Duration::from_millis(FORK_MS_MAX)).await;
+    }
+    for suspect in suspects {
+        let is_same = |line: &process::Line| line.started_ticks == suspect.started_ticks;
+        if process::line(suspect.pid).filter(is_stray).is_some_and(|line| is_same(&line)) {
+            eprintln!("supervise: process {} was forked by a parent that has ended; it is ended too", suspect.pid);
+            send(suspect.pid, Signal::SIGKILL);
         }
     }
 }

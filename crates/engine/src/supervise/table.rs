@@ -15,6 +15,7 @@ use super::control::Control;
 use super::log::Output;
 use super::protocol::{Message, Process};
 use super::reap::End;
+use crate::descriptors::Descriptors;
 use crate::groups::{Group, Groups};
 
 /// Ends of processes that nobody has named so far.
@@ -64,12 +65,14 @@ pub struct Shared {
     pub drain_ms: Cell<u64>,
     /// Where limits are enforced.
     pub groups: Groups,
+    /// What this process may have open.
+    pub descriptors: Descriptors,
     strangers: RefCell<VecDeque<(u32, End)>>,
 }
 
 impl Shared {
     /// Without any process.
-    pub fn new(groups: Groups, drain_ms: u64) -> Shared {
+    pub fn new(groups: Groups, descriptors: Descriptors, drain_ms: u64) -> Shared {
         Shared {
             entries: RefCell::default(),
             reserved: RefCell::default(),
@@ -79,6 +82,7 @@ impl Shared {
             stopping: Cell::new(false),
             drain_ms: Cell::new(drain_ms),
             groups,
+            descriptors,
             strangers: RefCell::default(),
         }
     }

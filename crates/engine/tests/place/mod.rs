@@ -133,6 +133,7 @@ pub async fn engine_for(data: &Path, program: &Path) -> Engine {
         tool_variables: BTreeMap::new(),
         path: std::env::var("PATH").unwrap(),
         takes_over: false,
+        descriptors: engine::Descriptors::raise(),
     };
     Engine::open(config).await.unwrap()
 }
@@ -189,7 +190,7 @@ pub async fn ready(engine: &Engine, replica: &str) -> ReplicaStatus {
 /// Waits until a replica has ended, and gives why, and its last words.
 pub async fn ended(engine: &Engine, replica: &str) -> (String, String) {
     until("ended", || match engine.status(&id(replica))?.state {
-        ReplicaState::Ended { reason, details } => Some((reason, details.join("\n"))),
+        ReplicaState::Ended { reason, details, .. } => Some((reason, details.join("\n"))),
         _ => None,
     })
     .await

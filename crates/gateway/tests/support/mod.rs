@@ -166,6 +166,7 @@ pub fn route(version: u32, sockets: &[&Path]) -> PlacementRoute {
         queue_rows_max: 16,
         deadline_ms: 20_000,
         predict_ms_max: 20_000,
+        failed: None,
         asleep: false,
         replicas: sockets.iter().map(replica).collect(),
     }
