@@ -37,9 +37,11 @@ def predict(what: str) -> str:
     if what == "scratch":
         import tempfile
         return attempt(lambda: tempfile.NamedTemporaryFile("w").write("x"))
-    os.chmod(path, 0o644)
-    open(path, "w").write("forced!")
-    return "forced"
+    if what == "force":
+        os.chmod(path, 0o644)
+        open(path, "w").write("forced!")
+        return "forced"
+    return "nothing"
 """
 
 
@@ -213,6 +215,24 @@ def test_parallel_backups_are_whole_and_leave_nothing_behind(platform, fresh, tm
         assert platform.run("doctor", "--verify", "--data", restored.data).code == 0
 
 
+def test_after_a_restore_it_is_said_that_environments_are_being_built(platform, fresh, tmp_path):
+    platform.run("deploy", write_model(tmp_path / "m", {**constant(1), "requirements.txt": "six==1.17.0\n"}))
+    platform.run("backup", tmp_path / "b.tar")
+    restored = fresh("restored")
+    platform.run("restore", tmp_path / "b.tar", "--data", restored.data)
+    slow = tmp_path / "uv"
+    # Waits until it may go on, like an index that is far away.
+    slow.write_text(f'#!/bin/sh\nwhile [ ! -e {tmp_path}/go ]; do sleep 0.05; done\nexit 1\n')
+    slow.chmod(0o755)
+    restored.prefix = ["env", f"DECALOG_UV={slow}"]
+    restored.process, restored.url = restored.launch("--listen", "127.0.0.1:0")
+    try:
+        said = wait_for(lambda: (answer := restored.get("/readyz")).status == 503 and answer.json()["details"], "what it waits for")
+        assert "its environment is being built" in said[0], said
+    finally:
+        (tmp_path / "go").touch()
+
+
 def test_a_backup_that_was_cut_short_or_changed_is_refused(platform, fresh, tmp_path):
     platform.run("deploy", write_model(tmp_path / "m", {**constant(1), "w.bin": os.urandom(1 << 16)}))
     whole = tmp_path / "whole.tar"
@@ -277,6 +297,26 @@ def test_two_pushes_that_claim_one_digest(platform):
     assert bad.status == 400 and bad.json()["code"] == "wrong_content"
     good = platform.request("PATCH", f"{path}&offset={1 << 15}&upload=good", content[1 << 15 :])
     assert good.json() == {"offset": len(content), "complete": True}
+
+
+def test_kills_in_the_middle_of_a_push_leave_nothing_wrong(platform, tmp_path):
+    model = write_model(tmp_path / "m", {**constant(6), **{f"w{n}.bin": os.urandom(2 << 20) for n in range(8)}})
+    moments = {
+        "an upload has begun": lambda: list((platform.data / "uploads").iterdir()),
+        "some blobs are there": lambda: len(list((platform.data / "artifacts").rglob("*"))) > 6,
+        "the tree is there": lambda: list((platform.data / "trees").glob("*")),
+    }
+    for what, reached in moments.items():
+        deploy = threading.Thread(target=platform.run, args=("deploy", model), kwargs={"ok": False})
+        deploy.start()
+        wait_for(reached, what)
+        platform.kill()
+        deploy.join()
+        process, platform.url = platform.launch("--listen", "127.0.0.1:0")
+        platform.process = process
+    platform.run("deploy", model)
+    assert platform.predict("m", {"x": 0}).json() == {"output": 6}
+    assert platform.run("doctor", "--verify", "--data", platform.data).code == 0
 
 
 def small_disk(directory, size):

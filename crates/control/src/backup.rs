@@ -62,19 +62,12 @@ pub(crate) fn blobs_of(state: &State) -> Vec<Digest> {
     digests
 }
 
-/// The files of all secrets whose events name one.
-pub(crate) fn secrets_of(state: &State) -> Vec<Digest> {
-    let of_models = state.models.values().flat_map(|model| model.variables.values());
-    let all = state.variables.values().chain(of_models);
-    all.flat_map(|variables| variables.secrets.values()).copied().collect()
-}
-
 /// A copy of the ledger, and what its fold refers to.
 struct Copied {
     ledger: std::fs::File,
     entries: u64,
     digests: Vec<Digest>,
-    wanted: Vec<Digest>,
+    wanted: HashSet<Digest>,
     lease: Lease,
 }
 
@@ -142,7 +135,7 @@ impl Control {
             let state = ledger::fold(&ledger).map_err(crate::book::ledger_problem)?;
             drop(ledger);
             let file = std::fs::File::open(&copy).map_err(failed("copying the ledger"))?;
-            Ok((file, state.seq, blobs_of(&state), secrets_of(&state)))
+            Ok((file, state.seq, blobs_of(&state), Control::secret_files(&state)))
         });
         let folded = folded.await.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string())));
         let (ledger, entries, digests, wanted) = folded?;

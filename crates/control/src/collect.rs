@@ -62,6 +62,12 @@ impl Control {
         (garbage.trees, garbage.bytes) = remove_unneeded(&trees, &needed, &collection).await?;
         let (environments, bytes) = remove_unneeded(&self.engine.environments(), &needed, &collection).await?;
         (garbage.environments, garbage.bytes) = (environments, garbage.bytes + bytes);
+        let (secrets, files) = (self.secrets.clone(), Control::secret_files(&self.state()));
+        let age = Duration::from_millis(HALF_DONE_MS_MAX);
+        let work = tokio::task::spawn_blocking(move || secrets.collect(|file| files.contains(file), age));
+        let dropped = work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        dropped
+            .map_err(|error| Problem::new("gc", format!("secrets cannot be cleared: {error}")).help("see the server's log"))?;
         let collected = self.store.collect(&collection, &needed).await.map_err(artifact_problem)?;
         (garbage.blobs, garbage.bytes) = (collected.blobs, garbage.bytes + collected.bytes);
         Ok(garbage)

@@ -9,7 +9,8 @@ use domain::digest::Hasher;
 use domain::{Digest, Problem};
 use ledger::Ledger;
 
-use crate::backup::{CONTENTS, Contents, FORMAT, blobs_of, failed, secrets_of};
+use crate::Control;
+use crate::backup::{CONTENTS, Contents, FORMAT, blobs_of, failed};
 
 /// The longest list of contents, in bytes.
 const CONTENTS_BYTES_MAX: u64 = 1 << 16;
@@ -117,7 +118,7 @@ impl Restore<'_> {
         }
         let ledger = Ledger::open_read_only(&path).map_err(|error| broken(&error))?;
         let state = ledger::fold(&ledger).map_err(|error| broken(&error))?;
-        if !secrets_of(&state).iter().all(|file| self.secrets.contains(file)) {
+        if !Control::secret_files(&state).is_subset(&self.secrets) {
             return Err(damaged("a secret that the ledger refers to is not in the backup"));
         }
         match blobs_of(&state).into_iter().find(|digest| !self.blobs.contains(digest)) {

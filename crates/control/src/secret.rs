@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
@@ -37,6 +38,11 @@ fn damaged() -> Problem {
         "a secret cannot be read: its file or the key of the data directory is not the one it was written with",
     )
     .help("set it again: decalog env set NAME --secret")
+}
+
+/// The file of a value whose event names none.
+pub fn by_name(scope: &str, name: &str) -> Digest {
+    Digest::of(format!("{scope}\n{name}").as_bytes())
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Problem> {
@@ -78,7 +84,7 @@ impl Secrets {
 
     /// Where a value lies: by the digest that its event names, or, in ledgers that name none, by scope and name.
     fn path(&self, scope: &str, name: &str, file: Option<Digest>) -> PathBuf {
-        let file = file.unwrap_or_else(|| Digest::of(format!("{scope}\n{name}").as_bytes()));
+        let file = file.unwrap_or_else(|| by_name(scope, name));
         self.directory.join(file.to_string())
     }
 
@@ -124,6 +130,25 @@ impl Secrets {
         String::from_utf8(unseal(&key, sealed, context.as_bytes())?).map_err(|_| damaged())
     }
 
+    /// Drops the files that are older than `age` and not needed: an event is appended soon after its file was written.
+    pub fn collect(&self, is_needed: impl Fn(&Digest) -> bool, age: Duration) -> std::io::Result<()> {
+        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let digest = entry.file_name().to_str().and_then(|name| name.parse::<Digest>().ok());
+            let is_needed = digest.is_some_and(|digest| is_needed(&digest));
+            if !is_needed && entry.metadata()?.modified()? < before {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Drops a value that no event refers to any more.
     pub fn remove(&self, scope: &str, name: &str, file: Option<Digest>) {
         let _ = fs::remove_file(self.path(scope, name, file));
@@ -159,6 +184,9 @@ mod tests {
         assert_ne!(token, newer);
         assert_eq!(secrets.get("default@production", "TOKEN", token).unwrap(), "correct horse");
         assert_eq!(secrets.files().unwrap().len(), 3);
+        let needed = |file: &Digest| [newer, other].contains(&Some(*file));
+        secrets.collect(needed, Duration::from_secs(60)).unwrap();
+        assert_eq!(secrets.files().unwrap().len(), 3, "its event may be on its way");
         let mode = fs::metadata(directory.path().join("key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         for entry in fs::read_dir(directory.path().join("secrets")).unwrap() {
@@ -172,7 +200,10 @@ mod tests {
         // Ledgers that name no file: it lies by scope and name.
         fs::copy(path("TOKEN", token), path("TOKEN", None)).unwrap();
         assert_eq!(secrets.get("default@production", "TOKEN", None).unwrap(), "correct horse");
+        fs::File::open(path("TOKEN", token)).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        secrets.collect(needed, Duration::from_secs(60)).unwrap();
+        assert!(!path("TOKEN", token).exists() && path("TOKEN", newer).exists());
         fs::write(directory.path().join("key"), [0; 32]).unwrap();
-        assert!(secrets.get("default@production", "TOKEN", token).is_err());
+        assert!(secrets.get("default@production", "TOKEN", newer).is_err());
     }
 }

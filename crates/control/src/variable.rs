@@ -1,13 +1,13 @@
 //! Variables and secrets of environments and models.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use domain::manifest::variable_name_is_valid;
 use domain::problem::excerpt;
 use domain::{Digest, EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName, State};
 use serde::{Deserialize, Serialize};
 
-use crate::Control;
+use crate::{Control, secret};
 
 /// The longest value, in bytes.
 const VALUE_BYTES_MAX: usize = 32 << 10;
@@ -117,6 +117,22 @@ impl Control {
         let (secrets, place, name, value) = (self.secrets.clone(), place.to_string(), name.to_string(), value.to_string());
         let put = tokio::task::spawn_blocking(move || secrets.put(&place, &name, &value));
         put.await.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string())))
+    }
+
+    /// The files of all secrets that a state refers to.
+    pub(crate) fn secret_files(state: &State) -> HashSet<Digest> {
+        let of_projects = state.variables.iter().map(|(scope, variables)| (scope.clone(), variables));
+        let of_models = state.models.iter().flat_map(|(key, model)| {
+            let place = |environment| scope(&key.project, environment, Some(&key.model));
+            model.variables.iter().map(move |(environment, variables)| (place(environment), variables))
+        });
+        let mut files = HashSet::new();
+        for (scope, variables) in of_projects.chain(of_models) {
+            for name in variables.values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name) {
+                files.insert(variables.secrets.get(name).copied().unwrap_or_else(|| secret::by_name(&scope, name)));
+            }
+        }
+        files
     }
 
     /// Whether a name is a secret's at this moment, and the file that holds its value, if its event names one.

@@ -8,7 +8,8 @@ use domain::manifest::Runtime;
 use domain::release::{Plan, Progress};
 use domain::state::Outcome;
 use domain::{
-    Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, Reference, ReplicaId, Schema, VersionNumber,
+    Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, Reference, ReplicaId, Schema, State,
+    VersionNumber,
 };
 use engine::{ParentState, ReplicaState};
 use serde::{Deserialize, Serialize};
@@ -344,9 +345,19 @@ impl Control {
         for placement in live.iter().filter(|placement| !answers(placement) && !asleep(placement)) {
             match self.replicas.problem(placement) {
                 Some(problem) => failing.push(format!("{placement}: {}", problem.message)),
-                None => waiting.push(placement.to_string()),
+                None => waiting.push(self.what_it_waits_for(&state, placement)),
             }
         }
         (waiting, failing)
+    }
+
+    /// After a restore all environments are built anew: that takes longer than any other start.
+    fn what_it_waits_for(&self, state: &State, placement: &Placement) -> String {
+        let version = state.models.get(&placement.model).and_then(|model| model.versions.get(&placement.version));
+        let lock = version.and_then(|version| version.pushed.lock.as_ref());
+        match lock.filter(|lock| !self.engine.has_environment(&lock.digest)) {
+            Some(_) => format!("{placement}: its environment is being built"),
+            None => placement.to_string(),
+        }
     }
 }

@@ -346,6 +346,11 @@ impl Engine {
         self.inner.environments.is_built(lock).await
     }
 
+    /// Whether a lock was installed, whatever may have been done to it since.
+    pub fn has_environment(&self, lock: &Digest) -> bool {
+        crate::installed::marker(&self.inner.files.environment(lock)).exists()
+    }
+
     /// Where environments lie, each named by its lock's digest.
     pub fn environments(&self) -> PathBuf {
         self.inner.files.environments()

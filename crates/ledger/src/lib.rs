@@ -193,7 +193,8 @@ impl Ledger {
     fn copy_to(&self, path: &Path) -> Result<(), LedgerError> {
         let mut copy = Connection::open(path)?;
         let backup = rusqlite::backup::Backup::new(&self.connection, &mut copy)?;
-        Ok(backup.run_to_completion(256, Duration::ZERO, None)?)
+        // In one step: what another connection writes in between would make it begin again, for ever on a busy ledger.
+        Ok(backup.run_to_completion(i32::MAX, Duration::from_millis(10), None)?)
     }
 }
 
