@@ -117,7 +117,7 @@ mod tests {
     fn check(old: &str, new: &str, expected: &[&str]) {
         let schema = |inputs: &str| -> Schema {
             let columns: Vec<Column> = serde_json::from_str(inputs).unwrap();
-            Schema { inputs: columns, outputs: vec![Column::scalar("y", Datatype::Fp64)], streams: false, batches: true }
+            Schema { inputs: columns, outputs: vec![Column::scalar("y", Datatype::Fp64)], batches: true, ..Schema::default() }
         };
         let found = breaks(&schema(old), &schema(new));
         assert_eq!(found.len(), expected.len(), "{old} {new}: {found:?}");

@@ -205,6 +205,9 @@ pub struct Schema {
     /// Whether inputs have a leading batch dimension; a graph with fixed dimensions takes exactly one request at a time.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub batches: bool,
+    /// Whether each row must be asked for by itself, because its answer is another one beside other rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 fn yes() -> bool {
@@ -244,8 +247,8 @@ mod tests {
         let schema = Schema {
             inputs: vec![Column::scalar("age", Datatype::Int64), city, income],
             outputs: vec![Column::scalar("leave", Datatype::Fp64)],
-            streams: false,
             batches: true,
+            ..Schema::default()
         };
         assert_eq!(schema.to_string(), "predict(age: INT64, city: one of 2, income: FP64?) -> leave: FP64");
         let json = serde_json::to_string(&schema).unwrap();

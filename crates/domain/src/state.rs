@@ -298,10 +298,21 @@ pub fn no_such_model(key: &ModelKey, near: Option<&str>) -> Problem {
     }
 }
 
-/// The name nearest to `name`, if any is near: within a third of its letters, by edits and swaps of neighbours.
+/// The longest name that gets a suggestion, in bytes.
+const NEAR_BYTES_MAX: usize = 128;
+/// The most names that one is compared with, letter by letter.
+const NEAR_NAMES_MAX: usize = 512;
+
+/// The name nearest to `name`, if any is near: within a third of its letters, by edits and swaps of neighbours. Long names
+/// get none, and of many names only the first of about the same length are looked at.
 pub fn near_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > NEAR_BYTES_MAX {
+        return None;
+    }
     let limit = name.len() / 3 + 1;
     names
+        .filter(|other| other.len() <= NEAR_BYTES_MAX && other.len().abs_diff(name.len()) <= 4 * limit)
+        .take(NEAR_NAMES_MAX)
         .map(|other| (edit_distance(name, other), other))
         .filter(|(distance, _)| *distance <= limit)
         .min()
@@ -310,20 +321,21 @@ pub fn near_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option
 
 fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    // The last two rows of the table, which is all that a swap looks back.
+    let (mut before, mut last) = (vec![], (0..=b.len()).collect::<Vec<usize>>());
     for i in 1..=a.len() {
         let mut row = vec![i];
         for j in 1..=b.len() {
-            let replace = rows[i - 1][j - 1] + (a[i - 1] != b[j - 1]) as usize;
-            let mut best = replace.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            let replace = last[j - 1] + (a[i - 1] != b[j - 1]) as usize;
+            let mut best = replace.min(last[j] + 1).min(row[j - 1] + 1);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
+                best = best.min(before[j - 2] + 1);
             }
             row.push(best);
         }
-        rows.push(row);
+        (before, last) = (last, row);
     }
-    rows[a.len()][b.len()]
+    last[b.len()]
 }
 
 impl Model {

@@ -97,6 +97,9 @@ fn variables_of_a_model_win_and_count() {
 fn near_names() {
     assert_eq!(near_name("chrun", ["fraud", "churn"].into_iter()), Some("churn"));
     assert_eq!(near_name("resnet", ["fraud", "churn"].into_iter()), None);
+    let long = "a".repeat(20_000_000);
+    assert_eq!(near_name(&long, [long.as_str(), "churn"].into_iter()), None);
+    assert_eq!(near_name("churn", std::iter::repeat_n(long.as_str(), 1_000).chain(["chrun"])), Some("chrun"));
 }
 
 /// Pushes versions 1 to `count`.

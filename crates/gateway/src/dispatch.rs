@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use domain::route::{Observation, ReplicaRoute, WorkerProtocol};
 use domain::{Placement, Problem, ReplicaId};
-use protocol::worker_wire;
+use protocol::{WorkerFault, worker_wire};
 use tokio::sync::mpsc;
-use worker::{Connection, ConnectionError, RawAnswer};
+use worker::{Connection, ConnectionError, Form, RawAnswer};
 
 use crate::Shared;
 use crate::batch::Batch;
@@ -164,9 +164,10 @@ impl Slot {
         };
         let answered_at = Instant::now();
         let answer = if answer.status == 200 {
-            worker_wire::decode(protocol, answer.body, answer.header_bytes, batch.rows, schema)
+            worker_wire::decode(protocol, answer.body, answer.header_bytes, batch.rows, &first.outputs, schema)
+                .map_err(Problem::from)
         } else {
-            Err(worker::caller::problem_of(&answer))
+            Err(worker::refusal::problem_of(&answer))
         };
         let timing = Timing { sent_at, answered_at, batch_rows: batch.rows as u32 };
         match answer {
@@ -211,7 +212,8 @@ impl Slot {
                 Some(connection) => connection,
                 None => Connection::connect(&self.replica.socket).await.map_err(ConnectionError::from)?,
             };
-            let answer = connection.post(&self.replica.infer_path, request).await?;
+            let form = if self.lane.schema.streams { Form::Events } else { Form::Whole };
+            let answer = connection.post(&self.replica.infer_path, request, form).await?;
             Ok((connection, answer))
         };
         match tokio::time::timeout(limit, sent).await {
@@ -235,8 +237,7 @@ impl Slot {
                 self.broken(format!("a prediction took longer than {limit_ms} ms")).await;
             }
             Failure::Connection(ConnectionError::Protocol(text)) => {
-                let problem = Problem::new("bad_worker", format!("the worker's answer is not understood: {text}"));
-                self.rerun_or(batch, problem);
+                self.rerun_or(batch, not_understood(&text));
             }
             Failure::Connection(ConnectionError::Closed(error)) => {
                 // A server may close a connection and live.
@@ -284,7 +285,7 @@ impl Slot {
             }
         };
         if answer.status != 200 {
-            fail(waiting, worker::caller::problem_of(&answer));
+            fail(waiting, worker::refusal::problem_of(&answer));
             return None;
         }
         let (pieces, receiver) = mpsc::channel(PIECES_MAX);
@@ -318,6 +319,7 @@ impl Slot {
                     self.connection = Some(connection);
                     return;
                 }
+                Ok(Err(ConnectionError::Protocol(text))) => not_understood(&text),
                 Ok(Err(error)) => Problem::new("worker_died", format!("the worker ended in the middle of its answer: {error}")),
                 Err(_) => {
                     self.broken(format!("nothing came for {} ms", limit.as_millis())).await;
@@ -334,6 +336,10 @@ impl Slot {
 enum Failure {
     Connection(ConnectionError),
     Timeout,
+}
+
+fn not_understood(text: &str) -> Problem {
+    WorkerFault::malformed(format!("the worker's answer is not understood: {text}")).into()
 }
 
 fn fail(waiting: Waiting, problem: Problem) {

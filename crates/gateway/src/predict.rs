@@ -26,6 +26,9 @@ const TIMEOUT: &str = "decalog-timeout-ms";
 /// The largest deadline: a day.
 const TIMEOUT_MS_MAX: u64 = 86_400_000;
 
+/// The most rows that room is reserved for before their answer is written.
+const ROWS_RESERVED_MAX: usize = 1024;
+
 /// What a request asks of a model.
 pub struct Ask {
     /// The rows.
@@ -97,6 +100,11 @@ impl Gateway {
             if !lane.schema.batches && rows != 1 {
                 let problem = Problem::new("one_row", format!("this model takes one row at a time, got {rows}"));
                 let problem = problem.help("send one request per row: its tensors have no dimension for a batch");
+                return Err(fail(problem, Some(&lane), rows));
+            }
+            if lane.schema.alone && rows != 1 {
+                let problem = Problem::new("one_row", format!("this model takes one row at a time, got {rows}"));
+                let problem = problem.help("send one request per row: beside others, a row gets another answer than by itself");
                 return Err(fail(problem, Some(&lane), rows));
             }
             let copy = target.copies_to(headers).and_then(|split| Copy::of(&ask, split, &target));
@@ -176,7 +184,7 @@ pub fn decode_simple(body: &Bytes, lane: &Lane) -> Result<(Ask, Form), Problem> 
 pub fn respond_simple(reply: Reply, rows: usize, form: Form) -> Response<Body> {
     match reply {
         Reply::Rows(answer, first_row) => {
-            let mut body = Vec::with_capacity(128 * rows);
+            let mut body = Vec::with_capacity(128 * rows.min(ROWS_RESERVED_MAX));
             answer.write_simple(first_row..first_row + rows, form == Form::Row, &mut body);
             reply::json(StatusCode::OK, body)
         }

@@ -46,7 +46,7 @@ pub struct Lane {
 
 impl Lane {
     fn new(route: PlacementRoute) -> Lane {
-        let mix = route.mix && route.schema.batches && !route.schema.streams;
+        let mix = route.mix && route.schema.batches && !route.schema.streams && !route.schema.alone;
         let limits = Limits { rows_max: route.rows_max as usize, queue_rows_max: route.queue_rows_max as usize, mix };
         let version = route.placement.version.to_string();
         Lane {

@@ -200,8 +200,13 @@ fn rows_of(inputs: &[Input], outputs: &[Output]) -> Rows {
         Some(dimensions) => dimensions.first().copied(),
     };
     let all_inputs = |wanted: i64| inputs.iter().all(|input| first(&input.dimensions) == Some(wanted));
+    // A first dimension that is fixed is not the rows, whatever the inputs say. Only 1 is often what an exporter has noted.
+    let fixes_another = outputs.iter().any(|output| match &output.kind {
+        Kind::Tensor { dimensions, .. } => matches!(dimensions.as_deref(), Some([0 | 2.., ..])),
+        Kind::Maps => false,
+    });
     if all_inputs(-1) {
-        return Rows::Together;
+        return if fixes_another { Rows::Whole } else { Rows::Together };
     }
     let stackable = outputs.iter().all(|output| match &output.kind {
         Kind::Tensor { dimensions, .. } => dimensions.as_ref().is_some_and(|dimensions| dimensions.first() == Some(&1)),
@@ -230,7 +235,7 @@ fn schema_of(inputs: &[Input], outputs: &[Output], rows: Rows) -> Schema {
         Kind::Maps if rows == Rows::Whole => Column { shape: Some(vec![-1]), ..Column::scalar(&output.name, Datatype::Json) },
         Kind::Maps => Column::scalar(&output.name, Datatype::Json),
     });
-    Schema { inputs, outputs: outputs.collect(), streams: false, batches: rows != Rows::Whole }
+    Schema { inputs, outputs: outputs.collect(), batches: rows != Rows::Whole, ..Schema::default() }
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ fn rows() {
     check(&[float(&[N, (3, "")])], &[float(&[N, (1, "")])], Rows::Together, "predict(x0: FP32[3]) -> y0: FP32");
     // Exporters often note the batch that they traced with.
     check(&[float(&[N, (3, "")])], &[float(&[(1, ""), (5, "")])], Rows::Together, "predict(x0: FP32[3]) -> y0: FP32[5]");
+    // A sum over the rows has no row for each of them.
+    check(&[float(&[N, (3, "")])], &[float(&[(3, "")])], Rows::Whole, "predict(x0: FP32[-1,3]) -> y0: FP32[3]");
     check(&[float(&[(1, ""), (3, "")])], &[float(&[(1, ""), (5, "")])], Rows::OneByOne, "predict(x0: FP32[3]) -> y0: FP32[5]");
     check(&[float(&[(1, ""), (3, "")])], &[float(&[N, (5, "")])], Rows::Whole, "predict(x0: FP32[1,3]) -> y0: FP32[-1,5]");
     check(&[float(&[(8, ""), (1, "")])], &[float(&[(8, ""), (1, "")])], Rows::Whole, "predict(x0: FP32[8,1]) -> y0: FP32[8,1]");

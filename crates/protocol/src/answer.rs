@@ -1,16 +1,21 @@
 //! An answer: the output columns of one batch, shared by all requests that were in it. Rows that a model answered with
 //! other columns, types or shapes than their neighbours keep their own, and a row that failed is known by itself.
 
+mod declared;
 mod join;
 
 use std::ops::Range;
 
 use bytes::Bytes;
-use domain::schema::Schema;
+use domain::schema::{Column, Schema};
 use domain::{Datatype, Problem};
 use serde_json::Value;
 
+use self::declared::{as_declared, is_validity, owners};
+use crate::columns::{ColumnIndex, Named};
 use crate::element::{is_close, number, write_json};
+use crate::fault::WorkerFault;
+use crate::limits::{shown_name, shown_names};
 use crate::tensor::{Tensor, byte_elements, elements};
 
 /// What a model gave for a batch.
@@ -49,25 +54,27 @@ pub struct AnswerColumn {
     has_rows: bool,
 }
 
-fn bad_output(message: String) -> Problem {
-    Problem::new("bad_output", message).help("a model must give one output row for each input row")
+impl Named for AnswerColumn {
+    fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl Answer {
     /// Takes the output tensors of a worker for a batch of `rows`. Types that travel as BYTES become what the schema says.
-    pub fn from_tensors(tensors: Vec<Tensor>, rows: usize, schema: &Schema) -> Result<Answer, Problem> {
+    pub fn from_tensors(tensors: Vec<Tensor>, rows: usize, schema: &Schema) -> Result<Answer, WorkerFault> {
         Answer::from_parts(vec![(rows, Ok(tensors))], rows, schema)
     }
 
     /// Takes what a worker gave for a batch of `rows`, part by part in their order.
-    pub fn from_parts(given: Vec<Given>, rows: usize, schema: &Schema) -> Result<Answer, Problem> {
+    pub fn from_parts(given: Vec<Given>, rows: usize, schema: &Schema) -> Result<Answer, WorkerFault> {
         let mut answer = Answer { rows, parts: Vec::with_capacity(given.len()), failures: vec![] };
         let mut end = 0usize;
         for (count, outputs) in given {
             let range = end..end.saturating_add(count);
             end = range.end;
             if count == 0 || end > rows {
-                return Err(bad_output(format!("the parts of the answer do not fit {rows} rows of input")));
+                return Err(WorkerFault::output(format!("the parts of the answer do not fit {rows} rows of input")));
             }
             match outputs {
                 Ok(tensors) => answer.parts.push(Part::from_tensors(tensors, range, schema)?),
@@ -75,9 +82,14 @@ impl Answer {
             }
         }
         if end != rows {
-            return Err(bad_output(format!("the parts of the answer have {end} rows for {rows} rows of input")));
+            return Err(WorkerFault::output(format!("the parts of the answer have {end} rows for {rows} rows of input")));
         }
         Ok(answer)
+    }
+
+    /// Fails if an output is missing that was asked for, or, if none was, one that the schema declares.
+    pub(crate) fn has_declared(&self, wanted: &[String], schema: &Schema) -> Result<(), WorkerFault> {
+        self.parts.iter().try_for_each(|part| part.has_declared(wanted, schema))
     }
 
     /// Why the first of these rows that failed did so.
@@ -156,22 +168,52 @@ fn one_by_one<'p>(pieces: Vec<(&'p Part, Range<usize>)>) -> Vec<(&'p Part, usize
 }
 
 impl Part {
-    fn from_tensors(tensors: Vec<Tensor>, range: Range<usize>, schema: &Schema) -> Result<Part, Problem> {
+    fn from_tensors(tensors: Vec<Tensor>, range: Range<usize>, schema: &Schema) -> Result<Part, WorkerFault> {
         let rows = range.len();
+        let declared = ColumnIndex::new(&schema.outputs);
         let mut columns: Vec<AnswerColumn> = Vec::with_capacity(tensors.len());
-        for tensor in tensors {
-            let owner = tensor.name.strip_suffix(":valid").filter(|_| tensor.datatype == Datatype::Bool);
-            let owner = owner.and_then(|name| columns.iter_mut().find(|column| column.name == name));
-            if let Some(column) = owner {
-                if tensor.data.len() != rows {
-                    return Err(bad_output(format!("`{}` has {} rows for {rows} rows of input", tensor.name, tensor.data.len())));
-                }
-                column.valid = Some(tensor.data);
-            } else {
-                columns.push(AnswerColumn::from_tensor(tensor, rows, schema)?);
+        let (validities, values): (Vec<Tensor>, Vec<Tensor>) = tensors.into_iter().partition(is_validity);
+        let column = |tensor: Tensor, at: usize| {
+            let declared = declared.find(&tensor.name, at).map(|at| &schema.outputs[at]);
+            AnswerColumn::from_tensor(tensor, rows, declared, schema.batches)
+        };
+        for (at, tensor) in values.into_iter().enumerate() {
+            columns.push(column(tensor, at)?);
+        }
+        for (tensor, owner) in owners(validities, &columns) {
+            match owner {
+                Some(owner) => columns[owner].set_valid(tensor, rows)?,
+                None => columns.push(column(tensor, usize::MAX)?),
             }
         }
+        if let Some(twice) = ColumnIndex::new(&columns).twice() {
+            return Err(WorkerFault::output(format!("the output `{}` is there twice", shown_name(&twice.name))));
+        }
         Ok(Part { rows: range, columns })
+    }
+
+    /// Fails if an output is missing that was asked for, or, if none was, one that the schema declares.
+    fn has_declared(&self, wanted: &[String], schema: &Schema) -> Result<(), WorkerFault> {
+        let own = ColumnIndex::new(&self.columns);
+        let declared = ColumnIndex::new(&schema.outputs);
+        let is_missing = |at: usize, name: &str| own.find(name, at).is_none();
+        let missing = match wanted {
+            [] => schema.outputs.iter().enumerate().find(|(at, column)| is_missing(*at, &column.name)).map(|(_, c)| &c.name),
+            // What the schema does not know, only the model does: then it is the caller who asked for too much.
+            wanted => wanted
+                .iter()
+                .enumerate()
+                .find(|(at, name)| is_missing(*at, name) && declared.find(name, *at).is_some())
+                .map(|(_, name)| name),
+        };
+        match missing {
+            None => Ok(()),
+            Some(name) => {
+                let found = shown_names(self.columns.iter().map(|column| column.name.as_str()));
+                let text = format!("the worker's answer lacks the output `{}`", shown_name(name));
+                Err(WorkerFault::output(text).help(format!("it has {found}")))
+            }
+        }
     }
 
     fn agrees(&self, range: Range<usize>, other: &Part, of_other: Range<usize>, tolerance: f64) -> bool {
@@ -221,25 +263,26 @@ fn validity(name: &str, valid: Bytes) -> Tensor {
 }
 
 impl AnswerColumn {
-    fn from_tensor(tensor: Tensor, rows: usize, schema: &Schema) -> Result<AnswerColumn, Problem> {
-        tensor.check().map_err(|problem| bad_output(problem.message))?;
-        let has_rows = schema.batches;
-        let (leading, shape) = match tensor.shape.split_first() {
+    /// `declared` is what the schema says of it, if it knows it.
+    fn from_tensor(tensor: Tensor, rows: usize, declared: Option<&Column>, has_rows: bool) -> Result<AnswerColumn, WorkerFault> {
+        tensor.check()?;
+        let (leading, mut shape) = match tensor.shape.split_first() {
             Some((leading, shape)) if has_rows => (*leading, shape.to_vec()),
             None if has_rows => (1, vec![]),
             _ => (1, tensor.shape.clone()),
         };
         if leading != rows {
-            return Err(bad_output(format!("`{}` has {leading} rows for {rows} rows of input", tensor.name)));
+            let text = format!("`{}` has {leading} rows for {rows} rows of input", shown_name(&tensor.name));
+            return Err(WorkerFault::output(text));
         }
-        let known = schema.outputs.iter().find(|column| column.name == tensor.name);
-        let datatype = match known {
-            Some(column) if column.datatype.wire_name() == tensor.datatype.wire_name() => column.datatype,
-            _ => tensor.datatype,
+        let datatype = match declared {
+            Some(column) => as_declared(column, &tensor, &mut shape)?,
+            None => tensor.datatype,
         };
         let offsets = tensor.datatype.size().is_none().then(|| {
             let per_row = elements(&shape).unwrap_or(0);
-            let mut offsets = vec![0];
+            let mut offsets = Vec::with_capacity(rows + 1);
+            offsets.push(0);
             let (mut end, mut count) = (0, 0);
             for element in byte_elements(&tensor.data) {
                 end += 4 + element.len();
@@ -253,6 +296,19 @@ impl AnswerColumn {
             offsets
         });
         Ok(AnswerColumn { name: tensor.name, datatype, shape, data: tensor.data, offsets, valid: None, has_rows })
+    }
+
+    fn set_valid(&mut self, tensor: Tensor, rows: usize) -> Result<(), WorkerFault> {
+        tensor.check()?;
+        let name = shown_name(&tensor.name);
+        if tensor.data.len() != rows {
+            let found = tensor.data.len();
+            return Err(WorkerFault::output(format!("`{name}` has {found} rows for {rows} rows of input")));
+        }
+        match self.valid.replace(tensor.data) {
+            None => Ok(()),
+            Some(_) => Err(WorkerFault::output(format!("the output `{name}` is there twice"))),
+        }
     }
 
     fn byte_range(&self, range: Range<usize>) -> Range<usize> {

@@ -2,8 +2,12 @@
 //! Bytes in, bytes out: nothing here reads a socket or knows a route.
 
 pub mod answer;
+mod at_most;
 mod cells;
+mod columns;
 pub mod element;
+pub mod fault;
+pub mod limits;
 pub mod oip;
 pub mod payload;
 pub mod simple;
@@ -11,5 +15,6 @@ pub mod tensor;
 pub mod worker_wire;
 
 pub use answer::Answer;
+pub use fault::WorkerFault;
 pub use payload::Payload;
 pub use tensor::Tensor;

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use domain::schema::{Column, Schema};
 use domain::{Datatype, Problem};
 
-use crate::tensor::{Tensor, byte_elements, push_byte_element};
+use crate::cells::{Allowance, CellsBuilder};
+use crate::columns::ColumnIndex;
+use crate::limits::{DETAILS_MAX, FILLED_BYTES_MAX, ROWS_MAX, VALUE_SHOWN_CHARS_MAX, cut, shown_name, shown_names};
+use crate::tensor::{Tensor, byte_elements, elements, push_byte_element};
 
 /// The rows of one request.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -32,6 +35,17 @@ pub fn mismatch(details: Vec<String>) -> Problem {
     Problem::new("schema_mismatch", message).details(details)
 }
 
+/// The refusal of a request with more rows than one may have.
+pub(crate) fn too_many_rows() -> Problem {
+    Problem::new("bad_shape", format!("the request has more than {ROWS_MAX} rows")).help("send them in several requests")
+}
+
+/// The refusal of rows that leave out more than is filled in for one request.
+pub(crate) fn too_much_filled() -> Problem {
+    let text = format!("what the rows leave out or set to null would take more than {} MiB", FILLED_BYTES_MAX >> 20);
+    Problem::new("bad_shape", text).help("send fewer rows in one request")
+}
+
 /// Whether a shape is what the column wants.
 pub fn shape_fits(column: &Column, shape: &[usize]) -> bool {
     match &column.shape {
@@ -55,48 +69,14 @@ impl Payload {
 
     /// Sorts tensors into the schema's order and checks each; absent optional columns get their default.
     pub fn from_tensors(tensors: Vec<Tensor>, schema: &Schema) -> Result<Payload, Problem> {
-        let mut details = vec![];
-        let mut rows = None;
-        let mut slots: Vec<Option<Cells>> = schema.inputs.iter().map(|_| None).collect();
-        let mut valids: Vec<Option<Bytes>> = schema.inputs.iter().map(|_| None).collect();
-        for tensor in tensors {
-            tensor.check()?;
-            let Some(count) = leading(&tensor, schema) else {
-                details.push(format!(
-                    "{}  expected a leading dimension for the rows, got the shape {:?}",
-                    tensor.name, tensor.shape
-                ));
-                continue;
-            };
-            if *rows.get_or_insert(count) != count {
-                details.push(format!("{}  has {count} rows where another input has {}", tensor.name, rows.unwrap_or(0)));
-                continue;
-            }
-            if let Some(at) = schema.inputs.iter().position(|column| column.name == tensor.name) {
-                match cells_of(&schema.inputs[at], &tensor, schema.batches) {
-                    Ok(cells) if slots[at].is_none() => slots[at] = Some(cells),
-                    Ok(_) => details.push(format!("{}  is there twice", tensor.name)),
-                    Err(detail) => details.push(detail),
-                }
-            } else if let Some(at) = validity_of(schema, &tensor) {
-                valids[at] = Some(tensor.data);
-            } else {
-                details.push(unknown_column(&tensor.name, schema));
+        let mut sorter = Sorter::new(schema);
+        for (at, tensor) in tensors.into_iter().enumerate() {
+            sorter.take(at, tensor)?;
+            if sorter.details.len() >= DETAILS_MAX {
+                return Err(mismatch(sorter.details));
             }
         }
-        let rows = rows.unwrap_or(0);
-        if rows == 0 && details.is_empty() {
-            return Err(Problem::new("no_rows", "the request has no rows").help("send at least one row"));
-        }
-        let mut columns = vec![];
-        for ((column, slot), valid) in schema.inputs.iter().zip(slots).zip(valids) {
-            match slot {
-                Some(cells) => columns.push(Cells { valid, ..cells }),
-                None if column.is_optional() => columns.push(absent(column, rows)),
-                None => details.push(format!("{}  is missing: expected {}", column.name, expected(column))),
-            }
-        }
-        if details.is_empty() { Ok(Payload { rows, columns }) } else { Err(mismatch(details)) }
+        sorter.finish()
     }
 
     /// The payload as tensors for a worker, with `NAME:valid` beside nullable columns.
@@ -124,14 +104,86 @@ impl Payload {
     }
 }
 
-/// The number of rows: the leading dimension, or 1 for a graph without one.
-fn leading(tensor: &Tensor, schema: &Schema) -> Option<usize> {
-    if schema.batches || tensor.name.ends_with(":valid") { tensor.shape.first().copied() } else { Some(1) }
+/// Sorts a request's tensors into columns.
+struct Sorter<'s> {
+    schema: &'s Schema,
+    index: ColumnIndex<'s>,
+    /// As many as the first tensor has.
+    rows: Option<usize>,
+    slots: Vec<Option<Cells>>,
+    valids: Vec<Option<Bytes>>,
+    details: Vec<String>,
 }
 
-fn validity_of(schema: &Schema, tensor: &Tensor) -> Option<usize> {
-    let name = tensor.name.strip_suffix(":valid").filter(|_| tensor.datatype == Datatype::Bool && tensor.shape.len() == 1)?;
-    schema.inputs.iter().position(|column| column.name == name && column.nullable)
+impl<'s> Sorter<'s> {
+    fn new(schema: &'s Schema) -> Sorter<'s> {
+        let slots = schema.inputs.iter().map(|_| None).collect();
+        let valids = schema.inputs.iter().map(|_| None).collect();
+        Sorter { schema, index: ColumnIndex::new(&schema.inputs), rows: None, slots, valids, details: vec![] }
+    }
+
+    /// `at` is the tensor's place in the request.
+    fn take(&mut self, at: usize, tensor: Tensor) -> Result<(), Problem> {
+        tensor.check()?;
+        let name = || shown_name(&tensor.name);
+        let Some(count) = self.leading(&tensor) else {
+            let text = format!("{}  expected a leading dimension for the rows, got the shape {:?}", name(), tensor.shape);
+            self.details.push(text);
+            return Ok(());
+        };
+        if count > ROWS_MAX {
+            return Err(too_many_rows());
+        }
+        let rows = *self.rows.get_or_insert(count);
+        if rows != count {
+            self.details.push(format!("{}  has {count} rows where another input has {rows}", name()));
+        } else if let Some(at) = self.index.find(&tensor.name, at) {
+            match cells_of(&self.schema.inputs[at], &tensor, self.schema.batches) {
+                Ok(cells) if self.slots[at].is_none() => self.slots[at] = Some(cells),
+                Ok(_) => self.details.push(format!("{}  is there twice", name())),
+                Err(detail) => self.details.push(detail),
+            }
+        } else if let Some(at) = self.validity_of(&tensor) {
+            match &self.valids[at] {
+                None => self.valids[at] = Some(tensor.data),
+                Some(_) => self.details.push(format!("{}  is there twice", name())),
+            }
+        } else {
+            self.details.push(unknown_column(&tensor.name, self.schema));
+        }
+        Ok(())
+    }
+
+    /// The number of rows: the leading dimension, or 1 for a graph without one.
+    fn leading(&self, tensor: &Tensor) -> Option<usize> {
+        if self.schema.batches || tensor.name.ends_with(":valid") { tensor.shape.first().copied() } else { Some(1) }
+    }
+
+    fn validity_of(&self, tensor: &Tensor) -> Option<usize> {
+        let name = tensor.name.strip_suffix(":valid").filter(|_| tensor.datatype == Datatype::Bool && tensor.shape.len() == 1)?;
+        self.index.find(name, usize::MAX).filter(|at| self.schema.inputs[*at].nullable)
+    }
+
+    fn finish(self) -> Result<Payload, Problem> {
+        let Sorter { schema, slots, valids, mut details, .. } = self;
+        let rows = self.rows.unwrap_or(0);
+        if rows == 0 && details.is_empty() {
+            return Err(Problem::new("no_rows", "the request has no rows").help("send at least one row"));
+        }
+        let allowance = Allowance::new(0);
+        let mut columns = Vec::with_capacity(schema.inputs.len());
+        for ((column, slot), valid) in schema.inputs.iter().zip(slots).zip(valids) {
+            match slot {
+                Some(cells) => columns.push(Cells { valid, ..cells }),
+                None if column.is_optional() => {
+                    columns.push(absent(column, rows, &allowance).ok_or_else(too_much_filled)?);
+                }
+                None if details.len() >= DETAILS_MAX => break,
+                None => details.push(format!("{}  is missing: expected {}", column.name, expected(column))),
+            }
+        }
+        if details.is_empty() { Ok(Payload { rows, columns }) } else { Err(mismatch(details)) }
+    }
 }
 
 fn cells_of(column: &Column, tensor: &Tensor, batches: bool) -> Result<Cells, String> {
@@ -148,6 +200,7 @@ fn cells_of(column: &Column, tensor: &Tensor, batches: bool) -> Result<Cells, St
         return Err(format!("{}  expected rows of the shape {wanted:?}, got {shape:?}", column.name));
     }
     if let Some(element) = bad_element(column, &tensor.data) {
+        let element = cut(&element, VALUE_SHOWN_CHARS_MAX);
         return Err(format!("{}  expected {}, got {element}", column.name, expected(column)));
     }
     Ok(Cells { shape, data: tensor.data.clone(), valid: None })
@@ -157,7 +210,7 @@ fn cells_of(column: &Column, tensor: &Tensor, batches: bool) -> Result<Cells, St
 fn bad_element(column: &Column, data: &[u8]) -> Option<String> {
     let fits = |element: &[u8]| match column.datatype {
         Datatype::Timestamp => crate::element::is_timestamp(element),
-        Datatype::Json => serde_json::from_slice::<serde::de::IgnoredAny>(element).is_ok(),
+        Datatype::Json => is_json(element),
         _ => true,
     } && category_fits(column, element);
     let needs_look = !column.categories.is_empty() || matches!(column.datatype, Datatype::Timestamp | Datatype::Json);
@@ -171,6 +224,10 @@ fn bad_element(column: &Column, data: &[u8]) -> Option<String> {
         crate::element::write_json(column.datatype, element, &mut text);
         String::from_utf8_lossy(&text).into_owned()
     })
+}
+
+fn is_json(element: &[u8]) -> bool {
+    serde_json::from_slice::<&serde_json::value::RawValue>(element).is_ok_and(|raw| !crate::limits::is_deep(raw.get()))
 }
 
 /// Whether an element, as bytes, is among the column's categories.
@@ -220,7 +277,8 @@ pub fn expected(column: &Column) -> String {
     if column.categories.is_empty() {
         return format!("{}{shape}{or_null}", column.datatype);
     }
-    let mut values: Vec<String> = column.categories.iter().take(12).map(|value| value.to_string()).collect();
+    let shown = |value: &serde_json::Value| cut(&value.to_string(), VALUE_SHOWN_CHARS_MAX);
+    let mut values: Vec<String> = column.categories.iter().take(12).map(shown).collect();
     if column.categories.len() > values.len() {
         values.push(format!("… ({} in all)", column.categories.len()));
     }
@@ -229,41 +287,48 @@ pub fn expected(column: &Column) -> String {
 
 /// Names the columns that there are, and the nearest.
 pub fn unknown_column(name: &str, schema: &Schema) -> String {
-    match domain::state::near_name(name, schema.inputs.iter().map(|column| column.name.as_str())) {
-        Some(near) => format!("{name}  is not a column of this model; did you mean `{near}`?"),
-        None => {
-            let names: Vec<&str> = schema.inputs.iter().map(|column| column.name.as_str()).collect();
-            format!("{name}  is not a column of this model; it has {}", names.join(", "))
-        }
+    let names = schema.inputs.iter().map(|column| column.name.as_str());
+    let what = format!("{}  is not a column of this model", shown_name(name));
+    match domain::state::near_name(name, names.clone()) {
+        Some(near) => format!("{what}; did you mean `{near}`?"),
+        None => format!("{what}; it has {}", shown_names(names)),
     }
 }
 
-/// The cells of an optional column that a request leaves out.
-pub fn absent(column: &Column, rows: usize) -> Cells {
-    let dimensions = || column.shape.iter().flatten().map(|dimension| (*dimension).max(0) as usize).collect();
+/// The cells of an optional column that a request leaves out; `None` if they would take more than the request may.
+pub(crate) fn absent(column: &Column, rows: usize, allowance: &Allowance) -> Option<Cells> {
+    let fixed = column.shape.iter().flatten().map(|dimension| usize::try_from(*dimension).unwrap_or(0));
+    let mut shape: Vec<usize> = fixed.collect();
+    let default = column.default.as_ref().filter(|value| !value.is_null());
     let mut element = vec![];
-    let mut shape: Vec<usize> = dimensions();
-    let has_default = column.default.as_ref().is_some_and(|value| !value.is_null());
-    if has_default {
-        let mut builder = crate::cells::CellsBuilder::new(column, 1);
-        if let Some(value) = &column.default
-            && builder.push_value(value)
-        {
-            let cells = builder.finish();
-            (element, shape) = (cells.data.to_vec(), cells.shape);
+    match default {
+        Some(value) => {
+            let mut builder = CellsBuilder::new(column, 1, allowance);
+            if builder.push_value(value) {
+                let cells = builder.finish();
+                (element, shape) = (cells.data.to_vec(), cells.shape);
+            }
         }
-    } else {
-        push_null(column.datatype, &shape, &mut element);
+        None if null_bytes(column.datatype, &shape)? <= FILLED_BYTES_MAX => push_null(column.datatype, &shape, &mut element),
+        None => return None,
     }
-    let valid = (!has_default).then(|| Bytes::from(vec![0; rows]));
-    Cells { shape, data: Bytes::from(element.repeat(rows)), valid }
+    if !allowance.take((element.len() + 1).saturating_mul(rows)) {
+        return None;
+    }
+    let valid = default.is_none().then(|| Bytes::from(vec![0; rows]));
+    Some(Cells { shape, data: Bytes::from(element.repeat(rows)), valid })
 }
 
-/// Appends what stands in for a missing row: zeros, or empty elements.
-pub fn push_null(datatype: Datatype, shape: &[usize], data: &mut Vec<u8>) {
-    let count = crate::tensor::elements(shape).unwrap_or(0);
+/// How many bytes stand in for a missing row of this shape; `None` if the shape is too large.
+pub(crate) fn null_bytes(datatype: Datatype, shape: &[usize]) -> Option<usize> {
+    let element = if datatype == Datatype::Json { 4 + b"null".len() } else { datatype.size().unwrap_or(4) };
+    Some(elements(shape)? * element)
+}
+
+/// Appends what stands in for a missing row, which takes [`null_bytes`]: zeros, or empty elements.
+pub(crate) fn push_null(datatype: Datatype, shape: &[usize], data: &mut Vec<u8>) {
     match datatype {
-        Datatype::Json => (0..count).for_each(|_| push_byte_element(data, b"null")),
-        _ => data.resize(data.len() + count * datatype.size().unwrap_or(4), 0),
+        Datatype::Json => (0..elements(shape).unwrap_or(0)).for_each(|_| push_byte_element(data, b"null")),
+        _ => data.resize(data.len() + null_bytes(datatype, shape).unwrap_or(0), 0),
     }
 }

@@ -1,22 +1,22 @@
 //! Simple JSON: one row as an object of input columns, or `{"rows": [...]}`. Values go straight into the
-//! columns' bytes; only a request that does not fit is read a second time, to explain all that is wrong with it.
+//! columns' bytes; only a request that does not fit is read a second time, to explain what is wrong with it.
 
 use std::fmt;
 
-use domain::schema::{Column, Schema};
-use domain::{Datatype, Problem};
+use domain::Problem;
+use domain::schema::Schema;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cells::{CellSeed, CellsBuilder};
-use crate::payload::{Payload, absent, expected, mismatch, unknown_column};
-use crate::tensor::push_byte_element;
+use crate::cells::{Allowance, CellSeed, CellsBuilder};
+use crate::columns::ColumnIndex;
+use crate::limits::ROWS_MAX;
+use crate::payload::Payload;
 
-/// The most wrong fields that one answer lists.
-const DETAILS_MAX: usize = 20;
-/// The most elements of one column of a made-up row.
-const MADE_UP_ELEMENTS_MAX: u64 = 1 << 22;
+mod explain;
+mod synthetic;
+
+pub use synthetic::synthetic_row;
 
 /// How the request was written, and so how its answer is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,22 +27,33 @@ pub enum Form {
     Rows,
 }
 
-/// Reads a request body.
+/// Reads a request body. Takes no more memory than four times the body and what stands in for missing values.
 pub fn decode(body: &[u8], schema: &Schema) -> Result<(Payload, Form), Problem> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let mut builders: Vec<CellsBuilder> = schema.inputs.iter().map(|column| CellsBuilder::new(column, 1)).collect();
-    let top = Top { schema, builders: &mut builders };
-    let read = top.deserialize(&mut reader).and_then(|read| reader.end().map(|()| read));
-    let Ok((rows, form)) = read else { return Err(explain(body, schema)) };
-    if rows == 0 {
+    let read = read(body, schema);
+    let Ok((payload, form)) = read else { return Err(explain::explain(body, schema)) };
+    if payload.rows == 0 {
         return Err(Problem::new("no_rows", "the request has no rows").help("send at least one row"));
     }
+    Ok((payload, form))
+}
+
+fn read(body: &[u8], schema: &Schema) -> Result<(Payload, Form), serde_json::Error> {
+    let (allowance, columns) = (Allowance::new(body.len()), ColumnIndex::new(&schema.inputs));
+    let mut builders = builders(schema, &allowance);
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let top = Top { columns: &columns, builders: &mut builders };
+    let (rows, form) = top.deserialize(&mut reader).and_then(|read| reader.end().map(|()| read))?;
     Ok((Payload { rows, columns: builders.into_iter().map(CellsBuilder::finish).collect() }, form))
+}
+
+/// One for each input column.
+fn builders<'s>(schema: &'s Schema, allowance: &'s Allowance) -> Vec<CellsBuilder<'s>> {
+    schema.inputs.iter().map(|column| CellsBuilder::new(column, schema.inputs.len(), allowance)).collect()
 }
 
 /// The whole body.
 struct Top<'b, 's> {
-    schema: &'s Schema,
+    columns: &'b ColumnIndex<'s>,
     builders: &'b mut Vec<CellsBuilder<'s>>,
 }
 
@@ -59,12 +70,12 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
         f.write_str("an object of input columns, or {\"rows\": [...]}")
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(usize, Form), A::Error> {
-        let mut row = RowReader { schema: self.schema, builders: self.builders, row: 0, seen: 0, next: 0 };
+        let mut row = RowReader { columns: self.columns, builders: self.builders, row: 0, seen: 0, next: 0 };
         while let Some(target) = map.next_key_seed(KeySeed { row: &row })? {
             match target {
                 Target::Column(at) => row.cell(&mut map, at)?,
                 Target::Rows if row.seen == 0 => {
-                    let rows = map.next_value_seed(RowsSeed { schema: self.schema, builders: row.builders })?;
+                    let rows = map.next_value_seed(RowsSeed { columns: self.columns, builders: row.builders })?;
                     return match map.next_key::<serde::de::IgnoredAny>()? {
                         None => Ok((rows, Form::Rows)),
                         Some(_) => Err(A::Error::custom("more than rows")),
@@ -102,17 +113,13 @@ impl<'de> Visitor<'de> for KeySeed<'_, '_, '_> {
         f.write_str("a column")
     }
     fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Target, E> {
-        let inputs = &self.row.schema.inputs;
-        if inputs.get(self.row.next).is_some_and(|column| column.name == key) {
-            return Ok(Target::Column(self.row.next));
-        }
-        let found = inputs.iter().position(|column| column.name == key).map(Target::Column);
+        let found = self.row.columns.find(key, self.row.next).map(Target::Column);
         Ok(found.unwrap_or(if key == "rows" { Target::Rows } else { Target::Unknown }))
     }
 }
 
 struct RowReader<'b, 's> {
-    schema: &'s Schema,
+    columns: &'b ColumnIndex<'s>,
     builders: &'b mut Vec<CellsBuilder<'s>>,
     /// Rows before this one.
     row: usize,
@@ -128,13 +135,9 @@ impl RowReader<'_, '_> {
         if builder.rows != self.row {
             return Err(A::Error::custom("twice"));
         }
-        if builder.column.datatype == Datatype::Json && builder.column.shape.as_deref() == Some(&[]) {
-            let raw: &RawValue = map.next_value()?;
-            if raw.get() == "null" && builder.column.nullable {
-                builder.push_absent();
-            } else {
-                push_byte_element(&mut builder.data, raw.get().as_bytes());
-                builder.row_done(true);
+        if builder.keeps_json() {
+            if !builder.push_raw_json(map.next_value::<&RawValue>()?) {
+                return Err(A::Error::custom("does not fit"));
             }
         } else {
             map.next_value_seed(CellSeed { builder })?;
@@ -160,7 +163,7 @@ impl RowReader<'_, '_> {
 }
 
 struct RowsSeed<'b, 's> {
-    schema: &'s Schema,
+    columns: &'b ColumnIndex<'s>,
     builders: &'b mut Vec<CellsBuilder<'s>>,
 }
 
@@ -178,15 +181,18 @@ impl<'de> Visitor<'de> for RowsSeed<'_, '_> {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<usize, A::Error> {
         let mut rows = 0;
-        while elements.next_element_seed(OneRow { schema: self.schema, row: rows, builders: &mut *self.builders })?.is_some() {
+        while elements.next_element_seed(OneRow { columns: self.columns, row: rows, builders: &mut *self.builders })?.is_some() {
             rows += 1;
+            if rows > ROWS_MAX {
+                return Err(A::Error::custom("too many rows"));
+            }
         }
         Ok(rows)
     }
 }
 
 struct OneRow<'b, 's> {
-    schema: &'s Schema,
+    columns: &'b ColumnIndex<'s>,
     row: usize,
     builders: &'b mut Vec<CellsBuilder<'s>>,
 }
@@ -204,7 +210,7 @@ impl<'de> Visitor<'de> for OneRow<'_, '_> {
         f.write_str("an object of input columns")
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut row = RowReader { schema: self.schema, builders: self.builders, row: self.row, seen: 0, next: 0 };
+        let mut row = RowReader { columns: self.columns, builders: self.builders, row: self.row, seen: 0, next: 0 };
         while let Some(target) = map.next_key_seed(KeySeed { row: &row })? {
             match target {
                 Target::Column(at) => row.cell(&mut map, at)?,
@@ -212,103 +218,6 @@ impl<'de> Visitor<'de> for OneRow<'_, '_> {
             }
         }
         row.finish().map_err(A::Error::custom)
-    }
-}
-
-/// Says all that is wrong with a body that did not fit.
-fn explain(body: &[u8], schema: &Schema) -> Problem {
-    let value: Value = match serde_json::from_slice(body) {
-        Ok(value) => value,
-        Err(error) => {
-            return Problem::new("bad_json", format!("the body is not JSON: {error}"))
-                .help("send one row as an object of input columns, or {\"rows\": [...]}");
-        }
-    };
-    let form = || {
-        Problem::new("bad_form", "the body is JSON, but not a row")
-            .help("send one row as an object of input columns, or {\"rows\": [...]}")
-    };
-    let Value::Object(object) = &value else { return form() };
-    let has_rows_column = schema.inputs.iter().any(|column| column.name == "rows");
-    let rows: Vec<&Value> = match object.get("rows") {
-        Some(Value::Array(rows)) if object.len() == 1 && !has_rows_column => rows.iter().collect(),
-        Some(_) if object.len() == 1 && !has_rows_column => return form(),
-        _ => vec![&value],
-    };
-    let mut builders: Vec<CellsBuilder> = schema.inputs.iter().map(|column| CellsBuilder::new(column, 1)).collect();
-    let mut details = vec![];
-    for (number, row) in rows.iter().enumerate() {
-        let place = if rows.len() > 1 { format!("row {number}: ") } else { String::new() };
-        let Value::Object(row) = row else {
-            details.push(format!("{place}expected an object of input columns, got {}", shown(row)));
-            continue;
-        };
-        for (column, builder) in schema.inputs.iter().zip(&mut builders) {
-            match row.get(&column.name) {
-                Some(value) if builder.push_value(value) => {}
-                Some(value) => {
-                    details.push(format!("{place}{}  expected {}, got {}", column.name, expected(column), shown(value)))
-                }
-                None if column.is_optional() => {}
-                None => details.push(format!("{place}{}  is missing: expected {}", column.name, expected(column))),
-            }
-        }
-        let unknown = row.keys().filter(|key| !schema.inputs.iter().any(|column| column.name == **key));
-        details.extend(unknown.map(|key| format!("{place}{}", unknown_column(key, schema))));
-        if details.len() > DETAILS_MAX {
-            details.truncate(DETAILS_MAX);
-            details.push("…".into());
-            break;
-        }
-    }
-    if details.is_empty() {
-        details.push("a column is there twice".into());
-    }
-    mismatch(details)
-}
-
-/// A value as a person recognises it, short.
-fn shown(value: &Value) -> String {
-    const CHARS_MAX: usize = 60;
-    let text = value.to_string();
-    let short: String = text.chars().take(CHARS_MAX).collect();
-    let short = if short.len() < text.len() { format!("{short}…") } else { short };
-    match value {
-        Value::String(_) => format!("the string {short}"),
-        Value::Array(_) => format!("the array {short}"),
-        Value::Object(_) => format!("the object {short}"),
-        _ => short,
-    }
-}
-
-/// An input row that fits the schema, for examples and benchmarks where nobody gave one.
-pub fn synthetic_row(schema: &Schema) -> Value {
-    let cell = |column: &Column| {
-        if let Some(value) = column.default.as_ref().or(column.categories.first()) {
-            return value.clone();
-        }
-        let leaf = match column.datatype {
-            Datatype::Bool => Value::Bool(false),
-            Datatype::Bytes => Value::from("text"),
-            Datatype::Timestamp => Value::from("2026-01-01T00:00:00Z"),
-            Datatype::Json => serde_json::json!({}),
-            Datatype::Fp16 | Datatype::Fp32 | Datatype::Fp64 | Datatype::Bf16 => Value::from(0.5),
-            _ => Value::from(1),
-        };
-        let shape = column.shape.clone().unwrap_or_else(|| vec![1]);
-        let size = shape.iter().fold(1_u64, |size, dimension| size.saturating_mul((*dimension).max(1) as u64));
-        if size > MADE_UP_ELEMENTS_MAX {
-            return Value::Null;
-        }
-        shape.iter().rev().fold(leaf, |inner, dimension| Value::Array(vec![inner; (*dimension).clamp(1, 1 << 20) as usize]))
-    };
-    Value::Object(schema.inputs.iter().map(|column| (column.name.clone(), cell(column))).collect())
-}
-
-/// Fills in the columns that a schema allows a payload to leave out; for callers that build payloads themselves.
-pub fn complete(payload: &mut Payload, schema: &Schema) {
-    for column in schema.inputs.iter().skip(payload.columns.len()) {
-        payload.columns.push(absent(column, payload.rows));
     }
 }
 

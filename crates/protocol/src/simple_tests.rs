@@ -1,6 +1,7 @@
 //! Bodies against a schema, as data.
 
 use super::*;
+use domain::Datatype;
 use domain::schema::Column;
 
 fn schema() -> Schema {
@@ -47,6 +48,7 @@ fn refusals_say_all_that_is_wrong() {
         ("{", "not JSON"),
         ("[1]", "not a row"),
         ("{\"rows\": 3}", "not a row"),
+        (r#"{"rows": [{"age": 1, "city": "Delft"}], "age": 1}"#, "must stand alone"),
         ("{\"rows\": []}", "no rows"),
         (r#"{"age": 42}"#, "city  is missing"),
         (r#"{"age": 42.5, "city": "Delft"}"#, "got 42.5"),
@@ -96,4 +98,56 @@ fn synthetic_rows_fit() {
         let row = synthetic_row(&schema).to_string();
         decode(row.as_bytes(), &schema).unwrap_or_else(|problem| panic!("{row}: {problem}"));
     }
+}
+
+/// A column of lists, or of nothing.
+fn nullable(shape: Option<Vec<i64>>) -> Schema {
+    let column = Column { shape, nullable: true, ..Column::scalar("x", Datatype::Fp32) };
+    Schema { inputs: vec![column], batches: true, ..Schema::default() }
+}
+
+#[test]
+fn a_row_without_a_list_may_come_before_one_with() {
+    for schema in [nullable(None), nullable(Some(vec![-1]))] {
+        let cells = |body: &str| decode(body.as_bytes(), &schema).unwrap().0.columns.remove(0);
+        let first = cells(r#"{"rows": [{"x": null}, {}, {"x": [1, 2]}]}"#);
+        assert_eq!((&first.shape[..], first.data.len(), first.valid.as_deref()), (&[2][..], 24, Some(&[0, 0, 1][..])));
+        assert_eq!(first.data[16..], cells(r#"{"x": [1, 2]}"#).data[..]);
+        let last = cells(r#"{"rows": [{"x": [1, 2]}, {"x": null}]}"#);
+        assert_eq!((last.shape, last.data.len()), (vec![2], 16));
+    }
+}
+
+#[test]
+fn empty_lists_have_the_shape_that_they_were_sent_in() {
+    let cells = |body: &str, shape: Option<Vec<i64>>| decode(body.as_bytes(), &array(shape)).unwrap().0.columns.remove(0);
+    for shape in [None, Some(vec![-1, -1])] {
+        assert_eq!(cells(r#"{"x": [[], []]}"#, shape.clone()).shape, [2, 0]);
+        assert_eq!(cells(r#"{"rows": [{"x": [[]]}, {"x": [[]]}]}"#, shape.clone()).shape, [1, 0]);
+        for body in [r#"{"x": [[], 3]}"#, r#"{"x": [3, []]}"#, r#"{"rows": [{"x": []}, {"x": 3}]}"#, r#"{"x": [[], [1]]}"#] {
+            assert!(decode(body.as_bytes(), &array(shape.clone())).is_err(), "{body}");
+        }
+    }
+}
+
+#[test]
+fn ragged_rows_are_told_their_lengths() {
+    let text = refused(r#"{"rows": [{"x": [1, 2, 3]}, {"x": [1, 2]}]}"#, &array(Some(vec![-1])));
+    assert!(text.contains("row 1: x  has the length 2 in dimension 0 where row 0 has 3"), "{text}");
+    let text = refused(r#"{"x": [[1, 2], [3]]}"#, &array(None));
+    assert!(text.contains("x  is ragged: in dimension 1, one array has the length 2 and another 1"), "{text}");
+    let text = refused(r#"{"rows": [{"x": [1]}, {"x": [[1]]}]}"#, &array(None));
+    assert!(text.contains("row 1: x  has another number of dimensions than in row 0"), "{text}");
+}
+
+#[test]
+fn what_is_nested_too_deep_is_refused() {
+    let nested = |levels: usize| format!(r#"{{"x": {}1{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    assert!(decode(nested(16).as_bytes(), &array(None)).is_ok());
+    for levels in [17, 65, 127, 1_000, 100_000] {
+        assert!(refused(&nested(levels), &array(None)).contains("more than 16 dimensions"), "{levels}");
+    }
+    let json = Schema { inputs: vec![Column::scalar("x", Datatype::Json)], batches: true, ..Schema::default() };
+    assert!(decode(nested(128).as_bytes(), &json).is_ok());
+    assert!(refused(&nested(1_000), &json).contains("nested deeper than 128"));
 }

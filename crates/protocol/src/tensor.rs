@@ -1,7 +1,10 @@
 //! A named tensor as it travels: little-endian, row-major, with its leading dimension.
 
 use bytes::Bytes;
-use domain::{Datatype, Problem};
+use domain::Datatype;
+
+use crate::fault::Flaw;
+use crate::limits::{DIMENSIONS_MAX, ELEMENTS_MAX, EMPTY_PLACES_MAX, shown_name};
 
 /// One input or output of an inference.
 #[derive(Clone, PartialEq, Debug)]
@@ -16,9 +19,14 @@ pub struct Tensor {
     pub data: Bytes,
 }
 
-/// The number of elements of a shape; `None` if it does not fit in memory.
+/// The number of elements of a shape; `None` if the shape is beyond what a tensor may have. A dimension of 0 does not hide how
+/// large the others are: whoever writes the tensor as JSON goes through them.
 pub fn elements(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |product, dimension| product.checked_mul(*dimension)).filter(|n| *n <= isize::MAX as usize)
+    if shape.len() > DIMENSIONS_MAX {
+        return None;
+    }
+    let places = shape.iter().try_fold(1usize, |product, dimension| product.checked_mul((*dimension).max(1)))?;
+    if shape.contains(&0) { (places <= EMPTY_PLACES_MAX).then_some(0) } else { (places <= ELEMENTS_MAX).then_some(places) }
 }
 
 /// The elements of a BYTES tensor, in order; ends early if a length is wrong.
@@ -40,11 +48,11 @@ pub fn push_byte_element(data: &mut Vec<u8>, element: &[u8]) {
 
 impl Tensor {
     /// Checks that data and shape agree, and that the elements are what the datatype says.
-    pub fn check(&self) -> Result<(), Problem> {
-        let count = elements(&self.shape)
-            .ok_or_else(|| Problem::new("bad_shape", format!("the shape {:?} of `{}` is too large", self.shape, self.name)))?;
+    pub fn check(&self) -> Result<(), Flaw> {
+        let name = || shown_name(&self.name);
+        let count = elements(&self.shape).ok_or_else(|| too_large(&self.name, &self.shape))?;
         let disagree = |got: String| {
-            Problem::new("shape_mismatch", format!("`{}` has the shape {:?}, but {got}", self.name, self.shape))
+            Flaw::new("shape_mismatch", format!("`{}` has the shape {:?}, but {got}", name(), self.shape))
                 .help("the product of the shape must be the number of elements")
         };
         match self.datatype.size() {
@@ -55,7 +63,7 @@ impl Tensor {
                     return Err(disagree(text));
                 }
                 if self.datatype == Datatype::Bool && self.data.iter().any(|byte| *byte > 1) {
-                    return Err(Problem::new("bad_value", format!("`{}` is BOOL, but a byte is neither 0 nor 1", self.name)));
+                    return Err(Flaw::new("bad_value", format!("`{}` is BOOL, but a byte is neither 0 nor 1", name())));
                 }
             }
             None => {
@@ -70,5 +78,30 @@ impl Tensor {
             }
         }
         Ok(())
+    }
+}
+
+/// The refusal of a shape.
+pub(crate) fn too_large(name: &str, shape: &[usize]) -> Flaw {
+    let (name, dimensions) = (shown_name(name), shape.len());
+    if dimensions > DIMENSIONS_MAX {
+        return Flaw::new("bad_shape", format!("`{name}` has {dimensions} dimensions; at most {DIMENSIONS_MAX} are allowed"));
+    }
+    Flaw::new("bad_shape", format!("the shape {shape:?} of `{name}` is too large"))
+        .help("at most 2^31 elements are allowed; where a dimension is 0, the product of the others may be at most 2^20")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dimension_of_zero_hides_nothing() {
+        assert_eq!(elements(&[2, 3]), Some(6));
+        assert_eq!(elements(&[]), Some(1));
+        assert_eq!(elements(&[1000, 0, 3]), Some(0));
+        for shape in [&[1 << 62, 0][..], &[1, 1 << 40, 0], &[0, 1 << 21], &[1 << 40], &[1 << 62, 8], &[1; 17]] {
+            assert_eq!(elements(shape), None, "{shape:?}");
+        }
     }
 }

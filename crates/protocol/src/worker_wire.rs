@@ -5,13 +5,16 @@ use bytes::Bytes;
 use domain::route::WorkerProtocol;
 use domain::schema::Schema;
 use domain::{Datatype, Problem};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::answer::{Answer, Given};
-use crate::oip::{InferResponse, split};
+use crate::answer::Answer;
+use crate::oip::write_tensor;
 use crate::payload::{Cells, Payload};
-use crate::tensor::{Tensor, push_byte_element};
+use crate::tensor::Tensor;
+
+mod decode;
+
+pub use decode::{decode, decode_answer};
 
 /// A request to a worker: the JSON, and the binary tensors behind it in pieces.
 pub struct WorkerRequest {
@@ -40,23 +43,9 @@ pub fn encode(
             Answer::from_tensors(tensors, batch.rows, &inputs_as_outputs(schema))?.write_simple(0..batch.rows, false, &mut json);
             json
         }
-        _ => encode_json(tensors, parameters, outputs),
+        _ => encode_json(&tensors, parameters, outputs),
     };
     Ok(WorkerRequest { json, blobs: vec![] })
-}
-
-/// Reads a worker's answer for a batch of `rows`, in the form that the worker speaks.
-pub fn decode(
-    protocol: &WorkerProtocol,
-    body: Bytes,
-    header_bytes: Option<usize>,
-    rows: usize,
-    schema: &Schema,
-) -> Result<Answer, Problem> {
-    match protocol {
-        WorkerProtocol::Plain(_) => decode_plain(&body, rows, schema),
-        _ => decode_answer(body, header_bytes, rows, schema),
-    }
 }
 
 fn inputs_as_outputs(schema: &Schema) -> Schema {
@@ -81,68 +70,37 @@ fn concatenate(payloads: &[&Payload]) -> Payload {
     batch
 }
 
-/// The request as JSON; the same writer as for answers, under another key.
-fn encode_json(tensors: Vec<Tensor>, parameters: &Map<String, Value>, outputs: &[String]) -> Vec<u8> {
-    let (_, body) = InferResponse { outputs: tensors, ..InferResponse::default() }.encode(&[], false);
-    let mut value: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let inputs = value["outputs"].take();
-    let mut request = serde_json::json!({ "inputs": inputs });
-    if !outputs.is_empty() {
-        request["outputs"] = outputs.iter().map(|name| serde_json::json!({ "name": name })).collect();
+/// The request as JSON.
+fn encode_json(tensors: &[Tensor], parameters: &Map<String, Value>, outputs: &[String]) -> Vec<u8> {
+    let mut json = Vec::with_capacity(256);
+    json.extend_from_slice(b"{\"inputs\":[");
+    for (at, tensor) in tensors.iter().enumerate() {
+        if at > 0 {
+            json.push(b',');
+        }
+        write_tensor(tensor, false, &mut json);
     }
+    json.push(b']');
+    write_outputs(outputs, &mut json);
     if !parameters.is_empty() {
-        request["parameters"] = Value::Object(parameters.clone());
+        json.extend_from_slice(b",\"parameters\":");
+        let _ = serde_json::to_writer(&mut json, parameters);
     }
-    request.to_string().into_bytes()
+    json.push(b'}');
+    json
 }
 
-#[derive(Deserialize)]
-struct PlainAnswer {
-    rows: Vec<Map<String, Value>>,
-}
-
-/// `{"rows": [{column: value, …}, …]}`. Columns that the schema does not know become JSON columns.
-fn decode_plain(body: &[u8], rows: usize, schema: &Schema) -> Result<Answer, Problem> {
-    let bad = |message: String| {
-        Problem::new("bad_output", message)
-            .help("a plain JSON worker answers {\"rows\": [{column: value, …}, …]}, one for each input row")
-    };
-    let columns = Schema { inputs: schema.outputs.clone(), outputs: schema.outputs.clone(), ..schema.clone() };
-    if !schema.outputs.is_empty() {
-        let (payload, _) = crate::simple::decode(body, &columns)
-            .map_err(|problem| bad("the worker's answer does not fit the output schema".into()).details(problem.details))?;
-        if payload.rows != rows {
-            return Err(bad(format!("the worker gave {} rows for {rows} rows of input", payload.rows)));
-        }
-        return Answer::from_tensors(payload.to_tensors(&columns), rows, &columns);
+fn write_outputs(outputs: &[String], json: &mut Vec<u8>) {
+    if outputs.is_empty() {
+        return;
     }
-    let answer: PlainAnswer =
-        serde_json::from_slice(body).map_err(|error| bad(format!("the worker's answer cannot be read: {error}")))?;
-    if answer.rows.len() != rows {
-        return Err(bad(format!("the worker gave {} rows for {rows} rows of input", answer.rows.len())));
+    json.extend_from_slice(b",\"outputs\":[");
+    for (at, name) in outputs.iter().enumerate() {
+        json.extend_from_slice(if at > 0 { b",{\"name\":" } else { b"{\"name\":" });
+        let _ = serde_json::to_writer(&mut *json, name);
+        json.push(b'}');
     }
-    // Rows beside each other with the same keys in the same order are one part: nobody gets the keys of another.
-    let runs = answer.rows.chunk_by(|row, next| row.keys().eq(next.keys()));
-    let given = runs.map(|run| (run.len(), Ok(json_columns(run)))).collect();
-    Answer::from_parts(given, rows, schema)
-}
-
-/// Columns of JSON of rows that have the same keys.
-fn json_columns(rows: &[Map<String, Value>]) -> Vec<Tensor> {
-    let mut columns: Vec<Vec<u8>> = rows.first().map(|row| vec![vec![]; row.len()]).unwrap_or_default();
-    for row in rows {
-        for (column, value) in columns.iter_mut().zip(row.values()) {
-            push_byte_element(column, value.to_string().as_bytes());
-        }
-    }
-    let names = rows.first().into_iter().flat_map(Map::keys);
-    let tensor = |(name, data): (&String, Vec<u8>)| Tensor {
-        name: name.clone(),
-        datatype: Datatype::Json,
-        shape: vec![rows.len()],
-        data: Bytes::from(data),
-    };
-    names.zip(columns).map(tensor).collect()
+    json.push(b']');
 }
 
 /// The binary form.
@@ -174,15 +132,7 @@ pub fn encode_batch(
         }
     }
     json.push(b']');
-    if !outputs.is_empty() {
-        json.extend_from_slice(b",\"outputs\":[");
-        for (at, name) in outputs.iter().enumerate() {
-            json.extend_from_slice(if at > 0 { b",{\"name\":" } else { b"{\"name\":" });
-            let _ = serde_json::to_writer(&mut json, name);
-            json.push(b'}');
-        }
-        json.push(b']');
-    }
+    write_outputs(outputs, &mut json);
     json.extend_from_slice(b",\"parameters\":{\"binary_data_output\":true");
     for (name, value) in parameters {
         json.push(b',');
@@ -226,96 +176,4 @@ fn write_input(
     json.extend_from_slice(b"],\"parameters\":{\"binary_data_size\":");
     json.extend_from_slice(digits.format(size).as_bytes());
     json.extend_from_slice(b"}}");
-}
-
-/// An answer has `outputs`, or `parts` for rows beside each other that differ in theirs.
-#[derive(Deserialize)]
-struct ResponseJson {
-    #[serde(default)]
-    outputs: Option<Vec<OutputJson>>,
-    #[serde(default)]
-    parts: Vec<PartJson>,
-}
-
-/// Rows that have the same outputs, or that failed.
-#[derive(Deserialize)]
-struct PartJson {
-    rows: usize,
-    #[serde(default)]
-    outputs: Vec<OutputJson>,
-    #[serde(default)]
-    problem: Option<Problem>,
-}
-
-#[derive(Deserialize)]
-struct OutputJson {
-    name: String,
-    datatype: String,
-    shape: Vec<usize>,
-    #[serde(default)]
-    parameters: OutputParameters,
-    #[serde(default)]
-    data: Option<Box<serde_json::value::RawValue>>,
-}
-
-#[derive(Deserialize, Default)]
-struct OutputParameters {
-    #[serde(default)]
-    binary_data_size: Option<usize>,
-    #[serde(default)]
-    content_type: Option<String>,
-}
-
-/// Reads a worker's answer for a batch of `rows`.
-pub fn decode_answer(body: Bytes, header_bytes: Option<usize>, rows: usize, schema: &Schema) -> Result<Answer, Problem> {
-    let bad = |message: String| Problem::new("bad_output", message);
-    let (json, mut blobs) = split(&body, header_bytes)?;
-    let read: ResponseJson =
-        serde_json::from_slice(&json).map_err(|error| bad(format!("the worker's answer cannot be read: {error}")))?;
-    let mut given: Vec<Given> = Vec::with_capacity(read.parts.len().max(1));
-    match read.outputs {
-        Some(outputs) => given.push((rows, Ok(read_outputs(outputs, &mut blobs)?))),
-        None if read.parts.is_empty() => return Err(bad("the worker's answer has no outputs".into())),
-        None => {}
-    }
-    for part in read.parts {
-        let outputs = match part.problem {
-            Some(problem) => Err(of_worker(problem)),
-            None => Ok(read_outputs(part.outputs, &mut blobs)?),
-        };
-        given.push((part.rows, outputs));
-    }
-    Answer::from_parts(given, rows, schema)
-}
-
-/// A problem as a worker may have it: of its own codes, the others being the platform's.
-pub fn of_worker(mut problem: Problem) -> Problem {
-    if !["model_raised", "bad_output", "bad_request", "bad_input"].contains(&problem.code.as_str()) {
-        problem.code = "model_raised".into();
-    }
-    problem
-}
-
-fn read_outputs(outputs: Vec<OutputJson>, blobs: &mut Bytes) -> Result<Vec<Tensor>, Problem> {
-    outputs.into_iter().map(|output| read_output(output, blobs)).collect()
-}
-
-fn read_output(output: OutputJson, blobs: &mut Bytes) -> Result<Tensor, Problem> {
-    let bad = |message: String| Problem::new("bad_output", message);
-    let unknown = || bad(format!("the output `{}` has the unknown datatype `{}`", output.name, output.datatype));
-    let wire = Datatype::from_name(&output.datatype).ok_or_else(unknown)?;
-    let data = match (output.parameters.binary_data_size, &output.data) {
-        (Some(size), _) if size <= blobs.len() => blobs.split_to(size),
-        (Some(size), _) => {
-            return Err(bad(format!("the output `{}` announces {size} bytes, but {} are left", output.name, blobs.len())));
-        }
-        (None, Some(raw)) => crate::oip::decode_output_data(&output.name, wire, &output.shape, raw)?,
-        (None, None) => return Err(bad(format!("the output `{}` has no data", output.name))),
-    };
-    let datatype = match output.parameters.content_type.as_deref() {
-        Some("json") if wire == Datatype::Bytes => Datatype::Json,
-        Some("timestamp") if wire == Datatype::Bytes => Datatype::Timestamp,
-        _ => wire,
-    };
-    Ok(Tensor { name: output.name, datatype, shape: output.shape, data })
 }

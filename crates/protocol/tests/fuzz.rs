@@ -18,7 +18,7 @@ fn schema() -> Schema {
     let free = Column { shape: None, nullable: true, ..Column::scalar("free", Datatype::Int8) };
     let json = Column { nullable: true, ..Column::scalar("json", Datatype::Json) };
     let at = Column { nullable: true, ..Column::scalar("at", Datatype::Timestamp) };
-    Schema { inputs: vec![city, income, array, free, json, at], outputs: vec![], batches: true, streams: false }
+    Schema { inputs: vec![city, income, array, free, json, at], batches: true, ..Schema::default() }
 }
 
 const SIMPLE: &[&str] = &[
@@ -115,7 +115,7 @@ fn any_bytes() {
         let _ = simple::decode(bytes, &schema());
         run_open(bytes, None);
         for protocol in [WorkerProtocol::Binary, WorkerProtocol::Plain("/".into())] {
-            let _ = worker_wire::decode(&protocol, Bytes::copy_from_slice(bytes), Some(bytes.len() / 2), 1, &schema());
+            let _ = worker_wire::decode(&protocol, Bytes::copy_from_slice(bytes), Some(bytes.len() / 2), 1, &[], &schema());
         }
     });
 }

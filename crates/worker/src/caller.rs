@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use domain::route::WorkerProtocol;
 use domain::{Problem, Schema};
-use protocol::Payload;
 use protocol::worker_wire::{WorkerRequest, decode, encode};
+use protocol::{Payload, WorkerFault};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::client::{Connection, ConnectionError, RawAnswer};
+use crate::client::{Connection, ConnectionError, Form, RawAnswer};
+use crate::refusal::{problem_of, problem_of_event};
 
 /// The longest stream that is read to its end, in bytes.
 const STREAM_BYTES_MAX: usize = 64 << 20;
@@ -30,19 +31,6 @@ pub fn infer_path(model: &str, protocol: &WorkerProtocol) -> String {
         WorkerProtocol::Plain(path) => path.clone(),
         _ => format!("/v2/models/{model}/infer"),
     }
-}
-
-/// The problem that a worker's answer other than 200 carries.
-pub fn problem_of(answer: &RawAnswer) -> Problem {
-    if let Ok(problem) = serde_json::from_slice::<Problem>(&answer.body) {
-        return protocol::worker_wire::of_worker(problem);
-    }
-    let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let text = value["error"].as_str().map(String::from).unwrap_or_else(|| {
-        let body: String = String::from_utf8_lossy(&answer.body).chars().take(500).collect();
-        format!("the worker answered {}: {body}", answer.status)
-    });
-    Problem::new("model_raised", text)
 }
 
 impl Caller {
@@ -87,7 +75,7 @@ impl Caller {
     }
 
     fn rows(&self, answer: RawAnswer, rows: usize) -> Result<Vec<Value>, Problem> {
-        let answer = decode(&self.protocol, answer.body, answer.header_bytes, rows, &self.schema)?;
+        let answer = decode(&self.protocol, answer.body, answer.header_bytes, rows, &[], &self.schema)?;
         if let Some(problem) = answer.failure(0..rows) {
             return Err(problem.clone());
         }
@@ -99,14 +87,21 @@ impl Caller {
 
     /// Sends a prepared request and waits for the answer, which is 200.
     pub async fn send(&mut self, request: &WorkerRequest, timeout: Duration) -> Result<RawAnswer, Problem> {
-        let died = |error: ConnectionError| {
-            Problem::new("worker_died", format!("the worker ended while it predicted: {error}")).help("see its log: decalog logs")
+        let died = |error: ConnectionError| match error {
+            ConnectionError::Closed(error) => {
+                Problem::new("worker_died", format!("the worker ended while it predicted: {error}"))
+                    .help("see its log: decalog logs")
+            }
+            ConnectionError::Protocol(text) => {
+                WorkerFault::malformed(format!("the worker's answer is not understood: {text}")).into()
+            }
         };
+        let form = if self.schema.streams { Form::Events } else { Form::Whole };
         let mut connection = match self.connection.take().filter(|connection| !connection.is_stale()) {
             Some(connection) => connection,
             None => Connection::connect(&self.socket).await.map_err(|error| died(error.into()))?,
         };
-        let sent = tokio::time::timeout(timeout, connection.post(&self.path, request)).await;
+        let sent = tokio::time::timeout(timeout, connection.post(&self.path, request, form)).await;
         let answer = sent.map_err(|_| too_slow(timeout))?.map_err(died)?;
         self.connection = Some(connection);
         if answer.status != 200 { Err(problem_of(&answer)) } else { Ok(answer) }
@@ -132,7 +127,7 @@ impl Caller {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((_, error)) = text.split_once("event: error\ndata: ") {
             let line = error.lines().next().unwrap_or_default();
-            return Err(serde_json::from_str(line).unwrap_or_else(|_| Problem::new("model_raised", line)));
+            return Err(problem_of_event(line));
         }
         Ok(Stream { has_ended, text })
     }

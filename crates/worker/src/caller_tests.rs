@@ -65,7 +65,7 @@ async fn streams() {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     let answer = format!("{head}{}{}0\r\n\r\n", chunk("data: {\"a\": 1}\n\n"), chunk("data: 2\n\n"));
     let (_keep, socket) = scripted(vec![vec![answer]]).await;
-    let mut caller = Caller::new(socket, "m", WorkerProtocol::Binary, schema());
+    let mut caller = Caller::new(socket, "m", WorkerProtocol::Binary, Schema { streams: true, ..schema() });
     assert_eq!(caller.predict(&[json!({"x": 1})], SECOND).await.unwrap(), vec![json!([{"a": 1}, 2])]);
 }
 
@@ -75,7 +75,7 @@ async fn a_stream_without_end_is_answered_but_is_no_case() {
     let begun = format!("{head}9\r\ndata: 1\n\n\r\n");
     // The connections stay open: the script waits for a second request that never comes.
     let (_keep, socket) = scripted(vec![vec![begun.clone(), String::new()], vec![begun, String::new()]]).await;
-    let mut caller = Caller::new(socket, "m", WorkerProtocol::Binary, schema());
+    let mut caller = Caller::new(socket, "m", WorkerProtocol::Binary, Schema { streams: true, ..schema() });
     let moment = Duration::from_millis(50);
     caller.ask(&json!({"x": 1}), SECOND, moment).await.unwrap();
     assert_eq!(caller.predict(&[json!({"x": 1})], moment).await.unwrap_err().code, "predict_timeout");
@@ -89,4 +89,12 @@ async fn a_standard_server_is_probed() {
     assert_eq!(info.schema.unwrap().inputs[0].shape, Some(vec![4]));
     assert_eq!(info.protocol, WorkerProtocol::Json);
     assert!(probe(std::path::Path::new("/nonexistent"), "m", &ProbeAs::OpenInference).await.is_err());
+}
+
+#[tokio::test]
+async fn a_sum_over_rows_is_no_answer_to_each() {
+    let metadata = r#"{"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}], "outputs": [{"name": "y", "datatype": "FP32", "shape": [4]}]}"#;
+    let (_keep, socket) = scripted(vec![vec![ok("{}"), ok(metadata)]]).await;
+    let schema = probe(&socket, "m", &ProbeAs::OpenInference).await.unwrap().schema.unwrap();
+    assert_eq!((schema.batches, schema.inputs[0].shape.as_deref()), (false, Some(&[-1, 4][..])));
 }

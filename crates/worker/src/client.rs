@@ -8,16 +8,20 @@ use protocol::worker_wire::WorkerRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+mod head;
+
+use head::{Head, Length, check_length, parse_chunk_line, parse_head, parse_trailers};
+
 /// Requests up to this size are sent in one piece, copied together; larger ones as they lie in memory.
 const COPY_BYTES_MAX: usize = 64 * 1024;
-/// The longest head of an answer, in bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The longest answer, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// Asked of the kernel, which may grant less.
 const SOCKET_BUFFER_BYTES: usize = 1 << 20;
-/// The most header fields of an answer.
-const HEADERS_MAX: usize = 64;
+/// What is reserved for an announced body before it comes, in bytes; a longer one gets room as it comes.
+const RESERVED_BYTES_MAX: usize = 16 << 20;
+/// The most interim answers, such as `100 Continue`, before the real one.
+const INTERIM_MAX: usize = 8;
 /// The most pieces that one system call sends.
 const PIECES_MAX: usize = 64;
 
@@ -45,23 +49,13 @@ pub struct RawAnswer {
     pub streams: bool,
 }
 
-/// How the body of an answer ends.
-#[derive(Clone, Copy)]
-enum Length {
-    Known(usize),
-    Chunked,
-    UntilClosed,
-}
-
-/// What the head of an answer says.
-struct Head {
-    status: u16,
-    length: Length,
-    header_bytes: Option<usize>,
-    event_stream: bool,
-    closes: bool,
-    /// Of the head itself.
-    bytes: usize,
+/// Whether the answer that is expected comes in one piece or as a stream of events; the other is the worker's mistake.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Form {
+    /// At once.
+    Whole,
+    /// In pieces, if all goes well.
+    Events,
 }
 
 /// An open connection.
@@ -69,7 +63,10 @@ pub struct Connection {
     stream: UnixStream,
     incoming: BytesMut,
     outgoing: Vec<u8>,
+    /// Whether nothing more may be asked over it.
     closes: bool,
+    /// Whether nothing has been asked over it yet.
+    is_new: bool,
 }
 
 impl Connection {
@@ -80,32 +77,54 @@ impl Connection {
         // Best effort: without large buffers it works as well, only slower.
         let _ = reference.set_send_buffer_size(SOCKET_BUFFER_BYTES);
         let _ = reference.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
-        Ok(Connection {
+        Ok(Connection::over(stream))
+    }
+
+    /// Over a stream that is open.
+    pub fn over(stream: UnixStream) -> Connection {
+        Connection {
             stream,
             incoming: BytesMut::with_capacity(16 * 1024),
             outgoing: Vec::with_capacity(4 * 1024),
             closes: false,
-        })
+            is_new: true,
+        }
     }
 
-    /// Whether the worker has closed it since the last answer, or is about to.
+    /// Whether it is of no use for another request: the worker has closed it or is about to, or has sent what nobody asked
+    /// for, which would be taken for the next answer.
     pub fn is_stale(&self) -> bool {
-        let mut byte = [0; 1];
-        self.closes || !matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        if self.closes || !self.incoming.is_empty() {
+            return true;
+        }
+        // The kernel is asked itself: what tokio knows of a socket is older.
+        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+        let peeked = socket2::SockRef::from(&self.stream).peek(&mut byte);
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Asks for `path` and waits for the answer.
     pub async fn get(&mut self, path: &str) -> Result<RawAnswer, ConnectionError> {
         self.outgoing.clear();
         self.outgoing.extend_from_slice(format!("GET {path} HTTP/1.1\r\nHost: worker\r\n\r\n").as_bytes());
+        self.begin()?;
         self.stream.write_all(&self.outgoing).await?;
-        self.answer().await
+        self.answer(Form::Whole).await
     }
 
-    /// Posts a request to `path` and waits for the answer, or for the head of a stream.
-    pub async fn post(&mut self, path: &str, request: &WorkerRequest) -> Result<RawAnswer, ConnectionError> {
+    /// Posts a request to `path` and waits for the answer, or for the head of a stream. Not over a connection that
+    /// [is stale](Connection::is_stale).
+    pub async fn post(&mut self, path: &str, request: &WorkerRequest, form: Form) -> Result<RawAnswer, ConnectionError> {
+        self.begin()?;
         self.send(path, request).await?;
-        self.answer().await
+        self.answer(form).await
+    }
+
+    fn begin(&mut self) -> Result<(), ConnectionError> {
+        if std::mem::take(&mut self.is_new) && self.is_stale() {
+            return Err(ConnectionError::Protocol("it came before anything was asked".into()));
+        }
+        Ok(())
     }
 
     async fn send(&mut self, path: &str, request: &WorkerRequest) -> Result<(), ConnectionError> {
@@ -155,22 +174,21 @@ impl Connection {
         Ok(())
     }
 
-    async fn answer(&mut self) -> Result<RawAnswer, ConnectionError> {
-        let head = loop {
-            if let Some(head) = parse_head(&self.incoming)? {
-                break head;
-            }
-            if self.incoming.len() > HEAD_BYTES_MAX {
-                return Err(ConnectionError::Protocol(format!("its head is over {HEAD_BYTES_MAX} bytes")));
-            }
-            self.fill(4 * 1024).await?;
-        };
-        let _ = self.incoming.split_to(head.bytes);
+    async fn answer(&mut self, form: Form) -> Result<RawAnswer, ConnectionError> {
+        let head = self.head().await?;
         self.closes |= head.closes;
         let mut answer = RawAnswer { status: head.status, header_bytes: head.header_bytes, body: Bytes::new(), streams: false };
+        if head.status == 200 && head.event_stream != (form == Form::Events) {
+            self.closes = true;
+            let what = if head.event_stream { "it is a stream of events" } else { "it is no stream of events" };
+            return Err(ConnectionError::Protocol(format!("{what}, which is not what the schema says")));
+        }
         match head.length {
             Length::Known(length) => answer.body = self.exactly(length).await?,
-            Length::Chunked if head.event_stream && head.status == 200 => answer.streams = true,
+            Length::Chunked if form == Form::Events && head.status == 200 => {
+                answer.streams = true;
+                return Ok(answer);
+            }
             Length::Chunked => {
                 let mut body = BytesMut::new();
                 while let Some(piece) = self.next_piece().await? {
@@ -190,27 +208,57 @@ impl Connection {
         Ok(answer)
     }
 
+    /// The head of the real answer, behind interim ones.
+    async fn head(&mut self) -> Result<Head, ConnectionError> {
+        let mut interim = 0;
+        loop {
+            match parse_head(&self.incoming)? {
+                None => self.fill(4 * 1024).await?,
+                Some(head) => {
+                    let _ = self.incoming.split_to(head.bytes);
+                    if !head.is_interim() {
+                        return Ok(head);
+                    }
+                    interim += 1;
+                    if interim > INTERIM_MAX {
+                        return Err(ConnectionError::Protocol(format!("over {INTERIM_MAX} interim answers came before it")));
+                    }
+                }
+            }
+        }
+    }
+
     /// The next piece of an answer that streams; `None` at its end.
     pub async fn next_piece(&mut self) -> Result<Option<Bytes>, ConnectionError> {
-        let (size_line, size) = loop {
-            match httparse::parse_chunk_size(&self.incoming) {
-                Ok(httparse::Status::Complete((line, size))) => break (line, size as usize),
-                Ok(httparse::Status::Partial) => self.fill(4 * 1024).await?,
-                Err(_) => return Err(ConnectionError::Protocol("its chunks are malformed".into())),
+        let (line, size) = loop {
+            match parse_chunk_line(&self.incoming)? {
+                Some(found) => break found,
+                None => self.fill(4 * 1024).await?,
             }
         };
-        check_length(size)?;
-        let _ = self.incoming.split_to(size_line);
+        let _ = self.incoming.split_to(line);
+        if size == 0 {
+            let length = loop {
+                match parse_trailers(&self.incoming)? {
+                    Some(length) => break length,
+                    None => self.fill(4 * 1024).await?,
+                }
+            };
+            let _ = self.incoming.split_to(length);
+            return Ok(None);
+        }
         let piece = self.exactly(size).await?;
-        // The last chunk may carry trailers; ours never do, and others are not worth waiting for.
-        let _ = self.exactly(2).await?;
-        Ok((size > 0).then_some(piece))
+        if self.exactly(2).await?[..] != *b"\r\n" {
+            return Err(ConnectionError::Protocol("one of its chunks is longer than it says".into()));
+        }
+        Ok(Some(piece))
     }
 
     async fn exactly(&mut self, length: usize) -> Result<Bytes, ConnectionError> {
         check_length(length)?;
         while self.incoming.len() < length {
-            self.fill(length - self.incoming.len()).await?;
+            let missing = length - self.incoming.len();
+            self.fill(missing.min(self.incoming.len().max(RESERVED_BYTES_MAX))).await?;
         }
         Ok(self.incoming.split_to(length).freeze())
     }
@@ -224,43 +272,6 @@ impl Connection {
     }
 }
 
-fn check_length(length: usize) -> Result<(), ConnectionError> {
-    if length > ANSWER_BYTES_MAX {
-        return Err(ConnectionError::Protocol(format!("it has {length} bytes; at most {ANSWER_BYTES_MAX} are allowed")));
-    }
-    Ok(())
-}
-
-fn parse_head(bytes: &[u8]) -> Result<Option<Head>, ConnectionError> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    let parsed = response.parse(bytes).map_err(|error| ConnectionError::Protocol(error.to_string()))?;
-    let httparse::Status::Complete(length) = parsed else { return Ok(None) };
-    let status = response.code.unwrap_or(0);
-    let mut head = Head {
-        status,
-        length: if status == 204 { Length::Known(0) } else { Length::UntilClosed },
-        header_bytes: None,
-        event_stream: false,
-        closes: response.version == Some(0),
-        bytes: length,
-    };
-    let number = |value: &[u8]| std::str::from_utf8(value).ok().and_then(|text| text.trim().parse::<usize>().ok());
-    for header in response.headers.iter() {
-        let name = header.name;
-        if name.eq_ignore_ascii_case("content-length") {
-            let length =
-                number(header.value).ok_or_else(|| ConnectionError::Protocol("its Content-Length is no number".into()))?;
-            head.length = Length::Known(length);
-        } else if name.eq_ignore_ascii_case(protocol::oip::HEADER_LENGTH) {
-            head.header_bytes = number(header.value);
-        } else if name.eq_ignore_ascii_case("transfer-encoding") && header.value.eq_ignore_ascii_case(b"chunked") {
-            head.length = Length::Chunked;
-        } else if name.eq_ignore_ascii_case("content-type") {
-            head.event_stream = header.value.starts_with(b"text/event-stream");
-        } else if name.eq_ignore_ascii_case("connection") {
-            head.closes |= header.value.eq_ignore_ascii_case(b"close");
-        }
-    }
-    Ok(Some(head))
-}
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

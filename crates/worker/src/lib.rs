@@ -5,9 +5,10 @@ pub mod bridge;
 pub mod caller;
 pub mod client;
 pub mod probe;
+pub mod refusal;
 pub mod server;
 
 pub use caller::Caller;
-pub use client::{Connection, ConnectionError, RawAnswer};
+pub use client::{Connection, ConnectionError, Form, RawAnswer};
 pub use probe::{ProbeAs, WorkerInfo, probe};
 pub use protocol::simple::synthetic_row;

@@ -123,9 +123,11 @@ fn info(metadata: Metadata) -> WorkerInfo {
     }
 }
 
-/// The schema of a server that only speaks the standard: the first dimension is the rows if all inputs leave it open.
+/// The schema of a server that only speaks the standard: the first dimension is the rows if all inputs leave it open, and no
+/// output fixes it. Many note the 1 that they were tried with.
 fn schema_of(inputs: &[MetadataColumn], outputs: &[MetadataColumn]) -> Option<Schema> {
-    let batches = inputs.iter().all(|column| column.shape.first() == Some(&-1));
+    let may_be_rows = |column: &MetadataColumn| !matches!(column.shape.first(), Some(0 | 2..));
+    let batches = inputs.iter().all(|column| column.shape.first() == Some(&-1)) && outputs.iter().all(may_be_rows);
     let column = |column: &MetadataColumn| {
         let shape = column.shape.get(batches as usize..).unwrap_or_default().to_vec();
         let shape = if shape == [1] && batches { vec![] } else { shape };
@@ -133,5 +135,5 @@ fn schema_of(inputs: &[MetadataColumn], outputs: &[MetadataColumn]) -> Option<Sc
     };
     let inputs = inputs.iter().map(column).collect::<Option<Vec<_>>>()?;
     let outputs = outputs.iter().map(column).collect::<Option<Vec<_>>>()?;
-    (!inputs.is_empty()).then_some(Schema { inputs, outputs, streams: false, batches })
+    (!inputs.is_empty()).then_some(Schema { inputs, outputs, batches, ..Schema::default() })
 }

@@ -180,6 +180,7 @@ fn open(id: u64, stream: UnixStream, shared: &Arc<Shared>) -> io::Result<()> {
     // Best effort: without large buffers it works as well, only slower.
     let _ = reference.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     let _ = reference.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    stream.set_read_timeout(Some(connection::READ_TIMEOUT))?;
     stream.set_write_timeout(Some(connection::WRITE_TIMEOUT))?;
     let connection = Arc::new(Open { stream, idle: AtomicBool::new(true) });
     {

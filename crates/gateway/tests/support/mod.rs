@@ -159,7 +159,7 @@ pub fn route(version: u32, sockets: &[&Path]) -> PlacementRoute {
             inputs: vec![Column::scalar("x", Datatype::Int64)],
             outputs: vec![Column::scalar("y", Datatype::Int64)],
             batches: true,
-            streams: false,
+            ..Schema::default()
         },
         rows_max: 8,
         mix: true,

@@ -7,7 +7,7 @@ fn schema() -> Schema {
     Schema { batches: true, ..Schema::default() }
 }
 
-fn answer(json: &str, blobs: &[u8], rows: usize) -> Result<Answer, Problem> {
+fn answer(json: &str, blobs: &[u8], rows: usize) -> Result<Answer, WorkerFault> {
     let body = [json.as_bytes(), blobs].concat();
     decode_answer(Bytes::from(body), Some(json.len()), rows, &schema())
 }
@@ -93,7 +93,7 @@ fn parts_must_be_the_rows_of_the_batch() {
     let part = |rows: u64| format!(r#"{{"rows":{rows},"problem":{{"code":"bad_input","error":"no"}}}}"#);
     for wrong in [vec![1, 0], vec![1], vec![1, 2], vec![u64::MAX, 1], vec![]] {
         let json = format!(r#"{{"parts":[{}]}}"#, wrong.iter().map(|rows| part(*rows)).collect::<Vec<_>>().join(","));
-        assert_eq!(answer(&json, &[], 2).unwrap_err().code, "bad_output", "{wrong:?}");
+        assert_eq!(answer(&json, &[], 2).unwrap_err().code(), "bad_output", "{wrong:?}");
     }
     assert!(answer(&format!(r#"{{"parts":[{},{}]}}"#, part(1), part(1)), &[], 2).is_ok());
 }

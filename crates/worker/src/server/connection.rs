@@ -14,6 +14,8 @@ use protocol::tensor::Tensor;
 use super::reader::{self, Method, Reader, Refusal, Request};
 use super::{Open, Shared};
 
+/// A request that has begun, and then does not come on for so long, is given up.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// An answer that nobody reads for so long is given up.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// An answer up to this size is sent in one piece, copied behind its head; a larger one as it lies in memory.

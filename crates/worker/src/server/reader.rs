@@ -83,12 +83,19 @@ impl Reader {
         Reader { buffer: BytesMut::with_capacity(4 * 1024), large: BytesMut::new() }
     }
 
-    /// Waits for the first byte of a request; `false` if the connection ends instead.
+    /// Waits for the first byte of a request, for as long as it takes; `false` if the connection ends instead.
     pub fn wait(&mut self, stream: &UnixStream) -> bool {
-        !self.buffer.is_empty() || self.fill(stream, SMALL_BYTES_MAX).is_ok()
+        while self.buffer.is_empty() {
+            match self.fill(stream, SMALL_BYTES_MAX) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(_) => return false,
+                Ok(()) => {}
+            }
+        }
+        true
     }
 
-    /// Reads one request. `on_continue` is called where the peer waits for a go-ahead before it sends the body.
+    /// Reads one request, whose bytes must not stall for longer than the stream's timeout. `on_continue` is called where the peer waits for a go-ahead before it sends the body.
     pub fn request(&mut self, stream: &UnixStream, on_continue: impl FnOnce() -> io::Result<()>) -> Result<Request, Refusal> {
         let head = loop {
             if let Some(head) = parse(&self.buffer)? {
