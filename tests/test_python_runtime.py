@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -125,6 +126,49 @@ def test_a_model_that_raises(shared_platform, tmp_path):
     assert failed.status == 500 and "ValueError: negative: -4" in failed.json()["error"]
     assert "line 3" in "\n".join(failed.json()["details"])
     assert shared_platform.predict("raises", {"x": 4}).json() == {"output": 2.0}
+
+
+def test_a_model_refuses_a_row(shared_platform, tmp_path):
+    source = """
+import decalog
+
+def predict(x: int) -> int:
+    if x < 0:
+        raise decalog.BadInput(f"{x} lies below zero")
+    return x
+"""
+    deploy(shared_platform, tmp_path, "refuses", source)
+    refused = shared_platform.predict("refuses", {"x": -4})
+    assert (refused.status, refused.json()) == (422, {"code": "bad_input", "error": "-4 lies below zero"})
+    assert shared_platform.predict("refuses", {"rows": [{"x": 1}, {"x": -1}]}).json()["error"] == "-1 lies below zero"
+    assert shared_platform.predict("refuses", {"x": 4}).json() == {"output": 4}
+
+
+def test_an_output_that_the_schema_names_is_given(shared_platform, tmp_path):
+    source = """
+from typing import TypedDict
+
+class Out(TypedDict):
+    a: int
+    b: str
+
+def predict(x: int) -> Out:
+    return {7: {"b": "u"}, 8: {"a": "one", "b": "u"}}.get(x, {"a": 1, "b": "u"})
+"""
+    deploy(shared_platform, tmp_path, "gives", source)
+    assert shared_platform.predict("gives", {"x": 0}).json() == {"a": 1, "b": "u"}
+    for x, message in ((7, "no output `a`"), (8, "`a` is 'one', a str, where the schema says INT64")):
+        failed = shared_platform.predict("gives", {"x": x})
+        assert failed.status == 500 and failed.json()["code"] == "bad_output" and message in failed.json()["error"]
+
+
+def test_callers_do_not_get_each_others_keys(shared_platform, tmp_path):
+    source = 'import time\n\ndef predict(name: str) -> dict:\n    time.sleep(0.01)\n    return {"greeting": "hi", name: len(name)}\n'
+    deploy(shared_platform, tmp_path, "greets", source)
+    names = ["bob", "dave", "ann", "eve"] * 10
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda name: shared_platform.predict("greets", {"name": name}).json(), names)
+    assert list(answers) == [{"greeting": "hi", name: len(name)} for name in names]
 
 
 @pytest.mark.parametrize("source, message", [
