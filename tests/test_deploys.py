@@ -133,3 +133,13 @@ def test_a_deploy_outlives_a_restart_of_the_platform(platform, tmp_path):
     assert code == 0 and "live" in said, said
     assert platform.predict("m", {"x": 0}).json() == {"output": 7}
     assert "deploy_failed" not in kinds(platform, "m")
+
+
+def test_a_made_up_row_that_the_model_refuses_is_noted(platform, tmp_path):
+    source = ("import datetime\nimport decalog\n\ndef predict(day: str) -> int:\n    try:\n        return datetime.date.fromisoformat(day).day\n"
+              "    except ValueError as error:\n        raise decalog.BadInput(f'no date: {day}') from error\n")
+    done = platform.run("deploy", write_model(tmp_path / "m", {"model.py": source}))
+    assert "refused" in done.err and "no date: text" in done.err and "tests/NAME.json" in done.err, done
+    assert platform.predict("m", {"day": "2026-11-26"}).json() == {"output": 26}
+    refused = platform.predict("m", {"day": "soon"})
+    assert refused.status == 422 and refused.json()["code"] == "bad_input", refused.body

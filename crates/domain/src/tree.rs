@@ -150,11 +150,11 @@ mod tests {
 
     #[test]
     fn refuses_what_no_disk_takes_and_names_it() {
-        for path in ["x".repeat(256), format!("a/{}/b", "y".repeat(300)), "d/".repeat(600) + "f"] {
+        for path in ["x".repeat(256), format!("a/{}/b", "y".repeat(300)), "d/".repeat(600) + "f", "d/".repeat(64) + "f"] {
             let refused = Tree::new(vec![file(&path)]).unwrap_err();
             assert!(matches!(&refused, TreeError::TooLong(shown) if path.starts_with(shown)), "{refused}");
         }
-        let at_the_limit = "a/".repeat(384) + &"x".repeat(255);
+        let at_the_limit = ("a".repeat(11) + "/").repeat(PATH_PARTS_MAX - 1) + &"x".repeat(255);
         assert!(Tree::new(vec![file(&at_the_limit)]).is_ok());
         let vast = |path: &str| TreeFile { size: u64::MAX, ..file(path) };
         assert_eq!(Tree::new(vec![vast("a"), vast("b")]).unwrap().size(), u64::MAX);
