@@ -40,6 +40,11 @@ struct Arm {
 /// An arm that nobody asked for any more is forgotten after so long, in milliseconds.
 const ARM_MS: u64 = 600_000;
 
+/// What nobody asked for so long is forgotten, in milliseconds.
+const WINDOW_MS: u64 = 3_600_000;
+/// With more windows than these, a minute is enough.
+const WINDOWS_MAX: usize = 1_000;
+
 /// What only the data plane knows, at the moment of a scrape.
 pub struct Scrape {
     /// By placement.
@@ -59,10 +64,13 @@ impl Monitor {
     /// Takes in all records that wait; call it several times a second.
     pub fn drain(&self, now_ms: u64) {
         let mut inner = self.inner.lock();
+        if inner.windows.len() > WINDOWS_MAX {
+            inner.windows.retain(|_, window| window.idle_ms(now_ms) < WINDOW_MS / 60);
+        }
         // Bounded, so that a scrape ends even while requests keep coming.
         for _ in 0..self.records.capacity() {
             let Some(record) = self.records.pop() else { break };
-            inner.metrics.take(&record);
+            inner.metrics.take(&record, now_ms);
             if let Some(placement) = &record.placement {
                 if let Some(arm) = inner.arms.get_mut(placement.as_ref()) {
                     arm.take(&record);
@@ -81,7 +89,9 @@ impl Monitor {
     /// All metrics in the text format of Prometheus.
     pub fn render(&self, scrape: &Scrape, now_ms: u64) -> String {
         self.drain(now_ms);
-        self.inner.lock().metrics.render(scrape)
+        let mut inner = self.inner.lock();
+        inner.windows.retain(|_, window| window.idle_ms(now_ms) < WINDOW_MS);
+        inner.metrics.render(scrape, now_ms)
     }
 
     /// What has become of a placement's requests since this was last asked; empty the first time.

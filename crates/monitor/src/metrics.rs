@@ -1,6 +1,6 @@
 //! Counters and histograms in the text format of Prometheus, by placement.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use domain::Placement;
@@ -75,9 +75,29 @@ struct CopyLabels {
     result: &'static str,
 }
 
+/// Parts of a request's time.
+const PARTS: [&str; 4] = ["queue", "worker", "overhead", "total"];
+/// The most placements that have series: a scrape stays below 16 MB. The one that was asked last the longest ago goes first.
+const PLACEMENTS_MAX: usize = 1_000;
+/// Series of a placement that is out of the route table stay so long after its last request, in milliseconds: long enough for
+/// the last scrape.
+const GONE_MS: u64 = 600_000;
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// The series of one placement that every answered request moves, found once.
+/// What there is of one placement, so that it can be dropped whole.
+#[derive(Default)]
+struct Series {
+    /// Once a request was answered.
+    answered: Option<Answered>,
+    statuses: BTreeSet<u32>,
+    codes: BTreeSet<&'static str>,
+    copies: BTreeSet<&'static str>,
+    /// When a request last ended, in milliseconds since 1970.
+    last_ms: u64,
+}
+
+/// The series that every answered request moves, found once.
 struct Answered {
     requests: Counter,
     rows: Counter,
@@ -89,7 +109,7 @@ struct Answered {
 /// All metrics of this process.
 pub struct Metrics {
     registry: Registry,
-    answered: HashMap<Arc<Placement>, Answered>,
+    placements: HashMap<Arc<Placement>, Series>,
     requests: Family<StatusLabels, Counter>,
     errors: Family<CodeLabels, Counter>,
     refused: Family<RefusalLabels, Counter>,
@@ -122,7 +142,7 @@ impl Metrics {
             records_dropped: Gauge::default(),
             epoch: Gauge::default(),
             registry: Registry::default(),
-            answered: HashMap::new(),
+            placements: HashMap::new(),
         };
         registry.register("requests", "Requests that reached a placement, by status", metrics.requests.clone());
         registry.register("errors", "Requests that failed at a placement, by code", metrics.errors.clone());
@@ -145,32 +165,43 @@ impl Metrics {
     }
 
     /// Takes in one finished request.
-    pub fn take(&mut self, record: &Record) {
+    pub fn take(&mut self, record: &Record, now_ms: u64) {
         let status = u32::from(record.status);
-        if let (true, Some(placement)) = (record.is_copy, &record.placement) {
+        let Some(placement) = &record.placement else {
+            self.refused.get_or_create(&RefusalLabels { status, code: record.code }).inc();
+            return;
+        };
+        if !self.placements.contains_key(placement) {
+            self.make_room();
+            self.placements.insert(placement.clone(), Series::default());
+        }
+        let Some(series) = self.placements.get_mut(placement) else { return };
+        series.last_ms = now_ms;
+        if record.is_copy {
             let result = match record.agrees {
                 Some(true) => "agrees",
                 Some(false) => "differs",
                 None => "failed",
             };
+            series.copies.insert(result);
             self.copies.get_or_create(&CopyLabels { placement: PlacementLabels::of(placement), result }).inc();
             return;
         }
-        let Some(placement) = &record.placement else {
-            self.refused.get_or_create(&RefusalLabels { status, code: record.code }).inc();
-            return;
-        };
         if record.status != 200 {
             let labels = PlacementLabels::of(placement);
+            series.statuses.insert(status);
+            series.codes.insert(record.code);
             self.requests.get_or_create(&StatusLabels { placement: labels.clone(), status }).inc();
             self.errors.get_or_create(&CodeLabels { placement: labels, code: record.code }).inc();
             return;
         }
-        if !self.answered.contains_key(placement) {
+        if series.answered.is_none() {
             let answered = self.find(placement);
-            self.answered.insert(placement.clone(), answered);
+            if let Some(series) = self.placements.get_mut(placement) {
+                series.answered = Some(answered);
+            }
         }
-        let Some(answered) = self.answered.get(placement) else { return };
+        let Some(answered) = self.placements.get(placement).and_then(|series| series.answered.as_ref()) else { return };
         answered.requests.inc();
         answered.rows.inc_by(u64::from(record.rows));
         answered.batch_rows.observe(f64::from(record.batch_rows));
@@ -181,6 +212,46 @@ impl Metrics {
         }
     }
 
+    /// Drops the placement that was asked last the longest ago, if there are as many as there may be.
+    fn make_room(&mut self) {
+        if self.placements.len() < PLACEMENTS_MAX {
+            return;
+        }
+        let oldest = self.placements.iter().min_by_key(|(_, series)| series.last_ms).map(|(placement, _)| placement.clone());
+        oldest.into_iter().for_each(|placement| self.drop_series(&placement));
+    }
+
+    /// Drops what is neither in the route table nor was asked for a while.
+    fn drop_gone(&mut self, demand: &[Demand], now_ms: u64) {
+        let is_old = |series: &Series| now_ms.saturating_sub(series.last_ms) > GONE_MS;
+        let mut gone: HashSet<Arc<Placement>> =
+            self.placements.iter().filter(|(_, series)| is_old(series)).map(|(placement, _)| placement.clone()).collect();
+        for demand in demand {
+            gone.remove(&demand.placement);
+        }
+        gone.iter().for_each(|placement| self.drop_series(placement));
+    }
+
+    fn drop_series(&mut self, placement: &Placement) {
+        let Some(series) = self.placements.remove(placement) else { return };
+        let labels = PlacementLabels::of(placement);
+        let own = || labels.clone();
+        for status in series.statuses.into_iter().chain([200]) {
+            self.requests.remove(&StatusLabels { placement: own(), status });
+        }
+        for code in series.codes {
+            self.errors.remove(&CodeLabels { placement: own(), code });
+        }
+        for result in series.copies {
+            self.copies.remove(&CopyLabels { placement: own(), result });
+        }
+        for part in PARTS {
+            self.durations.remove(&PartLabels { placement: own(), part });
+        }
+        self.rows.remove(&labels);
+        self.batch_rows.remove(&labels);
+    }
+
     fn find(&self, placement: &Placement) -> Answered {
         let labels = PlacementLabels::of(placement);
         let duration = |part| self.durations.get_or_create(&PartLabels { placement: labels.clone(), part }).clone();
@@ -188,16 +259,21 @@ impl Metrics {
             requests: self.requests.get_or_create(&StatusLabels { placement: labels.clone(), status: 200 }).clone(),
             rows: self.rows.get_or_create(&labels).clone(),
             batch_rows: self.batch_rows.get_or_create(&labels).clone(),
-            durations: ["queue", "worker", "overhead", "total"].map(duration),
+            durations: PARTS.map(duration),
         }
     }
 
     /// The text, with the gauges as of now.
-    pub fn render(&self, scrape: &Scrape) -> String {
+    pub fn render(&mut self, scrape: &Scrape, now_ms: u64) -> String {
+        self.drop_gone(&scrape.demand, now_ms);
         self.queue_rows.clear();
         self.replicas.clear();
         self.in_flight.clear();
-        for Demand { placement, queued_rows, in_flight, .. } in &scrape.demand {
+        // What sleeps and was not asked has no numbers.
+        let has_numbers = |demand: &&Demand| {
+            demand.queued_rows > 0 || !demand.in_flight.is_empty() || self.placements.contains_key(&demand.placement)
+        };
+        for Demand { placement, queued_rows, in_flight, .. } in scrape.demand.iter().filter(has_numbers).take(PLACEMENTS_MAX) {
             let labels = PlacementLabels::of(placement);
             self.queue_rows.get_or_create(&labels).set(*queued_rows as i64);
             self.replicas.get_or_create(&labels).set(in_flight.len() as i64);
@@ -209,5 +285,64 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = text::encode(&mut out, &self.registry);
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placement(version: u32) -> Arc<Placement> {
+        let model = domain::ModelKey { project: "default".parse().unwrap(), model: "m".parse().unwrap() };
+        let (version, digest) = (domain::VersionNumber(version), domain::Digest::of(&version.to_le_bytes()));
+        Arc::new(Placement { model, environment: "production".parse().unwrap(), version, digest, revision: 0 })
+    }
+
+    fn ask(metrics: &mut Metrics, version: u32, now_ms: u64) {
+        for (status, is_copy) in [(200, false), (500, false), (200, true)] {
+            let mut record = Record::new(Some(placement(version)), 1, 10);
+            (record.status, record.is_copy, record.code) = (status, is_copy, "model_raised");
+            metrics.take(&record, now_ms);
+        }
+    }
+
+    fn scrape(live: &[u32]) -> Scrape {
+        let demand = |version: &u32| Demand {
+            placement: (*placement(*version)).clone(),
+            queued_rows: 0,
+            in_flight: Default::default(),
+            load: domain::scale::LoadSample {
+                now_ms: 0,
+                in_system_request_ms: 0.0,
+                arrived: 0,
+                queued: 0,
+                in_flight: 0,
+                rows_per_request: 1.0,
+                service: vec![],
+            },
+        };
+        Scrape { demand: live.iter().map(demand).collect(), records_dropped: 0, epoch: 1 }
+    }
+
+    #[test]
+    fn what_is_gone_is_dropped_and_what_is_live_stays() {
+        let mut metrics = Metrics::new();
+        let empty = metrics.render(&scrape(&[]), 0).len();
+        ask(&mut metrics, 1, 1_000);
+        ask(&mut metrics, 2, 1_000);
+        let both = metrics.render(&scrape(&[2]), 1_000 + GONE_MS);
+        assert!(both.contains("version=\"v1\"") && both.contains("version=\"v2\""), "a last scrape finds both");
+        let one = metrics.render(&scrape(&[2]), 1_001 + GONE_MS);
+        assert!(!one.contains("version=\"v1\"") && one.contains("version=\"v2\""));
+        assert!(metrics.render(&scrape(&[]), 1_001 + GONE_MS).len() < empty + 200, "nothing is left of either");
+    }
+
+    #[test]
+    fn many_deploys_do_not_grow_the_scrape() {
+        let mut metrics = Metrics::new();
+        (1..=PLACEMENTS_MAX as u32 + 50).for_each(|version| ask(&mut metrics, version, u64::from(version)));
+        assert_eq!(metrics.placements.len(), PLACEMENTS_MAX);
+        let text = metrics.render(&scrape(&[]), 0);
+        assert!(!text.contains("version=\"v50\"") && text.contains("version=\"v51\""), "the oldest went");
     }
 }

@@ -38,11 +38,12 @@ struct Bucket {
 pub struct Window {
     buckets: Vec<Bucket>,
     first_ms: u64,
+    last_ms: u64,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Window { buckets: vec![Bucket { number: 0, requests: 0, errors: 0, cells: vec![] }; BUCKETS], first_ms: 0 }
+        Window { buckets: vec![Bucket { number: 0, requests: 0, errors: 0, cells: vec![] }; BUCKETS], first_ms: 0, last_ms: 0 }
     }
 }
 
@@ -51,11 +52,17 @@ fn cell(us: u32) -> usize {
 }
 
 impl Window {
+    /// Time since the last request, in milliseconds.
+    pub fn idle_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.last_ms)
+    }
+
     /// Takes in a request that has just finished.
     pub fn take(&mut self, record: &Record, now_ms: u64) {
         if self.first_ms == 0 {
             self.first_ms = now_ms;
         }
+        self.last_ms = now_ms;
         let number = now_ms / BUCKET_MS;
         let bucket = &mut self.buckets[(number % BUCKETS as u64) as usize];
         if bucket.number != number {
