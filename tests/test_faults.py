@@ -187,6 +187,39 @@ def test_a_full_disk_stops_writes_and_not_answers(fresh, tmp_path):
         subprocess.run(["umount", "-l", str(small)], check=True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_what_runs_is_served_by_a_start_on_a_full_disk(fresh, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(data)], check=True)
+    try:
+        platform = fresh("data").start()
+        platform.run("deploy", write_model(tmp_path / "m", constant(1)))
+        platform.kill()
+        with open(data / "ballast", "wb", buffering=0) as ballast:
+            for size in (65536, 512):
+                try:
+                    while True:
+                        ballast.write(b"x" * size)
+                except OSError:
+                    pass
+        platform.start()
+        assert platform.predict("m", {"x": 0}).json() == {"output": 1}
+        ready = platform.get("/readyz").body.decode()
+        assert "read-only" in ready and "disk" in ready, ready
+        assert "disk" in platform.run("status", "--json").json()["ledger"]["read_only"]["error"]
+        refused = platform.request("PUT", "/v1/projects/default/environments/production/variables/A", {"value": "x"})
+        assert refused.status == 507, refused.body
+        os.unlink(data / "ballast")
+        wait_for(lambda: platform.get("/readyz").body == b"ready\n", "the ledger is written again")
+        platform.run("deploy", write_model(tmp_path / "m", constant(2)))
+        assert platform.predict("m", {"x": 0}).json() == {"output": 2}
+        platform.run("ledger", "verify")
+        platform.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(data)], check=True)
+
+
 def test_a_large_file_uploads_in_little_memory(fresh, tmp_path):
     size = int(os.environ.get("DECALOG_UPLOAD_BYTES", 5 << 30))
     if shutil.disk_usage(tmp_path).free < 3 * size:

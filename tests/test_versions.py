@@ -1,7 +1,9 @@
 """Versions, releases without a failed request, gates, variables and secrets."""
 
+import contextlib
 import json
 import sqlite3
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -166,6 +168,78 @@ def test_the_ledger_names_a_bad_entry(platform, tmp_path):
         connection.execute(f"update {table} set actor = 'mallory' where seq = 2")
     bad = platform.run("ledger", "verify", "--data", platform.data, ok=False)
     assert bad.code == 1 and "2" in bad.err, bad
+
+
+def refused(platform, *arguments):
+    """Starts a platform that must not start; what it says."""
+    command = [platform.binary, "up", "--data", platform.data, "--listen", "127.0.0.1:0", *arguments]
+    ended = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1, ended
+    return ended.stderr
+
+
+def test_a_ledger_that_is_gone_or_cut_off_is_not_begun_anew(fresh, tmp_path):
+    platform = fresh().start()
+    platform.run("deploy", write_model(tmp_path / "m", constant(1)))
+    platform.stop()
+    ledger, marker = platform.data / "ledger.sqlite", platform.data / "ledger.head"
+
+    def change(sql):
+        # The last connection that closes leaves one file.
+        with contextlib.closing(sqlite3.connect(ledger)) as connection:
+            connection.execute(sql)
+            connection.commit()
+
+    change("pragma user_version = 1")
+    whole, head = ledger.read_bytes(), marker.read_bytes()
+    ledger.unlink()
+    assert "is not in it" in refused(platform)
+    marker.unlink()
+    missing = refused(platform)
+    assert "there is no ledger" in missing and "--accept-damaged-ledger" in missing, missing
+    ledger.write_bytes(whole)
+    marker.write_bytes(head)
+    for left in platform.data.glob("ledger.sqlite-*"):
+        left.unlink()
+    change("delete from entries where seq > 4")
+    assert "it was cut off or replaced" in refused(platform)
+    change("update entries set actor = 'mallory' where seq = 3")
+    assert "entry 3" in refused(platform)
+    verified = platform.run("ledger", "verify", "--data", platform.data, ok=False)
+    assert verified.code == 1 and "3" in verified.err, verified
+    # Somebody says by name that it is to be used as it is.
+    platform.arguments.append("--accept-damaged-ledger")
+    platform.start()
+    assert platform.run("ls", "--json").json()["models"][0]["name"] == "m"
+
+
+def test_a_changed_snapshot_changes_nothing_that_is_served(fresh, tmp_path):
+    platform = fresh().start()
+    for value in (1, 2):
+        platform.run("deploy", write_model(tmp_path / "m", constant(value)))
+    platform.stop()
+    # Another start keeps what the entries give.
+    platform.start()
+    snapshot = next(file for file in platform.data.glob("ledger.fold*") if "-" not in file.name)
+
+    def kept():
+        with contextlib.closing(sqlite3.connect(snapshot)) as connection:
+            rows = connection.execute("select body from parts where key = 'model default/m'").fetchall()
+        return rows and b'"version":2' in rows[0][0]
+
+    wait_for(kept, "a snapshot of the model")
+    platform.stop()
+    with contextlib.closing(sqlite3.connect(snapshot)) as connection:
+        (body,) = connection.execute("select body from parts where key = 'model default/m'").fetchone()
+        state = json.loads(body)
+        state["live"]["production"]["version"] = 1
+        connection.execute("update parts set body = ? where key = 'model default/m'", (json.dumps(state).encode(),))
+        connection.commit()
+    found = platform.run("ledger", "verify", "--data", platform.data, ok=False)
+    assert found.code == 1 and "snapshot" in found.err, found
+    platform.start()
+    assert platform.predict("m", {"x": 0}).json() == {"output": 2}
+    wait_for(lambda: platform.run("ledger", "verify", ok=False).code == 0, "the snapshot is made again")
 
 
 def test_backup_restore_and_gc(platform, fresh, tmp_path):

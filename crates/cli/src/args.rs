@@ -258,6 +258,9 @@ pub struct UpOptions {
     /// Take over from the process that runs on this data directory, without losing a request; starts as usual if none does
     #[arg(long)]
     pub takeover: bool,
+    /// Go on with a ledger that is damaged, cut off or missing, as it is: what is not in it is forgotten
+    #[arg(long)]
+    pub accept_damaged_ledger: bool,
     /// How long the version that a release replaced keeps its replicas, in seconds
     #[arg(long, default_value_t = 600)]
     pub keep_s: u64,

@@ -33,9 +33,15 @@ pub fn lock(data: &Path) -> Result<DataLock, Problem> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
     made.map_err(|error| unusable(data, "cannot be made", &error))?;
     check_owner(data)?;
-    let closed = std::fs::set_permissions(data, PermissionsExt::from_mode(0o700));
+    let is_closed = data.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o777 == 0o700);
+    let closed = if is_closed { Ok(()) } else { std::fs::set_permissions(data, PermissionsExt::from_mode(0o700)) };
     closed.map_err(|error| unusable(data, "cannot be closed to others", &error))?;
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(data.join("lock"));
+    let path = data.join("lock");
+    let file = match std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path) {
+        // What runs already is served also where nothing can be written; a lock needs no writing.
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => std::fs::File::open(&path).map_err(|_| error),
+        opened => opened,
+    };
     let file = file.map_err(|error| unusable(data, "cannot be written", &error))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {

@@ -160,7 +160,7 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
 
 /// Local time.
 fn time(at_ms: u64) -> String {
-    let timestamp = jiff::Timestamp::from_millisecond(at_ms as i64).unwrap_or_default();
+    let timestamp = i64::try_from(at_ms).ok().and_then(|at_ms| jiff::Timestamp::from_millisecond(at_ms).ok()).unwrap_or_default();
     timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 

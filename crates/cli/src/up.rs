@@ -120,6 +120,10 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
             .help("listen on a loopback address (127.0.0.1), or, on a test network only, add --insecure-listen-anywhere")
             .into());
     }
+    if std::time::SystemTime::now() < std::time::UNIX_EPOCH {
+        let text = "the clock of this machine says that it is before 1970, and answers and events bear a date";
+        return Err(Problem::new("clock", text).help("set the clock").into());
+    }
     let data = data_directory(options.data.clone())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let data_plane = runtime("gateway", options.gateway_threads.unwrap_or((cores / 2).max(1)).max(1))?;
@@ -213,6 +217,7 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
         memory_mb: options.memory_mb.unwrap_or_else(memory_mb),
         park: options.park.into(),
         parked_mb: options.parked_mb.unwrap_or_else(|| memory_mb() / PARKED_PART),
+        accept_damaged_ledger: options.accept_damaged_ledger,
     };
     let (sensing, watching) = (gateway.clone(), monitor.clone());
     let senses = Senses {
@@ -246,7 +251,7 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
     }
     let replaced = Arc::new(Notify::new());
     let description = Description { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into(), url: url.clone() };
-    handover::listen(handover::Old {
+    let listening = handover::listen(handover::Old {
         control: control.clone(),
         listener: handing,
         lock: parking_lot::Mutex::new(Some(lock)),
@@ -254,7 +259,13 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
         description,
         replaced: replaced.clone(),
         runtime: Handle::current(),
-    })?;
+    });
+    match (listening, control.refusal()) {
+        (Err(problem), None) => return Err(problem),
+        // On a disk that takes no writes there is no socket to be replaced over, but what runs serves on.
+        (Err(problem), Some(_)) => tracing::error!("this process cannot be replaced: {problem}"),
+        (Ok(()), _) => {}
+    }
     greet(&control, &url, &data);
     let signals = || -> std::io::Result<_> { Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)) };
     let (mut terminate, mut interrupt) = signals().map_err(failed("waiting for signals"))?;

@@ -61,7 +61,9 @@ fn ledger(data: &Path) -> (Check, Option<State>) {
             check.remedy = "restore a backup, and find out who changed the file".into();
         }
     }
-    let state = ledger::Ledger::open_read_only(&path).and_then(|ledger| ledger::fold(&ledger)).ok();
+    let state = ledger::Ledger::open_read_only(&path)
+        .and_then(|ledger| ledger::fold(&ledger, domain::State::default(), ledger::Damage::Refused))
+        .ok();
     (check, state)
 }
 

@@ -11,7 +11,7 @@ use artifacts::Lease;
 use bytes::Bytes;
 use domain::{Digest, Problem, State};
 use futures_util::{Stream, TryStreamExt};
-use ledger::Ledger;
+use ledger::{Damage, Ledger};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -132,7 +132,7 @@ impl Control {
         self.book.backup_to(&copy).await?;
         let folded = tokio::task::spawn_blocking(move || {
             let ledger = Ledger::open_read_only(&copy).map_err(crate::book::ledger_problem)?;
-            let state = ledger::fold(&ledger).map_err(crate::book::ledger_problem)?;
+            let state = ledger::fold(&ledger, State::default(), Damage::Refused).map_err(crate::book::ledger_problem)?;
             drop(ledger);
             let file = std::fs::File::open(&copy).map_err(failed("copying the ledger"))?;
             Ok((file, state.seq, blobs_of(&state), Control::secret_files(&state)))

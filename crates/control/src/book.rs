@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use domain::state::FOLD_VERSION;
 use domain::{Digest, Entry, Event, Problem, State};
-use ledger::{Ledger, LedgerError, NewEntry};
+use ledger::{Damage, Ledger, LedgerError, NewEntry, Snapshot};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -23,8 +22,14 @@ pub struct Book {
 
 struct Shared {
     path: PathBuf,
+    damage: Damage,
     ledger: Mutex<Ledger>,
+    /// Another connection, so that who reads holds up nobody who appends.
+    reader: Mutex<Ledger>,
+    snapshot: Mutex<Option<Snapshot>>,
     writer_epoch: AtomicU64,
+    /// Why nothing can be appended: the disk was full or read-only when the ledger was opened.
+    refusal: Mutex<Option<Problem>>,
     /// Another process writes: nothing is appended.
     handed_over: AtomicBool,
     state: ArcSwap<State>,
@@ -33,6 +38,9 @@ struct Shared {
     enforce: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
+const ACCEPT_HELP: &str = "decalog ledger verify names the first bad entry; restore a backup, or go on with what is there: \
+                           decalog up --accept-damaged-ledger";
+
 /// A ledger's error as a user sees it.
 pub fn ledger_problem(error: LedgerError) -> Problem {
     let text = error.to_string();
@@ -40,10 +48,14 @@ pub fn ledger_problem(error: LedgerError) -> Problem {
         LedgerError::Full => {
             Problem::new("no_space", text).help("free some space on the disk of the data directory and try again")
         }
+        LedgerError::ReadOnly => {
+            Problem::new("read_only", text).help("make the data directory's disk writable; what runs goes on serving meanwhile")
+        }
+        LedgerError::CutOff { .. } => Problem::new("ledger_cut_off", text).help(ACCEPT_HELP),
         LedgerError::Fenced { .. } => Problem::new("fenced", text).help("this process is being replaced; ask again"),
         LedgerError::Conflict { .. } => Problem::new("conflict", text).help("try again"),
         LedgerError::Unknown(_) => Problem::new("newer_ledger", text).help("start the newer version of decalog that wrote it"),
-        _ => Problem::new("ledger", text).help("decalog ledger verify names the first bad entry"),
+        _ => Problem::new("ledger", text).help(ACCEPT_HELP),
     }
 }
 
@@ -52,43 +64,116 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> +
     joined.unwrap_or_else(|error| Err(Problem::new("internal", format!("the ledger's thread failed: {error}"))))
 }
 
-/// Opens the ledger as its writer. Gives the state, and the epoch that was taken.
-fn become_writer(path: &Path) -> Result<(Ledger, State, u64), Problem> {
-    let ledger = Ledger::open(path, now_ms(), env!("CARGO_PKG_VERSION")).map_err(ledger_problem)?;
-    let state = ledger::fold(&ledger).map_err(ledger_problem)?;
-    let last = ledger.read(state.seq.saturating_sub(1), 1).map_err(ledger_problem)?;
-    let writer_epoch = last.last().map_or(0, |entry| entry.writer_epoch);
-    Ok((ledger, state, writer_epoch))
+/// Reads a ledger that may not be there yet, with or without its writer.
+fn read(path: &Path, from: State, damage: Damage) -> Result<State, LedgerError> {
+    match path.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+        true => ledger::fold(&Ledger::open_read_only(path)?, from, damage),
+        false => ledger::fold_nothing(path, damage),
+    }
+}
+
+/// Opens the ledger as its writer, once all of it that is served has been read and checked. Gives the state.
+fn become_writer(path: &Path, from: State, damage: Damage) -> Result<(Ledger, State), LedgerError> {
+    let state = read(path, from, damage)?;
+    let ledger = Ledger::open(path, now_ms(), env!("CARGO_PKG_VERSION"))?;
+    let state = ledger::fold(&ledger, state, damage)?;
+    Ok((ledger, state))
+}
+
+/// Directories beside the ledger that are filled only after something was written to it.
+const REMAINS: [&str; 3] = ["artifacts/blobs", "trees", "secrets"];
+
+/// Fails if there is no ledger where there was one: to begin anew would make everything beside it garbage.
+fn check_remains(path: &Path, state: &State, damage: Damage) -> Result<(), Problem> {
+    let data = path.parent().unwrap_or(Path::new("/"));
+    let is_filled = |name: &&str| std::fs::read_dir(data.join(name)).is_ok_and(|mut entries| entries.next().is_some());
+    match REMAINS.iter().find(|name| is_filled(name)) {
+        Some(filled) if state.seq == 0 && damage == Damage::Refused => {
+            let text = format!("there is no ledger in {}, although {filled} holds something: it was deleted", data.display());
+            Err(Problem::new("ledger_missing", text).help(ACCEPT_HELP))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Shared {
+    fn open(path: PathBuf, damage: Damage) -> Result<Shared, Problem> {
+        // Without one, the whole history is read.
+        let snapshot = Snapshot::open(&path).inspect_err(|error| tracing::warn!("no snapshot is kept: {error}")).ok();
+        if let Some(reason) = snapshot.as_ref().and_then(Snapshot::made_anew) {
+            tracing::warn!("the snapshot of the state is made again from the whole history: {reason}");
+        }
+        let from = match &snapshot {
+            Some(snapshot) => snapshot.state().clone(),
+            None => ledger::snapshot::read(&path).unwrap_or_default(),
+        };
+        let state = read(&path, from, damage).map_err(ledger_problem)?;
+        check_remains(&path, &state, damage)?;
+        let (ledger, state, refusal) = match become_writer(&path, state.clone(), damage) {
+            Ok((ledger, state)) => (ledger, state, None),
+            // What runs can be served without a writer; what cannot be read cannot.
+            Err(error @ (LedgerError::Full | LedgerError::ReadOnly)) if state.seq > 0 => {
+                (Ledger::open_read_only(&path).map_err(ledger_problem)?, state, Some(ledger_problem(error)))
+            }
+            Err(error) => return Err(ledger_problem(error)),
+        };
+        let reader = Ledger::open_read_only(&path).map_err(ledger_problem)?;
+        // Replicas that are started without a writer must not be called like those of the one before.
+        let last_epoch = || reader.read(state.seq.saturating_sub(1), 1).ok()?.last().map(|entry| entry.writer_epoch);
+        let writer_epoch = ledger.writer_epoch().unwrap_or_else(|| last_epoch().unwrap_or(0) + 1);
+        Ok(Shared {
+            path,
+            damage,
+            ledger: Mutex::new(ledger),
+            reader: Mutex::new(reader),
+            snapshot: Mutex::new(snapshot),
+            writer_epoch: AtomicU64::new(writer_epoch),
+            refusal: Mutex::new(refusal),
+            handed_over: AtomicBool::new(false),
+            appended: watch::channel(state.seq).0,
+            enforce: OnceLock::new(),
+            state: ArcSwap::from_pointee(state),
+        })
+    }
+
+    /// Writes what has changed since the last snapshot, beside whoever appends.
+    fn keep_snapshot(self: &Arc<Shared>) {
+        let shared = self.clone();
+        tokio::task::spawn_blocking(move || {
+            // If it is being written already, the next one holds what this would have.
+            let Some(mut snapshot) = shared.snapshot.try_lock() else { return };
+            let saved = snapshot.as_mut().map(|snapshot| snapshot.save(&shared.state.load()));
+            if let Some(Err(error)) = saved {
+                tracing::warn!("no snapshot was kept: {error}");
+            }
+        });
+    }
 }
 
 impl Book {
-    /// Opens the ledger as its writer and folds it.
-    pub async fn open(path: &Path) -> Result<Book, Problem> {
+    /// Opens the ledger as its writer and folds it. If its disk takes no writes, it is only read until it does.
+    pub async fn open(path: &Path, damage: Damage) -> Result<Book, Problem> {
+        let path = path.to_path_buf();
+        let shared = Arc::new(blocking(move || Shared::open(path, damage)).await?);
+        shared.keep_snapshot();
+        Ok(Book { shared })
+    }
+
+    /// Reads all of a ledger that another process writes: fails if this program could not take it over. What it had to read
+    /// is kept, so that to take over later takes no longer than to read what came since.
+    pub async fn check(path: &Path) -> Result<(), Problem> {
         let path = path.to_path_buf();
         blocking(move || {
-            let (ledger, state, writer_epoch) = become_writer(&path)?;
-            let shared = Shared {
-                path,
-                ledger: Mutex::new(ledger),
-                writer_epoch: AtomicU64::new(writer_epoch),
-                handed_over: AtomicBool::new(false),
-                appended: watch::channel(state.seq).0,
-                enforce: OnceLock::new(),
-                state: ArcSwap::from_pointee(state),
-            };
-            Ok(Book { shared: Arc::new(shared) })
+            let mut snapshot = Snapshot::open(&path).map_err(ledger_problem)?;
+            let state = read(&path, snapshot.state().clone(), Damage::Refused).map_err(ledger_problem)?;
+            snapshot.save(&state).map_err(ledger_problem)
         })
         .await
     }
 
-    /// Reads all of a ledger that another process writes: fails if this program could not take it over.
-    pub async fn check(path: &Path) -> Result<(), Problem> {
-        let path = path.to_path_buf();
-        blocking(move || {
-            let ledger = Ledger::open_read_only(&path).map_err(ledger_problem)?;
-            ledger::fold(&ledger).map(|_| ()).map_err(ledger_problem)
-        })
-        .await
+    /// Why nothing can be appended at this moment, if nothing can.
+    pub fn refusal(&self) -> Option<Problem> {
+        self.shared.refusal.lock().clone()
     }
 
     /// Of this process.
@@ -109,16 +194,23 @@ impl Book {
         .await
     }
 
-    /// Becomes the writer again, under a higher epoch, with whatever was written in the meantime.
+    /// Becomes the writer again, under a higher epoch, with whatever was written in the meantime; or for the first time, if
+    /// the disk took no writes until now.
     pub async fn resume(&self) -> Result<(), Problem> {
         let shared = self.shared.clone();
         blocking(move || {
             let mut ledger = shared.ledger.lock();
-            let (writer, state, writer_epoch) = become_writer(&shared.path)?;
+            let known = State::clone(&shared.state.load());
+            let (writer, state) = become_writer(&shared.path, known, shared.damage).map_err(ledger_problem)?;
+            shared.writer_epoch.store(writer.writer_epoch().unwrap_or_default(), Ordering::Release);
             *ledger = writer;
-            shared.writer_epoch.store(writer_epoch, Ordering::Release);
             shared.appended.send_replace(state.seq);
             shared.state.store(Arc::new(state));
+            *shared.refusal.lock() = None;
+            let mut snapshot = shared.snapshot.lock();
+            if snapshot.is_none() {
+                *snapshot = Snapshot::open(&shared.path).ok();
+            }
             shared.handed_over.store(false, Ordering::Release);
             Ok(())
         })
@@ -153,6 +245,9 @@ impl Book {
             if shared.handed_over.load(Ordering::Acquire) {
                 return Err(Problem::new("fenced", "another process takes over from this one").help("ask again"));
             }
+            if let Some(refusal) = shared.refusal.lock().clone() {
+                return Err(refusal);
+            }
             let state = shared.state.load_full();
             let event = decide(&state)?;
             let expected_subject_seq = state.entries_of(&subject);
@@ -160,14 +255,11 @@ impl Book {
             let entry = ledger.append(new).map_err(ledger_problem)?;
             let mut next = (*state).clone();
             next.apply(&entry);
-            if entry.seq.is_multiple_of(SNAPSHOT_ENTRIES) {
-                let body = serde_json::to_vec(&next).unwrap_or_default();
-                if let Err(error) = ledger.save_snapshot(next.seq, FOLD_VERSION, &body) {
-                    tracing::warn!("no snapshot was kept: {error}");
-                }
-            }
             shared.state.store(Arc::new(next));
             drop(ledger);
+            if entry.seq.is_multiple_of(SNAPSHOT_ENTRIES) {
+                shared.keep_snapshot();
+            }
             if let Some(enforce) = shared.enforce.get() {
                 enforce();
             }
@@ -184,18 +276,18 @@ impl Book {
     /// Entries after `after`, at most `limit`.
     pub async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, Problem> {
         let shared = self.shared.clone();
-        blocking(move || shared.ledger.lock().read(after, limit).map_err(ledger_problem)).await
+        blocking(move || shared.reader.lock().read(after, limit).map_err(ledger_problem)).await
     }
 
     /// The last entry's number and hash.
     pub async fn head(&self) -> Result<(u64, Digest), Problem> {
         let shared = self.shared.clone();
-        blocking(move || shared.ledger.lock().head().map_err(ledger_problem)).await
+        blocking(move || shared.reader.lock().head().map_err(ledger_problem)).await
     }
 
     /// Writes a consistent copy of the ledger.
     pub async fn backup_to(&self, path: &Path) -> Result<(), Problem> {
         let (shared, path) = (self.shared.clone(), path.to_path_buf());
-        blocking(move || shared.ledger.lock().backup_to(&path).map_err(ledger_problem)).await
+        blocking(move || shared.reader.lock().backup_to(&path).map_err(ledger_problem)).await
     }
 }

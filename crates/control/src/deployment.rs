@@ -201,7 +201,7 @@ impl Control {
         self.release(key, deployment, begin).await
     }
 
-    fn version(&self, key: &ModelKey, number: VersionNumber) -> Result<Version, Problem> {
+    fn version(&self, key: &ModelKey, number: VersionNumber) -> Result<Arc<Version>, Problem> {
         let state = self.state();
         let version = state.models.get(key).and_then(|model| model.versions.get(&number)).cloned();
         version.ok_or_else(|| Problem::new("no_such_version", format!("{key} {number} is gone")))

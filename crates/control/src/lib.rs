@@ -28,13 +28,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use artifacts::{ArtifactError, Store};
 use domain::guard::ArmWindow;
 use domain::route::{Demand, Observation, RouteTable};
 use domain::{DeploymentId, Entry, EnvironmentName, ModelKey, Placement, Problem, State};
 use engine::{Engine, EngineConfig};
+use ledger::Damage;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -74,6 +75,8 @@ pub struct ControlConfig {
     pub park: Park,
     /// Memory that all that is kept may use, in MiB.
     pub parked_mb: u64,
+    /// Whether a ledger that is damaged, cut off or missing is used as it is, because somebody said so.
+    pub accept_damaged_ledger: bool,
 }
 
 /// What control sees of the data plane.
@@ -87,6 +90,8 @@ pub struct Senses {
 /// Puts a route table in force.
 pub type Publish = Arc<dyn Fn(RouteTable) + Send + Sync>;
 
+/// How often it is tried to write a ledger whose disk took no writes, in milliseconds.
+const RETRY_MS: u64 = 2_000;
 /// How often the load is looked at of placements that may have some.
 const LOOK_MS: u64 = 200;
 /// How often everything is looked at even if nothing woke the reconcilers.
@@ -156,7 +161,8 @@ impl Control {
         observations: mpsc::Receiver<Observation>,
         predecessor: Option<Predecessor>,
     ) -> Result<Arc<Control>, Problem> {
-        let book = Book::open(&config.data.join("ledger.sqlite")).await?;
+        let damage = if config.accept_damaged_ledger { Damage::Accepted } else { Damage::Refused };
+        let book = Book::open(&config.data.join("ledger.sqlite"), damage).await?;
         let store = Store::open(&config.store_url, &config.data.join("uploads")).map_err(artifact_problem)?;
         let state = book.state();
         let engine = Engine::open(config.engine.clone()).await.map_err(engine::EngineError::problem)?;
@@ -190,6 +196,9 @@ impl Control {
                 control.publish_routes();
             }
         });
+        if control.book.refusal().is_some() {
+            tokio::spawn(control.clone().write_when_possible());
+        }
         tokio::spawn(control.clone().reconcile_forever());
         tokio::spawn(control.clone().observe_forever(observations));
         tokio::spawn(control.clone().tend_parked_forever());
@@ -202,6 +211,11 @@ impl Control {
     /// The state of this moment.
     pub fn state(&self) -> Arc<State> {
         self.book.state()
+    }
+
+    /// Why nothing can be changed at this moment, if nothing can: the disk takes no writes. What runs serves on.
+    pub fn refusal(&self) -> Option<Problem> {
+        self.book.refusal()
     }
 
     /// The store of artifacts.
@@ -243,6 +257,17 @@ impl Control {
     pub async fn shutdown(&self) -> Result<(), Problem> {
         self.stopping.store(true, Ordering::Release);
         self.engine.shutdown(self.config.drain_ms_max).await.map_err(engine::EngineError::problem)
+    }
+
+    /// Becomes the ledger's writer as soon as its disk takes writes.
+    async fn write_when_possible(self: Arc<Control>) {
+        while let Some(problem) = self.book.refusal() {
+            tracing::error!("nothing can be changed: {problem}");
+            tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+            if self.resume().await.is_ok() {
+                tracing::warn!("the ledger can be written again");
+            }
+        }
     }
 
     async fn reconcile_forever(self: Arc<Control>) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::guard::{ArmWindow, Guard, GuardSettings, Verdict};
 use domain::manifest::Configuration;
 use domain::release::{Cause, Phase, Plan, Progress};
-use domain::state::{Deployment, Outcome};
+use domain::state::{BEFORE_MAX, Deployment, Outcome};
 use domain::{DeploymentId, EnvironmentName, Event, ModelKey, Problem, Schema, State, VersionNumber, compatibility};
 use policy::guard::{Watch, judge};
 
@@ -103,7 +103,14 @@ impl Control {
         }
         let before = model.and_then(|model| model.live.get(&environment)).and_then(|live| live.before.last().copied());
         let Some(before) = before else {
-            return Err(Problem::new("nothing_before", format!("nothing was live in {environment} before {live}"))
+            let forgotten = model.and_then(|model| model.live.get(&environment)).map_or(0, |live| live.forgotten);
+            let text = match forgotten {
+                0 => format!("nothing was live in {environment} before {live}"),
+                _ => format!(
+                    "what was live in {environment} before {live} is not kept any more: it was removed, or {BEFORE_MAX} releases ago"
+                ),
+            };
+            return Err(Problem::new("nothing_before", text)
                 .help(format!("name a version: decalog release {}@v…; decalog show {0} lists them", key.model)));
         };
         // What was live is taken back as it is.

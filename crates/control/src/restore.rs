@@ -117,7 +117,7 @@ impl Restore<'_> {
             return Err(damaged(format!("the backup's ledger has {} entries, not {entries}", verified.entries)));
         }
         let ledger = Ledger::open_read_only(&path).map_err(|error| broken(&error))?;
-        let state = ledger::fold(&ledger).map_err(|error| broken(&error))?;
+        let state = ledger::fold(&ledger, domain::State::default(), ledger::Damage::Refused).map_err(|error| broken(&error))?;
         if !Control::secret_files(&state).is_subset(&self.secrets) {
             return Err(damaged("a secret that the ledger refers to is not in the backup"));
         }

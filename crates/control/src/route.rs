@@ -1,6 +1,7 @@
 //! The route table: what the state wants, as far as replicas are there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::route::{Candidate, KnownVersion, PlacementRoute, ReplicaRoute, Route, RouteTable, SHARES};
 use domain::state::{Model, Version};
@@ -67,7 +68,7 @@ impl Control {
         let mut table = RouteTable::default();
         let wanted = self.wanted(&state);
         for (key, model) in &state.models {
-            let known = |version: &Version| KnownVersion {
+            let known = |version: &Arc<Version>| KnownVersion {
                 model: key.clone(),
                 version: version.pushed.version,
                 digest: version.pushed.digest,

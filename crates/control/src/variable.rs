@@ -121,7 +121,7 @@ impl Control {
 
     /// The files of all secrets that a state refers to.
     pub(crate) fn secret_files(state: &State) -> HashSet<Digest> {
-        let of_projects = state.variables.iter().map(|(scope, variables)| (scope.clone(), variables));
+        let of_projects = state.variables.iter().map(|(scope, variables)| (scope.clone(), variables.as_ref()));
         let of_models = state.models.iter().flat_map(|(key, model)| {
             let place = |environment| scope(&key.project, environment, Some(&key.model));
             model.variables.iter().map(move |(environment, variables)| (place(environment), variables))

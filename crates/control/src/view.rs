@@ -1,6 +1,7 @@
 //! What is shown of models: the values behind `ls`, `show` and the API that both read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use domain::event::{Measurement, Provenance};
 use domain::launch::Temperature;
@@ -211,7 +212,7 @@ impl Control {
         let Some(model) = state.models.get(key).filter(|model| !model.versions.is_empty()) else {
             return Err(state.resolve(&Reference::live(key.clone())).err().unwrap_or_default());
         };
-        let version = |version: &domain::state::Version| VersionView {
+        let version = |version: &Arc<domain::state::Version>| VersionView {
             version: version.pushed.version.to_string(),
             digest: version.pushed.digest,
             runtime: version.pushed.runtime,

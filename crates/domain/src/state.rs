@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -20,19 +21,25 @@ pub const FOLD_VERSION: u32 = 3;
 /// The most finished deployments that are kept for each model.
 const DEPLOYMENTS_MAX: usize = 32;
 /// The most versions that rollbacks can go back through.
-const BEFORE_MAX: usize = 16;
+pub const BEFORE_MAX: usize = 256;
 
-/// All models, versions, routes and variables.
+/// The most names before and after one that does not exist that are compared with it.
+const NEIGHBOURS_MAX: usize = 128;
+
+/// All models, versions, routes and variables. Its maps share what is equal: to copy it costs nothing, and to change a copy
+/// costs what is changed.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     /// Of the last entry applied.
     pub seq: u64,
+    /// Of the last entry applied.
+    pub hash: Digest,
     /// What outlives each subject's model: a few bytes for every name that was ever used.
-    pub subjects: BTreeMap<String, Subject>,
+    pub subjects: OrdMap<String, Subject>,
     /// All models that exist.
-    pub models: BTreeMap<ModelKey, Arc<Model>>,
+    pub models: OrdMap<ModelKey, Arc<Model>>,
     /// Variables of all models of a project, by `project@environment`.
-    pub variables: BTreeMap<String, Variables>,
+    pub variables: OrdMap<String, Arc<Variables>>,
 }
 
 /// What is known of a subject for ever, also after its model was removed.
@@ -45,10 +52,10 @@ pub struct Subject {
 }
 
 /// One model.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Model {
     /// By number.
-    pub versions: BTreeMap<VersionNumber, Version>,
+    pub versions: OrdMap<VersionNumber, Arc<Version>>,
     /// What is live, by environment.
     pub live: BTreeMap<EnvironmentName, Live>,
     /// The latest attempts to go live, oldest first.
@@ -60,7 +67,7 @@ pub struct Model {
 }
 
 /// One version.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Version {
     /// As it was pushed.
     pub pushed: VersionPushed,
@@ -83,8 +90,10 @@ pub struct Live {
     pub deployment: DeploymentId,
     /// What took it until then.
     pub replaced: Option<VersionNumber>,
-    /// What a rollback goes back to, the nearest last.
+    /// What a rollback goes back to, the nearest last; at most [`BEFORE_MAX`].
     pub before: Vec<VersionNumber>,
+    /// How many that were live before those are not kept any more.
+    pub forgotten: u64,
     /// How many replicas were wanted last, if that was ever decided.
     pub target: Option<u32>,
 }
@@ -141,6 +150,28 @@ pub struct Variables {
     pub secrets: BTreeMap<String, Digest>,
 }
 
+// Two states have most models and versions in common: what is the same value in memory is not compared field by field.
+
+impl PartialEq for Model {
+    fn eq(&self, other: &Model) -> bool {
+        let Model { versions, live, deployments, variables, configurations } = self;
+        std::ptr::eq(self, other)
+            || *live == other.live
+                && *deployments == other.deployments
+                && *variables == other.variables
+                && *configurations == other.configurations
+                && *versions == other.versions
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Version) -> bool {
+        let Version { pushed, at_ms, schema, measured } = self;
+        std::ptr::eq(self, other)
+            || *at_ms == other.at_ms && *schema == other.schema && *measured == other.measured && *pushed == other.pushed
+    }
+}
+
 fn scope(project: &ProjectName, environment: &EnvironmentName) -> String {
     format!("{project}@{environment}")
 }
@@ -148,7 +179,7 @@ fn scope(project: &ProjectName, environment: &EnvironmentName) -> String {
 impl State {
     /// Takes in the next entry. Entries come in the order of their `seq`, each once.
     pub fn apply(&mut self, entry: &Entry) {
-        self.seq = entry.seq;
+        (self.seq, self.hash) = (entry.seq, entry.hash);
         let subject = self.subjects.entry(entry.subject.clone()).or_default();
         subject.entries = entry.subject_seq;
         if let Event::VersionPushed(pushed) = &entry.event {
@@ -177,7 +208,7 @@ impl State {
                 let key = ModelKey { project, model: model.clone() };
                 Arc::make_mut(self.models.entry(key).or_default()).variables.entry(environment.clone()).or_default()
             }
-            None => self.variables.entry(scope(&project, environment)).or_default(),
+            None => Arc::make_mut(self.variables.entry(scope(&project, environment)).or_default()),
         };
         variables.revision += 1;
         match value {
@@ -202,7 +233,7 @@ impl State {
                 let key = ModelKey { project: project.clone(), model: model.clone() };
                 self.models.get(&key)?.variables.get(environment)
             }
-            None => self.variables.get(&scope(project, environment)),
+            None => self.variables.get(&scope(project, environment)).map(AsRef::as_ref),
         }
     }
 
@@ -283,7 +314,7 @@ impl State {
     }
 
     fn no_such_model(&self, key: &ModelKey) -> Problem {
-        let names = self.models.iter().filter(|(other, model)| other.project == key.project && !model.versions.is_empty());
+        let names = neighbours(&self.models, key).filter(|(_, model)| !model.versions.is_empty());
         let near = near_name(key.model.as_str(), names.map(|(other, _)| other.model.as_str()));
         no_such_model(key, near)
     }
@@ -296,6 +327,15 @@ pub fn no_such_model(key: &ModelKey, near: Option<&str>) -> Problem {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help("decalog ls shows the models that there are; decalog deploy makes one"),
     }
+}
+
+/// Models of the same project whose names come shortly before or after a name: those that it may have been meant for. However
+/// many there are, few are looked at.
+pub fn neighbours<'a, V>(models: &'a OrdMap<ModelKey, V>, key: &'a ModelKey) -> impl Iterator<Item = (&'a ModelKey, &'a V)> {
+    let is_near = |(other, _): &(&ModelKey, &V)| other.project == key.project;
+    let before = models.range(..key.clone()).rev().take(NEIGHBOURS_MAX).take_while(is_near);
+    let after = models.range(key.clone()..).take(NEIGHBOURS_MAX).take_while(is_near);
+    before.chain(after)
 }
 
 /// The longest name that gets a suggestion, in bytes.
@@ -343,7 +383,7 @@ impl Model {
         match &entry.event {
             Event::VersionPushed(pushed) => {
                 let version = Version { pushed: (**pushed).clone(), at_ms: entry.at_ms, schema: None, measured: None };
-                self.versions.insert(pushed.version, version);
+                self.versions.insert(pushed.version, Arc::new(version));
             }
             Event::DeployStarted { version, environment, plan, configuration } => {
                 self.deployments.push_back(Deployment {
@@ -363,13 +403,13 @@ impl Model {
             }
             Event::SchemaRecorded { version, schema } => {
                 if let Some(version) = self.versions.get_mut(version) {
-                    version.schema = Some(schema.clone());
+                    Arc::make_mut(version).schema = Some(schema.clone());
                 }
             }
             Event::GatesPassed { deployment, candidate, .. } => {
                 let version = self.deployment(*deployment).map(|deployment| deployment.version);
                 if let Some(version) = version.and_then(|number| self.versions.get_mut(&number)) {
-                    version.measured = Some(*candidate);
+                    Arc::make_mut(version).measured = Some(*candidate);
                 }
             }
             Event::TrafficShifted { deployment, baseline, step, phase, .. } => {
@@ -385,20 +425,22 @@ impl Model {
             Event::ReleasePaused { deployment } => self.with_progress(*deployment, |progress| progress.paused = true),
             Event::ReleaseResumed { deployment } => self.with_progress(*deployment, |progress| progress.paused = false),
             Event::Released { deployment, version, environment, previous, .. } => {
-                let mut before = self.live.get(environment).map(|live| live.before.clone()).unwrap_or_default();
+                let live = self.live.get(environment);
+                let (mut before, mut forgotten) = live.map_or((vec![], 0), |live| (live.before.clone(), live.forgotten));
                 let replaced = previous.filter(|previous| previous != version);
                 let is_rollback = self.deployment(*deployment).is_some_and(|known| known.plan.cause == Cause::Rollback);
                 if is_rollback {
                     before.truncate(before.iter().rposition(|earlier| earlier == version).unwrap_or(before.len()));
                 } else {
                     before.extend(replaced);
-                    before.drain(..before.len().saturating_sub(BEFORE_MAX));
+                    forgotten += before.drain(..before.len().saturating_sub(BEFORE_MAX)).count() as u64;
                 }
                 self.configure(*deployment, environment, replaced.is_some());
                 // A new version begins with the replicas that its release started.
                 let target = self.live.get(environment).filter(|_| replaced.is_none()).and_then(|live| live.target);
                 let (version, since_ms, deployment) = (*version, entry.at_ms, *deployment);
-                self.live.insert(environment.clone(), Live { version, since_ms, deployment, replaced, before, target });
+                self.live
+                    .insert(environment.clone(), Live { version, since_ms, deployment, replaced, before, forgotten, target });
                 self.finish(deployment, Outcome::Live);
             }
             Event::ScaleChanged { placement, record } => {
@@ -409,7 +451,11 @@ impl Model {
             }
             Event::VersionRemoved { version } => {
                 self.versions.remove(version);
-                self.live.values_mut().for_each(|live| live.before.retain(|before| before != version));
+                for live in self.live.values_mut() {
+                    let kept = live.before.len();
+                    live.before.retain(|before| before != version);
+                    live.forgotten += (kept - live.before.len()) as u64;
+                }
             }
             Event::DeployFailed { deployment, step, problem } => {
                 self.finish(*deployment, Outcome::Failed { step: step.clone(), problem: problem.clone() });
@@ -461,7 +507,7 @@ impl Model {
     }
 
     /// The version with this digest.
-    pub fn version_by_digest(&self, digest: Digest) -> Option<&Version> {
+    pub fn version_by_digest(&self, digest: Digest) -> Option<&Arc<Version>> {
         self.versions.values().find(|version| version.pushed.digest == digest)
     }
 }

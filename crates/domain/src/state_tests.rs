@@ -136,6 +136,7 @@ fn a_rollback_goes_back_and_does_not_swing() {
     assert_eq!(live(&state).unwrap().before, [VersionNumber(1)], "to release what is live changes nothing of that");
     apply(&mut state, "default/churn", Event::VersionRemoved { version: VersionNumber(1) });
     assert!(live(&state).unwrap().before.is_empty());
+    assert_eq!(live(&state).unwrap().forgotten, 1, "so that nobody is told that nothing was live before");
     assert_eq!(state.next_version(&default_model("churn").unwrap()), VersionNumber(4));
 }
 

@@ -72,6 +72,8 @@ pub fn rows(
     let sql = "SELECT seq, at, actor, subject, subject_seq, writer_epoch, kind, body_version, body, previous_hash, hash
                FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
+    // SQLite has signed numbers only; no entry has a larger one.
+    let after_seq = i64::try_from(after_seq).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![after_seq, limit as i64])?;
     while let Some(row) = rows.next()? {
         let seq: u64 = row.get(0)?;

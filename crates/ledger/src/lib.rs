@@ -1,17 +1,24 @@
 //! The append-only, hash-chained event log in SQLite. It decides nothing: it keeps what it is given, in order, for good.
 
 mod chain;
+mod fold;
+mod head;
+mod kinds;
+pub mod snapshot;
 mod verify;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::event::{BODY_VERSION, Entry, Event, PLATFORM, UnknownEvent};
-use domain::state::FOLD_VERSION;
-use domain::{Digest, State};
+
+use domain::Digest;
+use head::HeadMarker;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, ffi, params};
 
 pub use chain::Row;
+pub use fold::{Damage, fold, fold_nothing};
+pub use snapshot::Snapshot;
 pub use verify::{Broken, Verified, verify};
 
 /// How long a statement waits for another process's, in milliseconds.
@@ -31,12 +38,6 @@ CREATE TABLE IF NOT EXISTS entries (
     previous_hash BLOB NOT NULL,
     hash BLOB NOT NULL,
     UNIQUE (subject, subject_seq)
-) STRICT;
-CREATE TABLE IF NOT EXISTS snapshots (
-    fold_version INTEGER PRIMARY KEY,
-    seq INTEGER NOT NULL,
-    hash BLOB NOT NULL,
-    body BLOB NOT NULL
 ) STRICT;";
 
 /// Why the ledger did not do what was asked.
@@ -61,6 +62,17 @@ pub enum LedgerError {
     /// No room on disk. Nothing was written.
     #[error("the disk is full: the ledger could not be written")]
     Full,
+    /// The disk or the file takes no writes. Nothing was written.
+    #[error("the ledger cannot be written: its disk or its file is read-only")]
+    ReadOnly,
+    /// Entries that were written are not there.
+    #[error("the ledger ends at entry {last}, and entry {seq}, which was written, is not in it: it was cut off or replaced")]
+    CutOff {
+        /// What is missing.
+        seq: u64,
+        /// What is there.
+        last: u64,
+    },
     /// Written by a newer program.
     #[error(transparent)]
     Unknown(#[from] UnknownEvent),
@@ -79,6 +91,7 @@ impl From<rusqlite::Error> for LedgerError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => LedgerError::Full,
             _ if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => LedgerError::Full,
+            Some(ErrorCode::ReadOnly) => LedgerError::ReadOnly,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => LedgerError::Corrupt(error.to_string()),
             _ => LedgerError::Sql(error),
         }
@@ -101,12 +114,20 @@ pub struct NewEntry<'a> {
 
 /// An open ledger.
 pub struct Ledger {
+    path: PathBuf,
     connection: Connection,
-    writer_epoch: Option<u64>,
+    /// Of its one writer.
+    writer: Option<Writer>,
+}
+
+struct Writer {
+    epoch: u64,
+    marker: HeadMarker,
 }
 
 impl Ledger {
-    /// Opens or makes a ledger and becomes its one writer; whoever wrote before is fenced off.
+    /// Opens or makes a ledger and becomes its one writer; whoever wrote before is fenced off. Whether it is whole is
+    /// [`fold`]'s business, before this.
     pub fn open(path: &Path, at_ms: u64, program_version: &str) -> Result<Ledger, LedgerError> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
@@ -115,31 +136,41 @@ impl Ledger {
         // In one transaction, so that no two processes ever take the same epoch.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(SCHEMA)?;
-        check_known(&transaction)?;
-        let writer_epoch =
-            transaction.query_row("SELECT coalesce(max(writer_epoch), 0) + 1 FROM entries", [], |row| row.get(0))?;
+        transaction.execute_batch(kinds::INDEX)?;
+        kinds::check(&transaction)?;
+        let newest = "SELECT writer_epoch FROM entries ORDER BY seq DESC LIMIT 1";
+        let epoch = transaction.query_row(newest, [], |row| row.get::<_, u64>(0)).optional()?.unwrap_or(0) + 1;
         let expected_subject_seq = subject_seq(&transaction, PLATFORM)?;
         let event = Event::WriterStarted { program_version: program_version.into() };
         let new = NewEntry { at_ms, actor: PLATFORM, subject: PLATFORM, expected_subject_seq, event: &event };
-        insert(&transaction, writer_epoch, new)?;
+        let entry = insert(&transaction, epoch, new)?;
         transaction.commit()?;
-        Ok(Ledger { connection, writer_epoch: Some(writer_epoch) })
+        let marker = HeadMarker::open(path).map_err(marker_failed)?;
+        marker.set(entry.seq, entry.hash).map_err(marker_failed)?;
+        Ok(Ledger { path: path.into(), connection, writer: Some(Writer { epoch, marker }) })
     }
 
     /// Opens a ledger to read it, beside a running writer or without one.
     pub fn open_read_only(path: &Path) -> Result<Ledger, LedgerError> {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
-        Ok(Ledger { connection, writer_epoch: None })
+        Ok(Ledger { path: path.into(), connection, writer: None })
     }
 
     /// Appends one entry. When it returns, the entry is on disk.
     pub fn append(&mut self, new: NewEntry) -> Result<Entry, LedgerError> {
-        let writer_epoch = self.writer_epoch.ok_or_else(|| LedgerError::Corrupt("it was opened to be read only".into()))?;
+        let writer = self.writer.as_ref().ok_or(LedgerError::ReadOnly)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let entry = insert(&transaction, writer_epoch, new)?;
+        let entry = insert(&transaction, writer.epoch, new)?;
         transaction.commit()?;
+        // It only helps to find out later whether something is missing: the entry is on disk without it.
+        let _ = writer.marker.set(entry.seq, entry.hash);
         Ok(entry)
+    }
+
+    /// Which writer this is; `None` if it only reads.
+    pub fn writer_epoch(&self) -> Option<u64> {
+        self.writer.as_ref().map(|writer| writer.epoch)
     }
 
     /// Entries after `after_seq`, in order, at most `limit`.
@@ -163,20 +194,18 @@ impl Ledger {
         Ok((seq, Digest(hash)))
     }
 
-    /// Keeps a fold of all entries up to `seq`, in place of an older one; one beyond the log is not kept.
-    pub fn save_snapshot(&self, seq: u64, fold_version: u32, body: &[u8]) -> Result<(), LedgerError> {
-        let sql = "INSERT OR REPLACE INTO snapshots (fold_version, seq, hash, body)
-                   SELECT ?1, seq, hash, ?3 FROM entries WHERE seq = ?2";
-        let transaction = self.connection.unchecked_transaction()?;
-        transaction.execute("DELETE FROM snapshots WHERE fold_version <> ?1", [fold_version])?;
-        transaction.execute(sql, params![fold_version, seq, body])?;
-        Ok(transaction.commit()?)
+    /// Whether it has entries; a process that is killed at the wrong moment leaves a file without its tables.
+    fn has_entries(&self) -> Result<bool, LedgerError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'entries')";
+        let has_table: bool = self.connection.query_row(sql, [], |row| row.get(0))?;
+        Ok(has_table && self.connection.query_row("SELECT EXISTS (SELECT 1 FROM entries)", [], |row| row.get(0))?)
     }
 
-    /// The kept fold, if there is one of this version, made of the entries that are in this log.
-    pub fn snapshot(&self, fold_version: u32) -> Result<Option<(u64, Vec<u8>)>, LedgerError> {
-        let sql = "SELECT seq, snapshots.body FROM snapshots JOIN entries USING (seq, hash) WHERE fold_version = ?1";
-        Ok(self.connection.query_row(sql, [fold_version], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+    /// The hash of an entry, if it is there.
+    fn hash_of(&self, seq: u64) -> Result<Option<Digest>, LedgerError> {
+        let hash: Option<Vec<u8>> =
+            self.connection.query_row("SELECT hash FROM entries WHERE seq = ?1", [seq], |row| row.get(0)).optional()?;
+        Ok(hash.and_then(|hash| hash.try_into().ok()).map(Digest))
     }
 
     /// Writes a consistent copy to a new file; half a copy is removed.
@@ -198,19 +227,12 @@ impl Ledger {
     }
 }
 
-/// Refuses to write after events that this program cannot read.
-fn check_known(connection: &Connection) -> Result<(), LedgerError> {
-    let mut statement = connection.prepare("SELECT DISTINCT kind, body_version FROM entries")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (kind, version): (String, u32) = (row.get(0)?, row.get(1)?);
-        if version != BODY_VERSION || !Event::KINDS.contains(&kind.as_str()) {
-            return Err(
-                UnknownEvent { kind, version, reason: "it was written by a newer program; upgrade this one".into() }.into()
-            );
-        }
+fn marker_failed(error: std::io::Error) -> LedgerError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => LedgerError::Full,
+        std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => LedgerError::ReadOnly,
+        _ => LedgerError::Corrupt(format!("its head marker cannot be used: {error}")),
     }
-    Ok(())
 }
 
 fn subject_seq(connection: &Connection, subject: &str) -> Result<u64, LedgerError> {
@@ -267,19 +289,6 @@ fn insert(connection: &Connection, writer_epoch: u64, new: NewEntry) -> Result<E
     )?;
     // Read back before it is committed: what this program cannot read must never be in the log.
     Ok(row.into_entry(hash)?)
-}
-
-/// The state: the newest snapshot and all entries after it.
-pub fn fold(ledger: &Ledger) -> Result<State, LedgerError> {
-    let snapshot = ledger.snapshot(FOLD_VERSION)?;
-    let kept = snapshot.and_then(|(seq, body)| serde_json::from_slice::<State>(&body).ok().filter(|state| state.seq == seq));
-    let mut state = kept.unwrap_or_default();
-    // Entry by entry: the event of a large tree takes megabytes.
-    chain::rows(&ledger.connection, state.seq, i64::MAX as usize, |row, hash| {
-        state.apply(&row.into_entry(hash)?);
-        Ok(())
-    })?;
-    Ok(state)
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Walks the whole chain and names the first entry that is not as it was written.
+//! Walks the whole chain and names the first entry that is not as it was written; then looks at what is derived from it.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use domain::Digest;
+use domain::{Digest, State};
 
-use crate::{Ledger, LedgerError, chain};
+use crate::{Ledger, LedgerError, chain, head, snapshot};
 
 /// A ledger that is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,50 +26,83 @@ pub struct Broken {
     pub reason: String,
 }
 
-/// Verifies the ledger in this file, with or without a running writer. With `expected_head`, an entry must have that hash.
+fn broken(seq: u64, reason: impl ToString) -> Broken {
+    Broken { seq, reason: reason.to_string() }
+}
+
+/// What the entries before must agree with.
+#[derive(Default)]
+struct Walk {
+    subjects: HashMap<String, u64>,
+    epoch: u64,
+    state: State,
+}
+
+impl Walk {
+    /// Takes the next entry in, or says what is wrong with it.
+    fn take(&mut self, row: chain::Row, hash: Digest) -> Result<(), Broken> {
+        let seq = row.seq;
+        let expected = self.state.seq + 1;
+        let subject_seq = self.subjects.get(&row.subject).copied().unwrap_or(0) + 1;
+        if seq != expected {
+            return Err(broken(expected, format!("it is missing: {seq} follows {}", self.state.seq)));
+        }
+        if row.previous_hash != self.state.hash {
+            return Err(broken(seq, "its previous hash is not that of the entry before"));
+        }
+        if row.hash() != hash {
+            return Err(broken(seq, "its content does not have its hash: it was changed after it was written"));
+        }
+        if row.subject_seq != subject_seq {
+            return Err(broken(seq, format!("it is number {} of `{}`, not {subject_seq}", row.subject_seq, row.subject)));
+        }
+        if row.writer_epoch < self.epoch {
+            let text = format!("a writer of epoch {} wrote it after one of epoch {}", row.writer_epoch, self.epoch);
+            return Err(broken(seq, text));
+        }
+        self.epoch = row.writer_epoch;
+        self.subjects.insert(row.subject.clone(), subject_seq);
+        let entry = row.into_entry(hash).map_err(|error| broken(seq, error))?;
+        self.state.apply(&entry);
+        Ok(())
+    }
+}
+
+/// Verifies the ledger in this file, with or without a running writer, and the snapshot and the head marker beside it. With
+/// `expected_head`, an entry must have that hash.
 pub fn verify(path: &Path, expected_head: Option<Digest>) -> Result<Verified, Broken> {
-    let broken = |seq: u64, reason: String| Broken { seq, reason };
-    let ledger = Ledger::open_read_only(path).map_err(|error| broken(0, error.to_string()))?;
-    let mut verified = Verified { entries: 0, head: Digest::ZERO };
-    let mut subjects: HashMap<String, u64> = HashMap::new();
-    let mut epoch = 0;
-    let mut head_found = expected_head.is_none_or(|head| head == Digest::ZERO);
+    let ledger = Ledger::open_read_only(path).map_err(|error| broken(0, error))?;
+    // Read first: a running writer may go on meanwhile.
+    let marked = head::read(path);
+    let kept = snapshot::read(path).map_err(|error| broken(0, error))?;
+    let mut walk = Walk::default();
+    let mut missing: Vec<Digest> = expected_head.into_iter().chain(marked.map(|(_, hash)| hash)).collect();
+    missing.retain(|hash| *hash != Digest::ZERO);
     let mut first: Option<Broken> = None;
     let walked = chain::rows(&ledger.connection, 0, i64::MAX as usize, |row, hash| {
-        let expected_subject_seq = subjects.get(&row.subject).copied().unwrap_or(0) + 1;
-        let (seq, expected_seq) = (row.seq, verified.entries + 1);
-        let reason = if seq != expected_seq {
-            Some(broken(expected_seq, format!("it is missing: {seq} follows {}", verified.entries)))
-        } else if row.previous_hash != verified.head {
-            Some(broken(seq, "its previous hash is not that of the entry before".into()))
-        } else if row.hash() != hash {
-            Some(broken(seq, "its content does not have its hash: it was changed after it was written".into()))
-        } else if row.subject_seq != expected_subject_seq {
-            Some(broken(seq, format!("it is number {} of `{}`, not {expected_subject_seq}", row.subject_seq, row.subject)))
-        } else if row.writer_epoch < epoch {
-            Some(broken(seq, format!("a writer of epoch {} wrote it after one of epoch {epoch}", row.writer_epoch)))
-        } else {
-            None
-        };
-        let subject = row.subject.clone();
-        epoch = row.writer_epoch;
-        let unread = row.into_entry(hash).err().map(|error| broken(seq, error.to_string()));
-        if let Some(reason) = reason.or(unread) {
-            first = Some(reason);
-            return Err(LedgerError::Corrupt("stop here".into()));
-        }
-        subjects.insert(subject, expected_subject_seq);
-        verified = Verified { entries: seq, head: hash };
-        head_found |= expected_head == Some(hash);
-        Ok(())
+        let taken = walk.take(row, hash).and_then(|()| check_snapshot(&kept, &walk.state));
+        missing.retain(|missing| *missing != hash);
+        taken.map_err(|broken| {
+            first = Some(broken);
+            LedgerError::Corrupt("stop here".into())
+        })
     });
     if let Some(first) = first {
         return Err(first);
     }
-    walked.map_err(|error| broken(verified.entries + 1, error.to_string()))?;
-    if !head_found {
-        let reason = "no entry has the expected head's hash: the end was cut off, or it is another ledger".to_string();
-        return Err(broken(verified.entries + 1, reason));
+    walked.map_err(|error| broken(walk.state.seq + 1, error))?;
+    if !missing.is_empty() {
+        let reason = "no entry has the expected head's hash: the end was cut off, or it is another ledger";
+        return Err(broken(walk.state.seq + 1, reason));
     }
-    Ok(verified)
+    Ok(Verified { entries: walk.state.seq, head: walk.state.hash })
+}
+
+/// A snapshot of this history must be what its entries give; one of another is of no use, and does no harm.
+fn check_snapshot(kept: &State, state: &State) -> Result<(), Broken> {
+    let is_of_here = kept.seq == state.seq && kept.hash == state.hash && kept.seq > 0;
+    match is_of_here && kept != state {
+        true => Err(broken(state.seq, "the snapshot of the state after it is not what the entries give")),
+        false => Ok(()),
+    }
 }

@@ -4,9 +4,8 @@ use std::path::Path;
 use std::sync::{Barrier, Mutex};
 
 use domain::event::{Entry, Event, Measurement, PLATFORM};
-use domain::state::FOLD_VERSION;
 use domain::{DeploymentId, Digest, State};
-use ledger::{Ledger, LedgerError, NewEntry, fold, verify};
+use ledger::{Damage, Ledger, LedgerError, NewEntry, Snapshot, fold, verify};
 use proptest::prelude::*;
 
 /// One event of every kind.
@@ -18,6 +17,10 @@ fn shapes() -> Vec<Event> {
 
 fn append(ledger: &mut Ledger, subject: &str, seen: u64, event: &Event) -> Result<Entry, LedgerError> {
     ledger.append(NewEntry { at_ms: 7, actor: "ann", subject, expected_subject_seq: seen, event })
+}
+
+fn folded(ledger: &Ledger) -> State {
+    fold(ledger, State::default(), Damage::Refused).unwrap()
 }
 
 /// A ledger of one entry of every kind; all its bytes are in its one file.
@@ -45,7 +48,7 @@ fn many_threads_append_each_to_its_subject() {
             });
         }
     });
-    let state = fold(&ledger.lock().unwrap()).unwrap();
+    let state = folded(&ledger.lock().unwrap());
     assert!((0..4).all(|thread| state.entries_of(&format!("default/m{thread}")) == 25));
     assert_eq!(verify(&path, None).unwrap().entries, 101);
 }
@@ -87,7 +90,7 @@ fn an_event_that_could_not_be_read_again_is_not_written() {
     assert!(matches!(append(&mut ledger, "default/a", 0, &event), Err(LedgerError::Unknown(_))));
     append(&mut ledger, "default/a", 0, &Event::ModelRemoved {}).unwrap();
     drop(ledger);
-    assert_eq!(fold(&Ledger::open(&path, 1, "test").unwrap()).unwrap().entries_of("default/a"), 1);
+    assert_eq!(folded(&Ledger::open(&path, 1, "test").unwrap()).entries_of("default/a"), 1);
 }
 
 #[test]
@@ -150,22 +153,16 @@ fn a_snapshot_of_another_history_is_not_trusted() {
     let path = directory.path().join("l.sqlite");
     let mut ledger = Ledger::open(&path, 1, "test").unwrap();
     append(&mut ledger, "default/a", 0, &Event::ModelRemoved {}).unwrap();
-    let state = fold(&ledger).unwrap();
-    ledger.save_snapshot(state.seq, FOLD_VERSION, &serde_json::to_vec(&state).unwrap()).unwrap();
+    Snapshot::open(&path).unwrap().save(&folded(&ledger)).unwrap();
     drop(ledger);
     // The end is cut off and other entries take its place, as after a restored backup.
     rusqlite::Connection::open(&path).unwrap().execute("DELETE FROM entries WHERE seq = 2", []).unwrap();
     let mut ledger = Ledger::open(&path, 1, "test").unwrap();
     append(&mut ledger, "default/b", 0, &Event::ModelRemoved {}).unwrap();
-    assert!(ledger.snapshot(FOLD_VERSION).unwrap().is_none());
-    let subjects = fold(&ledger).unwrap().subjects;
+    let kept = Snapshot::open(&path).unwrap().state().clone();
+    assert!(kept.subjects.contains_key("default/a"));
+    let subjects = fold(&ledger, kept, Damage::Refused).unwrap().subjects;
     assert_eq!(subjects.keys().collect::<Vec<_>>(), ["decalog", "default/b"]);
-    // Nor one of another fold, nor one that says of itself that it ends elsewhere.
-    ledger.save_snapshot(3, FOLD_VERSION + 1, b"{}").unwrap();
-    assert!(ledger.snapshot(FOLD_VERSION).unwrap().is_none());
-    let beyond = State { seq: 1_000, ..State::default() };
-    ledger.save_snapshot(3, FOLD_VERSION, &serde_json::to_vec(&beyond).unwrap()).unwrap();
-    assert_eq!(fold(&ledger).unwrap().seq, 3);
 }
 
 proptest! {
@@ -174,23 +171,27 @@ proptest! {
     #[test]
     fn a_fold_of_a_snapshot_and_the_rest_is_the_fold_of_all(
         picks in prop::collection::vec((0usize..15, 0usize..3), 1..40),
-        snapshot_at in 0usize..40,
+        snapshot_every in 1usize..20,
     ) {
         let directory = tempfile::tempdir().unwrap();
-        let mut ledger = Ledger::open(&directory.path().join("l.sqlite"), 1, "test").unwrap();
+        let path = directory.path().join("l.sqlite");
+        let mut ledger = Ledger::open(&path, 1, "test").unwrap();
+        let mut kept = Snapshot::open(&path).unwrap();
         let (events, subjects) = (shapes(), ["default/a", "default/b", PLATFORM]);
         let mut seen = [0, 0, 1];
         for (count, (event, subject)) in picks.into_iter().enumerate() {
             append(&mut ledger, subjects[subject], seen[subject], &events[event]).unwrap();
             seen[subject] += 1;
-            if count == snapshot_at {
-                let state = fold(&ledger).unwrap();
-                ledger.save_snapshot(state.seq, FOLD_VERSION, &serde_json::to_vec(&state).unwrap()).unwrap();
+            if count % snapshot_every == 0 {
+                kept.save(&folded(&ledger)).unwrap();
             }
         }
         let mut all = State::default();
         ledger.read(0, 1_000).unwrap().iter().for_each(|entry| all.apply(entry));
-        prop_assert_eq!(fold(&ledger).unwrap(), all);
+        prop_assert_eq!(&folded(&ledger), &all);
+        let kept = Snapshot::open(&path).unwrap().state().clone();
+        prop_assert_eq!(fold(&ledger, kept, Damage::Refused).unwrap(), all);
+        verify(&path, None).unwrap();
     }
 
     #[test]

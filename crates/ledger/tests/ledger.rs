@@ -5,12 +5,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use domain::event::Event;
-use domain::state::FOLD_VERSION;
 use domain::{Digest, EnvironmentName, State};
-use ledger::{Ledger, LedgerError, NewEntry, fold, verify};
+use ledger::{Damage, Ledger, LedgerError, NewEntry, Snapshot, fold, snapshot, verify};
 
 fn open(path: &Path) -> Ledger {
     Ledger::open(path, 1, "test").unwrap()
+}
+
+fn folded(ledger: &Ledger) -> State {
+    fold(ledger, State::default(), Damage::Refused).unwrap()
 }
 
 fn variable(value: u64) -> Event {
@@ -90,8 +93,10 @@ fn a_change_in_any_column_is_named() {
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.execute("DELETE FROM entries WHERE seq = 6", []).unwrap();
     drop(connection);
+    assert_eq!(verify(&path, None).unwrap_err().seq, 6, "the marker beside it tells that the end is missing");
+    std::fs::remove_file(path.with_extension("head")).unwrap();
     assert_eq!(verify(&path, None).unwrap().entries, 5);
-    assert_eq!(verify(&path, Some(head)).unwrap_err().seq, 6, "only the kept head tells that the end is missing");
+    assert_eq!(verify(&path, Some(head)).unwrap_err().seq, 6, "without it, only a head that was kept elsewhere does");
 }
 
 #[test]
@@ -108,21 +113,119 @@ fn unknown_events_are_never_written_after() {
 #[test]
 fn a_snapshot_gives_the_same_state() {
     let directory = tempfile::tempdir().unwrap();
-    let mut ledger = open(&directory.path().join("l.sqlite"));
+    let path = directory.path().join("l.sqlite");
+    let mut ledger = open(&path);
+    let mut kept = Snapshot::open(&path).unwrap();
     for n in 0..20 {
         append(&mut ledger, "default", n).unwrap();
-        let state = fold(&ledger).unwrap();
+        let state = fold(&ledger, kept.state().clone(), Damage::Refused).unwrap();
+        assert_eq!(state, folded(&ledger));
         if n % 7 == 0 {
-            ledger.save_snapshot(state.seq, FOLD_VERSION, &serde_json::to_vec(&state).unwrap()).unwrap();
+            kept.save(&state).unwrap();
+            assert_eq!(*Snapshot::open(&path).unwrap().state(), state);
         }
-        let mut all = State::default();
-        ledger.read(0, 1_000).unwrap().iter().for_each(|entry| all.apply(entry));
-        assert_eq!(all, state);
     }
-    ledger.save_snapshot(1_000, FOLD_VERSION, b"from another log").unwrap();
-    assert_eq!(fold(&ledger).unwrap().seq, 21, "a snapshot beyond the log is not trusted");
-    ledger.save_snapshot(5, FOLD_VERSION, b"unreadable").unwrap();
-    assert_eq!(fold(&ledger).unwrap().seq, 21);
+    let before = Snapshot::open(&path).unwrap();
+    assert_eq!(before.state().seq, 16);
+    // Another process wrote it since: what it holds is not taken for what this one wrote.
+    let mut other = Snapshot::open(&path).unwrap();
+    other.save(&State { seq: 1_000, ..State::default() }).unwrap();
+    kept.save(&folded(&ledger)).unwrap();
+    assert_eq!(*Snapshot::open(&path).unwrap().state(), folded(&ledger));
+    other.save(&State { seq: 1_000, ..State::default() }).unwrap();
+    let beyond = Snapshot::open(&path).unwrap().state().clone();
+    assert_eq!(fold(&ledger, beyond, Damage::Refused).unwrap().seq, 21, "a snapshot beyond the log is not trusted");
+}
+
+#[test]
+fn a_changed_snapshot_is_found_and_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("l.sqlite");
+    let mut ledger = open(&path);
+    for n in 0..3 {
+        append(&mut ledger, "default", n).unwrap();
+    }
+    let state = folded(&ledger);
+    let changes = [
+        "UPDATE parts SET body = cast(replace(cast(body as text), '2', '3') as blob) WHERE key LIKE 'variables%'",
+        "DELETE FROM parts WHERE key LIKE 'variables%'",
+        "UPDATE parts SET key = 'subject other' WHERE key = 'subject default'",
+        "UPDATE head SET seq = 3",
+    ];
+    for change in changes {
+        Snapshot::open(&path).unwrap().save(&state).unwrap();
+        verify(&path, None).unwrap();
+        let connection = rusqlite::Connection::open(snapshot::path(&path)).unwrap();
+        assert_eq!(connection.execute(change, []).unwrap(), 1, "{change}");
+        drop(connection);
+        if change.contains("parts") {
+            verify(&path, None).unwrap_err();
+        }
+        let kept = Snapshot::open(&path).unwrap().state().clone();
+        assert_eq!(fold(&ledger, kept, Damage::Refused).unwrap(), state, "{change}");
+    }
+    // One that is whole in itself, but not what the entries give.
+    let mut other = state.clone();
+    other.variables = Default::default();
+    Snapshot::open(&path).unwrap().save(&other).unwrap();
+    assert!(verify(&path, None).unwrap_err().reason.contains("snapshot"));
+}
+
+#[test]
+fn what_was_written_and_is_not_there_is_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("l.sqlite");
+    let mut ledger = open(&path);
+    let copy = directory.path().join("copy.sqlite");
+    ledger.backup_to(&copy).unwrap();
+    for n in 0..3 {
+        append(&mut ledger, "default", n).unwrap();
+    }
+    drop(ledger);
+    let refused = || fold(&Ledger::open_read_only(&path).unwrap(), State::default(), Damage::Refused).unwrap_err();
+    rusqlite::Connection::open(&path).unwrap().execute("DELETE FROM entries WHERE seq > 3", []).unwrap();
+    assert!(matches!(refused(), LedgerError::CutOff { seq: 4, last: 3 }));
+    assert_eq!(verify(&path, None).unwrap_err().seq, 4);
+    // An older copy in its place is whole in itself.
+    std::fs::copy(&copy, &path).unwrap();
+    assert!(matches!(refused(), LedgerError::CutOff { seq: 4, last: 1 }));
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(ledger::fold_nothing(&path, Damage::Refused), Err(LedgerError::CutOff { seq: 4, last: 0 })));
+    assert_eq!(ledger::fold_nothing(&path, Damage::Accepted).unwrap(), State::default(), "somebody said so");
+    std::fs::copy(&copy, &path).unwrap();
+    let state = fold(&Ledger::open_read_only(&path).unwrap(), State::default(), Damage::Accepted).unwrap();
+    assert_eq!(state.seq, 1);
+    drop(open(&path));
+    verify(&path, None).unwrap();
+}
+
+#[test]
+fn a_broken_chain_is_not_folded() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("l.sqlite");
+    let mut ledger = open(&path);
+    let mut kept = Snapshot::open(&path).unwrap();
+    for n in 0..6 {
+        append(&mut ledger, "default", n).unwrap();
+        if n == 2 {
+            kept.save(&folded(&ledger)).unwrap();
+        }
+    }
+    drop(ledger);
+    for change in ["body = cast(replace(cast(body as text), '4', '5') as blob)", "previous_hash = zeroblob(32)", "seq = 77"] {
+        let whole = std::fs::read(&path).unwrap();
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute(&format!("UPDATE entries SET {change} WHERE seq = 6"), []).unwrap();
+        drop(connection);
+        let ledger = Ledger::open_read_only(&path).unwrap();
+        for from in [State::default(), kept.state().clone()] {
+            let error = fold(&ledger, from.clone(), Damage::Refused).unwrap_err();
+            assert!(matches!(&error, LedgerError::Corrupt(why) if why.contains("entry 6")), "{change}: {error}");
+            fold(&ledger, from, Damage::Accepted).unwrap();
+        }
+        drop(ledger);
+        std::fs::write(&path, whole).unwrap();
+    }
 }
 
 #[test]
@@ -142,7 +245,7 @@ const CHILD: &str = "LEDGER_TEST_CHILD";
 fn child() {
     let Ok(path) = std::env::var(CHILD) else { return };
     let mut ledger = open(Path::new(&path));
-    let state = fold(&ledger).unwrap();
+    let state = folded(&ledger);
     let mut seen = state.entries_of("default");
     loop {
         let seq = append(&mut ledger, "default", seen).unwrap();

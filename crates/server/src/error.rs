@@ -29,7 +29,7 @@ fn status_of(code: &str) -> StatusCode {
         }
         // Passing: what is asked for may be there in a moment.
         "fenced" | "not_ready" | "stopping" | "store" => StatusCode::SERVICE_UNAVAILABLE,
-        "no_space" => StatusCode::INSUFFICIENT_STORAGE,
+        "no_space" | "read_only" => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

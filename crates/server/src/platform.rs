@@ -23,7 +23,7 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-pub async fn readyz(State(api): State<Api>) -> Result<&'static str, ApiError> {
+pub async fn readyz(State(api): State<Api>) -> Result<String, ApiError> {
     if let Some(trouble) = api.control.engine().trouble() {
         let problem = Problem::new("not_ready", "no replica can be started or stopped").details([trouble]);
         return Err(problem.help("what runs goes on; the server's log and logs/supervisor.log tell more").into());
@@ -34,7 +34,8 @@ pub async fn readyz(State(api): State<Api>) -> Result<&'static str, ApiError> {
         return Err(problem.details(waiting).help("decalog show MODEL and decalog logs MODEL tell more").into());
     }
     if waiting.is_empty() {
-        return Ok("ready\n");
+        // What runs can be asked, also while nothing can be changed.
+        return Ok(api.control.refusal().map_or("ready\n".into(), |problem| format!("ready, but read-only: {problem}\n")));
     }
     Err(Problem::new("not_ready", "replicas are starting").details(waiting).help("ask again in a moment").into())
 }
@@ -64,7 +65,7 @@ pub async fn status(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
         "uptime_s": control::now_ms().saturating_sub(api.started_at_ms) / 1_000,
         "models": state.models.values().filter(|model| !model.versions.is_empty()).count(),
         "replicas": replicas,
-        "ledger": { "entries": entries, "head": head },
+        "ledger": { "entries": entries, "head": head, "read_only": api.control.refusal() },
         "route_epoch": api.gateway.epoch(),
         "queued_rows": api.gateway.demand().iter().map(|demand| demand.queued_rows).sum::<u64>(),
     })))

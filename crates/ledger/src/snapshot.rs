@@ -1,0 +1,186 @@
+//! Snapshots: the state after some entry, part by part, in a file of its own beside the ledger. It can be made again at any
+//! time, so that whatever is not as it was written is thrown away; and it never holds up those who append.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use domain::digest::Hasher;
+use domain::state::FOLD_VERSION;
+use domain::{Digest, State};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use crate::{BUSY_MS_MAX, LedgerError};
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS parts (
+    key TEXT PRIMARY KEY,
+    hash BLOB NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS parts_hash ON parts (key, hash);
+CREATE TABLE IF NOT EXISTS head (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    seq INTEGER NOT NULL,
+    entry_hash BLOB NOT NULL,
+    parts_hash BLOB NOT NULL
+) STRICT;";
+
+/// What the last snapshot says of itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Head {
+    /// Its state's last entry.
+    seq: u64,
+    /// Of that entry.
+    entry_hash: Digest,
+    /// Over all parts.
+    parts_hash: Digest,
+}
+
+/// The snapshot of a ledger, as of when this process last read or wrote it.
+pub struct Snapshot {
+    connection: Connection,
+    state: State,
+    head: Option<Head>,
+    made_anew: Option<LedgerError>,
+}
+
+/// Where the snapshot of a ledger is. Programs that fold in another way have another file.
+pub fn path(ledger: &Path) -> PathBuf {
+    ledger.with_extension(format!("fold{FOLD_VERSION}"))
+}
+
+impl Snapshot {
+    /// Opens or makes the snapshot of a ledger; one that cannot be used is made anew.
+    pub fn open(ledger: &Path) -> Result<Snapshot, LedgerError> {
+        remove_others(ledger);
+        match Snapshot::open_existing(&path(ledger)) {
+            // The disk takes no writes: what is there may be whole.
+            Err(error @ (LedgerError::Full | LedgerError::ReadOnly)) => Err(error),
+            Err(error) => {
+                remove(&path(ledger));
+                Ok(Snapshot { made_anew: Some(error), ..Snapshot::open_existing(&path(ledger))? })
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_existing(path: &Path) -> Result<Snapshot, LedgerError> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.execute_batch(SCHEMA)?;
+        let (state, head) = load(&connection)?;
+        Ok(Snapshot { connection, state, head, made_anew: None })
+    }
+
+    /// Why what was there could not be used, if it could not.
+    pub fn made_anew(&self) -> Option<&LedgerError> {
+        self.made_anew.as_ref()
+    }
+
+    /// Its state; empty if there was none.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Writes what has changed since the last time.
+    pub fn save(&mut self, state: &State) -> Result<(), LedgerError> {
+        let transaction = self.connection.transaction()?;
+        if read_head(&transaction)? != self.head {
+            // Another process wrote it since.
+            transaction.execute_batch("DELETE FROM parts; DELETE FROM head;")?;
+            self.state = State::default();
+        }
+        let mut put = transaction.prepare("INSERT OR REPLACE INTO parts (key, hash, body) VALUES (?1, ?2, ?3)")?;
+        let mut drop_part = transaction.prepare("DELETE FROM parts WHERE key = ?1")?;
+        for part in state.parts_changed_since(&self.state) {
+            match part.body {
+                Some(body) => put.execute(params![part.key, hash_of(&part.key, &body).0.as_slice(), body])?,
+                None => drop_part.execute([part.key])?,
+            };
+        }
+        drop((put, drop_part));
+        let head = Head { seq: state.seq, entry_hash: state.hash, parts_hash: parts_hash(&transaction)? };
+        transaction.execute(
+            "INSERT OR REPLACE INTO head (one, seq, entry_hash, parts_hash) VALUES (1, ?1, ?2, ?3)",
+            params![head.seq, head.entry_hash.0.as_slice(), head.parts_hash.0.as_slice()],
+        )?;
+        transaction.commit()?;
+        (self.state, self.head) = (state.clone(), Some(head));
+        Ok(())
+    }
+}
+
+/// The state of a ledger's snapshot, if there is one, for who only reads; fails if it is not as it was written.
+pub fn read(ledger: &Path) -> Result<State, LedgerError> {
+    let path = path(ledger);
+    if !path.exists() {
+        return Ok(State::default());
+    }
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
+    Ok(load(&connection)?.0)
+}
+
+/// Throws a snapshot away: the next start reads the whole history.
+fn remove(snapshot: &Path) {
+    for end in ["", "-wal", "-shm"] {
+        let mut file = snapshot.as_os_str().to_owned();
+        file.push(end);
+        let _ = std::fs::remove_file(file);
+    }
+}
+
+/// Throws the snapshots of earlier programs away, which folded in another way.
+fn remove_others(ledger: &Path) {
+    (0..FOLD_VERSION).for_each(|version| remove(&ledger.with_extension(format!("fold{version}"))));
+}
+
+fn digest(bytes: Vec<u8>) -> Result<Digest, LedgerError> {
+    bytes.try_into().map(Digest).map_err(|_| LedgerError::Corrupt("the snapshot has a hash of a wrong length".into()))
+}
+
+fn read_head(connection: &Connection) -> Result<Option<Head>, LedgerError> {
+    let sql = "SELECT seq, entry_hash, parts_hash FROM head";
+    let row = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+    let Some((seq, entry_hash, parts_hash)) = row else { return Ok(None) };
+    Ok(Some(Head { seq, entry_hash: digest(entry_hash)?, parts_hash: digest(parts_hash)? }))
+}
+
+fn hash_of(key: &str, body: &[u8]) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.field(key.as_bytes());
+    hasher.field(body);
+    hasher.finish()
+}
+
+/// Over the hashes of all parts, in order.
+fn parts_hash(connection: &Connection) -> Result<Digest, LedgerError> {
+    let mut hasher = Hasher::new();
+    let mut statement = connection.prepare("SELECT hash FROM parts INDEXED BY parts_hash ORDER BY key")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        hasher.field(row.get_ref(0)?.as_blob().unwrap_or_default());
+    }
+    Ok(hasher.finish())
+}
+
+fn load(connection: &Connection) -> Result<(State, Option<Head>), LedgerError> {
+    let Some(head) = read_head(connection)? else { return Ok((State::default(), None)) };
+    let mut state = State { seq: head.seq, hash: head.entry_hash, ..State::default() };
+    let mut hasher = Hasher::new();
+    let mut statement = connection.prepare("SELECT key, body FROM parts ORDER BY key")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let key: String = row.get(0)?;
+        let body: Vec<u8> = row.get(1)?;
+        hasher.field(&hash_of(&key, &body).0);
+        let taken = state.take_part(&key, &body);
+        taken.map_err(|error| LedgerError::Corrupt(format!("the snapshot's part `{key}` cannot be read: {error}")))?;
+    }
+    if hasher.finish() != head.parts_hash {
+        return Err(LedgerError::Corrupt("the snapshot was changed after it was written".into()));
+    }
+    Ok((state, Some(head)))
+}
