@@ -1067,7 +1067,7 @@ def encode_columns(columns, rows, declared):
         if name not in columns and not column.get("nullable"):
             raise bad_output("predict gave no output `%s`; it gave %s" % (name, ", ".join(columns) or "none"),
                              "return all outputs that the annotation of predict or [schema] outputs names")  # fmt: skip
-    for name in [*declared, *(name for name in columns if name not in declared)]:
+    for name in [*declared, *[name for name in columns if name not in declared]] if declared else columns:
         found = encode_column(name, columns[name] if name in columns else [None] * rows, rows, declared.get(name))
         if found is None:
             return None
@@ -1436,6 +1436,11 @@ def encode_rows(results, declared):
 
 def encode_batch(result, rows, declared):
     """The parts of what a batch form gave."""
+    if len(declared) < 2 and hasattr(result, "dtype") and type(result).__module__ == "numpy":  # the most usual, without detours
+        name = next(iter(declared), "output")
+        outputs = encode_array(name, result, rows, declared.get(name))
+        if outputs is not None:
+            return [(rows, outputs)]
     if hasattr(result, "_asdict") or not isinstance(result, (list, tuple)) and not hasattr(result, "dtype"):
         result = as_row(result)
     if type(result).__name__ == "DataFrame" and not isinstance(result, dict):
