@@ -104,6 +104,13 @@ pub async fn run(cases: &[Case], caller: &mut Caller, limit: Duration) -> Result
     Err(Problem::new("test_failed", message).details(details).help("if the new answer is right, change `expected` in the case"))
 }
 
+/// The first place in which an answer is not what was expected.
+pub(crate) fn difference(expected: &Value, got: &Value, tolerance: f64) -> Option<String> {
+    let mut details = vec![];
+    compare("", expected, got, tolerance, &mut details);
+    details.into_iter().next()
+}
+
 /// Lists where an answer is not what was expected. Outputs that the case does not name are not compared.
 fn compare(place: &str, expected: &Value, got: &Value, tolerance: f64, details: &mut Vec<String>) {
     match (expected, got) {

@@ -190,7 +190,7 @@ impl Control {
             let status = self.candidate(key, id, &placement).await?;
             self.still_wanted(key, deployment)?;
             let ReplicaState::Ready { info, .. } = &status.state else { return Ok(()) };
-            let schema = self.schema(key, id, &version, info).await?;
+            let schema = self.schema(key, deployment, &version, &status, info).await?;
             self.check_compatible(key, deployment, &schema)?;
             let trial = Trial { key, deployment, version: &version, schema: &schema, status: &status };
             self.try_out(trial).await?;
@@ -277,7 +277,14 @@ impl Control {
     }
 
     /// The version's schema: as recorded, else by the manifest, else by the worker. Recorded once.
-    async fn schema(&self, key: &ModelKey, id: DeploymentId, version: &Version, info: &WorkerInfo) -> Result<Schema, Failure> {
+    async fn schema(
+        &self,
+        key: &ModelKey,
+        deployment: &Deployment,
+        version: &Version,
+        status: &ReplicaStatus,
+        info: &WorkerInfo,
+    ) -> Result<Schema, Failure> {
         if let Some(schema) = &version.schema {
             return Ok(schema.clone());
         }
@@ -298,8 +305,9 @@ impl Control {
             let problem = Problem::new("bad_schema", format!("the model {why}")).help("correct its columns");
             return Err(Failure { step: "start", problem });
         }
+        schema.alone = !deployment.plan.untested && self.must_be_alone(key, version, &schema, status).await;
         let event = Event::SchemaRecorded { version: version.pushed.version, schema: schema.clone() };
-        self.step(key, id, event).await?;
+        self.step(key, deployment.id, event).await?;
         Ok(schema)
     }
 

@@ -5,6 +5,7 @@ mod backup;
 mod book;
 mod case;
 mod collect;
+mod company;
 mod deployment;
 mod gate;
 pub mod handover;

@@ -174,7 +174,14 @@ impl<'s> Sorter<'s> {
         let mut columns = Vec::with_capacity(schema.inputs.len());
         for ((column, slot), valid) in schema.inputs.iter().zip(slots).zip(valids) {
             match slot {
-                Some(cells) => columns.push(Cells { valid, ..cells }),
+                Some(cells) => {
+                    let cells = Cells { valid, ..cells };
+                    if let Some(element) = bad_element(column, &cells) {
+                        let element = cut(&element, VALUE_SHOWN_CHARS_MAX);
+                        details.push(format!("{}  expected {}, got {element}", column.name, expected(column)));
+                    }
+                    columns.push(cells);
+                }
                 None if column.is_optional() => {
                     columns.push(absent(column, rows, &allowance).ok_or_else(too_much_filled)?);
                 }
@@ -199,27 +206,28 @@ fn cells_of(column: &Column, tensor: &Tensor, batches: bool) -> Result<Cells, St
         let wanted = column.shape.clone().unwrap_or_default();
         return Err(format!("{}  expected rows of the shape {wanted:?}, got {shape:?}", column.name));
     }
-    if let Some(element) = bad_element(column, &tensor.data) {
-        let element = cut(&element, VALUE_SHOWN_CHARS_MAX);
-        return Err(format!("{}  expected {}, got {element}", column.name, expected(column)));
-    }
     Ok(Cells { shape, data: tensor.data.clone(), valid: None })
 }
 
-/// The first element that is not what the column allows, as JSON.
-fn bad_element(column: &Column, data: &[u8]) -> Option<String> {
+/// The first element that is not what the column allows, as JSON. What stands in for a missing row may be anything.
+fn bad_element(column: &Column, cells: &Cells) -> Option<String> {
+    let needs_look = !column.categories.is_empty() || matches!(column.datatype, Datatype::Timestamp | Datatype::Json);
+    if !needs_look {
+        return None;
+    }
+    let per_row = elements(&cells.shape)?.max(1);
+    let is_there = |at: usize| cells.valid.as_ref().is_none_or(|valid| valid.get(at / per_row) != Some(&0));
     let fits = |element: &[u8]| match column.datatype {
         Datatype::Timestamp => crate::element::is_timestamp(element),
         Datatype::Json => is_json(element),
         _ => true,
     } && category_fits(column, element);
-    let needs_look = !column.categories.is_empty() || matches!(column.datatype, Datatype::Timestamp | Datatype::Json);
-    let bad = match (needs_look, column.datatype.size()) {
-        (false, _) => None,
-        (true, Some(size)) => data.chunks(size).find(|element| !fits(element)),
-        (true, None) => byte_elements(data).find(|element| !fits(element)),
+    let is_bad = |(at, element): &(usize, &[u8])| is_there(*at) && !fits(element);
+    let bad = match column.datatype.size() {
+        Some(size) => cells.data.chunks(size).enumerate().find(is_bad),
+        None => byte_elements(&cells.data).enumerate().find(is_bad),
     };
-    bad.map(|element| {
+    bad.map(|(_, element)| {
         let mut text = vec![];
         crate::element::write_json(column.datatype, element, &mut text);
         String::from_utf8_lossy(&text).into_owned()

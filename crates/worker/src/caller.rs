@@ -48,7 +48,17 @@ impl Caller {
     }
 
     /// One answer row for each row; a model that streams gives the array of its items, and must end within the same limit.
+    /// Rows that must be alone are asked for one after the other.
     pub async fn predict(&mut self, rows: &[Value], timeout: Duration) -> Result<Vec<Value>, Problem> {
+        let at_once = if self.schema.alone { 1 } else { rows.len().max(1) };
+        let mut answers = vec![];
+        for rows in rows.chunks(at_once) {
+            answers.extend(self.predict_at_once(rows, timeout).await?);
+        }
+        Ok(answers)
+    }
+
+    async fn predict_at_once(&mut self, rows: &[Value], timeout: Duration) -> Result<Vec<Value>, Problem> {
         let begin = Instant::now();
         let (payload, request) = self.prepare(rows)?;
         let answer = self.send(&request, timeout).await?;
