@@ -39,6 +39,15 @@ const BLOCKING_THREADS: usize = 8;
 /// The share of the machine's memory that replicas may use if nobody says how much.
 const MEMORY_SHARE: f64 = 0.8;
 
+/// Descriptors that are not for callers' connections: a quarter of all, but no fewer than this.
+const DESCRIPTORS_RESERVED: usize = 256;
+
+/// So many connections are allowed however few descriptors there are.
+const CONNECTIONS_MIN: usize = 16;
+
+/// Requests in flight may have so many bytes however little memory there is.
+const REQUEST_BYTES_MIN: usize = 512 << 20;
+
 /// The part of that which may be kept of models at zero, if nobody says how much.
 const PARKED_PART: u64 = 3;
 
@@ -47,6 +56,20 @@ fn memory_mb() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
     kib.map_or(u64::MAX, |kib| (kib / 1_024.0 * MEMORY_SHARE) as u64)
+}
+
+/// Connections that callers may have open: what the limit of open files leaves beside those to workers, to the supervisor,
+/// and for files.
+fn connections_max() -> usize {
+    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    limit.saturating_sub((limit / 4).max(DESCRIPTORS_RESERVED)).max(CONNECTIONS_MIN)
+}
+
+/// Bytes of requests in flight: a sixteenth of the machine's memory, as reading them takes up to four times as much.
+fn memory_bytes_max() -> usize {
+    let bytes = (memory_mb() as f64 / MEMORY_SHARE / 16.0) * f64::from(1 << 20);
+    (bytes as usize).max(REQUEST_BYTES_MIN)
 }
 
 fn failed(what: &str) -> impl Fn(std::io::Error) -> Problem {
@@ -202,8 +225,14 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
     let (predecessor, serving) = before.map_or((None, None), |before| (Some(before.predecessor), Some(before.serving)));
     let started_at_ms = control::now_ms();
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let gateway_config =
-        GatewayConfig { hosts: hosts(options, address), body_bytes_max: options.body_bytes_max, ..GatewayConfig::default() };
+    let ordinary = GatewayConfig::default();
+    let gateway_config = GatewayConfig {
+        hosts: hosts(options, address),
+        body_bytes_max: options.body_bytes_max,
+        connections_max: connections_max().min(ordinary.connections_max),
+        memory_bytes_max: memory_bytes_max(),
+        ..ordinary
+    };
     let gateway = Gateway::new(gateway_config, data_plane.handle().clone());
     let monitor = Arc::new(Monitor::new(gateway.records()));
     let config = ControlConfig {
@@ -219,10 +248,13 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
         parked_mb: options.parked_mb.unwrap_or_else(|| memory_mb() / PARKED_PART),
         accept_damaged_ledger: options.accept_damaged_ledger,
     };
-    let (sensing, watching) = (gateway.clone(), monitor.clone());
+    let (sensing, watching, counting) = (gateway.clone(), monitor.clone(), gateway.clone());
     let senses = Senses {
         demand: Box::new(move |placement| sensing.demand_of(placement)),
-        window: Box::new(move |placement| watching.arm(placement, control::now_ms())),
+        window: Box::new(move |placement| {
+            let window = watching.arm(placement, control::now_ms());
+            domain::ArmWindow { unfinished: counting.unfinished(placement), ..window }
+        }),
     };
     let observations = gateway.observations().ok_or_else(|| Problem::new("internal", "the gateway's observations are taken"))?;
     let publishing = gateway.clone();

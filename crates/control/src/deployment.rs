@@ -80,7 +80,12 @@ impl Control {
             loop {
                 control.is_active().await;
                 while let Some(deployment) = control.next_deployment(&key, &environment).await {
-                    control.run(&key, deployment).await;
+                    let (id, running, of) = (deployment.id, control.clone(), key.clone());
+                    if tokio::spawn(async move { running.run(&of, deployment).await }).await.is_err() {
+                        let problem =
+                            Problem::new("internal", "the server failed on this deployment").help("see the server's log");
+                        control.fail(&key, id, "internal", problem).await;
+                    }
                     if control.stopping.load(Ordering::Acquire) {
                         return;
                     }

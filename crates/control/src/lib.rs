@@ -20,6 +20,7 @@ mod scale;
 mod secret;
 mod start;
 mod trial;
+mod unending;
 mod variable;
 mod version;
 pub mod view;
@@ -200,9 +201,11 @@ impl Control {
         if control.book.refusal().is_some() {
             tokio::spawn(control.clone().write_when_possible());
         }
-        tokio::spawn(control.clone().reconcile_forever());
-        tokio::spawn(control.clone().observe_forever(observations));
-        tokio::spawn(control.clone().tend_parked_forever());
+        let (reconciling, observing, tending) = (control.clone(), control.clone(), control.clone());
+        unending::spawn("the reconciler of replicas", move || reconciling.clone().reconcile_forever());
+        let observations = Arc::new(tokio::sync::Mutex::new(observations));
+        unending::spawn("the reader of observations", move || observing.clone().observe_forever(observations.clone()));
+        unending::spawn("the care of parked processes", move || tending.clone().tend_parked_forever());
         for (key, model) in &state.models {
             model.running().for_each(|deployment| control.drive(key, &deployment.environment));
         }
@@ -289,7 +292,8 @@ impl Control {
         }
     }
 
-    async fn observe_forever(self: Arc<Control>, mut observations: mpsc::Receiver<Observation>) {
+    async fn observe_forever(self: Arc<Control>, observations: Arc<tokio::sync::Mutex<mpsc::Receiver<Observation>>>) {
+        let mut observations = observations.lock().await;
         while let Some(observation) = observations.recv().await {
             match observation {
                 Observation::Returned { replica } => self.replicas.returned(&replica),

@@ -208,8 +208,10 @@ impl Control {
             Some(progress) => progress.baseline,
             None => self.live_version(key, &deployment.environment).map_err(at)?,
         };
-        let mut judging = Judging::new(&deployment.plan);
         let first = deployment.progress.as_ref().map_or(0, |progress| progress.step as usize);
+        // What an earlier process had seen is lost, and the part of α that it may have spent is not spent again.
+        let segment = 1 + deployment.progress.as_ref().map_or(0, |progress| progress.segments);
+        let mut judging = Judging::new(&deployment.plan, first as u32 + 1, segment);
         for (step, phase) in phases.iter().enumerate().skip(first) {
             if deployment.progress.as_ref().is_none_or(|progress| progress.step as usize != step) {
                 self.grow(key, deployment, phase.percent).await?;
@@ -302,7 +304,7 @@ impl Control {
             return Ok(verdict);
         }
         let problem = Problem::new("guard", format!("{} was rolled back at {}", deployment.version, step.phase))
-            .details(judgements.guards.iter().map(|judgement| judgement.to_string()))
+            .details(judgements.to_string().lines().skip(1).map(|line| line.trim_start().to_string()))
             .help(format!("decalog events {} --kind release", key.model));
         Err(Failure { step: "guard", problem })
     }
@@ -325,12 +327,13 @@ struct Judging {
 }
 
 impl Judging {
-    fn new(plan: &Plan) -> Judging {
+    fn new(plan: &Plan, step: u32, segment: u32) -> Judging {
         let guards = if plan.guards.is_empty() { Guard::defaults() } else { plan.guards.clone() };
-        Judging { watch: Watch::new(GuardSettings::default(), &guards), last: None, told: vec![] }
+        Judging { watch: Watch::resume(GuardSettings::default(), &guards, step, segment), last: None, told: vec![] }
     }
 
-    /// Whether a verdict is another one than before, and may be appended.
+    /// Whether a verdict is another one than before, and may be appended. The first always is: it says that this evidence
+    /// spends its part of α.
     fn is_news(&mut self, verdict: Verdict) -> bool {
         if self.last == Some(verdict) {
             return false;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::latency::LatencyHistogram;
 
 pub use judgement::{
-    DispersionSums, GuardInputs, GuardSettings, GuardSums, Judgement, Judgements, Reason, Span, Sums, Verdict, rounded,
+    DispersionSums, GuardInputs, GuardSettings, GuardSums, Judgement, Judgements, Reason, Silence, Span, Sums, Verdict, rounded,
 };
 
 /// What a guard looks at.
@@ -239,7 +239,7 @@ impl From<Guard> for String {
 pub struct ArmWindow {
     /// Requests that ended, well or not; without those that a caller gave up or got wrong (4xx).
     pub requests: u64,
-    /// Of these, the ones that failed (5xx).
+    /// Of these, the ones that failed by the version's fault: 5xx, and what its own full queue refused.
     pub errors: u64,
     /// Of the good answers only: an error is not fast.
     pub latency: LatencyHistogram,
@@ -247,13 +247,27 @@ pub struct ArmWindow {
     pub compared: u64,
     /// Of these, the ones that differ.
     pub disagreements: u64,
+    /// How long callers waited that hung up before their answer; it would have taken longer.
+    pub abandoned: LatencyHistogram,
+    /// How old the requests were that were waiting or running at the end of the interval.
+    pub unfinished: LatencyHistogram,
 }
 
 impl ArmWindow {
     /// Empties it and keeps its memory.
     pub fn clear(&mut self) {
-        self.latency.clear();
+        [&mut self.latency, &mut self.abandoned, &mut self.unfinished].into_iter().for_each(LatencyHistogram::clear);
         (self.requests, self.errors, self.compared, self.disagreements) = (0, 0, 0, 0);
+    }
+
+    /// Requests that came to an end, by whomever.
+    pub fn ended(&self) -> u64 {
+        self.requests + self.abandoned.count()
+    }
+
+    /// Requests that were answered well.
+    pub fn answered(&self) -> u64 {
+        self.requests.saturating_sub(self.errors)
     }
 
     /// Takes in one request; `latency_us` is looked at only if it did not fail.

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use crate::id::Placement;
 
+/// The status of a request whose caller hung up before its answer.
+pub const ABANDONED: u16 = 499;
+
 /// One finished request. Times are in microseconds.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// What answered; `None` if it was refused before a route was found.
     pub placement: Option<Arc<Placement>>,
-    /// Status of the answer: 200, 422, …
+    /// Status of the answer: 200, 422, …; [`ABANDONED`] if the caller did not wait for it.
     pub status: u16,
     /// A stable code of the error, empty if there was none.
     pub code: &'static str,
@@ -21,7 +24,8 @@ pub struct Record {
     pub queue_us: u32,
     /// From being sent to the worker's answer.
     pub worker_us: u32,
-    /// From the first byte of the request's head to the answer being ready.
+    /// From the first byte of the request's head to the answer being ready, or to the first piece of one that streams; to
+    /// the end of the caller's patience if it was abandoned.
     pub total_us: u32,
     /// Whether it was a copy, whose answer was only compared.
     pub is_copy: bool,
@@ -45,5 +49,10 @@ impl Record {
             is_copy: false,
             agrees: None,
         }
+    }
+
+    /// The caller hung up when the request was so old, in microseconds: its answer would have taken longer.
+    pub fn abandon(&mut self, age_us: u32) {
+        (self.status, self.code, self.total_us) = (ABANDONED, "abandoned", age_us);
     }
 }

@@ -177,6 +177,9 @@ pub struct Progress {
     pub paused: bool,
     /// What the guards said last, in one line.
     pub said: String,
+    /// How often evidence was collected anew: once, and once more after each restart of the server.
+    #[serde(default)]
+    pub segments: u32,
 }
 
 #[cfg(test)]

@@ -415,12 +415,16 @@ impl Model {
             Event::TrafficShifted { deployment, baseline, step, phase, .. } => {
                 let (step, phase, baseline, since_ms) = (*step, *phase, *baseline, entry.at_ms);
                 if let Some(deployment) = self.deployment_mut(*deployment) {
-                    let said = deployment.progress.take().map(|progress| progress.said).unwrap_or_default();
-                    deployment.progress = Some(Progress { step, phase, since_ms, baseline, paused: false, said });
+                    let before = deployment.progress.take().map(|progress| (progress.said, progress.segments));
+                    let (said, segments) = before.unwrap_or_default();
+                    deployment.progress = Some(Progress { step, phase, since_ms, baseline, paused: false, said, segments });
                 }
             }
-            Event::GuardsJudged { deployment, judgements, .. } => {
-                self.with_progress(*deployment, |progress| progress.said = judgements.to_string());
+            Event::GuardsJudged { deployment, inputs, judgements, .. } => {
+                self.with_progress(*deployment, |progress| {
+                    progress.said = judgements.to_string();
+                    progress.segments = progress.segments.max(inputs.segment);
+                });
             }
             Event::ReleasePaused { deployment } => self.with_progress(*deployment, |progress| progress.paused = true),
             Event::ReleaseResumed { deployment } => self.with_progress(*deployment, |progress| progress.paused = false),

@@ -1,9 +1,18 @@
 //! Refuses at once what may not come in: a foreign `Host` or `Origin`, a body that is too long.
+//!
+//! A page of another site, or of another port of this machine, must not manage: a request for the control plane that names
+//! an `Origin` names this server's own, with scheme, host and port, and one that a browser sends for a page of another site
+//! is refused. Predictions may be asked for by a page of any of the names that this server allows, at any port, as a page
+//! under development has. Programs that are no browsers send no `Origin`, and pass.
 
 use std::collections::BTreeSet;
 
 use domain::Problem;
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, HeaderName, Method, Request, Uri, header};
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const FETCH_DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// The names under which this server may be called.
 #[derive(Clone, Debug)]
@@ -31,6 +40,25 @@ impl Hosts {
 
     fn allow(&self, authority: &str) -> bool {
         self.any || self.names.contains(name_of(authority)) || self.names.contains(&name_of(authority).to_ascii_lowercase())
+    }
+}
+
+impl Hosts {
+    /// Whether a page of `origin` came from where a request names as its `Host`. Names that were allowed may be those of a
+    /// proxy that speaks TLS.
+    fn is_own_origin(&self, host: &str, origin: &str) -> bool {
+        let Some((scheme, authority)) = origin.split_once("://") else { return false };
+        let port = match scheme {
+            "http" => 80,
+            "https" if !Hosts::loopback().allow(host) => 443,
+            _ => return false,
+        };
+        let whole = |authority: &str| {
+            let name = name_of(authority);
+            let own = authority[name.len()..].trim_start_matches(':').parse().unwrap_or(port);
+            (name.to_ascii_lowercase(), own)
+        };
+        whole(host) == whole(authority)
     }
 }
 
@@ -63,6 +91,30 @@ pub fn check_host(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), P
     match origin.split_once("://") {
         Some((_, authority)) if hosts.allow(authority) => Ok(()),
         _ => refuse("Origin", origin),
+    }
+}
+
+/// Refuses what a page of another origin sends to the control plane.
+pub fn check_manages<B>(hosts: &Hosts, request: &Request<B>) -> Result<(), Problem> {
+    let headers = request.headers();
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let refuse = |what: &str| {
+        Err(Problem::new("foreign_origin", format!("{what} may not manage this server"))
+            .help("use the decalog command, or a page that this server itself has given"))
+    };
+    let host = request.uri().authority().map(|authority| authority.as_str()).or_else(|| text(&header::HOST));
+    if let Some(origin) = text(&header::ORIGIN)
+        && !host.is_some_and(|host| hosts.is_own_origin(host, origin))
+    {
+        return refuse(&format!("a page of {origin}"));
+    }
+    // To follow a link to a page of this server is no request of the page that has the link.
+    let is_visit =
+        request.method() == Method::GET && text(&FETCH_MODE) == Some("navigate") && text(&FETCH_DESTINATION) == Some("document");
+    match text(&FETCH_SITE) {
+        None | Some("same-origin" | "none") => Ok(()),
+        Some(_) if is_visit => Ok(()),
+        Some(site) => refuse(&format!("a {site} page")),
     }
 }
 
@@ -106,5 +158,40 @@ mod tests {
         }
         assert!(!check("localhost", Some("null")));
         assert!(check_host(&Hosts::loopback(), &Uri::from_static("/"), &HeaderMap::new()).is_err());
+    }
+
+    fn manages(method: &str, headers: &[(&str, &str)]) -> bool {
+        let mut request = Request::builder().method(method).uri("/v1/models/m");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        check_manages(&Hosts::loopback().with("ml.example.org"), &request.body(()).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn only_pages_of_this_server_manage_it() {
+        let own = |host: &str, origin: &str| manages("DELETE", &[("host", host), ("origin", origin)]);
+        for host in ["localhost:8010", "127.0.0.1:8010", "[::1]:8010"] {
+            assert!(manages("DELETE", &[("host", host)]), "a program sends no Origin");
+            assert!(own(host, &format!("http://{host}")));
+            for foreign in
+                ["http://localhost:3000", "http://localhost", "https://localhost:8010", "http://evil.example:8010", "null"]
+            {
+                assert!(foreign == format!("http://{host}") || !own(host, foreign), "{host} {foreign}");
+            }
+        }
+        assert!(own("localhost", "http://localhost:80"), "the port of the scheme");
+        assert!(own("ml.example.org", "https://ml.example.org"), "behind a proxy that speaks TLS");
+        assert!(!own("ml.example.org", "https://ml.example.org:8443"));
+        for (site, passes) in [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false)] {
+            assert_eq!(manages("GET", &[("host", "localhost:8010"), ("sec-fetch-site", site)]), passes, "{site}");
+        }
+        let visit = [
+            ("host", "localhost:8010"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ];
+        assert!(manages("GET", &visit) && !manages("POST", &visit), "a link may be followed, a form not sent");
     }
 }

@@ -1,8 +1,8 @@
 //! Bodies: reads a request's within its limits; writes whole ones, streams, and those of the control plane.
 
-use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,23 +10,115 @@ use domain::Problem;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
 
+use crate::GatewayConfig;
 use crate::admit::too_large;
+use crate::connections::{Ticket, Wait};
+use crate::memory::{Budget, Hold, Memory, SMALL_BYTES};
+use crate::stall::Reader;
+use crate::stream::Pieces;
+
+/// On HTTP/2 a whole answer is handed over in parts of this size, so that what a reader has not asked for stays here and
+/// one that takes nothing is noticed.
+const PART_BYTES: usize = 64 * 1024;
+/// After the first [`GatewayConfig::body_ms_max`], a body for the control plane must have come at this rate: uploads may be
+/// long, but not for ever.
+const CONTROL_BYTES_PER_MS_MIN: u64 = 16;
 
 /// The body of an answer.
-pub enum Body {
+pub struct Body {
+    kind: Kind,
+    /// The connection's account of this request, until the answer is written.
+    held: Held,
+    /// Its bytes, if they are many.
+    memory: Option<Hold>,
+    /// Of an HTTP/2 stream.
+    reader: Option<Arc<Reader>>,
+}
+
+enum Kind {
     /// All there.
-    Whole(Option<Bytes>),
+    Whole(Bytes),
     /// Pieces that come as a model yields them.
-    Pieces(mpsc::Receiver<Result<Bytes, Infallible>>),
+    Pieces(Pieces),
     /// Of the control plane.
     Control(axum::body::Body),
 }
 
+enum Held {
+    Nothing,
+    Alone { _ticket: Ticket },
+    Shared { _ticket: Arc<Ticket> },
+}
+
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
-        Body::Whole((!bytes.is_empty()).then_some(bytes))
+        Body::new(Kind::Whole(bytes))
+    }
+}
+
+impl From<Pieces> for Body {
+    fn from(pieces: Pieces) -> Body {
+        Body::new(Kind::Pieces(pieces))
+    }
+}
+
+impl Body {
+    fn new(kind: Kind) -> Body {
+        Body { kind, held: Held::Nothing, memory: None, reader: None }
+    }
+
+    /// What the control plane answers.
+    pub fn control(body: axum::body::Body, ticket: Arc<Ticket>) -> Body {
+        let is_whole = body.size_hint().exact().is_some();
+        ticket.waits_for(if is_whole { Wait::Answer } else { Wait::Follow });
+        Body { held: Held::Shared { _ticket: ticket }, ..Body::new(Kind::Control(body)) }
+    }
+
+    /// Holds the connection's account of this request until the answer is written.
+    pub fn hold(&mut self, ticket: Ticket) {
+        ticket.waits_for(if matches!(self.kind, Kind::Pieces(_)) { Wait::Stream } else { Wait::Answer });
+        self.held = Held::Alone { _ticket: ticket };
+    }
+
+    /// Counts a large whole answer until it is written.
+    pub fn count(&mut self, budget: &Arc<Budget>) {
+        if let Kind::Whole(bytes) = &self.kind
+            && bytes.len() > SMALL_BYTES
+        {
+            self.memory = Some(Hold::anyway(budget, bytes.len()));
+        }
+    }
+
+    /// Says that it goes to an HTTP/2 stream.
+    pub fn read_by(&mut self, reader: Option<Arc<Reader>>) {
+        if let Some(reader) = &reader {
+            reader.waits();
+        }
+        self.reader = reader;
+    }
+
+    /// The pieces, if it streams.
+    pub fn pieces(&mut self) -> Option<&mut Pieces> {
+        match &mut self.kind {
+            Kind::Pieces(pieces) => Some(pieces),
+            _ => None,
+        }
+    }
+}
+
+impl Kind {
+    fn poll(&mut self, context: &mut Context<'_>, in_parts: bool) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match self {
+            Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Whole(bytes) => {
+                let part = if in_parts { bytes.split_to(bytes.len().min(PART_BYTES)) } else { std::mem::take(bytes) };
+                Poll::Ready(Some(Ok(Frame::data(part))))
+            }
+            Kind::Pieces(pieces) => pieces.poll(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
+            Kind::Control(body) => Pin::new(body).poll_frame(context),
+        }
     }
 }
 
@@ -35,60 +127,131 @@ impl HttpBody for Body {
     type Error = axum::Error;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        match self.get_mut() {
-            Body::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Body::Pieces(pieces) => {
-                pieces.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(|never| match never {})))
-            }
-            Body::Control(body) => Pin::new(body).poll_frame(context),
+        let body = self.get_mut();
+        let frame = body.kind.poll(context, body.reader.is_some());
+        match &body.reader {
+            Some(reader) if frame.is_pending() => reader.is_awaited(),
+            Some(reader) => reader.waits(),
+            None => {}
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Body::Whole(bytes) => bytes.is_none(),
-            Body::Pieces(_) => false,
-            Body::Control(body) => body.is_end_stream(),
+        match &self.kind {
+            Kind::Whole(bytes) => bytes.is_empty(),
+            Kind::Pieces(_) => false,
+            Kind::Control(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Body::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Body::Pieces(_) => SizeHint::default(),
-            Body::Control(body) => body.size_hint(),
+        match &self.kind {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Pieces(_) => SizeHint::default(),
+            Kind::Control(body) => body.size_hint(),
         }
     }
 }
 
-/// Reads a request's whole body. Small ones arrive in one piece and are not copied.
-pub async fn collect(mut incoming: Incoming, body_bytes_max: usize, body_ms_max: u64) -> Result<Bytes, Problem> {
+/// Reads a request's whole body, for which memory is taken before it comes. Small ones arrive in one piece and are not copied.
+pub async fn collect(
+    mut incoming: Incoming,
+    config: &GatewayConfig,
+    ticket: &Ticket,
+    memory: &mut Memory,
+) -> Result<Bytes, Problem> {
+    let end = Instant::now() + Duration::from_millis(config.body_ms_max);
     let announced = incoming.size_hint().exact();
-    let read = async {
-        let first = match incoming.frame().await {
-            None => return Ok(Bytes::new()),
-            Some(frame) => data(frame)?,
-        };
-        if incoming.is_end_stream() || announced == Some(first.len() as u64) {
-            return if first.len() > body_bytes_max { Err(too_large(body_bytes_max)) } else { Ok(first) };
+    let mut held = announced.map_or(SMALL_BYTES, |announced| announced as usize);
+    memory.grow(held)?;
+    let Some(first) = next(&mut incoming, config, end).await? else { return Ok(Bytes::new()) };
+    if incoming.is_end_stream() || announced == Some(first.len() as u64) {
+        return if first.len() > config.body_bytes_max { Err(too_large(config.body_bytes_max)) } else { Ok(first) };
+    }
+    let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(config.body_bytes_max as u64) as usize);
+    body.extend_from_slice(&first);
+    while let Some(more) = next(&mut incoming, config, end).await? {
+        ticket.touch();
+        if body.len() + more.len() > config.body_bytes_max {
+            return Err(too_large(config.body_bytes_max));
         }
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(body_bytes_max as u64) as usize);
-        body.extend_from_slice(&first);
-        while let Some(frame) = incoming.frame().await {
-            body.extend_from_slice(&data(frame)?);
-            if body.len() > body_bytes_max {
-                return Err(too_large(body_bytes_max));
-            }
+        if body.len() + more.len() > held {
+            // It says nothing of its length: as much again.
+            let step = held.max(more.len());
+            memory.grow(step)?;
+            held += step;
         }
-        Ok(body.freeze())
-    };
-    tokio::time::timeout(Duration::from_millis(body_ms_max), read).await.unwrap_or_else(|_| {
-        Err(Problem::new("body_timeout", format!("the body did not arrive within {body_ms_max} ms"))
-            .help("send it faster, or in smaller requests"))
-    })
+        body.extend_from_slice(&more);
+    }
+    Ok(body.freeze())
 }
 
-fn data(frame: Result<Frame<Bytes>, hyper::Error>) -> Result<Bytes, Problem> {
-    let frame = frame.map_err(|error| Problem::new("bad_request", format!("the body stopped half-way: {error}")))?;
-    Ok(frame.into_data().unwrap_or_default())
+async fn next(incoming: &mut Incoming, config: &GatewayConfig, end: Instant) -> Result<Option<Bytes>, Problem> {
+    let stall = Duration::from_millis(config.body_stall_ms_max);
+    let frame = match tokio::time::timeout_at((Instant::now() + stall).min(end), incoming.frame()).await {
+        Ok(None) => return Ok(None),
+        Ok(Some(frame)) => frame.map_err(|error| Problem::new("bad_request", format!("the body stopped half-way: {error}")))?,
+        Err(_) => {
+            let (whole_ms, stall_ms) = (config.body_ms_max, config.body_stall_ms_max);
+            let text = format!("the body did not arrive within {whole_ms} ms, or paused for {stall_ms} ms");
+            return Err(Problem::new("body_timeout", text).help("send it faster, or in smaller requests"));
+        }
+    };
+    Ok(Some(frame.into_data().unwrap_or_default()))
+}
+
+/// A request's body on its way to the control plane: an error once it pauses for too long or is too slow all in all.
+pub struct Arriving {
+    incoming: Incoming,
+    ticket: Arc<Ticket>,
+    stall: Duration,
+    begin: Instant,
+    /// Milliseconds that all of it may take, so far.
+    allowed_ms: u64,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Arriving {
+    /// Once it is all there, the request waits for its answer.
+    pub fn new(incoming: Incoming, ticket: Arc<Ticket>, config: &GatewayConfig) -> Arriving {
+        if incoming.is_end_stream() {
+            ticket.waits_for(Wait::Answer);
+        }
+        let stall = Duration::from_millis(config.body_stall_ms_max);
+        let (begin, timer) = (Instant::now(), Box::pin(tokio::time::sleep(stall)));
+        Arriving { incoming, ticket, stall, begin, allowed_ms: config.body_ms_max, timer }
+    }
+}
+
+impl HttpBody for Arriving {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        let this = self.get_mut();
+        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(context) else {
+            ready!(this.timer.as_mut().poll(context));
+            return Poll::Ready(Some(Err("the body came too slowly".into())));
+        };
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            this.allowed_ms += bytes as u64 / CONTROL_BYTES_PER_MS_MIN;
+            let end = this.begin + Duration::from_millis(this.allowed_ms);
+            this.timer.as_mut().reset(end.min(Instant::now() + this.stall));
+            this.ticket.touch();
+        }
+        if frame.is_none() || this.incoming.is_end_stream() {
+            this.ticket.waits_for(Wait::Answer);
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
 }

@@ -8,7 +8,8 @@ use domain::Problem;
 use http::HeaderMap;
 
 use crate::Gateway;
-use crate::predict::{self, Reply};
+use crate::heavy::Cost;
+use crate::predict::{Question, Reply};
 use crate::route::Snapshot;
 
 /// The routes of one epoch. What they lead to stays in use until this is dropped.
@@ -33,20 +34,12 @@ impl Pinned<'_> {
 
     /// One step: simple JSON in, simple JSON out. The deadline counts from the pinning.
     pub async fn predict(&self, reference: &str, body: &Bytes, headers: &HeaderMap) -> Result<Vec<u8>, Problem> {
-        let mut form = protocol::simple::Form::Row;
-        let asked = self.gateway.ask(Some(&self.snapshot), reference, headers, self.arrived_at, |lane| {
-            let (ask, read) = predict::decode_simple(body, lane)?;
-            form = read;
-            Ok(ask)
-        });
+        let question = Question::Simple(body.clone());
+        let asked = self.gateway.ask(Some(&self.snapshot), reference, headers, self.arrived_at, question, None);
         let done = asked.await.map_err(|failed| failed.problem)?;
         match done.reply {
-            Reply::Rows(answer, first_row) => {
-                let mut out = vec![];
-                answer.write_simple(first_row..first_row + done.rows, form == protocol::simple::Form::Row, &mut out);
-                Ok(out)
-            }
-            Reply::Pieces(_) => Err(Problem::new("streams", format!("`{reference}` streams; a step must give one answer"))),
+            Reply::Rows(rows) => self.gateway.heavy.run(Cost::Text(rows.bytes), move || rows.write_simple(done.form)).await,
+            _ => Err(Problem::new("streams", format!("`{reference}` streams; a step must give one answer"))),
         }
     }
 }

@@ -1,28 +1,34 @@
 //! Slots: each carries one batch at a time to its replica, over its own connection, and hands out the answers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use domain::route::{Observation, ReplicaRoute, WorkerProtocol};
-use domain::{Placement, Problem, ReplicaId};
-use protocol::{WorkerFault, worker_wire};
-use tokio::sync::mpsc;
+use domain::{LatencyHistogram, Placement, Problem, ReplicaId};
+use futures_util::FutureExt;
+use protocol::worker_wire::{self, WorkerRequest};
+use protocol::{Answer, Payload, WorkerFault};
+use serde_json::{Map, Value};
 use worker::{Connection, ConnectionError, Form, RawAnswer};
 
 use crate::Shared;
 use crate::batch::Batch;
+use crate::heavy::{Cost, Heavy};
 use crate::queue::{Next, SlotKind, Use};
-use crate::reply::{Outcome, Timing};
+use crate::reply::{self, Outcome, Timing};
 use crate::route::Lane;
+use crate::stream::{self, PieceSender};
 use crate::waiting::Waiting;
 
-/// Pieces of a stream that wait for a slow reader; then the model waits.
-const PIECES_MAX: usize = 16;
 /// How long a worker that closed a connection has to show that it lives, in milliseconds.
 const PROBE_MS_MAX: u64 = 1_000;
+/// While descriptors are short, a connection to a worker is tried so often, …
+const LOCAL_TRIES: u32 = 5;
+/// … with such a pause, in milliseconds; quiet connections of callers are closed for it.
+const LOCAL_PAUSE_MS: u64 = 20;
 
 /// A replica as the data plane uses it.
 pub struct Replica {
@@ -35,6 +41,18 @@ pub struct Replica {
     using: AtomicU8,
     slots: AtomicUsize,
     in_flight: AtomicU32,
+    /// By slot.
+    running: Vec<Running>,
+    begin: Instant,
+}
+
+/// What a slot runs.
+#[derive(Default)]
+struct Running {
+    /// In microseconds since the replica's begin.
+    since_us: AtomicU64,
+    /// 0 while it runs nothing.
+    requests: AtomicU32,
 }
 
 impl Replica {
@@ -48,6 +66,9 @@ impl Replica {
             using: AtomicU8::new(Use::Normal as u8),
             slots: AtomicUsize::new(0),
             in_flight: AtomicU32::new(0),
+            // One more may carry the next batch.
+            running: (0..=route.concurrency.max(1)).map(|_| Running::default()).collect(),
+            begin: Instant::now(),
         }
     }
 
@@ -64,6 +85,17 @@ impl Replica {
     /// Batches that it runs.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How long ago the requests were sent that it runs.
+    pub fn ages(&self, ages: &mut LatencyHistogram) {
+        let now_us = self.begin.elapsed().as_micros() as u64;
+        for running in &self.running {
+            let requests = running.requests.load(Ordering::Acquire);
+            if requests > 0 {
+                ages.record_many_us(now_us.saturating_sub(running.since_us.load(Ordering::Relaxed)), requests);
+            }
+        }
     }
 
     /// From now on it gets no more.
@@ -93,22 +125,24 @@ impl Replica {
 }
 
 /// Starts the slots of a replica.
-pub fn start(
-    lane: &Arc<Lane>,
-    replica: Arc<Replica>,
-    route: &ReplicaRoute,
-    shared: &Arc<Shared>,
-    runtime: &tokio::runtime::Handle,
-) {
+pub fn start(lane: &Arc<Lane>, replica: Arc<Replica>, route: &ReplicaRoute, shared: &Arc<Shared>, heavy: &Heavy) {
     let primary = route.concurrency.max(1) as usize;
     let kinds = std::iter::repeat_n(SlotKind::Primary, primary);
     // One call at a time is what makes sending ahead worthwhile: with more, the replica overlaps them itself.
     let ahead = (route.prefetch && primary == 1 && lane.queue.limits.mix).then_some(SlotKind::Prefetch);
-    for kind in kinds.chain(ahead) {
+    for (index, kind) in kinds.chain(ahead).enumerate() {
         replica.slots.fetch_add(1, Ordering::Relaxed);
         lane.queue.slot_started();
-        let slot = Slot { lane: lane.clone(), replica: replica.clone(), shared: shared.clone(), kind, connection: None };
-        runtime.spawn(slot.run());
+        let slot = Slot {
+            lane: lane.clone(),
+            replica: replica.clone(),
+            shared: shared.clone(),
+            heavy: heavy.clone(),
+            kind,
+            index,
+            connection: None,
+        };
+        heavy.runtime().spawn(slot.run());
     }
 }
 
@@ -116,7 +150,9 @@ struct Slot {
     lane: Arc<Lane>,
     replica: Arc<Replica>,
     shared: Arc<Shared>,
+    heavy: Heavy,
     kind: SlotKind,
+    index: usize,
     connection: Option<Connection>,
 }
 
@@ -127,8 +163,17 @@ impl Slot {
             let Next::Batch(batch) = next else { break };
             let rows = batch.rows;
             self.replica.in_flight.fetch_add(1, Ordering::Relaxed);
-            let service = if self.lane.schema.streams { self.stream(batch).await } else { self.batch(batch).await };
+            self.runs(batch.requests.len());
+            let streams = self.lane.schema.streams;
+            let running = async { if streams { self.stream(batch).await } else { self.batch(batch).await } };
+            // A panic costs the requests of this batch, which hear of it by their dropped replies, and no slot.
+            let ran = AssertUnwindSafe(running).catch_unwind().await;
+            let service = ran.unwrap_or_else(|_| {
+                self.connection = None;
+                None
+            });
             self.replica.in_flight.fetch_sub(1, Ordering::Relaxed);
+            self.runs(0);
             if let Some((linger, rows)) = self.lane.queue.finished(self.kind, rows, service) {
                 self.lane.queue.linger(linger, rows).await;
             }
@@ -141,16 +186,67 @@ impl Slot {
         }
     }
 
+    fn runs(&self, requests: usize) {
+        let Some(running) = self.replica.running.get(self.index) else { return };
+        if requests > 0 {
+            running.since_us.store(self.replica.begin.elapsed().as_micros() as u64, Ordering::Relaxed);
+        }
+        running.requests.store(requests as u32, Ordering::Release);
+    }
+
+    /// Puts requests together for the worker. The requests stay here, whatever happens.
+    async fn encode(&self, requests: &[Waiting]) -> Result<WorkerRequest, Problem> {
+        let encode =
+            |payloads: &[&Payload], parameters: &Map<String, Value>, outputs: &[String], lane: &Lane, replica: &Replica| {
+                worker_wire::encode(&replica.protocol, payloads, parameters, outputs, &lane.schema)
+            };
+        let (first, payloads) = (&requests[0], || requests.iter().map(|waiting| &waiting.payload));
+        let text_bytes = match self.replica.protocol {
+            WorkerProtocol::Binary => 0,
+            _ => payloads().map(Payload::size).sum(),
+        };
+        if Cost::Text(text_bytes).is_light() {
+            let payloads: Vec<&Payload> = payloads().collect();
+            let encode = || encode(&payloads, &first.parameters, &first.outputs, &self.lane, &self.replica);
+            return catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|_| Err(reply::panicked()));
+        }
+        let (lane, replica) = (self.lane.clone(), self.replica.clone());
+        let (payloads, parameters, outputs) =
+            (payloads().cloned().collect::<Vec<_>>(), first.parameters.clone(), first.outputs.clone());
+        let encode = move || encode(&payloads.iter().collect::<Vec<_>>(), &parameters, &outputs, &lane, &replica);
+        self.heavy.run(Cost::Text(text_bytes), encode).await.and_then(|request| request)
+    }
+
+    /// Reads the worker's answer to a batch.
+    async fn decode(&self, raw: RawAnswer, batch: &Batch) -> Result<Answer, Problem> {
+        let (lane, replica, rows) = (self.lane.clone(), self.replica.clone(), batch.rows);
+        let outputs = batch.requests[0].outputs.clone();
+        let cost = Cost::Text(raw.body.len() - self.numbers(&raw));
+        let decode = move || match raw.status {
+            200 => worker_wire::decode(&replica.protocol, raw.body, raw.header_bytes, rows, &outputs, &lane.schema)
+                .map_err(Problem::from),
+            _ => Err(worker::refusal::problem_of(&raw)),
+        };
+        self.heavy.run(cost, decode).await.and_then(|answer| answer)
+    }
+
+    /// The bytes of an answer that are taken as they are: tensors of numbers behind the JSON.
+    fn numbers(&self, raw: &RawAnswer) -> usize {
+        let has_texts = self.lane.schema.outputs.iter().any(|column| column.datatype.size().is_none());
+        match raw.header_bytes {
+            Some(header_bytes) if !has_texts && !self.lane.schema.outputs.is_empty() => {
+                raw.body.len().saturating_sub(header_bytes)
+            }
+            _ => 0,
+        }
+    }
+
     /// Runs one batch. Gives its service time if the model answered.
     async fn batch(&mut self, batch: Batch) -> Option<Duration> {
-        let payloads: Vec<_> = batch.requests.iter().map(|waiting| &waiting.payload).collect();
-        let first = &batch.requests[0];
-        let (lane, replica) = (self.lane.clone(), self.replica.clone());
-        let (protocol, schema) = (&replica.protocol, &lane.schema);
-        let request = match worker_wire::encode(protocol, &payloads, &first.parameters, &first.outputs, schema) {
+        let request = match self.encode(&batch.requests).await {
             Ok(request) => request,
             Err(problem) => {
-                batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
+                self.rerun_or(batch, problem);
                 return None;
             }
         };
@@ -163,12 +259,8 @@ impl Slot {
             }
         };
         let answered_at = Instant::now();
-        let answer = if answer.status == 200 {
-            worker_wire::decode(protocol, answer.body, answer.header_bytes, batch.rows, &first.outputs, schema)
-                .map_err(Problem::from)
-        } else {
-            Err(worker::refusal::problem_of(&answer))
-        };
+        let bytes_per_row = answer.body.len() / batch.rows.max(1);
+        let answer = self.decode(answer, &batch).await;
         let timing = Timing { sent_at, answered_at, batch_rows: batch.rows as u32 };
         match answer {
             Ok(answer) => {
@@ -176,10 +268,11 @@ impl Slot {
                 let mut first_row = 0;
                 for waiting in batch.requests {
                     let rows = waiting.payload.rows;
+                    let (answer, bytes) = (answer.clone(), bytes_per_row * rows);
                     match answer.failure(first_row..first_row + rows) {
                         Some(problem) => fail(waiting, problem.clone()),
                         None => {
-                            let _ = waiting.reply.send(Outcome::Answer { answer: answer.clone(), first_row, timing });
+                            let _ = waiting.reply.send(Outcome::Answer { answer, first_row, bytes, timing });
                         }
                     }
                     first_row += rows;
@@ -205,12 +298,12 @@ impl Slot {
         }
     }
 
-    async fn post(&mut self, request: &worker_wire::WorkerRequest) -> Result<RawAnswer, Failure> {
+    async fn post(&mut self, request: &WorkerRequest) -> Result<RawAnswer, Failure> {
         let limit = Duration::from_millis(self.lane.predict_ms_max);
         let sent = async {
             let mut connection = match self.connection.take().filter(|connection| !connection.is_stale()) {
                 Some(connection) => connection,
-                None => Connection::connect(&self.replica.socket).await.map_err(ConnectionError::from)?,
+                None => self.connect().await?,
             };
             let form = if self.lane.schema.streams { Form::Events } else { Form::Whole };
             let answer = connection.post(&self.replica.infer_path, request, form).await?;
@@ -226,6 +319,19 @@ impl Slot {
         }
     }
 
+    /// A connection to the worker. If descriptors are short here, callers that are quiet give theirs.
+    async fn connect(&self) -> Result<Connection, ConnectionError> {
+        let mut tries = 0;
+        loop {
+            match Connection::connect(&self.replica.socket).await.map_err(ConnectionError::from) {
+                Err(ConnectionError::Local(_)) if tries < LOCAL_TRIES => tries += 1,
+                other => return other,
+            }
+            self.shared.relieve();
+            tokio::time::sleep(Duration::from_millis(LOCAL_PAUSE_MS)).await;
+        }
+    }
+
     async fn failed(&mut self, batch: Batch, failure: Failure) {
         match failure {
             Failure::Timeout => {
@@ -235,6 +341,12 @@ impl Slot {
                         .help("raise [model] predict_ms_max in decalog.toml, or make the model faster");
                 batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
                 self.broken(format!("a prediction took longer than {limit_ms} ms")).await;
+            }
+            Failure::Connection(ConnectionError::Local(error)) => {
+                let text = format!("the server has no connection to the worker left: {error}");
+                let problem =
+                    Problem::new("server_busy", text).help("try again; raise the limit of open files (ulimit -n) if it lasts");
+                batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
             }
             Failure::Connection(ConnectionError::Protocol(text)) => {
                 self.rerun_or(batch, not_understood(&text));
@@ -266,16 +378,14 @@ impl Slot {
 
     /// Runs one request whose answer comes in pieces; a reader that goes away ends it.
     async fn stream(&mut self, mut batch: Batch) -> Option<Duration> {
-        let waiting = batch.requests.pop()?;
-        let (lane, replica) = (self.lane.clone(), self.replica.clone());
-        let (protocol, schema) = (&replica.protocol, &lane.schema);
-        let request = match worker_wire::encode(protocol, &[&waiting.payload], &waiting.parameters, &waiting.outputs, schema) {
+        let request = match self.encode(&batch.requests).await {
             Ok(request) => request,
             Err(problem) => {
-                fail(waiting, problem);
+                batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
                 return None;
             }
         };
+        let waiting = batch.requests.pop()?;
         let sent_at = Instant::now();
         let answer = match self.post(&request).await {
             Ok(answer) => answer,
@@ -288,18 +398,18 @@ impl Slot {
             fail(waiting, worker::refusal::problem_of(&answer));
             return None;
         }
-        let (pieces, receiver) = mpsc::channel(PIECES_MAX);
+        let (pieces, receiver) = stream::pieces();
         let timing = Timing { sent_at, answered_at: Instant::now(), batch_rows: 1 };
         let _ = waiting.reply.send(Outcome::Stream(receiver, timing));
         if answer.streams {
             self.pump(&pieces).await;
         } else {
-            let _ = pieces.send(Ok(answer.body)).await;
+            pieces.send(answer.body).await;
         }
         Some(sent_at.elapsed())
     }
 
-    async fn pump(&mut self, pieces: &mpsc::Sender<Result<Bytes, std::convert::Infallible>>) {
+    async fn pump(&mut self, pieces: &PieceSender) {
         let Some(mut connection) = self.connection.take() else { return };
         let limit = Duration::from_millis(self.lane.predict_ms_max);
         loop {
@@ -310,7 +420,7 @@ impl Slot {
             };
             let problem = match next {
                 Ok(Ok(Some(piece))) => {
-                    if pieces.send(Ok(piece)).await.is_err() {
+                    if !pieces.send(piece).await {
                         return;
                     }
                     continue;
@@ -326,8 +436,7 @@ impl Slot {
                     Problem::new("predict_timeout", format!("nothing came for {} ms", limit.as_millis()))
                 }
             };
-            let text = serde_json::to_string(&problem).unwrap_or_default();
-            let _ = pieces.send(Ok(Bytes::from(format!("event: error\ndata: {text}\n\n")))).await;
+            pieces.fail(&problem).await;
             return;
         }
     }

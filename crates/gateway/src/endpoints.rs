@@ -4,13 +4,16 @@ use std::time::Instant;
 
 use domain::Problem;
 use domain::record::Record;
-use http::{HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
 
 use crate::body::{self, Body};
-use crate::predict::{self, Done, Failed};
+use crate::connections::{Ticket, Wait};
+use crate::heavy::Cost;
+use crate::memory::{Memory, SMALL_BYTES};
+use crate::predict::{self, Done, Failed, Question, Reply};
 use crate::reply;
-use crate::{Gateway, admit, oip};
+use crate::{Gateway, admit, micros, oip};
 
 /// What the data plane answers.
 pub enum Endpoint {
@@ -30,7 +33,7 @@ pub fn endpoint(path: &str) -> Option<Endpoint> {
 
 impl Gateway {
     /// Answers a request of the data plane.
-    pub(crate) async fn infer(&self, endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn infer(&self, endpoint: Endpoint, request: Request<Incoming>, ticket: &Ticket) -> Response<Body> {
         let arrived_at = Instant::now();
         let (parts, incoming) = request.into_parts();
         let wants_post = matches!(endpoint, Endpoint::Predict(_) | Endpoint::OpenInference(oip::Path::Infer(_)));
@@ -40,9 +43,9 @@ impl Gateway {
             Err(refused(Problem::new("method_not_allowed", text)))
         } else {
             match endpoint {
-                Endpoint::Predict(reference) => self.simple(&reference, &parts, incoming, arrived_at).await,
+                Endpoint::Predict(reference) => self.simple(&reference, &parts, incoming, arrived_at, ticket).await,
                 Endpoint::OpenInference(oip::Path::Infer(reference)) => {
-                    self.open_inference(&reference, &parts, incoming, arrived_at).await
+                    self.open_inference(&reference, &parts, incoming, arrived_at, ticket).await
                 }
                 Endpoint::OpenInference(path) => {
                     return self.describe(&path).unwrap_or_else(|problem| reply::problem(&problem));
@@ -58,18 +61,21 @@ impl Gateway {
         parts: &http::request::Parts,
         incoming: Incoming,
         arrived_at: Instant,
+        ticket: &Ticket,
     ) -> Result<(Done, Response<Body>), Failed> {
-        let body = self.body(parts, incoming).await.map_err(refused)?;
-        let mut form = protocol::simple::Form::Row;
-        let mut done = self
-            .ask(None, reference, &parts.headers, arrived_at, |lane| {
-                let (ask, read) = predict::decode_simple(&body, lane)?;
-                form = read;
-                Ok(ask)
-            })
-            .await?;
-        let reply = std::mem::replace(&mut done.reply, predict::Reply::Pieces(Body::Whole(None)));
-        let response = predict::respond_simple(reply, done.rows, form);
+        let (body, memory) = self.body(reference, parts, incoming, ticket).await.map_err(refused)?;
+        let asked = self.ask(None, reference, &parts.headers, arrived_at, Question::Simple(body), Some(memory));
+        let mut done = asked.await?;
+        let response = match done.reply {
+            Reply::Pieces(pieces) => predict::respond_pieces(pieces),
+            Reply::Rows(rows) => {
+                let form = done.form;
+                let body = self.heavy.run(Cost::Text(rows.bytes), move || rows.write_simple(form)).await;
+                body.map_or_else(|problem| reply::problem(&problem), |body| reply::json(StatusCode::OK, body))
+            }
+            Reply::Written => return Err(refused(reply::panicked())),
+        };
+        done.reply = Reply::Written;
         Ok((done, response))
     }
 
@@ -79,17 +85,37 @@ impl Gateway {
         parts: &http::request::Parts,
         incoming: Incoming,
         arrived_at: Instant,
+        ticket: &Ticket,
     ) -> Result<(Done, Response<Body>), Failed> {
-        let body = self.body(parts, incoming).await.map_err(refused)?;
-        let request = oip::read(body, &parts.headers).map_err(refused)?;
-        let done = self.ask(None, reference, &parts.headers, arrived_at, |lane| oip::ask(&request, lane)).await?;
-        let response = oip::respond(&done, request);
-        Ok((done, response))
+        let (body, memory) = self.body(reference, parts, incoming, ticket).await.map_err(refused)?;
+        let header_bytes = oip::header_bytes(&parts.headers).map_err(refused)?;
+        let cost = Cost::Text(header_bytes.unwrap_or(body.len()));
+        let request = self.heavy.run(cost, move || protocol::oip::decode_request(body, header_bytes)).await;
+        let question = Question::OpenInference(request.and_then(|request| request).map_err(refused)?);
+        let done = self.ask(None, reference, &parts.headers, arrived_at, question, Some(memory)).await?;
+        let cost = oip::answer_cost(&done);
+        let written = self.heavy.run(cost, move || {
+            let response = oip::respond(&done);
+            (done, response)
+        });
+        written.await.map_err(refused)
     }
 
-    async fn body(&self, parts: &http::request::Parts, incoming: Incoming) -> Result<bytes::Bytes, Problem> {
+    async fn body(
+        &self,
+        reference: &str,
+        parts: &http::request::Parts,
+        incoming: Incoming,
+        ticket: &Ticket,
+    ) -> Result<(bytes::Bytes, Memory), Problem> {
         admit::check_length(&parts.headers, self.config.body_bytes_max)?;
-        body::collect(incoming, self.config.body_bytes_max, self.config.body_ms_max).await
+        let is_small = incoming.size_hint().exact().is_some_and(|announced| announced <= SMALL_BYTES as u64);
+        // For which model a large one is, is asked before it is read.
+        let target = if is_small { None } else { Some(self.snapshot.load().route(reference)?) };
+        let mut memory = Memory::new(&self.shared.memory, target.as_ref().map(|target| &target.lane.memory));
+        let body = body::collect(incoming, &self.config, ticket, &mut memory).await?;
+        ticket.waits_for(Wait::Answer);
+        Ok((body, memory))
     }
 
     fn finish(&self, result: Result<(Done, Response<Body>), Failed>, arrived_at: Instant) -> Response<Body> {
@@ -125,15 +151,16 @@ impl Gateway {
         if let Ok(value) = HeaderValue::from_bytes(&id) {
             response.headers_mut().insert(reply::REQUEST_ID, value);
         }
-        self.shared.record(record);
+        response.body_mut().count(&self.shared.memory);
+        match response.body_mut().pieces() {
+            // What becomes of a stream is known at its end.
+            Some(pieces) => pieces.record(self.shared.clone(), record),
+            None => self.shared.record(record),
+        }
         response
     }
 }
 
 fn refused(problem: Problem) -> Failed {
     Failed { problem, lane: None, rows: 0 }
-}
-
-fn micros(duration: std::time::Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }

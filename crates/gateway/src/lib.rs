@@ -7,9 +7,13 @@ mod admit;
 mod batch;
 mod body;
 mod chain;
+mod config;
+mod connections;
 mod dispatch;
 mod endpoints;
+mod heavy;
 mod load;
+mod memory;
 mod oip;
 mod predict;
 mod queue;
@@ -17,7 +21,10 @@ mod reply;
 mod route;
 mod serve;
 mod shadow;
+mod shed;
 mod split;
+mod stall;
+mod stream;
 mod waiting;
 
 use std::sync::Arc;
@@ -25,39 +32,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
-use domain::Placement;
 use domain::record::Record;
 use domain::route::{Demand, Observation, RouteTable};
+use domain::{LatencyHistogram, Placement};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub use admit::Hosts;
 pub use chain::Pinned;
+pub use config::GatewayConfig;
 pub use serve::{Serve, Stop};
 
+use connections::Connections;
+use heavy::Heavy;
+use memory::Budget;
 use route::Snapshot;
 
 /// Records that wait to be drained; beyond it they are counted as dropped.
 const RECORDS_MAX: usize = 65_536;
+/// Quiet connections that are closed at a time when descriptors have run out.
+const RELIEVED: usize = 16;
 /// Observations that wait for the control plane.
 const OBSERVATIONS_MAX: usize = 4_096;
-
-/// What the gateway is told once.
-#[derive(Clone, Debug)]
-pub struct GatewayConfig {
-    /// The names under which it may be called.
-    pub hosts: Hosts,
-    /// The longest body of a request, in bytes.
-    pub body_bytes_max: usize,
-    /// A body must arrive within it, in milliseconds.
-    pub body_ms_max: u64,
-}
-
-impl Default for GatewayConfig {
-    fn default() -> Self {
-        GatewayConfig { hosts: Hosts::loopback(), body_bytes_max: 256 << 20, body_ms_max: 60_000 }
-    }
-}
 
 /// The data plane of one process.
 pub struct Gateway {
@@ -67,7 +63,7 @@ pub struct Gateway {
     applying: Mutex<()>,
     shared: Arc<Shared>,
     observations: Mutex<Option<mpsc::Receiver<Observation>>>,
-    runtime: tokio::runtime::Handle,
+    heavy: Heavy,
     request_ids: RequestIds,
 }
 
@@ -76,6 +72,8 @@ pub(crate) struct Shared {
     records: Arc<ArrayQueue<Record>>,
     records_dropped: AtomicU64,
     observations: mpsc::Sender<Observation>,
+    connections: Arc<Connections>,
+    memory: Arc<Budget>,
 }
 
 impl Shared {
@@ -83,6 +81,11 @@ impl Shared {
         if self.records.push(record).is_err() {
             self.records_dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Closes some quiet connections: descriptors are short.
+    pub(crate) fn relieve(&self) {
+        self.connections.relieve(RELIEVED);
     }
 
     /// Tells the control plane; waits if it is behind, as none of these may be lost.
@@ -95,14 +98,20 @@ impl Gateway {
     /// A gateway without routes. Its work runs on the given runtime.
     pub fn new(config: GatewayConfig, runtime: tokio::runtime::Handle) -> Arc<Gateway> {
         let (observations, receiver) = mpsc::channel(OBSERVATIONS_MAX);
-        let shared = Shared { records: Arc::new(ArrayQueue::new(RECORDS_MAX)), records_dropped: AtomicU64::new(0), observations };
+        let shared = Shared {
+            records: Arc::new(ArrayQueue::new(RECORDS_MAX)),
+            records_dropped: AtomicU64::new(0),
+            observations,
+            connections: Connections::new(config.connections_max),
+            memory: Budget::new(config.memory_bytes_max),
+        };
         Arc::new(Gateway {
             config,
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             applying: Mutex::new(()),
             shared: Arc::new(shared),
             observations: Mutex::new(Some(receiver)),
-            runtime,
+            heavy: Heavy::new(runtime),
             request_ids: RequestIds::new(),
         })
     }
@@ -112,7 +121,7 @@ impl Gateway {
         let _applying = self.applying.lock();
         let current = self.snapshot.load_full();
         if table.epoch > current.epoch {
-            let next = Snapshot::next(&current, table, &self.shared, &self.runtime);
+            let next = Snapshot::next(&current, table, &self.shared, &self.heavy);
             self.snapshot.store(Arc::new(next));
         }
     }
@@ -140,6 +149,12 @@ impl Gateway {
     /// The load of one placement at this moment; `None` if it is in no route.
     pub fn demand_of(&self, placement: &Placement) -> Option<Demand> {
         self.snapshot.load().lane(placement).map(|lane| lane.demand())
+    }
+
+    /// How old the requests of a placement are that wait or run; of those that run, since they were sent.
+    pub fn unfinished(&self, placement: &Placement) -> LatencyHistogram {
+        let snapshot = self.snapshot.load();
+        snapshot.lane(placement).map(|lane| lane.ages()).unwrap_or_default()
     }
 
     /// The route table's number that is in force.
@@ -173,4 +188,9 @@ impl RequestIds {
         }
         text
     }
+}
+
+/// Microseconds, at most what a record holds.
+pub(crate) fn micros(duration: std::time::Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }

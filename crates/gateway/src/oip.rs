@@ -1,15 +1,16 @@
 //! The Open Inference Protocol v2 over REST: health, metadata, inference in JSON and binary.
 
-use bytes::Bytes;
 use domain::Problem;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use protocol::oip::{self, InferRequest, InferResponse, RequestedOutput};
+use protocol::simple::Form;
 use protocol::{Payload, Tensor};
 use serde_json::json;
 
 use crate::Gateway;
 use crate::body::Body;
-use crate::predict::{Ask, Done, Reply};
+use crate::heavy::Cost;
+use crate::predict::{Ask, Done, Question, Reply};
 use crate::reply;
 use crate::route::Lane;
 
@@ -73,16 +74,26 @@ pub fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Reads the request's body; the schema comes later.
-pub fn read(body: Bytes, headers: &HeaderMap) -> Result<InferRequest, Problem> {
-    let header_bytes = match headers.get(&HEADER_LENGTH) {
-        None => None,
-        Some(value) => {
-            let number = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
-            Some(number.ok_or_else(|| Problem::new("bad_request", "Inference-Header-Content-Length is no number"))?)
-        }
-    };
-    oip::decode_request(body, header_bytes)
+/// How many bytes of a body are JSON, if tensors follow it.
+pub fn header_bytes(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
+    let Some(value) = headers.get(&HEADER_LENGTH) else { return Ok(None) };
+    let number = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
+    number.map(Some).ok_or_else(|| Problem::new("bad_request", "Inference-Header-Content-Length is no number"))
+}
+
+/// How much work it is to check a request: texts are looked at one by one.
+pub fn cost(request: &InferRequest) -> Cost {
+    let texts = request.inputs.iter().filter(|tensor| tensor.datatype.size().is_none());
+    Cost::Text(texts.map(|tensor| tensor.data.len()).sum())
+}
+
+/// How much work it is to write an answer.
+pub fn answer_cost(done: &Done) -> Cost {
+    let bytes = if let Reply::Rows(rows) = &done.reply { rows.bytes } else { 0 };
+    match &done.question {
+        Question::OpenInference(request) if request.binary_output => Cost::Copy(bytes),
+        _ => Cost::Text(bytes),
+    }
 }
 
 /// Checks the request against the schema of its placement.
@@ -101,7 +112,7 @@ pub fn ask(request: &InferRequest, lane: &Lane) -> Result<Ask, Problem> {
     })?;
     let outputs = request.outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>();
     check_outputs(&request.outputs, lane)?;
-    Ok(Ask { payload, parameters: request.parameters.clone(), outputs })
+    Ok(Ask { payload, parameters: request.parameters.clone(), outputs, form: Form::Rows })
 }
 
 fn check_outputs(wanted: &[RequestedOutput], lane: &Lane) -> Result<(), Problem> {
@@ -118,18 +129,18 @@ fn check_outputs(wanted: &[RequestedOutput], lane: &Lane) -> Result<(), Problem>
 }
 
 /// Writes the answer.
-pub fn respond(done: &Done, request: InferRequest) -> Response<Body> {
-    let Reply::Rows(answer, first_row) = &done.reply else {
+pub fn respond(done: &Done) -> Response<Body> {
+    let (Reply::Rows(rows), Question::OpenInference(request)) = (&done.reply, &done.question) else {
         return reply::problem(&Problem::new("streams", "the model streams its answer"));
     };
-    let outputs = match answer.to_tensors(*first_row..*first_row + done.rows) {
+    let outputs = match rows.answer.to_tensors(rows.range()) {
         Ok(outputs) => outputs,
         Err(problem) => return reply::problem(&problem),
     };
     let mut response = InferResponse {
         model_name: done.lane.placement.model.model.to_string(),
         model_version: Some(done.lane.placement.version.0.to_string()),
-        id: request.id,
+        id: request.id.clone(),
         outputs,
     };
     if let Err(problem) = response.select(&request.outputs) {

@@ -5,19 +5,24 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use domain::Problem;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use domain::record::Record;
+use http::{HeaderMap, HeaderValue, Response, header};
+use protocol::oip::InferRequest;
 use protocol::simple::{self, Form};
 use protocol::{Answer, Payload};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
-use crate::Gateway;
 use crate::body::Body;
+use crate::heavy::Cost;
+use crate::memory::Memory;
 use crate::queue::Refused;
 use crate::reply::{self, Outcome, Timing};
 use crate::route::{Lane, Snapshot};
 use crate::shadow::Copy;
+use crate::stream::Pieces;
 use crate::waiting::Waiting;
+use crate::{Gateway, Shared, micros, oip};
 
 /// How often a request is routed again because its placement ended while it waited.
 const MOVES_MAX: usize = 8;
@@ -26,8 +31,29 @@ const TIMEOUT: &str = "decalog-timeout-ms";
 /// The largest deadline: a day.
 const TIMEOUT_MS_MAX: u64 = 86_400_000;
 
-/// The most rows that room is reserved for before their answer is written.
-const ROWS_RESERVED_MAX: usize = 1024;
+/// A request's body, in one of the two forms; it is read against the schema of the placement that it gets to.
+pub enum Question {
+    /// Simple JSON.
+    Simple(Bytes),
+    /// The Open Inference Protocol.
+    OpenInference(InferRequest),
+}
+
+impl Question {
+    fn read(&self, lane: &Lane) -> Result<Ask, Problem> {
+        match self {
+            Question::Simple(body) => read_simple(body, lane),
+            Question::OpenInference(request) => oip::ask(request, lane),
+        }
+    }
+
+    fn cost(&self) -> Cost {
+        match self {
+            Question::Simple(body) => Cost::Text(body.len()),
+            Question::OpenInference(request) => oip::cost(request),
+        }
+    }
+}
 
 /// What a request asks of a model.
 pub struct Ask {
@@ -37,6 +63,8 @@ pub struct Ask {
     pub parameters: Map<String, Value>,
     /// The outputs wanted; empty means all.
     pub outputs: Vec<String>,
+    /// The form of simple JSON that the answer takes as well.
+    pub form: Form,
 }
 
 /// A request that was answered.
@@ -51,14 +79,47 @@ pub struct Done {
     pub timing: Timing,
     /// With what.
     pub reply: Reply,
+    /// What was asked.
+    pub question: Question,
+    /// The form of simple JSON that it was asked in.
+    pub form: Form,
 }
 
 /// The two forms of an answer.
 pub enum Reply {
-    /// The whole batch's, and where this request's rows begin.
-    Rows(Arc<Answer>, usize),
+    /// Rows of a batch's answer.
+    Rows(Rows),
     /// Pieces that follow.
-    Pieces(Body),
+    Pieces(Pieces),
+    /// It has been written already.
+    Written,
+}
+
+/// One request's part of a batch's answer.
+#[derive(Clone)]
+pub struct Rows {
+    /// Of the whole batch.
+    pub answer: Arc<Answer>,
+    /// The first of this request's rows.
+    pub first: usize,
+    /// How many are this request's.
+    pub count: usize,
+    /// About how many bytes of the worker's answer they are.
+    pub bytes: usize,
+}
+
+impl Rows {
+    /// Which of the batch's rows they are.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.first..self.first + self.count
+    }
+
+    /// As simple JSON.
+    pub fn write_simple(&self, form: Form) -> Vec<u8> {
+        let mut body = Vec::with_capacity(128 * self.count.min(4_096));
+        self.answer.write_simple(self.range(), form == Form::Row, &mut body);
+        body
+    }
 }
 
 /// A request that failed, and where, if it got that far.
@@ -72,15 +133,15 @@ pub struct Failed {
 }
 
 impl Gateway {
-    /// Routes, decodes, queues and waits, by the newest routes or by those that the caller has pinned. `decode` reads the
-    /// request for the schema of the placement that it got to.
+    /// Routes, decodes, queues and waits, by the newest routes or by those that the caller has pinned.
     pub(crate) async fn ask(
         &self,
         pinned: Option<&Snapshot>,
         reference: &str,
         headers: &HeaderMap,
         arrived_at: Instant,
-        mut decode: impl FnMut(&Lane) -> Result<Ask, Problem>,
+        mut question: Question,
+        mut memory: Option<Memory>,
     ) -> Result<Done, Failed> {
         let fail = |problem, lane: Option<&Arc<Lane>>, rows| Failed { problem, lane: lane.cloned(), rows };
         for _ in 0..MOVES_MAX {
@@ -91,7 +152,10 @@ impl Gateway {
             let target = target.map_err(|problem| fail(problem, None, 0))?;
             let lane = target.answers(headers).clone();
             let deadline = deadline(headers, arrived_at, &lane).map_err(|problem| fail(problem, Some(&lane), 0))?;
-            let ask = decode(&lane).map_err(|problem| fail(problem, Some(&lane), 0))?;
+            let read = self.read(question, &lane).await.map_err(|problem| fail(problem, Some(&lane), 0))?;
+            question = read.0;
+            let ask = read.1.map_err(|problem| fail(problem, Some(&lane), 0))?;
+            let form = ask.form;
             let rows = ask.payload.rows;
             if lane.schema.streams && rows != 1 {
                 let problem = Problem::new("streams", format!("a model that streams takes one row at a time, got {rows}"));
@@ -112,6 +176,8 @@ impl Gateway {
             let mut waiting = Waiting::new(ask.payload, deadline, sender);
             (waiting.parameters, waiting.outputs) = (ask.parameters, ask.outputs);
             let queued_at = waiting.queued_at;
+            // If it was queued before, what it took is free already.
+            waiting.memory = memory.take().or_else(|| Some(Memory::anyway(&self.shared.memory, waiting.bytes)));
             waiting.present = Some(lane.load.enter(queued_at, rows));
             let place = match lane.queue.submit(waiting) {
                 Ok(place) => place,
@@ -120,28 +186,69 @@ impl Gateway {
             };
             if place.is_deserted {
                 lane.wake(&self.shared);
+                if let Some(problem) = lane.failure() {
+                    return Err(fail(problem, Some(&lane), rows));
+                }
             }
+            let departure = Departure { shared: &self.shared, lane: &lane, rows, arrived_at };
             let outcome = match tokio::time::timeout_at(deadline.into(), receiver).await {
-                Ok(outcome) => outcome.unwrap_or(Outcome::Moved),
+                // Whoever had it to answer failed on it.
+                Ok(outcome) => outcome.unwrap_or_else(|_| Outcome::Problem(reply::panicked())),
                 Err(_) if place.leave() => Outcome::Problem(waited(&lane, queued_at)),
                 Err(_) => Outcome::Problem(
                     Problem::new("deadline", "the deadline passed while the model ran")
                         .help("allow more time with Decalog-Timeout-Ms or [model] deadline_ms"),
                 ),
             };
+            departure.none();
             drop(place);
             let (reply, timing) = match outcome {
-                Outcome::Answer { answer, first_row, timing } => (Reply::Rows(answer, first_row), timing),
-                Outcome::Stream(pieces, timing) => (Reply::Pieces(Body::Pieces(pieces)), timing),
+                Outcome::Answer { answer, first_row, bytes, timing } => {
+                    (Reply::Rows(Rows { answer, first: first_row, count: rows, bytes }), timing)
+                }
+                Outcome::Stream(pieces, timing) => (Reply::Pieces(pieces), timing),
                 Outcome::Problem(problem) => return Err(fail(problem, Some(&lane), rows)),
                 Outcome::Moved => continue,
             };
             if let Some(copy) = copy {
-                copy.send(&reply, &self.shared, &self.runtime);
+                copy.send(&reply, &self.shared, &self.heavy);
             }
-            return Ok(Done { lane, rows, queued_at, timing, reply });
+            return Ok(Done { lane, rows, queued_at, timing, reply, question, form });
         }
         Err(fail(Problem::new("no_capacity", "the model's placement changes too often").help("try again"), None, 0))
+    }
+
+    /// Reads a request for the schema of a placement, and gives it back for another.
+    async fn read(&self, question: Question, lane: &Arc<Lane>) -> Result<(Question, Result<Ask, Problem>), Problem> {
+        let (lane, cost) = (lane.clone(), question.cost());
+        let read = move || {
+            let ask = question.read(&lane);
+            (question, ask)
+        };
+        self.heavy.run(cost, read).await
+    }
+}
+
+/// Records a caller that hangs up while its request waits or runs: what it dropped is all that is left of it.
+struct Departure<'a> {
+    shared: &'a Shared,
+    lane: &'a Lane,
+    rows: usize,
+    arrived_at: Instant,
+}
+
+impl Departure<'_> {
+    /// The caller stayed.
+    fn none(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        let mut record = Record::new(Some(self.lane.placement.clone()), self.rows, 0);
+        record.abandon(micros(self.arrived_at.elapsed()));
+        self.shared.record(record);
     }
 }
 
@@ -166,8 +273,7 @@ fn deadline(headers: &HeaderMap, arrived_at: Instant, lane: &Lane) -> Result<Ins
     Ok(arrived_at + Duration::from_millis(timeout_ms))
 }
 
-/// Reads a body of simple JSON.
-pub fn decode_simple(body: &Bytes, lane: &Lane) -> Result<(Ask, Form), Problem> {
+fn read_simple(body: &Bytes, lane: &Lane) -> Result<Ask, Problem> {
     let (payload, form) = simple::decode(body, &lane.schema).map_err(|mut problem| {
         if problem.code == "schema_mismatch" {
             let (model, version) = (&lane.placement.model.model, lane.placement.version);
@@ -177,23 +283,14 @@ pub fn decode_simple(body: &Bytes, lane: &Lane) -> Result<(Ask, Form), Problem> 
         }
         problem
     })?;
-    Ok((Ask { payload, parameters: Map::new(), outputs: vec![] }, form))
+    Ok(Ask { payload, parameters: Map::new(), outputs: vec![], form })
 }
 
-/// Writes an answer in simple JSON, or as the pieces that the model yields.
-pub fn respond_simple(reply: Reply, rows: usize, form: Form) -> Response<Body> {
-    match reply {
-        Reply::Rows(answer, first_row) => {
-            let mut body = Vec::with_capacity(128 * rows.min(ROWS_RESERVED_MAX));
-            answer.write_simple(first_row..first_row + rows, form == Form::Row, &mut body);
-            reply::json(StatusCode::OK, body)
-        }
-        Reply::Pieces(body) => {
-            let mut response = Response::new(body);
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            response
-        }
-    }
+/// The head of an answer that streams.
+pub fn respond_pieces(pieces: Pieces) -> Response<Body> {
+    let mut response = Response::new(Body::from(pieces));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::Problem;
 use domain::scale::ServicePoint;
+use domain::{LatencyHistogram, Problem};
 use parking_lot::Mutex;
 use policy::batch::Linger;
 use tokio::sync::Notify;
@@ -20,6 +20,11 @@ use crate::waiting::{LEFT, QUEUED, Waiting};
 /// trip counts. Above it, waiting for a fuller batch is worth more.
 pub const PREFETCH_SERVICE_US_MAX: f64 = 500.0;
 
+/// Callers that left are swept out when there are so many and they are more than half, …
+const LEFT_MAX: usize = 64;
+/// … or have so many bytes.
+const LEFT_BYTES_MAX: usize = 8 << 20;
+
 /// The limits of a queue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
@@ -27,6 +32,8 @@ pub struct Limits {
     pub rows_max: usize,
     /// The most rows that wait.
     pub queue_rows_max: usize,
+    /// The most bytes that they have.
+    pub queue_bytes_max: usize,
     /// Whether requests may share a batch.
     pub mix: bool,
 }
@@ -37,8 +44,12 @@ pub struct Inner {
     pub heap: BinaryHeap<Waiting>,
     /// Rows of those that wait.
     pub rows: usize,
-    /// Callers that left while their entries stay in the heap.
+    /// Bytes of those that wait.
+    pub bytes: usize,
+    /// Callers that left while their entries stay in the heap, …
     pub left: usize,
+    /// … and the bytes of these.
+    left_bytes: usize,
     /// How long batches take.
     pub latency: policy::batch::LatencyModel,
     next_order: u64,
@@ -112,7 +123,9 @@ impl Queue {
         let inner = Inner {
             heap: BinaryHeap::new(),
             rows: 0,
+            bytes: 0,
             left: 0,
+            left_bytes: 0,
             latency: Default::default(),
             next_order: 0,
             idle: 0,
@@ -128,7 +141,7 @@ impl Queue {
 
     /// Queues a request.
     pub fn submit(&self, mut waiting: Waiting) -> Result<Place<'_>, Refused> {
-        let rows = waiting.payload.rows;
+        let (rows, bytes) = (waiting.payload.rows, waiting.bytes);
         let ticket = waiting.ticket.clone();
         let mut inner = self.inner.lock();
         if inner.closed {
@@ -141,11 +154,17 @@ impl Queue {
                     .help("send less, try again later, or raise [batch] queue_rows_max or [scale] max"),
             ));
         }
+        if inner.bytes + bytes > self.limits.queue_bytes_max && inner.bytes > 0 {
+            let message = format!("{} bytes are waiting; at most {} may", inner.bytes, self.limits.queue_bytes_max);
+            return Err(Refused::Full(
+                Problem::new("queue_full", message).help("send less, try again later, or raise [scale] max"),
+            ));
+        }
         waiting.order = inner.next_order;
         inner.next_order += 1;
         let is_deserted = inner.slots == 0;
         self.push(inner, waiting);
-        Ok(Place { queue: self, ticket, rows, is_deserted })
+        Ok(Place { queue: self, ticket, rows, bytes, is_deserted })
     }
 
     /// Queues a request again whose batch failed, to run by itself; never refused for want of room.
@@ -158,6 +177,7 @@ impl Queue {
 
     fn push(&self, mut inner: parking_lot::MutexGuard<'_, Inner>, waiting: Waiting) {
         inner.rows += waiting.payload.rows;
+        inner.bytes += waiting.bytes;
         inner.heap.push(waiting);
         let wake_primary = inner.idle > 0;
         let wake_prefetch = !wake_primary && inner.may_prefetch();
@@ -274,6 +294,14 @@ impl Queue {
         WaitingNow { rows: inner.rows, requests: inner.heap.len() - inner.left, service: inner.latency.points() }
     }
 
+    /// How old those are that wait.
+    pub fn ages(&self, ages: &mut LatencyHistogram) {
+        let now = Instant::now();
+        let inner = self.inner.lock();
+        let waiting = inner.heap.iter().filter(|waiting| waiting.ticket.load(Ordering::Acquire) == QUEUED);
+        waiting.for_each(|waiting| ages.record_us(now.saturating_duration_since(waiting.queued_at).as_micros() as u64));
+    }
+
     /// Wakes all slots so that they see that their replica ended.
     pub fn wake_all(&self) {
         self.work.notify_waiters();
@@ -284,17 +312,32 @@ impl Queue {
         if inner.retired && inner.slots == 0 {
             inner.closed = true;
             let rest: Vec<Waiting> = std::mem::take(&mut inner.heap).into_iter().filter(Waiting::take).collect();
-            inner.rows = 0;
-            inner.left = 0;
+            inner.forget_all();
             drop(inner);
             for waiting in rest {
                 let _ = waiting.reply.send(Outcome::Moved);
             }
         }
     }
+
+    /// Answers all that wait with this.
+    pub fn fail_all(&self, problem: &Problem) {
+        let mut inner = self.inner.lock();
+        let all: Vec<Waiting> = std::mem::take(&mut inner.heap).into_iter().filter(Waiting::take).collect();
+        inner.forget_all();
+        drop(inner);
+        for waiting in all {
+            let _ = waiting.reply.send(Outcome::Problem(problem.clone()));
+        }
+    }
 }
 
 impl Inner {
+    /// The heap has been emptied.
+    fn forget_all(&mut self) {
+        (self.rows, self.bytes, self.left, self.left_bytes) = (0, 0, 0, 0);
+    }
+
     fn is_empty(&self) -> bool {
         self.rows == 0
     }
@@ -322,9 +365,11 @@ impl Inner {
     pub fn take(&mut self, waiting: Waiting) -> Option<Waiting> {
         if waiting.take() {
             self.rows -= waiting.payload.rows;
+            self.bytes -= waiting.bytes;
             Some(waiting)
         } else {
             self.left -= 1;
+            self.left_bytes -= waiting.bytes;
             None
         }
     }
@@ -349,6 +394,7 @@ pub struct Place<'q> {
     queue: &'q Queue,
     ticket: Arc<AtomicU8>,
     rows: usize,
+    bytes: usize,
     /// Whether nothing was there to take it.
     pub is_deserted: bool,
 }
@@ -365,10 +411,13 @@ impl Place<'_> {
             return false;
         }
         inner.rows -= self.rows;
+        inner.bytes -= self.bytes;
         inner.left += 1;
-        if inner.left > 64 && inner.left > inner.heap.len() / 2 {
+        inner.left_bytes += self.bytes;
+        let many = inner.left > LEFT_MAX && inner.left > inner.heap.len() / 2;
+        if many || inner.left_bytes > LEFT_BYTES_MAX {
             inner.heap.retain(|waiting| waiting.ticket.load(Ordering::Acquire) == QUEUED);
-            inner.left = 0;
+            (inner.left, inner.left_bytes) = (0, 0);
         }
         true
     }

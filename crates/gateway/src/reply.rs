@@ -1,6 +1,5 @@
 //! What a request ends with, and how it is written: status, body, headers, one mapping of errors to HTTP.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,9 +7,9 @@ use bytes::Bytes;
 use domain::Problem;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use protocol::Answer;
-use tokio::sync::mpsc;
 
 use crate::body::Body;
+use crate::stream::Pieces;
 
 /// How a request in the queue ended.
 pub enum Outcome {
@@ -20,11 +19,13 @@ pub enum Outcome {
         answer: Arc<Answer>,
         /// The first of this request's rows.
         first_row: usize,
+        /// About how many bytes of the worker's answer are this request's.
+        bytes: usize,
         /// When and with whom it ran.
         timing: Timing,
     },
     /// With pieces that follow.
-    Stream(mpsc::Receiver<Result<Bytes, Infallible>>, Timing),
+    Stream(Pieces, Timing),
     /// With an error.
     Problem(Problem),
     /// Its placement ended before it ran: it is routed again.
@@ -53,14 +54,14 @@ pub fn status_of(code: &str) -> StatusCode {
     match code {
         "bad_json" | "bad_form" | "bad_request" | "bad_value" | "bad_shape" | "shape_mismatch" | "no_rows" | "bad_reference"
         | "no_such_output" | "bad_timeout" | "streams" | "one_row" => StatusCode::BAD_REQUEST,
-        "foreign_host" => StatusCode::FORBIDDEN,
+        "foreign_host" | "foreign_origin" => StatusCode::FORBIDDEN,
         "no_such_model" | "no_such_version" | "not_live" | "no_such_path" => StatusCode::NOT_FOUND,
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "body_timeout" => StatusCode::REQUEST_TIMEOUT,
         "body_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
         "schema_mismatch" | "bad_input" => StatusCode::UNPROCESSABLE_ENTITY,
         "queue_full" => StatusCode::TOO_MANY_REQUESTS,
-        "no_capacity" | "not_running" => StatusCode::SERVICE_UNAVAILABLE,
+        "no_capacity" | "not_running" | "load_failed" | "server_busy" => StatusCode::SERVICE_UNAVAILABLE,
         "deadline" | "predict_timeout" => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -95,10 +96,14 @@ pub fn static_code(code: &str) -> &'static str {
         "body_too_large",
         "queue_full",
         "no_capacity",
+        "server_busy",
+        "load_failed",
+        "internal",
         "deadline",
         "predict_timeout",
         "model_raised",
         "worker_died",
+        "bad_worker",
         "streams",
         "one_row",
     ];
@@ -121,6 +126,11 @@ pub fn problem(problem: &Problem) -> Response<Body> {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
+}
+
+/// What a panic of ours becomes. Its message is in the server's log.
+pub fn panicked() -> Problem {
+    Problem::new("internal", "the server failed on this request; others go on").help("see the server's log, and report it")
 }
 
 /// Adds `Server-Timing`, in milliseconds.

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use domain::reference::{Reference, Selector};
 use domain::route::{Demand, KnownVersion, Observation, PlacementRoute, RouteTable};
 use domain::scale::LoadSample;
-use domain::{Digest, EnvironmentName, ModelKey, Placement, Problem, ReplicaId, Schema, VersionNumber};
+use domain::{Digest, EnvironmentName, LatencyHistogram, ModelKey, Placement, Problem, ReplicaId, Schema, VersionNumber};
 use http::HeaderValue;
 use parking_lot::Mutex;
 
 use crate::Shared;
 use crate::dispatch::{self, Replica};
+use crate::heavy::Heavy;
 use crate::load::LoadMeter;
+use crate::memory::Budget;
 use crate::queue::{Limits, Queue};
 use crate::shadow::Copies;
 use crate::split::{Split, Target};
@@ -36,7 +38,11 @@ pub struct Lane {
     pub load: Arc<LoadMeter>,
     /// Copies of other placements' requests that wait or run.
     pub copies: Copies,
+    /// Bytes of its requests in flight.
+    pub memory: Arc<Budget>,
     replicas: Mutex<HashMap<ReplicaId, Arc<Replica>>>,
+    /// Why it has no replica, if the last start failed.
+    failure: Mutex<Option<Problem>>,
     /// Whether the control plane knows that requests wait and nothing runs.
     told: AtomicBool,
     /// Whether it has no replica because nobody asked.
@@ -45,9 +51,14 @@ pub struct Lane {
 }
 
 impl Lane {
-    fn new(route: PlacementRoute) -> Lane {
+    fn new(route: PlacementRoute, memory: &Budget) -> Lane {
         let mix = route.mix && route.schema.batches && !route.schema.streams && !route.schema.alone;
-        let limits = Limits { rows_max: route.rows_max as usize, queue_rows_max: route.queue_rows_max as usize, mix };
+        let limits = Limits {
+            rows_max: route.rows_max as usize,
+            queue_rows_max: route.queue_rows_max as usize,
+            queue_bytes_max: memory.lane_max(),
+            mix,
+        };
         let version = route.placement.version.to_string();
         Lane {
             placement: Arc::new(route.placement),
@@ -58,7 +69,9 @@ impl Lane {
             version_header: HeaderValue::try_from(version).unwrap_or(HeaderValue::from_static("v0")),
             load: LoadMeter::new(),
             copies: Copies::new(0),
+            memory: memory.of_lane(),
             replicas: Mutex::new(HashMap::new()),
+            failure: Mutex::new(None),
             told: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             deadline_ms: AtomicU64::new(0),
@@ -99,6 +112,14 @@ impl Lane {
         Demand { placement: (*self.placement).clone(), queued_rows: waiting.rows as u64, in_flight, load }
     }
 
+    /// How old the requests are that wait or run.
+    pub fn ages(&self) -> LatencyHistogram {
+        let mut ages = LatencyHistogram::default();
+        self.queue.ages(&mut ages);
+        self.replicas.lock().values().for_each(|replica| replica.ages(&mut ages));
+        ages
+    }
+
     /// Tells the control plane, once, that a request waits where nothing runs.
     pub fn wake(&self, shared: &Shared) {
         if !self.told.swap(true, Ordering::AcqRel) {
@@ -117,7 +138,7 @@ impl Lane {
     }
 
     /// Starts using new replicas and returns those that the table lacks.
-    fn follow(self: &Arc<Lane>, wanted: &PlacementRoute, shared: &Arc<Shared>, runtime: &tokio::runtime::Handle) {
+    fn follow(self: &Arc<Lane>, wanted: &PlacementRoute, shared: &Arc<Shared>, heavy: &Heavy) {
         self.asleep.store(wanted.asleep, Ordering::Relaxed);
         self.deadline_ms.store(wanted.deadline_ms, Ordering::Relaxed);
         let mut replicas = self.replicas.lock();
@@ -127,13 +148,30 @@ impl Lane {
                 let replica = Arc::new(Replica::new(&self.placement, route));
                 replicas.insert(route.replica.clone(), replica.clone());
                 self.told.store(false, Ordering::Release);
-                dispatch::start(self, replica, route, shared, runtime);
+                dispatch::start(self, replica, route, shared, heavy);
             }
         }
         let gone = replicas.values().filter(|replica| !wanted.replicas.iter().any(|route| route.replica == replica.id));
         gone.for_each(|replica| replica.drain());
         drop(replicas);
         self.queue.wake_all();
+        self.fail(wanted);
+    }
+
+    /// Tells those who wait that the start which they waited for has failed.
+    fn fail(&self, wanted: &PlacementRoute) {
+        let failed = wanted.failed.as_ref().filter(|_| !self.is_ready());
+        let failed = failed.map(|problem| Problem { code: "load_failed".into(), ..problem.clone() });
+        if let Some(problem) = &failed {
+            self.told.store(false, Ordering::Release);
+            self.queue.fail_all(problem);
+        }
+        *self.failure.lock() = failed;
+    }
+
+    /// Why it has no replica, if the last start failed.
+    pub fn failure(&self) -> Option<Problem> {
+        self.failure.lock().clone()
     }
 
     /// The placement is out of the table: what waits is answered, then all replicas are returned.
@@ -166,12 +204,12 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The snapshot of a newer table; lanes that both have go on.
-    pub fn next(current: &Snapshot, table: RouteTable, shared: &Arc<Shared>, runtime: &tokio::runtime::Handle) -> Snapshot {
+    pub fn next(current: &Snapshot, table: RouteTable, shared: &Arc<Shared>, heavy: &Heavy) -> Snapshot {
         let mut next = Snapshot { epoch: table.epoch, ..Snapshot::default() };
         for route in &table.placements {
             let known = current.lanes.get(&route.placement).cloned();
-            let tenure = known.unwrap_or_else(|| Arc::new(Tenure(Arc::new(Lane::new(route.clone())))));
-            tenure.0.follow(route, shared, runtime);
+            let tenure = known.unwrap_or_else(|| Arc::new(Tenure(Arc::new(Lane::new(route.clone(), &shared.memory)))));
+            tenure.0.follow(route, shared, heavy);
             next.lanes.insert(route.placement.clone(), tenure);
         }
         for route in table.routes {

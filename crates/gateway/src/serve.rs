@@ -2,37 +2,51 @@
 //! on its own runtime, so that slow work there costs no request its latency.
 
 use std::convert::Infallible;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use domain::Problem;
+use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
-use crate::body::Body;
+use crate::body::{Arriving, Body};
+use crate::connections::{Connections, Link, Open, Ticket};
 use crate::endpoints::endpoint;
-use crate::{Gateway, admit, reply};
+use crate::shed::Shedding;
+use crate::stall::{Reader, Stalling, Streams};
+use crate::{Gateway, RELIEVED, admit, reply};
 
-/// Connections open at the same time; others wait to be accepted.
-const CONNECTIONS_MAX: usize = 16_384;
-/// A request's head must arrive within it.
-const HEAD_MS_MAX: u64 = 30_000;
 /// Requests open at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
+/// An HTTP/2 peer is asked whether it lives so often, in milliseconds, …
+const PING_MS: u64 = 20_000;
+/// … and must answer within this.
+const PONG_MS_MAX: u64 = 20_000;
 /// Before the time of a hand-over is up, idle connections are closed, in milliseconds.
 const IDLE_MARGIN_MS: u64 = 1_000;
-/// After an error of accept, as when descriptors run out.
+/// After an error of accept, as when descriptors run out, in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;
+/// How often connections are looked through for those whose time is up, in milliseconds.
+const SWEEP_MS: u64 = 1_000;
+/// When the server stops, requests that have not arrived in full and answers of the control plane without end are cut
+/// after so long, in milliseconds, …
+const STOP_QUIET_MS: u64 = 1_000;
+/// … answers that a model yields piece by piece after so long, and whole ones at [`Serve::drain_ms_max`].
+const STOP_STREAMS_MS: u64 = 5_000;
+/// How often connections are looked through for those meanwhile, in milliseconds.
+const STOP_LOOK_MS: u64 = 200;
 
 /// How to serve.
 pub struct Serve {
@@ -66,74 +80,129 @@ impl Gateway {
     ) -> std::io::Result<()> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let serve = Arc::new(serve);
-        let mut told = stopping.clone();
-        loop {
-            let accepted = tokio::select! {
-                accepted = accept(&listener, &connections) => accepted,
-                _ = told.wait_for(|stop| *stop != Stop::No) => break,
-            };
-            let Some((stream, permit)) = accepted else { continue };
-            let connection = Connection { gateway: self.clone(), serve: serve.clone(), stopping: stopping.clone() };
-            tokio::spawn(async move {
-                connection.run(stream).await;
-                drop(permit);
-            });
-        }
+        let connections = self.shared.connections.clone();
+        let drain_ms_max = serve.drain_ms_max;
+        let mut accepting = Accepting { connections, shedding: Shedding::new(), failed: false };
+        let serving = Serving { gateway: self.clone(), serve: Arc::new(serve), stopping: stopping.clone() };
+        let (head_ms_max, idle_ms_max) = (self.config.head_ms_max, self.config.idle_ms_max);
+        let mut sweep = tokio::time::interval(Duration::from_millis(SWEEP_MS.min(head_ms_max / 4).max(1)));
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut told = stopping;
+        let told = async move { told.wait_for(|stop| *stop != Stop::No).await.map_or(Stop::Shutdown, |stop| *stop) };
+        let mut told = pin!(told);
+        let stop = loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => accepting.take(stream, peer.ip(), &serving),
+                    Err(error) => accepting.fail(&error).await,
+                },
+                _ = sweep.tick() => accepting.connections.sweep(head_ms_max, idle_ms_max),
+                stop = &mut told => break stop,
+            }
+        };
         drop(listener);
-        let all = connections.acquire_many(CONNECTIONS_MAX as u32);
-        let _ = tokio::time::timeout(Duration::from_millis(serve.drain_ms_max), all).await;
+        accepting.connections.drain(stop, drain_ms_max).await;
         Ok(())
     }
 }
 
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    connections: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = connections.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => {
-            let _ = stream.set_nodelay(true);
-            Some((stream, permit))
-        }
-        Err(error) => {
-            tracing::warn!("accept failed: {error}");
-            tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-            None
+impl Connections {
+    /// Waits until all have closed, and closes what would hold that up.
+    async fn drain(&self, stop: Stop, drain_ms_max: u64) {
+        let begin = Instant::now();
+        let passed_ms = || begin.elapsed().as_millis() as u64;
+        let look_ms = if stop == Stop::Shutdown { STOP_LOOK_MS } else { drain_ms_max };
+        while passed_ms() < drain_ms_max {
+            let left_ms = (drain_ms_max - passed_ms()).min(look_ms);
+            if self.until_empty(Duration::from_millis(left_ms)).await {
+                return;
+            }
+            // One that was owed a stream may have begun to get it meanwhile.
+            if stop == Stop::Shutdown && passed_ms() >= STOP_QUIET_MS {
+                self.close_quiet(passed_ms() >= STOP_STREAMS_MS);
+            }
         }
     }
 }
 
-struct Connection {
+/// What lets connections in.
+struct Accepting {
+    connections: Arc<Connections>,
+    shedding: Shedding,
+    /// Whether the last accept failed: a long shortage is told once.
+    failed: bool,
+}
+
+impl Accepting {
+    fn take(&mut self, stream: TcpStream, peer: IpAddr, serving: &Serving) {
+        self.failed = false;
+        let _ = stream.set_nodelay(true);
+        let Some(open) = self.connections.admit(peer) else {
+            self.shedding.refuse(stream);
+            return;
+        };
+        let (id, serving) = (open.id(), serving.clone());
+        let task = tokio::spawn(serving.run(stream, open));
+        self.connections.started(id, task.abort_handle());
+    }
+
+    /// Descriptors or memory have run out: quiet connections are closed for those that wait to be accepted.
+    async fn fail(&mut self, error: &std::io::Error) {
+        let closed = self.connections.relieve(RELIEVED);
+        if !std::mem::replace(&mut self.failed, true) {
+            tracing::warn!("accept failed: {error}; {closed} quiet connections are closed");
+        }
+        if closed == 0 {
+            tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+        } else {
+            // They close when their tasks end.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Serving {
     gateway: Arc<Gateway>,
     serve: Arc<Serve>,
     stopping: watch::Receiver<Stop>,
 }
 
-impl Connection {
-    async fn run(self, stream: TcpStream) {
-        let (gateway, serve, stopping) = (self.gateway.clone(), self.serve.clone(), self.stopping.clone());
+impl Serving {
+    /// One request. A panic, which is a mistake of ours, costs this request and no other.
+    async fn respond(&self, request: Request<Incoming>, link: &Arc<Link>) -> Response<Body> {
+        let is_h1 = request.version() != Version::HTTP_2;
+        let answered = AssertUnwindSafe(self.gateway.clone().respond(request, &self.serve, link.ask())).catch_unwind().await;
+        let mut response = answered.unwrap_or_else(|_| reply::problem(&reply::panicked()));
+        if is_h1 && *self.stopping.borrow() == Stop::Replaced {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if !is_h1 {
+            response.body_mut().read_by(Reader::current());
+        }
+        response
+    }
+
+    async fn run(self, stream: TcpStream, open: Open) {
         let is_h2 = Arc::new(AtomicBool::new(false));
-        let seen_h2 = is_h2.clone();
+        let (serving, link, seen_h2) = (self.clone(), open.link.clone(), is_h2.clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let (gateway, serve, stopping) = (gateway.clone(), serve.clone(), stopping.clone());
-            let is_h1 = request.version() != Version::HTTP_2;
-            if !is_h1 {
+            let (serving, link) = (serving.clone(), link.clone());
+            if request.version() == Version::HTTP_2 {
                 seen_h2.store(true, Ordering::Relaxed);
             }
-            async move {
-                let mut response = gateway.respond(request, &serve).await;
-                if is_h1 && *stopping.borrow() == Stop::Replaced {
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok::<_, Infallible>(response)
-            }
+            async move { Ok::<_, Infallible>(serving.respond(request, &link).await) }
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(HEAD_MS_MAX));
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+        let stall = Duration::from_millis(self.gateway.config.write_stall_ms_max);
+        let mut builder = auto::Builder::new(Streams { limit: stall });
+        // Slow heads and idle connections are swept: no timer for each request.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .keep_alive_interval(Duration::from_millis(PING_MS))
+            .keep_alive_timeout(Duration::from_millis(PONG_MS_MAX));
         let mut stopping = self.stopping.clone();
         let drain_ms_max = self.serve.drain_ms_max;
         let stop = async move {
@@ -143,7 +212,8 @@ impl Connection {
                 tokio::time::sleep(Duration::from_millis(drain_ms_max.saturating_sub(IDLE_MARGIN_MS))).await;
             }
         };
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            pin!(builder.serve_connection(TokioIo::new(Stalling::new(stream, stall, open.link.clone())), service));
         let result = tokio::select! {
             result = connection.as_mut() => result,
             () = stop => {
@@ -154,30 +224,40 @@ impl Connection {
         if let Err(error) = result {
             tracing::debug!("connection ended: {error}");
         }
+        drop(open);
     }
 }
 
 impl Gateway {
-    async fn respond(self: Arc<Gateway>, request: Request<Incoming>, serve: &Serve) -> Response<Body> {
+    async fn respond(self: Arc<Gateway>, request: Request<Incoming>, serve: &Serve, ticket: Ticket) -> Response<Body> {
         if let Err(problem) = admit::check_host(&self.config.hosts, request.uri(), request.headers()) {
             return reply::problem(&problem);
         }
         match endpoint(request.uri().path()) {
-            Some(endpoint) => self.infer(endpoint, request).await,
-            None => control(request, serve).await,
+            Some(endpoint) => {
+                let mut response = self.infer(endpoint, request, &ticket).await;
+                response.body_mut().hold(ticket);
+                response
+            }
+            None => match admit::check_manages(&self.config.hosts, &request) {
+                Ok(()) => self.control(request, serve, Arc::new(ticket)).await,
+                Err(problem) => reply::problem(&problem),
+            },
         }
     }
-}
 
-async fn control(request: Request<Incoming>, serve: &Serve) -> Response<Body> {
-    let router = serve.control.clone();
-    let answered = serve.control_runtime.spawn(async move { router.oneshot(request.map(axum::body::Body::new)).await });
-    match answered.await {
-        Ok(Ok(response)) => response.map(Body::Control),
-        Ok(Err(never)) => match never {},
-        Err(error) => {
-            tracing::error!("a control request failed: {error}");
-            reply::problem(&Problem::new("internal", "the control plane failed on this request").help("see the server's log"))
+    async fn control(&self, request: Request<Incoming>, serve: &Serve, ticket: Arc<Ticket>) -> Response<Body> {
+        let router = serve.control.clone();
+        let request = request.map(|incoming| axum::body::Body::new(Arriving::new(incoming, ticket.clone(), &self.config)));
+        let answered = serve.control_runtime.spawn(async move { router.oneshot(request).await });
+        match answered.await {
+            Ok(Ok(response)) => response.map(|body| Body::control(body, ticket)),
+            Ok(Err(never)) => match never {},
+            Err(error) => {
+                tracing::error!("a control request failed: {error}");
+                let problem = Problem::new("internal", "the control plane failed on this request").help("see the server's log");
+                reply::problem(&problem)
+            }
         }
     }
 }

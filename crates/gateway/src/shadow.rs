@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use domain::Problem;
 use domain::record::Record;
-use protocol::{Answer, Payload};
+use protocol::Payload;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::Shared;
-use crate::predict::{Ask, Reply};
+use crate::heavy::{Cost, Heavy};
+use crate::predict::{Ask, Reply, Rows};
 use crate::reply::{self, Outcome};
 use crate::route::Lane;
 use crate::split::{Split, Target};
@@ -48,13 +49,14 @@ impl Copy {
     }
 
     /// Asks the candidate, now that the live answer is there, and compares the two.
-    pub fn send(self, live: &Reply, shared: &Arc<Shared>, runtime: &tokio::runtime::Handle) {
-        let Reply::Rows(answer, first_row) = live else { return };
-        let (answer, first_row, shared) = (answer.clone(), *first_row, shared.clone());
+    pub fn send(self, live: &Reply, shared: &Arc<Shared>, heavy: &Heavy) {
+        let Reply::Rows(rows) = live else { return };
+        let (rows, shared, heavy) = (rows.clone(), shared.clone(), heavy.clone());
+        let runtime = heavy.runtime().clone();
         runtime.spawn(async move {
             let lane = self.lane.clone();
             lane.copies.fetch_add(1, Ordering::Relaxed);
-            let record = self.compare(answer, first_row).await;
+            let record = self.compare(rows, &heavy).await;
             lane.copies.fetch_sub(1, Ordering::Relaxed);
             if let Some(record) = record {
                 shared.record(record);
@@ -62,7 +64,7 @@ impl Copy {
         });
     }
 
-    async fn compare(self, live: Arc<Answer>, first_row: usize) -> Option<Record> {
+    async fn compare(self, live: Rows, heavy: &Heavy) -> Option<Record> {
         let (lane, rows) = (self.lane, self.payload.rows);
         let sent_at = Instant::now();
         let deadline = sent_at + Duration::from_millis(lane.deadline_ms());
@@ -77,10 +79,11 @@ impl Copy {
         let mut record = Record::new(Some(lane.placement.clone()), rows, total_us);
         record.is_copy = true;
         let problem = match outcome {
-            Ok(Ok(Outcome::Answer { answer, first_row: own_row, .. })) => {
-                let agrees = answer.agrees(own_row..own_row + rows, &live, first_row..first_row + rows, self.tolerance);
-                record.agrees = Some(agrees);
-                return Some(record);
+            Ok(Ok(Outcome::Answer { answer, first_row, bytes, .. })) => {
+                let (cost, tolerance) = (Cost::Text(bytes), self.tolerance);
+                let compare = move || answer.agrees(first_row..first_row + rows, &live.answer, live.range(), tolerance);
+                record.agrees = heavy.run(cost, compare).await.ok();
+                return record.agrees.is_some().then_some(record);
             }
             Ok(Ok(Outcome::Problem(problem))) => problem,
             // Its placement ended, or it streams: nothing to compare.

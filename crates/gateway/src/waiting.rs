@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::load::Present;
+use crate::memory::Memory;
 use crate::reply::Outcome;
 
 /// States of a ticket: it waits, a slot has taken it, its caller has left.
@@ -37,6 +38,10 @@ pub struct Waiting {
     pub ticket: Arc<AtomicU8>,
     /// Counts it, if anybody does.
     pub present: Option<Present>,
+    /// About how many bytes its rows have.
+    pub bytes: usize,
+    /// Its part of the budget of memory; freed with the rows.
+    pub memory: Option<Memory>,
     /// Its place among those with the same deadline.
     pub order: u64,
 }
@@ -45,6 +50,8 @@ impl Waiting {
     /// A request to be queued now.
     pub fn new(payload: Payload, deadline: Instant, reply: oneshot::Sender<Outcome>) -> Waiting {
         Waiting {
+            bytes: payload.size(),
+            memory: None,
             payload,
             parameters: Map::new(),
             outputs: vec![],

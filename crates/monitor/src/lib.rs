@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use domain::Placement;
 use domain::guard::ArmWindow;
-use domain::record::Record;
+use domain::record::{ABANDONED, Record};
 use domain::route::Demand;
 use parking_lot::Mutex;
 
@@ -116,9 +116,41 @@ impl Arm {
             self.window.compared += record.agrees.is_some() as u64;
             self.window.disagreements += (record.agrees == Some(false)) as u64;
         }
-        // What callers got wrong says nothing about the version.
-        if record.status < 400 || record.status >= 500 {
-            self.window.record(record.status >= 500, u64::from(record.total_us));
+        let total_us = u64::from(record.total_us);
+        match (record.status, record.code) {
+            (ABANDONED, _) => self.window.abandoned.record_us(total_us),
+            // The server's own shortage is no version's fault.
+            (_, "server_busy") => {}
+            // Its queue is full because it is slow.
+            (500.., _) | (_, "queue_full") => self.window.record(true, total_us),
+            // What callers got wrong says nothing about the version.
+            (400.., _) => {}
+            _ => self.window.record(false, total_us),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(records: &[(u16, &'static str)]) -> ArmWindow {
+        let mut arm = Arm { window: ArmWindow::default(), asked_ms: 0 };
+        for (status, code) in records {
+            let mut record = Record::new(None, 1, 5_000);
+            (record.status, record.code) = (*status, code);
+            arm.take(&record);
+        }
+        arm.window
+    }
+
+    #[test]
+    fn a_version_answers_for_its_faults_and_for_no_others() {
+        let faults = window(&[(200, ""), (500, "model_raised"), (504, "deadline"), (429, "queue_full"), (503, "no_capacity")]);
+        assert_eq!((faults.requests, faults.errors, faults.latency.count()), (5, 4, 1));
+        let others = window(&[(422, "schema_mismatch"), (422, "bad_input"), (503, "server_busy"), (400, "bad_json")]);
+        assert_eq!((others.requests, others.errors, others.ended()), (0, 0, 0));
+        let left = window(&[(ABANDONED, "abandoned")]);
+        assert_eq!((left.requests, left.abandoned.count(), left.ended()), (0, 1, 1));
     }
 }

@@ -27,7 +27,12 @@
 //!
 //! **α is spent once.** Each guard has an equal part; half of it goes to the sum over the whole release, half to looks at
 //! the recent past, which start anew with each step and every ten minutes (epochs k = 2, 3, …; each spends 1/(k(k-1)) of
-//! that half, together all of it).
+//! that half, together all of it). Evidence lives in memory: after a restart of the server it is collected anew. The first has
+//! three quarters of α, the k-th 1/(4k(k-1)), together all of it, and the ledger tells which is next.
+//!
+//! **Silence is not zero.** A request that its caller gave up was slower than he had patience: it counts as slow where that
+//! shows it to be, and as failed after ten times the baseline's 99th percentile. A canary that answers none of 20 requests, while the
+//! baseline answers most, goes back whatever its guards are, also if those requests have not ended yet.
 //!
 //! **What the verdicts mean.** *Roll back*: the lower bound of one guard lies beyond its limit. A release that keeps all
 //! its guards is rolled back with probability α at most. *Advance*: for every guard the upper bound over the whole release lies

@@ -98,6 +98,8 @@ impl Caller {
     /// Sends a prepared request and waits for the answer, which is 200.
     pub async fn send(&mut self, request: &WorkerRequest, timeout: Duration) -> Result<RawAnswer, Problem> {
         let died = |error: ConnectionError| match error {
+            ConnectionError::Local(error) => Problem::new("server_busy", format!("the worker could not be asked: {error}"))
+                .help("raise the limit of open files (ulimit -n), or try again"),
             ConnectionError::Closed(error) => {
                 Problem::new("worker_died", format!("the worker ended while it predicted: {error}"))
                     .help("see its log: decalog logs")

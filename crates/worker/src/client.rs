@@ -30,10 +30,22 @@ const PIECES_MAX: usize = 64;
 pub enum ConnectionError {
     /// It was closed, or never opened. The worker may have died.
     #[error("the worker closed the connection: {0}")]
-    Closed(#[from] io::Error),
+    Closed(io::Error),
+    /// This process lacks descriptors or memory, or the worker's backlog is full: nothing is known of the worker.
+    #[error("no connection to the worker could be opened here: {0}")]
+    Local(io::Error),
     /// What came is not HTTP, or beyond a limit.
     #[error("the worker's answer is not understood: {0}")]
     Protocol(String),
+}
+
+impl From<io::Error> for ConnectionError {
+    fn from(error: io::Error) -> ConnectionError {
+        use nix::errno::Errno::{self, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        let is_local = matches!(errno, Some(EMFILE | ENFILE | ENOMEM | ENOBUFS | EAGAIN));
+        if is_local { ConnectionError::Local(error) } else { ConnectionError::Closed(error) }
+    }
 }
 
 /// An answer as it came.

@@ -134,6 +134,22 @@ pub struct GuardSums {
     pub dispersion: Vec<DispersionSums>,
 }
 
+/// What has become of the canary's requests since it last answered one well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Silence {
+    /// Intervals in which some failed, were given up, or stayed without an answer.
+    pub intervals: u64,
+    /// Requests that failed, or that their callers gave up after far longer than the baseline takes.
+    pub lost: u64,
+    /// Requests that wait for an answer for as long, at the last look.
+    pub unfinished: u64,
+    /// Requests of the baseline that ended in those intervals, …
+    pub baseline_requests: u64,
+    /// … and of these, the ones that it answered well.
+    pub baseline_answered: u64,
+}
+
 /// All that a verdict depends on.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct GuardInputs {
@@ -155,6 +171,13 @@ pub struct GuardInputs {
     pub baseline_left_out: u64,
     /// Whether the canary is warming up.
     pub warming_up: bool,
+    /// How often the evidence was collected anew, from 1: once, and once more after each restart of the server. Each time
+    /// spends a part of α. 0 in old records, in which it had all of it.
+    #[serde(default)]
+    pub segment: u32,
+    /// Whether it answers at all.
+    #[serde(default)]
+    pub silence: Silence,
     /// By guard.
     pub guards: Vec<GuardSums>,
 }
@@ -246,6 +269,9 @@ pub struct Judgements {
     pub canary_left_out: u64,
     /// Requests of the baseline left out.
     pub baseline_left_out: u64,
+    /// The canary's requests without an answer, if it is rolled back for answering none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<u64>,
     /// By guard.
     pub guards: Vec<Judgement>,
 }
@@ -342,6 +368,9 @@ impl fmt::Display for Judgement {
 impl fmt::Display for Judgements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "step {}: {}", self.step, self.verdict)?;
+        if let Some(unanswered) = self.unanswered {
+            write!(f, "\n  the canary answered none of its last {unanswered} requests, while the baseline answered most")?;
+        }
         self.guards.iter().try_for_each(|judgement| write!(f, "\n  {judgement}"))
     }
 }

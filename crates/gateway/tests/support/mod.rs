@@ -176,19 +176,135 @@ pub struct Server {
     pub gateway: Arc<Gateway>,
     pub stop: watch::Sender<Stop>,
     pub address: std::net::SocketAddr,
+    /// Ends when serving has.
+    pub serving: tokio::task::JoinHandle<()>,
     pub directory: tempfile::TempDir,
 }
 
 pub async fn start_gateway() -> Server {
-    let config = GatewayConfig { body_bytes_max: 1 << 20, body_ms_max: 20_000, ..GatewayConfig::default() };
+    start_gateway_with(|_| ()).await
+}
+
+/// With other limits.
+pub async fn start_gateway_with(change: impl FnOnce(&mut GatewayConfig)) -> Server {
+    let mut config = GatewayConfig { body_bytes_max: 1 << 20, body_ms_max: 20_000, ..GatewayConfig::default() };
+    change(&mut config);
     let gateway = Gateway::new(config, tokio::runtime::Handle::current());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let serve = Serve { control: axum::Router::new(), control_runtime: tokio::runtime::Handle::current(), drain_ms_max: 1_000 };
+    let serve = Serve { control: control(), control_runtime: tokio::runtime::Handle::current(), drain_ms_max: DRAIN_MS };
     let serving = gateway.clone();
     let (stop, stopping) = watch::channel(Stop::No);
-    tokio::spawn(async move { serving.serve(listener, serve, stopping).await });
-    Server { gateway, stop, address, directory: tempfile::tempdir().unwrap() }
+    let serving = tokio::spawn(async move { serving.serve(listener, serve, stopping).await.unwrap() });
+    Server { gateway, stop, address, serving, directory: tempfile::tempdir().unwrap() }
+}
+
+/// As long as answers in flight may take at the end; whoever is cut before shows it by ending sooner.
+pub const DRAIN_MS: u64 = 120_000;
+
+/// A control plane that reads whole bodies, tells without end, and panics.
+fn control() -> axum::Router {
+    use axum::routing::{get, post};
+    let endless = || async {
+        let lines = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Some((Ok::<_, std::convert::Infallible>(Bytes::from_static(b"{}\n")), ()))
+        });
+        axum::body::Body::from_stream(lines)
+    };
+    axum::Router::new()
+        .route("/v1/upload", post(|body: Bytes| async move { body.len().to_string() }))
+        .route("/v1/follow", get(endless))
+        .route(
+            "/v1/panic",
+            get(|| async {
+                if true {
+                    panic!("on purpose")
+                }
+            }),
+        )
+}
+
+/// What a streaming worker is asked by `x`.
+pub const ENDLESS: i64 = -3;
+/// The first piece of a stream, then nothing.
+pub const HANGS: i64 = -4;
+
+/// A worker whose answers stream: `x` pieces, then the end. Gives its socket, and how many streams run.
+pub fn start_streamer(directory: &Path, name: &str) -> (PathBuf, Arc<AtomicUsize>) {
+    let socket = directory.join(format!("{name}.sock"));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let running = Arc::new(AtomicUsize::new(0));
+    let count = running.clone();
+    tokio::spawn(async move {
+        loop {
+            let mut stream = listener.accept().await.unwrap().0;
+            let running = count.clone();
+            tokio::spawn(async move {
+                while let Some((header_bytes, body)) = read_request(&mut stream).await {
+                    let request = decode_request(body, Some(header_bytes)).unwrap();
+                    let x = i64::from_le_bytes(request.inputs[0].data[..8].try_into().unwrap());
+                    running.fetch_add(1, Ordering::SeqCst);
+                    let written = write_pieces(&mut stream, x).await;
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    if written.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    (socket, running)
+}
+
+async fn write_pieces(stream: &mut UnixStream, x: i64) -> std::io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n").await?;
+    let piece = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    match x {
+        RAISES => {
+            stream.write_all(piece("data: 1\n\n").as_bytes()).await?;
+            stream.write_all(piece("event: error\ndata: {\"error\": \"ValueError\"}\n\n").as_bytes()).await?;
+        }
+        HANGS => {
+            stream.write_all(piece("data: 1\n\n").as_bytes()).await?;
+            // Until the connection is closed.
+            stream.read_u8().await?;
+        }
+        ENDLESS => loop {
+            stream.write_all(piece(&format!("data: {}\n\n", "x".repeat(60_000))).as_bytes()).await?;
+        },
+        count => {
+            for n in 0..count {
+                stream.write_all(piece(&format!("data: {n}\n\n")).as_bytes()).await?;
+            }
+        }
+    }
+    stream.write_all(b"0\r\n\r\n").await
+}
+
+/// A placement whose model streams.
+pub fn streaming(version: u32, sockets: &[&Path]) -> PlacementRoute {
+    let mut route = route(version, sockets);
+    route.schema.streams = true;
+    route
+}
+
+/// Waits until the other side closes; gives what it sent before.
+pub async fn until_closed(stream: &mut TcpStream) -> String {
+    let mut all = vec![];
+    // A reset is an end as well.
+    let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut all)).await.expect("a closed connection");
+    String::from_utf8_lossy(&all).into()
+}
+
+/// Waits for a condition.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(LONG, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 pub struct Answer {
@@ -225,6 +341,25 @@ impl Server {
 
     pub fn queued(&self) -> u64 {
         self.gateway.demand().iter().map(|demand| demand.queued_rows).sum()
+    }
+
+    /// Connects and sends this.
+    pub async fn open(&self, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// The next record that is of a placement.
+    pub async fn record(&self) -> domain::record::Record {
+        let records = self.gateway.records();
+        let mut found = None;
+        until("a record", || {
+            found = records.pop();
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
     }
 
     /// Waits until this many rows are queued.

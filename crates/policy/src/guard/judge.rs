@@ -1,6 +1,8 @@
 //! From sums to a verdict: pure, and the same for a release under way and for a record of one.
 
-use domain::guard::{Guard, GuardInputs, GuardSums, Judgement, Judgements, Limit, Metric, Reason, Span, Sums, Verdict, rounded};
+use domain::guard::{
+    Guard, GuardInputs, GuardSums, Judgement, Judgements, Limit, Metric, Reason, Silence, Span, Sums, Verdict, rounded,
+};
 
 use super::design::design_effect;
 use super::evidence::{Test, mean_variances, share_variances};
@@ -11,6 +13,12 @@ const SHARE_TOLERANCE_MIN: f64 = 0.005;
 const MEAN_TOLERANCE: f64 = 0.1;
 /// One interval is no evidence: its requests may share one fate.
 const INTERVALS_ROLLBACK_MIN: u64 = 2;
+/// The part of α that the evidence before any restart of the server has.
+const FIRST_SEGMENT: f64 = 0.75;
+/// A canary that answers nothing is rolled back after as many requests, …
+const SILENT_REQUESTS_MIN: u64 = 20;
+/// … in as many intervals.
+const SILENT_INTERVALS_MIN: u64 = 3;
 /// When more requests than this many times those seen would be needed, no number is given.
 const MISSING_FACTOR_MAX: f64 = 1_000.0;
 
@@ -64,7 +72,7 @@ impl<'a> Case<'a> {
     }
 
     fn alpha_guard(&self) -> f64 {
-        self.inputs.settings.alpha / self.inputs.guards.len() as f64
+        self.inputs.settings.alpha * segment_part(self.inputs.segment) / self.inputs.guards.len() as f64
     }
 
     /// The part of α that the lower bound over this span spends.
@@ -180,6 +188,25 @@ impl<'a> Case<'a> {
     }
 }
 
+/// The part of α that evidence which was collected anew may spend: what is left after the first is divided by 1/(k(k-1)) for
+/// k = 2, 3, …, all together 1. So a release that outlives any number of restarts is wrong with probability α at most.
+fn segment_part(segment: u32) -> f64 {
+    let number = f64::from(segment);
+    match segment {
+        0 => 1.0,
+        1 => FIRST_SEGMENT,
+        _ => (1.0 - FIRST_SEGMENT) / (number * (number - 1.0)),
+    }
+}
+
+/// The canary's requests without an answer, if it answers none while the baseline answers most. Of two versions that answer
+/// more than half of their requests, this befalls one in a million at 20 independent ones; no guard needs to ask for it.
+fn unanswered(silence: &Silence) -> Option<u64> {
+    let unanswered = silence.lost + silence.unfinished;
+    let is_silent = unanswered >= SILENT_REQUESTS_MIN && silence.intervals >= SILENT_INTERVALS_MIN;
+    (is_silent && 2 * silence.baseline_answered > silence.baseline_requests).then_some(unanswered)
+}
+
 /// As if all had gone on in the same way for `times` as long.
 fn grown(sums: &Sums, times: f64) -> Sums {
     let count = |count: u64| (count as f64 * times) as u64;
@@ -214,9 +241,14 @@ fn together(decisions: impl Iterator<Item = (Verdict, Reason)>) -> Verdict {
 
 /// The verdict, with the evidence on each guard.
 pub fn judge(inputs: &GuardInputs) -> Judgements {
+    let unanswered = unanswered(&inputs.silence);
     let guards: Vec<Judgement> = inputs.guards.iter().map(|sums| Case::new(inputs, sums).judgement()).collect();
     Judgements {
-        verdict: together(guards.iter().map(|judgement| (judgement.verdict, judgement.reason))),
+        verdict: match unanswered {
+            Some(_) => Verdict::RollBack,
+            None => together(guards.iter().map(|judgement| (judgement.verdict, judgement.reason))),
+        },
+        unanswered,
         step: inputs.step,
         alpha: inputs.settings.alpha,
         canary_left_out: inputs.canary_left_out,
@@ -227,6 +259,9 @@ pub fn judge(inputs: &GuardInputs) -> Judgements {
 
 /// The verdict alone: as [`judge`] has it, at a fraction of the cost.
 pub fn verdict(inputs: &GuardInputs) -> Verdict {
+    if unanswered(&inputs.silence).is_some() {
+        return Verdict::RollBack;
+    }
     together(
         inputs.guards.iter().map(|sums| Case::new(inputs, sums).decide()).map(|decision| (decision.verdict, decision.reason)),
     )

@@ -72,6 +72,72 @@ fn slow_canaries_go_back() {
     }
 }
 
+/// A canary that hangs some of its calls, whose callers hang up after a second, and answers the rest as the baseline does.
+fn hanging(requests: u64, hang: u64) -> ArmWindow {
+    let mut window = window(requests - hang, 0, 1_000);
+    window.abandoned.record_many_us(1_000_000, hang as u32);
+    window
+}
+
+#[test]
+fn a_canary_that_hangs_is_found_by_each_guard_although_nobody_waits_for_it() {
+    for guard in ["errors<1%", "errors<baseline+0.5%", "p99<50ms", "p95<1.2x", "mean<1.2x", "mean<50ms"] {
+        for (hang, intervals_max) in [(15, 30), (50, 30)] {
+            let mut watch = watch(&[guard]);
+            let found = intervals_until(Verdict::RollBack, &mut watch, &hanging(50, hang), &window(450, 0, 1_000));
+            assert!(found.is_some_and(|found| found < intervals_max), "{guard}, {hang} of 50: {found:?}\n{}", watch.judge());
+        }
+    }
+}
+
+#[test]
+fn callers_who_are_impatient_with_both_arms_harm_neither() {
+    let impatient = |requests: u64| {
+        let mut window = window(requests, 0, 1_000);
+        window.abandoned.record_many_us(900, requests as u32 / 2);
+        window
+    };
+    let mut watch = watch(&["errors<baseline+0.5%", "errors<1%", "p95<1.2x", "mean<1.2x"]);
+    let found = intervals_until(Verdict::Advance, &mut watch, &impatient(50), &impatient(450));
+    assert!(found.is_some_and(|intervals| intervals < 60), "{found:?}\n{}", watch.judge());
+}
+
+#[test]
+fn a_canary_that_answers_nothing_goes_back_whatever_its_guards_are() {
+    let baseline = window(450, 0, 1_000);
+    let mut stuck = ArmWindow::default();
+    stuck.unfinished.record_many_us(20_000_000, 25);
+    let failing = window(10, 10, 1_000);
+    for canary in [&hanging(10, 10), &stuck, &failing] {
+        let mut watch = watch(&["p50<3000s"]);
+        feed(&mut watch, 2, canary, &baseline);
+        assert_eq!(watch.verdict(), Verdict::Hold, "two intervals are no evidence");
+        let found = intervals_until(Verdict::RollBack, &mut watch, canary, &baseline);
+        assert!(found.is_some_and(|found| found <= 2), "{found:?} {}", watch.judge());
+        assert!(watch.judge().to_string().contains("answered none"), "{}", watch.judge());
+        let text = serde_json::to_string(&watch.inputs()).unwrap();
+        assert_eq!(judge(&serde_json::from_str(&text).unwrap()), watch.judge(), "the record says the same");
+    }
+    let mut watch = watch(&["p50<3000s"]);
+    feed(&mut watch, 50, &failing, &window(450, 450, 1_000));
+    assert_eq!(watch.verdict(), Verdict::Hold, "the baseline answers as little: {}", watch.judge());
+}
+
+#[test]
+fn restarts_do_not_spend_more_than_there_is() {
+    let spent = |segment| {
+        let mut watch = Watch::resume(GuardSettings::default(), &["errors<1%".parse().unwrap()], 3, segment);
+        feed(&mut watch, 10, &window(50, 0, 1_000), &window(450, 0, 1_000));
+        let judgements = watch.judge();
+        assert_eq!(judgements.step, 3);
+        2.0 * judgements.guards[0].alpha
+    };
+    let all: f64 = (1..=1_000).map(spent).sum();
+    let alpha = GuardSettings::default().alpha;
+    assert!(all <= alpha && all > 0.99 * alpha, "{all}");
+    assert_eq!(spent(0), alpha, "as it was recorded before");
+}
+
 #[test]
 fn a_harm_that_begins_late_is_found_soon() {
     let (good, bad, baseline) = (window(50, 0, 1_000), window(50, 10, 1_000), window(450, 0, 1_000));

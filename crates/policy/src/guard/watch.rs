@@ -1,6 +1,8 @@
 //! What is kept of a release under way: sums by guard, of bounded size however long it lasts.
 
-use domain::guard::{ArmWindow, Guard, GuardInputs, GuardSettings, GuardSums, Judgements, Limit, Metric, Sums, Verdict, rounded};
+use domain::guard::{
+    ArmWindow, Guard, GuardInputs, GuardSettings, GuardSums, Judgements, Limit, Metric, Silence, Sums, Verdict, rounded,
+};
 use domain::latency::{LatencyHistogram, bucket_of, bucket_start_us};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,14 @@ const MEMORY_INTERVALS: f64 = 120.0;
 const SLOWER_MIN: f64 = 2.0;
 /// Intervals that little traffic is gathered over until both arms have some.
 const GATHER_INTERVALS_MAX: u32 = 12;
+/// A request that its caller gave up, or that is still unanswered, after so many times the baseline's 99th percentile is
+/// lost …
+const LOST_FACTOR: u64 = 10;
+/// … but not before it is so old, in microseconds, …
+const LOST_US_MIN: u64 = 250_000;
+/// … nor while fewer requests of the baseline are known: then at this age.
+const LOST_REQUESTS_MIN: f64 = 20.0;
+const LOST_US_UNKNOWN: u64 = 10_000_000;
 
 /// Latencies of an arm, the older the lighter.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -24,13 +34,18 @@ struct Memory {
 }
 
 impl Memory {
-    fn take(&mut self, latency: &LatencyHistogram) {
+    /// Takes in an interval: answers, and how long callers waited who had none, which would have taken longer.
+    fn take(&mut self, window: &ArmWindow) {
         self.weight = if self.weight == 0.0 { 1.0 } else { self.weight * 2f64.powf(1.0 / MEMORY_INTERVALS) };
         if self.weight > 1e9 {
             self.counts.iter_mut().for_each(|count| *count /= self.weight);
             self.total /= self.weight;
             self.weight = 1.0;
         }
+        [&window.latency, &window.abandoned].into_iter().for_each(|latency| self.add(latency));
+    }
+
+    fn add(&mut self, latency: &LatencyHistogram) {
         if latency.counts().len() > self.counts.len() {
             self.counts.resize(latency.counts().len(), 0.0);
         }
@@ -50,6 +65,12 @@ impl Memory {
             above -= count;
             above < 0.0
         })
+    }
+
+    /// The age at which a request without an answer is lost, in microseconds.
+    fn lost_us(&self) -> u64 {
+        let slow = self.bucket(0.99, LOST_REQUESTS_MIN).map(|bucket| bucket_start_us(bucket + 1));
+        slow.map_or(LOST_US_UNKNOWN, |us| (LOST_FACTOR * us).max(LOST_US_MIN))
     }
 
     fn quantile_ms(&self, share: f64) -> Option<f64> {
@@ -78,8 +99,8 @@ impl WarmUp {
         self.over |= enough || self.intervals >= settings.warm_up_intervals_max;
         if !self.over {
             self.intervals += 1;
-            self.requests += window.requests;
-            self.left_out += window.requests;
+            self.requests += window.ended();
+            self.left_out += window.ended();
         }
         self.over
     }
@@ -94,18 +115,30 @@ struct Cell {
 }
 
 impl Cell {
-    fn of(metric: Metric, window: &ArmWindow, slower_than_us: Option<u64>) -> Cell {
+    /// An abandoned request counts as slower than what it had waited for already, and not at all where it had not: its
+    /// latency is only known to be longer. It has failed if it was lost. The mean takes the wait itself, which is too low for
+    /// either arm alike.
+    fn of(metric: Metric, window: &ArmWindow, slower_than_us: Option<u64>, lost_us: u64) -> Cell {
+        let abandoned = &window.abandoned;
         let share = |requests: u64, events: u64| Cell { requests, values: events.min(requests) as f64, squares: 0.0 };
         match metric {
-            Metric::Errors => share(window.requests, window.errors),
+            Metric::Errors => {
+                let lost = abandoned.above_us(lost_us);
+                share(window.requests + lost, window.errors + lost)
+            }
             Metric::Disagreement => share(window.compared, window.disagreements),
             Metric::Quantile(_) => match slower_than_us {
-                Some(us) => share(window.latency.count(), window.latency.above_us(us)),
+                Some(us) => {
+                    let slower = abandoned.above_us(us);
+                    share(window.latency.count() + slower, window.latency.above_us(us) + slower)
+                }
                 None => Cell::default(),
             },
-            Metric::Mean => {
-                Cell { requests: window.latency.count(), values: window.latency.sum_ms(), squares: window.latency.squares_ms2() }
-            }
+            Metric::Mean => Cell {
+                requests: window.latency.count() + abandoned.count(),
+                values: window.latency.sum_ms() + abandoned.sum_ms(),
+                squares: window.latency.squares_ms2() + abandoned.squares_ms2(),
+            },
         }
     }
 
@@ -191,9 +224,10 @@ impl Track {
         if let Some((canary_us, _)) = thresholds {
             self.slower_than_ms = Some(bucket_start_us(bucket_of(canary_us) + 1) as f64 / 1_000.0);
         }
-        self.gathered.0.add(Cell::of(metric, canary, thresholds.map(|us| us.0)));
+        let lost_us = memory.lost_us();
+        self.gathered.0.add(Cell::of(metric, canary, thresholds.map(|us| us.0), lost_us));
         if relative {
-            self.gathered.1.add(Cell::of(metric, baseline, thresholds.map(|us| us.1)));
+            self.gathered.1.add(Cell::of(metric, baseline, thresholds.map(|us| us.1), lost_us));
         }
         self.gathered_intervals += 1;
         let complete = self.gathered.0.requests > 0 && (!relative || self.gathered.1.requests > 0);
@@ -243,6 +277,8 @@ pub struct Watch {
     baseline_totals: (u64, u64),
     canary_memory: Memory,
     baseline_memory: Memory,
+    segment: u32,
+    silence: Silence,
     tracks: Vec<Track>,
 }
 
@@ -264,8 +300,16 @@ impl Watch {
             baseline_totals: (0, 0),
             canary_memory: Memory::default(),
             baseline_memory: Memory::default(),
+            segment: 1,
+            silence: Silence::default(),
             tracks: guards.into_iter().map(Track::new).collect(),
         }
+    }
+
+    /// At this step, from 1, of a release whose evidence was lost with the process that had it: it is collected anew, for the
+    /// `segment`th time.
+    pub fn resume(settings: GuardSettings, guards: &[Guard], step: u32, segment: u32) -> Watch {
+        Watch { step, segment, ..Watch::new(settings, guards) }
     }
 
     /// The next step: more traffic for the canary, and perhaps new replicas, which warm up.
@@ -284,6 +328,7 @@ impl Watch {
 
     /// Takes in what both arms did in the interval that has just ended.
     pub fn observe(&mut self, canary: &ArmWindow, baseline: &ArmWindow) {
+        self.listen(canary, baseline);
         let baseline_counts = self.baseline_warm_up.admits(baseline, &self.settings);
         if self.canary_warm_up.admits(canary, &self.settings) && baseline_counts {
             if self.epoch_intervals >= self.settings.epoch_intervals {
@@ -294,11 +339,32 @@ impl Watch {
             self.step_baseline_requests += baseline.requests;
             self.step_intervals += u64::from(canary.requests > 0);
             self.tracks.iter_mut().for_each(|track| track.observe(canary, baseline, &self.baseline_memory));
-            self.canary_memory.take(&canary.latency);
-            self.canary_totals = (self.canary_totals.0 + canary.requests, self.canary_totals.1 + canary.errors);
-            self.baseline_totals = (self.baseline_totals.0 + baseline.requests, self.baseline_totals.1 + baseline.errors);
+            self.canary_memory.take(canary);
+            let lost_us = self.baseline_memory.lost_us();
+            for (totals, window) in [(&mut self.canary_totals, canary), (&mut self.baseline_totals, baseline)] {
+                let lost = window.abandoned.above_us(lost_us);
+                *totals = (totals.0 + window.requests + lost, totals.1 + window.errors + lost);
+            }
         }
-        self.baseline_memory.take(&baseline.latency);
+        self.baseline_memory.take(baseline);
+    }
+
+    /// Whether the canary answers at all; from its first request on.
+    fn listen(&mut self, canary: &ArmWindow, baseline: &ArmWindow) {
+        if canary.answered() > 0 {
+            self.silence = Silence::default();
+            return;
+        }
+        let lost_us = self.baseline_memory.lost_us();
+        let lost = canary.errors + canary.abandoned.above_us(lost_us);
+        let silence = &mut self.silence;
+        silence.unfinished = canary.unfinished.above_us(lost_us);
+        if lost + silence.unfinished > 0 {
+            silence.intervals += 1;
+            silence.lost += lost;
+            silence.baseline_requests += baseline.ended();
+            silence.baseline_answered += baseline.answered();
+        }
     }
 
     /// What a verdict depends on, exactly as it is computed with.
@@ -329,6 +395,8 @@ impl Watch {
             canary_left_out: self.canary_warm_up.left_out,
             baseline_left_out: self.baseline_warm_up.left_out,
             warming_up: !(self.canary_warm_up.over && self.baseline_warm_up.over),
+            segment: self.segment,
+            silence: self.silence,
             guards: self.tracks.iter().map(sums).collect(),
         }
     }

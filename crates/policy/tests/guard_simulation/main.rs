@@ -164,6 +164,41 @@ fn equal_canaries_are_rarely_rolled_back() {
     assert!(total as f64 <= alpha * runs as f64, "{total} of {runs} equal canaries were rolled back");
 }
 
+/// Whether an equal canary is rolled back while the server restarts every minute or two, and if each restart had all of α.
+fn restarted_canary(seed: u64) -> (bool, bool) {
+    let mut random = Random::new(seed);
+    let scene = Scene::random(false, &mut random);
+    let weight = random.between_log(0.01, 0.5);
+    let lasts = random.between(12.0, 25.0) as usize;
+    let guards = guards(&["errors<baseline", "p99<1x", "p50<1x", "mean<1x"]);
+    let (mut watch, mut careless) = (Watch::new(settings(), &guards), Watch::new(settings(), &guards));
+    let mut traffic = Traffic::new(scene, random);
+    let mut arms: [ArmWindow; 2] = Default::default();
+    let mut rolled_back = (false, false);
+    for interval in 0..2 * INTERVALS {
+        if interval > 0 && interval % lasts == 0 {
+            watch = Watch::resume(settings(), &guards, 1, (interval / lasts) as u32 + 1);
+            careless = Watch::resume(settings(), &guards, 1, 0);
+        }
+        traffic.interval(weight, &mut arms);
+        for (watch, rolled_back) in [(&mut watch, &mut rolled_back.0), (&mut careless, &mut rolled_back.1)] {
+            watch.observe(&arms[0], &arms[1]);
+            *rolled_back |= watch.verdict() == Verdict::RollBack;
+        }
+    }
+    rolled_back
+}
+
+#[test]
+fn equal_canaries_are_rarely_rolled_back_however_often_the_server_restarts() {
+    let runs = number("GUARD_RUNS", 10_000) as usize / 5;
+    let outcomes: Vec<(bool, bool)> = (0..runs).map(|run| restarted_canary(seed_first() + 900_000 + run as u64)).collect();
+    let (ours, careless) = outcomes.iter().fold((0, 0), |sum, of| (sum.0 + of.0 as usize, sum.1 + of.1 as usize));
+    println!("{runs} equal canaries, restarted up to 25 times: rolled back {ours}; {careless} if each had all of α");
+    assert!(ours as f64 <= binomial_most(runs, settings().alpha), "{ours} of {runs}");
+    assert!(careless > ours, "restarts cost nothing: {careless}");
+}
+
 const INTERVALS_MAX: usize = 360;
 
 /// Intervals until a canary with this harm is rolled back, and until it first could advance, each if within half an hour.
