@@ -18,7 +18,7 @@ def test_a_worker_that_dies_while_a_large_request_is_written_to_it_costs_only_it
     text = "x" * (40 << 20)
     for _ in range(2):
         wait_for(lambda: platform.predict("m", {"text": "x"}).status == 200, "a replica")
-        worker = platform.pids("m")[0]
+        worker = wait_for(lambda: max(platform.pids("m"), default=0), "a worker")
         # It reads no more, so that most of the request is still on its way when it ends.
         os.kill(worker, signal.SIGSTOP)
         answers = []
@@ -78,9 +78,9 @@ def test_a_platform_without_models_sleeps(platform, tmp_path):
     # Its replica has failed and is to be started again when it is removed.
     platform.run("deploy", write_model(tmp_path / "m", {**constant(1), "decalog.toml": "[scale]\nmin = 1\n"}))
     for _ in range(3):
-        pids = wait_for(lambda: platform.pids("m"), "a replica")
-        os.kill(pids[0], signal.SIGKILL)
-        wait_for(lambda: pids != platform.pids("m"), "it has ended")
+        pid = wait_for(lambda: max(platform.pids("m"), default=0), "a replica with a process")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: pid not in platform.pids("m"), "it has ended")
     platform.run("rm", "m")
     wait_for(lambda: len(processes_of(platform.data)) <= 2, "nothing runs but the platform and its supervisor")
     before, seconds = wake_ups(platform.process.pid, "control"), 4
@@ -167,6 +167,7 @@ def test_readiness_tells_of_a_supervisor_that_does_not_answer(platform, tmp_path
 def test_a_directory_for_sockets_that_is_removed_is_made_again(platform, tmp_path):
     platform.run("deploy", write_model(tmp_path / "m", constant(1)))
     before, supervisor = platform.pids("m"), supervisor_of(platform)
+    assert before[0] > 0
     shutil.rmtree(platform.data / "run")
     sockets = [platform.data / "run" / name for name in ["supervisor.sock", "up.sock", "w"]]
     wait_for(lambda: all(path.exists() for path in sockets), "the sockets are there again")
