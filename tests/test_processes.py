@@ -227,6 +227,25 @@ def test_a_start_without_descriptors_is_nobodys_fault(platform, tmp_path):
     assert all("SIGKILL" in reason or "cannot do it now" in reason for reason in reasons), reasons
 
 
+def memory_mb(pid, what):
+    """The resident memory (Rss) of a process, or its part of what it shares (Pss), in MiB."""
+    with open(f"/proc/{pid}/smaps_rollup") as rollup:
+        return next(int(line.split()[1]) for line in rollup if line.startswith(what + ":")) / 1024
+
+
+def test_the_libraries_of_a_model_are_in_memory_once(platform, tmp_path):
+    source = "import numpy as np\n\ndef predict(x: float) -> float:\n    return float(np.sqrt(x))\n"
+    platform.run("deploy", write_model(tmp_path / "m", {"model.py": source, "requirements.txt": "numpy\n"}))
+    assert platform.predict("m", {"x": 4.0}).json() == {"output": 2.0}
+    own = [platform.process.pid, supervisor_of(platform)]
+    pids = lambda: [pid for pid in processes_of(platform.data) if pid not in own]
+    # Zygote, parent, worker, and one that is forked ahead; each has the library.
+    loaded = lambda: len(pids()) == 4 and min(memory_mb(pid, "Rss") for pid in pids()) > 20 and pids()
+    pids = wait_for(loaded, "all processes of the model")
+    largest, together = max(memory_mb(pid, "Rss") for pid in pids), sum(memory_mb(pid, "Pss") for pid in pids)
+    assert together < 1.7 * largest, (together, largest)
+
+
 def replicas(platform, model):
     return platform.run("show", model, "--json").json()["replicas"]
 

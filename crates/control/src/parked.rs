@@ -132,9 +132,13 @@ impl Control {
     ) {
         let now_ms = self.monotonic_ms();
         tried.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < RETRY_MS);
+        // A parent holds the same libraries: one that is forked from a zygote shares them, and for another it would be a copy.
+        let parents = self.engine.parents();
+        let held = parents.iter().filter_map(|parent| self.zygote_key(state, parent.role.placement()?));
+        let held: HashSet<ZygoteKey> = held.collect();
         for (placement, wanted) in wanted {
             let Some(key) = self.zygote_key(state, placement).filter(|_| wanted.part == Part::Live) else { continue };
-            if tried.contains_key(&key) {
+            if tried.contains_key(&key) || held.contains(&key) {
                 continue;
             }
             tried.insert(key, now_ms);

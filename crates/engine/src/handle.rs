@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::event::Lock;
-use domain::launch::{ProcessId, Role};
+use domain::launch::{ProcessId, Role, ZygoteKey};
 use domain::manifest::Runtime;
 use domain::{Digest, ModelKey, Placement, ReplicaId, VersionNumber};
 use parking_lot::Mutex;
@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub holders: Mutex<HashMap<ProcessId, Holder>>,
     /// Placements whose parents could not fork when they were last asked.
     pub unforkable: Mutex<HashSet<Placement>>,
+    /// What zygotes could not fork with: to keep one would only take memory.
+    pub barren: Mutex<HashSet<ZygoteKey>>,
     ids: AtomicU64,
     opened_ms: u64,
     changed: watch::Sender<u64>,
@@ -64,6 +66,7 @@ impl Engine {
             replicas: Mutex::default(),
             holders: Mutex::default(),
             unforkable: Mutex::default(),
+            barren: Mutex::default(),
             ids: AtomicU64::new(0),
             opened_ms: now_ms(),
             changed: watch::channel(0).0,

@@ -4,8 +4,6 @@
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::time::Duration;
 
 use domain::launch::{ProcessId, Role};
 
@@ -20,11 +18,6 @@ use crate::replica::ReplicaSpec;
 const IMPORTS: &str = "imports";
 /// The largest list that is passed on, in bytes: less than the kernel takes as one variable.
 const IMPORTS_BYTES_MAX: usize = 96 * 1024;
-/// How long a zygote may take to end before another is made, in milliseconds.
-const END_MS_MAX: u64 = 5_000;
-
-/// Takes note of what a parent has loaded.
-pub(crate) type Learning<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Where a parent writes which modules it has loaded.
 pub fn modules_file(files: &Files, id: &ProcessId) -> PathBuf {
@@ -47,13 +40,8 @@ impl Engine {
         add(&environment.with_extension(IMPORTS), named).0
     }
 
-    /// Takes note of what a parent has loaded. A zygote that has less is made again: what was forked from it lives on.
-    pub(crate) fn learn_imports<'a>(&'a self, spec: &'a ReplicaSpec, id: &'a ProcessId) -> Learning<'a> {
-        // Boxed, since a zygote's own start ends here too.
-        Box::pin(self.learn(spec, id))
-    }
-
-    async fn learn(&self, spec: &ReplicaSpec, id: &ProcessId) {
+    /// Takes note of what a parent has loaded. A zygote that has less is ended: the next parent has one made that has all.
+    pub(crate) async fn learn_imports(&self, spec: &ReplicaSpec, id: &ProcessId) {
         let is_parent = {
             let holders = self.inner.holders.lock();
             let state = holders
@@ -70,16 +58,11 @@ impl Engine {
             let key = launch::zygote_key(spec);
             let holders = self.inner.holders.lock();
             let of_key = |role: &Role| matches!(role, Role::Zygote(of) if Some(of) == key.as_ref());
-            holders.iter().find(|(_, holder)| of_key(&holder.role)).map(|(id, holder)| (id.clone(), holder.state.subscribe()))
+            holders.iter().find(|(_, holder)| of_key(&holder.role)).map(|(id, _)| id.clone())
         };
-        let Some((zygote, mut state)) = zygote.filter(|_| has_grown) else { return };
-        if self.drop_parent(&zygote).await.is_err() {
-            return;
-        }
-        let ended = state.wait_for(|state| matches!(state, ParentState::Ended { .. }));
-        let _ = tokio::time::timeout(Duration::from_millis(END_MS_MAX), ended).await;
-        if let Err(error) = self.ensure_zygote(spec).await {
-            tracing::debug!("no zygote for {}: {error}", spec.placement);
+        // What it lacks is in the parent, and would be there twice if another were made now.
+        if let Some(zygote) = zygote.filter(|_| has_grown) {
+            let _ = self.drop_parent(&zygote).await;
         }
     }
 

@@ -147,7 +147,7 @@ impl Engine {
         if level::warmest(spec.runtime).0 < Temperature::Tepid {
             return Ok(None);
         }
-        let Some(key) = launch::zygote_key(spec) else { return Ok(None) };
+        let Some(key) = launch::zygote_key(spec).filter(|key| !self.inner.barren.lock().contains(key)) else { return Ok(None) };
         let role = Role::Zygote(key);
         let id = {
             let mut holders = self.inner.holders.lock();
@@ -251,30 +251,46 @@ impl Engine {
         Err(because)
     }
 
-    /// Starts the process of a parent that has its place already: from a zygote if there is one, else as a fresh program.
+    /// A zygote to fork a parent from, how warm the parent is by it, and why not warmer. One that is made for it takes as long
+    /// as a fresh program, but then both hold the libraries once.
+    async fn zygote_for(&self, spec: &ReplicaSpec) -> Result<(ProcessId, Temperature, String), String> {
+        if let Some(name) = launch::variable_read_on_import(spec) {
+            return Err(format!("no zygote: libraries may read the variable {name} when they are imported"));
+        }
+        let key = launch::zygote_key(spec).ok_or("no zygote without an environment")?;
+        let because = match self.find_zygote(&key) {
+            Ok(zygote) => return Ok((zygote, Temperature::Tepid, "no parent yet".into())),
+            Err(because) => because,
+        };
+        let made = self.ensure_zygote(spec).await.map_err(|error| format!("{because}: {error}"))?;
+        let state = made.and_then(|id| Some((id.clone(), self.inner.holders.lock().get(&id)?.state.subscribe())));
+        let (id, mut state) = state.ok_or(because.clone())?;
+        let limit = Duration::from_millis(spec.start_ms_max / 2);
+        let _ = tokio::time::timeout(limit, state.wait_for(|state| *state != ParentState::Starting)).await;
+        let is_barren = matches!(*state.borrow(), ParentState::Ready { can_fork: false, .. });
+        if is_barren {
+            // Its libraries would only be there twice.
+            self.inner.barren.lock().insert(key.clone());
+            let _ = self.drop_parent(&id).await;
+        }
+        self.find_zygote(&key).map(|zygote| (zygote, Temperature::Cold, because))
+    }
+
+    /// Starts the process of a parent that has its place already: from a zygote, else as a fresh program.
     pub(crate) async fn start_parent(&self, spec: &ReplicaSpec, id: &ProcessId) -> Result<(), EngineError> {
         let role = Role::Parent(spec.placement.clone());
-        let zygote = match (launch::variable_read_on_import(spec), launch::zygote_key(spec)) {
-            (Some(name), _) => Err(format!("no zygote: libraries may read the variable {name} when they are imported")),
-            (None, Some(key)) => self.find_zygote(&key),
-            (None, None) => Err("no zygote without an environment".to_string()),
-        };
-        let because = match zygote {
-            Ok(zygote) => {
-                let because = Some("no parent yet".to_string());
+        let because = match self.zygote_for(spec).await {
+            Ok((zygote, temperature, because)) => {
                 let origin = Some(Origin::Fork(zygote.clone()));
-                let (own, role) = (id.clone(), role.clone());
-                match self
-                    .try_holder(spec, Plan { id: own, role, origin, temperature: Temperature::Tepid, colder_because: because })
-                    .await
-                {
+                let plan = Plan { id: id.clone(), role: role.clone(), origin, temperature, colder_because: Some(because) };
+                match self.try_holder(spec, plan).await {
                     Ok(None) => return Ok(()),
                     Ok(Some(refused)) => {
                         self.cannot_fork(&zygote, &refused);
                         format!("the zygote did not fork: {refused}")
                     }
                     Err(error) if error.is_local() => {
-                        self.holder_ended(&id, error.to_string(), true);
+                        self.holder_ended(id, error.to_string(), true);
                         return Err(error);
                     }
                     Err(error) => {

@@ -54,6 +54,11 @@ async fn client_process() {
     std::future::pending::<()>().await
 }
 
+/// Those that have a model loaded, without zygotes.
+fn loaders(engine: &engine::Engine) -> Vec<engine::ParentStatus> {
+    engine.parents().into_iter().filter(|parent| matches!(parent.role, Role::Parent(_))).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_is_cold_and_the_next_are_warm() {
     let place = Place::new();
@@ -137,13 +142,13 @@ async fn what_cannot_fork_serves_itself() {
     assert!(first.colder_because.clone().is_some_and(|why| why.contains("2 threads")), "{first:?}");
     let answer = predict(&first, json!({"x": 1})).await;
     assert_eq!(answer["loaded_by"], answer["answered_by"]);
-    assert_eq!(engine.parents(), []);
+    assert_eq!(loaders(&engine), []);
     // A parent that was there before makes it warm, though it can be used only once.
     engine.ensure_parent(&place.spec("unused", &tree)).await.unwrap().unwrap();
-    let parent = parent(&engine, |_| true).await;
+    let parent = parent(&engine, |parent| matches!(parent.role, Role::Parent(_))).await;
     let (second, temperature) = start(&engine, place.spec("r1-2", &tree)).await;
     assert_eq!((temperature, second.pid), (Temperature::Warm, parent.pid));
-    assert_eq!(engine.parents(), []);
+    assert_eq!(loaders(&engine), []);
     engine.stop(&id("r1-2"), 5_000).await.unwrap();
     ended(&engine, "r1-2").await;
     engine.forget(&id("r1-2")).await;
@@ -159,7 +164,7 @@ async fn a_parent_that_can_fork_no_longer_serves() {
     let tree = place.tree("fickle", &format!("{fickle}{MODEL}"));
     let engine = place.engine().await;
     start(&engine, place.spec("r1-1", &tree)).await;
-    let parent = parent(&engine, |_| true).await;
+    let parent = parent(&engine, |parent| matches!(parent.role, Role::Parent(_))).await;
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(parent.pid as i32), nix::sys::signal::Signal::SIGUSR1).unwrap();
     let threads = || std::fs::read_dir(format!("/proc/{}/task", parent.pid)).unwrap().count();
     until("it has a second thread", || (threads() == 2).then_some(())).await;
@@ -170,7 +175,7 @@ async fn a_parent_that_can_fork_no_longer_serves() {
     engine.start(place.spec("r1-3", &tree)).await.unwrap();
     engine.start(place.spec("r1-4", &tree)).await.unwrap();
     for replica in ["r1-3", "r1-4"] {
-        assert_eq!(ready(&engine, replica).await.temperature, Temperature::Cold);
+        assert_eq!(ready(&engine, replica).await.temperature, Temperature::Tepid);
     }
 }
 
@@ -209,7 +214,7 @@ async fn a_model_that_does_not_load_says_why() {
     let (reason, details) = ended(&engine, "r1-1").await;
     assert_eq!(reason, "exited with status 1");
     assert!(details.contains("KeyError: 'missing'") && details.contains("line 2"), "{details}");
-    until("the parent leaves the list", || engine.parents().is_empty().then_some(())).await;
+    until("the parent leaves the list", || loaders(&engine).is_empty().then_some(())).await;
     engine.forget(&id("r1-1")).await;
     assert_eq!(engine.replicas(), []);
 }
@@ -223,7 +228,7 @@ async fn a_start_that_takes_too_long_is_given_up() {
     spec.start_ms_max = 1_500;
     engine.start(spec).await.unwrap();
     assert_eq!(ended(&engine, "r1-1").await.0, "not ready after 1500 ms ([model] start_ms_max)");
-    until("the parent is gone", || engine.parents().is_empty().then_some(())).await;
+    until("the parent is gone", || loaders(&engine).is_empty().then_some(())).await;
     // One that is stopped while its parent loads never gets a process.
     engine.start(place.spec("r1-2", &tree)).await.unwrap();
     engine.stop(&id("r1-2"), 0).await.unwrap();
@@ -271,16 +276,16 @@ async fn replicas_outlive_their_parent() {
     let tree = place.tree("twice", MODEL);
     let engine = place.engine().await;
     let (first, _) = start(&engine, place.spec("r1-1", &tree)).await;
-    let parent = parent(&engine, |_| true).await;
+    let parent = parent(&engine, |parent| matches!(parent.role, Role::Parent(_))).await;
     kill(parent.pid);
-    until("its death is news", || engine.parents().is_empty().then_some(())).await;
+    until("its death is news", || loaders(&engine).is_empty().then_some(())).await;
     assert_eq!(predict(&first, json!({"x": 1})).await["twice"], json!(2.0));
     let (second, temperature) = start(&engine, place.spec("r1-2", &tree)).await;
-    assert_eq!((temperature, predict(&second, json!({"x": 1})).await["twice"].as_f64()), (Temperature::Cold, Some(2.0)));
+    assert_eq!((temperature, predict(&second, json!({"x": 1})).await["twice"].as_f64()), (Temperature::Tepid, Some(2.0)));
     // The way the platform does it.
     let parent = engine.parents().remove(0);
     engine.drop_parent(&parent.id).await.unwrap();
-    until("dropped", || engine.parents().is_empty().then_some(())).await;
+    until("dropped", || loaders(&engine).is_empty().then_some(())).await;
     // Its directory may hold what the model wrote when it was loaded.
     let directory = place.data().join("run/replicas").join(&parent.id.0);
     assert!(lives(second.pid) && directory.exists());
@@ -343,7 +348,7 @@ async fn a_supervisor_that_is_killed_takes_all_with_it() {
     let engine = place.engine().await;
     let (cold, _) = start(&engine, place.spec("r1-1", &tree)).await;
     let (warm, _) = start(&engine, place.spec("r1-2", &tree)).await;
-    let parent = parent(&engine, |_| true).await;
+    let parent = parent(&engine, |parent| matches!(parent.role, Role::Parent(_))).await;
     // Where the machine has no groups there is none to be left over.
     let has_groups = group_of(parent.pid).is_some();
     let group = until("it is in its group", || match group_of(warm.pid) {
@@ -359,7 +364,7 @@ async fn a_supervisor_that_is_killed_takes_all_with_it() {
         assert_eq!(ended(&engine, replica).await.0, "its supervisor ended");
         engine.forget(&id(replica)).await;
     }
-    until("no parents", || engine.parents().is_empty().then_some(())).await;
+    until("no parents", || loaders(&engine).is_empty().then_some(())).await;
     // Another supervisor is there already.
     let (again, temperature) = start(&engine, place.spec("r1-3", &tree)).await;
     assert_eq!((temperature, predict(&again, json!({"x": 1})).await["twice"].as_f64()), (Temperature::Cold, Some(2.0)));
