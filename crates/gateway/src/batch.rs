@@ -36,7 +36,7 @@ pub fn form(inner: &mut Inner, limits: &Limits, now: Instant) -> Option<Batch> {
         };
         let mut batch = Batch { rows: head.payload.rows, requests: vec![head] };
         if limits.mix && !batch.requests[0].alone {
-            fill(&mut batch, inner, within.min(limits.rows_max));
+            fill(&mut batch, inner, within.min(inner.latency.rows_worthwhile(wanted)));
         }
         return Some(batch);
     }

@@ -14,6 +14,12 @@ const MEAN_GAIN: f64 = 0.125;
 const DEVIATION_GAIN: f64 = 0.25;
 /// Deviations above the mean that a batch is planned with.
 const DEVIATIONS: f64 = 3.0;
+/// A larger size class is worth filling while a row in it takes at most this part of the time that it takes in the best
+/// smaller one. With a fixed cost a and a cost b of each row this stops where a batch has 9·a/b rows: a tenth of the
+/// throughput at most is left, and nobody waits for rows that gain less.
+const WORTHWHILE: f64 = 0.95;
+/// A size class that was not used for so many batches is tried again: what was learned of it may have been one slow moment.
+const FORGOTTEN_AFTER_BATCHES: u64 = 1_024;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Class {
@@ -21,12 +27,22 @@ struct Class {
     deviation_us: f64,
     mean_rows: f64,
     seen: bool,
+    /// The number of the last batch in it.
+    last: u64,
+}
+
+impl Class {
+    fn row_us(&self) -> f64 {
+        self.mean_us / self.mean_rows.max(1.0)
+    }
 }
 
 /// What has been learned of one placement's service times.
 #[derive(Clone, Debug, Default)]
 pub struct LatencyModel {
     classes: [Class; CLASSES],
+    /// Batches observed.
+    batches: u64,
 }
 
 fn class_of(rows: usize) -> usize {
@@ -36,14 +52,17 @@ fn class_of(rows: usize) -> usize {
 impl LatencyModel {
     /// Takes in the service time of one batch.
     pub fn observe(&mut self, rows: usize, service_us: f64) {
+        self.batches += 1;
         let class = &mut self.classes[class_of(rows)];
+        class.last = self.batches;
         if class.seen {
             let error = service_us - class.mean_us;
             class.mean_us += MEAN_GAIN * error;
             class.deviation_us += DEVIATION_GAIN * (error.abs() - class.deviation_us);
             class.mean_rows += MEAN_GAIN * (rows as f64 - class.mean_rows);
         } else {
-            *class = Class { mean_us: service_us, deviation_us: service_us / 2.0, mean_rows: rows as f64, seen: true };
+            let (mean_us, deviation_us) = (service_us, service_us / 2.0);
+            *class = Class { mean_us, deviation_us, mean_rows: rows as f64, seen: true, last: self.batches };
         }
     }
 
@@ -71,6 +90,26 @@ impl LatencyModel {
         }
         let (at, class) = self.classes.iter().enumerate().rev().find(|(_, class)| class.seen)?;
         Some(of(class) * (1 << (wanted - at)) as f64)
+    }
+
+    /// The batch of at most `rows` in which a row takes least time, the smaller where it makes no difference. Where time
+    /// grows with the rows (large tensors that are mostly copied), a larger batch serves no more rows a second, and all
+    /// its callers wait for the last. The next class on either side is tried where it was never used, or not for long.
+    pub fn rows_worthwhile(&self, rows: usize) -> usize {
+        let classes = &self.classes[..=class_of(rows)];
+        let mut best: Option<usize> = None;
+        for (at, class) in classes.iter().enumerate().filter(|(_, class)| class.seen) {
+            if best.is_none_or(|best| class.row_us() < WORTHWHILE * classes[best].row_us()) {
+                best = Some(at);
+            }
+        }
+        let Some(best) = best else { return rows };
+        let is_unknown = |at: &usize| {
+            let class = classes.get(*at);
+            class.is_some_and(|class| !class.seen || self.batches - class.last >= FORGOTTEN_AFTER_BATCHES)
+        };
+        let tried = [best.wrapping_sub(1), best + 1].into_iter().find(is_unknown);
+        rows.min(1 << tried.unwrap_or(best))
     }
 
     /// The largest batch of at most `rows` that is done within `slack_us`; `None` if not even one row is.
@@ -157,6 +196,45 @@ mod tests {
         assert_eq!(model.rows_within(64, 500.0), None);
         assert_eq!(LatencyModel::default().rows_within(64, 1.0), Some(64));
         assert_eq!(LatencyModel::default().rows_within(64, -1.0), None);
+    }
+
+    /// The sizes of the batches of a queue that never ends.
+    fn settled(cost_us: impl Fn(usize) -> f64) -> Vec<usize> {
+        let mut model = LatencyModel::default();
+        let mut sizes = vec![];
+        for _ in 0..5_000 {
+            let rows = model.rows_worthwhile(64);
+            model.observe(rows, cost_us(rows));
+            sizes.push(rows);
+        }
+        sizes
+    }
+
+    #[test]
+    fn a_batch_grows_while_a_row_takes_less_time_in_it() {
+        let most = |sizes: Vec<usize>| {
+            let late = &sizes[100..];
+            [1, 2, 4, 8, 16, 32, 64].into_iter().max_by_key(|size| late.iter().filter(|used| *used == size).count())
+        };
+        assert_eq!(most(settled(|rows| 4_000.0 + 10.0 * rows as f64)), Some(64), "a forest");
+        assert_eq!(most(settled(|rows| 400.0 * rows as f64)), Some(1), "a copy");
+        assert_eq!(most(settled(|rows| 100.0 + 100.0 * rows as f64)), Some(16));
+        assert_eq!(most(settled(|rows| 300.0 * rows as f64 + 20.0 * (rows * rows) as f64)), Some(1), "falls out of the cache");
+        assert_eq!(LatencyModel::default().rows_worthwhile(64), 64);
+    }
+
+    #[test]
+    fn a_size_that_was_slow_once_is_tried_again() {
+        let mut model = LatencyModel::default();
+        let mut sizes = vec![];
+        for batch in 0..20_000 {
+            let rows = model.rows_worthwhile(64);
+            let slow = if (20..60).contains(&batch) { 50.0 } else { 1.0 };
+            model.observe(rows, slow * (4_000.0 + 10.0 * rows as f64));
+            sizes.push(rows);
+        }
+        let late = &sizes[15_000..];
+        assert!(late.iter().filter(|rows| **rows == 64).count() > 4_900, "{:?}", &late[..50]);
     }
 
     #[test]
