@@ -81,12 +81,15 @@ pub struct ControlConfig {
     pub accept_damaged_ledger: bool,
 }
 
+/// Asks something of a placement of the data plane.
+pub type OfPlacement<T> = Box<dyn Fn(&Placement) -> T + Send + Sync>;
+
 /// What control sees of the data plane.
 pub struct Senses {
     /// The load of a placement at this moment; `None` if it is in no route.
-    pub demand: Box<dyn Fn(&Placement) -> Option<Demand> + Send + Sync>,
+    pub demand: OfPlacement<Option<Demand>>,
     /// What has become of a placement's requests since this was last asked.
-    pub window: Box<dyn Fn(&Placement) -> ArmWindow + Send + Sync>,
+    pub window: OfPlacement<ArmWindow>,
 }
 
 /// Puts a route table in force.

@@ -9,6 +9,7 @@ pub mod id;
 pub mod latency;
 pub mod launch;
 pub mod manifest;
+pub mod near;
 pub mod parts;
 pub mod problem;
 pub mod record;

@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::event::{Entry, Event, Measurement, VersionPushed};
 use crate::id::{DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, VersionNumber};
 use crate::manifest::{Configuration, Manifest};
+use crate::near::{near_name, neighbours, no_such_model};
 use crate::problem::Problem;
 use crate::reference::{Reference, Selector};
 use crate::release::{Cause, Plan, Progress};
@@ -22,9 +23,6 @@ pub const FOLD_VERSION: u32 = 3;
 const DEPLOYMENTS_MAX: usize = 32;
 /// The most versions that rollbacks can go back through.
 pub const BEFORE_MAX: usize = 256;
-
-/// The most names before and after one that does not exist that are compared with it.
-const NEIGHBOURS_MAX: usize = 128;
 
 /// All models, versions, routes and variables. Its maps share what is equal: to copy it costs nothing, and to change a copy
 /// costs what is changed.
@@ -318,64 +316,6 @@ impl State {
         let near = near_name(key.model.as_str(), names.map(|(other, _)| other.model.as_str()));
         no_such_model(key, near)
     }
-}
-
-/// The 404 that both planes give for a model that does not exist.
-pub fn no_such_model(key: &ModelKey, near: Option<&str>) -> Problem {
-    let problem = Problem::new("no_such_model", format!("there is no model `{}` in project `{}`", key.model, key.project));
-    match near {
-        Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None => problem.help("decalog ls shows the models that there are; decalog deploy makes one"),
-    }
-}
-
-/// Models of the same project whose names come shortly before or after a name: those that it may have been meant for. However
-/// many there are, few are looked at.
-pub fn neighbours<'a, V>(models: &'a OrdMap<ModelKey, V>, key: &'a ModelKey) -> impl Iterator<Item = (&'a ModelKey, &'a V)> {
-    let is_near = |(other, _): &(&ModelKey, &V)| other.project == key.project;
-    let before = models.range(..key.clone()).rev().take(NEIGHBOURS_MAX).take_while(is_near);
-    let after = models.range(key.clone()..).take(NEIGHBOURS_MAX).take_while(is_near);
-    before.chain(after)
-}
-
-/// The longest name that gets a suggestion, in bytes.
-const NEAR_BYTES_MAX: usize = 128;
-/// The most names that one is compared with, letter by letter.
-const NEAR_NAMES_MAX: usize = 512;
-
-/// The name nearest to `name`, if any is near: within a third of its letters, by edits and swaps of neighbours. Long names
-/// get none, and of many names only the first of about the same length are looked at.
-pub fn near_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if name.len() > NEAR_BYTES_MAX {
-        return None;
-    }
-    let limit = name.len() / 3 + 1;
-    names
-        .filter(|other| other.len() <= NEAR_BYTES_MAX && other.len().abs_diff(name.len()) <= 4 * limit)
-        .take(NEAR_NAMES_MAX)
-        .map(|other| (edit_distance(name, other), other))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, other)| other)
-}
-
-fn edit_distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    // The last two rows of the table, which is all that a swap looks back.
-    let (mut before, mut last) = (vec![], (0..=b.len()).collect::<Vec<usize>>());
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replace = last[j - 1] + (a[i - 1] != b[j - 1]) as usize;
-            let mut best = replace.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
-            }
-            row.push(best);
-        }
-        (before, last) = (last, row);
-    }
-    last[b.len()]
 }
 
 impl Model {

@@ -93,15 +93,6 @@ fn variables_of_a_model_win_and_count() {
     assert_eq!(file(&state), None, "it is no secret any more");
 }
 
-#[test]
-fn near_names() {
-    assert_eq!(near_name("chrun", ["fraud", "churn"].into_iter()), Some("churn"));
-    assert_eq!(near_name("resnet", ["fraud", "churn"].into_iter()), None);
-    let long = "a".repeat(20_000_000);
-    assert_eq!(near_name(&long, [long.as_str(), "churn"].into_iter()), None);
-    assert_eq!(near_name("churn", std::iter::repeat_n(long.as_str(), 1_000).chain(["chrun"])), Some("chrun"));
-}
-
 /// Pushes versions 1 to `count`.
 fn with_versions(count: u32) -> State {
     let mut state = State::default();

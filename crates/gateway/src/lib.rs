@@ -17,6 +17,7 @@ mod memory;
 mod oip;
 mod predict;
 mod queue;
+mod replica;
 mod reply;
 mod route;
 mod serve;

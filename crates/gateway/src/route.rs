@@ -12,11 +12,12 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 
 use crate::Shared;
-use crate::dispatch::{self, Replica};
+use crate::dispatch;
 use crate::heavy::Heavy;
 use crate::load::LoadMeter;
 use crate::memory::Budget;
 use crate::queue::{Limits, Queue};
+use crate::replica::Replica;
 use crate::shadow::Copies;
 use crate::split::{Split, Target};
 
@@ -298,6 +299,6 @@ impl Snapshot {
 
     fn no_such_model(&self, key: &ModelKey) -> Problem {
         let names = self.versions.keys().filter(|other| other.project == key.project).map(|other| other.model.as_str());
-        domain::state::no_such_model(key, domain::state::near_name(key.model.as_str(), names))
+        domain::near::no_such_model(key, domain::near::near_name(key.model.as_str(), names))
     }
 }

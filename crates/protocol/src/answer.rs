@@ -163,7 +163,7 @@ impl Answer {
 }
 
 /// Parts and rows of them, row by row.
-fn one_by_one<'p>(pieces: Vec<(&'p Part, Range<usize>)>) -> Vec<(&'p Part, usize)> {
+fn one_by_one(pieces: Vec<(&Part, Range<usize>)>) -> Vec<(&Part, usize)> {
     pieces.into_iter().flat_map(|(part, rows)| rows.map(move |row| (part, row))).collect()
 }
 

@@ -297,7 +297,7 @@ pub fn expected(column: &Column) -> String {
 pub fn unknown_column(name: &str, schema: &Schema) -> String {
     let names = schema.inputs.iter().map(|column| column.name.as_str());
     let what = format!("{}  is not a column of this model", shown_name(name));
-    match domain::state::near_name(name, names.clone()) {
+    match domain::near::near_name(name, names.clone()) {
         Some(near) => format!("{what}; did you mean `{near}`?"),
         None => format!("{what}; it has {}", shown_names(names)),
     }

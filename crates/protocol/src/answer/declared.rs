@@ -43,7 +43,8 @@ pub(super) fn as_declared(column: &Column, tensor: &Tensor, shape: &mut Vec<usiz
         };
     }
     let same = column.datatype.wire_name() == tensor.datatype.wire_name();
-    if !same && !(is_number(column.datatype) && is_number(tensor.datatype)) {
+    let both_numbers = is_number(column.datatype) && is_number(tensor.datatype);
+    if !same && !both_numbers {
         let text = format!("the output `{name}` must be {}, got {}", column.datatype, tensor.datatype);
         return Err(WorkerFault::output(text));
     }
