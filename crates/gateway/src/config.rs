@@ -2,6 +2,23 @@
 
 use crate::Hosts;
 
+/// The longest body of a request, in bytes, if nobody says.
+const BODY_BYTES_MAX: usize = 256 << 20;
+/// Bytes of all requests in flight, if nobody says.
+const MEMORY_BYTES_MAX: usize = 1 << 30;
+/// For a whole body, in milliseconds.
+const BODY_MS_MAX: u64 = 60_000;
+/// For a pause within a body, in milliseconds.
+const BODY_STALL_MS_MAX: u64 = 15_000;
+/// Connections at a time, where descriptors allow as many.
+const CONNECTIONS_MAX: usize = 16_384;
+/// For the head of the first request of a connection, in milliseconds.
+const HEAD_MS_MAX: u64 = 30_000;
+/// For a connection on which nothing is asked and nothing owed, in milliseconds.
+const IDLE_MS_MAX: u64 = 120_000;
+/// For a reader that takes nothing of its answer, in milliseconds.
+const WRITE_STALL_MS_MAX: u64 = 20_000;
+
 /// The limits of the data plane. Whoever stalls is cut off by one of them.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
@@ -32,14 +49,14 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         GatewayConfig {
             hosts: Hosts::loopback(),
-            body_bytes_max: 256 << 20,
-            memory_bytes_max: 1 << 30,
-            body_ms_max: 60_000,
-            body_stall_ms_max: 15_000,
-            connections_max: 16_384,
-            head_ms_max: 30_000,
-            idle_ms_max: 120_000,
-            write_stall_ms_max: 20_000,
+            body_bytes_max: BODY_BYTES_MAX,
+            memory_bytes_max: MEMORY_BYTES_MAX,
+            body_ms_max: BODY_MS_MAX,
+            body_stall_ms_max: BODY_STALL_MS_MAX,
+            connections_max: CONNECTIONS_MAX,
+            head_ms_max: HEAD_MS_MAX,
+            idle_ms_max: IDLE_MS_MAX,
+            write_stall_ms_max: WRITE_STALL_MS_MAX,
         }
     }
 }

@@ -10,6 +10,11 @@ const TAKES: &[&str] =
     &["vec![", "with_capacity(", "reserve(", "reserve_exact(", "repeat(", "repeat_n(", "resize(", "put_bytes("];
 /// File, number, and why it is bounded.
 const BOUNDED: &[(&str, &str, &str)] = &[
+    (
+        "gateway/src/body.rs",
+        "announced.unwrap_or(0).min(config.body_bytes_max as u64) as usize",
+        "the longest body; the budget of bytes has it",
+    ),
     ("protocol/src/answer.rs", "given.len()", "the parts that were read"),
     ("protocol/src/answer.rs", "rows + 1", "the rows that were sent: ROWS_MAX"),
     ("protocol/src/answer.rs", "tensors.len()", "the tensors that were read"),
@@ -45,10 +50,9 @@ const BOUNDED: &[(&str, &str, &str)] = &[
     ("worker/src/server/reader.rs", "length + ALIGNMENT", "BODY_BYTES_MAX; untouched pages cost nothing"),
     ("worker/src/server/reader.rs", "0, padding", "below ALIGNMENT"),
     ("worker/src/server/reader.rs", "room", "SMALL_BYTES_MAX"),
-    ("gateway/src/body.rs", "announced.unwrap_or(0).min(body_bytes_max as u64) as usize", "body_bytes_max"),
     ("gateway/src/dispatch.rs", "SlotKind::Primary, primary", "the concurrency of a replica, as the manifest bounds it"),
     ("gateway/src/oip.rs", "text.len()", "the text that is there"),
-    ("gateway/src/predict.rs", "128 * rows.min(ROWS_RESERVED_MAX)", "ROWS_RESERVED_MAX"),
+    ("gateway/src/predict.rs", "128 * self.count.min(4_096)", "a guess that ends"),
     ("onnx/src/graph.rs", "rows", "rows of a request: ROWS_MAX"),
     ("onnx/src/graph.rs", "signature.inputs.len()", "the inputs of the graph"),
     ("onnx/src/graph.rs", "feeds.len()", "the inputs of the graph"),
