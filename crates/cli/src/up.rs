@@ -39,9 +39,6 @@ const BLOCKING_THREADS: usize = 8;
 /// The share of the machine's memory that replicas may use if nobody says how much.
 const MEMORY_SHARE: f64 = 0.8;
 
-/// Descriptors that are not for callers' connections: a quarter of all, but no fewer than this.
-const DESCRIPTORS_RESERVED: usize = 256;
-
 /// So many connections are allowed however few descriptors there are.
 const CONNECTIONS_MIN: usize = 16;
 
@@ -56,14 +53,6 @@ fn memory_mb() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
     kib.map_or(u64::MAX, |kib| (kib / 1_024.0 * MEMORY_SHARE) as u64)
-}
-
-/// Connections that callers may have open: what the limit of open files leaves beside those to workers, to the supervisor,
-/// and for files.
-fn connections_max() -> usize {
-    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    limit.saturating_sub((limit / 4).max(DESCRIPTORS_RESERVED)).max(CONNECTIONS_MIN)
 }
 
 /// Bytes of requests in flight: a sixteenth of the machine's memory, as reading them takes up to four times as much.
@@ -225,18 +214,21 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
     let (predecessor, serving) = before.map_or((None, None), |before| (Some(before.predecessor), Some(before.serving)));
     let started_at_ms = control::now_ms();
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    // First of all: it raises the limit of descriptors, and what callers may have open follows from that.
+    let engine = engine_config(&data, options, predecessor.is_some())?;
+    let connections_max = usize::try_from(engine.descriptors.for_connections()).unwrap_or(usize::MAX);
     let ordinary = GatewayConfig::default();
     let gateway_config = GatewayConfig {
         hosts: hosts(options, address),
         body_bytes_max: options.body_bytes_max,
-        connections_max: connections_max().min(ordinary.connections_max),
+        connections_max: connections_max.clamp(CONNECTIONS_MIN, ordinary.connections_max),
         memory_bytes_max: memory_bytes_max(),
         ..ordinary
     };
     let gateway = Gateway::new(gateway_config, data_plane.handle().clone());
     let monitor = Arc::new(Monitor::new(gateway.records()));
     let config = ControlConfig {
-        engine: engine_config(&data, options, predecessor.is_some())?,
+        engine,
         store_url: options.store.clone().unwrap_or_else(|| format!("file:{}", data.join("artifacts").display())),
         data: data.clone(),
         drain_ms_max: DRAIN_MS_MAX,
