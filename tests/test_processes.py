@@ -239,8 +239,8 @@ def test_the_libraries_of_a_model_are_in_memory_once(platform, tmp_path):
     assert platform.predict("m", {"x": 4.0}).json() == {"output": 2.0}
     own = [platform.process.pid, supervisor_of(platform)]
     pids = lambda: [pid for pid in processes_of(platform.data) if pid not in own]
-    # Zygote, parent, worker, and one that is forked ahead; each has the library.
-    loaded = lambda: len(pids()) == 4 and min(memory_mb(pid, "Rss") for pid in pids()) > 20 and pids()
+    # Parent, worker, and one that is forked ahead, beside a zygote as long as it is of use; each has the library.
+    loaded = lambda: len(pids()) >= 3 and min(memory_mb(pid, "Rss") for pid in pids()) > 20 and pids()
     pids = wait_for(loaded, "all processes of the model")
     largest, together = max(memory_mb(pid, "Rss") for pid in pids), sum(memory_mb(pid, "Pss") for pid in pids)
     assert together < 1.7 * largest, (together, largest)
