@@ -178,6 +178,16 @@ def test_what_cannot_be_had_twice_is_told_and_the_parent_itself_serves(parent, s
     assert control.process.wait(WAIT_S_MAX) == 0
 
 
+def test_a_process_that_ends_when_it_is_forked_is_no_fault_of_the_system(parent):
+    control = parent("""
+        import os
+        os.register_at_fork(after_in_child=lambda: os._exit(1))
+        def predict(x: int) -> int: return x
+    """)
+    assert control.refused() == "the new process ended before it began"
+    assert output(control.order("serve").ask(7)) == [7]
+
+
 def test_a_name_of_a_python_thread_is_told(parent):
     control = parent(
         "import threading\nthreading.Thread(target=threading.Event().wait, name='poller', daemon=True).start()\n" + ECHO,

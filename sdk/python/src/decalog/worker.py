@@ -2910,7 +2910,9 @@ class Nursery:
         if not reason and pid is None:
             try:
                 pid = self.fork()
-            except OSError as error:
+            except ConnectionError:  # by what runs after a fork here, or as one that ends with this one
+                reason = "the new process ended before it began"
+            except OSError as error:  # the system is short of something
                 reason = "fork: " + sentence(error)
         self.wants_ahead = self.form is not None and not reason
         if reason:
@@ -3022,8 +3024,10 @@ class Nursery:
                 answer = ours.recv(1024, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 answer = b""
+            if not answer:
+                raise ConnectionAbortedError("the process in between died")
             if not answer.isdigit():
-                raise OSError(answer.decode("utf-8", "replace") or "the process in between died")
+                raise OSError(answer.decode("utf-8", "replace"))
             ours.send(b"x")
             return int(answer)
 
