@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::launch::{Role, Temperature};
 use domain::manifest::Runtime;
-use engine::{Engine, ReplicaState};
+use engine::{Engine, ParentState, ReplicaState};
 use place::*;
 use serde_json::json;
 
@@ -293,6 +293,29 @@ async fn replicas_outlive_their_parent() {
     ended(&engine, "r1-2").await;
     engine.forget(&id("r1-2")).await;
     assert!(!directory.exists());
+}
+
+/// What is forked while its zygote ends is in the zygote's control group for a moment, and so is what it forks itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zygote_that_ends_takes_nothing_that_was_forked_from_it() {
+    let place = Place::new();
+    let engine = place.engine().await;
+    for round in 0..10 {
+        let spec = place.spec(&format!("r{round}-1"), &place.tree(&format!("model{round}"), MODEL));
+        let zygote = engine.ensure_zygote(&spec).await.unwrap().unwrap();
+        parent(&engine, |parent| parent.id == zygote && parent.state != ParentState::Starting).await;
+        let starting = tokio::spawn({
+            let (engine, spec) = (engine.clone(), spec.clone());
+            async move { engine.start(spec).await }
+        });
+        let of_this = Role::Parent(spec.placement.clone());
+        parent(&engine, |parent| parent.role == of_this && parent.state != ParentState::Starting).await;
+        engine.drop_parent(&zygote).await.unwrap();
+        starting.await.unwrap().unwrap();
+        let status = ready(&engine, &spec.replica.0).await;
+        until("the zygote is gone", || engine.parents().iter().all(|parent| parent.id != zygote).then_some(())).await;
+        assert_eq!(predict(&status, json!({"x": 1})).await["twice"], json!(2.0), "round {round}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

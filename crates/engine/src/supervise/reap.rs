@@ -1,18 +1,23 @@
 //! Collects the ends of all children: the supervisor's own, those that parents forked for it, and orphans of models.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::launch::ProcessId;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::table::{Shared, send};
+use super::table::{Entry, Shared, send};
 
 /// How long the last words of a process are waited for, in milliseconds: something that fled the group may hold its
 /// output open.
 const LAST_WORDS_MS_MAX: u64 = 500;
+
+/// How long processes may take to leave the group of the one that they were forked from, in milliseconds: as long as a fork.
+const MOVING_MS_MAX: u64 = 5_000;
+/// How often that is looked at, in milliseconds.
+const MOVING_LOOK_MS: u64 = 2;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,23 +59,38 @@ pub fn reap(shared: &Rc<Shared>) {
     }
 }
 
+/// Waits until what was forked from a process is known, and is out of its group: what these fork themselves begins in the group
+/// that they are in, and would be ended with it before anybody knows of it.
+async fn moved_out(shared: &Shared, id: &ProcessId) {
+    let is_moving = |entry: &Entry| {
+        entry.process.ancestors.contains(id) && entry.attaching.as_ref().is_some_and(|attaching| !attaching.is_finished())
+    };
+    let end = Instant::now() + Duration::from_millis(MOVING_MS_MAX);
+    while Instant::now() < end && (!shared.reserved.borrow().is_empty() || shared.entries.borrow().values().any(is_moving)) {
+        tokio::time::sleep(Duration::from_millis(MOVING_LOOK_MS)).await;
+    }
+}
+
 /// All that follows from the end of a process: its group goes with it, and clients are told why.
 pub async fn finish(shared: Rc<Shared>, id: ProcessId, end: End) {
     let taken = {
         let mut entries = shared.entries.borrow_mut();
         entries.get_mut(&id).map(|entry| {
             entry.control = None;
-            (entry.process.pid, entry.output.clone(), entry.group.clone(), entry.attaching.take())
+            let forks = entry.process.role.is_forked_from();
+            (entry.process.pid, entry.output.clone(), entry.group.clone(), entry.attaching.take(), forks)
         })
     };
-    let Some((pid, output, group, attaching)) = taken else { return };
+    let Some((pid, output, group, attaching, forks)) = taken else { return };
     // Whatever the leader left behind goes with it.
     send(pid, Signal::SIGKILL);
     if let Some(attaching) = attaching {
         let _ = attaching.await;
     }
     let group = group.borrow_mut().take();
-    // What it has forked may still be on the way out of its group.
+    if forks && group.is_some() {
+        moved_out(&shared, &id).await;
+    }
     let others = shared.running();
     let others: Vec<u32> = others.into_iter().filter(|other| *other != pid).collect();
     if let Some(group) = &group {
