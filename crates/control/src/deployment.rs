@@ -14,10 +14,10 @@ use engine::{ReplicaState, ReplicaStatus};
 use tokio::sync::Notify;
 use worker::WorkerInfo;
 
-use crate::Control;
 use crate::start::{StartError, load_failed};
 use crate::trial::Trial;
 use crate::wanted::Part;
+use crate::{Control, now_ms};
 
 /// A step that failed, and why.
 pub(crate) struct Failure {
@@ -185,7 +185,9 @@ impl Control {
         let version = self.version(key, deployment.version).map_err(Failure::at("build"))?;
         let placement = self.state().placement(key, &deployment.environment, deployment.version);
         // What is live, or has a part of the traffic, was built and tested before; so was what was live a moment ago.
-        let wanted = self.wanted(&self.state()).get(&placement).copied();
+        let state = self.state();
+        let model = state.models.get(key);
+        let wanted = model.and_then(|model| self.wanted_of(&state, key, model, now_ms()).0.get(&placement).copied());
         let is_tested = deployment.progress.is_some() || wanted.is_some_and(|wanted| wanted.part != Part::Candidate);
         if let Some(schema) = version.schema.as_ref().filter(|_| is_tested) {
             self.check_compatible(key, deployment, schema)?;

@@ -4,6 +4,7 @@
 mod backup;
 mod book;
 mod case;
+mod changes;
 mod collect;
 mod company;
 mod deployment;
@@ -112,7 +113,7 @@ pub struct Control {
     engine: Engine,
     secrets: Secrets,
     publish: Publish,
-    published: Mutex<(RouteTable, Option<route::Stamp>)>,
+    published: Mutex<route::Published>,
     replicas: Replicas,
     /// The driver of each model's deployments.
     drivers: Mutex<HashMap<(ModelKey, EnvironmentName), Arc<Notify>>>,

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::route::RouteTable;
+use domain::route::ModelRoutes;
 use domain::{Digest, EnvironmentName, ModelKey, Placement, Problem, ReplicaId, VersionNumber};
 use engine::ReplicaStatus;
 use parking_lot::Mutex;
 use policy::backoff;
 use policy::scale::StartupTime;
 
+use crate::changes::Changes;
 use crate::wanted::Wanted;
 
 /// Events about replicas of one placement within [`EVENTS_MS`]; more are only logged.
@@ -24,8 +25,8 @@ const ROLL_OUT_MS: u64 = 500;
 pub struct Replicas {
     writer_epoch: AtomicU64,
     count: AtomicU64,
-    /// Counts what changes routes.
-    changes: AtomicU64,
+    /// What changes routes.
+    pub changes: Changes,
     inner: Mutex<Inner>,
 }
 
@@ -94,7 +95,7 @@ impl Replicas {
         Replicas {
             writer_epoch: AtomicU64::new(writer_epoch),
             count: AtomicU64::new(0),
-            changes: AtomicU64::new(0),
+            changes: Changes::default(),
             inner: Mutex::default(),
         }
     }
@@ -125,11 +126,6 @@ impl Replicas {
         }
     }
 
-    /// Grows with each change that routes depend on.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
-    }
-
     /// Those that are on their way out.
     pub fn leaving(&self) -> Vec<ReplicaId> {
         self.inner.lock().leaving.iter().cloned().collect()
@@ -137,14 +133,15 @@ impl Replicas {
 
     /// Takes note that a replica is on its way out. `false` if it was before.
     pub fn set_leaving(&self, replica: &ReplicaId) -> bool {
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.inner.lock().leaving.insert(replica.clone())
+        let is_new = self.inner.lock().leaving.insert(replica.clone());
+        self.changes.tell();
+        is_new
     }
 
-    /// Takes note of a table in force.
-    pub fn routed(&self, table: &RouteTable) {
+    /// Takes note of routes that come into force.
+    pub fn routed(&self, routes: &ModelRoutes) {
         let mut inner = self.inner.lock();
-        for replica in table.placements.iter().flat_map(|route| &route.replicas) {
+        for replica in routes.placements.iter().flat_map(|route| &route.replicas) {
             inner.routed.insert(replica.replica.clone());
         }
     }
@@ -156,8 +153,8 @@ impl Replicas {
 
     /// The gateway could not use it.
     pub fn broken(&self, replica: &ReplicaId, reason: String) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
         self.inner.lock().broken.insert(replica.clone(), reason);
+        self.changes.tell();
     }
 
     /// Whether it was told to go.
@@ -207,8 +204,8 @@ impl Replicas {
     /// Counts a failure. Gives the wait before the next start, and whether it should be an event.
     pub fn failed(&self, placement: &Placement, failure: Failure) -> (u64, bool) {
         let now = Instant::now();
-        self.changes.fetch_add(1, Ordering::AcqRel);
         let mut inner = self.inner.lock();
+        self.changes.tell_of(&placement.model);
         let failures = inner.failures.entry(placement.clone()).or_default();
         let wait_ms = match failure {
             Failure::Local => backoff::LOCAL_MS,
@@ -288,7 +285,7 @@ impl Replicas {
         let failures = inner.failures.entry(status.placement.clone()).or_default();
         failures.ready_since = Some(Instant::now());
         failures.problem = None;
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.changes.tell_of(&status.placement.model);
         failures.may_tell(Instant::now())
     }
 

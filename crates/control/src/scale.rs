@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use domain::route::Demand;
@@ -16,6 +15,7 @@ use policy::budget::{self, Budget, Want};
 use policy::scale::{Counts, Scaler, Settings, decide};
 
 use crate::Control;
+use crate::changes::Changes;
 use crate::wanted::{Part, Wanted};
 
 /// Changes of one placement that are appended within [`EVENTS_MS`]; more are only logged.
@@ -28,8 +28,8 @@ pub struct Scales {
     inner: Mutex<HashMap<Placement, Scale>>,
     /// The fewest replicas that a release asks for.
     floors: Mutex<HashMap<Placement, u32>>,
-    /// Counts what changes routes.
-    changes: AtomicU64,
+    /// What changes routes.
+    pub changes: Changes,
 }
 
 struct Scale {
@@ -61,11 +61,6 @@ impl Scales {
         self.inner.lock().get(placement).map(|scale| scale.target)
     }
 
-    /// Grows with each change that routes depend on.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
-    }
-
     /// The fewest replicas that a release asks for.
     pub fn floor(&self, placement: &Placement) -> u32 {
         self.floors.lock().get(placement).copied().unwrap_or(0)
@@ -74,15 +69,15 @@ impl Scales {
     /// Asks for so many replicas, whatever the load.
     pub fn set_floor(&self, placement: &Placement, floor: u32) {
         let floor = floor.min(REPLICAS_MAX);
-        self.changes.fetch_add(1, Ordering::AcqRel);
         self.floors.lock().insert(placement.clone(), floor);
+        self.changes.tell_of(&placement.model);
     }
 
     /// Leaves what an attempt asked for to the load again, under whatever variables it was asked for.
     pub fn clear_floors(&self, key: &ModelKey, attempt: &Deployment) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
         let is_own = |of: &Placement| of.model == *key && of.environment == attempt.environment && of.version == attempt.version;
         self.floors.lock().retain(|placement, _| !is_own(placement));
+        self.changes.tell_of(key);
     }
 
     /// Requests that came for a placement so far.
@@ -158,7 +153,7 @@ impl Control {
             let mut counts = self.counts(replicas.get(placement).map(Vec::as_slice).unwrap_or_default());
             let is_empty = counts.starting + counts.draining == 0;
             let scale = inner.entry(placement.clone()).or_insert_with(|| {
-                self.scales.changes.fetch_add(1, Ordering::AcqRel);
+                self.scales.changes.tell_of(&placement.model);
                 Scale::new(initial(state, placement, wanted, &counts))
             });
             counts.current = scale.target;
@@ -188,7 +183,7 @@ impl Control {
             let Some(scale) = inner.get_mut(placement) else { continue };
             if scale.target != record.decision.target {
                 scale.target = record.decision.target;
-                self.scales.changes.fetch_add(1, Ordering::AcqRel);
+                self.scales.changes.tell_of(&placement.model);
                 changes.push(Change { placement: placement.clone(), record });
             }
         }

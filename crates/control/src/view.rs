@@ -1,6 +1,6 @@
 //! What is shown of models: the values behind `ls`, `show` and the API that both read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use domain::event::{Measurement, Provenance};
@@ -15,7 +15,7 @@ use domain::{
 use engine::{ParentState, ReplicaState};
 use serde::{Deserialize, Serialize};
 
-use crate::Control;
+use crate::{Control, now_ms};
 
 /// One model in one environment, in a list.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -158,19 +158,20 @@ impl Control {
     /// All models.
     pub fn list(&self, project: Option<&ProjectName>) -> Vec<ModelRow> {
         let state = self.state();
-        let statuses = self.engine.replicas();
+        let mut ready: HashMap<(ModelKey, EnvironmentName, VersionNumber), usize> = HashMap::new();
+        for status in self.engine.replicas() {
+            if let ReplicaState::Ready { .. } = status.state {
+                let Placement { model, environment, version, .. } = status.placement;
+                *ready.entry((model, environment, version)).or_default() += 1;
+            }
+        }
         let mut rows = vec![];
         let wanted =
             state.models.iter().filter(|(key, model)| !model.versions.is_empty() && project.is_none_or(|p| *p == key.project));
         for (key, model) in wanted {
             let row = |environment: Option<EnvironmentName>, live: Option<VersionNumber>| {
-                let ready = statuses.iter().filter(|status| {
-                    status.placement.model == *key
-                        && Some(&status.placement.environment) == environment.as_ref()
-                        && Some(status.placement.version) == live
-                        && matches!(status.state, ReplicaState::Ready { .. })
-                });
-                let replicas = ready.count();
+                let place = environment.clone().zip(live).map(|(environment, version)| (key.clone(), environment, version));
+                let replicas = place.and_then(|place| ready.get(&place).copied()).unwrap_or(0);
                 let last = model.deployments.back();
                 let shifting = environment.as_ref().and_then(|environment| model.shifting(environment));
                 let asleep = || {
@@ -222,7 +223,7 @@ impl Control {
             provenance: version.pushed.provenance.clone(),
             measured: version.measured,
         };
-        let wanted = self.wanted(&state);
+        let (wanted, _) = self.wanted_of(&state, key, model, now_ms());
         let own = self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
         let (spares, statuses): (Vec<_>, Vec<_>) = own.partition(|status| self.is_spare(status, &wanted));
         let parents = self.engine.parents().into_iter().filter(|parent| parent.role.placement().is_some_and(|p| p.model == *key));
@@ -343,7 +344,7 @@ impl Control {
         };
         let asleep = |placement: &domain::Placement| self.scales.target(placement) == Some(0);
         let (mut waiting, mut failing) = (vec![], vec![]);
-        for placement in live.iter().filter(|placement| !answers(placement) && !asleep(placement)) {
+        for placement in live.iter().filter(|placement| !asleep(placement) && !answers(placement)) {
             match self.replicas.problem(placement) {
                 Some(problem) => failing.push(format!("{placement}: {}", problem.message)),
                 None => waiting.push(self.what_it_waits_for(&state, placement)),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use domain::state::Model;
 use domain::{ModelKey, Placement, State};
 use engine::ReplicaState;
 
@@ -31,7 +32,7 @@ pub struct Wanted {
 
 /// What is live, under today's configuration.
 pub(crate) fn live_placements(state: &State) -> BTreeSet<Placement> {
-    let live = |(key, model): (&ModelKey, &Arc<domain::state::Model>)| {
+    let live = |(key, model): (&ModelKey, &Arc<Model>)| {
         let placements: Vec<_> =
             model.live.iter().map(|(environment, live)| state.placement(key, environment, live.version)).collect();
         placements
@@ -43,8 +44,7 @@ pub(crate) fn live_placements(state: &State) -> BTreeSet<Placement> {
 pub(crate) struct Wants {
     seq: u64,
     scales: u64,
-    /// When they were found, and until when something that was live is kept yet, in milliseconds since 1970.
-    since_ms: u64,
+    /// Until when something that was live is kept yet, in milliseconds since 1970.
     until_ms: u64,
     placements: Arc<BTreeMap<Placement, Wanted>>,
 }
@@ -73,7 +73,7 @@ impl Control {
     /// All placements that may have replicas, and what for. The same as before as long as nothing has changed.
     pub(crate) fn wanted(&self, state: &State) -> Arc<BTreeMap<Placement, Wanted>> {
         // Read before the placements are made: what changes meanwhile is seen the next time.
-        let (seq, scales, now_ms) = (state.seq, self.scales.changes(), now_ms());
+        let (seq, scales, now_ms) = (state.seq, self.scales.changes.count(), now_ms());
         if let Some(wants) = &*self.wants.lock()
             && (wants.seq, wants.scales) == (seq, scales)
             && now_ms < wants.until_ms
@@ -82,45 +82,53 @@ impl Control {
         }
         let (placements, until_ms) = self.find_wanted(state, now_ms);
         let placements = Arc::new(placements);
-        *self.wants.lock() = Some(Wants { seq, scales, since_ms: now_ms, until_ms, placements: placements.clone() });
+        *self.wants.lock() = Some(Wants { seq, scales, until_ms, placements: placements.clone() });
         placements
     }
 
-    /// When what is wanted was found, in milliseconds since 1970.
-    pub(crate) fn wanted_since(&self, state: &State) -> u64 {
-        self.wanted(state);
-        self.wants.lock().as_ref().map_or(0, |wants| wants.since_ms)
+    fn find_wanted(&self, state: &State, now_ms: u64) -> (BTreeMap<Placement, Wanted>, u64) {
+        let (mut all, mut until_ms) = (BTreeMap::new(), u64::MAX);
+        for (key, model) in &state.models {
+            let (mut wanted, model_until_ms) = self.wanted_of(state, key, model, now_ms);
+            all.append(&mut wanted);
+            until_ms = until_ms.min(model_until_ms);
+        }
+        (all, until_ms)
     }
 
-    /// The placements, and until when that holds.
-    fn find_wanted(&self, state: &State, now_ms: u64) -> (BTreeMap<Placement, Wanted>, u64) {
+    /// The placements of one model that may have replicas, and until when that holds, in milliseconds since 1970.
+    pub(crate) fn wanted_of(
+        &self,
+        state: &State,
+        key: &ModelKey,
+        model: &Model,
+        now_ms: u64,
+    ) -> (BTreeMap<Placement, Wanted>, u64) {
         let mut wanted = BTreeMap::new();
         let mut until_ms = u64::MAX;
         let target = |placement: &Placement| self.scales.target(placement).unwrap_or_else(|| self.running(placement));
-        for (key, model) in &state.models {
-            for (environment, live) in &model.live {
-                let kept_until_ms = live.since_ms.saturating_add(self.config.keep_ms);
-                if let Some(replaced) = live.replaced.filter(|replaced| model.versions.contains_key(replaced))
-                    && now_ms < kept_until_ms
-                {
-                    let placement = state.placement(key, environment, replaced);
-                    let floor = target(&placement);
-                    until_ms = until_ms.min(kept_until_ms);
-                    wanted.insert(placement, Wanted { part: Part::Kept, floor });
-                }
+        for (environment, live) in &model.live {
+            let kept_until_ms = live.since_ms.saturating_add(self.config.keep_ms);
+            if let Some(replaced) = live.replaced.filter(|replaced| model.versions.contains_key(replaced))
+                && now_ms < kept_until_ms
+            {
+                let placement = state.placement(key, environment, replaced);
+                let floor = target(&placement);
+                until_ms = until_ms.min(kept_until_ms);
+                wanted.insert(placement, Wanted { part: Part::Kept, floor });
             }
-            for deployment in model.running() {
-                let placement = state.placement(key, &deployment.environment, deployment.version);
-                let floor = self.scales.floor(&placement).max(deployment.progress.is_some() as u32);
-                wanted.insert(placement, Wanted { part: Part::Candidate, floor });
-            }
-            for (environment, live) in &model.live {
-                let placement = state.placement(key, environment, live.version);
-                // While a release is on its way, the version that it may go back to keeps its capacity.
-                let is_baseline = model.shifting(environment).is_some();
-                let floor = if is_baseline { target(&placement) } else { self.scales.floor(&placement) };
-                wanted.insert(placement, Wanted { part: Part::Live, floor });
-            }
+        }
+        for deployment in model.running() {
+            let placement = state.placement(key, &deployment.environment, deployment.version);
+            let floor = self.scales.floor(&placement).max(deployment.progress.is_some() as u32);
+            wanted.insert(placement, Wanted { part: Part::Candidate, floor });
+        }
+        for (environment, live) in &model.live {
+            let placement = state.placement(key, environment, live.version);
+            // While a release is on its way, the version that it may go back to keeps its capacity.
+            let is_baseline = model.shifting(environment).is_some();
+            let floor = if is_baseline { target(&placement) } else { self.scales.floor(&placement) };
+            wanted.insert(placement, Wanted { part: Part::Live, floor });
         }
         (wanted, until_ms)
     }

@@ -1,7 +1,9 @@
 //! The messages from the control plane to the data plane and back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{EnvironmentName, ModelKey, Placement, ReplicaId};
@@ -10,12 +12,20 @@ use crate::scale::LoadSample;
 use crate::schema::Schema;
 use crate::{Digest, VersionNumber};
 
-/// Where all requests go; swapped whole. A larger epoch is newer.
+/// Where all requests go; swapped whole. A larger epoch is newer. Two tables share the routes of models that are the same in
+/// both, so that a change costs what has changed, however many models there are.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct RouteTable {
     /// Counts changes; never falls within a data directory.
     pub epoch: u64,
-    /// What can be asked for: the live version of each model and environment.
+    /// Of each model that exists.
+    pub models: OrdMap<ModelKey, Arc<ModelRoutes>>,
+}
+
+/// Where the requests of one model go.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ModelRoutes {
+    /// What can be asked for: the live version of each environment.
     pub routes: Vec<Route>,
     /// What the routes and explicit versions lead to.
     pub placements: Vec<PlacementRoute>,
@@ -23,11 +33,9 @@ pub struct RouteTable {
     pub versions: Vec<KnownVersion>,
 }
 
-/// The traffic of one model in one environment.
+/// The traffic of a model in one environment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Route {
-    /// Whose traffic.
-    pub model: ModelKey,
     /// Where.
     pub environment: EnvironmentName,
     /// What answers it.
@@ -59,8 +67,6 @@ pub const SHARES: u32 = 10_000;
 /// A version that exists, running or not.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct KnownVersion {
-    /// Of which model.
-    pub model: ModelKey,
     /// Its number.
     pub version: VersionNumber,
     /// Its identity.

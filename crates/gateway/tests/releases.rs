@@ -23,7 +23,7 @@ fn shared(
     let mut table = table(epoch, 1, placements);
     let mut candidate = Candidate { version: VersionNumber(2), share, shadow: false, sticky: None, salt: 7, tolerance: 1e-6 };
     change(&mut candidate);
-    table.routes[0].candidate = Some(candidate);
+    change_routes(&mut table, |model| model.routes[0].candidate = Some(candidate));
     table
 }
 

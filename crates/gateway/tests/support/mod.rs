@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::route::{KnownVersion, PlacementRoute, ReplicaRoute, Route, RouteTable, WorkerProtocol};
+use domain::route::{KnownVersion, ModelRoutes, PlacementRoute, ReplicaRoute, Route, RouteTable, WorkerProtocol};
 use domain::state::default_model;
 use domain::{Column, Datatype, Digest, EnvironmentName, Placement, ReplicaId, Schema, VersionNumber};
 use gateway::{Gateway, GatewayConfig, Serve, Stop};
@@ -133,16 +133,17 @@ pub fn placement(version: u32) -> Placement {
     }
 }
 
+/// Changes the routes of the one model of a table.
+pub fn change_routes(table: &mut RouteTable, change: impl FnOnce(&mut ModelRoutes)) {
+    change(Arc::make_mut(table.models.get_mut(&default_model("m").unwrap()).unwrap()));
+}
+
 /// A table in which `live` takes the traffic.
 pub fn table(epoch: u64, live: u32, placements: Vec<PlacementRoute>) -> RouteTable {
-    let (model, environment) = (default_model("m").unwrap(), EnvironmentName::default());
-    let route = Route { model, environment, version: VersionNumber(live), candidate: None };
-    let known = |version: u32| KnownVersion {
-        model: default_model("m").unwrap(),
-        version: VersionNumber(version),
-        digest: Digest::of(&version.to_le_bytes()),
-    };
-    RouteTable { epoch, routes: vec![route], placements, versions: (1..=live.max(2)).map(known).collect() }
+    let route = Route { environment: EnvironmentName::default(), version: VersionNumber(live), candidate: None };
+    let known = |version: u32| KnownVersion { version: VersionNumber(version), digest: Digest::of(&version.to_le_bytes()) };
+    let routes = ModelRoutes { routes: vec![route], placements, versions: (1..=live.max(2)).map(known).collect() };
+    RouteTable { epoch, models: [(default_model("m").unwrap(), Arc::new(routes))].into_iter().collect() }
 }
 
 pub fn route(version: u32, sockets: &[&Path]) -> PlacementRoute {
