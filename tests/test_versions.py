@@ -136,6 +136,65 @@ def test_variables_and_secrets(platform, tmp_path):
     wait_for(lambda: read("TOKEN") == "", "the secret is gone")
 
 
+#: A model that cannot be forked, so that each replica loads by itself; with new variables it waits for a ticket first.
+SLOW_TO_CHANGE = """
+import os
+import threading
+import time
+
+LEVEL = os.environ.get("LEVEL", "old")
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+
+def takes_ticket():
+    for ticket in os.listdir({tickets!r}):
+        try:
+            os.unlink(os.path.join({tickets!r}, ticket))
+            return True
+        except FileNotFoundError:
+            pass
+    return False
+
+
+while LEVEL == "new" and not takes_ticket():
+    time.sleep(0.02)
+
+
+def predict(x: int) -> dict:
+    time.sleep(0.2)
+    return {{"level": LEVEL, "pid": os.getpid()}}
+"""
+
+
+def test_new_variables_are_rolled_out_without_a_dip(platform, tmp_path):
+    tickets = tmp_path / "tickets"
+    tickets.mkdir()
+    manifest = "[scale]\nmin = 3\nmax = 3\n[batch]\nrows_max = 1\n"
+    model = write_model(tmp_path / "m", {"model.py": SLOW_TO_CHANGE.format(tickets=str(tickets)), "decalog.toml": manifest})
+    platform.run("deploy", model)
+    ready = lambda: [r["state"] for r in platform.run("show", "m", "--json").json()["replicas"]].count("ready")
+
+    def at_once():
+        """What three callers at the same time are answered."""
+        with ThreadPoolExecutor(3) as callers:
+            answers = list(callers.map(lambda _: platform.predict("m", {"x": 1}), range(3)))
+        assert all(answer.status == 200 for answer in answers), answers
+        outputs = [answer.json() for answer in answers]
+        outputs = [output.get("output", output) for output in outputs]
+        return {output["level"] for output in outputs}, len({output["pid"] for output in outputs})
+
+    wait_for(lambda: ready() == 3, "three replicas")
+    (tickets / "first").touch()
+    platform.run("env", "set", "LEVEL=new", "--model", "m")
+    wait_for(lambda: ready() == 4, "the first replica with the new variables")
+    assert [at_once() for _ in range(8)] == [({"old"}, 3)] * 8, "those with the old ones serve on"
+    (tickets / "second").touch()
+    (tickets / "third").touch()
+    seen = wait_for(lambda: (levels := at_once()) and "new" in levels[0] and levels, "the new variables are in force")
+    assert seen[1] == 3 and at_once() == ({"new"}, 3), "by as many replicas at once"
+    wait_for(lambda: ready() == 3, "those with the old ones are gone")
+
+
 def test_from_python_to_r_is_a_release(platform, tmp_path):
     import shutil
 

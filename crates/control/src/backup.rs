@@ -15,7 +15,7 @@ use ledger::{Damage, Ledger};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::{Control, artifact_problem};
+use crate::{Control, artifact_problem, aside};
 
 /// The last entry: what came before it.
 pub(crate) const CONTENTS: &str = "contents.json";
@@ -115,7 +115,8 @@ impl Control {
             let help = "decalog doctor --verify names all that are; deploy the directories that they came from again";
             blobs.push((digest, size.ok_or_else(|| lost().help(help))?));
         }
-        let secrets = self.secrets.files().map_err(failed("reading the secrets"))?;
+        let files = self.secrets.clone();
+        let secrets = aside(move || files.files()).await?.map_err(failed("reading the secrets"))?;
         let names: HashSet<&str> = secrets.iter().map(|(name, _)| name.as_str()).collect();
         if !wanted.iter().all(|file| names.contains(file.to_string().as_str())) {
             // It was set anew, or removed, after the ledger was copied.

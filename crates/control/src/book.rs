@@ -10,7 +10,7 @@ use ledger::{Damage, Ledger, LedgerError, NewEntry, Snapshot};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::now_ms;
+use crate::{aside, now_ms};
 
 /// Entries between two snapshots.
 const SNAPSHOT_ENTRIES: u64 = 256;
@@ -60,8 +60,7 @@ pub fn ledger_problem(error: LedgerError) -> Problem {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
-    let joined = tokio::task::spawn_blocking(work).await;
-    joined.unwrap_or_else(|error| Err(Problem::new("internal", format!("the ledger's thread failed: {error}"))))
+    aside(work).await?
 }
 
 /// Reads a ledger that may not be there yet, with or without its writer.

@@ -11,7 +11,6 @@ use domain::{
     Column, DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Reference, Schema, State, VersionNumber,
 };
 use engine::{ReplicaState, ReplicaStatus};
-use tokio::sync::Notify;
 use worker::WorkerInfo;
 
 use crate::start::{StartError, load_failed};
@@ -65,26 +64,24 @@ impl Control {
         Ok(())
     }
 
-    /// Wakes the driver of a model's deployments to an environment, or starts it.
+    /// Sees to it that a driver takes the attempts on their way to an environment as far as they get. It ends when none is
+    /// left, so that there are no more drivers than attempts.
     pub(crate) fn drive(self: &Arc<Control>, key: &ModelKey, environment: &EnvironmentName) {
         let place = (key.clone(), environment.clone());
-        let mut drivers = self.drivers.lock();
-        if let Some(driver) = drivers.get(&place) {
-            driver.notify_one();
+        if !self.drivers.lock().insert(place.clone()) {
             return;
         }
-        let wake = Arc::new(Notify::new());
-        drivers.insert(place, wake.clone());
-        let (control, key, environment) = (self.clone(), key.clone(), environment.clone());
+        let control = self.clone();
         tokio::spawn(async move {
+            let (key, environment) = &place;
             loop {
                 control.is_active().await;
-                while let Some(deployment) = control.next_deployment(&key, &environment).await {
+                while let Some(deployment) = control.next_deployment(key, environment).await {
                     let (id, running, of) = (deployment.id, control.clone(), key.clone());
                     if tokio::spawn(async move { running.run(&of, deployment).await }).await.is_err() {
                         let problem =
                             Problem::new("internal", "the server failed on this deployment").help("see the server's log");
-                        control.fail(&key, id, "internal", problem).await;
+                        control.fail(key, id, "internal", problem).await;
                     }
                     if control.stopping.load(Ordering::Acquire) {
                         return;
@@ -92,9 +89,20 @@ impl Control {
                     control.work.notify_one();
                     control.is_active().await;
                 }
-                wake.notified().await;
+                // Under the lock, so that whoever asks for another attempt either finds this driver at it or starts one.
+                let mut drivers = control.drivers.lock();
+                if !control.has_running(key, environment) {
+                    drivers.remove(&place);
+                    return;
+                }
             }
         });
+    }
+
+    fn has_running(&self, key: &ModelKey, environment: &EnvironmentName) -> bool {
+        let state = self.state();
+        let mut running = state.models.get(key).into_iter().flat_map(|model| model.running());
+        running.any(|deployment| deployment.environment == *environment)
     }
 
     /// The newest attempt in an environment; older ones are superseded.

@@ -10,12 +10,14 @@ mod company;
 mod deployment;
 mod gate;
 pub mod handover;
+mod lanes;
 mod memory;
 mod parked;
 mod release;
 mod replica;
 mod replicas;
 mod restore;
+mod rollout;
 mod route;
 mod scale;
 mod secret;
@@ -26,8 +28,9 @@ mod variable;
 mod version;
 pub mod view;
 mod wanted;
+mod zygotes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,7 +103,7 @@ pub type Publish = Arc<dyn Fn(RouteTable) + Send + Sync>;
 const RETRY_MS: u64 = 2_000;
 /// How often the load is looked at of placements that may have some.
 const LOOK_MS: u64 = 200;
-/// How often everything is looked at even if nothing woke the reconcilers.
+/// How often a part of everything is looked at even if nothing woke the reconcilers.
 const LOOK_ALL_MS: u64 = 1_000;
 
 /// The control plane of one data directory.
@@ -115,11 +118,9 @@ pub struct Control {
     publish: Publish,
     published: Mutex<route::Published>,
     replicas: Replicas,
-    /// The driver of each model's deployments.
-    drivers: Mutex<HashMap<(ModelKey, EnvironmentName), Arc<Notify>>>,
+    /// Models with attempts on their way to an environment: each has a task that takes them there.
+    drivers: Mutex<HashSet<(ModelKey, EnvironmentName)>>,
     scales: Scales,
-    /// What may have replicas, as long as what it depends on has not changed.
-    wants: Mutex<Option<wanted::Wants>>,
     senses: Senses,
     /// What the guards of each running release said last.
     said: Mutex<HashMap<DeploymentId, String>>,
@@ -137,6 +138,12 @@ pub struct Control {
 /// Milliseconds since 1970.
 pub fn now_ms() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Runs what blocks (files, memory of processes) beside the control plane's one thread.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.map_err(|error| Problem::new("internal", format!("a thread of the control plane failed: {error}")))
 }
 
 /// A store's error as a user sees it.
@@ -184,7 +191,6 @@ impl Control {
             published: Mutex::default(),
             drivers: Mutex::default(),
             scales: Scales::default(),
-            wants: Mutex::default(),
             senses,
             said: Mutex::default(),
             began: Instant::now(),
@@ -281,11 +287,11 @@ impl Control {
     async fn reconcile_forever(self: Arc<Control>) {
         let mut changed = self.engine.changed();
         let mut appended = self.book.appended();
-        let mut looked = wanted::Looked::default();
+        let mut round = wanted::Round::default();
         while !self.stopping.load(Ordering::Acquire) {
             self.is_active().await;
             self.publish_routes();
-            let next = self.reconcile_replicas(&mut looked).await;
+            let next = self.reconcile_replicas(&mut round).await;
             self.publish_routes();
             tokio::select! {
                 _ = changed.changed() => {}

@@ -1,7 +1,7 @@
 //! What is kept of models that nobody asks, so that the next request finds more than a cold machine: a spare replica that
 //! takes no requests, a parent that holds the model, a zygote that holds its libraries; and what goes when memory is short.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use engine::{ParentStatus, ReplicaState, ReplicaStatus};
 use policy::budget::{self, Parked, ParkedKind};
 
 use crate::memory::Memory;
-use crate::wanted::{Part, Wanted};
+use crate::wanted::{AllWanted, Wanted};
+use crate::zygotes::Zygotes;
 use crate::{Control, now_ms};
 
 /// How often it is looked at.
@@ -46,27 +47,26 @@ impl Control {
 
     pub(crate) async fn tend_parked_forever(self: Arc<Control>) {
         let mut tried: HashMap<ZygoteKey, u64> = HashMap::new();
-        let mut memory = Memory::default();
+        let (mut memory, mut zygotes) = (Memory::default(), Zygotes::default());
         loop {
             tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
             self.is_active().await;
-            let state = self.state();
-            let wanted = self.wanted(&state);
-            self.drop_unneeded(&state, &wanted).await;
+            let (wanted, state) = (self.wanted(), self.state());
+            zygotes.update(&wanted, |placement| self.zygote_key(&state, placement));
+            self.drop_unneeded(&wanted, &zygotes).await;
             self.evict(&wanted, &mut memory).await;
             if self.config.park >= Park::Zygote {
-                self.ensure_zygotes(&state, &wanted, &mut tried, &memory).await;
+                self.ensure_zygotes(&state, &zygotes, &mut tried, &memory).await;
             }
         }
     }
 
     /// Ends parents of what is not live any more, zygotes of libraries that nobody uses, and what is not to be kept at all.
-    async fn drop_unneeded(&self, state: &State, wanted: &BTreeMap<Placement, Wanted>) {
-        let keys: HashSet<ZygoteKey> = wanted.keys().filter_map(|placement| self.zygote_key(state, placement)).collect();
+    async fn drop_unneeded(&self, wanted: &AllWanted, zygotes: &Zygotes) {
         for parent in self.engine.parents() {
             let is_needed = match &parent.role {
-                Role::Parent(placement) => wanted.contains_key(placement) && !self.is_surplus(placement),
-                Role::Zygote(key) => self.config.park >= Park::Zygote && keys.contains(key),
+                Role::Parent(placement) => wanted.get(placement).is_some() && !self.is_surplus(placement),
+                Role::Zygote(key) => self.config.park >= Park::Zygote && zygotes.is_used(key),
                 Role::Replica(_) => true,
             };
             if !is_needed {
@@ -81,12 +81,12 @@ impl Control {
     }
 
     /// Ends what is parked until the rest fits: spares, then parents, then zygotes, the least recently used first.
-    async fn evict(self: &Arc<Control>, wanted: &BTreeMap<Placement, Wanted>, memory: &mut Memory) {
+    async fn evict(self: &Arc<Control>, wanted: &AllWanted, memory: &mut Memory) {
         let statuses = self.engine.replicas();
         let mut parents = self.engine.parents();
         // A parent whose replicas serve shares its memory with them: to end it would free little.
         parents.retain(|parent| parent.role.placement().is_none_or(|placement| self.scales.target(placement) == Some(0)));
-        let spares: Vec<_> = statuses.iter().filter(|status| self.is_spare(status, wanted)).collect();
+        let spares: Vec<_> = statuses.iter().filter(|status| self.is_spare(status, wanted.get(&status.placement))).collect();
         let pids = spares.iter().map(|spare| spare.pid).chain(parents.iter().map(|parent| parent.pid));
         memory.measure(&pids.collect::<Vec<u32>>()).await;
         let mut kept: Vec<(Kept, Parked)> = vec![];
@@ -108,9 +108,9 @@ impl Control {
         }
     }
 
-    /// Whether a replica is kept although none is wanted.
-    pub(crate) fn is_spare(&self, status: &ReplicaStatus, wanted: &BTreeMap<Placement, Wanted>) -> bool {
-        wanted.contains_key(&status.placement)
+    /// Whether a replica is kept although none is wanted; `role` is what its placement is for.
+    pub(crate) fn is_spare(&self, status: &ReplicaStatus, role: Option<&Wanted>) -> bool {
+        role.is_some()
             && self.scales.target(&status.placement) == Some(0)
             && self.may_be_spare(status)
             && !self.replicas.is_leaving(&status.replica)
@@ -123,30 +123,23 @@ impl Control {
     }
 
     /// Makes a zygote for the libraries of each live model that has none, while there is memory for it.
-    async fn ensure_zygotes(
-        &self,
-        state: &State,
-        wanted: &BTreeMap<Placement, Wanted>,
-        tried: &mut HashMap<ZygoteKey, u64>,
-        memory: &Memory,
-    ) {
+    async fn ensure_zygotes(&self, state: &State, zygotes: &Zygotes, tried: &mut HashMap<ZygoteKey, u64>, memory: &Memory) {
         let now_ms = self.monotonic_ms();
         tried.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < RETRY_MS);
         // A parent holds the same libraries: one that is forked from a zygote shares them, and for another it would be a copy.
         let parents = self.engine.parents();
         let held = parents.iter().filter_map(|parent| self.zygote_key(state, parent.role.placement()?));
         let held: HashSet<ZygoteKey> = held.collect();
-        for (placement, wanted) in wanted {
-            let Some(key) = self.zygote_key(state, placement).filter(|_| wanted.part == Part::Live) else { continue };
-            if tried.contains_key(&key) || held.contains(&key) {
+        for (key, placement) in zygotes.of_live() {
+            if tried.contains_key(key) || held.contains(key) {
                 continue;
             }
-            tried.insert(key, now_ms);
+            tried.insert(key.clone(), now_ms);
             let used_mb: u64 = self.engine.parents().iter().map(|parent| memory.of(parent.pid)).sum();
             if used_mb >= self.config.parked_mb {
                 return;
             }
-            let made = match self.spec(state, placement, domain::ReplicaId(String::new())).await {
+            let made = match self.spec_without_variables(state, placement, domain::ReplicaId(String::new())).await {
                 Ok(spec) => self.engine.ensure_zygote(&spec).await.map(|_| ()).map_err(engine::EngineError::problem),
                 Err(error) => Err(error.problem),
             };

@@ -1,6 +1,6 @@
 //! Replicas of what is live: kept at their number, restarted with backoff, drained before they stop.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,9 +9,10 @@ use domain::{Event, ModelKey, Placement, Problem, ReplicaId, State};
 use engine::{ParentState, ReplicaState, ReplicaStatus};
 
 use crate::replicas::Failure;
+use crate::route::Use;
 use crate::start::load_failed;
-use crate::wanted::{Looked, Part, Wanted};
-use crate::{Control, LOOK_ALL_MS, LOOK_MS};
+use crate::wanted::{AllWanted, Part, Round, Wanted};
+use crate::{Control, LOOK_ALL_MS, LOOK_MS, rollout};
 
 /// How the gateway's words begin when a worker was gone before anybody ended it.
 const ENDED_BY_ITSELF: &str = "the worker ended";
@@ -27,27 +28,30 @@ pub(crate) fn by_placement(statuses: &[ReplicaStatus]) -> HashMap<&Placement, Ve
 
 impl Control {
     /// One pass: looks at all replicas, starts what is missing, sends away what is not wanted. Gives when to look again even
-    /// if nothing changes until then.
-    pub(crate) async fn reconcile_replicas(self: &Arc<Control>, looked: &mut Looked) -> Instant {
+    /// if nothing changes until then. Of the models, those are looked at that may have load, those of which something has
+    /// changed, and some of the others in turn.
+    pub(crate) async fn reconcile_replicas(self: &Arc<Control>, round: &mut Round) -> Instant {
         let begin = Instant::now();
         let state = self.state();
-        let wanted = self.wanted(&state);
+        let (wanted, fresh) = self.wanted_afresh();
         let statuses = self.engine.replicas();
         let awake = self.scales.awake();
-        let all = looked.is_due(&wanted, begin);
-        let looked: Vec<&Placement> = if all { wanted.keys().collect() } else { awake.iter().collect() };
-        if all {
+        let (in_turn, is_round) = round.next(&wanted, begin);
+        let models = fresh.models.iter().chain(&in_turn);
+        let looked = models.flat_map(|model| wanted.of(model)).map(|(placement, _)| placement).chain(&awake);
+        let looked: BTreeSet<&Placement> = looked.collect();
+        let all = by_placement(&statuses);
+        let changes = self.rescale(&state, &wanted, &looked, &fresh.gone, &all);
+        if is_round {
             self.replicas.retain(&wanted);
+            self.scales.retain(&wanted);
         }
-        let changes = self.rescale(&state, &wanted, &looked, &by_placement(&statuses));
-        let is_ready = |status: &&ReplicaStatus| matches!(status.state, ReplicaState::Ready { .. });
-        let ready: HashSet<&Placement> = statuses.iter().filter(is_ready).map(|status| &status.placement).collect();
         for status in &statuses {
             let role = wanted.get(&status.placement);
             match &status.state {
                 ReplicaState::Ended { .. } => self.replica_ended(status, role).await,
                 ReplicaState::Ready { elapsed_ms, .. } if role.is_some() => self.replica_ready(status, *elapsed_ms, role).await,
-                _ if role.is_none() && !self.stands_in(status, &wanted, &ready) => self.send_away(status),
+                _ if role.is_none() && !self.stands_in(status, &wanted, &all) => self.send_away(status),
                 _ => {}
             }
             self.replace_if_broken(status);
@@ -62,17 +66,29 @@ impl Control {
         self.replicas.next_start(begin).map_or(next, |start| start.min(next))
     }
 
-    /// Replicas with old variables serve until those with new ones can; those that do not serve yet are of no use any more.
-    fn stands_in(&self, status: &ReplicaStatus, wanted: &BTreeMap<Placement, Wanted>, ready: &HashSet<&Placement>) -> bool {
-        let same = |other: &&Placement| status.placement.is_same_version(other);
-        matches!(status.state, ReplicaState::Ready { .. })
-            && wanted.keys().filter(same).any(|placement| !ready.contains(placement) && self.scales.target(placement) != Some(0))
+    /// Whether a replica with old variables serves until enough with new ones can; those that do not serve yet are of no use
+    /// any more.
+    fn stands_in(&self, status: &ReplicaStatus, wanted: &AllWanted, all: &HashMap<&Placement, Vec<&ReplicaStatus>>) -> bool {
+        if self.use_of(status) != Use::Serves {
+            return false;
+        }
+        let mut ready: Vec<(&Placement, Vec<&ReplicaStatus>)> = vec![];
+        for (placement, replicas) in all.iter().filter(|(other, _)| other.is_same_version(&status.placement)) {
+            let serving = replicas.iter().copied().filter(|status| self.use_of(status) == Use::Serves);
+            ready.push((placement, serving.collect()));
+        }
+        let newer = wanted.of(&status.placement.model).map(|(placement, _)| placement);
+        newer.filter(|placement| placement.is_same_version(&status.placement)).any(|placement| {
+            let ready = ready.iter().map(|(other, replicas)| (*other, replicas.as_slice()));
+            let older = rollout::stands_in(ready, placement, self.scales.target(placement));
+            older.is_some_and(|(older, _)| *older == status.placement)
+        })
     }
 
     /// Ends parents that load a model which nobody wants any more: while variables change fast, one for each change.
-    fn end_unwanted_loads(self: &Arc<Control>, wanted: &BTreeMap<Placement, Wanted>) {
+    fn end_unwanted_loads(self: &Arc<Control>, wanted: &AllWanted) {
         for parent in self.engine.parents() {
-            let is_wanted = parent.role.placement().is_none_or(|placement| wanted.contains_key(placement));
+            let is_wanted = parent.role.placement().is_none_or(|placement| wanted.get(placement).is_some());
             if parent.state == ParentState::Starting && !is_wanted {
                 let control = self.clone();
                 tokio::spawn(async move { control.end_holder(&parent.id).await });

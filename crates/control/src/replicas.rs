@@ -1,6 +1,6 @@
 //! What control remembers of replicas beside the state: nothing that a restart must not lose.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use policy::backoff;
 use policy::scale::StartupTime;
 
 use crate::changes::Changes;
-use crate::wanted::Wanted;
+use crate::wanted::AllWanted;
 
 /// Events about replicas of one placement within [`EVENTS_MS`]; more are only logged.
 const EVENTS_MAX: usize = 10;
@@ -194,10 +194,10 @@ impl Replicas {
     }
 
     /// Forgets what is known of placements that may have no replicas any more.
-    pub fn retain(&self, wanted: &BTreeMap<Placement, Wanted>) {
+    pub(crate) fn retain(&self, wanted: &AllWanted) {
         let mut inner = self.inner.lock();
-        inner.failures.retain(|placement, _| wanted.contains_key(placement));
-        inner.start_up.retain(|placement, _| wanted.contains_key(placement));
+        inner.failures.retain(|placement, _| wanted.get(placement).is_some());
+        inner.start_up.retain(|placement, _| wanted.get(placement).is_some());
         inner.rolled_out.retain(|_, (_, at)| at.elapsed() < Duration::from_millis(ROLL_OUT_MS));
     }
 
@@ -387,7 +387,7 @@ mod tests {
         assert_eq!(replicas.next_start(Instant::now()), None, "a pass after it has seen it");
         replicas.failed(&placement, Failure::Local);
         assert!(replicas.next_start(Instant::now()).is_some());
-        replicas.retain(&BTreeMap::new());
+        replicas.retain(&AllWanted::default());
         assert_eq!(replicas.next_start(before), None, "what is gone is not started");
     }
 

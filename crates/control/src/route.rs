@@ -1,16 +1,16 @@
-//! The route table: what the state wants, as far as replicas are there.
+//! The route table: what the state wants, as far as replicas are there. Made model by model, of what has changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use domain::route::{Candidate, KnownVersion, ModelRoutes, PlacementRoute, ReplicaRoute, Route, RouteTable, SHARES};
 use domain::state::{Live, Model, Version};
-use domain::{EnvironmentName, Manifest, ModelKey, Placement, State};
+use domain::{EnvironmentName, Manifest, ModelKey, Placement, ReplicaId, State};
 use engine::{ReplicaState, ReplicaStatus};
 use imbl::ordmap::DiffItem;
 
-use crate::wanted::Part;
-use crate::{Control, LOOK_ALL_MS, now_ms};
+use crate::wanted::{AllWanted, Fresh, Part, Wanted};
+use crate::{Control, now_ms, rollout};
 
 /// Steps in which the default deadline grows with the time that a start takes, in milliseconds.
 const DEADLINE_STEP_MS: u64 = 10_000;
@@ -21,18 +21,59 @@ struct Stamp {
     seq: u64,
     replicas: u64,
     scales: u64,
-    /// Some of what may have replicas ends with time.
-    looks: u64,
 }
 
-/// The table in force, and what it was made of.
+/// The table in force, what may have replicas, and what both were made of.
 #[derive(Default)]
 pub(crate) struct Published {
     table: RouteTable,
     state: State,
     stamp: Stamp,
-    /// Models whose routes depend on more than the state: they have replicas, or parts that end with time.
-    active: BTreeSet<ModelKey>,
+    /// All placements that may have replicas.
+    pub(crate) wanted: AllWanted,
+    /// What the reconciler of replicas has not looked at yet.
+    pub(crate) fresh: Fresh,
+    /// Models of which something is live and does not sleep.
+    pub(crate) awake: BTreeSet<ModelKey>,
+    uses: Uses,
+    /// When what is wanted of a model ends by itself, in milliseconds since 1970.
+    ends: BTreeSet<(u64, ModelKey)>,
+}
+
+/// What replicas are good for, as far as routes depend on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Use {
+    /// It will be of use.
+    Starts,
+    /// Requests may go there.
+    Serves,
+    /// None may any more.
+    None,
+}
+
+/// What each replica was good for when it was looked at last.
+#[derive(Default)]
+struct Uses(HashMap<ReplicaId, (ModelKey, Use)>);
+
+impl Uses {
+    /// Takes in what replicas are good for now. Gives the models for which that is something else than before.
+    fn update<'a>(&mut self, now: impl ExactSizeIterator<Item = (&'a ReplicaId, &'a ModelKey, Use)>) -> BTreeSet<ModelKey> {
+        let (mut changed, mut present) = (BTreeSet::new(), HashSet::new());
+        for (replica, model, is_now) in now {
+            present.insert(replica);
+            match self.0.get_mut(replica) {
+                Some((_, before)) if *before == is_now => continue,
+                Some((_, before)) => *before = is_now,
+                None => drop(self.0.insert(replica.clone(), (model.clone(), is_now))),
+            }
+            changed.insert(model.clone());
+        }
+        if present.len() < self.0.len() {
+            let gone = self.0.extract_if(|replica, _| !present.contains(replica));
+            changed.extend(gone.map(|(_, (model, _))| model));
+        }
+        changed
+    }
 }
 
 /// Replicas that may be used, by what they run, of each model that is looked at.
@@ -44,60 +85,98 @@ impl Control {
     pub(crate) fn publish_routes(&self) {
         let mut published = self.published.lock();
         // Read before the table is made: what changes meanwhile is seen the next time.
-        let state = self.state();
+        let (state, now_ms) = (self.state(), now_ms());
         let stamp = Stamp {
             seq: state.seq,
             replicas: *self.engine.changed().borrow() + self.replicas.changes.count(),
             scales: self.scales.changes.count(),
-            looks: self.monotonic_ms() / LOOK_ALL_MS,
         };
-        if published.table.epoch > 0 && published.stamp == stamp {
+        let is_over = published.ends.first().is_some_and(|(until_ms, _)| *until_ms <= now_ms);
+        if published.table.epoch > 0 && published.stamp == stamp && !is_over {
             return;
         }
-        let mut stale = changed_models(&published.state, &state);
-        stale.append(&mut self.scales.changes.take());
-        stale.append(&mut self.replicas.changes.take());
         let statuses = self.engine.replicas();
-        let with_replicas: BTreeSet<&ModelKey> = statuses.iter().map(|status| &status.placement.model).collect();
-        if (Stamp { seq: stamp.seq, ..published.stamp }) != stamp {
-            stale.extend(published.active.iter().cloned());
-            stale.extend(with_replicas.iter().copied().cloned());
-        }
+        let stale = self.stale(&mut published, &state, &statuses, now_ms);
         let ready = self.ready_of(&stale, &statuses);
         let mut models = published.table.models.clone();
         let mut is_same = published.table.epoch > 0;
-        for key in &stale {
-            let made = state.models.get(key).map(|model| self.model_routes(&state, key, model, &ready));
-            let (routes, ends) = made.map_or((None, false), |(routes, ends)| (Some(routes), ends));
-            match ends || with_replicas.contains(key) {
-                true => published.active.insert(key.clone()),
-                false => published.active.remove(key),
-            };
-            if routes.as_ref() == models.get(key).map(AsRef::as_ref) {
+        for key in stale {
+            let routes = self.look_at(&mut published, &state, &key, &ready, now_ms);
+            published.fresh.models.insert(key.clone());
+            if routes.as_ref() == models.get(&key).map(AsRef::as_ref) {
                 continue;
             }
             is_same = false;
             match routes {
                 Some(routes) => {
                     self.replicas.routed(&routes);
-                    models.insert(key.clone(), Arc::new(routes))
+                    models.insert(key, Arc::new(routes))
                 }
-                None => models.remove(key),
+                None => models.remove(&key),
             };
         }
         (published.state, published.stamp) = (State::clone(&state), stamp);
         if !is_same {
             // Larger than any epoch of an earlier process too.
-            let epoch = now_ms().max(published.table.epoch + 1);
+            let epoch = now_ms.max(published.table.epoch + 1);
             published.table = RouteTable { epoch, models };
             (self.publish)(published.table.clone());
         }
     }
 
+    /// The models of which something may have changed.
+    fn stale(&self, published: &mut Published, state: &State, statuses: &[ReplicaStatus], now_ms: u64) -> BTreeSet<ModelKey> {
+        let mut stale = changed_models(&published.state, state);
+        stale.append(&mut self.scales.changes.take());
+        stale.append(&mut self.replicas.changes.take());
+        let uses = statuses.iter().map(|status| (&status.replica, &status.placement.model, self.use_of(status)));
+        stale.append(&mut published.uses.update(uses));
+        while published.ends.first().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
+            stale.extend(published.ends.pop_first().map(|(_, model)| model));
+        }
+        stale
+    }
+
+    pub(crate) fn use_of(&self, status: &ReplicaStatus) -> Use {
+        match status.state {
+            ReplicaState::Ended { .. } => Use::None,
+            _ if self.replicas.is_leaving(&status.replica) => Use::None,
+            ReplicaState::Starting => Use::Starts,
+            ReplicaState::Ready { .. } => Use::Serves,
+        }
+    }
+
+    /// Finds out what may have replicas of one model. Gives its routes; `None` if it does not exist.
+    fn look_at(
+        &self,
+        published: &mut Published,
+        state: &State,
+        key: &ModelKey,
+        ready: &Ready,
+        now_ms: u64,
+    ) -> Option<ModelRoutes> {
+        let model = state.models.get(key);
+        let (wanted, until_ms) = model.map_or((BTreeMap::new(), u64::MAX), |model| self.wanted_of(state, key, model, now_ms));
+        if until_ms < u64::MAX {
+            published.ends.insert((until_ms, key.clone()));
+        }
+        let is_awake =
+            |(placement, wanted): (&Placement, &Wanted)| wanted.part == Part::Live && self.scales.target(placement) != Some(0);
+        match wanted.iter().any(is_awake) {
+            true => published.awake.insert(key.clone()),
+            false => published.awake.remove(key),
+        };
+        let none = BTreeMap::new();
+        let routes = model.map(|model| self.model_routes(state, model, &wanted, ready.get(key).unwrap_or(&none)));
+        published.fresh.gone.extend(published.wanted.set(key, wanted));
+        routes
+    }
+
+    /// Replicas that requests may go to, by what they run, of some models.
     fn ready_of<'a>(&self, models: &BTreeSet<ModelKey>, statuses: &'a [ReplicaStatus]) -> Ready<'a> {
         let mut ready = Ready::new();
         for status in statuses.iter().filter(|status| models.contains(&status.placement.model)) {
-            if matches!(status.state, ReplicaState::Ready { .. }) && !self.replicas.is_leaving(&status.replica) {
+            if self.use_of(status) == Use::Serves {
                 let of_model = ready.entry(&status.placement.model).or_default();
                 of_model.entry(&status.placement).or_default().push(status);
             }
@@ -105,8 +184,13 @@ impl Control {
         ready
     }
 
-    /// The routes of one model, and whether they may be others later although nothing changes.
-    fn model_routes(&self, state: &State, key: &ModelKey, model: &Model, ready: &Ready) -> (ModelRoutes, bool) {
+    fn model_routes(
+        &self,
+        state: &State,
+        model: &Model,
+        wanted: &BTreeMap<Placement, Wanted>,
+        ready: &BTreeMap<&Placement, Vec<&ReplicaStatus>>,
+    ) -> ModelRoutes {
         let known = |version: &Arc<Version>| KnownVersion { version: version.pushed.version, digest: version.pushed.digest };
         let route = |(environment, live): (&EnvironmentName, &Live)| Route {
             environment: environment.clone(),
@@ -118,26 +202,20 @@ impl Control {
             placements: vec![],
             versions: model.versions.values().map(known).collect(),
         };
-        let (wanted, until_ms) = self.wanted_of(state, key, model, now_ms());
-        let ready = ready.get(key);
         for (placement, wanted) in wanted {
             // A candidate that is still built and tested is nobody's business.
             if wanted.part == Part::Candidate && wanted.floor == 0 {
                 continue;
             }
-            let asleep = self.scales.target(&placement) == Some(0);
-            let own = ready.and_then(|ready| ready.get(&placement)).map(Vec::as_slice).unwrap_or_default();
-            // What is there of one that sleeps is a spare, or on its way out.
-            let replicas = if asleep { &[] } else { own };
-            routes.placements.extend(self.placement_route(state, placement.clone(), replicas, asleep));
-            if replicas.is_empty() && !asleep {
-                // While new variables arrive, the replicas with the old ones serve.
-                for (older, replicas) in ready.into_iter().flatten().filter(|(other, _)| other.is_same_version(&placement)) {
-                    routes.placements.extend(self.placement_route(state, (*older).clone(), replicas, false));
-                }
-            }
+            let target = self.scales.target(placement);
+            let older = rollout::stands_in(ready.iter().map(|(of, replicas)| (*of, replicas.as_slice())), placement, target);
+            let own = ready.get(placement).map(Vec::as_slice).unwrap_or_default();
+            // What is there of one that sleeps is a spare, or on its way out; and while others stand in, requests go there.
+            let replicas = if target == Some(0) || older.is_some() { &[] } else { own };
+            routes.placements.extend(self.placement_route(state, placement, replicas, target == Some(0)));
+            routes.placements.extend(older.and_then(|(older, replicas)| self.placement_route(state, older, replicas, false)));
         }
-        (routes, until_ms < u64::MAX)
+        routes
     }
 
     /// The deadline of requests that name none: as the manifest says, else long enough for a replica to start first.
@@ -151,7 +229,7 @@ impl Control {
     fn placement_route(
         &self,
         state: &State,
-        placement: Placement,
+        placement: &Placement,
         replicas: &[&ReplicaStatus],
         asleep: bool,
     ) -> Option<PlacementRoute> {
@@ -174,12 +252,12 @@ impl Control {
             rows_max: manifest.batch.rows_max,
             mix: manifest.batch.mix,
             queue_rows_max: manifest.batch.queue_rows_max,
-            deadline_ms: self.deadline_ms(&placement, manifest),
+            deadline_ms: self.deadline_ms(placement, manifest),
             predict_ms_max: manifest.predict_ms_max(),
             asleep,
-            failed: self.replicas.problem(&placement).filter(|_| !asleep && routes.is_empty()),
+            failed: self.replicas.problem(placement).filter(|_| !asleep && routes.is_empty()),
             replicas: routes,
-            placement,
+            placement: placement.clone(),
         })
     }
 }
@@ -221,6 +299,25 @@ fn candidate(model: &Model, environment: &EnvironmentName) -> Option<Candidate> 
 mod tests {
     use super::*;
     use domain::state::Variables;
+
+    #[test]
+    fn only_models_whose_replicas_have_changed_are_looked_at() {
+        let (one, other) = (domain::state::default_model("one").unwrap(), domain::state::default_model("other").unwrap());
+        let replicas: Vec<ReplicaId> = (1..4).map(|number| ReplicaId(format!("r1-{number}"))).collect();
+        let mut uses = Uses::default();
+        let mut update = |now: &[(usize, &ModelKey, Use)]| {
+            let changed = uses.update(now.iter().map(|(at, model, is_now)| (&replicas[*at], *model, *is_now)));
+            changed.into_iter().map(|model| model.model.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(update(&[(0, &one, Use::Starts), (1, &other, Use::Serves)]), ["one", "other"]);
+        assert!(update(&[(0, &one, Use::Starts), (1, &other, Use::Serves)]).is_empty());
+        assert_eq!(update(&[(0, &one, Use::Serves), (1, &other, Use::Serves)]), ["one"]);
+        assert_eq!(update(&[(0, &one, Use::Serves)]), ["other"], "it is gone");
+        assert_eq!(update(&[(0, &one, Use::Serves), (2, &other, Use::None)]), ["other"]);
+        assert_eq!(update(&[(0, &one, Use::None)]), ["one", "other"]);
+        assert_eq!(update(&[]), ["one"]);
+        assert!(update(&[]).is_empty());
+    }
 
     #[test]
     fn of_many_models_those_that_changed_are_looked_at() {

@@ -1,12 +1,12 @@
 //! How many replicas each placement should have: looks at the load several times a second, lets `policy` decide, and keeps
 //! the targets that `replica` follows. A changed target is an event with all that it was decided on.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use domain::route::Demand;
-use domain::scale::{IDLE_S_MAX, REPLICAS_MAX, ScaleRecord};
+use domain::scale::{IDLE_S_MAX, LoadSample, REPLICAS_MAX, ScaleRecord};
 use domain::state::Deployment;
 use domain::{Event, ModelKey, Placement, State};
 use engine::{ReplicaState, ReplicaStatus};
@@ -16,7 +16,8 @@ use policy::scale::{Counts, Scaler, Settings, decide};
 
 use crate::Control;
 use crate::changes::Changes;
-use crate::wanted::{Part, Wanted};
+use crate::lanes::Lanes;
+use crate::wanted::{AllWanted, Part, Wanted};
 
 /// Changes of one placement that are appended within [`EVENTS_MS`]; more are only logged.
 const EVENTS_MAX: usize = 20;
@@ -25,15 +26,24 @@ const EVENTS_MS: u64 = 60_000;
 /// What is remembered of each placement that may have replicas.
 #[derive(Default)]
 pub struct Scales {
-    inner: Mutex<HashMap<Placement, Scale>>,
+    inner: Mutex<Inner>,
     /// The fewest replicas that a release asks for.
     floors: Mutex<HashMap<Placement, u32>>,
     /// What changes routes.
     pub changes: Changes,
 }
 
+#[derive(Default)]
+struct Inner {
+    scales: HashMap<Placement, Scale>,
+    /// Those that are not at rest: the others are at zero, and nothing would change that, so that they need not be looked at
+    /// all the time.
+    awake: HashSet<Placement>,
+}
+
 struct Scale {
     scaler: Scaler,
+    lanes: Lanes,
     target: u32,
     /// When it was looked at last, and how long it had been idle then, in milliseconds.
     looked_at: Instant,
@@ -42,8 +52,6 @@ struct Scale {
     arrived: u64,
     /// Whether requests wait.
     waits: bool,
-    /// At zero, and nothing that would change that: it need not be looked at all the time.
-    rests: bool,
     told: VecDeque<Instant>,
 }
 
@@ -58,7 +66,7 @@ pub struct Change {
 impl Scales {
     /// How many replicas a placement should have; `None` before anything was decided.
     pub fn target(&self, placement: &Placement) -> Option<u32> {
-        self.inner.lock().get(placement).map(|scale| scale.target)
+        self.inner.lock().scales.get(placement).map(|scale| scale.target)
     }
 
     /// The fewest replicas that a release asks for.
@@ -82,38 +90,45 @@ impl Scales {
 
     /// Requests that came for a placement so far.
     pub fn arrived(&self, placement: &Placement) -> u64 {
-        self.inner.lock().get(placement).map_or(0, |scale| scale.arrived)
+        self.inner.lock().scales.get(placement).map_or(0, |scale| scale.arrived)
     }
 
     /// Whether requests of a placement wait.
     pub fn waits(&self, placement: &Placement) -> bool {
-        self.inner.lock().get(placement).is_some_and(|scale| scale.waits)
+        self.inner.lock().scales.get(placement).is_some_and(|scale| scale.waits)
     }
 
     /// A request came for a placement that may be at rest.
     pub fn wake(&self, placement: &Placement) {
-        if let Some(scale) = self.inner.lock().get_mut(placement) {
-            scale.rests = false;
+        let mut inner = self.inner.lock();
+        if inner.scales.contains_key(placement) {
+            inner.awake.insert(placement.clone());
         }
     }
 
     /// Those that are not at rest.
     pub fn awake(&self) -> Vec<Placement> {
-        let inner = self.inner.lock();
-        inner.iter().filter(|(_, scale)| !scale.rests).map(|(placement, _)| placement.clone()).collect()
+        self.inner.lock().awake.iter().cloned().collect()
+    }
+
+    /// Forgets placements that may have no replicas any more.
+    pub(crate) fn retain(&self, wanted: &AllWanted) {
+        let mut inner = self.inner.lock();
+        inner.scales.retain(|placement, _| wanted.get(placement).is_some());
+        inner.awake.retain(|placement| wanted.get(placement).is_some());
     }
 
     /// Time since the last request of a placement, in milliseconds.
     pub fn idle_ms(&self, placement: &Placement) -> u64 {
         let inner = self.inner.lock();
         let idle_ms = |scale: &Scale| scale.idle_ms.saturating_add(scale.looked_at.elapsed().as_millis() as u64);
-        inner.get(placement).map_or(u64::MAX, idle_ms)
+        inner.scales.get(placement).map_or(u64::MAX, idle_ms)
     }
 
     /// Whether a change may be appended.
     fn may_tell(&self, placement: &Placement) -> bool {
         let mut inner = self.inner.lock();
-        let Some(scale) = inner.get_mut(placement) else { return false };
+        let Some(scale) = inner.scales.get_mut(placement) else { return false };
         let now = Instant::now();
         while scale.told.front().is_some_and(|at| now.duration_since(*at).as_millis() as u64 > EVENTS_MS) {
             scale.told.pop_front();
@@ -128,50 +143,65 @@ impl Scales {
 
 impl Scale {
     fn new(target: u32) -> Scale {
-        let told = VecDeque::new();
-        let scaler = Scaler::default();
-        Scale { scaler, target, looked_at: Instant::now(), idle_ms: 0, arrived: 0, waits: false, rests: false, told }
+        let (scaler, lanes, told) = (Scaler::default(), Lanes::default(), VecDeque::new());
+        Scale { scaler, lanes, target, looked_at: Instant::now(), idle_ms: 0, arrived: 0, waits: false, told }
+    }
+}
+
+impl Inner {
+    /// Takes what is known of a version over to its newest variables.
+    fn inherit(&mut self, placement: &Placement, gone: &[Placement]) -> Option<Scale> {
+        let mut older = gone.iter().filter(|older| older.is_same_version(placement) && *older != placement);
+        older.find_map(|older| self.scales.remove(older))
+    }
+
+    fn set_awake(&mut self, placement: &Placement, is_awake: bool) {
+        if !is_awake {
+            self.awake.remove(placement);
+        } else if !self.awake.contains(placement) {
+            self.awake.insert(placement.clone());
+        }
     }
 }
 
 impl Control {
     /// Looks at the load and decides anew for the `looked` of the placements that may have replicas; the others are at rest,
-    /// and want nothing. Gives what changed.
+    /// and want nothing. `gone` are those that may have none any more. Gives what changed.
     pub(crate) fn rescale(
         &self,
         state: &State,
-        wanted: &BTreeMap<Placement, Wanted>,
-        looked: &[&Placement],
+        wanted: &AllWanted,
+        looked: &BTreeSet<&Placement>,
+        gone: &[Placement],
         replicas: &HashMap<&Placement, Vec<&ReplicaStatus>>,
     ) -> Vec<Change> {
-        let now_ms = self.monotonic_ms();
         let mut inner = self.scales.inner.lock();
-        inner.retain(|placement, _| wanted.contains_key(placement));
         let mut records: Vec<(&Placement, ScaleRecord)> = vec![];
-        let looked = looked.iter().filter_map(|placement| Some((*placement, wanted.get(*placement)?)));
+        let looked = looked.iter().filter_map(|placement| Some((*placement, wanted.get(placement)?)));
         for (placement, wanted) in looked.filter(|(_, wanted)| wanted.part != Part::Candidate || wanted.floor > 0) {
             let mut counts = self.counts(replicas.get(placement).map(Vec::as_slice).unwrap_or_default());
-            let is_empty = counts.starting + counts.draining == 0;
-            let scale = inner.entry(placement.clone()).or_insert_with(|| {
+            if !inner.scales.contains_key(placement) {
+                let scale = inner.inherit(placement, gone);
+                let scale = scale.unwrap_or_else(|| Scale::new(initial(state, placement, wanted, &counts)));
+                inner.scales.insert(placement.clone(), scale);
                 self.scales.changes.tell_of(&placement.model);
-                Scale::new(initial(state, placement, wanted, &counts))
-            });
+            }
+            let Some(scale) = inner.scales.get_mut(placement) else { continue };
+            let is_empty = counts.starting + counts.draining == 0;
             counts.current = scale.target;
             if scale.target == 0 {
                 // A spare takes no requests.
                 counts.ready = 0;
             }
-            if let Some(Demand { mut load, .. }) = (self.senses.demand)(placement) {
-                load.now_ms = now_ms;
-                scale.arrived = load.arrived;
-                scale.waits = load.queued > 0;
-                scale.scaler.observe(load);
-            }
-            let inputs = scale.scaler.inputs(now_ms, counts, &self.settings(state, placement, wanted));
-            (scale.looked_at, scale.idle_ms) = (Instant::now(), inputs.idle_ms);
-            let decision = decide(&inputs);
-            scale.rests = is_empty && scale.target + decision.target == 0 && inputs.queued + inputs.in_flight == 0;
-            records.push((placement, ScaleRecord { decision, inputs }));
+            let record = self.decide_for(scale, state, placement, wanted, counts);
+            let is_at_rest =
+                is_empty && scale.target + record.decision.target == 0 && record.inputs.queued + record.inputs.in_flight == 0;
+            inner.set_awake(placement, !is_at_rest);
+            records.push((placement, record));
+        }
+        for placement in gone.iter().filter(|placement| wanted.get(placement).is_none()) {
+            inner.scales.remove(placement);
+            inner.awake.remove(placement);
         }
         let wants: Vec<Want> = records.iter().map(|(placement, record)| self.want(state, placement, record)).collect();
         let mut changes = vec![];
@@ -180,7 +210,7 @@ impl Control {
                 record.inputs.budget = Some(grant.replicas);
                 record.decision = decide(&record.inputs);
             }
-            let Some(scale) = inner.get_mut(placement) else { continue };
+            let Some(scale) = inner.scales.get_mut(placement) else { continue };
             if scale.target != record.decision.target {
                 scale.target = record.decision.target;
                 self.scales.changes.tell_of(&placement.model);
@@ -188,6 +218,27 @@ impl Control {
             }
         }
         changes
+    }
+
+    /// Takes in the load of a placement, and says how many replicas its own load asks for.
+    fn decide_for(
+        &self,
+        scale: &mut Scale,
+        state: &State,
+        placement: &Placement,
+        wanted: &Wanted,
+        counts: Counts,
+    ) -> ScaleRecord {
+        let now_ms = self.monotonic_ms();
+        let report = |of: &Placement| (self.senses.demand)(of).map(|Demand { load, .. }| load);
+        if let Some(load) = scale.lanes.load(placement, report) {
+            scale.arrived = load.arrived;
+            scale.waits = load.queued > 0;
+            scale.scaler.observe(LoadSample { now_ms, ..load });
+        }
+        let inputs = scale.scaler.inputs(now_ms, counts, &self.settings(state, placement, wanted));
+        (scale.looked_at, scale.idle_ms) = (Instant::now(), inputs.idle_ms);
+        ScaleRecord { decision: decide(&inputs), inputs }
     }
 
     /// Appends changed targets; what comes too often is only logged.

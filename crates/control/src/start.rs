@@ -1,6 +1,6 @@
 //! Starting replicas and sending away those that are too many, until their numbers are the targets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,7 @@ use policy::starts::{self, Lack};
 use crate::Control;
 use crate::replica::by_placement;
 use crate::replicas::Failure;
-use crate::wanted::{Part, Wanted};
+use crate::wanted::{AllWanted, Part, Wanted};
 
 /// Why a replica was not started.
 #[derive(Debug)]
@@ -50,12 +50,7 @@ pub(crate) fn load_failed(placement: &Placement, reason: &str, details: &[String
 
 impl Control {
     /// Starts or sends away replicas until their numbers are the targets, a bounded number of starts at a time.
-    pub(crate) fn follow_targets(
-        self: &Arc<Control>,
-        state: &Arc<State>,
-        wanted: &BTreeMap<Placement, Wanted>,
-        looked: &[&Placement],
-    ) {
+    pub(crate) fn follow_targets(self: &Arc<Control>, state: &Arc<State>, wanted: &AllWanted, looked: &BTreeSet<&Placement>) {
         // In this order: what starts in between counts twice for now, instead of not at all.
         let (pending, statuses) = (self.replicas.pending(), self.engine.replicas());
         let mut running = by_placement(&statuses);
@@ -63,7 +58,7 @@ impl Control {
         let starting = statuses.iter().filter(starts).count() as i64 + pending.values().sum::<i64>();
         let mut lacking: Vec<(&Placement, Lack)> = vec![];
         for placement in looked {
-            let Some(wanted) = wanted.get(*placement) else { continue };
+            let Some(wanted) = wanted.get(placement) else { continue };
             let pending = pending.get(*placement).map_or(0, |pending| (*pending).max(0) as u32);
             let lack = self.follow_target(placement, wanted, running.remove(*placement).unwrap_or_default(), pending);
             lacking.extend(lack.map(|lack| (*placement, lack)));
@@ -135,6 +130,17 @@ impl Control {
 
     /// What a replica of a placement is started with. Its files and its environment are there when this returns.
     pub(crate) async fn spec(&self, state: &State, placement: &Placement, replica: ReplicaId) -> Result<ReplicaSpec, StartError> {
+        let spec = self.spec_without_variables(state, placement, replica).await?;
+        Ok(ReplicaSpec { variables: self.variables_for(state, placement).await?, ..spec })
+    }
+
+    /// The same for what knows no variables and no secrets.
+    pub(crate) async fn spec_without_variables(
+        &self,
+        state: &State,
+        placement: &Placement,
+        replica: ReplicaId,
+    ) -> Result<ReplicaSpec, StartError> {
         let gone = || Problem::new("no_such_version", format!("{placement} is gone"));
         let model = state.models.get(&placement.model).ok_or_else(gone)?;
         let pushed = &model.versions.get(&placement.version).ok_or_else(gone)?.pushed;
@@ -156,7 +162,7 @@ impl Control {
             path: manifest.model.path.clone(),
             tree,
             lock: pushed.lock.as_ref().map(|lock| lock.digest),
-            variables: self.variables_for(state, placement)?,
+            variables: BTreeMap::new(),
             schema: manifest.schema.clone(),
             concurrency: manifest.resources.concurrency,
             threads: manifest.resources.threads,

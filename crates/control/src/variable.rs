@@ -7,7 +7,7 @@ use domain::problem::excerpt;
 use domain::{Digest, EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName, State};
 use serde::{Deserialize, Serialize};
 
-use crate::{Control, secret};
+use crate::{Control, aside, secret};
 
 /// The longest value, in bytes.
 const VALUE_BYTES_MAX: usize = 32 << 10;
@@ -83,8 +83,8 @@ impl Control {
         let event = Event::VariableSet { environment: environment.clone(), model, name: name.into(), value, secret: file };
         let appended = self.book.append(actor, &subject, move |_| Ok(event)).await;
         match &appended {
-            Ok(_) => before.into_iter().for_each(|before| self.secrets.remove(&place, name, before)),
-            Err(_) => file.into_iter().for_each(|file| self.secrets.remove(&place, name, Some(file))),
+            Ok(_) => self.drop_secret(&place, name, before).await,
+            Err(_) => self.drop_secret(&place, name, file.map(Some)).await,
         }
         appended.map(|_| true)
     }
@@ -106,7 +106,7 @@ impl Control {
             Some(None) if secret => {
                 let (secrets, place, name) = (self.secrets.clone(), scope(project, environment, model), name.to_string());
                 let file = variables.secrets.get(&name).copied();
-                let kept = tokio::task::spawn_blocking(move || secrets.get(&place, &name, file)).await;
+                let kept = aside(move || secrets.get(&place, &name, file)).await;
                 matches!(kept, Ok(Ok(known)) if known == value)
             }
             _ => false,
@@ -115,8 +115,14 @@ impl Control {
 
     async fn put_secret(&self, place: &str, name: &str, value: &str) -> Result<Digest, Problem> {
         let (secrets, place, name, value) = (self.secrets.clone(), place.to_string(), name.to_string(), value.to_string());
-        let put = tokio::task::spawn_blocking(move || secrets.put(&place, &name, &value));
-        put.await.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string())))
+        aside(move || secrets.put(&place, &name, &value)).await?
+    }
+
+    /// Removes a value that nothing refers to any more, if there was one; one whose event names no file has none.
+    async fn drop_secret(&self, place: &str, name: &str, file: Option<Option<Digest>>) {
+        let Some(file) = file else { return };
+        let (secrets, place, name) = (self.secrets.clone(), place.to_string(), name.to_string());
+        let _ = aside(move || secrets.remove(&place, &name, file)).await;
     }
 
     /// The files of all secrets that a state refers to.
@@ -172,7 +178,7 @@ impl Control {
             Ok(Event::VariableRemoved { environment, model, name })
         };
         self.book.append(actor, &subject, decide).await?;
-        before.into_iter().for_each(|before| self.secrets.remove(&place, &removed, before));
+        self.drop_secret(&place, &removed, before).await;
         Ok(())
     }
 
@@ -194,20 +200,28 @@ impl Control {
         list.collect()
     }
 
-    /// What a replica's process gets: the variables of its configuration, then the project's, then the model's own.
-    pub(crate) fn variables_for(&self, state: &State, placement: &Placement) -> Result<BTreeMap<String, String>, Problem> {
+    /// What a replica's process gets: the variables of its configuration, then the project's, then the model's own. Secrets
+    /// are read and decrypted aside.
+    pub(crate) async fn variables_for(&self, state: &State, placement: &Placement) -> Result<BTreeMap<String, String>, Problem> {
         let mut variables = state.configuration(placement).env;
         let (key, environment) = (&placement.model, &placement.environment);
+        let mut kept = vec![];
         for (name, (value, own)) in state.variables_of(key, environment) {
-            let value = match value {
-                Some(value) => value,
-                None => {
-                    let model = own.then_some(&key.model);
-                    let file = state.variables_at(&key.project, model, environment).and_then(|v| v.secrets.get(&name)).copied();
-                    self.secrets.get(&scope(&key.project, environment, model), &name, file)?
-                }
+            if let Some(value) = value {
+                variables.insert(name, value);
+                continue;
+            }
+            let model = own.then_some(&key.model);
+            let file = state.variables_at(&key.project, model, environment).and_then(|v| v.secrets.get(&name)).copied();
+            kept.push((scope(&key.project, environment, model), name, file));
+        }
+        if !kept.is_empty() {
+            let secrets = self.secrets.clone();
+            let read = move || {
+                let values = kept.into_iter().map(|(place, name, file)| Ok((secrets.get(&place, &name, file)?, name)));
+                values.collect::<Result<Vec<_>, Problem>>()
             };
-            variables.insert(name, value);
+            variables.extend(aside(read).await??.into_iter().map(|(value, name)| (name, value)));
         }
         Ok(variables)
     }

@@ -15,6 +15,7 @@ use domain::{
 use engine::{ParentState, ReplicaState};
 use serde::{Deserialize, Serialize};
 
+use crate::wanted::Part;
 use crate::{Control, now_ms};
 
 /// One model in one environment, in a list.
@@ -225,7 +226,7 @@ impl Control {
         };
         let (wanted, _) = self.wanted_of(&state, key, model, now_ms());
         let own = self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
-        let (spares, statuses): (Vec<_>, Vec<_>) = own.partition(|status| self.is_spare(status, &wanted));
+        let (spares, statuses): (Vec<_>, Vec<_>) = own.partition(|status| self.is_spare(status, wanted.get(&status.placement)));
         let parents = self.engine.parents().into_iter().filter(|parent| parent.role.placement().is_some_and(|p| p.model == *key));
         let parents: Vec<_> = parents.collect();
         let processes = spares.iter().chain(&statuses).map(|status| status.pid);
@@ -333,18 +334,28 @@ impl Control {
     }
 
     /// Live models that no replica answers for: those whose replicas are on their way, and those whose last start failed, with
-    /// the reason.
+    /// the reason. Those that sleep are not looked at.
     pub fn unanswered(&self) -> (Vec<String>, Vec<String>) {
-        let state = self.state();
-        let statuses = self.engine.replicas();
-        let live = crate::wanted::live_placements(&state);
-        let is_ready = |status: &&engine::ReplicaStatus| matches!(status.state, ReplicaState::Ready { .. });
-        let answers = |placement: &&domain::Placement| {
-            statuses.iter().filter(is_ready).any(|status| status.placement.is_same_version(placement))
+        self.publish_routes();
+        let (awake, wanted) = {
+            let published = self.published.lock();
+            (published.awake.clone(), published.wanted.clone())
         };
-        let asleep = |placement: &domain::Placement| self.scales.target(placement) == Some(0);
+        let (state, statuses) = (self.state(), self.engine.replicas());
+        let mut ready: HashMap<&ModelKey, Vec<&Placement>> = HashMap::new();
+        for status in statuses.iter().filter(|status| matches!(status.state, ReplicaState::Ready { .. })) {
+            ready.entry(&status.placement.model).or_default().push(&status.placement);
+        }
+        let answers = |placement: &Placement| {
+            let of_model = ready.get(&placement.model).into_iter().flatten();
+            of_model.into_iter().any(|other| other.is_same_version(placement))
+        };
+        let live = awake.iter().flat_map(|model| wanted.of(model)).filter(|(_, wanted)| wanted.part == Part::Live);
         let (mut waiting, mut failing) = (vec![], vec![]);
-        for placement in live.iter().filter(|placement| !asleep(placement) && !answers(placement)) {
+        for (placement, _) in live {
+            if self.scales.target(placement) == Some(0) || answers(placement) {
+                continue;
+            }
             match self.replicas.problem(placement) {
                 Some(problem) => failing.push(format!("{placement}: {}", problem.message)),
                 None => waiting.push(self.what_it_waits_for(&state, placement)),

@@ -1,14 +1,22 @@
-//! Which placements may have replicas, and what for. Found from the state, and kept as long as it holds.
+//! Which placements may have replicas, and what for. Found from the state model by model, and kept as long as it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::state::Model;
 use domain::{ModelKey, Placement, State};
 use engine::ReplicaState;
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 
-use crate::{Control, LOOK_ALL_MS, now_ms};
+use crate::{Control, LOOK_ALL_MS};
+
+/// All models are looked at within this time even if nothing says that they have changed, in milliseconds.
+const ROUND_MS: u64 = 10_000;
+/// So many models are looked at each second, however few there are.
+const ROUND_MODELS_MIN: usize = 1_000;
 
 /// What a placement that may have replicas is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,70 +38,85 @@ pub struct Wanted {
     pub floor: u32,
 }
 
-/// What is live, under today's configuration.
-pub(crate) fn live_placements(state: &State) -> BTreeSet<Placement> {
-    let live = |(key, model): (&ModelKey, &Arc<Model>)| {
-        let placements: Vec<_> =
-            model.live.iter().map(|(environment, live)| state.placement(key, environment, live.version)).collect();
-        placements
-    };
-    state.models.iter().flat_map(live).collect()
+/// All placements that may have replicas, by model. Copies share what is the same.
+#[derive(Clone, Default)]
+pub(crate) struct AllWanted(OrdMap<ModelKey, Arc<BTreeMap<Placement, Wanted>>>);
+
+impl AllWanted {
+    /// What a placement is for; `None` if it may have no replicas.
+    pub fn get(&self, placement: &Placement) -> Option<&Wanted> {
+        self.0.get(&placement.model)?.get(placement)
+    }
+
+    /// The placements of one model.
+    pub fn of(&self, model: &ModelKey) -> impl Iterator<Item = (&Placement, &Wanted)> {
+        self.0.get(model).into_iter().flat_map(|placements| placements.iter())
+    }
+
+    /// The models of which something else is wanted than in an earlier one.
+    pub fn changed_since<'a>(&'a self, before: &'a AllWanted) -> impl Iterator<Item = &'a ModelKey> {
+        before.0.diff(&self.0).map(|change| match change {
+            DiffItem::Add(key, _) | DiffItem::Update { new: (key, _), .. } | DiffItem::Remove(key, _) => key,
+        })
+    }
+
+    /// Puts in what is wanted of one model. Gives the placements of which nothing is wanted any more.
+    pub fn set(&mut self, model: &ModelKey, placements: BTreeMap<Placement, Wanted>) -> Vec<Placement> {
+        let before = match placements.is_empty() {
+            true => self.0.remove(model),
+            false if self.0.get(model).is_some_and(|before| **before == placements) => None,
+            false => self.0.insert(model.clone(), Arc::new(placements)),
+        };
+        let before = before.iter().flat_map(|before| before.keys());
+        before.filter(|placement| self.get(placement).is_none()).cloned().collect()
+    }
 }
 
-/// What may have replicas, with the versions of all that it depends on.
-pub(crate) struct Wants {
-    seq: u64,
-    scales: u64,
-    /// Until when something that was live is kept yet, in milliseconds since 1970.
-    until_ms: u64,
-    placements: Arc<BTreeMap<Placement, Wanted>>,
-}
-
-/// What the reconciler looked at last.
+/// What has changed since it was last asked.
 #[derive(Default)]
-pub(crate) struct Looked {
-    wanted: Option<Arc<BTreeMap<Placement, Wanted>>>,
-    all_at: Option<Instant>,
+pub(crate) struct Fresh {
+    /// Models of which something has changed that a decision may depend on.
+    pub models: BTreeSet<ModelKey>,
+    /// Placements that may have no replicas any more.
+    pub gone: Vec<Placement>,
 }
 
-impl Looked {
-    /// Whether everything is to be looked at, and not only what may have load.
-    pub fn is_due(&mut self, wanted: &Arc<BTreeMap<Placement, Wanted>>, now: Instant) -> bool {
-        let is_same = self.wanted.as_ref().is_some_and(|before| Arc::ptr_eq(before, wanted));
-        let is_recent = self.all_at.is_some_and(|at| now.duration_since(at) < Duration::from_millis(LOOK_ALL_MS));
-        if is_same && is_recent {
-            return false;
+/// A look at all models in turn, some at a time: whatever was missed is seen within one round.
+#[derive(Default)]
+pub(crate) struct Round {
+    after: Option<ModelKey>,
+    looked_at: Option<Instant>,
+}
+
+impl Round {
+    /// The models whose turn it is, and whether they are the last of a round.
+    pub fn next(&mut self, wanted: &AllWanted, now: Instant) -> (Vec<ModelKey>, bool) {
+        if self.looked_at.is_some_and(|at| now.duration_since(at) < Duration::from_millis(LOOK_ALL_MS)) {
+            return (vec![], false);
         }
-        (self.wanted, self.all_at) = (Some(wanted.clone()), Some(now));
-        true
+        self.looked_at = Some(now);
+        let models_max = (wanted.0.len() / (ROUND_MS / LOOK_ALL_MS) as usize + 1).max(ROUND_MODELS_MIN);
+        let from = self.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = wanted.0.range::<_, ModelKey>((from, Bound::Unbounded));
+        let models: Vec<ModelKey> = rest.map(|(key, _)| key.clone()).take(models_max).collect();
+        let is_last = models.len() < models_max;
+        self.after = models.last().filter(|_| !is_last).cloned();
+        (models, is_last)
     }
 }
 
 impl Control {
-    /// All placements that may have replicas, and what for. The same as before as long as nothing has changed.
-    pub(crate) fn wanted(&self, state: &State) -> Arc<BTreeMap<Placement, Wanted>> {
-        // Read before the placements are made: what changes meanwhile is seen the next time.
-        let (seq, scales, now_ms) = (state.seq, self.scales.changes.count(), now_ms());
-        if let Some(wants) = &*self.wants.lock()
-            && (wants.seq, wants.scales) == (seq, scales)
-            && now_ms < wants.until_ms
-        {
-            return wants.placements.clone();
-        }
-        let (placements, until_ms) = self.find_wanted(state, now_ms);
-        let placements = Arc::new(placements);
-        *self.wants.lock() = Some(Wants { seq, scales, until_ms, placements: placements.clone() });
-        placements
+    /// All placements that may have replicas at this moment.
+    pub(crate) fn wanted(&self) -> AllWanted {
+        self.publish_routes();
+        self.published.lock().wanted.clone()
     }
 
-    fn find_wanted(&self, state: &State, now_ms: u64) -> (BTreeMap<Placement, Wanted>, u64) {
-        let (mut all, mut until_ms) = (BTreeMap::new(), u64::MAX);
-        for (key, model) in &state.models {
-            let (mut wanted, model_until_ms) = self.wanted_of(state, key, model, now_ms);
-            all.append(&mut wanted);
-            until_ms = until_ms.min(model_until_ms);
-        }
-        (all, until_ms)
+    /// The same, and what has changed since this was last asked: one asks.
+    pub(crate) fn wanted_afresh(&self) -> (AllWanted, Fresh) {
+        self.publish_routes();
+        let mut published = self.published.lock();
+        (published.wanted.clone(), std::mem::take(&mut published.fresh))
     }
 
     /// The placements of one model that may have replicas, and until when that holds, in milliseconds since 1970.
@@ -142,5 +165,60 @@ impl Control {
                 && !self.replicas.is_leaving(&status.replica)
         });
         own.count() as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{Digest, VersionNumber};
+
+    fn key(model: usize) -> ModelKey {
+        domain::state::default_model(&format!("m{model:05}")).unwrap()
+    }
+
+    fn live(model: usize, revision: u32) -> BTreeMap<Placement, Wanted> {
+        let placement = Placement {
+            model: key(model),
+            environment: "production".parse().unwrap(),
+            version: VersionNumber(1),
+            digest: Digest::ZERO,
+            revision,
+        };
+        [(placement, Wanted { part: Part::Live, floor: 0 })].into()
+    }
+
+    #[test]
+    fn what_is_wanted_no_more_is_told_once() {
+        let mut all = AllWanted::default();
+        assert!(all.set(&key(1), live(1, 0)).is_empty());
+        let before = all.clone();
+        assert!(all.set(&key(1), live(1, 0)).is_empty());
+        assert_eq!(all.changed_since(&before).count(), 0, "the same is no change");
+        let old: Vec<Placement> = live(1, 0).into_keys().collect();
+        assert_eq!(all.set(&key(1), live(1, 1)), old, "other variables are another placement");
+        assert!(all.get(&old[0]).is_none() && all.of(&key(1)).count() == 1);
+        assert_eq!(all.changed_since(&before).collect::<Vec<_>>(), [&key(1)]);
+        assert_eq!(all.set(&key(1), BTreeMap::new()).len(), 1);
+        assert!(all.set(&key(1), BTreeMap::new()).is_empty());
+    }
+
+    #[test]
+    fn every_model_has_its_turn_within_a_round() {
+        let mut all = AllWanted::default();
+        for model in 0..25_000 {
+            all.set(&key(model), live(model, 0));
+        }
+        let (mut round, mut now, mut seen) = (Round::default(), Instant::now(), BTreeSet::new());
+        for second in 0..10 {
+            let (models, is_last) = round.next(&all, now);
+            assert!(models.len() <= 2_501 && is_last == (second == 9), "{second}: {} {is_last}", models.len());
+            assert!(models.into_iter().all(|model| seen.insert(model)), "each once");
+            assert_eq!(round.next(&all, now), (vec![], false), "not more often than once a second");
+            now += Duration::from_millis(LOOK_ALL_MS);
+        }
+        assert_eq!(seen.len(), 25_000);
+        assert_eq!(round.next(&all, now).0[0], key(0), "and then again");
+        assert_eq!(Round::default().next(&AllWanted::default(), now), (vec![], true));
     }
 }

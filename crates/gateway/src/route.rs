@@ -12,6 +12,7 @@ use http::HeaderValue;
 use imbl::ordmap::DiffItem;
 use imbl::{HashMap, OrdMap};
 use parking_lot::Mutex;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::Shared;
 use crate::dispatch;
@@ -127,8 +128,11 @@ impl Lane {
     pub fn wake(&self, shared: &Shared) {
         if !self.told.swap(true, Ordering::AcqRel) {
             let waiting = Observation::Waiting { placement: (*self.placement).clone() };
-            // If it is behind, it sees the request when it next looks at the load.
-            let _ = shared.observations.try_send(waiting);
+            if let Err(TrySendError::Full(waiting)) = shared.observations.try_send(waiting) {
+                // It is behind, and is told but once.
+                let observations = shared.observations.clone();
+                tokio::spawn(async move { observations.send(waiting).await });
+            }
         }
     }
 

@@ -1,0 +1,99 @@
+//! Which zygotes are of use, and for whom: found from what may have replicas, model by model, so that it takes as long with ten
+//! thousand models that have not changed as with one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::launch::ZygoteKey;
+use domain::{ModelKey, Placement};
+
+use crate::wanted::{AllWanted, Part};
+
+/// Placements by the zygote that they can be forked from.
+#[derive(Default)]
+pub(crate) struct Zygotes {
+    seen: AllWanted,
+    users: BTreeMap<ZygoteKey, BTreeSet<Placement>>,
+    keys: BTreeMap<ModelKey, BTreeMap<Placement, ZygoteKey>>,
+}
+
+impl Zygotes {
+    /// Takes in what may have replicas now. `key_of` gives the zygote that a placement can be forked from, which is always the
+    /// same.
+    pub fn update(&mut self, wanted: &AllWanted, key_of: impl Fn(&Placement) -> Option<ZygoteKey>) {
+        for model in wanted.changed_since(&self.seen) {
+            for (placement, key) in self.keys.remove(model).into_iter().flatten() {
+                let Some(users) = self.users.get_mut(&key) else { continue };
+                users.remove(&placement);
+                if users.is_empty() {
+                    self.users.remove(&key);
+                }
+            }
+            let keyed = wanted.of(model).filter_map(|(placement, _)| Some((placement.clone(), key_of(placement)?)));
+            let keyed: BTreeMap<Placement, ZygoteKey> = keyed.collect();
+            for (placement, key) in &keyed {
+                self.users.entry(key.clone()).or_default().insert(placement.clone());
+            }
+            if !keyed.is_empty() {
+                self.keys.insert(model.clone(), keyed);
+            }
+        }
+        self.seen = wanted.clone();
+    }
+
+    /// Whether anything can be forked from a zygote.
+    pub fn is_used(&self, key: &ZygoteKey) -> bool {
+        self.users.contains_key(key)
+    }
+
+    /// Each zygote that something live can be forked from, with one such placement.
+    pub fn of_live(&self) -> impl Iterator<Item = (&ZygoteKey, &Placement)> {
+        let is_live = |placement: &&Placement| self.seen.get(placement).is_some_and(|wanted| wanted.part == Part::Live);
+        self.users.iter().filter_map(move |(key, users)| Some((key, users.iter().find(is_live)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wanted::Wanted;
+    use domain::{Digest, VersionNumber};
+
+    fn placement(model: &str, version: u32) -> Placement {
+        Placement {
+            model: domain::state::default_model(model).unwrap(),
+            environment: "production".parse().unwrap(),
+            version: VersionNumber(version),
+            digest: Digest::ZERO,
+            revision: 0,
+        }
+    }
+
+    #[test]
+    fn a_zygote_is_of_use_as_long_as_a_model_has_its_libraries() {
+        // The second version of any model has other libraries.
+        let key_of = |placement: &Placement| {
+            let lock = Digest::of(&[(placement.version.0 > 1) as u8]);
+            Some(ZygoteKey { project: placement.model.project.clone(), lock, sandbox: String::new() })
+        };
+        let [first, second] = [1, 2].map(|version| key_of(&placement("a", version)).unwrap());
+        let (mut zygotes, mut wanted) = (Zygotes::default(), AllWanted::default());
+        let set = |wanted: &mut AllWanted, model: &str, placements: &[(u32, Part)]| {
+            let placements =
+                placements.iter().map(|(version, part)| (placement(model, *version), Wanted { part: *part, floor: 0 }));
+            wanted.set(&domain::state::default_model(model).unwrap(), placements.collect());
+        };
+        set(&mut wanted, "a", &[(1, Part::Live)]);
+        set(&mut wanted, "b", &[(1, Part::Live), (2, Part::Candidate)]);
+        zygotes.update(&wanted, key_of);
+        assert!(zygotes.is_used(&first) && zygotes.is_used(&second));
+        assert_eq!(zygotes.of_live().collect::<Vec<_>>(), [(&first, &placement("a", 1))], "a candidate's are not made ahead");
+        set(&mut wanted, "b", &[(1, Part::Kept), (2, Part::Live)]);
+        set(&mut wanted, "a", &[]);
+        zygotes.update(&wanted, key_of);
+        assert!(zygotes.is_used(&first));
+        assert_eq!(zygotes.of_live().collect::<Vec<_>>(), [(&second, &placement("b", 2))]);
+        set(&mut wanted, "b", &[]);
+        zygotes.update(&wanted, key_of);
+        assert!(!zygotes.is_used(&first) && !zygotes.is_used(&second) && zygotes.keys.is_empty());
+    }
+}
