@@ -213,6 +213,13 @@ def graph_files():
                         [("a_out", T.INT64, ["n"]), ("b_out", T.STRING, ["n", 2]), ("c_out", T.BOOL, ["n", 1])]),
         "largest": graph("largest", [node("ArgMax", ["x"], ["at"], axis=1, keepdims=0), node("ReduceSum", ["x", "axis"], ["sum"], keepdims=0)],
                          [("x", T.DOUBLE, ["n", "m"])], [("at", T.INT64, ["n"]), ("sum", T.DOUBLE, ["n"])], [("axis", np.int64([1]))]),
+        # Sums over all rows, and places of what is not zero: the first says that it gives rows, the second that it does not.
+        "totals": graph("totals", [node("ReduceSum", ["x", "axis"], ["y"], keepdims=1)], [("x", T.FLOAT, ["n", 3])],
+                        [("y", T.FLOAT, ["m", 3])], [("axis", np.int64([0]))]),
+        "total": graph("total", [node("ReduceSum", ["x", "axis"], ["y"], keepdims=0)], [("x", T.FLOAT, ["n", 3])],
+                       [("y", T.FLOAT, [3])], [("axis", np.int64([0]))]),
+        "marked": graph("marked", [node("NonZero", ["x"], ["y"])], [("x", T.FLOAT, ["n"])], [("y", T.INT64, [1, "k"])]),
+        "places": graph("places", [node("NonZero", ["x"], ["y"])], [("x", T.FLOAT, ["n", 3])], [("y", T.INT64, [2, "k"])]),
     }  # fmt: skip
 
 

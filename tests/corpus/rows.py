@@ -34,6 +34,9 @@ class Requests:
     def open(self, rows, binary):
         """In the Open Inference Protocol, if the rows have the same shapes and no row is wrong."""
         inputs = []
+        if not self.schema.get("batches", True):
+            # The request is one example, in the shapes of the graph.
+            rows = rows[:1]
         for column in self.schema["inputs"]:
             values = [row.get(column["name"], column.get("default")) for row in rows]
             tensor = self.tensor(column, values)
@@ -63,7 +66,8 @@ class Requests:
         filler = [zero] * math.prod(shape)
         data = [leaf for value in values for leaf in (filler if value is None else leaves(value))]
         wire = "BYTES" if datatype in ("timestamp", "json") else datatype
-        tensors.append({"name": name, "datatype": wire, "shape": [len(values), *shape], "data": data})
+        leading = [len(values)] if self.schema.get("batches", True) else []
+        tensors.append({"name": name, "datatype": wire, "shape": [*leading, *shape], "data": data})
         return tensors
 
     def row(self):

@@ -34,7 +34,7 @@ pub fn breaks(old: &Schema, new: &Schema) -> Vec<String> {
         _ => {}
     }
     if old.batches && !new.batches {
-        found.push("requests  could hold only one row".into());
+        found.push("requests of tensors  could hold only one row".into());
     }
     found
 }

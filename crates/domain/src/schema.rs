@@ -202,7 +202,7 @@ pub struct Schema {
     /// Whether an answer comes in pieces.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub streams: bool,
-    /// Whether inputs have a leading batch dimension; a graph with fixed dimensions takes exactly one request at a time.
+    /// Whether inputs have a leading batch dimension; a graph with fixed dimensions takes one row at a time.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub batches: bool,
     /// Whether each row must be asked for by itself, because its answer is another one beside other rows.
@@ -216,6 +216,13 @@ fn yes() -> bool {
 
 fn is_true(value: &bool) -> bool {
     *value
+}
+
+impl Schema {
+    /// Whether the model is given one row at a time, however many a request has.
+    pub fn is_row_by_row(&self) -> bool {
+        self.alone || !self.batches
+    }
 }
 
 impl fmt::Display for Schema {

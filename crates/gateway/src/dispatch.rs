@@ -98,33 +98,31 @@ impl Slot {
         running.requests.store(requests as u32, Ordering::Release);
     }
 
-    /// Puts requests together for the worker. The requests stay here, whatever happens.
-    async fn encode(&self, requests: &[Waiting]) -> Result<WorkerRequest, Problem> {
+    /// Puts payloads together for the worker, asked as a request asks. The payloads stay here, whatever happens.
+    async fn encode(&self, payloads: &[&Payload], of: &Waiting) -> Result<WorkerRequest, Problem> {
         let encode =
             |payloads: &[&Payload], parameters: &Map<String, Value>, outputs: &[String], lane: &Lane, replica: &Replica| {
                 worker_wire::encode(&replica.protocol, payloads, parameters, outputs, &lane.schema)
             };
-        let (first, payloads) = (&requests[0], || requests.iter().map(|waiting| &waiting.payload));
         let text_bytes = match self.replica.protocol {
             WorkerProtocol::Binary => 0,
-            _ => payloads().map(Payload::size).sum(),
+            _ => payloads.iter().map(|payload| payload.size()).sum(),
         };
         if Cost::Text(text_bytes).is_light() {
-            let payloads: Vec<&Payload> = payloads().collect();
-            let encode = || encode(&payloads, &first.parameters, &first.outputs, &self.lane, &self.replica);
+            let encode = || encode(payloads, &of.parameters, &of.outputs, &self.lane, &self.replica);
             return catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|_| Err(reply::panicked()));
         }
         let (lane, replica) = (self.lane.clone(), self.replica.clone());
         let (payloads, parameters, outputs) =
-            (payloads().cloned().collect::<Vec<_>>(), first.parameters.clone(), first.outputs.clone());
+            (payloads.iter().copied().cloned().collect::<Vec<_>>(), of.parameters.clone(), of.outputs.clone());
         let encode = move || encode(&payloads.iter().collect::<Vec<_>>(), &parameters, &outputs, &lane, &replica);
         self.heavy.run(Cost::Text(text_bytes), encode).await.and_then(|request| request)
     }
 
-    /// Reads the worker's answer to a batch.
-    async fn decode(&self, raw: RawAnswer, batch: &Batch) -> Result<Answer, Problem> {
-        let (lane, replica, rows) = (self.lane.clone(), self.replica.clone(), batch.rows);
-        let outputs = batch.requests[0].outputs.clone();
+    /// Reads the worker's answer to so many rows, asked as a request asks.
+    async fn decode(&self, raw: RawAnswer, rows: usize, of: &Waiting) -> Result<Answer, Problem> {
+        let (lane, replica) = (self.lane.clone(), self.replica.clone());
+        let outputs = of.outputs.clone();
         let cost = Cost::Text(raw.body.len() - self.numbers(&raw));
         let decode = move || match raw.status {
             200 => worker_wire::decode(&replica.protocol, raw.body, raw.header_bytes, rows, &outputs, &lane.schema)
@@ -147,47 +145,66 @@ impl Slot {
 
     /// Runs one batch. Gives its service time if the model answered.
     async fn batch(&mut self, batch: Batch) -> Option<Duration> {
-        let request = match self.encode(&batch.requests).await {
-            Ok(request) => request,
-            Err(problem) => {
-                self.rerun_or(batch, problem);
-                return None;
+        let answered = match batch.requests.as_slice() {
+            [one] if one.payload.rows > 1 && self.lane.schema.is_row_by_row() => self.row_by_row(one).await,
+            requests => {
+                let payloads: Vec<&Payload> = requests.iter().map(|waiting| &waiting.payload).collect();
+                self.answer(&payloads, batch.rows, &requests[0]).await
             }
         };
-        let sent_at = Instant::now();
-        let answer = match self.post(&request).await {
-            Ok(answer) => answer,
+        let Answered { answer, bytes, timing } = match answered {
+            Ok(answered) => answered,
             Err(failure) => {
                 self.failed(batch, failure).await;
                 return None;
             }
         };
-        let answered_at = Instant::now();
-        let bytes_per_row = answer.body.len() / batch.rows.max(1);
-        let answer = self.decode(answer, &batch).await;
-        let timing = Timing { sent_at, answered_at, batch_rows: batch.rows as u32 };
-        match answer {
-            Ok(answer) => {
-                let answer = Arc::new(answer);
-                let mut first_row = 0;
-                for waiting in batch.requests {
-                    let rows = waiting.payload.rows;
-                    let (answer, bytes) = (answer.clone(), bytes_per_row * rows);
-                    match answer.failure(first_row..first_row + rows) {
-                        Some(problem) => fail(waiting, problem.clone()),
-                        None => {
-                            let _ = waiting.reply.send(Outcome::Answer { answer, first_row, bytes, timing });
-                        }
-                    }
-                    first_row += rows;
+        let (answer, bytes_per_row) = (Arc::new(answer), bytes / batch.rows.max(1));
+        let mut first_row = 0;
+        for waiting in batch.requests {
+            let rows = waiting.payload.rows;
+            let (answer, bytes) = (answer.clone(), bytes_per_row * rows);
+            match answer.failure(first_row..first_row + rows) {
+                Some(problem) => fail(waiting, problem.clone()),
+                None => {
+                    let _ = waiting.reply.send(Outcome::Answer { answer, first_row, bytes, timing });
                 }
-                Some(answered_at - sent_at)
             }
-            Err(problem) => {
-                self.rerun_or(batch, problem);
-                None
-            }
+            first_row += rows;
         }
+        Some(timing.answered_at - timing.sent_at)
+    }
+
+    /// The worker's answer to payloads that it gets at once, asked as a request asks.
+    async fn answer(&mut self, payloads: &[&Payload], rows: usize, of: &Waiting) -> Result<Answered, Failure> {
+        let request = self.encode(payloads, of).await.map_err(Failure::Answer)?;
+        let sent_at = Instant::now();
+        let raw = self.post(&request).await?;
+        let timing = Timing { sent_at, answered_at: Instant::now(), batch_rows: rows as u32 };
+        let bytes = raw.body.len();
+        let answer = self.decode(raw, rows, of).await.map_err(Failure::Answer)?;
+        Ok(Answered { answer, bytes, timing })
+    }
+
+    /// The answers to the rows of a request, asked for one after the other, as one; the first row that fails fails the request.
+    /// Ends with the row that runs when the caller has gone or its deadline has passed.
+    async fn row_by_row(&mut self, waiting: &Waiting) -> Result<Answered, Failure> {
+        let (lane, rows, sent_at) = (self.lane.clone(), waiting.payload.rows, Instant::now());
+        let mut answers = Vec::with_capacity(rows);
+        let mut bytes = 0;
+        for (row, payload) in waiting.payload.each_row(&lane.schema).enumerate() {
+            if waiting.reply.is_closed() {
+                return Err(Failure::Left);
+            }
+            let answered = self.answer(&[&payload], 1, waiting).await.map_err(|failure| failure.of_row(row, rows))?;
+            if let Some(problem) = answered.answer.failure(0..1) {
+                return Err(Failure::Answer(problem.clone()).of_row(row, rows));
+            }
+            bytes += answered.bytes;
+            answers.push(answered.answer);
+        }
+        let timing = Timing { sent_at, answered_at: Instant::now(), batch_rows: 1 };
+        Ok(Answered { answer: Answer::joined(answers), bytes, timing })
     }
 
     /// One request that was in a batch with others runs again by itself; one that was by itself has failed.
@@ -238,6 +255,8 @@ impl Slot {
 
     async fn failed(&mut self, batch: Batch, failure: Failure) {
         match failure {
+            Failure::Left => {}
+            Failure::Answer(problem) => self.rerun_or(batch, problem),
             Failure::Timeout => {
                 let limit_ms = self.lane.predict_ms_max;
                 let problem =
@@ -282,14 +301,14 @@ impl Slot {
 
     /// Runs one request whose answer comes in pieces; a reader that goes away ends it.
     async fn stream(&mut self, mut batch: Batch) -> Option<Duration> {
-        let request = match self.encode(&batch.requests).await {
+        let waiting = batch.requests.pop()?;
+        let request = match self.encode(&[&waiting.payload], &waiting).await {
             Ok(request) => request,
             Err(problem) => {
-                batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
+                fail(waiting, problem);
                 return None;
             }
         };
-        let waiting = batch.requests.pop()?;
         let sent_at = Instant::now();
         let answer = match self.post(&request).await {
             Ok(answer) => answer,
@@ -346,9 +365,32 @@ impl Slot {
     }
 }
 
+/// What a worker answered to some rows.
+struct Answered {
+    answer: Answer,
+    /// Of the worker's answer.
+    bytes: usize,
+    timing: Timing,
+}
+
+/// Why there is no answer.
 enum Failure {
     Connection(ConnectionError),
     Timeout,
+    /// The request cannot be asked, or what was answered is no answer.
+    Answer(Problem),
+    /// Nobody waits for it any more.
+    Left,
+}
+
+impl Failure {
+    /// Says which row of a request it was.
+    fn of_row(mut self, row: usize, rows: usize) -> Failure {
+        if let Failure::Answer(problem) = &mut self {
+            problem.details.insert(0, format!("row {row} of {rows}"));
+        }
+        self
+    }
 }
 
 fn not_understood(text: &str) -> Problem {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use domain::Problem;
 use domain::record::Record;
 use http::{HeaderMap, HeaderValue, Response, header};
+use protocol::limits::ROW_BY_ROW_MAX;
 use protocol::oip::InferRequest;
 use protocol::simple::{self, Form};
 use protocol::{Answer, Payload};
@@ -161,14 +162,9 @@ impl Gateway {
                 let problem = Problem::new("streams", format!("a model that streams takes one row at a time, got {rows}"));
                 return Err(fail(problem, Some(&lane), rows));
             }
-            if !lane.schema.batches && rows != 1 {
-                let problem = Problem::new("one_row", format!("this model takes one row at a time, got {rows}"));
-                let problem = problem.help("send one request per row: its tensors have no dimension for a batch");
-                return Err(fail(problem, Some(&lane), rows));
-            }
-            if lane.schema.alone && rows != 1 {
-                let problem = Problem::new("one_row", format!("this model takes one row at a time, got {rows}"));
-                let problem = problem.help("send one request per row: beside others, a row gets another answer than by itself");
+            if lane.schema.is_row_by_row() && rows > ROW_BY_ROW_MAX {
+                let text = format!("this model is given its rows one by one, and {rows} are too many for one request");
+                let problem = Problem::new("bad_shape", text).help(format!("send at most {ROW_BY_ROW_MAX} rows in a request"));
                 return Err(fail(problem, Some(&lane), rows));
             }
             let copy = target.copies_to(headers).and_then(|split| Copy::of(&ask, split, &target));

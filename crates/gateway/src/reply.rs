@@ -53,7 +53,7 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub fn status_of(code: &str) -> StatusCode {
     match code {
         "bad_json" | "bad_form" | "bad_request" | "bad_value" | "bad_shape" | "shape_mismatch" | "no_rows" | "bad_reference"
-        | "no_such_output" | "bad_timeout" | "streams" | "one_row" => StatusCode::BAD_REQUEST,
+        | "no_such_output" | "bad_timeout" | "streams" => StatusCode::BAD_REQUEST,
         "foreign_host" | "foreign_origin" => StatusCode::FORBIDDEN,
         "no_such_model" | "no_such_version" | "not_live" | "no_such_path" => StatusCode::NOT_FOUND,
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
@@ -72,7 +72,6 @@ pub fn static_code(code: &str) -> &'static str {
     const CODES: &[&str] = &[
         "bad_json",
         "bad_form",
-        "bad_input",
         "bad_request",
         "bad_value",
         "bad_shape",
@@ -92,6 +91,7 @@ pub fn static_code(code: &str) -> &'static str {
         "not_running",
         "method_not_allowed",
         "foreign_host",
+        "foreign_origin",
         "body_timeout",
         "body_too_large",
         "queue_full",
@@ -103,9 +103,7 @@ pub fn static_code(code: &str) -> &'static str {
         "predict_timeout",
         "model_raised",
         "worker_died",
-        "bad_worker",
         "streams",
-        "one_row",
     ];
     CODES.iter().find(|known| **known == code).copied().unwrap_or("other")
 }

@@ -56,7 +56,7 @@ pub struct Lane {
 
 impl Lane {
     fn new(route: PlacementRoute, memory: &Budget) -> Lane {
-        let mix = route.mix && route.schema.batches && !route.schema.streams && !route.schema.alone;
+        let mix = route.mix && !route.schema.streams && !route.schema.is_row_by_row();
         let limits = Limits {
             rows_max: route.rows_max as usize,
             queue_rows_max: route.queue_rows_max as usize,

@@ -192,17 +192,6 @@ async fn requests_wait_for_a_replica() {
 }
 
 #[tokio::test]
-async fn a_model_without_a_batch_dimension_takes_one_row() {
-    let server = start_gateway().await;
-    let worker = start_worker(server.directory.path(), "r1", 100, true);
-    let mut only_one = route(1, &[&worker.socket]);
-    only_one.schema.batches = false;
-    server.gateway.apply(table(1, 1, vec![only_one]));
-    let two = server.predict("m", r#"{"rows": [{"x": 1}, {"x": 2}]}"#).await;
-    assert_eq!((two.status, two.body.contains("one_row")), (400, true), "{}", two.body);
-}
-
-#[tokio::test]
 async fn bad_input_gets_one_clear_error() {
     let server = start_gateway().await;
     let worker = start_worker(server.directory.path(), "r1", 100, true);

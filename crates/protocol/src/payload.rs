@@ -67,6 +67,21 @@ impl Payload {
         self.columns.iter().map(|cells| cells.data.len()).sum()
     }
 
+    /// Each row as a payload of its own, without copying.
+    pub fn each_row<'p>(&'p self, schema: &'p Schema) -> impl Iterator<Item = Payload> + 'p {
+        let mut begins = vec![0; self.columns.len()];
+        (0..self.rows).map(move |row| {
+            let cells = self.columns.iter().zip(&schema.inputs).zip(&mut begins);
+            let columns = cells.map(|((cells, column), begin)| {
+                let end = (*begin + cells.row_bytes(column.datatype, *begin)).min(cells.data.len());
+                let data = cells.data.slice(std::mem::replace(begin, end)..end);
+                let valid = cells.valid.as_ref().map(|valid| valid.slice(row..row + 1));
+                Cells { shape: cells.shape.clone(), data, valid }
+            });
+            Payload { rows: 1, columns: columns.collect() }
+        })
+    }
+
     /// Sorts tensors into the schema's order and checks each; absent optional columns get their default.
     pub fn from_tensors(tensors: Vec<Tensor>, schema: &Schema) -> Result<Payload, Problem> {
         let mut sorter = Sorter::new(schema);
@@ -101,6 +116,17 @@ impl Payload {
             }
         }
         tensors
+    }
+}
+
+impl Cells {
+    /// The size in bytes of the row that begins here.
+    fn row_bytes(&self, datatype: Datatype, begin: usize) -> usize {
+        let per_row = elements(&self.shape).unwrap_or(0);
+        match datatype.size() {
+            Some(size) => per_row * size,
+            None => byte_elements(&self.data[begin..]).take(per_row).map(|element| 4 + element.len()).sum(),
+        }
     }
 }
 

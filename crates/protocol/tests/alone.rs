@@ -91,6 +91,10 @@ proptest! {
             Ok(together) => {
                 prop_assert!(one_shape(&rows, "list") && one_shape(&rows, "any"));
                 prop_assert_eq!(echoed(&[&together]), answers.clone());
+                // As the gateway takes one request apart.
+                let schema = schema();
+                let one_by_one: Vec<String> = together.each_row(&schema).flat_map(|row| echoed(&[&row])).collect();
+                prop_assert_eq!(one_by_one, answers.clone());
             }
             Err(text) => {
                 prop_assert!(!one_shape(&rows, "list") || !one_shape(&rows, "any"), "{}", text);

@@ -50,7 +50,7 @@ impl Caller {
     /// One answer row for each row; a model that streams gives the array of its items, and must end within the same limit.
     /// Rows that must be alone are asked for one after the other.
     pub async fn predict(&mut self, rows: &[Value], timeout: Duration) -> Result<Vec<Value>, Problem> {
-        let at_once = if self.schema.alone { 1 } else { rows.len().max(1) };
+        let at_once = if self.schema.is_row_by_row() { 1 } else { rows.len().max(1) };
         let mut answers = vec![];
         for rows in rows.chunks(at_once) {
             answers.extend(self.predict_at_once(rows, timeout).await?);

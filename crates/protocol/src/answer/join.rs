@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use domain::{Datatype, Problem};
 
-use super::{AnswerColumn, Part, validity};
+use super::{Answer, AnswerColumn, Part, validity};
 use crate::payload::push_null;
 use crate::tensor::{Tensor, byte_elements, push_byte_element};
 
@@ -15,6 +15,20 @@ const CELLS_MAX: usize = 1 << 22;
 
 /// A column in the parts that have it, by the place of each among the pieces.
 type Found<'p> = Vec<(usize, &'p AnswerColumn)>;
+
+impl Answer {
+    /// Answers to rows that were asked for one after the other, as one answer to all of them.
+    pub fn joined(answers: impl IntoIterator<Item = Answer>) -> Answer {
+        let mut whole = Answer { rows: 0, parts: vec![], failures: vec![] };
+        for Answer { rows, parts, failures } in answers {
+            let behind = |range: Range<usize>| whole.rows + range.start..whole.rows + range.end;
+            whole.parts.extend(parts.into_iter().map(|part| Part { rows: behind(part.rows), columns: part.columns }));
+            whole.failures.extend(failures.into_iter().map(|(range, problem)| (behind(range), problem)));
+            whole.rows += rows;
+        }
+        whole
+    }
+}
 
 /// Tensors of all pieces, one behind the other: rows of parts, by each one's own count.
 pub(super) fn tensors(pieces: &[(&Part, Range<usize>)]) -> Result<Vec<Tensor>, Problem> {

@@ -53,6 +53,22 @@ fn a_row_that_failed_fails_its_request_alone() {
 }
 
 #[test]
+fn answers_to_single_rows_join() {
+    let long = r#"{"outputs":[{"name":"b","datatype":"FP64","shape":[1,2],"data":[1,2]}]}"#;
+    let short = r#"{"outputs":[{"name":"b","datatype":"FP64","shape":[1,1],"data":[3]}]}"#;
+    let joined = |answers: &[&str]| Answer::joined(answers.iter().map(|json| answer(json, &[], 1).unwrap()));
+    let alike = joined(&[long, long, long]);
+    assert_eq!(simple(&alike, 0..3, false), r#"{"rows":[{"b":[1.0,2.0]},{"b":[1.0,2.0]},{"b":[1.0,2.0]}]}"#);
+    let tensors = alike.to_tensors(0..3).unwrap();
+    assert_eq!((tensors.len(), tensors[0].datatype, &tensors[0].shape[..]), (1, Datatype::Fp64, &[3, 2][..]));
+    let tensors = joined(&[long, short]).to_tensors(0..2).unwrap();
+    assert_eq!((tensors.len(), tensors[0].datatype, &tensors[0].shape[..]), (1, Datatype::Json, &[2][..]));
+    tensors[0].check().unwrap();
+    assert_eq!(Answer::joined([differing(), differing()]).failure(6..10).unwrap().message, "no");
+    assert_eq!(Answer::joined([differing(), differing()]).failure(5..7), None);
+}
+
+#[test]
 fn rows_that_differ_become_tensors_together() {
     let tensors = differing().to_tensors(3..5).unwrap();
     let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
