@@ -10,6 +10,7 @@ use domain::Problem;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use crate::GatewayConfig;
@@ -18,6 +19,7 @@ use crate::connections::{Ticket, Wait};
 use crate::memory::{Budget, Hold, Memory, SMALL_BYTES};
 use crate::stall::Reader;
 use crate::stream::Pieces;
+use crate::turns::Turn;
 
 /// On HTTP/2 a whole answer is handed over in parts of this size, so that what a reader has not asked for stays here and
 /// one that takes nothing is noticed.
@@ -49,7 +51,7 @@ enum Kind {
 enum Held {
     Nothing,
     Alone { _ticket: Ticket },
-    Shared { _ticket: Arc<Ticket> },
+    Shared { _ticket: Arc<Ticket>, _stream: Option<OwnedSemaphorePermit> },
 }
 
 impl From<Bytes> for Body {
@@ -69,11 +71,10 @@ impl Body {
         Body { kind, held: Held::Nothing, memory: None, reader: None }
     }
 
-    /// What the control plane answers.
-    pub fn control(body: axum::body::Body, ticket: Arc<Ticket>) -> Body {
-        let is_whole = body.size_hint().exact().is_some();
-        ticket.waits_for(if is_whole { Wait::Answer } else { Wait::Follow });
-        Body { held: Held::Shared { _ticket: ticket }, ..Body::new(Kind::Control(body)) }
+    /// What the control plane answers; what has no end has a place among those.
+    pub fn control(body: axum::body::Body, ticket: Arc<Ticket>, stream: Option<OwnedSemaphorePermit>) -> Body {
+        ticket.waits_for(if stream.is_none() { Wait::Answer } else { Wait::Follow });
+        Body { held: Held::Shared { _ticket: ticket, _stream: stream }, ..Body::new(Kind::Control(body)) }
     }
 
     /// Holds the connection's account of this request until the answer is written.
@@ -205,6 +206,7 @@ async fn next(incoming: &mut Incoming, config: &GatewayConfig, end: Instant) -> 
 pub struct Arriving {
     incoming: Incoming,
     ticket: Arc<Ticket>,
+    turn: Arc<Turn>,
     stall: Duration,
     begin: Instant,
     /// Milliseconds that all of it may take, so far.
@@ -214,13 +216,13 @@ pub struct Arriving {
 
 impl Arriving {
     /// Once it is all there, the request waits for its answer.
-    pub fn new(incoming: Incoming, ticket: Arc<Ticket>, config: &GatewayConfig) -> Arriving {
+    pub fn new(incoming: Incoming, ticket: Arc<Ticket>, turn: Arc<Turn>, config: &GatewayConfig) -> Arriving {
         if incoming.is_end_stream() {
             ticket.waits_for(Wait::Answer);
         }
         let stall = Duration::from_millis(config.body_stall_ms_max);
         let (begin, timer) = (Instant::now(), Box::pin(tokio::time::sleep(stall)));
-        Arriving { incoming, ticket, stall, begin, allowed_ms: config.body_ms_max, timer }
+        Arriving { incoming, ticket, turn, stall, begin, allowed_ms: config.body_ms_max, timer }
     }
 }
 
@@ -231,9 +233,13 @@ impl HttpBody for Arriving {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         let this = self.get_mut();
         let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(context) else {
+            this.turn.give();
             ready!(this.timer.as_mut().poll(context));
             return Poll::Ready(Some(Err("the body came too slowly".into())));
         };
+        if this.turn.take().is_err() {
+            return Poll::Ready(Some(Err("the server is busy".into())));
+        }
         if let Some(Ok(frame)) = &frame {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
             this.allowed_ms += bytes as u64 / CONTROL_BYTES_PER_MS_MIN;

@@ -18,6 +18,10 @@ const HEAD_MS_MAX: u64 = 30_000;
 const IDLE_MS_MAX: u64 = 120_000;
 /// For a reader that takes nothing of its answer, in milliseconds.
 const WRITE_STALL_MS_MAX: u64 = 20_000;
+/// Requests that the control plane has at work at a time.
+const CONTROL_REQUESTS_MAX: usize = 256;
+/// Answers of the control plane without an end, such as of `events --follow`, at a time.
+const CONTROL_STREAMS_MAX: usize = 64;
 
 /// The limits of the data plane. Whoever stalls is cut off by one of them.
 #[derive(Clone, Debug)]
@@ -43,6 +47,11 @@ pub struct GatewayConfig {
     /// The longest that a reader may take nothing of an answer that is there, in milliseconds. A slow reader that goes on
     /// reading may take as long as it likes.
     pub write_stall_ms_max: u64,
+    /// Requests that the control plane has at work at a time, from their head to their answer, but for the time in which they
+    /// wait for the rest of their bodies. More are answered 503. Those that ask for health and metrics are not among them.
+    pub control_requests_max: usize,
+    /// Answers of the control plane without an end that are read at a time. More are answered 503.
+    pub control_streams_max: usize,
 }
 
 impl Default for GatewayConfig {
@@ -57,6 +66,8 @@ impl Default for GatewayConfig {
             head_ms_max: HEAD_MS_MAX,
             idle_ms_max: IDLE_MS_MAX,
             write_stall_ms_max: WRITE_STALL_MS_MAX,
+            control_requests_max: CONTROL_REQUESTS_MAX,
+            control_streams_max: CONTROL_STREAMS_MAX,
         }
     }
 }

@@ -26,6 +26,7 @@ mod shed;
 mod split;
 mod stall;
 mod stream;
+mod turns;
 mod waiting;
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ use connections::Connections;
 use heavy::Heavy;
 use memory::Budget;
 use route::Snapshot;
+use turns::Turns;
 
 /// Records that wait to be drained; beyond it they are counted as dropped.
 const RECORDS_MAX: usize = 65_536;
@@ -65,6 +67,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     observations: Mutex<Option<mpsc::Receiver<Observation>>>,
     heavy: Heavy,
+    turns: Turns,
     request_ids: RequestIds,
 }
 
@@ -106,6 +109,7 @@ impl Gateway {
             connections: Connections::new(config.connections_max),
             memory: Budget::new(config.memory_bytes_max),
         };
+        let turns = Turns::new(config.control_requests_max, config.control_streams_max);
         Arc::new(Gateway {
             config,
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
@@ -113,6 +117,7 @@ impl Gateway {
             shared: Arc::new(shared),
             observations: Mutex::new(Some(receiver)),
             heavy: Heavy::new(runtime),
+            turns,
             request_ids: RequestIds::new(),
         })
     }

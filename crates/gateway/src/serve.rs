@@ -13,7 +13,7 @@ use axum::Router;
 use domain::Problem;
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, Version, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -26,6 +26,7 @@ use crate::connections::{Connections, Link, Open, Ticket};
 use crate::endpoints::endpoint;
 use crate::shed::Shedding;
 use crate::stall::{Reader, Stalling, Streams};
+use crate::turns::Turn;
 use crate::{Gateway, RELIEVED, admit, reply};
 
 /// Requests open at the same time on one HTTP/2 connection.
@@ -247,17 +248,37 @@ impl Gateway {
     }
 
     async fn control(&self, request: Request<Incoming>, serve: &Serve, ticket: Arc<Ticket>) -> Response<Body> {
+        let turn = Arc::new(self.turns.of(request.uri().path()));
+        if let Err(problem) = turn.take() {
+            return reply::problem(&problem);
+        }
         let router = serve.control.clone();
-        let request = request.map(|incoming| axum::body::Body::new(Arriving::new(incoming, ticket.clone(), &self.config)));
-        let answered = serve.control_runtime.spawn(async move { router.oneshot(request).await });
+        let arriving = |incoming| Arriving::new(incoming, ticket.clone(), turn.clone(), &self.config);
+        let request = request.map(|incoming| axum::body::Body::new(arriving(incoming)));
+        let of_answer = turn.clone();
+        // A caller that hangs up does not end what he asked for: its turn lasts as long as the work.
+        let answered = serve.control_runtime.spawn(async move {
+            let answered = router.oneshot(request).await;
+            of_answer.give();
+            answered
+        });
         match answered.await {
-            Ok(Ok(response)) => response.map(|body| Body::control(body, ticket)),
+            Ok(Ok(response)) => self.answer_of_control(response, ticket, &turn),
             Ok(Err(never)) => match never {},
             Err(error) => {
                 tracing::error!("a control request failed: {error}");
                 let problem = Problem::new("internal", "the control plane failed on this request").help("see the server's log");
                 reply::problem(&problem)
             }
+        }
+    }
+
+    fn answer_of_control(&self, response: Response<axum::body::Body>, ticket: Arc<Ticket>, turn: &Turn) -> Response<Body> {
+        let is_whole = response.body().size_hint().exact().is_some();
+        let stream = if is_whole { Ok(None) } else { self.turns.stream().map(Some) };
+        match (turn.refusal(), stream) {
+            (Some(problem), _) | (None, Err(problem)) => reply::problem(&problem),
+            (None, Ok(stream)) => response.map(|body| Body::control(body, ticket, stream)),
         }
     }
 }

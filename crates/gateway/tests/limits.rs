@@ -11,7 +11,7 @@ use gateway::Stop;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use support::*;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const HALF_BODY: &str = "POST /v1/models/m/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{\"x\":";
@@ -68,6 +68,44 @@ async fn connections_on_which_nothing_happens_are_closed() {
         let answer = until_closed(&mut server.open(text).await).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn what_manages_has_as_many_turns_as_it_may_and_probes_have_their_own() {
+    let server = start_gateway_with(|config| (config.control_requests_max, config.control_streams_max) = (3, 2)).await;
+    let worker = start_worker(server.directory.path(), "r1", 100, true);
+    server.gateway.apply(table(1, 1, vec![route(1, &[&worker.socket])]));
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    // Bodies on their way and answers without an end take no turn.
+    let mut stalled = vec![];
+    for _ in 0..8 {
+        stalled.push(server.open(HALF_UPLOAD).await);
+    }
+    let _follows = [server.open(FOLLOW).await, server.open(FOLLOW).await];
+    let mut refused = server.send(FOLLOW).await;
+    while refused.status != 503 {
+        refused = server.send(FOLLOW).await;
+    }
+    assert!(refused.body.contains("events --follow"), "{}", refused.body);
+    let upload = "POST /v1/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc";
+    assert_eq!(server.send(upload).await.body, "3");
+    // What is at work does, also when its caller has gone.
+    let mut working = vec![];
+    for at in 0..3 {
+        working.push(server.open(&get("/v1/wait")).await);
+        if at == 0 {
+            working.clear();
+        }
+    }
+    let mut refused = server.send(upload).await;
+    while refused.status != 503 {
+        refused = server.send(upload).await;
+    }
+    assert!(refused.body.contains("server_busy") && refused.head.to_lowercase().contains("retry-after"), "{}", refused.head);
+    stalled[0].write_all(&[b'x'; 97]).await.unwrap();
+    assert_eq!(read_answer(&mut stalled[0]).await.status, 503, "the rest of a body takes no turn that is not free");
+    assert_eq!(server.send(&get("/readyz")).await.body, "ready");
+    assert_eq!(server.predict("m", r#"{"x": 1}"#).await.status, 200);
 }
 
 #[tokio::test]

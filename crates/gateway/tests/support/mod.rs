@@ -203,7 +203,7 @@ pub async fn start_gateway_with(change: impl FnOnce(&mut GatewayConfig)) -> Serv
 /// As long as answers in flight may take at the end; whoever is cut before shows it by ending sooner.
 pub const DRAIN_MS: u64 = 120_000;
 
-/// A control plane that reads whole bodies, tells without end, and panics.
+/// A control plane that reads whole bodies, tells without end, works for ever, and panics.
 fn control() -> axum::Router {
     use axum::routing::{get, post};
     let endless = || async {
@@ -216,6 +216,8 @@ fn control() -> axum::Router {
     axum::Router::new()
         .route("/v1/upload", post(|body: Bytes| async move { body.len().to_string() }))
         .route("/v1/follow", get(endless))
+        .route("/v1/wait", get(std::future::pending::<()>))
+        .route("/readyz", get(|| async { "ready" }))
         .route(
             "/v1/panic",
             get(|| async {
