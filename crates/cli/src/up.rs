@@ -255,13 +255,7 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
     let url = format!("http://{address}");
     let api =
         Api { control: control.clone(), gateway: gateway.clone(), monitor: monitor.clone(), url: url.clone(), started_at_ms };
-    tokio::spawn(async move {
-        let mut tick = tokio::time::interval(Duration::from_millis(DRAIN_RECORDS_MS));
-        loop {
-            tick.tick().await;
-            monitor.drain(control::now_ms());
-        }
-    });
+    control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));
     let handing = listener.try_clone().map_err(failed("keeping the listening socket"))?;
     if serving.is_some() {
         adopted(&control).await;
@@ -312,6 +306,15 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
     stop.send_replace(Stop::Shutdown);
     let _ = served.await;
     control.shutdown().await
+}
+
+/// Takes what requests left into the metrics.
+async fn drain_forever(monitor: Arc<Monitor>) {
+    let mut tick = tokio::time::interval(Duration::from_millis(DRAIN_RECORDS_MS));
+    loop {
+        tick.tick().await;
+        monitor.drain(control::now_ms());
+    }
 }
 
 /// Waits until the replicas that were found running answer, so that no request comes before them.

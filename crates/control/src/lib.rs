@@ -23,7 +23,7 @@ mod scale;
 mod secret;
 mod start;
 mod trial;
-mod unending;
+pub mod unending;
 mod variable;
 mod version;
 pub mod view;

@@ -1,5 +1,4 @@
-//! Tasks that last as long as the control plane: one that panics is begun anew, as they compare state with what runs and take
-//! no hints.
+//! Tasks that last as long as the process: one that panics is begun anew, as each looks at what there is and remembers nothing.
 
 use std::time::Duration;
 
