@@ -8,9 +8,11 @@ import socket
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 from conftest import constant, wait_for, write_model
+from test_processes import supervisor_of
 from test_releases import QUICK, deploy, kinds, pushed
 
 STREAMS = """
@@ -192,3 +194,23 @@ def test_pages_of_other_ports_do_not_manage(platform):
         {"Sec_Fetch_Site": "same-site"},
     ):
         assert status("GET", "/v1/models", **headers) == 403, headers
+
+
+def test_a_deploy_outlasts_a_shortage_of_this_machine(fresh, tmp_path):
+    platform = fresh(arguments=["--park", "nothing"]).start()
+    deploy(platform, tmp_path / "a", constant(1))
+    supervisor = supervisor_of(platform)
+    before = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+    try:
+        # No descriptor is left for another process.
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{supervisor}/fd")), before[1]))
+        with ThreadPoolExecutor(1) as pool:
+            deployed = pool.submit(platform.run, "deploy", write_model(tmp_path / "b", constant(2)))
+            wait_for(lambda: "is tried again" in (tmp_path / "data.log").read_text(), "a start that fails")
+            assert not deployed.done()
+            resource.prlimit(supervisor, resource.RLIMIT_NOFILE, before)
+            deployed.result()
+    finally:
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, before)
+    assert platform.predict("b", {"x": 0}).json() == {"output": 2}
+    assert kinds(platform, "b", "deploy_failed") == []

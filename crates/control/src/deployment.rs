@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use domain::reference::Selector;
 use domain::state::{Deployment, Outcome, Version};
@@ -11,12 +11,16 @@ use domain::{
     Column, DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Reference, Schema, State, VersionNumber,
 };
 use engine::{ReplicaState, ReplicaStatus};
+use policy::backoff;
 use worker::WorkerInfo;
 
 use crate::start::{StartError, load_failed};
 use crate::trial::Trial;
 use crate::wanted::Part;
 use crate::{Control, now_ms};
+
+/// How long a candidate is started again and again for which this machine has not enough at the moment, in milliseconds.
+const SHORTAGE_MS_MAX: u64 = 30_000;
 
 /// A step that failed, and why.
 pub(crate) struct Failure {
@@ -130,7 +134,7 @@ impl Control {
         {
             tracing::error!("a failed deployment is not in the ledger: {problem}");
             // A full disk: try again when it may have room, instead of at once.
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 
@@ -245,13 +249,38 @@ impl Control {
         self.step(key, deployment, event).await
     }
 
-    /// Starts a candidate replica, or finds the one that an earlier process started, and waits until it is ready.
+    /// A candidate replica that is ready. While this machine is short of something, it is started again.
     async fn candidate(
         self: &Arc<Control>,
         key: &ModelKey,
         deployment: DeploymentId,
         placement: &Placement,
     ) -> Result<ReplicaStatus, Failure> {
+        let (begin, mut pause) = (Instant::now(), Duration::from_millis(backoff::LOCAL_MS));
+        let (status, elapsed_ms) = loop {
+            match self.start_candidate(placement).await {
+                Ok(ready) => break ready,
+                Err(StartError { problem, may_pass: true, .. })
+                    if begin.elapsed() + pause < Duration::from_millis(SHORTAGE_MS_MAX) =>
+                {
+                    let text = format!("{placement} could not be started yet, and is tried again: {}", problem.message);
+                    tracing::warn!("{text}");
+                    self.said.lock().insert(deployment, text);
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                Err(StartError { problem, .. }) => return Err(Failure { step: "start", problem }),
+            }
+        };
+        self.said.lock().remove(&deployment);
+        self.replicas.announce(&status.replica, placement, elapsed_ms);
+        self.step(key, deployment, Event::CandidateReady { deployment, elapsed_ms }).await?;
+        Ok(status)
+    }
+
+    /// Starts a candidate replica, or finds the one that an earlier process started, and waits until it is ready. Gives how long
+    /// its start took, in milliseconds, too.
+    async fn start_candidate(self: &Arc<Control>, placement: &Placement) -> Result<(ReplicaStatus, u64), StartError> {
         let mut changed = self.engine.changed();
         let of_placement = |status: &ReplicaStatus| status.placement == *placement;
         let running = self.engine.replicas().into_iter().find(|status| {
@@ -261,32 +290,25 @@ impl Control {
         });
         let replica = match running {
             Some(status) => status.replica,
-            None => {
-                // To its end even if the deployment ends meanwhile: what half started would be known to nobody.
-                let (control, state, placement) = (self.clone(), self.state(), placement.clone());
-                let started = tokio::spawn(async move { control.start_replica(&state, &placement).await }).await;
-                let started = started.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string()).into()));
-                started.map_err(|StartError { problem, .. }| Failure { step: "start", problem })?
-            }
+            None => self.start_whole(&self.state(), placement).await?,
         };
         loop {
-            let gone = || Failure { step: "start", problem: Problem::new("load_failed", "the candidate replica is gone") };
+            let gone = || Problem::new("load_failed", "the candidate replica is gone");
             let status = self.engine.status(&replica).ok_or_else(gone)?;
             match &status.state {
                 ReplicaState::Starting => {}
                 ReplicaState::Ready { elapsed_ms, .. } => {
-                    self.replicas.announce(&replica, placement, *elapsed_ms);
-                    self.step(key, deployment, Event::CandidateReady { deployment, elapsed_ms: *elapsed_ms }).await?;
-                    return Ok(status);
+                    let elapsed_ms = *elapsed_ms;
+                    return Ok((status, elapsed_ms));
                 }
-                ReplicaState::Ended { reason, details, .. } => {
-                    let problem = load_failed(placement, reason, details);
+                ReplicaState::Ended { reason, details, local } => {
+                    let (problem, local) = (load_failed(placement, reason, details), *local);
                     self.engine.forget(&replica).await;
-                    return Err(Failure { step: "start", problem });
+                    return Err(StartError { problem, local, may_pass: local });
                 }
             }
             if changed.changed().await.is_err() {
-                return Err(gone());
+                return Err(gone().into());
             }
         }
     }
@@ -340,7 +362,7 @@ impl Control {
         self.scales.set_floor(&own, count.max(self.scales.floor(&own)));
         let mut changed = self.engine.changed();
         let version = self.version(key, deployment.version).map_err(Failure::at("start"))?;
-        let limit = std::time::Duration::from_millis(version.pushed.manifest.start_ms_max());
+        let limit = Duration::from_millis(version.pushed.manifest.start_ms_max());
         let all_ready = async {
             loop {
                 self.work.notify_one();

@@ -21,23 +21,27 @@ pub(crate) struct StartError {
     pub problem: Problem,
     /// This machine or the store of artifacts is to blame, and not the version.
     pub local: bool,
+    /// It may succeed a little later: something was short.
+    pub may_pass: bool,
 }
 
 impl From<Problem> for StartError {
     fn from(problem: Problem) -> StartError {
-        StartError { problem, local: false }
+        StartError { problem, local: false, may_pass: false }
     }
 }
 
 impl From<ArtifactError> for StartError {
     fn from(error: ArtifactError) -> StartError {
-        StartError { problem: crate::artifact_problem(error), local: true }
+        let may_pass = matches!(error, ArtifactError::NoSpace | ArtifactError::Io(_) | ArtifactError::Store(_));
+        StartError { problem: crate::artifact_problem(error), local: true, may_pass }
     }
 }
 
 impl From<EngineError> for StartError {
     fn from(error: EngineError) -> StartError {
-        StartError { local: error.is_local(), problem: error.problem() }
+        let local = error.is_local();
+        StartError { problem: error.problem(), local, may_pass: local }
     }
 }
 
@@ -107,8 +111,8 @@ impl Control {
         self.replicas.set_pending(placement, 1);
         let (control, state, placement) = (self.clone(), state.clone(), placement.clone());
         tokio::spawn(async move {
-            let started = control.start_replica(&state, &placement).await;
-            if let Err(StartError { problem, local }) = started {
+            let started = control.start_whole(&state, &placement).await;
+            if let Err(StartError { problem, local, .. }) = started {
                 tracing::error!("a replica of {placement} could not be started: {problem}");
                 control.replicas.failed(&placement, if local { Failure::Local } else { Failure::Start(problem) });
             }
@@ -117,8 +121,19 @@ impl Control {
         });
     }
 
-    /// Starts one more replica of a placement.
-    pub(crate) async fn start_replica(&self, state: &State, placement: &Placement) -> Result<ReplicaId, StartError> {
+    /// Starts one more replica of a placement, to the end even if whoever asks gives up: what half started would be known to
+    /// nobody. A panic is an error like others.
+    pub(crate) async fn start_whole(
+        self: &Arc<Control>,
+        state: &Arc<State>,
+        placement: &Placement,
+    ) -> Result<ReplicaId, StartError> {
+        let (control, state, placement) = (self.clone(), state.clone(), placement.clone());
+        let started = tokio::spawn(async move { control.start_replica(&state, &placement).await }).await;
+        started.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string()).help("see the server's log").into()))
+    }
+
+    async fn start_replica(&self, state: &State, placement: &Placement) -> Result<ReplicaId, StartError> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(Problem::new("stopping", "Decalog is stopping").help("deploy again when it is up").into());
         }
