@@ -6,6 +6,7 @@ use std::process::Command;
 
 /// What each room may use, as docs/architecture.md has it.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("testing", &[]),
     ("domain", &[]),
     ("policy", &["domain"]),
     ("protocol", &["domain"]),

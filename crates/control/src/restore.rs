@@ -156,3 +156,7 @@ fn copy(from: &mut impl Read, to: &Path) -> io::Result<Digest> {
         out.write_all(&buffer[..read])?;
     }
 }
+
+#[cfg(test)]
+#[path = "restore_tests.rs"]
+mod tests;

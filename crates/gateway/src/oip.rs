@@ -202,4 +202,34 @@ mod tests {
         assert_eq!(parse_path("/v2/models/"), None);
         assert_eq!(parse_path("/v2/models/%zz/infer"), None);
     }
+
+    #[test]
+    fn whatever_a_path_is_it_is_routed_or_refused() {
+        use crate::endpoints::{Endpoint, endpoint};
+        let corpus = [
+            "/v2",
+            "/v2/health/ready",
+            "/v2/models/churn/infer",
+            "/v2/models/churn/versions/3/infer",
+            "/v2/models/team%2Fchurn%40staging@v3/ready",
+            "/v2/models/churn@0a1b2c3d4e5f",
+            "/v2/models/%F0%9F%98%80%ff%00/infer",
+            "/v1/models/team/churn@staging@v3/predict",
+            "/v1/models/%2e%2e%2f/predict",
+            "/v2/models/a/versions/18446744073709551616/infer",
+        ];
+        let snapshot = crate::route::Snapshot::default();
+        let inputs = corpus.iter().map(|path| path.as_bytes().to_vec()).collect();
+        testing::Corpus::of("paths", inputs).check(|bytes| {
+            let Ok(path) = std::str::from_utf8(bytes) else { return };
+            let reference = match endpoint(path) {
+                Some(Endpoint::Predict(reference)) => reference,
+                Some(Endpoint::OpenInference(Path::Model(name) | Path::ModelReady(name) | Path::Infer(name))) => name,
+                _ => return,
+            };
+            let Err(problem) = snapshot.route(&reference) else { panic!("there are no routes") };
+            assert!(problem.to_string().len() < 2_000, "{problem}");
+            assert_eq!(reply::problem(&problem).status().as_u16() / 100, 4);
+        });
+    }
 }

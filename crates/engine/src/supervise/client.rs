@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use domain::Problem;
 use domain::launch::ProcessId;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::protocol::{Call, Message, Process, Reply, Request, VERSION};
+use super::lines::Lines;
+use super::protocol::{Call, MESSAGE_BYTES_MAX, Message, Process, Reply, Request, VERSION};
 use crate::files::Files;
 use crate::{EngineConfig, EngineError};
 
@@ -97,7 +98,7 @@ impl Supervisor {
 }
 
 struct Link {
-    lines: Lines<BufReader<OwnedReadHalf>>,
+    lines: Lines<OwnedReadHalf>,
     writer: OwnedWriteHalf,
 }
 
@@ -117,7 +118,7 @@ impl Link {
                 Ok((_, theirs)) if config.takes_over => return Err(EngineError::User(not_adoptable(theirs))),
                 Ok((mut link, _)) => {
                     let asked = link.send(0, Request::Shutdown { drain_ms_max: START_MS_MAX / 2 }).await;
-                    while asked.is_ok() && link.lines.next_line().await.is_ok_and(|line| line.is_some()) {}
+                    while asked.is_ok() && link.lines.next().await.is_ok_and(|line| line.is_some()) {}
                     started = None;
                 }
                 // To start another beside it would be of no use: it holds the data directory.
@@ -145,7 +146,7 @@ impl Link {
     async fn greet(files: &Files) -> io::Result<(Link, u32)> {
         let stream = UnixStream::connect(files.supervisor_socket()).await?;
         let (reader, writer) = stream.into_split();
-        let mut link = Link { lines: BufReader::new(reader).lines(), writer };
+        let mut link = Link { lines: Lines::new(reader, MESSAGE_BYTES_MAX), writer };
         let theirs = tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), link.version()).await??;
         Ok((link, theirs))
     }
@@ -160,8 +161,8 @@ impl Link {
     async fn list(&mut self) -> Result<Vec<Process>, EngineError> {
         self.send(0, Request::List).await.map_err(EngineError::io("writing to the supervisor"))?;
         loop {
-            let line = self.lines.next_line().await.map_err(EngineError::io("reading from the supervisor"))?;
-            match line.and_then(|line| serde_json::from_str(&line).ok()) {
+            let line = self.lines.next().await.map_err(EngineError::io("reading from the supervisor"))?;
+            match line.and_then(|line| serde_json::from_slice(&line).ok()) {
                 Some(Message::Reply { result: Ok(Reply::Processes(processes)), .. }) => return Ok(processes),
                 // The list knows it all.
                 Some(Message::Changed(_) | Message::Forgotten(_)) => {}
@@ -173,8 +174,8 @@ impl Link {
     async fn version(&mut self) -> io::Result<u32> {
         self.send(0, Request::Hello).await?;
         loop {
-            let line = self.lines.next_line().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-            match serde_json::from_str(&line) {
+            let line = self.lines.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            match serde_json::from_slice(&line) {
                 Ok(Message::Reply { result: Ok(Reply::Version(version)), .. }) => return Ok(version),
                 Ok(Message::Changed(_) | Message::Forgotten(_)) => {}
                 _ => return Ok(0),
@@ -237,8 +238,8 @@ impl Task {
                     self.waiting.insert(id, reply);
                     link.send(id, request).await.is_err()
                 }
-                line = link.lines.next_line() => {
-                    let message = line.ok().flatten().and_then(|line| serde_json::from_str(&line).ok());
+                line = link.lines.next() => {
+                    let message = line.ok().flatten().and_then(|line| serde_json::from_slice(&line).ok());
                     // Nobody takes news any more: the platform ends.
                     let Ok(lost) = self.hear(message).await else { return };
                     lost

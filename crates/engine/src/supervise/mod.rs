@@ -4,6 +4,7 @@
 pub mod client;
 mod control;
 mod door;
+mod lines;
 mod log;
 pub mod protocol;
 mod reap;

@@ -11,6 +11,12 @@ pub const VERSION: u32 = 3;
 /// The most that is kept of what is known of a process, in bytes: more than the schema of thousands of columns.
 pub const KNOWN_BYTES_MAX: usize = 1 << 20;
 
+/// The longest line that the supervisor is told, in bytes: a launch with all the variables that an environment may have.
+pub const CALL_BYTES_MAX: usize = 16 << 20;
+
+/// The longest line that the supervisor says, in bytes: what is known of thousands of processes.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
+
 /// A request with a number that its reply repeats. The supervisor reads the number first: a request that it does not know
 /// is answered, too.
 #[derive(Debug, Serialize, Deserialize)]

@@ -10,13 +10,14 @@ use domain::launch::ProcessId;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::door::Door;
-use super::protocol::{Call, KNOWN_BYTES_MAX, Message, Reply, Request, VERSION};
+use super::lines::Lines;
+use super::protocol::{CALL_BYTES_MAX, Call, KNOWN_BYTES_MAX, Message, Reply, Request, VERSION};
 use super::spawn::spawn;
 use super::table::{Client, Entry, Shared, send};
 use super::{reap, watch};
@@ -196,9 +197,9 @@ async fn client(shared: Rc<Shared>, stream: UnixStream, sender: mpsc::Sender<Mes
             }
         }
     });
-    let mut lines = BufReader::new(reader).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let Ok(Call::<serde_json::Value> { id, request }) = serde_json::from_str(&line) else { break };
+    let mut lines = Lines::new(reader, CALL_BYTES_MAX);
+    while let Ok(Some(line)) = lines.next().await {
+        let Ok(Call::<serde_json::Value> { id, request }) = serde_json::from_slice(&line) else { break };
         let (shared, replies) = (shared.clone(), sender.clone());
         // Each on its own: a fork waits for its parent, and others need not wait for it.
         tokio::task::spawn_local(async move {

@@ -228,3 +228,7 @@ fn number(header: &httparse::Header) -> Result<usize, Refusal> {
         std::str::from_utf8(header.value).ok().map(str::trim).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     text.and_then(|text| text.parse().ok()).ok_or_else(|| Refusal::Bad(400, format!("{} is not a number", header.name)))
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;
