@@ -400,3 +400,7 @@ fn not_understood(text: &str) -> Problem {
 fn fail(waiting: Waiting, problem: Problem) {
     let _ = waiting.reply.send(Outcome::Problem(problem));
 }
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;
