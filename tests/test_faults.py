@@ -6,7 +6,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
+from contextlib import contextmanager
 
 import pytest
 from conftest import BINARY, constant, wait_for, write_model
@@ -218,6 +220,67 @@ def test_what_runs_is_served_by_a_start_on_a_full_disk(fresh, tmp_path):
         platform.stop()
     finally:
         subprocess.run(["umount", "-l", str(data)], check=True)
+
+
+def can_mount():
+    """Whether this user may mount a directory read-only, as root of a container often may not."""
+    with tempfile.TemporaryDirectory() as directory:
+        made = subprocess.run(["mount", "--bind", directory, directory], capture_output=True).returncode == 0
+        if made:
+            subprocess.run(["umount", "-l", directory], check=True)
+        return made
+
+
+@contextmanager
+def read_only(directory):
+    """Whoever opens something below it from now on can only read."""
+    subprocess.run(["mount", "--bind", str(directory), str(directory)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(directory)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+@pytest.mark.skipif(not can_mount(), reason="mounting needs root, and the right to")
+def test_what_runs_is_served_by_a_start_on_a_read_only_disk(fresh, tmp_path):
+    platform = fresh("data").start()
+    platform.run("deploy", write_model(tmp_path / "m", constant(1)))
+    pids = platform.pids("m")
+    platform.kill()
+    with read_only(platform.data):
+        platform.start()
+        assert [platform.predict("m", {"x": 0}).json() for _ in range(20)] == [{"output": 1}] * 20
+        assert platform.pids("m") == pids, "the workers that ran"
+        ready = platform.get("/readyz")
+        assert ready.status == 200 and b"read-only" in ready.body, ready.body
+        refused = platform.request("PUT", "/v1/projects/default/environments/production/variables/A", {"value": "x"})
+        assert refused.status == 507 and refused.json()["help"], refused.body
+        failed = platform.run("deploy", write_model(tmp_path / "m2", {**constant(2), "new.txt": "new"}), ok=False)
+        assert failed.code == 1 and "read-only" in failed.err.lower() or "disk" in failed.err, failed
+        platform.kill()
+    platform.start()
+    assert platform.pids("m") == pids
+    platform.run("deploy", write_model(tmp_path / "m", constant(2)))
+    assert platform.predict("m", {"x": 0}).json() == {"output": 2}
+    platform.run("ledger", "verify")
+
+
+@pytest.mark.skipif(not can_mount(), reason="mounting needs root, and the right to")
+def test_a_start_on_a_read_only_disk_where_nothing_runs_says_so(fresh, tmp_path):
+    platform = fresh("data").start()
+    platform.run("deploy", write_model(tmp_path / "m", constant(1)))
+    platform.stop()
+    empty = tmp_path / "empty"
+    empty.mkdir(mode=0o700)
+    for data in (platform.data, empty):
+        with read_only(data):
+            command = [BINARY, "up", "--data", str(data), "--listen", "127.0.0.1:0"]
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            assert ended.returncode == 1 and "read-only" in ended.stderr.lower(), ended
+            assert "mount" in ended.stderr and "panicked" not in ended.stderr, ended.stderr
+    platform.start()
+    assert platform.predict("m", {"x": 0}).json() == {"output": 1}
 
 
 def test_a_large_file_uploads_in_little_memory(fresh, tmp_path):

@@ -228,7 +228,11 @@ pub fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) 
             lost_since = None;
         }
         if lost_since.is_none() {
-            step("waiting", &format!("for the server, which does not answer, for up to {} s", RECONNECT_MS_MAX / 1_000), None);
+            step(
+                "waiting",
+                &format!("for the server, which does not answer now, for up to {} s", RECONNECT_MS_MAX / 1_000),
+                None,
+            );
         }
         if lost_since.get_or_insert_with(Instant::now).elapsed() > Duration::from_millis(RECONNECT_MS_MAX) {
             let problem = Problem::new("unreachable", format!("the connection to the server broke: {broke}"));
@@ -252,6 +256,8 @@ impl<T: Into<Failure>> From<T> for Ended {
     fn from(failure: T) -> Ended {
         match failure.into() {
             Failure::Unreachable(problem) => Ended::Broke(problem.message),
+            // As many follow as may: another will be done soon.
+            Failure::Problem(problem) if problem.code == "server_busy" => Ended::Broke(problem.message),
             failure => Ended::Failed(failure),
         }
     }

@@ -114,6 +114,9 @@ impl EngineError {
             EngineError::User(problem) => problem,
             EngineError::NoSpace(what) => Problem::new("no_space", format!("the disk is full: {what}"))
                 .help("free some space, or run decalog gc, and try again"),
+            EngineError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+                Problem::new("engine", self.to_string()).help("mount the file system of the data directory for writing")
+            }
             other => Problem::new("engine", other.to_string()).help("see the server's log; decalog doctor checks this machine"),
         }
     }

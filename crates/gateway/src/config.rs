@@ -21,7 +21,7 @@ const WRITE_STALL_MS_MAX: u64 = 20_000;
 /// Requests that the control plane has at work at a time.
 const CONTROL_REQUESTS_MAX: usize = 256;
 /// Answers of the control plane without an end, such as of `events --follow`, at a time.
-const CONTROL_STREAMS_MAX: usize = 64;
+const CONTROL_STREAMS_MAX: usize = 256;
 
 /// The limits of the data plane. Whoever stalls is cut off by one of them.
 #[derive(Clone, Debug)]
