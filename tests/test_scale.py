@@ -39,6 +39,42 @@ def test_to_zero_and_back(platform, tmp_path):
     assert platform.predict("m", {"x": 0}).json() == {"output": 1}
 
 
+def test_use_does_not_grow_the_ledger(fresh, tmp_path):
+    platform = fresh(arguments=["--park", "nothing"]).start()
+    platform.run("deploy", write_model(tmp_path / "m", {**constant(1), "decalog.toml": IDLE}))
+    entries = lambda: platform.run("status", "--json").json()["ledger"]["entries"]
+    before = entries()
+    for _ in range(2):
+        until_zero(platform, "m")
+        assert platform.predict("m", {"x": 0}).status == 200
+    until_zero(platform, "m")
+    assert entries() == before, "to wake and to sleep is nobody's decision"
+    listed = lambda: [(event["kind"], event["place"]) for event in platform.run("events", "m", "--json").json()["events"]]
+    kinds = [kind for kind, _ in listed()]
+    assert kinds[:1] == ["version_pushed"] and kinds.count("scale_changed") == 5 and kinds.count("replica_ready") >= 2, kinds
+    released = next(place for kind, place in listed() if kind == "released")
+    later = platform.get(f"/v1/events?model=default/m&after={released}").json()
+    assert [event["place"] for event in later["events"]] == [place for _, place in listed()][kinds.index("released") + 1:]
+    # What is read page by page is the same, and a page ends somewhere however little is found.
+    after, places = "0", []
+    while True:
+        page = platform.get(f"/v1/events?model=default/m&limit=2&after={after}").json()
+        places += [event["place"] for event in page["events"]]
+        after = page["next"]
+        if not page["more"]:
+            break
+    assert places == [place for _, place in listed()]
+    platform.stop()
+    platform.start()
+    assert not replicas(platform, "m") and [kind for kind, _ in listed()] == kinds
+    platform.run("backup", tmp_path / "backup.tar")
+    restored = fresh("restored")
+    platform.run("restore", tmp_path / "backup.tar", "--data", restored.data)
+    restored.start()
+    assert not replicas(restored, "m"), "what slept sleeps after a restore"
+    assert [event["kind"] for event in restored.run("events", "m", "--json").json()["events"]] == kinds
+
+
 def test_a_deadline_that_a_start_cannot_meet(tmp_path):
     # Without a spare, which would answer at once.
     platform = Platform(tmp_path / "data", ["--park", "nothing"]).start()

@@ -125,7 +125,7 @@ pub enum Verb {
         #[arg(long, default_value_t = 200)]
         lines: usize,
     },
-    /// Prints what happened, from the ledger
+    /// Prints what happened: the ledger's entries, and for 90 days what load and processes did
     #[command(after_help = "Examples:\n  decalog events\n  decalog events churn -f\n  decalog events churn --kind scale,release")]
     Events {
         /// [project/]model
@@ -136,9 +136,9 @@ pub enum Verb {
         /// Go on as more comes
         #[arg(short, long)]
         follow: bool,
-        /// Only entries after this number
-        #[arg(long, default_value_t = 0)]
-        after: u64,
+        /// Only what came after this entry, or this place (12.7)
+        #[arg(long, default_value_t)]
+        after: domain::After,
     },
     /// Removes a model with all its versions, or one version that is not in use
     #[command(after_help = "Examples:\n  decalog rm churn\n  decalog rm churn@v2")]

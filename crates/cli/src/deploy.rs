@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use domain::event::MadeUpRow;
 use domain::release::Plan;
-use domain::{DeploymentId, Digest, Entry, EnvironmentName, Event, ModelKey, Problem, Schema};
+use domain::{After, DeploymentId, Digest, EnvironmentName, Event, Happened, ModelKey, Problem, Schema};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -215,7 +215,8 @@ pub fn explain_interruption(text: String) {
 
 /// Follows a deployment until it is live, or fails with its problem. A server that restarts meanwhile is waited for.
 pub fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) -> Result<(), Failure> {
-    let mut following = Following { client, key, version, id, after: id.0.saturating_sub(1) };
+    let after = After { seq: id.0.saturating_sub(1), telemetry: None };
+    let mut following = Following { client, key, version, id, after };
     let mut lost_since: Option<Instant> = None;
     loop {
         let seen = following.after;
@@ -224,7 +225,7 @@ pub fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) 
             Err(Ended::Failed(failure)) => return Err(failure),
             Err(Ended::Broke(why)) => why,
         };
-        if following.after > seen {
+        if following.after != seen {
             lost_since = None;
         }
         if lost_since.is_none() {
@@ -269,8 +270,8 @@ struct Following<'a> {
     key: &'a ModelKey,
     version: &'a str,
     id: DeploymentId,
-    /// The last entry that was read.
-    after: u64,
+    /// How far it was read.
+    after: After,
 }
 
 impl Following<'_> {
@@ -280,10 +281,10 @@ impl Following<'_> {
         let mut waiting = spinner("build    ");
         for line in self.client.lines(&path)? {
             let line = line.map_err(|error| Ended::Broke(error.to_string()))?;
-            let Ok(entry) = serde_json::from_str::<Entry>(&line) else { continue };
+            let Ok(happened) = serde_json::from_str::<Happened>(&line) else { continue };
             waiting.finish_and_clear();
-            self.after = entry.seq;
-            if self.take(entry)? {
+            self.after = happened.place;
+            if self.take(happened)? {
                 return Ok(());
             }
             waiting = spinner("…");
@@ -291,10 +292,10 @@ impl Following<'_> {
         Err(Ended::Broke("it was closed".into()))
     }
 
-    /// Whether the deployment is live with this entry.
-    fn take(&self, entry: Entry) -> Result<bool, Failure> {
+    /// Whether the deployment is live with this.
+    fn take(&self, happened: Happened) -> Result<bool, Failure> {
         let (id, model) = (self.id, &self.key.model);
-        match entry.event {
+        match happened.event {
             Event::EnvironmentBuilt { deployment, lock, cached, elapsed_ms } if deployment == id => {
                 let text = format!("environment {}{}", lock.short(), if cached { " (cached)" } else { "" });
                 step("build", &text, Some(elapsed_ms));
@@ -318,9 +319,9 @@ impl Following<'_> {
                 judgements.to_string().lines().for_each(|line| step("guard", line.trim(), None));
             }
             Event::ReleasePaused { deployment } if deployment == id => {
-                step("paused", &format!("by {}: decalog release resume {model}", entry.actor), None);
+                step("paused", &format!("by {}: decalog release resume {model}", happened.actor), None);
             }
-            Event::ReleaseResumed { deployment } if deployment == id => step("resumed", &format!("by {}", entry.actor), None),
+            Event::ReleaseResumed { deployment } if deployment == id => step("resumed", &format!("by {}", happened.actor), None),
             Event::Released { deployment, environment, elapsed_ms, .. } if deployment == id => {
                 step("live", &format!("{model} {} in {environment}", self.version), Some(elapsed_ms));
                 return Ok(true);
@@ -330,7 +331,8 @@ impl Following<'_> {
                 return Err(self.failed(problem).into());
             }
             Event::ModelRemoved {} => {
-                let text = format!("{model} was removed by {} in the meantime; {} was not released", entry.actor, self.version);
+                let text =
+                    format!("{model} was removed by {} in the meantime; {} was not released", happened.actor, self.version);
                 return Err(Problem::new("removed", text).help("deploy again if it is still wanted").into());
             }
             _ => {}

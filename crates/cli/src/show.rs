@@ -3,7 +3,7 @@
 use control::view::ModelView;
 use domain::reference::Selector;
 use domain::state::Outcome;
-use domain::{Entry, Event, Problem, Reference};
+use domain::{After, Event, Happened, Problem, Reference};
 use serde_json::Value;
 use server::Models;
 
@@ -242,18 +242,18 @@ fn describe(event: &Event) -> String {
     }
 }
 
-fn print_entry(entry: &Entry) {
+fn print_event(happened: &Happened) {
     println!(
         "{}  {:<12} {:<18} {:<20} {}",
-        time(entry.at_ms),
-        one_line(&entry.actor),
-        entry.event.kind(),
-        one_line(&entry.subject),
-        one_line(&describe(&entry.event))
+        time(happened.at_ms),
+        one_line(&happened.actor),
+        happened.event.kind(),
+        one_line(&happened.subject),
+        one_line(&describe(&happened.event))
     );
 }
 
-/// Entries that are asked for at a time.
+/// Events that are asked for at a time.
 const PAGE: usize = 1_000;
 
 /// `decalog events`
@@ -262,7 +262,7 @@ pub fn events(
     model: Option<String>,
     kind: Option<String>,
     follow: bool,
-    after: u64,
+    after: After,
     as_json: bool,
 ) -> Result<(), Failure> {
     let filter = match &model {
@@ -273,8 +273,8 @@ pub fn events(
     if follow {
         for line in client.lines(&format!("/v1/events?after={after}&follow=true{filter}"))? {
             let line = line.map_err(|error| Problem::new("interrupted", format!("the connection broke: {error}")))?;
-            match serde_json::from_str::<Entry>(&line) {
-                Ok(entry) if !as_json => print_entry(&entry),
+            match serde_json::from_str::<Happened>(&line) {
+                Ok(happened) if !as_json => print_event(&happened),
                 _ => std::println!("{line}"),
             }
         }
@@ -283,16 +283,16 @@ pub fn events(
     let (mut after, mut all) = (after, vec![]);
     loop {
         let page: Value = client.get(&format!("/v1/events?after={after}&limit={PAGE}{filter}"))?;
-        let entries = page["events"].as_array().cloned().unwrap_or_default();
-        let is_last = entries.len() < PAGE;
-        after = entries.last().and_then(|entry| entry["seq"].as_u64()).unwrap_or(after);
+        let events = page["events"].as_array().cloned().unwrap_or_default();
         if as_json {
-            all.extend(entries);
+            all.extend(events);
         } else {
-            entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).for_each(|entry| print_entry(&entry));
+            events.into_iter().filter_map(|event| serde_json::from_value(event).ok()).for_each(|event| print_event(&event));
         }
-        if is_last {
-            break;
+        // A page looks at so much and no more, whatever it finds there.
+        match page["next"].as_str().and_then(|next| next.parse().ok()) {
+            Some(next) if page["more"] == true => after = next,
+            _ => break,
         }
     }
     if as_json {

@@ -1,5 +1,5 @@
-//! Backups: one tar file with a consistent ledger, all blobs that it refers to and the encrypted secrets, sent as it is
-//! read. It ends with a list of what it holds: one that was cut short is not taken for whole.
+//! Backups: one tar file with a consistent ledger, telemetry, all blobs that the ledger refers to and the encrypted secrets,
+//! sent as it is read. It ends with a list of what it holds: one that was cut short is not taken for whole.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Seek};
@@ -19,8 +19,8 @@ use crate::{Control, artifact_problem, aside};
 
 /// The last entry: what came before it.
 pub(crate) const CONTENTS: &str = "contents.json";
-/// The version of this format.
-pub(crate) const FORMAT: u32 = 1;
+/// The version of this format. The first had no telemetry.
+pub(crate) const FORMAT: u32 = 2;
 /// Bytes of a file that are read at a time.
 const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that wait for a slow reader.
@@ -65,6 +65,7 @@ pub(crate) fn blobs_of(state: &State) -> Vec<Digest> {
 /// A copy of the ledger, and what its fold refers to.
 struct Copied {
     ledger: std::fs::File,
+    telemetry: Option<std::fs::File>,
     entries: u64,
     digests: Vec<Digest>,
     wanted: HashSet<Digest>,
@@ -74,6 +75,7 @@ struct Copied {
 /// A backup that is ready to be sent.
 struct Ready {
     ledger: std::fs::File,
+    telemetry: Option<std::fs::File>,
     entries: u64,
     blobs: Vec<(Digest, u64)>,
     secrets: Vec<(String, Vec<u8>)>,
@@ -107,7 +109,7 @@ impl Control {
         let copied = self.copy_ledger(&directory).await;
         // The open file can be read to its end; its name is not needed for that.
         let _ = std::fs::remove_dir_all(&directory);
-        let Copied { ledger, entries, digests, wanted, lease } = copied?;
+        let Copied { ledger, telemetry, entries, digests, wanted, lease } = copied?;
         let sizes = self.store.sizes(&digests).await.map_err(artifact_problem)?;
         let mut blobs = vec![];
         for (digest, size) in digests.into_iter().zip(sizes) {
@@ -122,26 +124,28 @@ impl Control {
             // It was set anew, or removed, after the ledger was copied.
             return Err(Problem::new("conflict", "a secret changed while the backup began").help("try again"));
         }
-        Ok(Ready { ledger, entries, blobs, secrets, _lease: lease })
+        Ok(Ready { ledger, telemetry, entries, blobs, secrets, _lease: lease })
     }
 
     /// Copies the ledger, and holds all that its own fold refers to.
     async fn copy_ledger(&self, directory: &Path) -> Result<Copied, Problem> {
-        let copy = directory.join("ledger.sqlite");
+        let (copy, beside) = (directory.join("ledger.sqlite"), directory.join("telemetry.sqlite"));
         // Held before the copy is made, so that nothing can go between the two.
         let lease = self.store.leases().hold(blobs_of(&self.state())).await;
         self.book.backup_to(&copy).await?;
+        let has_telemetry = self.journal.backup_to(&beside).await?;
         let folded = tokio::task::spawn_blocking(move || {
             let ledger = Ledger::open_read_only(&copy).map_err(crate::book::ledger_problem)?;
             let state = ledger::fold(&ledger, State::default(), Damage::Refused).map_err(crate::book::ledger_problem)?;
             drop(ledger);
-            let file = std::fs::File::open(&copy).map_err(failed("copying the ledger"))?;
-            Ok((file, state.seq, blobs_of(&state), Control::secret_files(&state)))
+            let open = |path: &Path| std::fs::File::open(path).map_err(failed("copying the ledger"));
+            let files = (open(&copy)?, has_telemetry.then(|| open(&beside)).transpose()?);
+            Ok((files, state.seq, blobs_of(&state), Control::secret_files(&state)))
         });
         let folded = folded.await.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string())));
-        let (ledger, entries, digests, wanted) = folded?;
+        let ((ledger, telemetry), entries, digests, wanted) = folded?;
         lease.add(&digests).await;
-        Ok(Copied { ledger, entries, digests, wanted, lease })
+        Ok(Copied { ledger, telemetry, entries, digests, wanted, lease })
     }
 
     async fn send_backup(&self, ready: Ready, archive: &mut Archive) -> io::Result<()> {
@@ -152,6 +156,9 @@ impl Control {
             secrets: ready.secrets.len() as u64,
         };
         archive.file("ledger.sqlite", ready.ledger).await?;
+        if let Some(telemetry) = ready.telemetry {
+            archive.file("telemetry.sqlite", telemetry).await?;
+        }
         for (digest, size) in ready.blobs {
             archive.header(&format!("blobs/{digest}"), size).await?;
             // Ends with an error if the content has another digest.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use domain::{Digest, Entry, Event, Problem, State};
-use ledger::{Damage, Ledger, LedgerError, NewEntry, Snapshot};
+use ledger::{Damage, Ledger, LedgerError, NewEntry, Reach, Scan, Selection, Snapshot};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -272,10 +272,10 @@ impl Book {
         .await
     }
 
-    /// Entries after `after`, at most `limit`.
-    pub async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, Problem> {
+    /// Looks at the entries after one.
+    pub async fn scan(&self, after_seq: u64, selection: Selection, reach: Reach) -> Result<Scan, Problem> {
         let shared = self.shared.clone();
-        blocking(move || shared.reader.lock().read(after, limit).map_err(ledger_problem)).await
+        blocking(move || shared.reader.lock().scan(after_seq, &selection, reach).map_err(ledger_problem)).await
     }
 
     /// The last entry's number and hash.

@@ -10,6 +10,7 @@ mod company;
 mod deployment;
 mod gate;
 pub mod handover;
+mod happened;
 mod lanes;
 mod memory;
 mod parked;
@@ -39,7 +40,7 @@ use std::time::{Duration, Instant};
 use artifacts::{ArtifactError, Store};
 use domain::guard::ArmWindow;
 use domain::route::{Demand, Observation, RouteTable};
-use domain::{DeploymentId, Entry, EnvironmentName, ModelKey, Placement, Problem, State};
+use domain::{DeploymentId, EnvironmentName, ModelKey, Placement, Problem, State};
 use engine::{Engine, EngineConfig};
 use ledger::Damage;
 use parking_lot::Mutex;
@@ -54,6 +55,7 @@ pub use version::Push;
 
 use book::Book;
 use collect::InUse;
+use happened::Journal;
 use replicas::Replicas;
 use scale::Scales;
 use secret::Secrets;
@@ -110,6 +112,7 @@ const LOOK_ALL_MS: u64 = 1_000;
 pub struct Control {
     config: ControlConfig,
     book: Book,
+    journal: Journal,
     store: Store,
     /// What running replicas were started from.
     in_use: InUse,
@@ -175,7 +178,9 @@ impl Control {
         predecessor: Option<Predecessor>,
     ) -> Result<Arc<Control>, Problem> {
         let damage = if config.accept_damaged_ledger { Damage::Accepted } else { Damage::Refused };
-        let book = Book::open(&config.data.join("ledger.sqlite"), damage).await?;
+        let path = config.data.join("ledger.sqlite");
+        let book = Book::open(&path, damage).await?;
+        let (journal, targets) = Journal::open(&path).await?;
         let store = Store::open(&config.store_url, &config.data.join("uploads")).map_err(artifact_problem)?;
         let state = book.state();
         let engine = Engine::open(config.engine.clone()).await.map_err(engine::EngineError::problem)?;
@@ -183,6 +188,7 @@ impl Control {
         let control = Arc::new(Control {
             replicas: Replicas::new(book.writer_epoch()),
             book,
+            journal,
             store,
             in_use: InUse::default(),
             engine,
@@ -190,7 +196,7 @@ impl Control {
             publish,
             published: Mutex::default(),
             drivers: Mutex::default(),
-            scales: Scales::default(),
+            scales: Scales::new(targets),
             senses,
             said: Mutex::default(),
             began: Instant::now(),
@@ -240,16 +246,6 @@ impl Control {
     /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
-    }
-
-    /// Entries after `after`, at most `limit`.
-    pub async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, Problem> {
-        self.book.entries(after, limit).await
-    }
-
-    /// Ticks with the number of the last entry.
-    pub fn appended(&self) -> watch::Receiver<u64> {
-        self.book.appended()
     }
 
     /// The ledger's last entry and its hash.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use domain::{Event, ModelKey, Placement, Problem, ReplicaId, State};
+use domain::{Event, Placement, ReplicaId};
 use engine::{ParentState, ReplicaState, ReplicaStatus};
 
 use crate::replicas::Failure;
@@ -41,7 +41,7 @@ impl Control {
         let looked = models.flat_map(|model| wanted.of(model)).map(|(placement, _)| placement).chain(&awake);
         let looked: BTreeSet<&Placement> = looked.collect();
         let all = by_placement(&statuses);
-        let changes = self.rescale(&state, &wanted, &looked, &fresh.gone, &all);
+        let rescaled = self.rescale(&state, &wanted, &looked, &fresh.gone, &all);
         if is_round {
             self.replicas.retain(&wanted);
             self.scales.retain(&wanted);
@@ -60,7 +60,7 @@ impl Control {
         self.follow_targets(&state, &wanted, &looked);
         // What was decided is told after it was done: a request may wait for it.
         let control = self.clone();
-        tokio::spawn(async move { control.tell_changes(changes).await });
+        tokio::spawn(async move { control.tell_changes(rescaled).await });
         let pause_ms = if self.scales.awake().is_empty() { LOOK_ALL_MS } else { LOOK_MS };
         let next = begin + Duration::from_millis(pause_ms);
         self.replicas.next_start(begin).map_or(next, |start| start.min(next))
@@ -144,18 +144,6 @@ impl Control {
         if !is_trial && self.replicas.ready(status, elapsed_ms, arrived) && elapsed_ms > 0 {
             let event = Event::ReplicaReady { replica: status.replica.clone(), placement: status.placement.clone(), elapsed_ms };
             self.tell(&status.placement.model, event).await;
-        }
-    }
-
-    /// Appends what is good to know but changes nothing. Of a model that is gone there is nothing to know any more.
-    pub(crate) async fn tell(&self, key: &ModelKey, event: Event) {
-        let wanted = key.clone();
-        let decide = move |state: &State| match state.models.contains_key(&wanted) {
-            true => Ok(event),
-            false => Err(Problem::new("no_such_model", format!("{wanted} was removed in the meantime"))),
-        };
-        if let Err(problem) = self.book.append("decalog", &key.to_string(), decide).await {
-            tracing::warn!("not in the ledger: {problem}");
         }
     }
 

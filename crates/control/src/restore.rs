@@ -62,7 +62,7 @@ impl Restore<'_> {
             }
         }
         let contents = self.contents.as_ref().ok_or_else(|| damaged("the backup was cut short: its end is missing"))?;
-        if contents.format != FORMAT {
+        if !(1..=FORMAT).contains(&contents.format) {
             return Err(Problem::new(
                 "backup",
                 format!("the backup has the format {}, this program reads {FORMAT}", contents.format),
@@ -80,7 +80,7 @@ impl Restore<'_> {
         let foreign =
             || Problem::new("backup", format!("`{name}` does not belong into a backup")).help("is it one of decalog's?");
         match name.split_once('/') {
-            None if name == "ledger.sqlite" => {
+            None if name == "ledger.sqlite" || name == "telemetry.sqlite" => {
                 copy(entry, &self.data.join(name)).map_err(failed(WHAT))?;
             }
             None if name == CONTENTS => {

@@ -1,5 +1,5 @@
 //! How many replicas each placement should have: looks at the load several times a second, lets `policy` decide, and keeps
-//! the targets that `replica` follows. A changed target is an event with all that it was decided on.
+//! the targets that `replica` follows. A changed target is told with all that it was decided on.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -16,10 +16,11 @@ use policy::scale::{Counts, Scaler, Settings, decide};
 
 use crate::Control;
 use crate::changes::Changes;
+use crate::happened::{Targets, version_key};
 use crate::lanes::Lanes;
 use crate::wanted::{AllWanted, Part, Wanted};
 
-/// Changes of one placement that are appended within [`EVENTS_MS`]; more are only logged.
+/// Changes of one placement that are told within [`EVENTS_MS`]; more are only logged.
 const EVENTS_MAX: usize = 20;
 const EVENTS_MS: u64 = 60_000;
 
@@ -29,6 +30,8 @@ pub struct Scales {
     inner: Mutex<Inner>,
     /// The fewest replicas that a release asks for.
     floors: Mutex<HashMap<Placement, u32>>,
+    /// What was wanted before this process began, until all placements were looked at once.
+    before: Mutex<Targets>,
     /// What changes routes.
     pub changes: Changes,
 }
@@ -63,7 +66,20 @@ pub struct Change {
     pub record: ScaleRecord,
 }
 
+/// What a look at the load came to.
+#[derive(Default)]
+pub struct Rescaled {
+    changes: Vec<Change>,
+    /// Versions of which nothing is wanted any more.
+    forgotten: Vec<String>,
+}
+
 impl Scales {
+    /// With what was wanted before this process began.
+    pub(crate) fn new(before: Targets) -> Scales {
+        Scales { before: Mutex::new(before), ..Scales::default() }
+    }
+
     /// How many replicas a placement should have; `None` before anything was decided.
     pub fn target(&self, placement: &Placement) -> Option<u32> {
         self.inner.lock().scales.get(placement).map(|scale| scale.target)
@@ -166,7 +182,7 @@ impl Inner {
 
 impl Control {
     /// Looks at the load and decides anew for the `looked` of the placements that may have replicas; the others are at rest,
-    /// and want nothing. `gone` are those that may have none any more. Gives what changed.
+    /// and want nothing. `gone` are those that may have none any more. The first time, all are looked at.
     pub(crate) fn rescale(
         &self,
         state: &State,
@@ -174,7 +190,8 @@ impl Control {
         looked: &BTreeSet<&Placement>,
         gone: &[Placement],
         replicas: &HashMap<&Placement, Vec<&ReplicaStatus>>,
-    ) -> Vec<Change> {
+    ) -> Rescaled {
+        let mut before = std::mem::take(&mut *self.scales.before.lock());
         let mut inner = self.scales.inner.lock();
         let mut records: Vec<(&Placement, ScaleRecord)> = vec![];
         let looked = looked.iter().filter_map(|placement| Some((*placement, wanted.get(placement)?)));
@@ -182,7 +199,8 @@ impl Control {
             let mut counts = self.counts(replicas.get(placement).map(Vec::as_slice).unwrap_or_default());
             if !inner.scales.contains_key(placement) {
                 let scale = inner.inherit(placement, gone);
-                let scale = scale.unwrap_or_else(|| Scale::new(initial(state, placement, wanted, &counts)));
+                let known = before.remove(&version_key(placement));
+                let scale = scale.unwrap_or_else(|| Scale::new(initial(state, placement, wanted, &counts, known)));
                 inner.scales.insert(placement.clone(), scale);
                 self.scales.changes.tell_of(&placement.model);
             }
@@ -199,12 +217,15 @@ impl Control {
             inner.set_awake(placement, !is_at_rest);
             records.push((placement, record));
         }
+        let mut rescaled = Rescaled { changes: vec![], forgotten: before.into_keys().collect() };
         for placement in gone.iter().filter(|placement| wanted.get(placement).is_none()) {
             inner.scales.remove(placement);
             inner.awake.remove(placement);
+            if !wanted.of(&placement.model).any(|(other, _)| other.is_same_version(placement)) {
+                rescaled.forgotten.push(version_key(placement));
+            }
         }
         let wants: Vec<Want> = records.iter().map(|(placement, record)| self.want(state, placement, record)).collect();
-        let mut changes = vec![];
         for ((placement, mut record), grant) in records.into_iter().zip(budget::allot(&wants, self.budget())) {
             if grant.replicas < record.decision.target {
                 record.inputs.budget = Some(grant.replicas);
@@ -214,10 +235,10 @@ impl Control {
             if scale.target != record.decision.target {
                 scale.target = record.decision.target;
                 self.scales.changes.tell_of(&placement.model);
-                changes.push(Change { placement: placement.clone(), record });
+                rescaled.changes.push(Change { placement: placement.clone(), record });
             }
         }
-        changes
+        rescaled
     }
 
     /// Takes in the load of a placement, and says how many replicas its own load asks for.
@@ -241,9 +262,11 @@ impl Control {
         ScaleRecord { decision: decide(&inputs), inputs }
     }
 
-    /// Appends changed targets; what comes too often is only logged.
-    pub(crate) async fn tell_changes(self: &Arc<Control>, changes: Vec<Change>) {
-        for Change { placement, record } in changes {
+    /// Keeps changed targets, and tells of them; what comes too often is only logged.
+    pub(crate) async fn tell_changes(self: &Arc<Control>, rescaled: Rescaled) {
+        let changed = rescaled.changes.iter().map(|change| change.placement.clone());
+        self.keep_targets(changed.collect(), rescaled.forgotten).await;
+        for Change { placement, record } in rescaled.changes {
             tracing::info!("{placement}: {record}");
             if self.scales.may_tell(&placement) {
                 let key = placement.model.clone();
@@ -312,13 +335,14 @@ const OVERCOMMIT: u64 = 32;
 /// What a replica is thought to need before it was measured, in MiB.
 const MEMORY_MB: u64 = 64;
 
-/// The target of a placement that is looked at for the first time: what the ledger says was wanted last, else what runs.
-fn initial(state: &State, placement: &Placement, wanted: &Wanted, counts: &Counts) -> u32 {
+/// The target of a placement that is looked at for the first time: what was wanted last (`known`, else what an older ledger
+/// says), else what runs.
+fn initial(state: &State, placement: &Placement, wanted: &Wanted, counts: &Counts, known: Option<u32>) -> u32 {
     let running = (counts.ready + counts.starting).min(REPLICAS_MAX);
     let model = state.models.get(&placement.model);
     let live = model.and_then(|model| model.live.get(&placement.environment));
     match live.filter(|live| live.version == placement.version) {
-        Some(live) if wanted.part == Part::Live => live.target.unwrap_or(running.max(1)).min(REPLICAS_MAX),
+        Some(live) if wanted.part == Part::Live => known.or(live.target).unwrap_or(running.max(1)).min(REPLICAS_MAX),
         _ => running.max(wanted.floor),
     }
 }

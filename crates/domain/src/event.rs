@@ -1,6 +1,7 @@
 //! The events of the ledger: all that ever changes.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::digest::Digest;
 use crate::guard::{GuardInputs, Judgements};
@@ -377,6 +378,12 @@ impl Event {
         }
     }
 
+    /// Whether load and processes alone make it happen, as often as they please: such events are kept for a time, outside the
+    /// ledger. In ledgers of earlier programs they are entries.
+    pub fn is_telemetry(&self) -> bool {
+        matches!(self, Event::ScaleChanged { .. } | Event::ReplicaReady { .. } | Event::ReplicaFailed { .. })
+    }
+
     /// The body as the exact bytes that are hashed and kept.
     pub fn body(&self) -> Vec<u8> {
         let value = serde_json::to_value(self).unwrap_or_default();
@@ -389,8 +396,10 @@ impl Event {
         if version != BODY_VERSION {
             return Err(unknown(format!("this program reads version {BODY_VERSION}")));
         }
-        let body: serde_json::Value = serde_json::from_slice(body).map_err(|error| unknown(error.to_string()))?;
-        serde_json::from_value(serde_json::json!({ "kind": kind, "body": body })).map_err(|error| unknown(error.to_string()))
+        // Read in one pass: a ledger of years has many entries. The kind comes first, so that the body is read as what it is.
+        let body: &RawValue = serde_json::from_slice(body).map_err(|error| unknown(error.to_string()))?;
+        let whole = format!("{{\"kind\":{},\"body\":{body}}}", serde_json::Value::from(kind));
+        serde_json::from_str(&whole).map_err(|error| unknown(error.to_string()))
     }
 }
 

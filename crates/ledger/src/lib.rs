@@ -1,10 +1,13 @@
-//! The append-only, hash-chained event log in SQLite. It decides nothing: it keeps what it is given, in order, for good.
+//! The append-only, hash-chained event log in SQLite. It decides nothing: it keeps what it is given, in order, for good; and
+//! beside it, for a time, what is only telemetry.
 
 mod chain;
 mod fold;
 mod head;
 mod kinds;
+pub mod scan;
 pub mod snapshot;
+pub mod telemetry;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +21,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionB
 
 pub use chain::Row;
 pub use fold::{Damage, fold, fold_nothing};
+pub use scan::{Page, Reach, Scan, Selection};
 pub use snapshot::Snapshot;
+pub use telemetry::{Observed, Telemetry};
 pub use verify::{Broken, Verified, verify};
 
 /// How long a statement waits for another process's, in milliseconds.
@@ -183,6 +188,11 @@ impl Ledger {
         Ok(entries)
     }
 
+    /// Looks at the entries after `after_seq`.
+    pub fn scan(&self, after_seq: u64, selection: &Selection, reach: Reach) -> Result<Scan, LedgerError> {
+        scan::entries(&self.connection, after_seq, selection, reach)
+    }
+
     /// The last entry's number and hash.
     pub fn head(&self) -> Result<(u64, Digest), LedgerError> {
         let newest: Option<(u64, Vec<u8>)> = self
@@ -210,20 +220,34 @@ impl Ledger {
 
     /// Writes a consistent copy to a new file; half a copy is removed.
     pub fn backup_to(&self, path: &Path) -> Result<(), LedgerError> {
-        let is_new = !path.exists();
-        let copied = self.copy_to(path);
-        if copied.is_err() && is_new {
-            // The error that is returned says more than one of this.
-            let _ = std::fs::remove_file(path);
-        }
-        copied
+        backup(&self.connection, path)
     }
+}
 
-    fn copy_to(&self, path: &Path) -> Result<(), LedgerError> {
-        let mut copy = Connection::open(path)?;
-        let backup = rusqlite::backup::Backup::new(&self.connection, &mut copy)?;
-        // In one step: what another connection writes in between would make it begin again, for ever on a busy ledger.
-        Ok(backup.run_to_completion(i32::MAX, Duration::from_millis(10), None)?)
+/// Writes a consistent copy of a database to a new file; half a copy is removed.
+fn backup(from: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let is_new = !path.exists();
+    let copied = copy(from, path);
+    if copied.is_err() && is_new {
+        // The error that is returned says more than one of this.
+        let _ = std::fs::remove_file(path);
+    }
+    copied
+}
+
+fn copy(from: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let mut copy = Connection::open(path)?;
+    let backup = rusqlite::backup::Backup::new(from, &mut copy)?;
+    // In one step: what another connection writes in between would make it begin again, for ever on a busy ledger.
+    Ok(backup.run_to_completion(i32::MAX, Duration::from_millis(10), None)?)
+}
+
+/// Throws away a database that can be made again.
+fn remove_database(path: &Path) {
+    for end in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(end);
+        let _ = std::fs::remove_file(file);
     }
 }
 

@@ -9,7 +9,7 @@ use domain::state::FOLD_VERSION;
 use domain::{Digest, State};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use crate::{BUSY_MS_MAX, LedgerError};
+use crate::{BUSY_MS_MAX, LedgerError, remove_database};
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS parts (
@@ -57,7 +57,8 @@ impl Snapshot {
             // The disk takes no writes: what is there may be whole.
             Err(error @ (LedgerError::Full | LedgerError::ReadOnly)) => Err(error),
             Err(error) => {
-                remove(&path(ledger));
+                // The next start reads the whole history.
+                remove_database(&path(ledger));
                 Ok(Snapshot { made_anew: Some(error), ..Snapshot::open_existing(&path(ledger))? })
             }
             opened => opened,
@@ -123,18 +124,9 @@ pub fn read(ledger: &Path) -> Result<State, LedgerError> {
     Ok(load(&connection)?.0)
 }
 
-/// Throws a snapshot away: the next start reads the whole history.
-fn remove(snapshot: &Path) {
-    for end in ["", "-wal", "-shm"] {
-        let mut file = snapshot.as_os_str().to_owned();
-        file.push(end);
-        let _ = std::fs::remove_file(file);
-    }
-}
-
 /// Throws the snapshots of earlier programs away, which folded in another way.
 fn remove_others(ledger: &Path) {
-    (0..FOLD_VERSION).for_each(|version| remove(&ledger.with_extension(format!("fold{version}"))));
+    (0..FOLD_VERSION).for_each(|version| remove_database(&ledger.with_extension(format!("fold{version}"))));
 }
 
 fn digest(bytes: Vec<u8>) -> Result<Digest, LedgerError> {

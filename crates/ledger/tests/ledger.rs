@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use domain::event::Event;
-use domain::{Digest, EnvironmentName, State};
-use ledger::{Damage, Ledger, LedgerError, NewEntry, Snapshot, fold, snapshot, verify};
+use domain::{After, Digest, EnvironmentName, State};
+use ledger::{Damage, Ledger, LedgerError, NewEntry, Reach, Selection, Snapshot, fold, snapshot, verify};
 
 fn open(path: &Path) -> Ledger {
     Ledger::open(path, 1, "test").unwrap()
@@ -42,6 +42,40 @@ fn subjects_do_not_conflict_with_each_other() {
     let conflict = append(&mut ledger, "default/a", 1).unwrap_err();
     assert!(matches!(conflict, LedgerError::Conflict { expected: 1, found: 2, .. }), "{conflict}");
     assert_eq!(ledger.head().unwrap().0, 4);
+}
+
+#[test]
+fn whoever_looks_for_what_is_rare_is_told_how_far_it_was_looked() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = open(&directory.path().join("l.sqlite"));
+    // Of 300 entries every hundredth concerns the one; the first, 1, is the writer's.
+    let (mut rare, mut others) = (0, 0);
+    for number in 2..=300 {
+        let (subject, count) = if number % 100 == 0 { ("default/rare", &mut rare) } else { ("default/other", &mut others) };
+        append(&mut ledger, subject, *count).unwrap();
+        *count += 1;
+    }
+    let look = |after: u64, subjects: &[&str], kinds: Option<&str>, rows_max: usize| {
+        let subjects = subjects.iter().map(|subject| subject.to_string()).collect();
+        let selection = Selection { subjects, kinds: kinds.map(|kind| vec![kind.into()]) };
+        let after = After { seq: after, telemetry: None };
+        let page = ledger.scan(after.seq, &selection, Reach { rows_max, found_max: 1_000 }).unwrap().page(after, 1_000);
+        (page.events.iter().map(|event| event.place.seq).collect::<Vec<_>>(), page.next.seq, page.more)
+    };
+    // Of one subject nothing else is looked at.
+    assert_eq!(look(0, &["default/rare", "default"], None, 10), (vec![100, 200, 300], 300, false));
+    assert_eq!(look(100, &["default/rare", "default"], None, 10), (vec![200, 300], 300, false));
+    assert_eq!(look(300, &["default/rare"], None, 10), (vec![], 300, false));
+    assert!(look(u64::MAX, &["default/rare"], None, 10).0.is_empty());
+    assert_eq!(look(0, &["default/none"], None, 10), (vec![], 0, false));
+    // Of two, as far as both have been looked through.
+    assert_eq!(look(0, &["default/rare", "default/other"], None, 2), (vec![2, 3], 3, true));
+    // What matches nothing is looked for a part at a time.
+    assert_eq!(look(0, &[], Some("model_removed"), 100), (vec![], 100, true));
+    assert_eq!(look(200, &[], Some("model_removed"), 101), (vec![], 300, false));
+    assert_eq!(look(0, &[], Some("writer_started"), 100), (vec![1], 100, true));
+    let page = ledger.scan(0, &Selection::default(), Reach { rows_max: 100, found_max: 3 }).unwrap().page(After::default(), 3);
+    assert_eq!((page.events.len(), page.next.seq, page.more), (3, 3, true));
 }
 
 #[test]

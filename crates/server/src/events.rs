@@ -1,113 +1,101 @@
-//! Events: a page of the ledger, or a line for each entry as it comes.
+//! Events: a page of what happened, or a line for each as it comes.
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use domain::{Entry, ModelKey, Problem};
+use domain::{After, ModelKey, Problem};
+use ledger::Selection;
+use ledger::scan::kinds_of;
 use serde::Deserialize;
 
 use crate::error::{bad_name, bad_request};
 use crate::extract::Query;
 use crate::{Api, ApiError};
 
-/// Entries of one page.
+/// Events of one page.
 const LIMIT_MAX: usize = 1_000;
-
-/// The highest number that an entry can have: the ledger keeps it as a signed integer.
-const AFTER_MAX: u64 = i64::MAX as u64;
 
 #[derive(Deserialize)]
 pub struct EventsQuery {
     model: Option<String>,
     /// Comma-separated: kinds of events, or `release`, `scale`, `version`, `replica`, `variable`, `writer` for all of theirs.
     kind: Option<String>,
-    #[serde(default)]
-    after: u64,
+    after: Option<String>,
     limit: Option<usize>,
     #[serde(default)]
     follow: bool,
 }
 
-/// Which entries are asked for.
-#[derive(Clone)]
-struct Filter {
-    model: Option<String>,
-    kinds: Vec<String>,
-}
-
-impl Filter {
-    fn takes(&self, entry: &Entry) -> bool {
-        let concerns = |model: &String| entry.subject == *model || model.split('/').next() == Some(entry.subject.as_str());
-        let kind = entry.event.kind();
-        let group = match kind {
-            "deploy_started" | "environment_built" | "candidate_ready" | "tests_passed" | "gates_passed" | "deploy_failed"
-            | "traffic_shifted" | "guards_judged" | "release_paused" | "release_resumed" | "released" => "release",
-            _ => kind.split('_').next().unwrap_or_default(),
-        };
-        self.model.as_ref().is_none_or(concerns)
-            && (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind || wanted == group))
+impl EventsQuery {
+    fn selection(&self) -> Result<Selection, ApiError> {
+        let model = self.model.clone().map(ModelKey::try_from).transpose().map_err(bad_name)?;
+        // What befalls a project befalls its models.
+        let subjects = model.into_iter().flat_map(|key| [key.to_string(), key.project.to_string()]).collect();
+        let kinds = self.kind.as_ref().map(|kinds| {
+            let names = kinds.split(',').map(str::trim);
+            names.flat_map(|name| kinds_of(name).map(String::from)).collect()
+        });
+        Ok(Selection { subjects, kinds })
     }
 }
 
 pub async fn read(State(api): State<Api>, Query(query): Query<EventsQuery>) -> Result<Response, ApiError> {
-    if query.after > AFTER_MAX {
-        return Err(bad_request(format!("after={} is beyond any entry: at most {AFTER_MAX}", query.after)));
-    }
-    let model = query.model.map(ModelKey::try_from).transpose().map_err(bad_name)?.map(|key| key.to_string());
-    let kinds = query.kind.iter().flat_map(|kinds| kinds.split(',')).map(|kind| kind.trim().to_string()).collect();
-    let filter = Filter { model, kinds };
+    let selection = query.selection()?;
+    let after: After = query.after.as_deref().unwrap_or("0").parse().map_err(bad_request)?;
     if query.follow {
-        return Ok(follow(api, filter, query.after));
+        return Ok(follow(api, selection, after));
     }
-    let limit = query.limit.unwrap_or(LIMIT_MAX).min(LIMIT_MAX);
-    let mut events = vec![];
-    let mut after = query.after;
-    loop {
-        let page = api.control.entries(after, LIMIT_MAX).await?;
-        let Some(last) = page.last() else { break };
-        after = last.seq;
-        events.extend(page.into_iter().filter(|entry| filter.takes(entry)));
-        if events.len() >= limit {
-            events.truncate(limit);
-            break;
-        }
-    }
-    Ok(Json(serde_json::json!({ "events": events })).into_response())
+    let limit = query.limit.unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX);
+    let page = api.control.events(after, &selection, limit).await?;
+    Ok(Json(serde_json::json!({ "events": page.events, "next": page.next, "more": page.more })).into_response())
 }
 
 struct Following {
     api: Api,
-    filter: Filter,
-    after: u64,
+    selection: Selection,
+    after: After,
     appended: tokio::sync::watch::Receiver<u64>,
+    observed: tokio::sync::watch::Receiver<u64>,
 }
 
-fn follow(api: Api, filter: Filter, after: u64) -> Response {
-    let appended = api.control.appended();
-    let following = Following { api, filter, after, appended };
-    let lines = futures_util::stream::unfold(following, |mut following| async move {
+impl Following {
+    /// What comes next, each in a line; `None` if nothing comes any more.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
-            following.appended.borrow_and_update();
-            let page = match following.api.control.entries(following.after, LIMIT_MAX).await {
-                Ok(page) => page,
-                Err(problem) => return Some((Err::<Bytes, Problem>(problem), following)),
-            };
-            if let Some(last) = page.last() {
-                following.after = last.seq;
-                let mut lines = vec![];
-                for entry in page.iter().filter(|entry| following.filter.takes(entry)) {
-                    lines.extend(serde_json::to_vec(entry).unwrap_or_default());
-                    lines.push(b'\n');
-                }
-                if !lines.is_empty() {
-                    return Some((Ok(Bytes::from(lines)), following));
-                }
+            self.appended.borrow_and_update();
+            self.observed.borrow_and_update();
+            let page = self.api.control.events(self.after, &self.selection, LIMIT_MAX).await?;
+            self.after = page.next;
+            let mut lines = vec![];
+            for event in &page.events {
+                lines.extend(serde_json::to_vec(event).unwrap_or_default());
+                lines.push(b'\n');
+            }
+            if !lines.is_empty() {
+                return Ok(Some(Bytes::from(lines)));
+            }
+            if page.more {
                 continue;
             }
-            following.appended.changed().await.ok()?;
+            let changed = tokio::select! {
+                changed = self.appended.changed() => changed,
+                changed = self.observed.changed() => changed,
+            };
+            if changed.is_err() {
+                return Ok(None);
+            }
         }
+    }
+}
+
+fn follow(api: Api, selection: Selection, after: After) -> Response {
+    let (appended, observed) = (api.control.appended(), api.control.observed());
+    let following = Following { api, selection, after, appended, observed };
+    let lines = futures_util::stream::unfold(following, |mut following| async move {
+        let next = following.next().await.transpose()?;
+        Some((next, following))
     });
     ([(http::header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }

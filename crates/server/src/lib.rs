@@ -84,7 +84,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint!(get "/v1/projects/{project}/models/{model}/logs" ["version", "lines"] models::logs, "The last lines of the newest replica's output"),
     endpoint!(post "/v1/blobs/missing" [] blobs::missing, "Which blobs are not here, and how far their uploads are"),
     endpoint!(patch "/v1/blobs/{digest}" ["size", "offset"] blobs::upload, "Appends a chunk to a blob's upload; the last one publishes it"),
-    endpoint!(get "/v1/events" ["model", "kind", "after", "limit", "follow"] events::read, "Entries of the ledger; with follow=true a line each, without end"),
+    endpoint!(get "/v1/events" ["model", "kind", "after", "limit", "follow"] events::read, "What happened after a place: entries of the ledger, and telemetry; a page says how far it was looked (next) and whether there is more; with follow=true a line each, without end"),
     endpoint!(get "/v1/projects/{project}/environments/{environment}/variables" ["model"] variables::list, "Variables and names of secrets"),
     endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" [] variables::set, "Sets a variable or a secret"),
     endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" ["model"] variables::remove, "Removes a variable or a secret"),

@@ -36,7 +36,9 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path == "/v1/events" and "follow" in query:
             self.answer(200, b'{"seq":1}\n\n{"seq":2}\n')
         elif url.path == "/v1/events":
-            self.answer(200, {"events": [query]})
+            # A page looks at so much and no more, whatever it finds there.
+            events = [query] if query["after"] == "9.1" else []
+            self.answer(200, {"events": events, "next": "9.1", "more": not events})
         elif url.path == "/v1/status":
             self.answer(200, b"<html>")
         else:
@@ -185,7 +187,7 @@ def test_the_control_plane(client):
     assert client.models("risk") == [{"name": "churn", "project": "risk"}]
     assert client.show("churn") == {"path": "/v1/projects/default/models/churn"}
     assert client.show("risk/churn") == {"path": "/v1/projects/risk/models/churn"}
-    assert client.events("churn", after=3, limit=2) == [{"model": "default/churn", "after": "3", "limit": "2"}]
+    assert client.events("churn", after=3, limit=2) == [{"model": "default/churn", "after": "9.1", "limit": "2"}]
     assert list(client.follow()) == [{"seq": 1}, {"seq": 2}]
 
 

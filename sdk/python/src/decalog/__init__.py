@@ -12,7 +12,7 @@ import json
 import math
 import os
 import threading
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 from urllib.parse import quote, urlencode, urlsplit
 
 __all__ = ["BadInput", "Client", "Error"]
@@ -105,12 +105,20 @@ class Client:
         project, model = _split(name)
         return self._get("/v1/projects/%s/models/%s" % (quote(project, ""), quote(model, "")))
 
-    def events(self, name: Optional[str] = None, after: int = 0, limit: Optional[int] = None) -> List[Dict[str, Any]]:
-        """Entries of the ledger behind number `after`, of one model or of all."""
-        return self._get("/v1/events", model=name and "/".join(_split(name)), after=after, limit=limit)["events"]
+    def events(
+        self, name: Optional[str] = None, after: Union[int, str] = 0, limit: Optional[int] = None
+    ) -> List[Dict[str, Any]]:
+        """What happened after an entry of the ledger (12) or another `place` (12.7), to one model or to all; at most `limit`."""
+        model, found = name and "/".join(_split(name)), []
+        while True:
+            page = self._get("/v1/events", model=model, after=after, limit=limit)
+            found += page["events"]
+            if not page.get("more") or (limit is not None and len(found) >= limit):
+                return found[:limit]
+            after = page["next"]
 
-    def follow(self, name: Optional[str] = None, after: int = 0) -> Iterator[Dict[str, Any]]:
-        """Entries of the ledger as they are written, without an end."""
+    def follow(self, name: Optional[str] = None, after: Union[int, str] = 0) -> Iterator[Dict[str, Any]]:
+        """What happens, as it does, without an end."""
         query = _query(model=name and "/".join(_split(name)), after=after, follow="true")
         connection = self._connect(None)
         try:

@@ -1,0 +1,164 @@
+//! Looking through what happened, a bounded number of rows at a time: whoever looks for what hardly ever happens learns how far
+//! it was looked.
+
+use domain::event::Event;
+use domain::happened::{After, Happened};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::{LedgerError, chain};
+
+/// What is looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// What it concerns; anything if there are none.
+    pub subjects: Vec<String>,
+    /// Kinds of events; `None` for all.
+    pub kinds: Option<Vec<String>>,
+}
+
+impl Selection {
+    /// Whether events of a kind are looked for.
+    pub fn takes(&self, kind: &str) -> bool {
+        self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|wanted| wanted == kind))
+    }
+
+    /// Each subject by itself, or all at once.
+    pub(crate) fn parts(&self) -> Vec<Option<&str>> {
+        match self.subjects.is_empty() {
+            true => vec![None],
+            false => self.subjects.iter().map(|subject| Some(subject.as_str())).collect(),
+        }
+    }
+}
+
+/// How far a look goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// It ends after so many rows,
+    pub rows_max: usize,
+    /// or when so much was found.
+    pub found_max: usize,
+}
+
+/// What a look has found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// All rows that were looked at, in order, each with what was looked for.
+    pub rows: Vec<(After, Option<Happened>)>,
+    /// Whether there may be more behind them.
+    pub has_more: bool,
+    found: usize,
+}
+
+fn order(place: &After) -> (u64, u64) {
+    (place.seq, place.telemetry.unwrap_or(0))
+}
+
+impl Scan {
+    /// Takes in the next row. Gives whether that is far enough.
+    pub(crate) fn take(&mut self, place: After, found: Option<Happened>, reach: Reach) -> bool {
+        self.found += found.is_some() as usize;
+        self.rows.push((place, found));
+        self.has_more = self.rows.len() >= reach.rows_max || self.found >= reach.found_max;
+        self.has_more
+    }
+
+    /// What several looks have found together, as far as all of them have come.
+    pub fn joined(scans: impl IntoIterator<Item = Scan>) -> Scan {
+        let (mut rows, mut has_more, mut end) = (vec![], false, (u64::MAX, u64::MAX));
+        for scan in scans {
+            if scan.has_more {
+                has_more = true;
+                end = end.min(scan.rows.last().map_or((0, 0), |(place, _)| order(place)));
+            }
+            rows.extend(scan.rows);
+        }
+        rows.retain(|(place, _)| order(place) <= end);
+        rows.sort_by_key(|(place, _)| order(place));
+        let found = rows.iter().filter(|(_, found)| found.is_some()).count();
+        Scan { rows, has_more, found }
+    }
+
+    /// The first `limit` of what was found, and how far somebody has read then who had read up to `after`.
+    pub fn page(self, after: After, limit: usize) -> Page {
+        let mut page = Page { events: vec![], next: after, more: self.has_more };
+        for (place, found) in self.rows {
+            if page.events.len() >= limit {
+                page.more = true;
+                break;
+            }
+            match place.telemetry {
+                Some(telemetry) => page.next.telemetry = Some(telemetry),
+                None => page.next.seq = place.seq,
+            }
+            page.events.extend(found);
+        }
+        page
+    }
+}
+
+/// A part of what happened.
+#[derive(Debug)]
+pub struct Page {
+    /// In order.
+    pub events: Vec<Happened>,
+    /// How far it was looked.
+    pub next: After,
+    /// Whether there may be more behind that.
+    pub more: bool,
+}
+
+/// Looks at the entries of a ledger after `after_seq`.
+pub(crate) fn entries(connection: &Connection, after_seq: u64, selection: &Selection, reach: Reach) -> Result<Scan, LedgerError> {
+    let scans = selection.parts().into_iter().map(|subject| {
+        let mut scan = Scan::default();
+        let (place, from) = match subject {
+            None => ("?1 IS NULL AND seq > ?2 ORDER BY seq", after_seq),
+            Some(subject) => {
+                ("subject = ?1 AND subject_seq > ?2 ORDER BY subject_seq", entries_before(connection, subject, after_seq)?)
+            }
+        };
+        let sql = format!("SELECT {} FROM entries WHERE {place} LIMIT ?3", chain::COLUMNS);
+        let mut statement = connection.prepare_cached(&sql)?;
+        let from = i64::try_from(from).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![subject, from, reach.rows_max as i64])?;
+        while let Some(row) = rows.next()? {
+            let place = After { seq: row.get(0)?, telemetry: None };
+            let is_wanted = selection.takes(row.get_ref(6)?.as_str().unwrap_or_default());
+            let entry = is_wanted.then(|| chain::read(row)).transpose()?;
+            let entry = entry.map(|(row, hash)| row.into_entry(hash)).transpose()?;
+            if scan.take(place, entry.map(Happened::from), reach) {
+                break;
+            }
+        }
+        Ok(scan)
+    });
+    Ok(Scan::joined(scans.collect::<Result<Vec<Scan>, LedgerError>>()?))
+}
+
+/// How many entries of a subject are no later than an entry. Both numbers rise together, so that few entries are looked at.
+fn entries_before(connection: &Connection, subject: &str, seq: u64) -> Result<u64, LedgerError> {
+    let all = "SELECT coalesce(max(subject_seq), 0) FROM entries WHERE subject = ?1";
+    let (mut least, mut most): (u64, u64) = (0, connection.query_row(all, [subject], |row| row.get(0))?);
+    let mut statement = connection.prepare_cached("SELECT seq FROM entries WHERE subject = ?1 AND subject_seq = ?2")?;
+    while least < most {
+        let middle = least + (most - least).div_ceil(2);
+        let at: Option<u64> = statement.query_row(params![subject, middle], |row| row.get(0)).optional()?;
+        match at.is_some_and(|at| at <= seq) {
+            true => least = middle,
+            false => most = middle - 1,
+        }
+    }
+    Ok(least)
+}
+
+/// The kinds of events that a name stands for: one of them, or `release`, `scale`, `version`, `replica`, `variable`, `writer`
+/// for all of theirs.
+pub fn kinds_of(name: &str) -> impl Iterator<Item = &'static str> + '_ {
+    let group = |kind: &'static str| match kind {
+        "deploy_started" | "environment_built" | "candidate_ready" | "tests_passed" | "gates_passed" | "deploy_failed"
+        | "traffic_shifted" | "guards_judged" | "release_paused" | "release_resumed" | "released" => "release",
+        _ => kind.split('_').next().unwrap_or_default(),
+    };
+    Event::KINDS.into_iter().filter(move |kind| *kind == name || group(kind) == name)
+}
