@@ -134,7 +134,7 @@ fn release(client: &Client, options: ReleaseOptions, as_json: bool) -> Result<()
 
 fn version_of(client: &Client, reference: &Reference, digits: &str) -> Result<String, Failure> {
     let view: control::view::ModelView = client.get(&path_of(reference))?;
-    let found = view.versions.iter().find(|version| version.digest.to_string().starts_with(digits));
+    let found = view.versions.iter().find(|version| version.digest.begins_with(digits));
     found.map(|version| version.version.clone()).ok_or_else(|| {
         Problem::new("no_such_version", format!("`{}` has no version with the digest {digits}", view.name))
             .help(format!("decalog show {}", view.name))

@@ -24,6 +24,12 @@ impl Digest {
         hasher.finish()
     }
 
+    /// Whether it begins with these hexadecimal digits, in lower case.
+    pub fn begins_with(&self, digits: &str) -> bool {
+        let own = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+        digits.len() <= 2 * self.0.len() && own.zip(digits.bytes()).all(|(own, digit)| own == digit)
+    }
+
     /// The first twelve digits: enough for a person to tell two apart.
     pub fn short(&self) -> String {
         hex::encode(&self.0[..6])
@@ -107,6 +113,9 @@ mod tests {
         assert_eq!(digest.to_string(), text);
         assert_eq!(text.parse::<Digest>().unwrap(), digest);
         assert!("ba78".parse::<Digest>().is_err());
+        assert!((0..=text.len()).all(|end| digest.begins_with(&text[..end])));
+        let longer = format!("{text}0");
+        assert!(!["ba79", "b0", "BA78", "ä", longer.as_str()].iter().any(|digits| digest.begins_with(digits)));
     }
 
     #[test]

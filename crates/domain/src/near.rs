@@ -3,11 +3,27 @@
 
 use imbl::OrdMap;
 
-use crate::id::ModelKey;
+use crate::id::{ModelKey, VersionNumber};
 use crate::problem::Problem;
+use crate::reference::Reference;
 
 /// The most names before and after one that does not exist that are compared with it.
 const NEIGHBOURS_MAX: usize = 128;
+
+/// The most versions that are named for one that does not exist.
+const VERSIONS_SHOWN_MAX: usize = 10;
+
+/// The 404 that both planes give for a version that does not exist. There are `count`, `newest` first.
+pub fn no_such_version(reference: &Reference, count: usize, newest: impl Iterator<Item = VersionNumber>) -> Problem {
+    let mut shown: Vec<String> = newest.take(VERSIONS_SHOWN_MAX).map(|number| number.to_string()).collect();
+    shown.reverse();
+    let older = match count - shown.len().min(count) {
+        0 => String::new(),
+        older => format!(" and {older} older"),
+    };
+    Problem::new("no_such_version", format!("`{}` has no such version: {reference}", reference.model.model))
+        .help(format!("it has {}{older}", shown.join(", ")))
+}
 
 /// The 404 that both planes give for a model that does not exist.
 pub fn no_such_model(key: &ModelKey, near: Option<&str>) -> Problem {
@@ -70,6 +86,15 @@ fn edit_distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_versions_the_newest_are_named() {
+        let reference: Reference = "m@v70000".parse().unwrap();
+        let help = |count: u32| no_such_version(&reference, count as usize, (1..=count).rev().map(VersionNumber)).help;
+        assert_eq!(help(2), "it has v1, v2");
+        assert_eq!(help(12), "it has v3, v4, v5, v6, v7, v8, v9, v10, v11, v12 and 2 older");
+        assert!(help(10_000).len() < 120);
+    }
 
     #[test]
     fn near_names() {

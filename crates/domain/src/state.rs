@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::event::{Entry, Event, Measurement, VersionPushed};
 use crate::id::{DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, VersionNumber};
 use crate::manifest::{Configuration, Manifest};
-use crate::near::{near_name, neighbours, no_such_model};
+use crate::near::{near_name, neighbours, no_such_model, no_such_version};
 use crate::problem::Problem;
 use crate::reference::{Reference, Selector};
 use crate::release::{Cause, Plan, Progress};
@@ -226,18 +226,14 @@ impl State {
             None => model.live.get(&environment).map(|live| live.version),
             Some(Selector::Number(number)) => Some(*number).filter(|number| model.versions.contains_key(number)),
             Some(Selector::Digest(digits)) => {
-                let mut matching = model.versions.iter().filter(|(_, v)| v.pushed.digest.to_string().starts_with(digits));
+                let mut matching = model.versions.iter().filter(|(_, v)| v.pushed.digest.begins_with(digits));
                 matching.next().map(|(number, _)| *number)
             }
         };
         found.ok_or_else(|| match &reference.selector {
             None => Problem::new("not_live", format!("no version of `{}` is live in {environment}", reference.model.model))
                 .help(format!("decalog show {}", reference.model.model)),
-            Some(_) => {
-                let all: Vec<String> = model.versions.keys().map(|number| number.to_string()).collect();
-                Problem::new("no_such_version", format!("`{}` has no such version: {reference}", reference.model.model))
-                    .help(format!("it has {}", all.join(", ")))
-            }
+            Some(_) => no_such_version(reference, model.versions.len(), model.versions.keys().rev().copied()),
         })
     }
 

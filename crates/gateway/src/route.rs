@@ -314,12 +314,11 @@ impl Snapshot {
                 });
             }
             Some(Selector::Number(number)) => versions.iter().find(|known| known.version == *number),
-            Some(Selector::Digest(digits)) => versions.iter().find(|known| known.digest.to_string().starts_with(digits)),
+            Some(Selector::Digest(digits)) => versions.iter().find(|known| known.digest.begins_with(digits)),
         };
         let Some(known) = version else {
-            let all: Vec<String> = versions.iter().map(|known| known.version.to_string()).collect();
-            return Err(Problem::new("no_such_version", format!("`{}` has no such version: {reference}", model.model))
-                .help(format!("it has {}", all.join(", "))));
+            let newest = versions.iter().rev().map(|known| known.version);
+            return Err(domain::near::no_such_version(reference, versions.len(), newest));
         };
         let lane = served.lane_of(&environment, known.version).cloned();
         lane.map(|lane| Arc::new(Target { lane, split: None })).ok_or_else(|| {
