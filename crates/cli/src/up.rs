@@ -328,7 +328,7 @@ async fn adopted(control: &Control) {
 }
 
 fn greet(control: &Control, url: &str, data: &Path) {
-    let models = control.list(None).len();
+    let models = control.state().models.values().filter(|model| !model.versions.is_empty()).count();
     eprintln!(
         "Decalog {} · {url} · data in {} · {models} {}",
         env!("CARGO_PKG_VERSION"),

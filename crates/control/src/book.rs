@@ -153,7 +153,9 @@ impl Book {
     /// Opens the ledger as its writer and folds it. If its disk takes no writes, it is only read until it does.
     pub async fn open(path: &Path, damage: Damage) -> Result<Book, Problem> {
         let path = path.to_path_buf();
-        let shared = Arc::new(blocking(move || Shared::open(path, damage)).await?);
+        // On the main thread, which has nothing else to do yet: memory of other threads grows page by page, which takes as long
+        // as to read a large state.
+        let shared = Arc::new(tokio::task::block_in_place(|| Shared::open(path, damage))?);
         shared.keep_snapshot();
         Ok(Book { shared })
     }

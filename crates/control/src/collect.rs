@@ -77,7 +77,7 @@ impl Control {
     async fn needed(&self) -> Result<HashSet<Digest>, Problem> {
         let state = self.state();
         let running = self.engine.replicas().into_iter().filter(|status| !matches!(status.state, ReplicaState::Ended { .. }));
-        let in_use = self.in_use.by(&running.map(|status| status.replica).collect());
+        let in_use = self.in_use.by(&running.map(|status| status.replica.clone()).collect());
         let needed = tokio::task::spawn_blocking(move || {
             let mut needed: HashSet<Digest> = in_use.into_iter().collect();
             for version in state.models.values().flat_map(|model| model.versions.values()) {

@@ -255,7 +255,7 @@ impl Control {
         key: &ModelKey,
         deployment: DeploymentId,
         placement: &Placement,
-    ) -> Result<ReplicaStatus, Failure> {
+    ) -> Result<Arc<ReplicaStatus>, Failure> {
         let (begin, mut pause) = (Instant::now(), Duration::from_millis(backoff::LOCAL_MS));
         let (status, elapsed_ms) = loop {
             match self.start_candidate(placement).await {
@@ -280,7 +280,7 @@ impl Control {
 
     /// Starts a candidate replica, or finds the one that an earlier process started, and waits until it is ready. Gives how long
     /// its start took, in milliseconds, too.
-    async fn start_candidate(self: &Arc<Control>, placement: &Placement) -> Result<(ReplicaStatus, u64), StartError> {
+    async fn start_candidate(self: &Arc<Control>, placement: &Placement) -> Result<(Arc<ReplicaStatus>, u64), StartError> {
         let mut changed = self.engine.changed();
         let of_placement = |status: &ReplicaStatus| status.placement == *placement;
         let running = self.engine.replicas().into_iter().find(|status| {
@@ -289,7 +289,7 @@ impl Control {
                 && !self.replicas.is_leaving(&status.replica)
         });
         let replica = match running {
-            Some(status) => status.replica,
+            Some(status) => status.replica.clone(),
             None => self.start_whole(&self.state(), placement).await?,
         };
         loop {

@@ -20,7 +20,7 @@ const ENDED_BY_ITSELF: &str = "the worker ended";
 const STOP_MS_MAX: u64 = 5_000;
 
 /// Replicas by what they run.
-pub(crate) fn by_placement(statuses: &[ReplicaStatus]) -> HashMap<&Placement, Vec<&ReplicaStatus>> {
+pub(crate) fn by_placement(statuses: &[Arc<ReplicaStatus>]) -> HashMap<&Placement, Vec<&ReplicaStatus>> {
     let mut found: HashMap<&Placement, Vec<&ReplicaStatus>> = HashMap::new();
     statuses.iter().for_each(|status| found.entry(&status.placement).or_default().push(status));
     found

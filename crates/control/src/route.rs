@@ -125,7 +125,13 @@ impl Control {
     }
 
     /// The models of which something may have changed.
-    fn stale(&self, published: &mut Published, state: &State, statuses: &[ReplicaStatus], now_ms: u64) -> BTreeSet<ModelKey> {
+    fn stale(
+        &self,
+        published: &mut Published,
+        state: &State,
+        statuses: &[Arc<ReplicaStatus>],
+        now_ms: u64,
+    ) -> BTreeSet<ModelKey> {
         let mut stale = changed_models(&published.state, state);
         stale.append(&mut self.scales.changes.take());
         stale.append(&mut self.replicas.changes.take());
@@ -173,7 +179,7 @@ impl Control {
     }
 
     /// Replicas that requests may go to, by what they run, of some models.
-    fn ready_of<'a>(&self, models: &BTreeSet<ModelKey>, statuses: &'a [ReplicaStatus]) -> Ready<'a> {
+    fn ready_of<'a>(&self, models: &BTreeSet<ModelKey>, statuses: &'a [Arc<ReplicaStatus>]) -> Ready<'a> {
         let mut ready = Ready::new();
         for status in statuses.iter().filter(|status| models.contains(&status.placement.model)) {
             if self.use_of(status) == Use::Serves {

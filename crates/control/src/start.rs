@@ -58,7 +58,7 @@ impl Control {
         // In this order: what starts in between counts twice for now, instead of not at all.
         let (pending, statuses) = (self.replicas.pending(), self.engine.replicas());
         let mut running = by_placement(&statuses);
-        let starts = |status: &&ReplicaStatus| status.state == ReplicaState::Starting;
+        let starts = |status: &&Arc<ReplicaStatus>| status.state == ReplicaState::Starting;
         let starting = statuses.iter().filter(starts).count() as i64 + pending.values().sum::<i64>();
         let mut lacking: Vec<(&Placement, Lack)> = vec![];
         for placement in looked {

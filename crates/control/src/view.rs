@@ -162,8 +162,8 @@ impl Control {
         let mut ready: HashMap<(ModelKey, EnvironmentName, VersionNumber), usize> = HashMap::new();
         for status in self.engine.replicas() {
             if let ReplicaState::Ready { .. } = status.state {
-                let Placement { model, environment, version, .. } = status.placement;
-                *ready.entry((model, environment, version)).or_default() += 1;
+                let Placement { model, environment, version, .. } = &status.placement;
+                *ready.entry((model.clone(), environment.clone(), *version)).or_default() += 1;
             }
         }
         let mut rows = vec![];
@@ -258,7 +258,7 @@ impl Control {
         let placements: BTreeSet<&Placement> = statuses.iter().map(|status| &status.placement).collect();
         let demands = placements.into_iter().filter_map(|placement| (self.senses.demand)(placement));
         let in_flight: BTreeMap<ReplicaId, u32> = demands.flat_map(|demand| demand.in_flight).collect();
-        let replica = |status: engine::ReplicaStatus| ReplicaView {
+        let replica = |status: Arc<engine::ReplicaStatus>| ReplicaView {
             state: match &status.state {
                 ReplicaState::Ended { .. } => "ended",
                 _ if self.replicas.is_leaving(&status.replica) => "leaving",

@@ -14,9 +14,9 @@ use imbl::ordmap::DiffItem;
 use crate::{Control, LOOK_ALL_MS};
 
 /// All models are looked at within this time even if nothing says that they have changed, in milliseconds.
-const ROUND_MS: u64 = 10_000;
+const ROUND_MS: u64 = 30_000;
 /// So many models are looked at each second, however few there are.
-const ROUND_MODELS_MIN: usize = 1_000;
+const ROUND_MODELS_MIN: usize = 300;
 
 /// What a placement that may have replicas is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -210,9 +210,9 @@ mod tests {
             all.set(&key(model), live(model, 0));
         }
         let (mut round, mut now, mut seen) = (Round::default(), Instant::now(), BTreeSet::new());
-        for second in 0..10 {
+        for second in 0..30 {
             let (models, is_last) = round.next(&all, now);
-            assert!(models.len() <= 2_501 && is_last == (second == 9), "{second}: {} {is_last}", models.len());
+            assert!(models.len() <= 834 && is_last == (second == 29), "{second}: {} {is_last}", models.len());
             assert!(models.into_iter().all(|model| seen.insert(model)), "each once");
             assert_eq!(round.next(&all, now), (vec![], false), "not more often than once a second");
             now += Duration::from_millis(LOOK_ALL_MS);

@@ -42,7 +42,7 @@ pub(crate) struct Inner {
     pub files: Files,
     pub tools: Tools,
     environments: Environments,
-    pub replicas: Mutex<HashMap<ReplicaId, ReplicaStatus>>,
+    pub replicas: Mutex<HashMap<ReplicaId, Arc<ReplicaStatus>>>,
     /// Parents and zygotes that have not ended.
     pub holders: Mutex<HashMap<ProcessId, Holder>>,
     /// Placements whose parents could not fork when they were last asked.
@@ -139,7 +139,7 @@ impl Engine {
                 temperature: process.temperature,
                 colder_because: process.colder_because.clone(),
             };
-            self.inner.replicas.lock().insert(replica.clone(), status);
+            self.inner.replicas.lock().insert(replica.clone(), Arc::new(status));
         }
         if let Some(reason) = process.ended {
             self.set_ended(&replica, reason);
@@ -163,7 +163,7 @@ impl Engine {
     }
 
     pub(crate) fn set_ended(&self, replica: &ReplicaId, reason: String) {
-        let Some(placement) = self.status(replica).map(|status| status.placement) else { return };
+        let Some(placement) = self.status(replica).map(|status| status.placement.clone()) else { return };
         let details = replica::last_words(&self.inner.files, &placement, &replica.into());
         self.set_state(replica, ReplicaState::Ended { reason, details, local: false });
     }
@@ -180,7 +180,7 @@ impl Engine {
     /// What has ended stays so.
     pub(crate) fn set_state(&self, replica: &ReplicaId, state: ReplicaState) {
         let mut replicas = self.inner.replicas.lock();
-        if let Some(status) = replicas.get_mut(replica)
+        if let Some(status) = replicas.get_mut(replica).map(Arc::make_mut)
             && !matches!(status.state, ReplicaState::Ended { .. })
         {
             if let ReplicaState::Ready { elapsed_ms, .. } = state {
@@ -229,13 +229,13 @@ impl Engine {
         Ok(())
     }
 
-    /// All replicas, running or ended and not yet forgotten.
-    pub fn replicas(&self) -> Vec<ReplicaStatus> {
+    /// All replicas, running or ended and not yet forgotten, as they are at this moment.
+    pub fn replicas(&self) -> Vec<Arc<ReplicaStatus>> {
         self.inner.replicas.lock().values().cloned().collect()
     }
 
     /// One replica.
-    pub fn status(&self, replica: &ReplicaId) -> Option<ReplicaStatus> {
+    pub fn status(&self, replica: &ReplicaId) -> Option<Arc<ReplicaStatus>> {
         self.inner.replicas.lock().get(replica).cloned()
     }
 
@@ -284,8 +284,8 @@ impl Engine {
             return;
         }
         let forgotten = self.inner.replicas.lock().remove(replica);
-        if let Some(ReplicaStatus { placement, .. }) = forgotten {
-            self.remove_old_logs(&self.inner.files.logs(&placement.model, placement.version)).await;
+        if let Some(status) = forgotten {
+            self.remove_old_logs(&self.inner.files.logs(&status.placement.model, status.placement.version)).await;
         }
         let _ = tokio::fs::remove_file(self.inner.files.socket(replica)).await;
         self.tick();

@@ -1,6 +1,7 @@
 //! How a replica starts: in the warmest way that is there, one level colder where that fails, and loaded only once.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::launch::{Origin, ProcessId, Role, Temperature};
@@ -43,7 +44,7 @@ impl Engine {
             temperature: Temperature::Cold,
             colder_because: None,
         };
-        self.inner.replicas.lock().insert(spec.replica.clone(), status);
+        self.inner.replicas.lock().insert(spec.replica.clone(), Arc::new(status));
         self.tick();
         if warmest < Temperature::Warm {
             let started = self.start_program(&spec, because.map(String::from), begin).await;
@@ -182,16 +183,17 @@ impl Engine {
     }
 
     /// Takes over what the supervisor says of a replica's process.
-    pub(crate) fn take_process(&self, process: &Process) -> Option<ReplicaStatus> {
+    pub(crate) fn take_process(&self, process: &Process) -> Option<Arc<ReplicaStatus>> {
         let mut replicas = self.inner.replicas.lock();
-        let status = replicas.get_mut(&domain::ReplicaId(process.id.0.clone()))?;
+        let known = replicas.get_mut(&domain::ReplicaId(process.id.0.clone()))?;
+        let status = Arc::make_mut(known);
         status.pid = process.pid;
         status.temperature = process.temperature;
         status.colder_because = process.colder_because.clone();
         if let Some(socket) = &process.socket {
             status.socket = PathBuf::from(socket);
         }
-        Some(status.clone())
+        Some(known.clone())
     }
 }
 

@@ -245,7 +245,7 @@ async fn a_killed_platform_finds_its_replicas_again() {
         let mut all: Vec<_> = engine
             .replicas()
             .into_iter()
-            .map(|status| (status.replica, status.pid, status.temperature, status.colder_because))
+            .map(|status| (status.replica.clone(), status.pid, status.temperature, status.colder_because.clone()))
             .collect();
         all.sort();
         all

@@ -182,15 +182,15 @@ pub async fn ready(engine: &Engine, replica: &str) -> ReplicaStatus {
     until("ready", || {
         let status = engine.status(&id(replica))?;
         assert!(!matches!(status.state, ReplicaState::Ended { .. }), "{status:?}");
-        matches!(status.state, ReplicaState::Ready { .. }).then_some(status)
+        matches!(status.state, ReplicaState::Ready { .. }).then(|| ReplicaStatus::clone(&status))
     })
     .await
 }
 
 /// Waits until a replica has ended, and gives why, and its last words.
 pub async fn ended(engine: &Engine, replica: &str) -> (String, String) {
-    until("ended", || match engine.status(&id(replica))?.state {
-        ReplicaState::Ended { reason, details, .. } => Some((reason, details.join("\n"))),
+    until("ended", || match &engine.status(&id(replica))?.state {
+        ReplicaState::Ended { reason, details, .. } => Some((reason.clone(), details.join("\n"))),
         _ => None,
     })
     .await
