@@ -92,6 +92,19 @@ impl LatencyModel {
         Some(of(class) * (1 << (wanted - at)) as f64)
     }
 
+    /// The service time to expect of a batch of a size that may be larger than any before: on the line through the two
+    /// largest that were seen.
+    fn projected_us(&self, rows: usize) -> Option<f64> {
+        let mut seen = self.classes.iter().filter(|class| class.seen).rev();
+        let (Some(last), Some(before)) = (seen.next(), seen.next()) else { return self.mean_us(rows) };
+        let beyond = rows as f64 - last.mean_rows;
+        if self.classes[class_of(rows)..].iter().any(|class| class.seen) || beyond <= 0.0 {
+            return self.mean_us(rows);
+        }
+        let row_us = (last.mean_us - before.mean_us) / (last.mean_rows - before.mean_rows).max(1.0);
+        Some(last.mean_us + beyond * row_us.max(0.0))
+    }
+
     /// The batch of at most `rows` in which a row takes least time, the smaller where it makes no difference. Where time
     /// grows with the rows (large tensors that are mostly copied), a larger batch serves no more rows a second, and all
     /// its callers wait for the last. The next class on either side is tried where it was never used, or not for long.
@@ -146,19 +159,18 @@ pub struct Linger {
     pub limit_us: u64,
 }
 
-/// A pause before the next batch, when a larger one has just been answered and fewer rows are queued: the callers just
-/// answered tend to ask again at once, and one batch for all costs less than two. Without it, a closed loop of n callers
-/// settles into two or three alternating batches, or the first to return runs alone, and all keep paying for all of them.
-/// It lasts as long as callers keep coming, with gaps of at most a quarter of the batch that it delays, and half of that
-/// batch in all; it ends when as many rows are queued as were answered; and it never follows one row: a lone caller never
-/// waits.
+/// A pause before the next batch, when one of several rows has just been answered: the callers just answered tend to ask
+/// again at once, and one batch for all costs less than two. Without it, a closed loop of n callers settles into two or
+/// three alternating batches, or the first to return runs alone, and all keep paying for all of them. It lasts as long as
+/// callers keep coming, with gaps of at most a quarter of the batch that it delays, and half of that batch in all; it ends
+/// when all may be back; and it never follows one row: a lone caller never waits.
 pub fn linger(model: &LatencyModel, answered_rows: usize, queued_rows: usize, rows_max: usize) -> Option<Linger> {
-    if answered_rows <= 1 || queued_rows >= answered_rows || queued_rows >= rows_max {
+    if answered_rows <= 1 || queued_rows >= rows_max {
         return None;
     }
     let together = (queued_rows + answered_rows).min(rows_max);
     let (alone_us, others_us, together_us) =
-        (model.mean_us(queued_rows.max(1))?, model.mean_us(answered_rows)?, model.mean_us(together)?);
+        (model.mean_us(queued_rows.max(1))?, model.mean_us(answered_rows)?, model.projected_us(together)?);
     let gap_us = (alone_us / 4.0).min(LINGER_GAP_US_MAX as f64);
     let saved_us = alone_us + others_us - together_us;
     let limit_us = (alone_us / 2.0).min(saved_us);
@@ -267,7 +279,22 @@ mod tests {
         assert_eq!(linger(&echo, 63, 1, 64), None);
         let linear = learned(|rows| 4_000.0 * rows as f64);
         assert_eq!(linger(&linear, 32, 8, 64), None);
+        assert_eq!(linger(&linear, 32, 32, 64), None);
         assert_eq!(linger(&LatencyModel::default(), 63, 1, 64), None);
+    }
+
+    #[test]
+    fn two_halves_that_alternate_become_one() {
+        for sizes in [&[1, 16, 32][..], &[32, 64]] {
+            let learned = |cost_us: fn(usize) -> f64| {
+                let mut model = LatencyModel::default();
+                sizes.iter().for_each(|rows| model.observe(*rows, cost_us(*rows)));
+                model
+            };
+            let forest = learned(|rows| 4_000.0 + 10.0 * rows as f64);
+            assert_eq!(linger(&forest, 32, 32, 64), Some(Linger { gap_us: 1_080, limit_us: 2_160 }), "{sizes:?}");
+            assert_eq!(linger(&learned(|rows| 400.0 * rows as f64), 32, 32, 64), None, "{sizes:?}: nothing is saved");
+        }
     }
 
     proptest! {
