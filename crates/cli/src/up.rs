@@ -24,7 +24,7 @@ use crate::handover::{self, Description};
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;
 /// How often metrics take in what requests left.
-const DRAIN_RECORDS_MS: u64 = 250;
+const DRAIN_RECORDS_MS: u64 = 50;
 /// How long replicas that run already have to answer a process that takes over, in milliseconds.
 const ADOPT_MS_MAX: u64 = 10_000;
 /// How long a process that was killed may take to release the data directory, in milliseconds.

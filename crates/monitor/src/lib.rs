@@ -45,6 +45,9 @@ const WINDOW_MS: u64 = 3_600_000;
 /// With more windows than these, a minute is enough.
 const WINDOWS_MAX: usize = 1_000;
 
+/// So many records are taken out of the queue at a time.
+const TAKEN_MAX: usize = 1_024;
+
 /// What only the data plane knows, at the moment of a scrape.
 pub struct Scrape {
     /// By placement.
@@ -67,22 +70,15 @@ impl Monitor {
         if inner.windows.len() > WINDOWS_MAX {
             inner.windows.retain(|_, window| window.idle_ms(now_ms) < WINDOW_MS / 60);
         }
+        let mut some = Vec::with_capacity(self.records.len().min(TAKEN_MAX));
         // Bounded, so that a scrape ends even while requests keep coming.
-        for _ in 0..self.records.capacity() {
-            let Some(record) = self.records.pop() else { break };
-            inner.metrics.take(&record, now_ms);
-            if let Some(placement) = &record.placement {
-                if let Some(arm) = inner.arms.get_mut(placement.as_ref()) {
-                    arm.take(&record);
-                }
-                if record.is_copy {
-                    continue;
-                }
-                match inner.windows.get_mut(placement) {
-                    Some(window) => window.take(&record, now_ms),
-                    None => inner.windows.entry(placement.clone()).or_default().take(&record, now_ms),
-                }
+        for _ in 0..self.records.capacity().div_ceil(TAKEN_MAX) {
+            some.extend(std::iter::from_fn(|| self.records.pop()).take(TAKEN_MAX));
+            if some.is_empty() {
+                break;
             }
+            some.chunk_by(are_of_one).for_each(|run| inner.take(run, now_ms));
+            some.clear();
         }
     }
 
@@ -107,6 +103,29 @@ impl Monitor {
     pub fn summary(&self, placement: &Placement, now_ms: u64) -> Option<Summary> {
         self.drain(now_ms);
         self.inner.lock().windows.get(placement).map(|window| window.summary(now_ms))
+    }
+}
+
+/// Whether two requests were routed by the same table to the same placement.
+fn are_of_one(left: &Record, right: &Record) -> bool {
+    match (&left.placement, &right.placement) {
+        (Some(left), Some(right)) => Arc::ptr_eq(left, right),
+        (left, right) => left.is_none() && right.is_none(),
+    }
+}
+
+impl Inner {
+    /// Takes in requests of one placement: what they move is looked up once.
+    fn take(&mut self, run: &[Record], now_ms: u64) {
+        self.metrics.take(run, now_ms);
+        let Some(placement) = run.first().and_then(|record| record.placement.as_ref()) else { return };
+        if let Some(arm) = self.arms.get_mut(placement.as_ref()) {
+            run.iter().for_each(|record| arm.take(record));
+        }
+        if run.iter().any(|record| !record.is_copy) {
+            let window = self.windows.entry(placement.clone()).or_default();
+            run.iter().filter(|record| !record.is_copy).for_each(|record| window.take(record, now_ms));
+        }
     }
 }
 

@@ -89,7 +89,7 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 #[derive(Default)]
 struct Series {
     /// Once a request was answered.
-    answered: Option<Answered>,
+    answered: Option<Arc<Answered>>,
     statuses: BTreeSet<u32>,
     codes: BTreeSet<&'static str>,
     copies: BTreeSet<&'static str>,
@@ -104,6 +104,19 @@ struct Answered {
     batch_rows: Histogram,
     /// Queue, worker, overhead, total.
     durations: [Histogram; 4],
+}
+
+impl Answered {
+    fn take(&self, record: &Record) {
+        self.requests.inc();
+        self.rows.inc_by(u64::from(record.rows));
+        self.batch_rows.observe(f64::from(record.batch_rows));
+        let overhead_us = record.total_us.saturating_sub(record.queue_us).saturating_sub(record.worker_us);
+        let parts = [record.queue_us, record.worker_us, overhead_us, record.total_us];
+        for (histogram, us) in self.durations.iter().zip(parts) {
+            histogram.observe(f64::from(us) / 1e6);
+        }
+    }
 }
 
 /// All metrics of this process.
@@ -164,19 +177,30 @@ impl Metrics {
         Metrics { registry, ..metrics }
     }
 
-    /// Takes in one finished request.
-    pub fn take(&mut self, record: &Record, now_ms: u64) {
-        let status = u32::from(record.status);
-        let Some(placement) = &record.placement else {
-            self.refused.get_or_create(&RefusalLabels { status, code: record.code }).inc();
+    /// Takes in finished requests, all of the same placement or all of none.
+    pub fn take(&mut self, run: &[Record], now_ms: u64) {
+        let Some(placement) = run.first().and_then(|record| record.placement.as_ref()) else {
+            for Record { status, code, .. } in run {
+                self.refused.get_or_create(&RefusalLabels { status: u32::from(*status), code }).inc();
+            }
             return;
         };
         if !self.placements.contains_key(placement) {
             self.make_room();
-            self.placements.insert(placement.clone(), Series::default());
         }
-        let Some(series) = self.placements.get_mut(placement) else { return };
-        series.last_ms = now_ms;
+        self.placements.entry(placement.clone()).or_default().last_ms = now_ms;
+        let is_answered = |record: &&Record| !record.is_copy && record.status == 200;
+        run.iter().filter(|record| !is_answered(record)).for_each(|record| self.take_odd(placement, record));
+        if run.iter().any(|record| is_answered(&record)) {
+            let answered = self.answered(placement);
+            run.iter().filter(is_answered).for_each(|record| answered.take(record));
+        }
+    }
+
+    /// A copy, or one that failed.
+    fn take_odd(&mut self, placement: &Arc<Placement>, record: &Record) {
+        let labels = PlacementLabels::of(placement);
+        let series = self.placements.entry(placement.clone()).or_default();
         if record.is_copy {
             let result = match record.agrees {
                 Some(true) => "agrees",
@@ -184,32 +208,14 @@ impl Metrics {
                 None => "failed",
             };
             series.copies.insert(result);
-            self.copies.get_or_create(&CopyLabels { placement: PlacementLabels::of(placement), result }).inc();
+            self.copies.get_or_create(&CopyLabels { placement: labels, result }).inc();
             return;
         }
-        if record.status != 200 {
-            let labels = PlacementLabels::of(placement);
-            series.statuses.insert(status);
-            series.codes.insert(record.code);
-            self.requests.get_or_create(&StatusLabels { placement: labels.clone(), status }).inc();
-            self.errors.get_or_create(&CodeLabels { placement: labels, code: record.code }).inc();
-            return;
-        }
-        if series.answered.is_none() {
-            let answered = self.find(placement);
-            if let Some(series) = self.placements.get_mut(placement) {
-                series.answered = Some(answered);
-            }
-        }
-        let Some(answered) = self.placements.get(placement).and_then(|series| series.answered.as_ref()) else { return };
-        answered.requests.inc();
-        answered.rows.inc_by(u64::from(record.rows));
-        answered.batch_rows.observe(f64::from(record.batch_rows));
-        let overhead_us = record.total_us.saturating_sub(record.queue_us).saturating_sub(record.worker_us);
-        let parts = [record.queue_us, record.worker_us, overhead_us, record.total_us];
-        for (histogram, us) in answered.durations.iter().zip(parts) {
-            histogram.observe(f64::from(us) / 1e6);
-        }
+        let status = u32::from(record.status);
+        series.statuses.insert(status);
+        series.codes.insert(record.code);
+        self.requests.get_or_create(&StatusLabels { placement: labels.clone(), status }).inc();
+        self.errors.get_or_create(&CodeLabels { placement: labels, code: record.code }).inc();
     }
 
     /// Drops the placement that was asked last the longest ago, if there are as many as there may be.
@@ -252,15 +258,20 @@ impl Metrics {
         self.batch_rows.remove(&labels);
     }
 
-    fn find(&self, placement: &Placement) -> Answered {
-        let labels = PlacementLabels::of(placement);
-        let duration = |part| self.durations.get_or_create(&PartLabels { placement: labels.clone(), part }).clone();
-        Answered {
-            requests: self.requests.get_or_create(&StatusLabels { placement: labels.clone(), status: 200 }).clone(),
-            rows: self.rows.get_or_create(&labels).clone(),
-            batch_rows: self.batch_rows.get_or_create(&labels).clone(),
-            durations: PARTS.map(duration),
-        }
+    /// The series that an answered request of this placement moves.
+    fn answered(&mut self, placement: &Arc<Placement>) -> Arc<Answered> {
+        let series = self.placements.entry(placement.clone()).or_default();
+        let find = || {
+            let labels = PlacementLabels::of(placement);
+            let duration = |part| self.durations.get_or_create(&PartLabels { placement: labels.clone(), part }).clone();
+            Arc::new(Answered {
+                requests: self.requests.get_or_create(&StatusLabels { placement: labels.clone(), status: 200 }).clone(),
+                rows: self.rows.get_or_create(&labels).clone(),
+                batch_rows: self.batch_rows.get_or_create(&labels).clone(),
+                durations: PARTS.map(duration),
+            })
+        };
+        series.answered.get_or_insert_with(find).clone()
     }
 
     /// The text, with the gauges as of now.
@@ -302,7 +313,7 @@ mod tests {
         for (status, is_copy) in [(200, false), (500, false), (200, true)] {
             let mut record = Record::new(Some(placement(version)), 1, 10);
             (record.status, record.is_copy, record.code) = (status, is_copy, "model_raised");
-            metrics.take(&record, now_ms);
+            metrics.take(std::slice::from_ref(&record), now_ms);
         }
     }
 
