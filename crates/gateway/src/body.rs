@@ -162,17 +162,18 @@ pub async fn collect(
     ticket: &Ticket,
     memory: &mut Memory,
 ) -> Result<Bytes, Problem> {
-    let end = Instant::now() + Duration::from_millis(config.body_ms_max);
+    let began = Instant::now();
+    let end = began + Duration::from_millis(config.body_ms_max);
     let announced = incoming.size_hint().exact();
     let mut held = announced.map_or(SMALL_BYTES, |announced| announced as usize);
     memory.grow(held)?;
-    let Some(first) = next(&mut incoming, config, end).await? else { return Ok(Bytes::new()) };
+    let Some(first) = next(&mut incoming, config, began, end).await? else { return Ok(Bytes::new()) };
     if incoming.is_end_stream() || announced == Some(first.len() as u64) {
         return if first.len() > config.body_bytes_max { Err(too_large(config.body_bytes_max)) } else { Ok(first) };
     }
     let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(config.body_bytes_max as u64) as usize);
     body.extend_from_slice(&first);
-    while let Some(more) = next(&mut incoming, config, end).await? {
+    while let Some(more) = next(&mut incoming, config, Instant::now(), end).await? {
         ticket.touch();
         if body.len() + more.len() > config.body_bytes_max {
             return Err(too_large(config.body_bytes_max));
@@ -188,9 +189,9 @@ pub async fn collect(
     Ok(body.freeze())
 }
 
-async fn next(incoming: &mut Incoming, config: &GatewayConfig, end: Instant) -> Result<Option<Bytes>, Problem> {
+async fn next(incoming: &mut Incoming, config: &GatewayConfig, now: Instant, end: Instant) -> Result<Option<Bytes>, Problem> {
     let stall = Duration::from_millis(config.body_stall_ms_max);
-    let frame = match tokio::time::timeout_at((Instant::now() + stall).min(end), incoming.frame()).await {
+    let frame = match tokio::time::timeout_at((now + stall).min(end), incoming.frame()).await {
         Ok(None) => return Ok(None),
         Ok(Some(frame)) => frame.map_err(|error| Problem::new("bad_request", format!("the body stopped half-way: {error}")))?,
         Err(_) => {

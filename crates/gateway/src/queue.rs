@@ -247,6 +247,8 @@ impl Queue {
             let idle = Idle { queue: self, kind };
             notified.await;
             drop(idle);
+            // The callers whose requests came at the same moment ask first: one batch for all of them.
+            tokio::task::yield_now().await;
         }
     }
 

@@ -216,6 +216,7 @@ impl Serving {
         let mut connection =
             pin!(builder.serve_connection(TokioIo::new(Stalling::new(stream, stall, open.link.clone())), service));
         let result = tokio::select! {
+            biased;
             result = connection.as_mut() => result,
             () = stop => {
                 connection.as_mut().graceful_shutdown();
