@@ -23,8 +23,10 @@ use crate::handover::{self, Description};
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;
-/// How often metrics take in what requests left.
+/// How often metrics take in what requests left, while there are any, …
 const DRAIN_RECORDS_MS: u64 = 50;
+/// … and while there are none.
+const DRAIN_NOTHING_MS: u64 = 250;
 /// How long replicas that run already have to answer a process that takes over, in milliseconds.
 const ADOPT_MS_MAX: u64 = 10_000;
 /// How long a process that was killed may take to release the data directory, in milliseconds.
@@ -310,10 +312,9 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
 
 /// Takes what requests left into the metrics.
 async fn drain_forever(monitor: Arc<Monitor>) {
-    let mut tick = tokio::time::interval(Duration::from_millis(DRAIN_RECORDS_MS));
     loop {
-        tick.tick().await;
-        monitor.drain(control::now_ms());
+        let pause_ms = if monitor.drain(control::now_ms()) { DRAIN_RECORDS_MS } else { DRAIN_NOTHING_MS };
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
     }
 }
 

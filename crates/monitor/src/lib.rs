@@ -64,12 +64,13 @@ impl Monitor {
         Monitor { records, inner: Mutex::new(Inner { metrics: Metrics::new(), windows: HashMap::new(), arms: HashMap::new() }) }
     }
 
-    /// Takes in all records that wait; call it several times a second.
-    pub fn drain(&self, now_ms: u64) {
+    /// Takes in all records that wait; call it several times a second. Gives whether there were any.
+    pub fn drain(&self, now_ms: u64) -> bool {
         let mut inner = self.inner.lock();
         if inner.windows.len() > WINDOWS_MAX {
             inner.windows.retain(|_, window| window.idle_ms(now_ms) < WINDOW_MS / 60);
         }
+        let are_any = !self.records.is_empty();
         let mut some = Vec::with_capacity(self.records.len().min(TAKEN_MAX));
         // Bounded, so that a scrape ends even while requests keep coming.
         for _ in 0..self.records.capacity().div_ceil(TAKEN_MAX) {
@@ -80,6 +81,7 @@ impl Monitor {
             some.chunk_by(are_of_one).for_each(|run| inner.take(run, now_ms));
             some.clear();
         }
+        are_any
     }
 
     /// All metrics in the text format of Prometheus.
