@@ -45,7 +45,7 @@ class Results:
     def targets(self) -> list[targets.Target]:
         """What was to be reached."""
         others = [server for server in SERVERS if server.family not in ("decalog", "hyper")]
-        return targets.all_targets(self.load, others, self.results["start_up"], self.open_loop())
+        return targets.all_targets(self.load, self.visit, others, self.results["start_up"], self.open_loop())
 
 
 def number(value: float | None, digits: int = 0) -> str:
