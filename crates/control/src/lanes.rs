@@ -55,18 +55,8 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::placement;
     use domain::scale::ServicePoint;
-    use domain::{Digest, VersionNumber};
-
-    fn placement(revision: u32) -> Placement {
-        Placement {
-            model: domain::state::default_model("m").unwrap(),
-            environment: "production".parse().unwrap(),
-            version: VersionNumber(1),
-            digest: Digest::ZERO,
-            revision,
-        }
-    }
 
     fn report(arrived: u64, queued: u64) -> LoadSample {
         let service = if arrived > 0 { vec![ServicePoint { rows: 1.0, mean_us: 5.0 }] } else { vec![] };

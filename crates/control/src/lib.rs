@@ -20,6 +20,8 @@ mod replicas;
 mod restore;
 mod rollout;
 mod route;
+#[cfg(test)]
+mod samples;
 mod scale;
 mod secret;
 mod start;

@@ -314,19 +314,7 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn status(replica: &str, placement: &Placement) -> ReplicaStatus {
-        ReplicaStatus {
-            replica: ReplicaId(replica.into()),
-            placement: placement.clone(),
-            pid: 1,
-            socket: "/s".into(),
-            state: engine::ReplicaState::Starting,
-            ready: None,
-            temperature: domain::launch::Temperature::Cold,
-            colder_because: None,
-        }
-    }
+    use crate::samples::{placement, status};
 
     #[test]
     fn failures_before_an_attempt_are_not_its_own() {
@@ -348,17 +336,6 @@ mod tests {
         assert!(replicas.has_failed_since(&placement, begin));
         replicas.ready(&status("r1-3", &placement), 5, 0);
         assert!(!replicas.has_failed_since(&placement, begin));
-    }
-
-    fn placement(revision: u32) -> Placement {
-        let model = domain::ModelKey { project: "default".parse().unwrap(), model: "m".parse().unwrap() };
-        Placement {
-            model,
-            environment: "production".parse().unwrap(),
-            version: VersionNumber(1),
-            digest: domain::Digest::ZERO,
-            revision,
-        }
     }
 
     #[test]

@@ -27,35 +27,14 @@ pub(crate) fn stands_in<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{Digest, ReplicaId, VersionNumber};
-
-    fn placement(revision: u32) -> Placement {
-        Placement {
-            model: domain::state::default_model("m").unwrap(),
-            environment: "production".parse().unwrap(),
-            version: VersionNumber(1),
-            digest: Digest::ZERO,
-            revision,
-        }
-    }
-
-    fn status(revision: u32) -> ReplicaStatus {
-        ReplicaStatus {
-            replica: ReplicaId("r1-1".into()),
-            placement: placement(revision),
-            pid: 1,
-            socket: "/s".into(),
-            state: engine::ReplicaState::Starting,
-            ready: None,
-            temperature: domain::launch::Temperature::Cold,
-            colder_because: None,
-        }
-    }
+    use crate::samples::{placement, status};
 
     /// Who serves in place of revision 9, with so many ready replicas by revision.
     fn in_place(ready: &[(u32, usize)], target: Option<u32>) -> Option<u32> {
-        let statuses: Vec<(Placement, Vec<ReplicaStatus>)> =
-            ready.iter().map(|(revision, count)| (placement(*revision), vec![status(*revision); *count])).collect();
+        let statuses: Vec<(Placement, Vec<ReplicaStatus>)> = ready
+            .iter()
+            .map(|(revision, count)| (placement(*revision), vec![status("r1-1", &placement(*revision)); *count]))
+            .collect();
         let ready: Vec<(&Placement, Vec<&ReplicaStatus>)> =
             statuses.iter().map(|(placement, replicas)| (placement, replicas.iter().collect())).collect();
         let ready = ready.iter().map(|(placement, replicas)| (*placement, replicas.as_slice()));

@@ -55,18 +55,9 @@ impl Zygotes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::placement_of;
     use crate::wanted::Wanted;
-    use domain::{Digest, VersionNumber};
-
-    fn placement(model: &str, version: u32) -> Placement {
-        Placement {
-            model: domain::state::default_model(model).unwrap(),
-            environment: "production".parse().unwrap(),
-            version: VersionNumber(version),
-            digest: Digest::ZERO,
-            revision: 0,
-        }
-    }
+    use domain::Digest;
 
     #[test]
     fn a_zygote_is_of_use_as_long_as_a_model_has_its_libraries() {
@@ -75,23 +66,27 @@ mod tests {
             let lock = Digest::of(&[(placement.version.0 > 1) as u8]);
             Some(ZygoteKey { project: placement.model.project.clone(), lock, sandbox: String::new() })
         };
-        let [first, second] = [1, 2].map(|version| key_of(&placement("a", version)).unwrap());
+        let [first, second] = [1, 2].map(|version| key_of(&placement_of("a", version, 0)).unwrap());
         let (mut zygotes, mut wanted) = (Zygotes::default(), AllWanted::default());
         let set = |wanted: &mut AllWanted, model: &str, placements: &[(u32, Part)]| {
             let placements =
-                placements.iter().map(|(version, part)| (placement(model, *version), Wanted { part: *part, floor: 0 }));
+                placements.iter().map(|(version, part)| (placement_of(model, *version, 0), Wanted { part: *part, floor: 0 }));
             wanted.set(&domain::state::default_model(model).unwrap(), placements.collect());
         };
         set(&mut wanted, "a", &[(1, Part::Live)]);
         set(&mut wanted, "b", &[(1, Part::Live), (2, Part::Candidate)]);
         zygotes.update(&wanted, key_of);
         assert!(zygotes.is_used(&first) && zygotes.is_used(&second));
-        assert_eq!(zygotes.of_live().collect::<Vec<_>>(), [(&first, &placement("a", 1))], "a candidate's are not made ahead");
+        assert_eq!(
+            zygotes.of_live().collect::<Vec<_>>(),
+            [(&first, &placement_of("a", 1, 0))],
+            "a candidate's are not made ahead"
+        );
         set(&mut wanted, "b", &[(1, Part::Kept), (2, Part::Live)]);
         set(&mut wanted, "a", &[]);
         zygotes.update(&wanted, key_of);
         assert!(zygotes.is_used(&first));
-        assert_eq!(zygotes.of_live().collect::<Vec<_>>(), [(&second, &placement("b", 2))]);
+        assert_eq!(zygotes.of_live().collect::<Vec<_>>(), [(&second, &placement_of("b", 2, 0))]);
         set(&mut wanted, "b", &[]);
         zygotes.update(&wanted, key_of);
         assert!(!zygotes.is_used(&first) && !zygotes.is_used(&second) && zygotes.keys.is_empty());
