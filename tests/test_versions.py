@@ -101,7 +101,7 @@ def test_cases_and_gates_stop_a_deploy(platform, tmp_path):
     failed = platform.run("deploy", model, ok=False)
     assert failed.code == 1 and "p99" in failed.err and "10" in failed.err, failed
 
-    write_model(model, {"model.py": constant(1)["model.py"] + "\nBALLAST = b\"x\" * (80 << 20)\n",
+    write_model(model, {"model.py": constant(1)["model.py"] + "\nimport os\n\nBALLAST = os.urandom(80 << 20)\n",
                         "decalog.toml": "[gates]\nmemory_mb_max = 60\n"})
     failed = platform.run("deploy", model, ok=False)
     assert failed.code == 1 and "memory" in failed.err, failed
