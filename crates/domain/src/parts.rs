@@ -50,6 +50,13 @@ impl State {
         }
         Ok(())
     }
+
+    /// Takes in all parts of another state, which has other ones.
+    pub fn take_parts_of(&mut self, other: State) {
+        self.subjects.extend(other.subjects);
+        self.models.extend(other.models);
+        self.variables.extend(other.variables);
+    }
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {

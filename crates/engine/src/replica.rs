@@ -1,7 +1,9 @@
 //! One replica: what it is started with, and how it is.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use domain::launch::{ProcessId, Temperature};
@@ -13,6 +15,9 @@ use crate::files::Files;
 
 /// Lines of a log that tell why a replica ended.
 const LAST_LINES: usize = 30;
+
+/// Bytes of a log that are looked at for them.
+const LAST_BYTES: u64 = 64 * 1_024;
 
 /// All that a replica is started with.
 #[derive(Clone, Debug)]
@@ -116,13 +121,37 @@ pub fn failure_file(files: &Files, id: &ProcessId) -> PathBuf {
 
 /// Why a replica or parent ended: what it wrote for the user, else the last lines of its log.
 pub fn last_words(files: &Files, placement: &Placement, id: &ProcessId) -> Vec<String> {
-    let lines = |text: String| -> Vec<String> {
-        let all: Vec<&str> = text.lines().collect();
-        all[all.len().saturating_sub(LAST_LINES)..].iter().map(|line| line.to_string()).collect()
-    };
-    if let Ok(text) = std::fs::read_to_string(failure_file(files, id)) {
-        return lines(text);
+    let found = end_of(&failure_file(files, id)).or_else(|_| end_of(&files.log(placement, id))).unwrap_or_default();
+    let text = String::from_utf8_lossy(&found);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| line.to_string()).collect()
+}
+
+/// The last [`LAST_BYTES`] of a file, however long it is.
+fn end_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(LAST_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_log_only_the_end_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let long = "x".repeat(LAST_BYTES as usize) + "\nthe last line\n";
+        std::fs::write(&path, &long).unwrap();
+        let end = end_of(&path).unwrap();
+        assert_eq!(end.len() as u64, LAST_BYTES);
+        assert!(end.ends_with(b"\nthe last line\n"));
+        std::fs::write(&path, "short").unwrap();
+        assert_eq!(end_of(&path).unwrap(), b"short");
+        assert!(end_of(&directory.path().join("none")).is_err());
     }
-    let log = std::fs::read(files.log(placement, id)).unwrap_or_default();
-    lines(String::from_utf8_lossy(&log).into_owned())
 }

@@ -111,7 +111,9 @@ impl Engine {
                     continue;
                 }
                 Found::Missing(parent, mut state) => {
-                    self.start_parent(spec, &parent).await?;
+                    // Of its own, so that it comes to an end also where this start is given up.
+                    let (engine, its_spec, id) = (self.clone(), spec.clone(), parent.clone());
+                    tokio::spawn(async move { engine.start_parent(&its_spec, &id).await });
                     if let Some(ended) = wait_until_loaded(&mut state).await {
                         return self.parent_failed(spec, ended);
                     }

@@ -236,6 +236,20 @@ async fn a_start_that_takes_too_long_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_given_up_leaves_nothing_half_made() {
+    let place = Place::new();
+    let tree = place.tree("brief", MODEL);
+    let engine = place.engine().await;
+    let mut spec = place.spec("r1-1", &tree);
+    spec.start_ms_max = 1;
+    engine.start(spec).await.unwrap();
+    assert_eq!(ended(&engine, "r1-1").await.0, "not ready after 1 ms ([model] start_ms_max)");
+    until("no parent is said to load for ever", || loaders(&engine).is_empty().then_some(())).await;
+    engine.start(place.spec("r1-2", &tree)).await.unwrap();
+    ready(&engine, "r1-2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_platform_finds_its_replicas_again() {
     let place = Place::new();
     let tree = place.tree("twice", MODEL);

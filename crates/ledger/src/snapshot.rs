@@ -2,6 +2,8 @@
 //! time, so that whatever is not as it was written is thrown away; and it never holds up those who append.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, TrySendError};
+use std::thread;
 use std::time::Duration;
 
 use domain::digest::Hasher;
@@ -10,6 +12,11 @@ use domain::{Digest, State};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use crate::{BUSY_MS_MAX, LedgerError, remove_database};
+
+/// Parts that go from one thread to another at a time.
+const BATCH_PARTS: usize = 32;
+/// Batches that wait for the other thread at most.
+const BATCHES_WAITING_MAX: usize = 8;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS parts (
@@ -158,21 +165,75 @@ fn parts_hash(connection: &Connection) -> Result<Digest, LedgerError> {
     Ok(hasher.finish())
 }
 
+/// Reads all parts. Another thread takes in what it can, as that takes longer than reading them; this one does the rest.
 fn load(connection: &Connection) -> Result<(State, Option<Head>), LedgerError> {
     let Some(head) = read_head(connection)? else { return Ok((State::default(), None)) };
-    let mut state = State { seq: head.seq, hash: head.entry_hash, ..State::default() };
+    let (hand_over, handed_over) = mpsc::sync_channel::<Batch>(BATCHES_WAITING_MAX);
+    let (mine, others) = thread::scope(|scope| {
+        let other = scope.spawn(move || {
+            let mut taken = Taken::default();
+            handed_over.iter().try_for_each(|batch| taken.take(batch)).map(|()| taken)
+        });
+        let mut mine = Taken::default();
+        let read = read_batches(connection, |batch| match hand_over.try_send(batch) {
+            Ok(()) => Ok(()),
+            // It has enough to do, or has failed and says why at the end.
+            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => mine.take(batch),
+        });
+        drop(hand_over);
+        let others = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        read.map(|()| (mine, others))
+    })?;
+    let mut hashes: Vec<(usize, Digest)> = mine.hashes.into_iter().chain(others.hashes).collect();
+    hashes.sort_unstable_by_key(|(number, _)| *number);
     let mut hasher = Hasher::new();
-    let mut statement = connection.prepare("SELECT key, body FROM parts ORDER BY key")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let key: String = row.get(0)?;
-        let body: Vec<u8> = row.get(1)?;
-        hasher.field(&hash_of(&key, &body).0);
-        let taken = state.take_part(&key, &body);
-        taken.map_err(|error| LedgerError::Corrupt(format!("the snapshot's part `{key}` cannot be read: {error}")))?;
-    }
+    hashes.iter().for_each(|(_, hash)| hasher.field(&hash.0));
     if hasher.finish() != head.parts_hash {
         return Err(LedgerError::Corrupt("the snapshot was changed after it was written".into()));
     }
+    let mut state = State { seq: head.seq, hash: head.entry_hash, ..mine.state };
+    state.take_parts_of(others.state);
     Ok((state, Some(head)))
+}
+
+/// Some parts that follow each other.
+struct Batch {
+    /// The number of the first, in the order of their keys.
+    first: usize,
+    /// Key and value.
+    parts: Vec<(String, Vec<u8>)>,
+}
+
+/// What one thread has taken in.
+#[derive(Default)]
+struct Taken {
+    state: State,
+    /// The number of each part with its hash.
+    hashes: Vec<(usize, Digest)>,
+}
+
+impl Taken {
+    fn take(&mut self, batch: Batch) -> Result<(), LedgerError> {
+        for (number, (key, body)) in (batch.first..).zip(batch.parts) {
+            self.hashes.push((number, hash_of(&key, &body)));
+            self.state
+                .take_part(&key, &body)
+                .map_err(|error| LedgerError::Corrupt(format!("the snapshot's part `{key}` cannot be read: {error}")))?;
+        }
+        Ok(())
+    }
+}
+
+fn read_batches(connection: &Connection, mut take: impl FnMut(Batch) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
+    let mut statement = connection.prepare("SELECT key, body FROM parts ORDER BY key")?;
+    let mut rows = statement.query([])?;
+    let mut batch = Batch { first: 0, parts: Vec::new() };
+    while let Some(row) = rows.next()? {
+        batch.parts.push((row.get(0)?, row.get(1)?));
+        if batch.parts.len() == BATCH_PARTS {
+            let next = Batch { first: batch.first + BATCH_PARTS, parts: Vec::new() };
+            take(std::mem::replace(&mut batch, next))?;
+        }
+    }
+    take(batch)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use domain::event::Event;
+use domain::state::Subject;
 use domain::{After, Digest, EnvironmentName, State};
 use ledger::{Damage, Ledger, LedgerError, NewEntry, Reach, Selection, Snapshot, fold, snapshot, verify};
 
@@ -203,6 +204,31 @@ fn a_changed_snapshot_is_found_and_made_again() {
     other.variables = Default::default();
     Snapshot::open(&path).unwrap().save(&other).unwrap();
     assert!(verify(&path, None).unwrap_err().reason.contains("snapshot"));
+}
+
+#[test]
+fn a_large_snapshot_is_read_as_it_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("l.sqlite");
+    drop(open(&path));
+    let subject = |n: u64| (format!("default/m{n:05}"), Subject { entries: n, last_version: 1 });
+    let state = State { seq: 1, subjects: (0..5_000).map(subject).collect(), ..State::default() };
+    Snapshot::open(&path).unwrap().save(&state).unwrap();
+    let read = Snapshot::open(&path).unwrap();
+    assert!(read.made_anew().is_none());
+    assert_eq!(*read.state(), state);
+    for n in [0, 31, 32, 2_500, 4_999] {
+        let connection = rusqlite::Connection::open(snapshot::path(&path)).unwrap();
+        let change = "UPDATE parts SET body = ?2 WHERE key = 'subject ' || ?1";
+        for body in [r#"{"entries":9999,"last_version":1}"#, "no JSON"] {
+            let key = subject(n).0;
+            connection.execute(change, rusqlite::params![key, body.as_bytes()]).unwrap();
+            let error = snapshot::read(&path).unwrap_err().to_string();
+            assert!(error.contains("changed after it was written") || error.contains(&key), "{error}");
+        }
+        drop(connection);
+        Snapshot::open(&path).unwrap().save(&state).unwrap();
+    }
 }
 
 #[test]
