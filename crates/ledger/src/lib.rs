@@ -261,15 +261,14 @@ fn marker_failed(error: std::io::Error) -> LedgerError {
 
 fn subject_seq(connection: &Connection, subject: &str) -> Result<u64, LedgerError> {
     let sql = "SELECT coalesce(max(subject_seq), 0) FROM entries WHERE subject = ?1";
-    Ok(connection.query_row(sql, [subject], |row| row.get(0))?)
+    Ok(connection.prepare_cached(sql)?.query_row([subject], |row| row.get(0))?)
 }
 
 /// Adds an entry at the end. It stays only if the caller's transaction commits.
 fn insert(connection: &Connection, writer_epoch: u64, new: NewEntry) -> Result<Entry, LedgerError> {
     let newest: Option<(u64, u64, Vec<u8>)> = connection
-        .query_row("SELECT seq, writer_epoch, hash FROM entries ORDER BY seq DESC LIMIT 1", [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        .prepare_cached("SELECT seq, writer_epoch, hash FROM entries ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let (seq, epoch, previous) = newest.unwrap_or((0, 0, Digest::ZERO.0.to_vec()));
     if epoch > writer_epoch {
@@ -295,22 +294,19 @@ fn insert(connection: &Connection, writer_epoch: u64, new: NewEntry) -> Result<E
         previous_hash,
     };
     let hash = row.hash();
-    connection.execute(
-        "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        params![
-            row.seq,
-            row.at_ms,
-            row.actor,
-            row.subject,
-            row.subject_seq,
-            row.writer_epoch,
-            row.kind,
-            row.body_version,
-            row.body,
-            row.previous_hash.0.as_slice(),
-            hash.0.as_slice()
-        ],
-    )?;
+    connection.prepare_cached("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?.execute(params![
+        row.seq,
+        row.at_ms,
+        row.actor,
+        row.subject,
+        row.subject_seq,
+        row.writer_epoch,
+        row.kind,
+        row.body_version,
+        row.body,
+        row.previous_hash.0.as_slice(),
+        hash.0.as_slice()
+    ])?;
     // Read back before it is committed: what this program cannot read must never be in the log.
     Ok(row.into_entry(hash)?)
 }
