@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::launch::{ProcessId, Role, Temperature, ZygoteKey};
 use domain::{Placement, State};
-use engine::{ParentStatus, ReplicaState, ReplicaStatus};
+use engine::{ParentState, ParentStatus, ReplicaState, ReplicaStatus};
 use policy::budget::{self, Parked, ParkedKind};
 
 use crate::memory::Memory;
@@ -61,12 +61,21 @@ impl Control {
         }
     }
 
-    /// Ends parents of what is not live any more, zygotes of libraries that nobody uses, and what is not to be kept at all.
+    /// Ends parents of what is not live any more, zygotes that nothing will be forked from soon, and what is not to be kept at
+    /// all.
     async fn drop_unneeded(&self, wanted: &AllWanted, zygotes: &Zygotes) {
-        for parent in self.engine.parents() {
+        let parents = self.engine.parents();
+        let is_ready = |parent: &&ParentStatus| matches!(parent.state, ParentState::Ready { can_fork: true, .. });
+        let placements = parents.iter().filter(is_ready).filter_map(|parent| parent.role.placement());
+        let with_parent: HashSet<&Placement> = placements.collect();
+        for parent in &parents {
             let is_needed = match &parent.role {
                 Role::Parent(placement) => wanted.get(placement).is_some() && !self.is_surplus(placement),
-                Role::Zygote(key) => self.config.park >= Park::Zygote && zygotes.is_used(key),
+                Role::Zygote(key) => {
+                    let idle_ms = now_ms().saturating_sub(parent.used_at_ms);
+                    let is_of_use = zygotes.is_of_use(key, idle_ms, |placement| with_parent.contains(placement));
+                    self.config.park >= Park::Zygote && is_of_use
+                }
                 Role::Replica(_) => true,
             };
             if !is_needed {

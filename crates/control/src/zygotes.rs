@@ -8,6 +8,10 @@ use domain::{ModelKey, Placement};
 
 use crate::wanted::{AllWanted, Part};
 
+/// How long a zygote stays that nothing is forked from while all that could be has a parent, in milliseconds: a version that is
+/// deployed soon after another starts from it.
+const REST_MS: u64 = 120_000;
+
 /// Placements by the zygote that they can be forked from.
 #[derive(Default)]
 pub(crate) struct Zygotes {
@@ -40,9 +44,13 @@ impl Zygotes {
         self.seen = wanted.clone();
     }
 
-    /// Whether anything can be forked from a zygote.
-    pub fn is_used(&self, key: &ZygoteKey) -> bool {
-        self.users.contains_key(key)
+    /// Whether a zygote may be asked for something soon, although it was not for so long: then a parent of what can be forked
+    /// from it is missing. `has_parent` tells of a placement whether it has one.
+    pub fn is_of_use(&self, key: &ZygoteKey, idle_ms: u64, has_parent: impl Fn(&Placement) -> bool) -> bool {
+        match self.users.get(key) {
+            Some(users) => idle_ms < REST_MS || !users.iter().all(has_parent),
+            None => false,
+        }
     }
 
     /// Each zygote that something live can be forked from, with one such placement.
@@ -76,7 +84,12 @@ mod tests {
         set(&mut wanted, "a", &[(1, Part::Live)]);
         set(&mut wanted, "b", &[(1, Part::Live), (2, Part::Candidate)]);
         zygotes.update(&wanted, key_of);
-        assert!(zygotes.is_used(&first) && zygotes.is_used(&second));
+        let is_used = |zygotes: &Zygotes, key: &ZygoteKey| zygotes.is_of_use(key, 0, |_| true);
+        assert!(is_used(&zygotes, &first) && is_used(&zygotes, &second));
+        let first_has = |placement: &Placement| *placement == placement_of("a", 1, 0);
+        assert!(zygotes.is_of_use(&first, REST_MS, first_has), "`b` may have to start from it");
+        assert!(!zygotes.is_of_use(&first, REST_MS, |_| true), "all that could start from it has something better");
+        assert!(zygotes.is_of_use(&first, REST_MS - 1, |_| true), "another version may come soon");
         assert_eq!(
             zygotes.of_live().collect::<Vec<_>>(),
             [(&first, &placement_of("a", 1, 0))],
@@ -85,10 +98,10 @@ mod tests {
         set(&mut wanted, "b", &[(1, Part::Kept), (2, Part::Live)]);
         set(&mut wanted, "a", &[]);
         zygotes.update(&wanted, key_of);
-        assert!(zygotes.is_used(&first));
+        assert!(is_used(&zygotes, &first));
         assert_eq!(zygotes.of_live().collect::<Vec<_>>(), [(&second, &placement_of("b", 2, 0))]);
         set(&mut wanted, "b", &[]);
         zygotes.update(&wanted, key_of);
-        assert!(!zygotes.is_used(&first) && !zygotes.is_used(&second) && zygotes.keys.is_empty());
+        assert!(!is_used(&zygotes, &first) && !is_used(&zygotes, &second) && zygotes.keys.is_empty());
     }
 }
