@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use domain::Problem;
+use domain::{Code, Problem};
 use serde_json::json;
 
 use crate::Failure;
@@ -24,7 +24,7 @@ pub fn line(directory: &ModelDirectory, description: Option<&Description>) -> St
 pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
     let directory = ModelDirectory::read(path)?;
     let description = directory.describe()?;
-    let walked = artifacts::walk(&directory.path).map_err(|error| Problem::new("bad_tree", error.to_string()))?;
+    let walked = artifacts::walk(&directory.path).map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
     let cases = walked.tree.files().iter().filter(|file| file.path.starts_with("tests/") && file.path.ends_with(".json")).count();
     let environment =
         ["uv.lock", "requirements.txt", "pyproject.toml"].into_iter().find(|name| directory.path.join(name).exists());

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
-use domain::Problem;
+use domain::{Code, Problem};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: ureq::Error) -> Failure {
-        let problem = Problem::new("unreachable", format!("no Decalog answers at {}: {error}", self.url));
+        let problem = Problem::new(Code::Unreachable, format!("no Decalog answers at {}: {error}", self.url));
         Failure::Unreachable(problem.help("start it with `decalog up`, or name another with --url or DECALOG_URL"))
     }
 
@@ -51,14 +51,14 @@ impl Client {
         let status = response.status();
         let text = response.body_mut().read_to_string().unwrap_or_default();
         let problem = serde_json::from_str(&text)
-            .unwrap_or_else(|_| Problem::new("failed", format!("the server answered {status}: {}", text.trim())));
+            .unwrap_or_else(|_| Problem::new(Code::Failed, format!("the server answered {status}: {}", text.trim())));
         Err(Failure::Problem(problem))
     }
 
     fn read<T: DeserializeOwned>(&self, mut response: ureq::http::Response<ureq::Body>) -> Result<T, Failure> {
         let text = response.body_mut().with_config().limit(u64::MAX).read_to_string().map_err(|error| self.unreachable(error))?;
         serde_json::from_str(&text).map_err(|error| {
-            Problem::new("failed", format!("the server's answer is not understood: {error}"))
+            Problem::new(Code::Failed, format!("the server's answer is not understood: {error}"))
                 .help("is it another version of Decalog?")
                 .into()
         })

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use domain::Problem;
+use domain::{Code, Problem};
 use nix::fcntl::{Flock, FlockArg};
 
 /// What a process that serves must own in it, where it exists.
@@ -18,7 +18,7 @@ pub fn data_directory(said: Option<PathBuf>) -> Result<PathBuf, Problem> {
     };
     let data = said
         .or_else(default)
-        .ok_or_else(|| Problem::new("failed", "there is no home directory").help("name one with --data DIR"))?;
+        .ok_or_else(|| Problem::new(Code::Failed, "there is no home directory").help("name one with --data DIR"))?;
     std::path::absolute(&data).map_err(|error| unusable(&data, "cannot be found", &error))
 }
 
@@ -52,7 +52,7 @@ pub fn lock(data: &Path) -> Result<DataLock, Problem> {
         Err((file, _)) => {
             let mut pid = String::new();
             let _ = file.take(PID_BYTES_MAX).read_to_string(&mut pid);
-            Err(Problem::new("in_use", format!("the data directory {} is in use by process {pid}", data.display()))
+            Err(Problem::new(Code::InUse, format!("the data directory {} is in use by process {pid}", data.display()))
                 .help("stop that one first, replace it with --takeover, or name another directory with --data DIR"))
         }
     }
@@ -66,7 +66,7 @@ fn check_owner(data: &Path) -> Result<(), Problem> {
     let Some((path, uid)) = paths.filter(|_| !own.is_root()).find_map(|path| others(&path).map(|uid| (path, uid))) else {
         return Ok(());
     };
-    Err(Problem::new("data_directory", format!("{} belongs to another user (id {uid})", path.display())).help(format!(
+    Err(Problem::new(Code::DataDirectory, format!("{} belongs to another user (id {uid})", path.display())).help(format!(
         "run decalog as that user, name another directory with --data DIR, or take it over: sudo chown -R $(id -u) {}",
         data.display()
     )))
@@ -83,5 +83,5 @@ fn unusable(data: &Path, what: &str, error: &std::io::Error) -> Problem {
         }
         _ => "name another directory with --data DIR",
     };
-    Problem::new("data_directory", format!("the data directory {} {what}: {error}", data.display())).help(help)
+    Problem::new(Code::DataDirectory, format!("the data directory {} {what}: {error}", data.display())).help(help)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use domain::event::MadeUpRow;
 use domain::release::Plan;
-use domain::{After, DeploymentId, Digest, EnvironmentName, Event, Happened, ModelKey, Problem, Schema};
+use domain::{After, Code, DeploymentId, Digest, EnvironmentName, Event, Happened, ModelKey, Problem, Schema};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -63,7 +63,8 @@ fn spinner(text: &str) -> ProgressBar {
 pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     let directory = ModelDirectory::read(&options.path)?;
     let name = directory.name(options.name.as_deref())?;
-    let project = options.project.parse().map_err(|error: domain::id::NameError| Problem::new("bad_name", error.to_string()))?;
+    let project =
+        options.project.parse().map_err(|error: domain::id::NameError| Problem::new(Code::BadName, error.to_string()))?;
     let key = ModelKey { project, model: name };
     let (environment, plan) = (environment_name(&options.env)?, release::plan(&options.plan)?);
     let description = directory.describe()?;
@@ -92,7 +93,7 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
 /// Uploads what the server has not, and makes a version of it. Gives when the version was asked for.
 fn push(client: &Client, directory: &ModelDirectory, path: &str) -> Result<(Pushed, Instant), Failure> {
     let begin = Instant::now();
-    let walked = artifacts::walk(&directory.path).map_err(|error| Problem::new("bad_tree", error.to_string()))?;
+    let walked = artifacts::walk(&directory.path).map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
     let provenance = directory.provenance();
     let name = upload_name(directory, &provenance.author);
     upload(client, &walked, &name, begin)?;
@@ -107,7 +108,7 @@ fn push(client: &Client, directory: &ModelDirectory, path: &str) -> Result<(Push
     let waiting = spinner("resolve  ");
     let asked = Instant::now();
     let mut pushed = client.post(&format!("{path}/versions"), &body);
-    if matches!(&pushed, Err(Failure::Problem(problem)) if problem.code == "missing_blobs") {
+    if matches!(&pushed, Err(Failure::Problem(problem)) if problem.code == Code::MissingBlobs) {
         // A server that was started anew in between no longer knew that they were wanted.
         upload(client, &walked, &name, begin)?;
         pushed = client.post(&format!("{path}/versions"), &body);
@@ -137,7 +138,7 @@ fn upload(client: &Client, walked: &artifacts::Walked, name: &str, begin: Instan
     for blob in &missing {
         if sent.insert(blob.digest) {
             let path =
-                walked.paths.get(&blob.digest).ok_or_else(|| Problem::new("bad_tree", "a file vanished while it was read"))?;
+                walked.paths.get(&blob.digest).ok_or_else(|| Problem::new(Code::BadTree, "a file vanished while it was read"))?;
             upload_file(client, path, blob, size(&blob.digest), name, &bar)?;
         }
     }
@@ -159,7 +160,7 @@ fn upload_file(
     name: &str,
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
-    let unreadable = |error: std::io::Error| Problem::new("bad_tree", format!("{} cannot be read: {error}", path.display()));
+    let unreadable = |error: std::io::Error| Problem::new(Code::BadTree, format!("{} cannot be read: {error}", path.display()));
     let mut file = File::open(path).map_err(unreadable)?;
     let mut offset = blob.offset;
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -198,7 +199,7 @@ fn upload_file(
 fn is_passing(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) => true,
-        Failure::Problem(problem) => problem.code == "wrong_offset" || problem.code == "conflict",
+        Failure::Problem(problem) => problem.code == Code::WrongOffset || problem.code == Code::Conflict,
     }
 }
 
@@ -236,7 +237,7 @@ pub fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) 
             );
         }
         if lost_since.get_or_insert_with(Instant::now).elapsed() > Duration::from_millis(RECONNECT_MS_MAX) {
-            let problem = Problem::new("unreachable", format!("the connection to the server broke: {broke}"));
+            let problem = Problem::new(Code::Unreachable, format!("the connection to the server broke: {broke}"));
             return Err(Failure::Unreachable(
                 problem.help(format!("the deployment goes on once decalog up runs: decalog events {} -f", key.model)),
             ));
@@ -258,7 +259,7 @@ impl<T: Into<Failure>> From<T> for Ended {
         match failure.into() {
             Failure::Unreachable(problem) => Ended::Broke(problem.message),
             // As many follow as may: another will be done soon.
-            Failure::Problem(problem) if problem.code == "server_busy" => Ended::Broke(problem.message),
+            Failure::Problem(problem) if problem.code == Code::ServerBusy => Ended::Broke(problem.message),
             failure => Ended::Failed(failure),
         }
     }
@@ -333,7 +334,7 @@ impl Following<'_> {
             Event::ModelRemoved {} => {
                 let text =
                     format!("{model} was removed by {} in the meantime; {} was not released", happened.actor, self.version);
-                return Err(Problem::new("removed", text).help("deploy again if it is still wanted").into());
+                return Err(Problem::new(Code::Removed, text).help("deploy again if it is still wanted").into());
             }
             _ => {}
         }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use domain::event::Provenance;
 use domain::manifest::{MANIFEST_FILE, Runtime};
-use domain::{Manifest, ModelName, Problem, Schema};
+use domain::{Code, Manifest, ModelName, Problem, Schema};
 use serde::{Deserialize, Serialize};
 
 /// The Python shim, which also describes a model without running it.
@@ -38,7 +38,7 @@ pub struct Description {
 }
 
 fn bad(message: String, help: &str) -> Problem {
-    Problem::new("bad_model", message).help(help)
+    Problem::new(Code::BadModel, message).help(help)
 }
 
 impl ModelDirectory {
@@ -49,7 +49,7 @@ impl ModelDirectory {
         })?;
         let manifest = match std::fs::read_to_string(path.join(MANIFEST_FILE)) {
             Ok(text) => Manifest::parse(&text)
-                .map_err(|error| Problem::new("bad_manifest", error.to_string()).help("correct decalog.toml"))?,
+                .map_err(|error| Problem::new(Code::BadManifest, error.to_string()).help("correct decalog.toml"))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Manifest::default(),
             Err(error) => return Err(bad(format!("decalog.toml cannot be read: {error}"), "make it a readable text file")),
         };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Control, Predecessor};
-use domain::{Problem, ReplicaId};
+use domain::{Code, Problem, ReplicaId};
 use nix::cmsg_space;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
@@ -73,7 +73,7 @@ pub fn socket(data: &Path) -> PathBuf {
 }
 
 fn failed(what: &str) -> impl Fn(io::Error) -> Problem {
-    move |error| Problem::new("handover", format!("{what}: {error}"))
+    move |error| Problem::new(Code::Handover, format!("{what}: {error}"))
 }
 
 // ---- The old process ----------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ pub fn describe(data: &Path) -> Result<Option<Description>, Problem> {
     let mut line = Line::new(stream).map_err(failed("asking the running process"))?;
     match line.ask(&Say::Describe {})? {
         Answer::Described(description) => Ok(Some(description)),
-        other => Err(Problem::new("handover", format!("the running process answered {other:?}"))),
+        other => Err(Problem::new(Code::Handover, format!("the running process answered {other:?}"))),
     }
 }
 
@@ -229,7 +229,7 @@ impl New {
             // It was killed a moment ago.
             (None, _) => Ok(None),
             (Some(Answer::Listener {}), Some(socket)) => Ok(Some(New { line, listener: TcpListener::from(socket) })),
-            (other, _) => Err(Problem::new("handover", format!("the running process gave no socket: {other:?}"))),
+            (other, _) => Err(Problem::new(Code::Handover, format!("the running process gave no socket: {other:?}"))),
         }
     }
 
@@ -238,7 +238,7 @@ impl New {
         match self.line.ask(&Say::Write { pid: std::process::id() })? {
             Answer::Written { leaving } => Ok(leaving),
             Answer::Refused(problem) => Err(problem),
-            other => Err(Problem::new("handover", format!("the running process answered {other:?}"))),
+            other => Err(Problem::new(Code::Handover, format!("the running process answered {other:?}"))),
         }
     }
 
@@ -320,6 +320,8 @@ impl Line {
 
     fn ask(&mut self, say: &Say) -> Result<Answer, Problem> {
         let heard = self.say(say).and_then(|()| self.hear());
-        heard.map_err(failed("asking the running process"))?.ok_or_else(|| Problem::new("handover", "the running process ended"))
+        heard
+            .map_err(failed("asking the running process"))?
+            .ok_or_else(|| Problem::new(Code::Handover, "the running process ended"))
     }
 }

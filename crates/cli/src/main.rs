@@ -25,7 +25,7 @@ mod workers;
 use std::process::ExitCode;
 
 use clap::Parser;
-use domain::Problem;
+use domain::{Code, Problem};
 
 use args::{Arguments, LedgerVerb, Verb, WorkerVerb};
 
@@ -45,7 +45,7 @@ impl From<Problem> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
-        Failure::Problem(Problem::new("failed", format!("{error:#}")))
+        Failure::Problem(Problem::new(Code::Failed, format!("{error:#}")))
     }
 }
 

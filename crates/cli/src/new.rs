@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use domain::Code;
 use domain::{ModelName, Problem};
 
 use crate::Failure;
@@ -59,16 +60,16 @@ const GRAPH: &[u8] = include_bytes!("../../../examples/digits-onnx/model.onnx");
 
 /// Runs the verb.
 pub fn run(name: &str, runtime: &str) -> Result<(), Failure> {
-    let name: ModelName = name.parse().map_err(|error: domain::id::NameError| Problem::new("bad_name", error.to_string()))?;
+    let name: ModelName = name.parse().map_err(|error: domain::id::NameError| Problem::new(Code::BadName, error.to_string()))?;
     let directory = Path::new(name.as_str());
     if directory.exists() {
-        let problem = Problem::new("exists", format!("{} is there already", directory.display()));
+        let problem = Problem::new(Code::Exists, format!("{} is there already", directory.display()));
         return Err(problem.help("choose another name, or remove it first").into());
     }
     let write = |path: &str, content: &[u8]| -> Result<(), Problem> {
         let path = directory.join(path);
         let written = std::fs::create_dir_all(path.parent().unwrap_or(directory)).and_then(|()| std::fs::write(&path, content));
-        written.map_err(|error| Problem::new("failed", format!("{} cannot be written: {error}", path.display())))
+        written.map_err(|error| Problem::new(Code::Failed, format!("{} cannot be written: {error}", path.display())))
     };
     match runtime {
         "onnx" => write("model.onnx", GRAPH)?,

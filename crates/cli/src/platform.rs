@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use control::Garbage;
-use domain::Problem;
+use domain::{Code, Problem};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -82,7 +82,7 @@ pub fn collect(client: &Client, as_json: bool) -> Result<(), Failure> {
 /// `decalog backup`
 pub fn backup(client: &Client, file: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
-        Problem::new("backup", format!("{} cannot be written: {error}", file.display())).help("name a new file")
+        Problem::new(Code::Backup, format!("{} cannot be written: {error}", file.display())).help("name a new file")
     };
     if file.exists() {
         return Err(failed(std::io::ErrorKind::AlreadyExists.into()).into());
@@ -93,7 +93,7 @@ pub fn backup(client: &Client, file: &Path) -> Result<(), Failure> {
     let mut out = std::fs::File::create(&partial).map_err(failed)?;
     let written = client.reader("/v1/backup").and_then(|mut reader| {
         let size = std::io::copy(&mut reader, &mut out).map_err(|error| {
-            Problem::new("backup", format!("the backup broke off: {error}")).help("see the server's log, and try again")
+            Problem::new(Code::Backup, format!("the backup broke off: {error}")).help("see the server's log, and try again")
         })?;
         out.sync_all().and_then(|()| std::fs::rename(&partial, file)).map_err(failed)?;
         Ok(size)
@@ -124,9 +124,9 @@ pub fn verify(client: &Client, head: Option<String>, data: Option<PathBuf>, as_j
         None => client.get(&format!("/v1/ledger/verify{}", head.map_or(String::new(), |head| format!("?head={head}"))))?,
         Some(data) => {
             let head = head.map(|head| head.parse()).transpose();
-            let head = head.map_err(|error: domain::digest::DigestError| Problem::new("bad_name", error.to_string()))?;
+            let head = head.map_err(|error: domain::digest::DigestError| Problem::new(Code::BadName, error.to_string()))?;
             let verified = ledger::verify(&data.join("ledger.sqlite"), head).map_err(|broken| {
-                Problem::new("ledger_broken", broken.to_string()).help("restore a backup, and find out who changed the file")
+                Problem::new(Code::LedgerBroken, broken.to_string()).help("restore a backup, and find out who changed the file")
             })?;
             json!({ "entries": verified.entries, "head": verified.head })
         }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use domain::Code;
 use domain::{Datatype, Problem, Reference, Schema};
 use serde_json::{Map, Value, json};
 
@@ -12,20 +13,21 @@ use crate::terminal::as_written;
 
 /// Runs the verb.
 pub fn run(client: &Client, reference: &str, input: Option<String>, rows: Option<PathBuf>) -> Result<(), Failure> {
-    let parsed: Reference =
-        reference.parse().map_err(|error: domain::reference::ReferenceError| Problem::new("bad_reference", error.to_string()))?;
+    let parsed: Reference = reference
+        .parse()
+        .map_err(|error: domain::reference::ReferenceError| Problem::new(Code::BadReference, error.to_string()))?;
     let body = match (input, rows) {
         (None, Some(file)) => csv(client, &parsed, &file)?,
         (Some(input), None) => text(&input)?,
         _ => {
-            return Err(Problem::new("no_input", "there is nothing to predict from")
+            return Err(Problem::new(Code::NoInput, "there is nothing to predict from")
                 .help(format!("decalog predict {reference} '{{\"column\": value}}', or --rows FILE.csv"))
                 .into());
         }
     };
     let (kind, answer) = client.post_text(&format!("/v1/models/{reference}/predict"), &body)?;
     let mut out = std::io::stdout().lock();
-    let broken = |error: std::io::Error| Problem::new("interrupted", format!("the answer broke off: {error}"));
+    let broken = |error: std::io::Error| Problem::new(Code::Interrupted, format!("the answer broke off: {error}"));
     if kind.starts_with("text/event-stream") {
         // One line for each item, as it comes.
         let mut is_error = false;
@@ -34,7 +36,7 @@ pub fn run(client: &Client, reference: &str, input: Option<String>, rows: Option
             is_error |= line == "event: error";
             if let Some(item) = line.strip_prefix("data: ") {
                 if is_error {
-                    let problem = serde_json::from_str(item).unwrap_or_else(|_| Problem::new("model_raised", item));
+                    let problem = serde_json::from_str(item).unwrap_or_else(|_| Problem::new(Code::ModelRaised, item));
                     return Err(problem.into());
                 }
                 writeln!(out, "{}", as_written(item)).and_then(|()| out.flush()).map_err(broken)?;
@@ -50,7 +52,7 @@ pub fn run(client: &Client, reference: &str, input: Option<String>, rows: Option
 }
 
 fn text(input: &str) -> Result<String, Problem> {
-    let unreadable = |what: &str, error: std::io::Error| Problem::new("no_input", format!("{what} cannot be read: {error}"));
+    let unreadable = |what: &str, error: std::io::Error| Problem::new(Code::NoInput, format!("{what} cannot be read: {error}"));
     if input == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(|error| unreadable("standard input", error))?;
@@ -66,11 +68,11 @@ fn text(input: &str) -> Result<String, Problem> {
 fn csv(client: &Client, reference: &Reference, file: &Path) -> Result<String, Failure> {
     let schema = schema_of(client, reference)?;
     let text = std::fs::read_to_string(file)
-        .map_err(|error| Problem::new("no_input", format!("{} cannot be read: {error}", file.display())))?;
+        .map_err(|error| Problem::new(Code::NoInput, format!("{} cannot be read: {error}", file.display())))?;
     let mut records = parse_csv(&text).into_iter();
     let names = records
         .next()
-        .ok_or_else(|| Problem::new("no_input", "the CSV file is empty").help("its first line names the columns"))?;
+        .ok_or_else(|| Problem::new(Code::NoInput, "the CSV file is empty").help("its first line names the columns"))?;
     let row = |cells: Vec<String>| {
         let row: Map<String, Value> =
             names.iter().zip(cells).filter_map(|(name, cell)| Some((name.clone(), cell_value(&schema, name, cell)?))).collect();
@@ -92,7 +94,7 @@ fn schema_of(client: &Client, reference: &Reference) -> Result<Schema, Failure> 
     let version = view.versions.into_iter().find(|version| Some(&version.version) == wanted.as_ref());
     version
         .and_then(|version| version.schema)
-        .ok_or_else(|| Problem::new("not_live", format!("{reference} has no schema yet")).into())
+        .ok_or_else(|| Problem::new(Code::NotLive, format!("{reference} has no schema yet")).into())
 }
 
 /// An empty cell is a column left out.

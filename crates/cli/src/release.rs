@@ -5,7 +5,7 @@ use domain::guard::Guard;
 use domain::reference::Selector;
 use domain::release::{Cause, Plan};
 use domain::state::Outcome;
-use domain::{DeploymentId, EnvironmentName, Problem, Reference};
+use domain::{Code, DeploymentId, EnvironmentName, Problem, Reference};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -15,7 +15,7 @@ use crate::deploy::{explain_interruption, follow};
 use crate::show::{path_of, print_json, reference};
 
 fn bad_option(text: String) -> Problem {
-    Problem::new("bad_option", text).help("decalog release --help")
+    Problem::new(Code::BadOption, text).help("decalog release --help")
 }
 
 /// `90s`, `2m`, `1h`, `500ms` in milliseconds.
@@ -92,7 +92,7 @@ fn in_environment(text: &str, environment: Option<&str>) -> Result<Reference, Pr
 
 /// The name of an environment.
 pub fn environment_name(text: &str) -> Result<EnvironmentName, Problem> {
-    text.parse().map_err(|error: domain::id::NameError| Problem::new("bad_name", error.to_string()))
+    text.parse().map_err(|error: domain::id::NameError| Problem::new(Code::BadName, error.to_string()))
 }
 
 fn print_status(reference: &Reference, view: &ReleaseView) {
@@ -136,7 +136,7 @@ fn version_of(client: &Client, reference: &Reference, digits: &str) -> Result<St
     let view: control::view::ModelView = client.get(&path_of(reference))?;
     let found = view.versions.iter().find(|version| version.digest.begins_with(digits));
     found.map(|version| version.version.clone()).ok_or_else(|| {
-        Problem::new("no_such_version", format!("`{}` has no version with the digest {digits}", view.name))
+        Problem::new(Code::NoSuchVersion, format!("`{}` has no version with the digest {digits}", view.name))
             .help(format!("decalog show {}", view.name))
             .into()
     })

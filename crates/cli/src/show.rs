@@ -3,7 +3,7 @@
 use control::view::ModelView;
 use domain::reference::Selector;
 use domain::state::Outcome;
-use domain::{After, Event, Happened, Problem, Reference};
+use domain::{After, Code, Event, Happened, Problem, Reference};
 use serde_json::Value;
 use server::Models;
 
@@ -17,7 +17,7 @@ pub fn print_json(value: &impl serde::Serialize) {
 }
 
 pub fn reference(text: &str) -> Result<Reference, Problem> {
-    text.parse().map_err(|error: domain::reference::ReferenceError| Problem::new("bad_reference", error.to_string()))
+    text.parse().map_err(|error: domain::reference::ReferenceError| Problem::new(Code::BadReference, error.to_string()))
 }
 
 pub fn path_of(reference: &Reference) -> String {
@@ -81,13 +81,13 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
     let version = view.versions.iter().find(|version| Some(&version.version) == wanted.as_ref());
     if let (Some(wanted), None) = (&wanted, version) {
         let known: Vec<&str> = view.versions.iter().map(|version| version.version.as_str()).collect();
-        return Err(Problem::new("no_such_version", format!("`{}` has no version {wanted}", view.name))
+        return Err(Problem::new(Code::NoSuchVersion, format!("`{}` has no version {wanted}", view.name))
             .help(format!("it has {}", known.join(", ")))
             .into());
     }
     if schema_only {
         let schema = version.and_then(|version| version.schema.as_ref());
-        let schema = schema.ok_or_else(|| Problem::new("not_live", "the schema is known once a version has been loaded"))?;
+        let schema = schema.ok_or_else(|| Problem::new(Code::NotLive, "the schema is known once a version has been loaded"))?;
         if as_json {
             print_json(schema);
         } else {
@@ -272,7 +272,7 @@ pub fn events(
     let filter = format!("{filter}{}", kind.map_or(String::new(), |kind| format!("&kind={kind}")));
     if follow {
         for line in client.lines(&format!("/v1/events?after={after}&follow=true{filter}"))? {
-            let line = line.map_err(|error| Problem::new("interrupted", format!("the connection broke: {error}")))?;
+            let line = line.map_err(|error| Problem::new(Code::Interrupted, format!("the connection broke: {error}")))?;
             match serde_json::from_str::<Happened>(&line) {
                 Ok(happened) if !as_json => print_event(&happened),
                 _ => std::println!("{line}"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::{Control, ControlConfig, Predecessor, Senses};
-use domain::Problem;
+use domain::{Code, Problem};
 use engine::{Descriptors, EngineConfig};
 use gateway::{Gateway, GatewayConfig, Hosts, Serve, Stop};
 use monitor::Monitor;
@@ -64,7 +64,7 @@ fn memory_bytes_max() -> usize {
 }
 
 fn failed(what: &str) -> impl Fn(std::io::Error) -> Problem {
-    move |error| Problem::new("failed", format!("{what}: {error}"))
+    move |error| Problem::new(Code::Failed, format!("{what}: {error}"))
 }
 
 /// Takes a data directory for this process. One that was killed a moment ago may still be on its way out; one that serves
@@ -73,7 +73,7 @@ fn lock_soon(data: &Path) -> Result<DataLock, Problem> {
     let end = Instant::now() + Duration::from_millis(LOCK_MS_MAX);
     loop {
         match lock(data) {
-            Err(problem) if problem.code == "in_use" => {
+            Err(problem) if problem.code == Code::InUse => {
                 if Instant::now() > end || handover::describe(data).is_ok_and(|running| running.is_some()) {
                     return Err(problem);
                 }
@@ -125,18 +125,18 @@ fn runtime(name: &str, threads: usize) -> Result<tokio::runtime::Runtime, Proble
 /// Runs the verb until a signal ends it.
 pub fn run(options: UpOptions) -> Result<u8, Failure> {
     let filter = tracing_subscriber::EnvFilter::try_new(&options.log)
-        .map_err(|error| Problem::new("bad_option", format!("--log {}: {error}", options.log)))?;
+        .map_err(|error| Problem::new(Code::BadOption, format!("--log {}: {error}", options.log)))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     if !options.listen.ip().is_loopback() && !options.insecure_listen_anywhere {
         let text =
             format!("{} is reachable from beyond this machine, and this server has no tokens and no TLS yet", options.listen);
-        return Err(Problem::new("not_loopback", text)
+        return Err(Problem::new(Code::NotLoopback, text)
             .help("listen on a loopback address (127.0.0.1), or, on a test network only, add --insecure-listen-anywhere")
             .into());
     }
     if std::time::SystemTime::now() < std::time::UNIX_EPOCH {
         let text = "the clock of this machine says that it is before 1970, and answers and events bear a date";
-        return Err(Problem::new("clock", text).help("set the clock").into());
+        return Err(Problem::new(Code::Clock, text).help("set the clock").into());
     }
     let data = data_directory(options.data.clone())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -180,7 +180,7 @@ impl Place {
                     std::thread::sleep(Duration::from_millis(POLL_MS));
                 }
                 Err(error) => {
-                    return Err(Problem::new("failed", format!("cannot listen on {address}: {error}"))
+                    return Err(Problem::new(Code::Failed, format!("cannot listen on {address}: {error}"))
                         .help("choose another with --listen 127.0.0.1:PORT"));
                 }
             }
@@ -250,7 +250,8 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
             domain::ArmWindow { unfinished: counting.unfinished(placement), ..window }
         }),
     };
-    let observations = gateway.observations().ok_or_else(|| Problem::new("internal", "the gateway's observations are taken"))?;
+    let observations =
+        gateway.observations().ok_or_else(|| Problem::new(Code::Internal, "the gateway's observations are taken"))?;
     let publishing = gateway.clone();
     let publish: control::Publish = Arc::new(move |table| publishing.apply(table));
     let control = Control::open(config, publish, senses, observations, predecessor).await?;
@@ -301,7 +302,7 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
         }
         ended = &mut served => {
             let error = ended.map_err(std::io::Error::other).and_then(|result| result).err();
-            return Err(Problem::new("failed", format!("the server ended: {error:?}")));
+            return Err(Problem::new(Code::Failed, format!("the server ended: {error:?}")));
         }
     }
     eprintln!("stopping: requests in flight finish first");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use domain::Problem;
+use domain::{Code, Problem};
 
 use crate::data::data_directory;
 use crate::handover::{self, Description};
@@ -17,7 +17,7 @@ const UPGRADE_MS_MAX: u64 = 60_000;
 const LAST_LINES: usize = 10;
 
 fn problem(text: String) -> Problem {
-    Problem::new("upgrade", text)
+    Problem::new(Code::Upgrade, text)
 }
 
 /// Runs the verb.

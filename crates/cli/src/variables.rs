@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use control::Variable;
-use domain::Problem;
+use domain::{Code, Problem};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -30,7 +30,7 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
                     let mut value = String::new();
                     std::io::stdin()
                         .read_to_string(&mut value)
-                        .map_err(|error| Problem::new("no_input", format!("standard input cannot be read: {error}")))?;
+                        .map_err(|error| Problem::new(Code::NoInput, format!("standard input cannot be read: {error}")))?;
                     (setting, value.trim_end_matches(['\r', '\n']).to_string())
                 }
             };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use artifacts::{Store, Verified};
-use domain::{Digest, Problem, State};
+use domain::{Code, Digest, Problem, State};
 use engine::Check;
 
 use crate::check::bytes;
@@ -17,16 +17,16 @@ const NAMED_MAX: usize = 100;
 pub fn verify(data: &Path, store_url: Option<String>) -> Result<Vec<Check>, Problem> {
     if !data.is_dir() {
         return Err(
-            Problem::new("failed", format!("there is no data directory {}", data.display())).help("name it with --data DIR")
+            Problem::new(Code::Failed, format!("there is no data directory {}", data.display())).help("name it with --data DIR")
         );
     }
     let (ledger, state) = ledger(data);
     let url = store_url.unwrap_or_else(|| format!("file:{}", data.join("artifacts").display()));
     let store = Store::open(&url, &data.join("uploads")).map_err(control::artifact_problem)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Problem::new("failed", format!("starting a thread: {error}")))?;
+    let runtime = runtime.map_err(|error| Problem::new(Code::Failed, format!("starting a thread: {error}")))?;
     let blobs = runtime.block_on(store.verify()).map_err(control::artifact_problem)?;
-    let failed = |error: std::io::Error| Problem::new("failed", format!("reading {}: {error}", data.display()));
+    let failed = |error: std::io::Error| Problem::new(Code::Failed, format!("reading {}: {error}", data.display()));
     let trees = artifacts::verify_trees(&data.join("trees")).map_err(failed)?;
     let environments = environments(&data.join("environments")).map_err(failed)?;
     let names = state.as_ref().map(uses).unwrap_or_default();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use artifacts::Lease;
 use bytes::Bytes;
-use domain::{Digest, Problem, State};
+use domain::{Code, Digest, Problem, State};
 use futures_util::{Stream, TryStreamExt};
 use ledger::{Damage, Ledger};
 use serde::{Deserialize, Serialize};
@@ -43,8 +43,8 @@ pub(crate) struct Contents {
 
 pub(crate) fn failed(what: &str) -> impl Fn(io::Error) -> Problem {
     move |error| match error.kind() {
-        io::ErrorKind::StorageFull => Problem::new("no_space", format!("the disk is full: {what}")).help("free some space"),
-        _ => Problem::new("backup", format!("{what}: {error}")),
+        io::ErrorKind::StorageFull => Problem::new(Code::NoSpace, format!("the disk is full: {what}")).help("free some space"),
+        _ => Problem::new(Code::Backup, format!("{what}: {error}")),
     }
 }
 
@@ -113,7 +113,7 @@ impl Control {
         let sizes = self.store.sizes(&digests).await.map_err(artifact_problem)?;
         let mut blobs = vec![];
         for (digest, size) in digests.into_iter().zip(sizes) {
-            let lost = || Problem::new("lost_content", format!("the blob {digest} of a version is missing or damaged"));
+            let lost = || Problem::new(Code::LostContent, format!("the blob {digest} of a version is missing or damaged"));
             let help = "decalog doctor --verify names all that are; deploy the directories that they came from again";
             blobs.push((digest, size.ok_or_else(|| lost().help(help))?));
         }
@@ -122,7 +122,7 @@ impl Control {
         let names: HashSet<&str> = secrets.iter().map(|(name, _)| name.as_str()).collect();
         if !wanted.iter().all(|file| names.contains(file.to_string().as_str())) {
             // It was set anew, or removed, after the ledger was copied.
-            return Err(Problem::new("conflict", "a secret changed while the backup began").help("try again"));
+            return Err(Problem::new(Code::Conflict, "a secret changed while the backup began").help("try again"));
         }
         Ok(Ready { ledger, telemetry, entries, blobs, secrets, _lease: lease })
     }
@@ -142,7 +142,7 @@ impl Control {
             let files = (open(&copy)?, has_telemetry.then(|| open(&beside)).transpose()?);
             Ok((files, state.seq, blobs_of(&state), Control::secret_files(&state)))
         });
-        let folded = folded.await.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string())));
+        let folded = folded.await.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())));
         let ((ledger, telemetry), entries, digests, wanted) = folded?;
         lease.add(&digests).await;
         Ok(Copied { ledger, telemetry, entries, digests, wanted, lease })

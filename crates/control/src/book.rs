@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use domain::{Digest, Entry, Event, Problem, State};
+use domain::{Code, Digest, Entry, Event, Problem, State};
 use ledger::{Damage, Ledger, LedgerError, NewEntry, Reach, Scan, Selection, Snapshot};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -46,16 +46,15 @@ pub fn ledger_problem(error: LedgerError) -> Problem {
     let text = error.to_string();
     match error {
         LedgerError::Full => {
-            Problem::new("no_space", text).help("free some space on the disk of the data directory and try again")
+            Problem::new(Code::NoSpace, text).help("free some space on the disk of the data directory and try again")
         }
-        LedgerError::ReadOnly => {
-            Problem::new("read_only", text).help("make the data directory's disk writable; what runs goes on serving meanwhile")
-        }
-        LedgerError::CutOff { .. } => Problem::new("ledger_cut_off", text).help(ACCEPT_HELP),
-        LedgerError::Fenced { .. } => Problem::new("fenced", text).help("this process is being replaced; ask again"),
-        LedgerError::Conflict { .. } => Problem::new("conflict", text).help("try again"),
-        LedgerError::Unknown(_) => Problem::new("newer_ledger", text).help("start the newer version of decalog that wrote it"),
-        _ => Problem::new("ledger", text).help(ACCEPT_HELP),
+        LedgerError::ReadOnly => Problem::new(Code::ReadOnly, text)
+            .help("make the data directory's disk writable; what runs goes on serving meanwhile"),
+        LedgerError::CutOff { .. } => Problem::new(Code::LedgerCutOff, text).help(ACCEPT_HELP),
+        LedgerError::Fenced { .. } => Problem::new(Code::Fenced, text).help("this process is being replaced; ask again"),
+        LedgerError::Conflict { .. } => Problem::new(Code::Conflict, text).help("try again"),
+        LedgerError::Unknown(_) => Problem::new(Code::NewerLedger, text).help("start the newer version of decalog that wrote it"),
+        _ => Problem::new(Code::Ledger, text).help(ACCEPT_HELP),
     }
 }
 
@@ -89,7 +88,7 @@ fn check_remains(path: &Path, state: &State, damage: Damage) -> Result<(), Probl
     match REMAINS.iter().find(|name| is_filled(name)) {
         Some(filled) if state.seq == 0 && damage == Damage::Refused => {
             let text = format!("there is no ledger in {}, although {filled} holds something: it was deleted", data.display());
-            Err(Problem::new("ledger_missing", text).help(ACCEPT_HELP))
+            Err(Problem::new(Code::LedgerMissing, text).help(ACCEPT_HELP))
         }
         _ => Ok(()),
     }
@@ -244,7 +243,7 @@ impl Book {
         blocking(move || {
             let mut ledger = shared.ledger.lock();
             if shared.handed_over.load(Ordering::Acquire) {
-                return Err(Problem::new("fenced", "another process takes over from this one").help("ask again"));
+                return Err(Problem::new(Code::Fenced, "another process takes over from this one").help("ask again"));
             }
             if let Some(refusal) = shared.refusal.lock().clone() {
                 return Err(refusal);

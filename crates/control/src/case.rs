@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use domain::Problem;
+use domain::{Code, Problem};
 use serde::Deserialize;
 use serde_json::Value;
 use worker::Caller;
@@ -41,7 +41,7 @@ pub struct Case {
 }
 
 fn bad_case(name: &str, problem: impl std::fmt::Display) -> Problem {
-    Problem::new("bad_case", format!("the test case {name} cannot be used: {problem}"))
+    Problem::new(Code::BadCase, format!("the test case {name} cannot be used: {problem}"))
         .help("write {\"input\": {column: value}, \"expected\": {output: value}, \"tolerance\": 0.001}")
 }
 
@@ -52,7 +52,10 @@ pub fn read(tree: &Path, tolerance: f64) -> Result<Vec<Case>, Problem> {
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
     if paths.len() > CASES_MAX {
-        return Err(Problem::new("bad_case", format!("there are {} test cases; at most {CASES_MAX} are allowed", paths.len())));
+        return Err(Problem::new(
+            Code::BadCase,
+            format!("there are {} test cases; at most {CASES_MAX} are allowed", paths.len()),
+        ));
     }
     let read_one = |path: &std::path::PathBuf| {
         let name = format!("tests/{}", path.file_name().unwrap_or_default().to_string_lossy());
@@ -81,7 +84,7 @@ pub async fn run(cases: &[Case], caller: &mut Caller, limit: Duration) -> Result
             Ok(answers) => answers,
             Err(problem) => {
                 let text = format!("the test case {} fails: {}", case.name, problem.message);
-                return Err(Problem { code: "test_failed".into(), message: text, ..problem });
+                return Err(Problem { code: Code::TestFailed, message: text, ..problem });
             }
         };
         let before = details.len();
@@ -101,7 +104,9 @@ pub async fn run(cases: &[Case], caller: &mut Caller, limit: Duration) -> Result
         [one] => format!("case {one} gives another answer"),
         many => format!("{} of {} cases give another answer: {}", many.len(), cases.len(), many.join(", ")),
     };
-    Err(Problem::new("test_failed", message).details(details).help("if the new answer is right, change `expected` in the case"))
+    Err(Problem::new(Code::TestFailed, message)
+        .details(details)
+        .help("if the new answer is right, change `expected` in the case"))
 }
 
 /// The first place in which an answer is not what was expected.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use artifacts::Collection;
-use domain::{Digest, ReplicaId};
+use domain::{Code, Digest, ReplicaId};
 use engine::ReplicaState;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -66,8 +66,9 @@ impl Control {
         let age = Duration::from_millis(HALF_DONE_MS_MAX);
         let work = tokio::task::spawn_blocking(move || secrets.collect(|file| files.contains(file), age));
         let dropped = work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        dropped
-            .map_err(|error| Problem::new("gc", format!("secrets cannot be cleared: {error}")).help("see the server's log"))?;
+        dropped.map_err(|error| {
+            Problem::new(Code::Gc, format!("secrets cannot be cleared: {error}")).help("see the server's log")
+        })?;
         let collected = self.store.collect(&collection, &needed).await.map_err(artifact_problem)?;
         (garbage.blobs, garbage.bytes) = (collected.blobs, garbage.bytes + collected.bytes);
         Ok(garbage)
@@ -87,7 +88,7 @@ impl Control {
             }
             needed
         });
-        needed.await.map_err(|error| Problem::new("internal", error.to_string()))
+        needed.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))
     }
 }
 
@@ -95,7 +96,7 @@ impl Control {
 /// whole, and the bytes that are free now.
 async fn remove_unneeded(directory: &Path, needed: &HashSet<Digest>, collection: &Collection) -> Result<(u64, u64), Problem> {
     let failed = |error: std::io::Error| {
-        Problem::new("gc", format!("{} cannot be cleared: {error}", directory.display())).help("see the server's log")
+        Problem::new(Code::Gc, format!("{} cannot be cleared: {error}", directory.display())).help("see the server's log")
     };
     let (mut removed, mut bytes) = (0, 0);
     for (path, digest) in folders(directory.to_path_buf()).await.map_err(failed)? {

@@ -130,7 +130,7 @@ mod tests {
         // A sum over the rows that has as many values as there are rows only once.
         assert!(find(together(&[1.0, 2.0]), together(&[6.0, 6.0, 6.0])).is_some_and(|text| text.starts_with("row 0 of 3")));
         assert!(find(together(&[1.0]), together(&[1.0, 2.0, 3.0])).is_some());
-        assert!(find(Err(Problem::new("bad_output", "1 row")), together(&[1.0, 2.0, 3.0])).is_some());
+        assert!(find(Err(Problem::new(domain::Code::BadOutput, "1 row")), together(&[1.0, 2.0, 3.0])).is_some());
     }
 
     #[test]

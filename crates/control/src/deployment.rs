@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use domain::reference::Selector;
 use domain::state::{Deployment, Outcome, Version};
 use domain::{
-    Column, DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Reference, Schema, State, VersionNumber,
+    Code, Column, DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Reference, Schema, State, VersionNumber,
 };
 use engine::{ReplicaState, ReplicaStatus};
 use policy::backoff;
@@ -40,7 +40,7 @@ impl Control {
         let wanted = key.clone();
         let decide = move |state: &State| match state.models.contains_key(&wanted) {
             true => Ok(Event::ModelRemoved {}),
-            false => Err(state.resolve(&domain::Reference::live(wanted.clone())).err().unwrap_or_default()),
+            false => Err(state.no_such_model(&wanted)),
         };
         self.book.append(actor, &key.to_string(), decide).await?;
         self.work.notify_one();
@@ -53,7 +53,7 @@ impl Control {
         let decide = move |state: &State| {
             let reference = Reference { selector: Some(Selector::Number(version)), ..Reference::live(wanted.clone()) };
             state.resolve(&reference)?;
-            let Some(model) = state.models.get(&wanted) else { return Err(Problem::default()) };
+            let model = state.model(&wanted)?;
             let live = model.live.iter().find(|(_, live)| live.version == version);
             let coming = model.running().find(|deployment| deployment.version == version);
             let used = match (live, coming) {
@@ -61,7 +61,8 @@ impl Control {
                 (None, Some(deployment)) => format!("is on its way to {}", deployment.environment),
                 (None, None) => return Ok(Event::VersionRemoved { version }),
             };
-            Err(Problem::new("in_use", format!("{version} of `{}` {used}", wanted.model)).help("release another version first"))
+            Err(Problem::new(Code::InUse, format!("{version} of `{}` {used}", wanted.model))
+                .help("release another version first"))
         };
         self.book.append(actor, &key.to_string(), decide).await?;
         self.work.notify_one();
@@ -84,7 +85,7 @@ impl Control {
                     let (id, running, of) = (deployment.id, control.clone(), key.clone());
                     if tokio::spawn(async move { running.run(&of, deployment).await }).await.is_err() {
                         let problem =
-                            Problem::new("internal", "the server failed on this deployment").help("see the server's log");
+                            Problem::new(Code::Internal, "the server failed on this deployment").help("see the server's log");
                         control.fail(key, id, "internal", problem).await;
                     }
                     if control.stopping.load(Ordering::Acquire) {
@@ -122,7 +123,7 @@ impl Control {
     }
 
     async fn superseded(&self, key: &ModelKey, older: DeploymentId, newer: DeploymentId) {
-        let problem = Problem::new("superseded", format!("a newer deployment ({}) of the same model began", newer.0));
+        let problem = Problem::new(Code::Superseded, format!("a newer deployment ({}) of the same model began", newer.0));
         self.fail(key, older, "superseded", problem).await;
     }
 
@@ -130,7 +131,7 @@ impl Control {
     async fn fail(&self, key: &ModelKey, deployment: DeploymentId, step: &str, problem: Problem) {
         let event = Event::DeployFailed { deployment, step: step.into(), problem };
         if let Err(Failure { problem, .. }) = self.step(key, deployment, event).await
-            && problem.code != "superseded"
+            && problem.code != Code::Superseded
         {
             tracing::error!("a failed deployment is not in the ledger: {problem}");
             // A full disk: try again when it may have room, instead of at once.
@@ -148,7 +149,7 @@ impl Control {
         self.said.lock().remove(&deployment.id);
         self.scales.clear_floors(key, &deployment);
         let Err(Failure { step, problem }) = result else { return };
-        if problem.code == "fenced" || self.stopping.load(Ordering::Acquire) {
+        if problem.code == Code::Fenced || self.stopping.load(Ordering::Acquire) {
             // Another process, now or after the next start, goes on from the state.
             return;
         }
@@ -175,18 +176,18 @@ impl Control {
     pub(crate) fn still_wanted(&self, key: &ModelKey, deployment: &Deployment) -> Result<(), Failure> {
         let state = self.state();
         let gone =
-            || Failure { step: "superseded", problem: Problem::new("superseded", "the model was removed in the meantime") };
+            || Failure { step: "superseded", problem: Problem::new(Code::Superseded, "the model was removed in the meantime") };
         let model = state.models.get(key).ok_or_else(gone)?;
         let newer = model.running().find(|other| other.environment == deployment.environment && other.id > deployment.id);
         let is_over = |own: &Deployment| matches!(own.outcome, Outcome::Failed { .. });
         match newer {
             None if model.deployment(deployment.id).is_none_or(is_over) => {
-                Err(Failure { step: "superseded", problem: Problem::new("superseded", "the deployment was ended") })
+                Err(Failure { step: "superseded", problem: Problem::new(Code::Superseded, "the deployment was ended") })
             }
             None => Ok(()),
             Some(newer) => {
                 let text = format!("a newer deployment ({}) of the same model began", newer.id.0);
-                Err(Failure { step: "superseded", problem: Problem::new("superseded", text) })
+                Err(Failure { step: "superseded", problem: Problem::new(Code::Superseded, text) })
             }
         }
     }
@@ -223,7 +224,7 @@ impl Control {
     fn version(&self, key: &ModelKey, number: VersionNumber) -> Result<Arc<Version>, Problem> {
         let state = self.state();
         let version = state.models.get(key).and_then(|model| model.versions.get(&number)).cloned();
-        version.ok_or_else(|| Problem::new("no_such_version", format!("{key} {number} is gone")))
+        version.ok_or_else(|| Problem::new(Code::NoSuchVersion, format!("{key} {number} is gone")))
     }
 
     /// Appends what an attempt has reached, unless it was ended in the meantime.
@@ -233,7 +234,7 @@ impl Control {
             let own = state.models.get(&wanted).and_then(|model| model.deployment(id));
             match own.is_some_and(|own| own.outcome == Outcome::Running) {
                 true => Ok(event),
-                false => Err(Problem::new("superseded", "the deployment has ended in the meantime")),
+                false => Err(Problem::new(Code::Superseded, "the deployment has ended in the meantime")),
             }
         };
         self.book.append("decalog", &key.to_string(), decide).await.map(|_| ()).map_err(Failure::at("ledger"))
@@ -293,7 +294,7 @@ impl Control {
             None => self.start_whole(&self.state(), placement).await?,
         };
         loop {
-            let gone = || Problem::new("load_failed", "the candidate replica is gone");
+            let gone = || Problem::new(Code::LoadFailed, "the candidate replica is gone");
             let status = self.engine.status(&replica).ok_or_else(gone)?;
             match &status.state {
                 ReplicaState::Starting => {}
@@ -334,12 +335,12 @@ impl Control {
             schema.outputs = section.outputs.clone();
         }
         if schema.inputs.is_empty() {
-            let problem = Problem::new("no_schema", "the model does not tell its input columns")
+            let problem = Problem::new(Code::NoSchema, "the model does not tell its input columns")
                 .help("add [schema] inputs = [{ name = \"x\", datatype = \"FP64\", shape = [] }] to decalog.toml");
             return Err(Failure { step: "start", problem });
         }
         if let Err(why) = schema.inputs.iter().chain(&schema.outputs).try_for_each(Column::check) {
-            let problem = Problem::new("bad_schema", format!("the model {why}")).help("correct its columns");
+            let problem = Problem::new(Code::BadSchema, format!("the model {why}")).help("correct its columns");
             return Err(Failure { step: "start", problem });
         }
         schema.alone = !deployment.plan.untested && self.must_be_alone(key, version, &schema, status).await;
@@ -376,7 +377,7 @@ impl Control {
                 }
                 self.still_wanted(key, deployment)?;
                 if self.replicas.has_failed_since(&own, begin) {
-                    let problem = Problem::new("load_failed", format!("replicas of {} do not stay up", deployment.version))
+                    let problem = Problem::new(Code::LoadFailed, format!("replicas of {} do not stay up", deployment.version))
                         .help(format!("decalog logs {}@{}", key.model, deployment.version));
                     return Err(Failure { step: "start", problem });
                 }
@@ -386,7 +387,7 @@ impl Control {
         tokio::time::timeout(limit, all_ready).await.unwrap_or_else(|_| {
             let text = format!("{count} replicas of {} were not ready in time", deployment.version);
             let help = "raise [model] start_ms_max, or free cores and memory on this machine";
-            Err(Failure { step: "start", problem: Problem::new("not_ready", text).help(help) })
+            Err(Failure { step: "start", problem: Problem::new(Code::NotReady, text).help(help) })
         })
     }
 
@@ -394,10 +395,12 @@ impl Control {
         let (id, version, environment) = (deployment.id, deployment.version, deployment.environment.clone());
         let (wanted, elapsed_ms) = (key.clone(), begin.elapsed().as_millis() as u64);
         let decide = move |state: &State| {
-            let model =
-                state.models.get(&wanted).ok_or_else(|| Problem::new("superseded", "the model was removed in the meantime"))?;
+            let model = state
+                .models
+                .get(&wanted)
+                .ok_or_else(|| Problem::new(Code::Superseded, "the model was removed in the meantime"))?;
             if model.deployment(id).is_none_or(|deployment| deployment.outcome != Outcome::Running) {
-                return Err(Problem::new("superseded", "the deployment has ended in the meantime"));
+                return Err(Problem::new(Code::Superseded, "the deployment has ended in the meantime"));
             }
             let previous = model.live.get(&environment).map(|live| live.version);
             Ok(Event::Released { deployment: id, version, environment, previous, elapsed_ms })

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use domain::event::Measurement;
 use domain::manifest::GatesSection;
-use domain::{Problem, Schema};
+use domain::{Code, Problem, Schema};
 use worker::Caller;
 
 use crate::case::Case;
@@ -56,7 +56,7 @@ pub fn check(gates: &GatesSection, candidate: &Measurement, live: Option<&Measur
     if details.is_empty() {
         return Ok(());
     }
-    Err(Problem::new("gate_failed", format!("the candidate fails {} of its gates", details.len()))
+    Err(Problem::new(Code::GateFailed, format!("the candidate fails {} of its gates", details.len()))
         .details(details)
         .help("make the model faster or smaller, or raise the gate in decalog.toml"))
 }

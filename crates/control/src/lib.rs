@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 use artifacts::{ArtifactError, Store};
 use domain::guard::ArmWindow;
 use domain::route::{Demand, Observation, RouteTable};
-use domain::{DeploymentId, EnvironmentName, ModelKey, Placement, Problem, State};
+use domain::{Code, DeploymentId, EnvironmentName, ModelKey, Placement, Problem, State};
 use engine::{Engine, EngineConfig};
 use ledger::Damage;
 use parking_lot::Mutex;
@@ -148,25 +148,27 @@ pub fn now_ms() -> u64 {
 /// Runs what blocks (files, memory of processes) beside the control plane's one thread.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     let joined = tokio::task::spawn_blocking(work).await;
-    joined.map_err(|error| Problem::new("internal", format!("a thread of the control plane failed: {error}")))
+    joined.map_err(|error| Problem::new(Code::Internal, format!("a thread of the control plane failed: {error}")))
 }
 
 /// A store's error as a user sees it.
 pub fn artifact_problem(error: ArtifactError) -> Problem {
     let text = error.to_string();
     match error {
-        ArtifactError::NoSpace => Problem::new("no_space", text).help("free some space, or run decalog gc, and try again"),
-        ArtifactError::NotFound(_) => Problem::new("missing_blobs", text).help("upload it first"),
-        ArtifactError::WrongOffset { .. } => Problem::new("wrong_offset", text).help("ask /v1/blobs/missing where to go on"),
-        ArtifactError::WrongContent { .. } | ArtifactError::TooLong(_) => Problem::new("wrong_content", text),
-        ArtifactError::Lost { .. } | ArtifactError::Corrupt(_) => Problem::new("lost_content", text).help(
+        ArtifactError::NoSpace => Problem::new(Code::NoSpace, text).help("free some space, or run decalog gc, and try again"),
+        ArtifactError::NotFound(_) => Problem::new(Code::MissingBlobs, text).help("upload it first"),
+        ArtifactError::WrongOffset { .. } => Problem::new(Code::WrongOffset, text).help("ask /v1/blobs/missing where to go on"),
+        ArtifactError::WrongContent { .. } | ArtifactError::TooLong(_) => Problem::new(Code::WrongContent, text),
+        ArtifactError::Lost { .. } | ArtifactError::Corrupt(_) => Problem::new(Code::LostContent, text).help(
             "deploy the directory that it came from again: only what is lost is uploaded; decalog doctor --verify finds more",
         ),
-        ArtifactError::BrokenOff(_) => Problem::new("bad_request", text).help("ask /v1/blobs/missing where to go on"),
-        ArtifactError::Busy(_) => Problem::new("conflict", text).help("try again in a moment"),
-        ArtifactError::UploadName(_) => Problem::new("bad_name", text),
-        ArtifactError::Tree(_) | ArtifactError::Path { .. } | ArtifactError::WrongSize { .. } => Problem::new("bad_tree", text),
-        _ => Problem::new("store", text).help("see the server's log"),
+        ArtifactError::BrokenOff(_) => Problem::new(Code::BadRequest, text).help("ask /v1/blobs/missing where to go on"),
+        ArtifactError::Busy(_) => Problem::new(Code::Conflict, text).help("try again in a moment"),
+        ArtifactError::UploadName(_) => Problem::new(Code::BadName, text),
+        ArtifactError::Tree(_) | ArtifactError::Path { .. } | ArtifactError::WrongSize { .. } => {
+            Problem::new(Code::BadTree, text)
+        }
+        _ => Problem::new(Code::Store, text).help("see the server's log"),
     }
 }
 

@@ -7,7 +7,7 @@ use domain::guard::{ArmWindow, Guard, GuardSettings, Verdict};
 use domain::manifest::Configuration;
 use domain::release::{Cause, Phase, Plan, Progress};
 use domain::state::{BEFORE_MAX, Deployment, Outcome};
-use domain::{DeploymentId, EnvironmentName, Event, ModelKey, Problem, Schema, State, VersionNumber, compatibility};
+use domain::{Code, DeploymentId, EnvironmentName, Event, ModelKey, Problem, Schema, State, VersionNumber, compatibility};
 use policy::guard::{Watch, judge};
 
 use crate::deployment::Failure;
@@ -28,7 +28,7 @@ impl Control {
         plan: Plan,
         configuration: Option<Configuration>,
     ) -> Result<DeploymentId, Problem> {
-        plan.validate().map_err(|error| Problem::new("bad_plan", error.to_string()).help("decalog release --help"))?;
+        plan.validate().map_err(|error| Problem::new(Code::BadPlan, error.to_string()).help("decalog release --help"))?;
         let (wanted, driven) = (key.clone(), environment.clone());
         let decide = move |state: &State| {
             let model = state.models.get(&wanted).filter(|model| model.versions.contains_key(&version));
@@ -41,13 +41,13 @@ impl Control {
                     .map(|v| v.to_string())
                     .collect();
                 let help = if known.is_empty() { "push it first".into() } else { format!("it has {}", known.join(", ")) };
-                return Err(Problem::new("no_such_version", format!("`{}` has no version {version}", wanted.model)).help(help));
+                return Err(Problem::new(Code::NoSuchVersion, format!("`{}` has no version {version}", wanted.model)).help(help));
             };
             if let Some((other, progress)) = model.shifting(&environment)
                 && plan.cause != Cause::Rollback
             {
                 let text = format!("a release of {} in {environment} is on its way ({})", other.version, progress.phase);
-                return Err(Problem::new("release_running", text).help(format!(
+                return Err(Problem::new(Code::ReleaseRunning, text).help(format!(
                     "wait for it (decalog release status {0}), or end it: decalog release abort {0}",
                     wanted.model
                 )));
@@ -63,7 +63,9 @@ impl Control {
                     None => format!("nothing is live in {environment}, so there is no traffic to share"),
                     Some(_) => format!("{version} is live in {environment} already"),
                 };
-                return Err(Problem::new("nothing_to_compare", text).help(format!("decalog release {}@{version}", wanted.model)));
+                return Err(
+                    Problem::new(Code::NothingToCompare, text).help(format!("decalog release {}@{version}", wanted.model))
+                );
             }
             Ok(Event::DeployStarted { version, environment, plan, configuration: configuration.map(Box::new) })
         };
@@ -110,7 +112,7 @@ impl Control {
                     "what was live in {environment} before {live} is not kept any more: it was removed, or {BEFORE_MAX} releases ago"
                 ),
             };
-            return Err(Problem::new("nothing_before", text)
+            return Err(Problem::new(Code::NothingBefore, text)
                 .help(format!("name a version: decalog release {}@v…; decalog show {0} lists them", key.model)));
         };
         // What was live is taken back as it is.
@@ -129,8 +131,8 @@ impl Control {
         let model = state.models.get(key);
         let found = model.and_then(|model| model.shifting(environment)).map(|(d, p)| (d.clone(), p.clone()));
         found.ok_or_else(|| match model {
-            None => state.resolve(&domain::Reference::live(key.clone())).err().unwrap_or_default(),
-            Some(_) => Problem::new("no_release", format!("no release of `{}` is on its way in {environment}", key.model))
+            None => state.no_such_model(key),
+            Some(_) => Problem::new(Code::NoRelease, format!("no release of `{}` is on its way in {environment}", key.model))
                 .help(format!("decalog events {} shows how the last one ended", key.model)),
         })
     }
@@ -157,7 +159,7 @@ impl Control {
                 (newest.ok_or(none)?.id, "before it had any traffic".into())
             }
         };
-        let problem = Problem::new("aborted", format!("{why} by {actor} {at}"));
+        let problem = Problem::new(Code::Aborted, format!("{why} by {actor} {at}"));
         self.while_running(actor, key, deployment, Event::DeployFailed { deployment, step: "aborted".into(), problem }).await?;
         self.publish_routes();
         self.work.notify_one();
@@ -171,7 +173,7 @@ impl Control {
             let running = state.models.get(&wanted).and_then(|model| model.deployment(id));
             match running.is_some_and(|deployment| deployment.outcome == Outcome::Running) {
                 true => Ok(event),
-                false => Err(Problem::new("no_release", "the release has ended in the meantime")),
+                false => Err(Problem::new(Code::NoRelease, "the release has ended in the meantime")),
             }
         };
         self.book.append(actor, &key.to_string(), decide).await.map(|_| ())
@@ -191,7 +193,7 @@ impl Control {
             return Ok(());
         }
         let text = format!("{} would break those who call {} in {}", deployment.version, live.version, deployment.environment);
-        let problem = Problem::new("breaking", text)
+        let problem = Problem::new(Code::Breaking, text)
             .details(details)
             .help("give the columns back or make the new ones optional; if it is meant: --breaking");
         Err(Failure { step: "compatibility", problem })
@@ -263,7 +265,7 @@ impl Control {
             self.still_wanted(key, deployment)?;
             let (canary, base) = (placement(deployment.version), placement(baseline));
             if self.replicas.has_failed_since(&canary, began.into_std()) {
-                let problem = Problem::new("worker_died", format!("the replicas of {} do not stay up", deployment.version))
+                let problem = Problem::new(Code::WorkerDied, format!("the replicas of {} do not stay up", deployment.version))
                     .help(format!("decalog logs {}@{}", key.model, deployment.version));
                 return Err(Failure { step: "guard", problem });
             }
@@ -303,7 +305,7 @@ impl Control {
         if verdict != Verdict::RollBack {
             return Ok(verdict);
         }
-        let problem = Problem::new("guard", format!("{} was rolled back at {}", deployment.version, step.phase))
+        let problem = Problem::new(Code::Guard, format!("{} was rolled back at {}", deployment.version, step.phase))
             .details(judgements.to_string().lines().skip(1).map(|line| line.trim_start().to_string()))
             .help(format!("decalog events {} --kind release", key.model));
         Err(Failure { step: "guard", problem })

@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn only_a_start_that_fails_backs_off() {
         let (replicas, placement) = (Replicas::new(1), placement(0));
-        let problem = Problem::new("load_failed", "no");
+        let problem = Problem::new(domain::Code::LoadFailed, "no");
         let waits = [(); 3].map(|()| replicas.failed(&placement, Failure::Start(problem.clone())).0);
         assert_eq!(waits, [0, 100, 200]);
         assert!(!replicas.may_start(&placement) && replicas.problem(&placement) == Some(problem));

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use domain::digest::Hasher;
-use domain::{Digest, Problem};
+use domain::{Code, Digest, Problem};
 use ledger::Ledger;
 
 use crate::Control;
@@ -17,7 +17,7 @@ const CONTENTS_BYTES_MAX: u64 = 1 << 16;
 const WHAT: &str = "restoring the backup";
 
 fn damaged(text: impl Into<String>) -> Problem {
-    Problem::new("backup", text).help("use another backup")
+    Problem::new(Code::Backup, text).help("use another backup")
 }
 
 /// Restores a backup: every blob's digest, the whole ledger, and that nothing is missing are verified. What was written is
@@ -25,7 +25,7 @@ fn damaged(text: impl Into<String>) -> Problem {
 pub fn restore(backup: &Path, data: &Path) -> Result<(), Problem> {
     let is_empty = !data.exists() || std::fs::read_dir(data).map_err(failed("reading the data directory"))?.next().is_none();
     if !is_empty {
-        return Err(Problem::new("not_empty", format!("{} is not empty", data.display()))
+        return Err(Problem::new(Code::NotEmpty, format!("{} is not empty", data.display()))
             .help("restore into an empty directory, so that nothing is overwritten: --data DIR"));
     }
     let file = File::open(backup).map_err(failed(WHAT))?;
@@ -64,7 +64,7 @@ impl Restore<'_> {
         let contents = self.contents.as_ref().ok_or_else(|| damaged("the backup was cut short: its end is missing"))?;
         if !(1..=FORMAT).contains(&contents.format) {
             return Err(Problem::new(
-                "backup",
+                Code::Backup,
                 format!("the backup has the format {}, this program reads {FORMAT}", contents.format),
             )
             .help("use the version of decalog that wrote it"));
@@ -78,7 +78,7 @@ impl Restore<'_> {
 
     fn entry(&mut self, name: &str, entry: &mut impl Read) -> Result<(), Problem> {
         let foreign =
-            || Problem::new("backup", format!("`{name}` does not belong into a backup")).help("is it one of decalog's?");
+            || Problem::new(Code::Backup, format!("`{name}` does not belong into a backup")).help("is it one of decalog's?");
         match name.split_once('/') {
             None if name == "ledger.sqlite" || name == "telemetry.sqlite" => {
                 copy(entry, &self.data.join(name)).map_err(failed(WHAT))?;

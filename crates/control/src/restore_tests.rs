@@ -79,7 +79,7 @@ fn whatever_is_restored_is_whole_or_nothing() {
     let before = std::fs::read_dir(home.path()).unwrap().count();
     std::fs::write(&file, &whole).unwrap();
     restore(&file, &data).unwrap();
-    assert_eq!(restore(&file, &data).unwrap_err().code, "not_empty");
+    assert_eq!(restore(&file, &data).unwrap_err().code, Code::NotEmpty);
     std::fs::remove_dir_all(&data).unwrap();
     let mut inputs = vec![whole.clone(), whole];
     inputs.extend(hostile());

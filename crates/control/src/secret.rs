@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
-use domain::{Digest, Problem};
+use domain::{Code, Digest, Problem};
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
@@ -26,15 +26,15 @@ pub struct Secrets {
 fn failed(error: std::io::Error) -> Problem {
     match error.kind() {
         std::io::ErrorKind::StorageFull => {
-            Problem::new("no_space", "the disk is full: the secret was not kept").help("free some space")
+            Problem::new(Code::NoSpace, "the disk is full: the secret was not kept").help("free some space")
         }
-        _ => Problem::new("secrets", format!("the secret store cannot be used: {error}")),
+        _ => Problem::new(Code::Secrets, format!("the secret store cannot be used: {error}")),
     }
 }
 
 fn damaged() -> Problem {
     Problem::new(
-        "secrets",
+        Code::Secrets,
         "a secret cannot be read: its file or the key of the data directory is not the one it was written with",
     )
     .help("set it again: decalog env set NAME --secret")

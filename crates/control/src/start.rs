@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use artifacts::ArtifactError;
-use domain::{Placement, Problem, ReplicaId, State};
+use domain::{Code, Placement, Problem, ReplicaId, State};
 use engine::{EngineError, ReplicaSpec, ReplicaState, ReplicaStatus};
 use policy::starts::{self, Lack};
 
@@ -47,7 +47,7 @@ impl From<EngineError> for StartError {
 
 /// What is said of a version whose model did not load.
 pub(crate) fn load_failed(placement: &Placement, reason: &str, details: &[String]) -> Problem {
-    Problem::new("load_failed", format!("the model did not load: {reason}"))
+    Problem::new(Code::LoadFailed, format!("the model did not load: {reason}"))
         .details(details.iter().cloned())
         .help(format!("decalog logs {}@{}", placement.model.model, placement.version))
 }
@@ -130,12 +130,12 @@ impl Control {
     ) -> Result<ReplicaId, StartError> {
         let (control, state, placement) = (self.clone(), state.clone(), placement.clone());
         let started = tokio::spawn(async move { control.start_replica(&state, &placement).await }).await;
-        started.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string()).help("see the server's log").into()))
+        started.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string()).help("see the server's log").into()))
     }
 
     async fn start_replica(&self, state: &State, placement: &Placement) -> Result<ReplicaId, StartError> {
         if self.stopping.load(Ordering::Acquire) {
-            return Err(Problem::new("stopping", "Decalog is stopping").help("deploy again when it is up").into());
+            return Err(Problem::new(Code::Stopping, "Decalog is stopping").help("deploy again when it is up").into());
         }
         let replica = self.replicas.next_id();
         let spec = self.spec(state, placement, replica.clone()).await?;
@@ -156,7 +156,7 @@ impl Control {
         placement: &Placement,
         replica: ReplicaId,
     ) -> Result<ReplicaSpec, StartError> {
-        let gone = || Problem::new("no_such_version", format!("{placement} is gone"));
+        let gone = || Problem::new(Code::NoSuchVersion, format!("{placement} is gone"));
         let model = state.models.get(&placement.model).ok_or_else(gone)?;
         let pushed = &model.versions.get(&placement.version).ok_or_else(gone)?.pushed;
         let tree = self.tree_directory(&pushed.tree);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use domain::event::MadeUpRow;
 use domain::state::{Deployment, Model, Outcome, Version};
-use domain::{Event, ModelKey, Problem, Schema, VersionNumber};
+use domain::{Code, Event, ModelKey, Problem, Schema, VersionNumber};
 use engine::{ReplicaState, ReplicaStatus};
 use worker::Caller;
 
@@ -33,7 +33,7 @@ pub(crate) struct Trial<'a> {
 
 impl Trial<'_> {
     fn caller(&self) -> Result<Caller, Failure> {
-        let gone = || Failure { step: "test", problem: Problem::new("worker_died", "the candidate is not ready any more") };
+        let gone = || Failure { step: "test", problem: Problem::new(Code::WorkerDied, "the candidate is not ready any more") };
         let ReplicaState::Ready { info, .. } = &self.status.state else { return Err(gone()) };
         Ok(Caller::new(self.status.socket.clone(), self.key.model.as_str(), info.protocol.clone(), self.schema.clone()))
     }
@@ -55,7 +55,8 @@ impl Control {
         let tree = self.tree_directory(&trial.version.pushed.tree);
         let tolerance = trial.version.pushed.manifest.tests.tolerance;
         let read = tokio::task::spawn_blocking(move || case::read(&tree, tolerance)).await;
-        let cases = read.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string()))).map_err(Failure::at("test"))?;
+        let cases =
+            read.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string()))).map_err(Failure::at("test"))?;
         let mut made_up = None;
         if cases.is_empty() {
             made_up = Some(self.ask_made_up_row(trial).await?);
@@ -84,7 +85,7 @@ impl Control {
         }
         match caller.ask(&row, trial.limit(), Duration::from_millis(STREAM_MS)).await {
             Ok(()) => Ok(MadeUpRow::Answered),
-            Err(problem) if problem.code == "bad_input" => Ok(MadeUpRow::Refused(problem.message)),
+            Err(problem) if problem.code == Code::BadInput => Ok(MadeUpRow::Refused(problem.message)),
             Err(problem) => Err(Failure { step: "test", problem: not_answered(&row, problem, trial.key) }),
         }
     }
@@ -123,8 +124,9 @@ const ROW_BYTES_MAX: usize = 200;
 
 fn not_answered(row: &serde_json::Value, problem: Problem, key: &ModelKey) -> Problem {
     let text = Some(row.to_string()).filter(|text| text.len() <= ROW_BYTES_MAX).map_or(String::new(), |text| format!(" {text}"));
-    let log = if problem.code == "model_raised" { String::new() } else { format!("; decalog logs {} may say more", key.model) };
-    Problem::new("test_failed", format!("the model does not answer the made-up row{text}: {}", problem.message))
+    let log =
+        if problem.code == Code::ModelRaised { String::new() } else { format!("; decalog logs {} may say more", key.model) };
+    Problem::new(Code::TestFailed, format!("the model does not answer the made-up row{text}: {}", problem.message))
         .details(problem.details)
         .help(format!(
             "correct the model, add a row that it takes with what it gives as tests/NAME.json, raise decalog.BadInput for rows \

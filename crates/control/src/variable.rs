@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use domain::manifest::variable_name_is_valid;
 use domain::problem::excerpt;
-use domain::{Digest, EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName, State};
+use domain::{Code, Digest, EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName, State};
 use serde::{Deserialize, Serialize};
 
 use crate::{Control, aside, secret};
@@ -60,7 +60,7 @@ impl Control {
         value: VariableValue,
     ) -> Result<bool, Problem> {
         if !variable_name_is_valid(name) {
-            return Err(Problem::new("bad_variable", format!("`{}` is not a name for a variable", excerpt(name)))
+            return Err(Problem::new(Code::BadVariable, format!("`{}` is not a name for a variable", excerpt(name)))
                 .help("use A-Z, 0-9 and _; names that begin with DECALOG_ are Decalog's own"));
         }
         let (value, secret) = match value {
@@ -68,7 +68,7 @@ impl Control {
             VariableValue::Secret(value) => (value, true),
         };
         if value.len() > VALUE_BYTES_MAX || value.contains('\0') {
-            return Err(Problem::new("bad_variable", format!("the value of {name} is too long or holds a NUL"))
+            return Err(Problem::new(Code::BadVariable, format!("the value of {name} is too long or holds a NUL"))
                 .help("at most 32 KiB of text; put larger things into the model directory"));
         }
         let place = scope(project, environment, model.as_ref());
@@ -173,7 +173,9 @@ impl Control {
             let variables = state.variables_at(&project, model.as_ref(), &environment);
             if variables.is_none_or(|variables| !variables.values.contains_key(&name)) {
                 let text = format!("there is no variable {} in {environment}", excerpt(&name));
-                return Err(Problem::new("no_such_variable", text).help("decalog env ls shows them; --model names a model's own"));
+                return Err(
+                    Problem::new(Code::NoSuchVariable, text).help("decalog env ls shows them; --model names a model's own")
+                );
             }
             Ok(Event::VariableRemoved { environment, model, name })
         };

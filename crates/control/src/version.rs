@@ -6,7 +6,7 @@ use bytes::Bytes;
 use domain::digest::Hasher;
 use domain::event::{Lock, Provenance, VersionPushed};
 use domain::manifest::Runtime;
-use domain::{Digest, Event, Manifest, ModelKey, Problem, State, Tree, VersionNumber};
+use domain::{Code, Digest, Event, Manifest, ModelKey, Problem, State, Tree, VersionNumber};
 use engine::EngineError;
 use serde::{Deserialize, Serialize};
 
@@ -58,10 +58,12 @@ impl Control {
 
     /// Makes a version of what was pushed, or finds the one that it is. `true` if it is new.
     pub async fn push(&self, key: &ModelKey, push: Push) -> Result<(VersionNumber, Digest, bool), Problem> {
-        push.manifest.validate().map_err(|error| Problem::new("bad_manifest", error.to_string()).help("correct decalog.toml"))?;
+        push.manifest
+            .validate()
+            .map_err(|error| Problem::new(Code::BadManifest, error.to_string()).help("correct decalog.toml"))?;
         if let Some(file) = push.file.as_ref().filter(|file| push.tree.get(file).is_none()) {
             return Err(
-                Problem::new("bad_manifest", format!("the model file {file} is not in the tree")).help("set [model] file")
+                Problem::new(Code::BadManifest, format!("the model file {file} is not in the tree")).help("set [model] file")
             );
         }
         let digests: Vec<Digest> = push.tree.files().iter().map(|file| file.digest).collect();
@@ -96,7 +98,7 @@ impl Control {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(Problem::new("missing_blobs", "files of the tree are not uploaded").details(missing).help("upload them first"))
+        Err(Problem::new(Code::MissingBlobs, "files of the tree are not uploaded").details(missing).help("upload them first"))
     }
 
     async fn append_version(
@@ -115,7 +117,7 @@ impl Control {
             let model = state.models.get(&decide_key);
             if let Some(known) = model.and_then(|model| model.version_by_digest(digest)) {
                 // Somebody else pushed the same in the meantime: that is not an error, and not a second version.
-                return Err(Problem::new("known", known.pushed.version.to_string()));
+                return Err(Problem::new(Code::Conflict, format!("{} has the same content", known.pushed.version)));
             }
             let version = state.next_version(&decide_key);
             let Push { tree, manifest, runtime, file, provenance, .. } = push;
@@ -124,13 +126,13 @@ impl Control {
         match self.book.append(&author, &key.to_string(), decide).await {
             Ok(entry) => match entry.event {
                 Event::VersionPushed(pushed) => Ok((pushed.version, digest, true)),
-                _ => Err(Problem::new("internal", "a push became another event")),
+                _ => Err(Problem::new(Code::Internal, "a push became another event")),
             },
-            Err(problem) if problem.code == "known" => {
-                let known = problem.message.parse().map_err(|_| problem)?;
-                Ok((known, digest, false))
+            Err(problem) => {
+                let state = self.state();
+                let known = state.models.get(key).and_then(|model| model.version_by_digest(digest));
+                known.map(|known| (known.pushed.version, digest, false)).ok_or(problem)
             }
-            Err(problem) => Err(problem),
         }
     }
 
@@ -145,7 +147,7 @@ impl Control {
         let engine = self.engine.clone();
         let (tree, file) = (directory.to_path_buf(), push.file.clone());
         let inputs = tokio::task::spawn_blocking(move || engine.lock_inputs(&tree, file.as_deref()));
-        let inputs = inputs.await.map_err(|error| Problem::new("internal", error.to_string()))?;
+        let inputs = inputs.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let state = self.state();
         let versions = state.models.get(key).into_iter().flat_map(|model| model.versions.values().rev());
         let mut locks = versions.filter(|version| version.pushed.runtime == push.runtime).filter_map(|v| v.pushed.lock.as_ref());

@@ -9,8 +9,7 @@ use domain::manifest::Runtime;
 use domain::release::{Plan, Progress};
 use domain::state::Outcome;
 use domain::{
-    Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, Reference, ReplicaId, Schema, State,
-    VersionNumber,
+    Code, Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, ReplicaId, Schema, State, VersionNumber,
 };
 use engine::{ParentState, ReplicaState};
 use serde::{Deserialize, Serialize};
@@ -211,9 +210,7 @@ impl Control {
     /// One model.
     pub fn show(&self, key: &ModelKey) -> Result<ModelView, Problem> {
         let state = self.state();
-        let Some(model) = state.models.get(key).filter(|model| !model.versions.is_empty()) else {
-            return Err(state.resolve(&Reference::live(key.clone())).err().unwrap_or_default());
-        };
+        let model = state.model(key)?;
         let version = |version: &Arc<domain::state::Version>| VersionView {
             version: version.pushed.version.to_string(),
             digest: version.pushed.digest,
@@ -311,12 +308,10 @@ impl Control {
     /// The release that is on its way in an environment, else the last one there.
     pub fn release_status(&self, key: &ModelKey, environment: &EnvironmentName) -> Result<ReleaseView, Problem> {
         let state = self.state();
-        let Some(model) = state.models.get(key).filter(|model| !model.versions.is_empty()) else {
-            return Err(state.resolve(&Reference::live(key.clone())).err().unwrap_or_default());
-        };
+        let model = state.model(key)?;
         let last = model.deployments.iter().rev().find(|deployment| deployment.environment == *environment);
         let deployment = model.shifting(environment).map(|(deployment, _)| deployment).or(last).ok_or_else(|| {
-            Problem::new("no_release", format!("`{}` was never released in {environment}", key.model))
+            Problem::new(Code::NoRelease, format!("`{}` was never released in {environment}", key.model))
                 .help(format!("decalog promote {} production {environment}", key.model))
         })?;
         let said = self.said.lock().get(&deployment.id).cloned();

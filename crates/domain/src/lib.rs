@@ -1,6 +1,7 @@
 //! The nouns of Decalog, its events, and the messages between its planes.
 //! Everything here is plain serialisable data: no input or output, no clock, no async.
 
+pub mod code;
 pub mod compatibility;
 pub mod digest;
 pub mod event;
@@ -22,6 +23,7 @@ pub mod schema;
 pub mod state;
 pub mod tree;
 
+pub use code::Code;
 pub use digest::Digest;
 pub use event::{Entry, Event};
 pub use guard::{ArmWindow, Guard, GuardInputs, Judgement, Judgements, Verdict};

@@ -3,6 +3,7 @@
 
 use imbl::OrdMap;
 
+use crate::code::Code;
 use crate::id::{ModelKey, VersionNumber};
 use crate::problem::Problem;
 use crate::reference::Reference;
@@ -21,13 +22,13 @@ pub fn no_such_version(reference: &Reference, count: usize, newest: impl Iterato
         0 => String::new(),
         older => format!(" and {older} older"),
     };
-    Problem::new("no_such_version", format!("`{}` has no such version: {reference}", reference.model.model))
+    Problem::new(Code::NoSuchVersion, format!("`{}` has no such version: {reference}", reference.model.model))
         .help(format!("it has {}{older}", shown.join(", ")))
 }
 
 /// The 404 that both planes give for a model that does not exist.
 pub fn no_such_model(key: &ModelKey, near: Option<&str>) -> Problem {
-    let problem = Problem::new("no_such_model", format!("there is no model `{}` in project `{}`", key.model, key.project));
+    let problem = Problem::new(Code::NoSuchModel, format!("there is no model `{}` in project `{}`", key.model, key.project));
     match near {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help("decalog ls shows the models that there are; decalog deploy makes one"),

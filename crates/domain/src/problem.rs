@@ -5,12 +5,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::Code;
+
 /// What went wrong with which input, and what to do about it. In JSON the sentence is called `error`,
 /// as the Open Inference Protocol has it.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Problem {
-    /// Stable, in snake_case: programs may rely on it.
-    pub code: String,
+    /// Stable: programs may rely on it.
+    pub code: Code,
     /// One sentence.
     #[serde(rename = "error")]
     pub message: String,
@@ -24,8 +26,8 @@ pub struct Problem {
 
 impl Problem {
     /// A problem without details or help.
-    pub fn new(code: &str, message: impl Into<String>) -> Problem {
-        Problem { code: code.into(), message: message.into(), details: vec![], help: String::new() }
+    pub fn new(code: Code, message: impl Into<String>) -> Problem {
+        Problem { code, message: message.into(), details: vec![], help: String::new() }
     }
 
     /// With what to do.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::code::Code;
 use crate::id::Placement;
 
 /// The status of a request whose caller hung up before its answer.
@@ -53,6 +54,6 @@ impl Record {
 
     /// The caller hung up when the request was so old, in microseconds: its answer would have taken longer.
     pub fn abandon(&mut self, age_us: u32) {
-        (self.status, self.code, self.total_us) = (ABANDONED, "abandoned", age_us);
+        (self.status, self.code, self.total_us) = (ABANDONED, Code::Abandoned.label(), age_us);
     }
 }

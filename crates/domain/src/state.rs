@@ -6,6 +6,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
+use crate::code::Code;
 use crate::digest::Digest;
 use crate::event::{Entry, Event, Measurement, VersionPushed};
 use crate::id::{DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, VersionNumber};
@@ -219,8 +220,7 @@ impl State {
 
     /// The version that a reference means.
     pub fn resolve(&self, reference: &Reference) -> Result<VersionNumber, Problem> {
-        let model = self.models.get(&reference.model).filter(|model| !model.versions.is_empty());
-        let Some(model) = model else { return Err(self.no_such_model(&reference.model)) };
+        let model = self.model(&reference.model)?;
         let environment = reference.environment();
         let found = match &reference.selector {
             None => model.live.get(&environment).map(|live| live.version),
@@ -231,13 +231,20 @@ impl State {
             }
         };
         found.ok_or_else(|| match &reference.selector {
-            None => Problem::new("not_live", format!("no version of `{}` is live in {environment}", reference.model.model))
+            None => Problem::new(Code::NotLive, format!("no version of `{}` is live in {environment}", reference.model.model))
                 .help(format!("decalog show {}", reference.model.model)),
             Some(_) => no_such_version(reference, model.versions.len(), model.versions.keys().rev().copied()),
         })
     }
 
-    fn no_such_model(&self, key: &ModelKey) -> Problem {
+    /// A model that has versions; else the problem names one like it.
+    pub fn model(&self, key: &ModelKey) -> Result<&Arc<Model>, Problem> {
+        let model = self.models.get(key).filter(|model| !model.versions.is_empty());
+        model.ok_or_else(|| self.no_such_model(key))
+    }
+
+    /// What is said of a model that there is not.
+    pub fn no_such_model(&self, key: &ModelKey) -> Problem {
         let names = neighbours(&self.models, key).filter(|(_, model)| !model.versions.is_empty());
         let near = near_name(key.model.as_str(), names.map(|(other, _)| other.model.as_str()));
         no_such_model(key, near)

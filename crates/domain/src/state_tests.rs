@@ -1,6 +1,7 @@
 //! The fold, driven by entries as the ledger gives them.
 
 use super::*;
+use crate::code::Code;
 use crate::manifest::{Manifest, Runtime};
 use crate::tree::Tree;
 
@@ -62,8 +63,8 @@ fn a_version_goes_live_and_is_found() {
     assert_eq!(resolve("churn@v1").unwrap(), VersionNumber(1));
     let digits = &Digest::of(&1u32.to_le_bytes()).to_string()[..12];
     assert_eq!(resolve(&format!("churn@{digits}")).unwrap(), VersionNumber(1));
-    assert_eq!(resolve("churn@v9").unwrap_err().code, "no_such_version");
-    assert_eq!(resolve("churn@staging").unwrap_err().code, "not_live");
+    assert_eq!(resolve("churn@v9").unwrap_err().code, Code::NoSuchVersion);
+    assert_eq!(resolve("churn@staging").unwrap_err().code, Code::NotLive);
     let problem = resolve("chrun").unwrap_err();
     assert_eq!((problem.code.as_str(), problem.help.as_str()), ("no_such_model", "did you mean `churn`?"));
     let json = serde_json::to_string(&state).unwrap();
@@ -186,7 +187,7 @@ fn a_release_moves_on_pauses_and_ends() {
     apply(&mut state, "default/churn", Event::ReleaseResumed { deployment });
     apply(&mut state, "default/churn", shifted(1, 50));
     assert_eq!((progress(&state).step, progress(&state).paused, progress(&state).baseline), (1, false, VersionNumber(1)));
-    let problem = Problem::new("aborted", "by ann");
+    let problem = Problem::new(Code::Aborted, "by ann");
     apply(&mut state, "default/churn", Event::DeployFailed { deployment, step: "aborted".into(), problem });
     assert!(state.models[&key].shifting(&environment).is_none());
     assert_eq!(live(&state).unwrap().version, VersionNumber(1));

@@ -7,7 +7,7 @@ use std::time::Instant;
 use domain::digest::Hasher;
 use domain::event::Lock;
 use domain::manifest::Runtime;
-use domain::{Digest, Problem};
+use domain::{Code, Digest, Problem};
 use tokio::sync::Mutex;
 
 use crate::files::Files;
@@ -128,7 +128,7 @@ impl Environments {
         let path = found.stdout.trim();
         if !found.ok || path.is_empty() {
             let wanted = wanted_python(tree)?.map(|wanted| format!(" that fits `{wanted}`")).unwrap_or_default();
-            let problem = Problem::new("no_python", format!("no Python{wanted} is on this machine"));
+            let problem = Problem::new(Code::NoPython, format!("no Python{wanted} is on this machine"));
             return Err(EngineError::User(
                 problem.details(found.last_lines()).help("install it, or change requires-python in pyproject.toml"),
             ));
@@ -164,7 +164,7 @@ impl Environments {
         if output.ok {
             return Ok(output.stdout);
         }
-        let problem = Problem::new("lock_failed", format!("the packages of {name} do not resolve"));
+        let problem = Problem::new(Code::LockFailed, format!("the packages of {name} do not resolve"));
         Err(EngineError::User(
             problem.details(output.last_lines()).help(format!("correct {name}; uv pip compile {name} shows the same")),
         ))
@@ -177,7 +177,7 @@ impl Environments {
         let version = lines.next().unwrap_or_default();
         if !output.ok || version.is_empty() {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let problem = Problem::new("lock_failed", format!("{name} does not tell which packages it needs"));
+            let problem = Problem::new(Code::LockFailed, format!("{name} does not tell which packages it needs"));
             return Err(EngineError::User(problem.help("add a requirements.txt with the versions that it was trained with")));
         }
         let pandas = lines.next().unwrap_or_default();
@@ -271,7 +271,7 @@ impl Environments {
         if lines.iter().any(|line| line.contains("No space left on device") || line.contains("os error 28")) {
             return Err(EngineError::NoSpace("building the environment".into()));
         }
-        let problem = Problem::new("build_failed", "the environment could not be built").details(lines);
+        let problem = Problem::new(Code::BuildFailed, "the environment could not be built").details(lines);
         Err(EngineError::User(problem.help("correct the requirements, or the index that decalog up was started with")))
     }
 }
@@ -285,7 +285,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
 fn wanted_python(tree: &Path) -> Result<Option<String>, EngineError> {
     if let Ok(text) = std::fs::read_to_string(tree.join("pyproject.toml")) {
         let value: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            EngineError::User(Problem::new("lock_failed", format!("pyproject.toml cannot be read: {error}")).help("correct it"))
+            EngineError::User(
+                Problem::new(Code::LockFailed, format!("pyproject.toml cannot be read: {error}")).help("correct it"),
+            )
         })?;
         let wanted = value.get("project").and_then(|project| project.get("requires-python")).and_then(toml::Value::as_str);
         if let Some(wanted) = wanted {
@@ -303,5 +305,7 @@ async fn python_version(tools: &Tools, python: &Path) -> Result<String, EngineEr
     if output.ok && !version.is_empty() {
         return Ok(version);
     }
-    Err(EngineError::User(Problem::new("no_python", format!("{} does not run", python.display())).details(output.last_lines())))
+    Err(EngineError::User(
+        Problem::new(Code::NoPython, format!("{} does not run", python.display())).details(output.last_lines()),
+    ))
 }

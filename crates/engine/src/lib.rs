@@ -23,7 +23,7 @@ mod tools;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use domain::Problem;
+use domain::{Code, Problem};
 
 pub use descriptors::{DESCRIPTORS_RESERVED, Descriptors};
 pub use doctor::{Check, doctor};
@@ -112,12 +112,14 @@ impl EngineError {
     pub fn problem(self) -> Problem {
         match self {
             EngineError::User(problem) => problem,
-            EngineError::NoSpace(what) => Problem::new("no_space", format!("the disk is full: {what}"))
+            EngineError::NoSpace(what) => Problem::new(Code::NoSpace, format!("the disk is full: {what}"))
                 .help("free some space, or run decalog gc, and try again"),
             EngineError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
-                Problem::new("engine", self.to_string()).help("mount the file system of the data directory for writing")
+                Problem::new(Code::Engine, self.to_string()).help("mount the file system of the data directory for writing")
             }
-            other => Problem::new("engine", other.to_string()).help("see the server's log; decalog doctor checks this machine"),
+            other => {
+                Problem::new(Code::Engine, other.to_string()).help("see the server's log; decalog doctor checks this machine")
+            }
         }
     }
 }

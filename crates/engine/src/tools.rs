@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use domain::Problem;
+use domain::{Code, Problem};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::Mutex;
@@ -101,7 +101,7 @@ impl Tools {
         }
         progress("installing uv");
         let missing = |lines: Vec<String>| {
-            let problem = Problem::new("no_uv", "uv, which builds Python environments, is missing and could not be installed");
+            let problem = Problem::new(Code::NoUv, "uv, which builds Python environments, is missing and could not be installed");
             EngineError::User(
                 problem.details(lines).help("pip install uv, or install python3 with its venv module; decalog doctor tells more"),
             )
@@ -138,7 +138,7 @@ impl Tools {
         let output = self.run(&uv, arguments, Path::new("/"), progress).await?;
         let kept = output.ok && self.keep(&partial, "onnxruntime")?;
         library_in(&directory).filter(|_| kept).ok_or_else(|| {
-            let problem = Problem::new("no_onnxruntime", "the ONNX Runtime library is missing and could not be fetched");
+            let problem = Problem::new(Code::NoOnnxruntime, "the ONNX Runtime library is missing and could not be fetched");
             EngineError::User(
                 problem.details(output.last_lines()).help("set ORT_DYLIB_PATH to libonnxruntime.so, or check the package index"),
             )

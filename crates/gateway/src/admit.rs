@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::Problem;
+use domain::{Code, Problem};
 use http::{HeaderMap, HeaderName, Method, Request, Uri, header};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -73,7 +73,7 @@ fn name_of(authority: &str) -> &str {
 /// Refuses what a page of a foreign site, or a name that was bent to this address, sends.
 pub fn check_host(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let refuse = |what: &str, value: &str| {
-        Err(Problem::new("foreign_host", format!("the request's {what} `{value}` is not a name of this server"))
+        Err(Problem::new(Code::ForeignHost, format!("the request's {what} `{value}` is not a name of this server"))
             .help("call it by the address that decalog up printed, or start it with --allow-host NAME"))
     };
     let host = match (uri.authority(), headers.get(header::HOST)) {
@@ -99,7 +99,7 @@ pub fn check_manages<B>(hosts: &Hosts, request: &Request<B>) -> Result<(), Probl
     let headers = request.headers();
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let refuse = |what: &str| {
-        Err(Problem::new("foreign_origin", format!("{what} may not manage this server"))
+        Err(Problem::new(Code::ForeignOrigin, format!("{what} may not manage this server"))
             .help("use the decalog command, or a page that this server itself has given"))
     };
     let host = request.uri().authority().map(|authority| authority.as_str()).or_else(|| text(&header::HOST));
@@ -129,7 +129,7 @@ pub fn check_length(headers: &HeaderMap, body_bytes_max: usize) -> Result<(), Pr
 
 /// The 413.
 pub fn too_large(body_bytes_max: usize) -> Problem {
-    Problem::new("body_too_large", format!("the body is over the limit of {body_bytes_max} bytes"))
+    Problem::new(Code::BodyTooLarge, format!("the body is over the limit of {body_bytes_max} bytes"))
         .help("send fewer rows in one request, or start the server with a larger --body-bytes-max")
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use domain::Problem;
+use domain::{Code, Problem};
 
 use crate::queue::{Inner, Limits};
 use crate::reply::Outcome;
@@ -58,6 +58,6 @@ fn fill(batch: &mut Batch, inner: &mut Inner, rows_max: usize) {
 
 fn shed(waiting: &Waiting) -> Problem {
     let waited_ms = waiting.queued_at.elapsed().as_millis();
-    Problem::new("no_capacity", format!("the request waited {waited_ms} ms and cannot be answered before its deadline"))
+    Problem::new(Code::NoCapacity, format!("the request waited {waited_ms} ms and cannot be answered before its deadline"))
         .help("try again, allow more time with Decalog-Timeout-Ms, or raise [scale] max")
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use domain::Problem;
+use domain::{Code, Problem};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -193,11 +193,13 @@ async fn next(incoming: &mut Incoming, config: &GatewayConfig, now: Instant, end
     let stall = Duration::from_millis(config.body_stall_ms_max);
     let frame = match tokio::time::timeout_at((now + stall).min(end), incoming.frame()).await {
         Ok(None) => return Ok(None),
-        Ok(Some(frame)) => frame.map_err(|error| Problem::new("bad_request", format!("the body stopped half-way: {error}")))?,
+        Ok(Some(frame)) => {
+            frame.map_err(|error| Problem::new(Code::BadRequest, format!("the body stopped half-way: {error}")))?
+        }
         Err(_) => {
             let (whole_ms, stall_ms) = (config.body_ms_max, config.body_stall_ms_max);
             let text = format!("the body did not arrive within {whole_ms} ms, or paused for {stall_ms} ms");
-            return Err(Problem::new("body_timeout", text).help("send it faster, or in smaller requests"));
+            return Err(Problem::new(Code::BodyTimeout, text).help("send it faster, or in smaller requests"));
         }
     };
     Ok(Some(frame.into_data().unwrap_or_default()))

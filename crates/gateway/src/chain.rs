@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use domain::Problem;
+use domain::{Code, Problem};
 use http::HeaderMap;
 
 use crate::Gateway;
@@ -39,7 +39,7 @@ impl Pinned<'_> {
         let done = asked.await.map_err(|failed| failed.problem)?;
         match done.reply {
             Reply::Rows(rows) => self.gateway.heavy.run(Cost::Text(rows.bytes), move || rows.write_simple(done.form)).await,
-            _ => Err(Problem::new("streams", format!("`{reference}` streams; a step must give one answer"))),
+            _ => Err(Problem::new(Code::Streams, format!("`{reference}` streams; a step must give one answer"))),
         }
     }
 }

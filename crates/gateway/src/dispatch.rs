@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use domain::Problem;
 use domain::route::{Observation, ReplicaRoute, WorkerProtocol};
+use domain::{Code, Problem};
 use futures_util::FutureExt;
 use protocol::worker_wire::{self, WorkerRequest};
 use protocol::{Answer, Payload, WorkerFault};
@@ -260,7 +260,7 @@ impl Slot {
             Failure::Timeout => {
                 let limit_ms = self.lane.predict_ms_max;
                 let problem =
-                    Problem::new("predict_timeout", format!("the prediction took longer than {limit_ms} ms and was ended"))
+                    Problem::new(Code::PredictTimeout, format!("the prediction took longer than {limit_ms} ms and was ended"))
                         .help("raise [model] predict_ms_max in decalog.toml, or make the model faster");
                 batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
                 self.broken(format!("a prediction took longer than {limit_ms} ms")).await;
@@ -268,7 +268,7 @@ impl Slot {
             Failure::Connection(ConnectionError::Local(error)) => {
                 let text = format!("the server has no connection to the worker left: {error}");
                 let problem =
-                    Problem::new("server_busy", text).help("try again; raise the limit of open files (ulimit -n) if it lasts");
+                    Problem::new(Code::ServerBusy, text).help("try again; raise the limit of open files (ulimit -n) if it lasts");
                 batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
             }
             Failure::Connection(ConnectionError::Protocol(text)) => {
@@ -281,7 +281,7 @@ impl Slot {
                 }
                 for waiting in batch.requests {
                     if waiting.alone {
-                        let problem = Problem::new("worker_died", "the worker ended while it ran this request, twice")
+                        let problem = Problem::new(Code::WorkerDied, "the worker ended while it ran this request, twice")
                             .help(format!("its last words: decalog logs {}", self.lane.placement.model.model));
                         fail(waiting, problem);
                     } else if !waiting.reply.is_closed() {
@@ -353,10 +353,12 @@ impl Slot {
                     return;
                 }
                 Ok(Err(ConnectionError::Protocol(text))) => not_understood(&text),
-                Ok(Err(error)) => Problem::new("worker_died", format!("the worker ended in the middle of its answer: {error}")),
+                Ok(Err(error)) => {
+                    Problem::new(Code::WorkerDied, format!("the worker ended in the middle of its answer: {error}"))
+                }
                 Err(_) => {
                     self.broken(format!("nothing came for {} ms", limit.as_millis())).await;
-                    Problem::new("predict_timeout", format!("nothing came for {} ms", limit.as_millis()))
+                    Problem::new(Code::PredictTimeout, format!("nothing came for {} ms", limit.as_millis()))
                 }
             };
             pieces.fail(&problem).await;

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use domain::Problem;
 use domain::record::Record;
+use domain::{Code, Problem};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
@@ -40,7 +40,7 @@ impl Gateway {
         let expected = if wants_post { Method::POST } else { Method::GET };
         let result = if parts.method != expected {
             let text = format!("{} is not for {}: use {expected}", parts.method, parts.uri.path());
-            Err(refused(Problem::new("method_not_allowed", text)))
+            Err(refused(Problem::new(Code::MethodNotAllowed, text)))
         } else {
             match endpoint {
                 Endpoint::Predict(reference) => self.simple(&reference, &parts, incoming, arrived_at, ticket).await,
@@ -136,9 +136,9 @@ impl Gateway {
             }
             Err(failed) => {
                 let id = std::str::from_utf8(&id).unwrap_or_default();
-                tracing::debug!(request = id, code = failed.problem.code, "request failed: {}", failed.problem.message);
+                tracing::debug!(request = id, code = %failed.problem.code, "request failed: {}", failed.problem.message);
                 let mut response = reply::problem(&failed.problem);
-                record.code = reply::static_code(&failed.problem.code);
+                record.code = failed.problem.code.label();
                 record.rows = failed.rows as u32;
                 if let Some(lane) = failed.lane {
                     response.headers_mut().insert(reply::VERSION, lane.version_header.clone());

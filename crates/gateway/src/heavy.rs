@@ -79,7 +79,7 @@ mod tests {
             let thread = heavy.run(cost, || std::thread::current().id()).await.unwrap();
             assert_eq!(thread == begin, cost.is_light());
             let problem = heavy.run(cost, || panic!("on purpose")).await.map(|()| ()).unwrap_err();
-            assert_eq!(problem.code, "internal");
+            assert_eq!(problem.code, domain::Code::Internal);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use domain::Problem;
+use domain::{Code, Problem};
 
 use crate::admit::too_large;
 
@@ -99,17 +99,17 @@ impl Memory {
         if self.process.bytes.saturating_add(bytes) > self.process.budget.max {
             return Err(too_large(self.process.budget.max));
         }
-        let refused = |code: &str, whose: &str, budget: &Budget| {
+        let refused = |code: Code, whose: &str, budget: &Budget| {
             let text = format!("requests {whose} in flight have {} bytes; at most {} may", budget.used(), budget.max);
             Err(Problem::new(code, text).help("try again in a moment, or send fewer rows in one request"))
         };
         if let Some(lane) = &mut self.lane
             && !lane.try_grow(bytes)
         {
-            return refused("queue_full", "of this model", &lane.budget);
+            return refused(Code::QueueFull, "of this model", &lane.budget);
         }
         if !self.process.try_grow(bytes) {
-            return refused("server_busy", "of all models", &self.process.budget);
+            return refused(Code::ServerBusy, "of all models", &self.process.budget);
         }
         Ok(())
     }
@@ -128,13 +128,13 @@ mod tests {
             memory.grow(bytes).map(|()| memory).map_err(|problem| problem.code)
         };
         let first = take(&left, 400).ok().unwrap();
-        assert_eq!(take(&left, 200).err().as_deref(), Some("queue_full"), "half is for others");
+        assert_eq!(take(&left, 200).err(), Some(Code::QueueFull), "half is for others");
         let second = take(&right, 500).ok().unwrap();
-        assert_eq!(take(&process.of_lane(), 200).err().as_deref(), Some("server_busy"));
-        assert_eq!(take(&left, 1_001).err().as_deref(), Some("body_too_large"));
+        assert_eq!(take(&process.of_lane(), 200).err(), Some(Code::ServerBusy));
+        assert_eq!(take(&left, 1_001).err(), Some(Code::BodyTooLarge));
         drop(first);
         let mut third = take(&left, 400).ok().unwrap();
-        assert_eq!(third.grow(200).unwrap_err().code, "queue_full", "a body that grows is refused on its way");
+        assert_eq!(third.grow(200).unwrap_err().code, Code::QueueFull, "a body that grows is refused on its way");
         drop((second, third));
         assert_eq!((process.used(), left.used(), right.used()), (0, 0, 0));
         assert!(take(&left, 900).is_ok(), "alone it may have more than its part");

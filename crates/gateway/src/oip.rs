@@ -1,6 +1,6 @@
 //! The Open Inference Protocol v2 over REST: health, metadata, inference in JSON and binary.
 
-use domain::Problem;
+use domain::{Code, Problem};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use protocol::oip::{self, InferRequest, InferResponse, RequestedOutput};
 use protocol::simple::Form;
@@ -78,7 +78,7 @@ pub fn decode(text: &str) -> Option<String> {
 pub fn header_bytes(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
     let Some(value) = headers.get(&HEADER_LENGTH) else { return Ok(None) };
     let number = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
-    number.map(Some).ok_or_else(|| Problem::new("bad_request", "Inference-Header-Content-Length is no number"))
+    number.map(Some).ok_or_else(|| Problem::new(Code::BadRequest, "Inference-Header-Content-Length is no number"))
 }
 
 /// How much work it is to check a request: texts are looked at one by one.
@@ -99,12 +99,12 @@ pub fn answer_cost(done: &Done) -> Cost {
 /// Checks the request against the schema of its placement.
 pub fn ask(request: &InferRequest, lane: &Lane) -> Result<Ask, Problem> {
     if lane.schema.streams {
-        return Err(Problem::new("streams", "the model streams its answer, which this protocol has no form for")
+        return Err(Problem::new(Code::Streams, "the model streams its answer, which this protocol has no form for")
             .help("POST /v1/models/{reference}/predict answers with server-sent events"));
     }
     let tensors: Vec<Tensor> = request.inputs.clone();
     let payload = Payload::from_tensors(tensors, &lane.schema).map_err(|mut problem| {
-        if problem.code == "schema_mismatch" {
+        if problem.code == Code::SchemaMismatch {
             problem.message = format!("the inputs do not fit {} {}", lane.placement.model.model, lane.placement.version);
             problem.help = format!("decalog show {} --schema", lane.placement.model.model);
         }
@@ -122,7 +122,7 @@ fn check_outputs(wanted: &[RequestedOutput], lane: &Lane) -> Result<(), Problem>
         None => Ok(()),
         Some(output) => {
             let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
-            Err(Problem::new("no_such_output", format!("{} has no output `{}`", lane.placement.model.model, output.name))
+            Err(Problem::new(Code::NoSuchOutput, format!("{} has no output `{}`", lane.placement.model.model, output.name))
                 .help(format!("it has {}", names.join(", "))))
         }
     }
@@ -131,7 +131,7 @@ fn check_outputs(wanted: &[RequestedOutput], lane: &Lane) -> Result<(), Problem>
 /// Writes the answer.
 pub fn respond(done: &Done) -> Response<Body> {
     let (Reply::Rows(rows), Question::OpenInference(request)) = (&done.reply, &done.question) else {
-        return reply::problem(&Problem::new("streams", "the model streams its answer"));
+        return reply::problem(&Problem::new(Code::Streams, "the model streams its answer"));
     };
     let outputs = match rows.answer.to_tensors(rows.range()) {
         Ok(outputs) => outputs,
@@ -174,7 +174,7 @@ impl Gateway {
                 if lane.answers() {
                     return ok(json!({ "name": lane.placement.model.model, "ready": true }));
                 }
-                Err(Problem::new("no_capacity", format!("no replica of `{reference}` is ready")).help("try again"))
+                Err(Problem::new(Code::NoCapacity, format!("no replica of `{reference}` is ready")).help("try again"))
             }
             Path::Model(reference) | Path::Infer(reference) => {
                 let lane = &snapshot.route(reference)?.lane;

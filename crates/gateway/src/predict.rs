@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use domain::Problem;
 use domain::record::Record;
+use domain::{Code, Problem};
 use http::{HeaderMap, HeaderValue, Response, header};
 use protocol::limits::ROW_BY_ROW_MAX;
 use protocol::oip::InferRequest;
@@ -159,12 +159,12 @@ impl Gateway {
             let form = ask.form;
             let rows = ask.payload.rows;
             if lane.schema.streams && rows != 1 {
-                let problem = Problem::new("streams", format!("a model that streams takes one row at a time, got {rows}"));
+                let problem = Problem::new(Code::Streams, format!("a model that streams takes one row at a time, got {rows}"));
                 return Err(fail(problem, Some(&lane), rows));
             }
             if lane.schema.is_row_by_row() && rows > ROW_BY_ROW_MAX {
                 let text = format!("this model is given its rows one by one, and {rows} are too many for one request");
-                let problem = Problem::new("bad_shape", text).help(format!("send at most {ROW_BY_ROW_MAX} rows in a request"));
+                let problem = Problem::new(Code::BadShape, text).help(format!("send at most {ROW_BY_ROW_MAX} rows in a request"));
                 return Err(fail(problem, Some(&lane), rows));
             }
             let copy = target.copies_to(headers).and_then(|split| Copy::of(&ask, split, &target));
@@ -192,7 +192,7 @@ impl Gateway {
                 Ok(outcome) => outcome.unwrap_or_else(|_| Outcome::Problem(reply::panicked())),
                 Err(_) if place.leave() => Outcome::Problem(waited(&lane, queued_at)),
                 Err(_) => Outcome::Problem(
-                    Problem::new("deadline", "the deadline passed while the model ran")
+                    Problem::new(Code::Deadline, "the deadline passed while the model ran")
                         .help("allow more time with Decalog-Timeout-Ms or [model] deadline_ms"),
                 ),
             };
@@ -211,7 +211,7 @@ impl Gateway {
             }
             return Ok(Done { lane, rows, queued_at, timing, reply, question, form });
         }
-        Err(fail(Problem::new("no_capacity", "the model's placement changes too often").help("try again"), None, 0))
+        Err(fail(Problem::new(Code::NoCapacity, "the model's placement changes too often").help("try again"), None, 0))
     }
 
     /// Reads a request for the schema of a placement, and gives it back for another.
@@ -251,7 +251,7 @@ impl Drop for Departure<'_> {
 fn waited(lane: &Lane, queued_at: Instant) -> Problem {
     let waited_ms = queued_at.elapsed().as_millis();
     let why = if lane.is_ready() { "all replicas stayed busy" } else { "no replica is ready" };
-    Problem::new("no_capacity", format!("the request waited {waited_ms} ms until its deadline: {why}"))
+    Problem::new(Code::NoCapacity, format!("the request waited {waited_ms} ms until its deadline: {why}"))
         .help("try again, allow more time with Decalog-Timeout-Ms, or raise [scale] max")
 }
 
@@ -261,7 +261,7 @@ fn deadline(headers: &HeaderMap, arrived_at: Instant, lane: &Lane) -> Result<Ins
         Some(value) => {
             let number = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
             number.filter(|ms| (1..=TIMEOUT_MS_MAX).contains(ms)).ok_or_else(|| {
-                Problem::new("bad_timeout", format!("Decalog-Timeout-Ms is {value:?}"))
+                Problem::new(Code::BadTimeout, format!("Decalog-Timeout-Ms is {value:?}"))
                     .help("send a whole number of milliseconds from 1 to 86400000")
             })?
         }
@@ -271,9 +271,9 @@ fn deadline(headers: &HeaderMap, arrived_at: Instant, lane: &Lane) -> Result<Ins
 
 fn read_simple(body: &Bytes, lane: &Lane) -> Result<Ask, Problem> {
     let (payload, form) = simple::decode(body, &lane.schema).map_err(|mut problem| {
-        if problem.code == "schema_mismatch" {
+        if problem.code == Code::SchemaMismatch {
             let (model, version) = (&lane.placement.model.model, lane.placement.version);
-            let rows = if problem.message.contains("rows do") { "the rows do" } else { "the row does" };
+            let rows = if problem.details.len() == 1 { "the row does" } else { "the rows do" };
             problem.message = format!("{rows} not fit {model} {version}");
             problem.help = format!("decalog show {model} --schema");
         }

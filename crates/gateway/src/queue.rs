@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::scale::ServicePoint;
-use domain::{LatencyHistogram, Problem};
+use domain::{Code, LatencyHistogram, Problem};
 use parking_lot::Mutex;
 use policy::batch::Linger;
 use tokio::sync::Notify;
@@ -150,14 +150,14 @@ impl Queue {
         if inner.rows + rows > self.limits.queue_rows_max && inner.rows > 0 {
             let message = format!("{} rows are waiting; at most {} may", inner.rows, self.limits.queue_rows_max);
             return Err(Refused::Full(
-                Problem::new("queue_full", message)
+                Problem::new(Code::QueueFull, message)
                     .help("send less, try again later, or raise [batch] queue_rows_max or [scale] max"),
             ));
         }
         if inner.bytes + bytes > self.limits.queue_bytes_max && inner.bytes > 0 {
             let message = format!("{} bytes are waiting; at most {} may", inner.bytes, self.limits.queue_bytes_max);
             return Err(Refused::Full(
-                Problem::new("queue_full", message).help("send less, try again later, or raise [scale] max"),
+                Problem::new(Code::QueueFull, message).help("send less, try again later, or raise [scale] max"),
             ));
         }
         waiting.order = inner.next_order;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use domain::Problem;
+use domain::code::Retry;
+use domain::{Code, Problem};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use protocol::Answer;
 
@@ -50,62 +51,8 @@ pub const VERSION: HeaderName = HeaderName::from_static("decalog-version");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// The HTTP status of a problem.
-pub fn status_of(code: &str) -> StatusCode {
-    match code {
-        "bad_json" | "bad_form" | "bad_request" | "bad_value" | "bad_shape" | "shape_mismatch" | "no_rows" | "bad_reference"
-        | "no_such_output" | "bad_timeout" | "streams" => StatusCode::BAD_REQUEST,
-        "foreign_host" | "foreign_origin" => StatusCode::FORBIDDEN,
-        "no_such_model" | "no_such_version" | "not_live" | "no_such_path" => StatusCode::NOT_FOUND,
-        "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
-        "body_timeout" => StatusCode::REQUEST_TIMEOUT,
-        "body_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-        "schema_mismatch" | "bad_input" => StatusCode::UNPROCESSABLE_ENTITY,
-        "queue_full" => StatusCode::TOO_MANY_REQUESTS,
-        "no_capacity" | "not_running" | "load_failed" | "server_busy" => StatusCode::SERVICE_UNAVAILABLE,
-        "deadline" | "predict_timeout" => StatusCode::GATEWAY_TIMEOUT,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-/// The codes as static text, for records; `other` for what a newer worker may invent.
-pub fn static_code(code: &str) -> &'static str {
-    const CODES: &[&str] = &[
-        "bad_json",
-        "bad_form",
-        "bad_request",
-        "bad_value",
-        "bad_shape",
-        "bad_input",
-        "bad_output",
-        "bad_worker",
-        "bad_reference",
-        "bad_timeout",
-        "shape_mismatch",
-        "schema_mismatch",
-        "no_rows",
-        "no_such_output",
-        "no_such_model",
-        "no_such_version",
-        "no_such_path",
-        "not_live",
-        "not_running",
-        "method_not_allowed",
-        "foreign_host",
-        "foreign_origin",
-        "body_timeout",
-        "body_too_large",
-        "queue_full",
-        "no_capacity",
-        "server_busy",
-        "load_failed",
-        "internal",
-        "deadline",
-        "predict_timeout",
-        "model_raised",
-        "worker_died",
-        "streams",
-    ];
-    CODES.iter().find(|known| **known == code).copied().unwrap_or("other")
+pub fn status_of(code: &Code) -> StatusCode {
+    StatusCode::from_u16(code.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// A JSON body.
@@ -120,7 +67,7 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
 pub fn problem(problem: &Problem) -> Response<Body> {
     let status = status_of(&problem.code);
     let mut response = json(status, serde_json::to_vec(problem).unwrap_or_default());
-    if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
+    if problem.code.retry() == Retry::Soon {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
@@ -128,7 +75,7 @@ pub fn problem(problem: &Problem) -> Response<Body> {
 
 /// What a panic of ours becomes. Its message is in the server's log.
 pub fn panicked() -> Problem {
-    Problem::new("internal", "the server failed on this request; others go on").help("see the server's log, and report it")
+    Problem::new(Code::Internal, "the server failed on this request; others go on").help("see the server's log, and report it")
 }
 
 /// Adds `Server-Timing`, in milliseconds.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use domain::reference::{Reference, Selector};
 use domain::route::{Demand, KnownVersion, ModelRoutes, Observation, PlacementRoute, RouteTable};
 use domain::scale::LoadSample;
-use domain::{EnvironmentName, LatencyHistogram, ModelKey, Placement, Problem, ReplicaId, Schema, VersionNumber};
+use domain::{Code, EnvironmentName, LatencyHistogram, ModelKey, Placement, Problem, ReplicaId, Schema, VersionNumber};
 use http::HeaderValue;
 use imbl::ordmap::DiffItem;
 use imbl::{HashMap, OrdMap};
@@ -168,7 +168,7 @@ impl Lane {
     /// Tells those who wait that the start which they waited for has failed.
     fn fail(&self, wanted: &PlacementRoute) {
         let failed = wanted.failed.as_ref().filter(|_| !self.is_ready());
-        let failed = failed.map(|problem| Problem { code: "load_failed".into(), ..problem.clone() });
+        let failed = failed.map(|problem| Problem { code: Code::LoadFailed, ..problem.clone() });
         if let Some(problem) = &failed {
             self.told.store(false, Ordering::Release);
             self.queue.fail_all(problem);
@@ -296,8 +296,9 @@ impl Snapshot {
         if let Some(target) = self.by_text.get(text) {
             return Ok(target.clone());
         }
-        let reference: Reference =
-            text.parse().map_err(|error: domain::reference::ReferenceError| Problem::new("bad_reference", error.to_string()))?;
+        let reference: Reference = text
+            .parse()
+            .map_err(|error: domain::reference::ReferenceError| Problem::new(Code::BadReference, error.to_string()))?;
         self.resolve(&reference)
     }
 
@@ -309,7 +310,7 @@ impl Snapshot {
         let version = match &reference.selector {
             None => {
                 return served.live.get(&environment).cloned().ok_or_else(|| {
-                    Problem::new("not_live", format!("no version of `{}` is live in {environment}", model.model))
+                    Problem::new(Code::NotLive, format!("no version of `{}` is live in {environment}", model.model))
                         .help(format!("decalog show {}", model.model))
                 });
             }
@@ -323,7 +324,7 @@ impl Snapshot {
         let lane = served.lane_of(&environment, known.version).cloned();
         lane.map(|lane| Arc::new(Target { lane, split: None })).ok_or_else(|| {
             Problem::new(
-                "not_running",
+                Code::NotRunning,
                 format!("{} of `{}` exists, but does not run in {environment}", known.version, model.model),
             )
             .help(format!("decalog show {} tells which version does", model.model))
@@ -369,7 +370,7 @@ mod tests {
         let changed: Vec<u32> = (0..1_000).filter(|number| !same(*number)).collect();
         assert_eq!(changed, [7, 500]);
         assert_eq!(after.versions(&key(500))[0].version, VersionNumber(2));
-        assert_eq!(after.route("m0007").err().unwrap().code, "no_such_model");
-        assert_eq!(after.route("m0008").err().unwrap().code, "not_live");
+        assert_eq!(after.route("m0007").err().unwrap().code, Code::NoSuchModel);
+        assert_eq!(after.route("m0008").err().unwrap().code, Code::NotLive);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use domain::Problem;
+use domain::{Code, Problem};
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::{Body as _, Incoming};
@@ -268,7 +268,8 @@ impl Gateway {
             Ok(Err(never)) => match never {},
             Err(error) => {
                 tracing::error!("a control request failed: {error}");
-                let problem = Problem::new("internal", "the control plane failed on this request").help("see the server's log");
+                let problem =
+                    Problem::new(Code::Internal, "the control plane failed on this request").help("see the server's log");
                 reply::problem(&problem)
             }
         }

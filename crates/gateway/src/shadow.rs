@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::Problem;
 use domain::record::Record;
+use domain::{Code, Problem};
 use protocol::Payload;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
@@ -88,10 +88,10 @@ impl Copy {
             Ok(Ok(Outcome::Problem(problem))) => problem,
             // Its placement ended, or it streams: nothing to compare.
             Ok(_) => return None,
-            Err(_) => Problem::new("deadline", "the deadline of a copy passed"),
+            Err(_) => Problem::new(Code::Deadline, "the deadline of a copy passed"),
         };
         record.status = reply::status_of(&problem.code).as_u16();
-        record.code = reply::static_code(&problem.code);
+        record.code = problem.code.label();
         Some(record)
     }
 }

@@ -56,6 +56,6 @@ mod tests {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
         let problem: domain::Problem = serde_json::from_str(body).unwrap();
-        assert_eq!(problem.code, "server_busy");
+        assert_eq!(problem.code, domain::Code::ServerBusy);
     }
 }

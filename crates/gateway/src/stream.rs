@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use domain::Problem;
 use domain::record::Record;
+use domain::{Code, Problem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::{Shared, micros, reply};
+use crate::{Shared, micros};
 
 /// Pieces of a stream that wait for a slow reader; then the model waits.
 const PIECES_MAX: usize = 16;
@@ -28,7 +28,7 @@ pub struct PieceSender {
 struct Piece {
     bytes: Bytes,
     /// The code of the error that it tells.
-    code: Option<&'static str>,
+    code: Option<Code>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -42,11 +42,10 @@ pub struct Pieces {
 }
 
 /// How far a stream has come.
-#[derive(Clone, Copy)]
 enum End {
     Open,
     Whole,
-    Failed(&'static str),
+    Failed(Code),
 }
 
 /// Both ends of a stream.
@@ -59,7 +58,7 @@ pub fn pieces() -> (PieceSender, Pieces) {
 impl PieceSender {
     /// Hands on what the worker sent; `false` if the reader has gone.
     pub async fn send(&self, bytes: Bytes) -> bool {
-        let code = bytes.starts_with(ERROR_EVENT).then_some("model_raised");
+        let code = bytes.starts_with(ERROR_EVENT).then_some(Code::ModelRaised);
         self.push(bytes, code).await
     }
 
@@ -67,10 +66,10 @@ impl PieceSender {
     pub async fn fail(&self, problem: &Problem) {
         let text = serde_json::to_string(problem).unwrap_or_default();
         let event = Bytes::from(format!("event: error\ndata: {text}\n\n"));
-        self.push(event, Some(reply::static_code(&problem.code))).await;
+        self.push(event, Some(problem.code.clone())).await;
     }
 
-    async fn push(&self, bytes: Bytes, code: Option<&'static str>) -> bool {
+    async fn push(&self, bytes: Bytes, code: Option<Code>) -> bool {
         let needed = bytes.len().clamp(1, PIECES_BYTES_MAX) as u32;
         let room = tokio::select! {
             room = self.room.clone().acquire_many_owned(needed) => room,
@@ -102,9 +101,9 @@ impl Pieces {
             Poll::Ready(piece) => piece,
         };
         self.awaited_at = None;
-        match (&piece, self.end) {
+        match (&piece, &self.end) {
             (None, End::Open) => self.end = End::Whole,
-            (Some(Piece { code: Some(code), .. }), _) => self.end = End::Failed(code),
+            (Some(Piece { code: Some(code), .. }), _) => self.end = End::Failed(code.clone()),
             _ => {}
         }
         Poll::Ready(piece.map(|piece| piece.bytes))
@@ -114,11 +113,11 @@ impl Pieces {
 impl Drop for Pieces {
     fn drop(&mut self) {
         let Some((shared, mut record)) = self.record.take() else { return };
-        match self.end {
+        match &self.end {
             End::Whole => {}
             End::Failed(code) => {
-                record.status = reply::status_of(code).as_u16();
-                record.code = code;
+                record.status = code.http();
+                record.code = code.label();
             }
             End::Open => {
                 // The model's part is how long the reader waited for it, not how long the reader took.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::Problem;
+use domain::{Code, Problem};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -73,7 +73,7 @@ impl Turn {
 }
 
 fn busy(what: &str) -> Problem {
-    Problem::new("server_busy", format!("the server has as many {what} as it may")).help("try again in a second")
+    Problem::new(Code::ServerBusy, format!("the server has as many {what} as it may")).help("try again in a second")
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
         let turns = Turns::new(1, 1);
         let (first, second, watch) = (turns.of("/v1/models"), turns.of("/v1/models"), turns.of("/readyz"));
         assert!(first.take().is_ok() && first.take().is_ok(), "one turn is enough");
-        assert_eq!(second.take().unwrap_err().code, "server_busy");
+        assert_eq!(second.take().unwrap_err().code, Code::ServerBusy);
         assert!(watch.take().is_ok());
         assert!(second.refusal().is_some() && first.refusal().is_none());
         first.give();

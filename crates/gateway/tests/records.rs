@@ -2,7 +2,7 @@
 
 mod support;
 
-use domain::Problem;
+use domain::{Code, Problem};
 use support::*;
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_start_that_fails_tells_those_who_wait_for_it() {
     server.gateway.apply(table(1, 1, vec![asleep.clone()]));
     let mut waiting = server.begin(1).await;
     server.until_queued(1).await;
-    let problem = Problem::new("start_failed", "ImportError: no module named torch").help("add it to requirements.txt");
+    let problem = Problem::new(Code::LoadFailed, "ImportError: no module named torch").help("add it to requirements.txt");
     let failed = domain::route::PlacementRoute { failed: Some(problem), ..asleep };
     server.gateway.apply(table(2, 1, vec![failed]));
     let answer = read_answer(&mut waiting).await;

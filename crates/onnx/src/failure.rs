@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Read;
 use std::path::Path;
 
-use domain::Problem;
+use domain::{Code, Problem};
 
 /// What a file begins with that Git LFS has not fetched.
 const LFS_POINTER: &[u8] = b"version https://git-lfs";
@@ -18,7 +18,7 @@ pub fn library(path: &Path, error: impl Display) -> Problem {
     } else {
         format!("ONNX Runtime is not at {}", path.display())
     };
-    Problem::new("load_failed", what).details([error.to_string()]).help(
+    Problem::new(Code::LoadFailed, what).details([error.to_string()]).help(
         "run `decalog doctor`, or point ORT_DYLIB_PATH at the libonnxruntime.so of `pip install onnxruntime` (1.24 or newer)",
     )
 }
@@ -34,17 +34,17 @@ pub fn file(path: &Path) -> Option<Problem> {
                 true => "there is no *.onnx file next to it".to_string(),
                 false => format!("files next to it: {}", neighbours.join(", ")),
             };
-            return Some(Problem::new("load_failed", format!("there is no file {name}")).help(help));
+            return Some(Problem::new(Code::LoadFailed, format!("there is no file {name}")).help(help));
         }
-        Err(error) => return Some(Problem::new("load_failed", format!("{name} cannot be read: {error}"))),
+        Err(error) => return Some(Problem::new(Code::LoadFailed, format!("{name} cannot be read: {error}"))),
     };
     let mut start = [0; LFS_POINTER.len()];
     if file.read(&mut start).is_ok_and(|count| count == start.len()) && start == *LFS_POINTER {
         let text = format!("{name} is a pointer of Git LFS, not the model itself");
-        return Some(Problem::new("load_failed", text).help("run `git lfs pull`, then deploy again"));
+        return Some(Problem::new(Code::LoadFailed, text).help("run `git lfs pull`, then deploy again"));
     }
     if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-        return Some(Problem::new("load_failed", format!("{name} is empty")));
+        return Some(Problem::new(Code::LoadFailed, format!("{name} is empty")));
     }
     None
 }
@@ -74,7 +74,7 @@ pub fn graph(path: &Path, error: impl Display) -> Problem {
         ("cannot be loaded", "check it with `python -c \"import onnx; onnx.checker.check_model('FILE')\"`")
     };
     let help = help.replace("FILE", &name.to_string());
-    Problem::new("load_failed", format!("{name} {what}")).details(said.lines().map(String::from)).help(help)
+    Problem::new(Code::LoadFailed, format!("{name} {what}")).details(said.lines().map(String::from)).help(help)
 }
 
 fn neighbours(path: &Path) -> Vec<String> {

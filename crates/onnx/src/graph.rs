@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
-use domain::{Problem, Schema};
+use domain::{Code, Problem, Schema};
 use ort::AsPointer;
 use ort::environment::Environment;
 use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights};
@@ -91,17 +91,20 @@ impl Graph {
         let known = |name: &str| signature.inputs.iter().any(|input| input.name == name);
         if let Some(unknown) = request.inputs.iter().find(|tensor| !known(&tensor.name)) {
             let names: Vec<&str> = signature.inputs.iter().map(|input| input.name.as_str()).collect();
-            return Err(Problem::new("bad_request", format!("the graph has no input `{}`", unknown.name))
+            return Err(Problem::new(Code::BadRequest, format!("the graph has no input `{}`", unknown.name))
                 .help(format!("it has {}", names.join(", "))));
         }
         let mut feeds: Vec<Feed> = Vec::with_capacity(signature.inputs.len());
         for declared in &signature.inputs {
             let tensor = request.inputs.iter().find(|tensor| tensor.name == declared.name).ok_or_else(|| {
-                Problem::new("bad_request", format!("the input `{}` is missing: expected {}", declared.name, declared.datatype))
+                Problem::new(
+                    Code::BadRequest,
+                    format!("the input `{}` is missing: expected {}", declared.name, declared.datatype),
+                )
             })?;
             if tensor.datatype.wire_name() != declared.datatype.wire_name() {
                 let text = format!("`{}` must be {}, got {}", declared.name, declared.datatype, tensor.datatype);
-                return Err(Problem::new("bad_request", text));
+                return Err(Problem::new(Code::BadRequest, text));
             }
             let dimensions = input::dimensions_for(declared, &tensor.shape, signature.rows)?;
             feeds.push(Feed { tensor, dimensions });
@@ -113,7 +116,7 @@ impl Graph {
         {
             let (a, b) = (&first.tensor, &other.tensor);
             let text = format!("`{}` has the shape {:?}, but `{}` has {:?}: rows differ", a.name, a.shape, b.name, b.shape);
-            return Err(Problem::new("bad_request", text));
+            return Err(Problem::new(Code::BadRequest, text));
         }
         Ok(feeds)
     }
@@ -123,7 +126,7 @@ impl Graph {
         let outputs = &self.signature.outputs;
         if let Some(unknown) = request.outputs.iter().find(|wanted| !outputs.iter().any(|output| output.name == wanted.name)) {
             let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
-            return Err(Problem::new("bad_request", format!("the model has no output `{}`", unknown.name))
+            return Err(Problem::new(Code::BadRequest, format!("the model has no output `{}`", unknown.name))
                 .help(format!("it has {}", names.join(", "))));
         }
         let is_wanted =
@@ -143,14 +146,14 @@ impl Graph {
             values.push(input::value(declared, &feed.dimensions, data)?);
         }
         let outputs = session.run(values.as_slice()).map_err(|error| {
-            Problem::new("model_raised", "ONNX Runtime could not run the graph")
+            Problem::new(Code::ModelRaised, "ONNX Runtime could not run the graph")
                 .details(error.to_string().lines().map(String::from))
         })?;
         let mut tensors = Vec::with_capacity(wanted.len());
         let mut values: Vec<_> = outputs.into_iter().map(|(_, value)| Some(value)).collect();
         for output in wanted {
             let value = values.get_mut(output.at).and_then(Option::take);
-            let value = value.ok_or_else(|| Problem::new("bad_output", format!("the graph gave no `{}`", output.name)))?;
+            let value = value.ok_or_else(|| Problem::new(Code::BadOutput, format!("the graph gave no `{}`", output.name)))?;
             let mut tensor = output::tensor(output, value, &borrowed)?;
             if let Kind::Tensor { scalar: true, .. } = output.kind
                 && let [_, 1] = tensor.shape[..]
@@ -190,7 +193,7 @@ fn stack(answers: Vec<Vec<Tensor>>) -> Result<Vec<Tensor>, Problem> {
     let rows = answers.len();
     let mut answers = answers.into_iter();
     let Some(mut stacked) = answers.next() else {
-        return Err(Problem::new("bad_request", "the request has no rows"));
+        return Err(Problem::new(Code::BadRequest, "the request has no rows"));
     };
     if rows == 1 {
         return Ok(stacked);
@@ -201,7 +204,7 @@ fn stack(answers: Vec<Vec<Tensor>>) -> Result<Vec<Tensor>, Problem> {
             if whole.shape != part.shape {
                 let text =
                     format!("`{}` has the shape {:?} for one row and {:?} for another", whole.name, whole.shape, part.shape);
-                return Err(Problem::new("bad_output", text).help("send these rows as separate requests"));
+                return Err(Problem::new(Code::BadOutput, text).help("send these rows as separate requests"));
             }
             data.extend_from_slice(&part.data);
         }

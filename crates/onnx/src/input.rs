@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use domain::Code;
 use domain::{Datatype, Problem};
 use half::{bf16, f16};
 use ort::session::SessionInputValue;
@@ -12,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes};
 use crate::signature::{Input, Rows};
 
 fn bad_request(message: String) -> Problem {
-    Problem::new("bad_request", message)
+    Problem::new(Code::BadRequest, message)
 }
 
 /// The dimensions in which the graph takes a tensor of a request that has this shape. The graph and the schema may

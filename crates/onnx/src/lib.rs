@@ -14,7 +14,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domain::Problem;
+use domain::{Code, Problem};
 use worker::server::{Server, ServerConfig, Termination};
 
 mod failure;
@@ -61,7 +61,7 @@ pub fn run(config: OnnxConfig) -> i32 {
 }
 
 fn serve(config: &OnnxConfig) -> Result<(), Problem> {
-    let system = |error: std::io::Error| Problem::new("load_failed", format!("the worker cannot run: {error}"));
+    let system = |error: std::io::Error| Problem::new(Code::LoadFailed, format!("the worker cannot run: {error}"));
     let termination = Termination::install().map_err(system)?;
     let environment = environment(&config.library)?;
     let settings = Settings { threads: config.threads, concurrency: config.concurrency };

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::Range;
 
 use bytes::Bytes;
-use domain::{Datatype, Problem};
+use domain::{Code, Datatype, Problem};
 use half::{bf16, f16};
 use ort::value::{DynMapValueType, DynValue, TensorElementType, ValueType};
 use protocol::tensor::{Tensor, push_byte_element};
@@ -17,7 +17,7 @@ use crate::signature::{Kind, Output, datatype_of};
 const COPY_BYTES_MAX: usize = 4 * 1024;
 
 fn bad_output(name: &str, error: impl Display) -> Problem {
-    Problem::new("bad_output", format!("the output `{name}` cannot be read: {error}"))
+    Problem::new(Code::BadOutput, format!("the output `{name}` cannot be read: {error}"))
 }
 
 /// The tensor of one output of a run, with its dimensions as they came. `borrowed` is the memory of the inputs, which

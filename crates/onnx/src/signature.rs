@@ -1,5 +1,6 @@
 //! What a graph's inputs and outputs mean: the schema, and how rows are laid out for a run. Pure; knows no session.
 
+use domain::Code;
 use domain::{Column, Datatype, Problem, Schema};
 use ort::value::{TensorElementType, ValueType};
 use serde_json::Value;
@@ -98,7 +99,9 @@ impl Signature {
         let named_dimension = first_dimension_names_differ(inputs);
         let inputs = inputs.iter().map(input_of).collect::<Result<Vec<_>, _>>()?;
         if inputs.is_empty() {
-            return Err(Problem::new("load_failed", "the graph has no inputs").help("export it with its inputs as graph inputs"));
+            return Err(
+                Problem::new(Code::LoadFailed, "the graph has no inputs").help("export it with its inputs as graph inputs")
+            );
         }
         let mut notes = vec![];
         let mut served = vec![];
@@ -109,7 +112,7 @@ impl Signature {
             }
         }
         if served.is_empty() {
-            return Err(Problem::new("load_failed", "the graph has no output that can be served")
+            return Err(Problem::new(Code::LoadFailed, "the graph has no output that can be served")
                 .details(notes)
                 .help("export it with tensors as outputs"));
         }
@@ -128,7 +131,7 @@ impl Signature {
     /// Replaces columns by those of the same name in the manifest's `[schema]`.
     pub fn refine(&mut self, section: &str) -> Result<(), Problem> {
         let bad = |message: String| {
-            Problem::new("load_failed", message)
+            Problem::new(Code::LoadFailed, message)
                 .help("correct [schema] in decalog.toml; without it the graph's own schema is used")
         };
         let section: Value = serde_json::from_str(section).map_err(|error| bad(format!("[schema] cannot be read: {error}")))?;
@@ -163,7 +166,7 @@ fn dimensions_of(declared: &Declared) -> Option<Vec<i64>> {
 fn input_of(declared: &Declared) -> Result<Input, Problem> {
     let datatype = declared.value.tensor_type().and_then(datatype_of).ok_or_else(|| {
         let text = format!("the input `{}` is {}, which cannot be served", declared.name, declared.value);
-        Problem::new("load_failed", text).help("export the graph with inputs that are tensors of numbers, booleans or strings")
+        Problem::new(Code::LoadFailed, text).help("export the graph with inputs that are tensors of numbers, booleans or strings")
     })?;
     Ok(Input { name: declared.name.into(), datatype, dimensions: dimensions_of(declared) })
 }

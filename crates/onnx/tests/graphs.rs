@@ -3,7 +3,7 @@
 mod support;
 
 use bytes::Bytes;
-use domain::{Column, Datatype};
+use domain::{Code, Column, Datatype};
 use protocol::Tensor;
 use protocol::oip::RequestedOutput;
 use support::*;
@@ -160,7 +160,7 @@ fn wrong_inputs_are_named() {
     let graph = load("affine.onnx");
     let refuse = |inputs: Vec<Tensor>| {
         let problem = graph.infer(0, &request(inputs)).unwrap_err();
-        assert_eq!(problem.code, "bad_request");
+        assert_eq!(problem.code, Code::BadRequest);
         problem.message
     };
     assert_eq!(refuse(vec![]), "the input `x` is missing: expected FP32");

@@ -4,20 +4,20 @@
 
 use std::fmt;
 
-use domain::Problem;
+use domain::{Code, Problem};
 
 /// Something wrong with a tensor or a message, before it is known whose mistake it is.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Flaw {
     /// The code that a caller gets for it.
-    code: &'static str,
+    code: Code,
     message: String,
     help: &'static str,
 }
 
 impl Flaw {
     /// Of a code that means a 4xx where a caller made it.
-    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Flaw {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Flaw {
         Flaw { code, message: message.into(), help: "" }
     }
 
@@ -42,14 +42,15 @@ impl WorkerFault {
     /// The answer is understood, but is not what the model declares: wrong type, shape, number of rows, a missing output.
     pub fn output(message: impl Into<String>) -> WorkerFault {
         WorkerFault(
-            Problem::new("bad_output", message).help("a model must give one output row for each input row, as its schema says"),
+            Problem::new(Code::BadOutput, message)
+                .help("a model must give one output row for each input row, as its schema says"),
         )
     }
 
     /// The answer is not understood: wrong HTTP, JSON, length.
     pub fn malformed(message: impl Into<String>) -> WorkerFault {
         WorkerFault(
-            Problem::new("bad_worker", message)
+            Problem::new(Code::BadWorker, message)
                 .help("the worker must answer as docs/protocols.md says; see its log: decalog logs"),
         )
     }
@@ -65,7 +66,7 @@ impl WorkerFault {
     }
 
     /// The code: `bad_output` or `bad_worker`.
-    pub fn code(&self) -> &str {
+    pub fn code(&self) -> &Code {
         &self.0.code
     }
 }
@@ -104,17 +105,17 @@ pub fn words(json: &[u8]) -> Option<Problem> {
         return None;
     }
     let said: Problem = serde_json::from_slice(json).ok()?;
-    let code = match said.code.as_str() {
-        "bad_input" | "bad_request" => "bad_input",
-        "bad_output" => "bad_output",
-        _ => "model_raised",
+    let code = match said.code {
+        Code::BadInput | Code::BadRequest => Code::BadInput,
+        Code::BadOutput => Code::BadOutput,
+        _ => Code::ModelRaised,
     };
     let mut details: Vec<String> = said.details.iter().take(DETAILS_MAX).map(|line| shorten(line, DETAIL_CHARS_MAX)).collect();
     if said.details.len() > details.len() {
         details.push(format!("… {} more lines", said.details.len() - details.len()));
     }
     let help = shorten(&said.help, SENTENCE_CHARS_MAX);
-    Some(Problem { code: code.into(), message: shorten(&said.message, SENTENCE_CHARS_MAX), details, help })
+    Some(Problem { code, message: shorten(&said.message, SENTENCE_CHARS_MAX), details, help })
 }
 
 /// The beginning of a text, with its lines as they are.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{Answer, Payload, Tensor};
 use bytes::Bytes;
-use domain::{Datatype, Problem};
+use domain::{Code, Datatype, Problem};
 use serde_json::Map;
 
 fn request(json: &str, blobs: &[u8]) -> Result<InferRequest, Problem> {
@@ -70,10 +70,10 @@ fn refusals() {
         ("".to_string(), "bad_json"),
     ];
     for (json, code) in cases {
-        assert_eq!(request(&json, b"").unwrap_err().code, code, "{json}");
+        assert_eq!(request(&json, b"").unwrap_err().code.as_str(), code, "{json}");
     }
     let long = tensor(r#""shape": [1], "datatype": "FP32", "parameters": {"binary_data_size": 4}"#);
-    assert_eq!(request(&long, &[0; 5]).unwrap_err().code, "bad_request");
+    assert_eq!(request(&long, &[0; 5]).unwrap_err().code, Code::BadRequest);
     assert!(decode_request(Bytes::from_static(b"{}"), Some(3)).is_err());
 }
 
@@ -124,7 +124,7 @@ fn requested_outputs() {
         |name: &str| Tensor { name: name.into(), datatype: Datatype::Bool, shape: vec![1], data: Bytes::from_static(&[1]) };
     let mut response = InferResponse { outputs: vec![output("a"), output("b")], ..InferResponse::default() };
     let wanted = |name: &str| RequestedOutput { name: name.into(), binary: Some(true) };
-    assert_eq!(response.clone().select(&[wanted("c")]).unwrap_err().code, "no_such_output");
+    assert_eq!(response.clone().select(&[wanted("c")]).unwrap_err().code, Code::NoSuchOutput);
     response.select(&[wanted("b")]).unwrap();
     let (header_bytes, body) = response.encode(&[wanted("b")], false);
     assert_eq!(body.len(), header_bytes.unwrap() + 1);
@@ -158,9 +158,9 @@ fn a_batch_in_json_and_in_plain_rows() {
     // Rows of a program keep their own keys, too.
     let body = br#"{"rows": [{"bob": 3}, {"dave": null, "z": 1}]}"#;
     assert_eq!(decode(body, vec![]).unwrap(), r#"{"rows":[{"bob":3},{"dave":null,"z":1}]}"#);
-    assert_eq!(decode(br#"{"rows": [{"y": 1.5}]}"#, vec![]).unwrap_err().code(), "bad_output");
+    assert_eq!(decode(br#"{"rows": [{"y": 1.5}]}"#, vec![]).unwrap_err().code(), &Code::BadOutput);
     assert_eq!(
         decode(br#"{"rows": [{"y": "a"}, {"y": 1}]}"#, vec![Column::scalar("y", Datatype::Fp64)]).unwrap_err().code(),
-        "bad_output"
+        &Code::BadOutput
     );
 }

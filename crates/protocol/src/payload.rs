@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use domain::schema::{Column, Schema};
-use domain::{Datatype, Problem};
+use domain::{Code, Datatype, Problem};
 
 use crate::cells::{Allowance, CellsBuilder};
 use crate::columns::ColumnIndex;
@@ -32,18 +32,18 @@ pub struct Cells {
 /// The refusal of rows that break the schema.
 pub fn mismatch(details: Vec<String>) -> Problem {
     let message = if details.len() == 1 { "the row does not fit the schema" } else { "the rows do not fit the schema" };
-    Problem::new("schema_mismatch", message).details(details)
+    Problem::new(Code::SchemaMismatch, message).details(details)
 }
 
 /// The refusal of a request with more rows than one may have.
 pub(crate) fn too_many_rows() -> Problem {
-    Problem::new("bad_shape", format!("the request has more than {ROWS_MAX} rows")).help("send them in several requests")
+    Problem::new(Code::BadShape, format!("the request has more than {ROWS_MAX} rows")).help("send them in several requests")
 }
 
 /// The refusal of rows that leave out more than is filled in for one request.
 pub(crate) fn too_much_filled() -> Problem {
     let text = format!("what the rows leave out or set to null would take more than {} MiB", FILLED_BYTES_MAX >> 20);
-    Problem::new("bad_shape", text).help("send fewer rows in one request")
+    Problem::new(Code::BadShape, text).help("send fewer rows in one request")
 }
 
 /// Whether a shape is what the column wants.
@@ -194,7 +194,7 @@ impl<'s> Sorter<'s> {
         let Sorter { schema, slots, valids, mut details, .. } = self;
         let rows = self.rows.unwrap_or(0);
         if rows == 0 && details.is_empty() {
-            return Err(Problem::new("no_rows", "the request has no rows").help("send at least one row"));
+            return Err(Problem::new(Code::NoRows, "the request has no rows").help("send at least one row"));
         }
         let allowance = Allowance::new(0);
         let mut columns = Vec::with_capacity(schema.inputs.len());

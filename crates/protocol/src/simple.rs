@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use domain::Problem;
 use domain::schema::Schema;
+use domain::{Code, Problem};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -32,7 +32,7 @@ pub fn decode(body: &[u8], schema: &Schema) -> Result<(Payload, Form), Problem> 
     let read = read(body, schema);
     let Ok((payload, form)) = read else { return Err(explain::explain(body, schema)) };
     if payload.rows == 0 {
-        return Err(Problem::new("no_rows", "the request has no rows").help("send at least one row"));
+        return Err(Problem::new(Code::NoRows, "the request has no rows").help("send at least one row"));
     }
     Ok((payload, form))
 }

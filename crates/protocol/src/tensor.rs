@@ -1,6 +1,7 @@
 //! A named tensor as it travels: little-endian, row-major, with its leading dimension.
 
 use bytes::Bytes;
+use domain::Code;
 use domain::Datatype;
 
 use crate::fault::Flaw;
@@ -52,7 +53,7 @@ impl Tensor {
         let name = || shown_name(&self.name);
         let count = elements(&self.shape).ok_or_else(|| too_large(&self.name, &self.shape))?;
         let disagree = |got: String| {
-            Flaw::new("shape_mismatch", format!("`{}` has the shape {:?}, but {got}", name(), self.shape))
+            Flaw::new(Code::ShapeMismatch, format!("`{}` has the shape {:?}, but {got}", name(), self.shape))
                 .help("the product of the shape must be the number of elements")
         };
         match self.datatype.size() {
@@ -63,7 +64,7 @@ impl Tensor {
                     return Err(disagree(text));
                 }
                 if self.datatype == Datatype::Bool && self.data.iter().any(|byte| *byte > 1) {
-                    return Err(Flaw::new("bad_value", format!("`{}` is BOOL, but a byte is neither 0 nor 1", name())));
+                    return Err(Flaw::new(Code::BadValue, format!("`{}` is BOOL, but a byte is neither 0 nor 1", name())));
                 }
             }
             None => {
@@ -85,9 +86,9 @@ impl Tensor {
 pub(crate) fn too_large(name: &str, shape: &[usize]) -> Flaw {
     let (name, dimensions) = (shown_name(name), shape.len());
     if dimensions > DIMENSIONS_MAX {
-        return Flaw::new("bad_shape", format!("`{name}` has {dimensions} dimensions; at most {DIMENSIONS_MAX} are allowed"));
+        return Flaw::new(Code::BadShape, format!("`{name}` has {dimensions} dimensions; at most {DIMENSIONS_MAX} are allowed"));
     }
-    Flaw::new("bad_shape", format!("the shape {shape:?} of `{name}` is too large"))
+    Flaw::new(Code::BadShape, format!("the shape {shape:?} of `{name}` is too large"))
         .help("at most 2^31 elements are allowed; where a dimension is 0, the product of the others may be at most 2^20")
 }
 

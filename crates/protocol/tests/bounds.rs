@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use domain::route::WorkerProtocol;
-use domain::{Column, Datatype, Schema};
+use domain::{Code, Column, Datatype, Schema};
 use protocol::limits::{FILLED_BYTES_MAX, ROWS_MAX};
 use protocol::{Payload, oip, simple, worker_wire};
 use testing::measured;
@@ -35,7 +35,7 @@ fn infer(body: &str, schema: &Schema) -> (String, usize) {
         let payload = Payload::from_tensors(request.inputs, schema)?;
         Ok::<_, domain::Problem>((payload.to_tensors(schema).len(), payload))
     });
-    (result.map_or_else(|problem| problem.code, |_| "ok".into()), peak)
+    (result.map_or_else(|problem| problem.code.to_string(), |_| "ok".into()), peak)
 }
 
 fn predict(body: &str, schema: &Schema) -> (String, usize) {
@@ -44,7 +44,7 @@ fn predict(body: &str, schema: &Schema) -> (String, usize) {
         result.map_or_else(
             |problem| {
                 assert!(problem.to_string().len() < 20_000, "{problem}");
-                problem.code
+                problem.code.to_string()
             },
             |_| "ok".into(),
         ),
@@ -214,7 +214,7 @@ fn a_workers_answer_is_bounded_too() {
         let bytes = Bytes::copy_from_slice(body.as_bytes());
         let (result, peak) = measured(|| worker_wire::decode(protocol, bytes, None, rows, &[], schema));
         let fault = result.map(|_| ()).expect_err(what);
-        assert!(["bad_output", "bad_worker"].contains(&fault.code()), "{what}: {fault}");
+        assert!([Code::BadOutput, Code::BadWorker].contains(fault.code()), "{what}: {fault}");
         assert!(peak <= 4 * body.len() + 2 * FILLED_BYTES_MAX, "{what}: {peak} bytes for {}", body.len());
     }
 }

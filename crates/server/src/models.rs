@@ -7,7 +7,7 @@ use control::view::{ModelRow, ModelView};
 use domain::manifest::Configuration;
 use domain::reference::Selector;
 use domain::release::Plan;
-use domain::{Digest, EnvironmentName, ModelKey, ProjectName, Reference, VersionNumber};
+use domain::{Code, Digest, EnvironmentName, ModelKey, ProjectName, Reference, VersionNumber};
 use http::HeaderMap;
 use monitor::Summary;
 use serde::{Deserialize, Serialize};
@@ -164,7 +164,7 @@ pub async fn logs(
     let version = match state.resolve(&reference) {
         Ok(version) => version,
         // Nothing is live: the newest version's log tells why.
-        Err(problem) if problem.code == "not_live" => {
+        Err(problem) if problem.code == Code::NotLive => {
             let newest = state.models.get(&key).and_then(|model| model.versions.keys().next_back().copied());
             newest.ok_or(problem)?
         }

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use control::Garbage;
-use domain::{Digest, Problem};
+use domain::{Code, Digest, Problem};
 use monitor::Scrape;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,19 +25,19 @@ pub async fn healthz() -> &'static str {
 
 pub async fn readyz(State(api): State<Api>) -> Result<String, ApiError> {
     if let Some(trouble) = api.control.engine().trouble() {
-        let problem = Problem::new("not_ready", "no replica can be started or stopped").details([trouble]);
+        let problem = Problem::new(Code::NotReady, "no replica can be started or stopped").details([trouble]);
         return Err(problem.help("what runs goes on; the server's log and logs/supervisor.log tell more").into());
     }
     let (waiting, failing) = api.control.unanswered();
     if !failing.is_empty() {
-        let problem = Problem::new("not_ready", "models that are live cannot be started").details(failing);
+        let problem = Problem::new(Code::NotReady, "models that are live cannot be started").details(failing);
         return Err(problem.details(waiting).help("decalog show MODEL and decalog logs MODEL tell more").into());
     }
     if waiting.is_empty() {
         // What runs can be asked, also while nothing can be changed.
         return Ok(api.control.refusal().map_or("ready\n".into(), |problem| format!("ready, but read-only: {problem}\n")));
     }
-    Err(Problem::new("not_ready", "replicas are starting").details(waiting).help("ask again in a moment").into())
+    Err(Problem::new(Code::NotReady, "replicas are starting").details(waiting).help("ask again in a moment").into())
 }
 
 pub async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
@@ -81,7 +81,7 @@ pub async fn verify(State(api): State<Api>, Query(query): Query<HeadQuery>) -> R
     let verified = aside(move || ledger::verify(&path, head)).await?;
     match verified {
         Ok(verified) => Ok(Json(json!({ "entries": verified.entries, "head": verified.head }))),
-        Err(broken) => Err(Problem::new("ledger_broken", broken.to_string())
+        Err(broken) => Err(Problem::new(Code::LedgerBroken, broken.to_string())
             .help("restore a backup, and find out who changed the file")
             .into()),
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use domain::route::WorkerProtocol;
-use domain::{Problem, Schema};
+use domain::{Code, Problem, Schema};
 use protocol::worker_wire::{WorkerRequest, decode, encode};
 use protocol::{Payload, WorkerFault};
 use serde_json::{Map, Value, json};
@@ -67,7 +67,7 @@ impl Caller {
         }
         match self.stream(begin + timeout, None).await? {
             Stream { has_ended: true, text } => Ok(vec![Value::Array(items(&text))]),
-            _ => Err(Problem::new("predict_timeout", format!("the stream did not end within {} ms", timeout.as_millis()))
+            _ => Err(Problem::new(Code::PredictTimeout, format!("the stream did not end within {} ms", timeout.as_millis()))
                 .help("raise [model] predict_ms_max in decalog.toml, or test with a row whose stream is short")),
         }
     }
@@ -98,10 +98,10 @@ impl Caller {
     /// Sends a prepared request and waits for the answer, which is 200.
     pub async fn send(&mut self, request: &WorkerRequest, timeout: Duration) -> Result<RawAnswer, Problem> {
         let died = |error: ConnectionError| match error {
-            ConnectionError::Local(error) => Problem::new("server_busy", format!("the worker could not be asked: {error}"))
+            ConnectionError::Local(error) => Problem::new(Code::ServerBusy, format!("the worker could not be asked: {error}"))
                 .help("raise the limit of open files (ulimit -n), or try again"),
             ConnectionError::Closed(error) => {
-                Problem::new("worker_died", format!("the worker ended while it predicted: {error}"))
+                Problem::new(Code::WorkerDied, format!("the worker ended while it predicted: {error}"))
                     .help("see its log: decalog logs")
             }
             ConnectionError::Protocol(text) => {
@@ -121,7 +121,7 @@ impl Caller {
 
     /// Reads a stream until its end, until `end`, or, where there is an `enough`, for so long after its first piece.
     async fn stream(&mut self, mut end: Instant, mut enough: Option<Duration>) -> Result<Stream, Problem> {
-        let broken = || Problem::new("worker_died", "the worker ended in the middle of its answer");
+        let broken = || Problem::new(Code::WorkerDied, "the worker ended in the middle of its answer");
         let mut connection = self.connection.take().ok_or_else(broken)?;
         let mut bytes = vec![];
         let mut has_ended = false;
@@ -157,7 +157,7 @@ fn items(text: &str) -> Vec<Value> {
 }
 
 fn too_slow(timeout: Duration) -> Problem {
-    Problem::new("predict_timeout", format!("the prediction took longer than {} ms", timeout.as_millis()))
+    Problem::new(Code::PredictTimeout, format!("the prediction took longer than {} ms", timeout.as_millis()))
         .help("raise [model] predict_ms_max in decalog.toml, or make the model faster")
 }
 

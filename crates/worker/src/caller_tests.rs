@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::probe::{ProbeAs, probe};
-use domain::{Column, Datatype};
+use domain::{Code, Column, Datatype};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
@@ -56,7 +56,7 @@ async fn errors_of_the_model() {
     let mut caller = Caller::new(socket, "m", WorkerProtocol::Binary, schema());
     let problem = caller.predict(&[json!({"x": 1})], SECOND).await.unwrap_err();
     assert_eq!((problem.code.as_str(), problem.details.len()), ("model_raised", 1));
-    assert_eq!(caller.predict(&[json!({"x": 1})], SECOND).await.unwrap_err().code, "worker_died");
+    assert_eq!(caller.predict(&[json!({"x": 1})], SECOND).await.unwrap_err().code, Code::WorkerDied);
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn a_stream_without_end_is_answered_but_is_no_case() {
     let mut caller = Caller::new(socket, "m", WorkerProtocol::Binary, Schema { streams: true, ..schema() });
     let moment = Duration::from_millis(50);
     caller.ask(&json!({"x": 1}), SECOND, moment).await.unwrap();
-    assert_eq!(caller.predict(&[json!({"x": 1})], moment).await.unwrap_err().code, "predict_timeout");
+    assert_eq!(caller.predict(&[json!({"x": 1})], moment).await.unwrap_err().code, Code::PredictTimeout);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use domain::route::WorkerProtocol;
-use domain::{Column, Datatype, Problem, Schema};
+use domain::{Code, Column, Datatype, Problem, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Connection, ConnectionError};
@@ -99,12 +99,12 @@ pub async fn probe(socket: &Path, model: &str, probe_as: &ProbeAs) -> Result<Wor
     if answer.status != 200 {
         let message = format!("the worker is ready, but answers {} to /v2/models/{model}", answer.status);
         return Err(ProbeError::Unusable(
-            Problem::new("bad_worker", message)
+            Problem::new(Code::BadWorker, message)
                 .help("serve the model under the name in DECALOG_MODEL, or set [model] path if it speaks plain JSON"),
         ));
     }
     let metadata: Metadata = serde_json::from_slice(&answer.body).map_err(|error| {
-        ProbeError::Unusable(Problem::new("bad_worker", format!("the worker's metadata cannot be read: {error}")))
+        ProbeError::Unusable(Problem::new(Code::BadWorker, format!("the worker's metadata cannot be read: {error}")))
     })?;
     Ok(info(metadata))
 }

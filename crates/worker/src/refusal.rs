@@ -1,6 +1,6 @@
 //! What a worker says when it does not answer: its words, bounded, and whose mistake it is.
 
-use domain::Problem;
+use domain::{Code, Problem};
 use protocol::fault::{shorten, words};
 use serde_json::Value;
 
@@ -14,18 +14,18 @@ const BODY_CHARS_MAX: usize = 500;
 /// The problem that a worker's answer other than 200 carries. With 400 and 422 a worker refuses its input: that is the
 /// caller's mistake, `bad_input`. Anything else is the worker's.
 pub fn problem_of(answer: &RawAnswer) -> Problem {
-    let said = words(&answer.body).unwrap_or_else(|| Problem::new("model_raised", text_of(answer)));
+    let said = words(&answer.body).unwrap_or_else(|| Problem::new(Code::ModelRaised, text_of(answer)));
     let code = match answer.status {
-        400 | 422 => "bad_input",
-        _ if said.code == "bad_output" => "bad_output",
-        _ => "model_raised",
+        400 | 422 => Code::BadInput,
+        _ if said.code == Code::BadOutput => Code::BadOutput,
+        _ => Code::ModelRaised,
     };
-    Problem { code: code.into(), ..said }
+    Problem { code, ..said }
 }
 
 /// The problem in an event of a stream.
 pub fn problem_of_event(line: &str) -> Problem {
-    words(line.as_bytes()).unwrap_or_else(|| Problem::new("model_raised", shorten(line, BODY_CHARS_MAX)))
+    words(line.as_bytes()).unwrap_or_else(|| Problem::new(Code::ModelRaised, shorten(line, BODY_CHARS_MAX)))
 }
 
 /// What an answer says that is no error of ours.
@@ -56,7 +56,7 @@ mod tests {
         let refused = problem(422, r#"{"error": "age must be positive", "code": "bad_input"}"#);
         assert_eq!((refused.code.as_str(), refused.message.as_str()), ("bad_input", "age must be positive"));
         assert_eq!(problem(400, r#"{"detail": "no such city"}"#).message, "no such city");
-        assert_eq!(problem(422, r#"{"detail": [{"msg": "x"}]}"#).code, "bad_input");
+        assert_eq!(problem(422, r#"{"detail": [{"msg": "x"}]}"#).code, Code::BadInput);
         for (status, body) in [
             (500, r#"{"error": "ValueError", "code": "model_raised"}"#),
             (500, r#"{"error": "no", "code": "bad_input"}"#),
@@ -65,9 +65,9 @@ mod tests {
             (429, "{}"),
             (200, r#"{"error": "x", "code": "schema_mismatch"}"#),
         ] {
-            assert_eq!(problem(status, body).code, "model_raised", "{status} {body}");
+            assert_eq!(problem(status, body).code, Code::ModelRaised, "{status} {body}");
         }
-        assert_eq!(problem(500, r#"{"error": "no", "code": "bad_output"}"#).code, "bad_output");
+        assert_eq!(problem(500, r#"{"error": "no", "code": "bad_output"}"#).code, Code::BadOutput);
     }
 
     #[test]

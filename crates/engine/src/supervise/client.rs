@@ -6,8 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use domain::Problem;
 use domain::launch::ProcessId;
+use domain::{Code, Problem};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -53,7 +53,7 @@ fn not_adoptable(theirs: u32) -> Problem {
     let text = format!(
         "the workers cannot be taken over: their supervisor speaks version {theirs} of its protocol, this program version {VERSION}"
     );
-    Problem::new("other_supervisor", text).help(
+    Problem::new(Code::OtherSupervisor, text).help(
         "the running process goes on; to replace it, stop it with its workers (SIGTERM), then start this one without --takeover",
     )
 }

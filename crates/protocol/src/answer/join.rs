@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::Bytes;
-use domain::{Datatype, Problem};
+use domain::{Code, Datatype, Problem};
 
 use super::{Answer, AnswerColumn, Part, validity};
 use crate::payload::push_null;
@@ -46,7 +46,7 @@ pub(super) fn tensors(pieces: &[(&Part, Range<usize>)]) -> Result<Vec<Tensor>, P
     }
     if names.len().saturating_mul(rows) > CELLS_MAX {
         let text = format!("{rows} rows have {} columns among them, too many for tensors", names.len());
-        return Err(Problem::new("bad_output", text).help("send fewer rows in a request, or ask in simple JSON"));
+        return Err(Problem::new(Code::BadOutput, text).help("send fewer rows in a request, or ask in simple JSON"));
     }
     let mut tensors = Vec::with_capacity(names.len());
     for name in names {

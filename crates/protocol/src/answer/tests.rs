@@ -1,5 +1,7 @@
 //! Rows of one batch that a model answered differently.
 
+use domain::Code;
+
 use super::*;
 use crate::worker_wire::decode_answer;
 
@@ -48,7 +50,7 @@ fn a_row_that_failed_fails_its_request_alone() {
     let answer = differing();
     assert_eq!(answer.failure(0..2), None);
     assert_eq!(answer.failure(3..5), None);
-    assert_eq!(answer.failure(2..3).unwrap().code, "bad_input");
+    assert_eq!(answer.failure(2..3).unwrap().code, Code::BadInput);
     assert_eq!(answer.failure(0..5).unwrap().message, "no");
 }
 
@@ -99,7 +101,7 @@ fn columns_without_end_are_not_made_into_tensors() {
     let part = |at: usize| format!(r#"{{"rows":1,"outputs":[{{"name":"k{at}","datatype":"BOOL","shape":[1],"data":[true]}}]}}"#);
     let json = format!(r#"{{"parts":[{}]}}"#, (0..4_000).map(part).collect::<Vec<_>>().join(","));
     let answer = answer(&json, &[], 4_000).unwrap();
-    assert_eq!(answer.to_tensors(0..4_000).unwrap_err().code, "bad_output");
+    assert_eq!(answer.to_tensors(0..4_000).unwrap_err().code, Code::BadOutput);
     assert_eq!(answer.to_tensors(0..40).unwrap().len(), 80);
     assert_eq!(simple(&answer, 3_999..4_000, true), r#"{"k3999":true}"#);
 }
@@ -109,7 +111,7 @@ fn parts_must_be_the_rows_of_the_batch() {
     let part = |rows: u64| format!(r#"{{"rows":{rows},"problem":{{"code":"bad_input","error":"no"}}}}"#);
     for wrong in [vec![1, 0], vec![1], vec![1, 2], vec![u64::MAX, 1], vec![]] {
         let json = format!(r#"{{"parts":[{}]}}"#, wrong.iter().map(|rows| part(*rows)).collect::<Vec<_>>().join(","));
-        assert_eq!(answer(&json, &[], 2).unwrap_err().code(), "bad_output", "{wrong:?}");
+        assert_eq!(answer(&json, &[], 2).unwrap_err().code(), &Code::BadOutput, "{wrong:?}");
     }
     assert!(answer(&format!(r#"{{"parts":[{},{}]}}"#, part(1), part(1)), &[], 2).is_ok());
 }

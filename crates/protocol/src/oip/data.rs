@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use domain::Code;
 use domain::Datatype;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -16,7 +17,7 @@ pub(crate) fn split(body: &Bytes, header_bytes: Option<usize>) -> Result<(Bytes,
     let length = header_bytes.unwrap_or(body.len());
     if length > body.len() {
         let text = format!("Inference-Header-Content-Length is {length}, but the body has {} bytes", body.len());
-        return Err(Flaw::new("bad_request", text));
+        return Err(Flaw::new(Code::BadRequest, text));
     }
     Ok((body.slice(..length), body.slice(length..)))
 }
@@ -25,7 +26,7 @@ pub(crate) fn split(body: &Bytes, header_bytes: Option<usize>) -> Result<(Bytes,
 pub(crate) fn decode_data(name: &str, datatype: Datatype, count: usize, raw: &RawValue) -> Result<Bytes, Flaw> {
     let name = shown_name(name);
     if datatype == Datatype::Bf16 {
-        return Err(Flaw::new("bad_request", format!("`{name}` is BF16, which the protocol has in binary only")));
+        return Err(Flaw::new(Code::BadRequest, format!("`{name}` is BF16, which the protocol has in binary only")));
     }
     // Each element takes at least two characters of JSON, so that a large shape alone reserves nothing.
     let plausible = count.min(raw.get().len() / 2 + 1);
@@ -34,11 +35,11 @@ pub(crate) fn decode_data(name: &str, datatype: Datatype, count: usize, raw: &Ra
     let flat = Flat { datatype, data: &mut data, found: &mut found, count };
     flat.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(|error| {
         let error = cut(&error.to_string(), SENTENCE_CHARS_MAX);
-        Flaw::new("bad_value", format!("`{name}` does not hold {count} values of {datatype}: {error}"))
+        Flaw::new(Code::BadValue, format!("`{name}` does not hold {count} values of {datatype}: {error}"))
             .help("send values of the datatype, flat or nested, in row-major order")
     })?;
     if found != count {
-        return Err(Flaw::new("shape_mismatch", format!("`{name}` has {found} values where its shape says {count}"))
+        return Err(Flaw::new(Code::ShapeMismatch, format!("`{name}` has {found} values where its shape says {count}"))
             .help("the product of the shape must be the number of values"));
     }
     Ok(Bytes::from(data))

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use domain::{Datatype, Problem};
+use domain::{Code, Datatype, Problem};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -74,11 +74,11 @@ struct OutputJson<'a> {
 }
 
 fn bad_request(message: impl Into<String>) -> Problem {
-    Problem::new("bad_request", message).help("see the Open Inference Protocol v2: docs/protocols.md")
+    Problem::new(Code::BadRequest, message).help("see the Open Inference Protocol v2: docs/protocols.md")
 }
 
 fn bad_json(error: &serde_json::Error) -> Problem {
-    Problem::new("bad_json", format!("the request cannot be read: {}", cut(&error.to_string(), SENTENCE_CHARS_MAX)))
+    Problem::new(Code::BadJson, format!("the request cannot be read: {}", cut(&error.to_string(), SENTENCE_CHARS_MAX)))
 }
 
 /// Reads a request. `header_bytes` is the value of `Inference-Header-Content-Length`, if it was sent.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
-use domain::{Datatype, Problem};
+use domain::{Code, Datatype, Problem};
 use serde::Serialize;
 
 use super::RequestedOutput;
@@ -37,7 +37,7 @@ impl InferResponse {
             let Some(at) = places.get(wanted.name.as_str()) else {
                 let text = format!("the model has no output `{}`", shown_name(&wanted.name));
                 let names = shown_names(self.outputs.iter().map(|output| output.name.as_str()));
-                return Err(Problem::new("no_such_output", text).help(format!("it has {names}")));
+                return Err(Problem::new(Code::NoSuchOutput, text).help(format!("it has {names}")));
             };
             selected.push(self.outputs[*at].clone());
         }

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use domain::Problem;
 use domain::schema::Schema;
+use domain::{Code, Problem};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -22,7 +22,7 @@ pub fn explain(body: &[u8], schema: &Schema) -> Problem {
         Ok(whole) => whole,
         Err(error) => {
             let text = cut(&error.to_string(), SENTENCE_CHARS_MAX);
-            return Problem::new("bad_json", format!("the body is not JSON: {text}")).help(FORM);
+            return Problem::new(Code::BadJson, format!("the body is not JSON: {text}")).help(FORM);
         }
     };
     if !whole.get().starts_with('{') {
@@ -54,7 +54,7 @@ pub fn explain(body: &[u8], schema: &Schema) -> Problem {
 }
 
 fn bad_form() -> Problem {
-    Problem::new("bad_form", "the body is JSON, but not a row").help(FORM)
+    Problem::new(Code::BadForm, "the body is JSON, but not a row").help(FORM)
 }
 
 struct Explainer<'s> {

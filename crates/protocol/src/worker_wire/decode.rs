@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use domain::route::WorkerProtocol;
 use domain::schema::Schema;
-use domain::{Datatype, Problem};
+use domain::{Code, Datatype, Problem};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -93,7 +93,7 @@ pub fn decode_answer(body: Bytes, header_bytes: Option<usize>, rows: usize, sche
             for part in parts.0 {
                 let outputs = match (part.problem, part.outputs) {
                     (Some(problem), _) => Err(words(problem.get().as_bytes())
-                        .unwrap_or_else(|| Problem::new("model_raised", "the worker failed a row, but does not say why"))),
+                        .unwrap_or_else(|| Problem::new(Code::ModelRaised, "the worker failed a row, but does not say why"))),
                     (None, Some(outputs)) => Ok(decode_outputs(outputs, &mut blobs)?),
                     (None, None) => Ok(vec![]),
                 };

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use domain::Problem;
+use domain::{Code, Problem};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use protocol::oip::{InferResponse, decode_request};
 use protocol::tensor::Tensor;
@@ -51,7 +51,7 @@ pub fn serve(open: &Open, shared: &Shared) {
             Ok(request) => request,
             Err(Refusal::Closed) => return,
             Err(Refusal::Bad(status, message)) => {
-                let _ = writer.write(&problem(status, &Problem::new("bad_request", message)), true);
+                let _ = writer.write(&problem(status, &Problem::new(Code::BadRequest, message)), true);
                 reader::drain(stream, DRAIN_BYTES_MAX);
                 return;
             }
@@ -74,13 +74,13 @@ fn answer(request: Request, stream: &UnixStream, shared: &Shared) -> Option<Repl
         (Method::Get, _, Some("")) => json(shared.metadata.clone()),
         (Method::Get, "/v2", _) => json(br#"{"name":"decalog","version":"","extensions":["binary_tensor_data"]}"#.to_vec()),
         (_, "/v2" | "/v2/health/live" | "/v2/health/ready", _) | (_, _, Some("" | "/ready" | "/infer")) => {
-            problem(405, &Problem::new("bad_request", format!("{path} does not take this method")))
+            problem(405, &Problem::new(Code::BadRequest, format!("{path} does not take this method")))
         }
         _ => {
             let message = format!("there is nothing at {path}");
             problem(
                 404,
-                &Problem::new("bad_request", message).help(format!("the model is at /v2/models/{}", shared.config.model)),
+                &Problem::new(Code::BadRequest, message).help(format!("the model is at /v2/models/{}", shared.config.model)),
             )
         }
     })
@@ -90,7 +90,7 @@ fn infer(request: Request, stream: &UnixStream, shared: &Shared) -> Option<Reply
     let request = match decode_request(request.body, request.header_bytes) {
         Ok(request) => request,
         // What the decoder refuses is the caller's mistake, whatever it is called there.
-        Err(bad) => return Some(problem(400, &Problem { code: "bad_request".into(), ..bad })),
+        Err(bad) => return Some(problem(400, &Problem { code: Code::BadRequest, ..bad })),
     };
     let outputs = {
         let slot = shared.slots.take();
@@ -106,7 +106,7 @@ fn infer(request: Request, stream: &UnixStream, shared: &Shared) -> Option<Reply
         Err(bad) => return Some(problem(status_of(&bad), &bad)),
     };
     if let Err(bad) = response.select(&request.outputs) {
-        return Some(problem(400, &Problem { code: "bad_request".into(), ..bad }));
+        return Some(problem(400, &Problem { code: Code::BadRequest, ..bad }));
     }
     let (header_bytes, body) = response.encode(&request.outputs, request.binary_output);
     // Here the request ends too: outputs may lie in memory of the runtime that depends on it.
@@ -119,7 +119,7 @@ fn check(inputs: &[Tensor], outputs: Vec<Tensor>, batches: bool) -> Result<Vec<T
     let wrong = outputs.iter().find(|output| batches && output.shape.first() != rows);
     match wrong {
         Some(output) => Err(Problem::new(
-            "bad_output",
+            Code::BadOutput,
             format!("`{}` has the shape {:?} for {} rows of input", output.name, output.shape, rows.unwrap_or(&0)),
         )
         .help("a model must give one output row for each input row")),
@@ -128,7 +128,7 @@ fn check(inputs: &[Tensor], outputs: Vec<Tensor>, batches: bool) -> Result<Vec<T
 }
 
 fn status_of(problem: &Problem) -> u16 {
-    if problem.code == "bad_request" { 400 } else { 500 }
+    if problem.code == Code::BadRequest { 400 } else { 500 }
 }
 
 /// Whether the caller has closed its end. One that has only finished sending still waits for its answer.

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use domain::Code;
 use domain::{Column, Datatype};
 
 use super::*;
@@ -25,11 +26,11 @@ fn config(directory: &tempfile::TempDir, concurrency: u32) -> ServerConfig {
 }
 
 fn add_one(request: &InferRequest) -> Result<Vec<Tensor>, Problem> {
-    let x = request.inputs.first().ok_or_else(|| Problem::new("bad_request", "no input"))?;
+    let x = request.inputs.first().ok_or_else(|| Problem::new(Code::BadRequest, "no input"))?;
     let add = |bytes: &[u8]| (f32::from_le_bytes(bytes.try_into().unwrap()) + 1.0).to_le_bytes();
     let data: Vec<u8> = x.data.chunks_exact(4).flat_map(add).collect();
     if x.data.get(..4) == Some(&(-1f32).to_le_bytes()) {
-        return Err(Problem::new("model_raised", "no negatives").details(["line 3".to_string()]));
+        return Err(Problem::new(Code::ModelRaised, "no negatives").details(["line 3".to_string()]));
     }
     let mut shape = x.shape.clone();
     if x.data.get(..4) == Some(&(-2f32).to_le_bytes()) {
