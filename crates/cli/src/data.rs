@@ -4,14 +4,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use domain::{Code, Problem};
+use domain::{Code, DataDirectory, Problem};
 use nix::fcntl::{Flock, FlockArg};
 
-/// What a process that serves must own in it, where it exists.
-const OWN: [&str; 8] = ["ledger.sqlite", "key", "secrets", "artifacts", "trees", "environments", "logs", "run"];
-
 /// The data directory: as said, else the user's.
-pub fn data_directory(said: Option<PathBuf>) -> Result<PathBuf, Problem> {
+pub fn data_directory(said: Option<PathBuf>) -> Result<DataDirectory, Problem> {
     let default = || {
         let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
         std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or(home).map(|share| share.join("decalog"))
@@ -19,7 +16,8 @@ pub fn data_directory(said: Option<PathBuf>) -> Result<PathBuf, Problem> {
     let data = said
         .or_else(default)
         .ok_or_else(|| Problem::new(Code::Failed, "there is no home directory").help("name one with --data DIR"))?;
-    std::path::absolute(&data).map_err(|error| unusable(&data, "cannot be found", &error))
+    let absolute = std::path::absolute(&data).map(DataDirectory::new);
+    absolute.map_err(|error| unusable(&DataDirectory::new(data), "cannot be found", &error))
 }
 
 /// Held by the process that may write a data directory.
@@ -29,14 +27,14 @@ pub type DataLock = Flock<std::fs::File>;
 const PID_BYTES_MAX: u64 = 16;
 
 /// Takes a data directory for this process.
-pub fn lock(data: &Path) -> Result<DataLock, Problem> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+pub fn lock(data: &DataDirectory) -> Result<DataLock, Problem> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data.root());
     made.map_err(|error| unusable(data, "cannot be made", &error))?;
     check_owner(data)?;
-    let is_closed = data.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o777 == 0o700);
-    let closed = if is_closed { Ok(()) } else { std::fs::set_permissions(data, PermissionsExt::from_mode(0o700)) };
+    let is_closed = data.root().metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o777 == 0o700);
+    let closed = if is_closed { Ok(()) } else { std::fs::set_permissions(data.root(), PermissionsExt::from_mode(0o700)) };
     closed.map_err(|error| unusable(data, "cannot be closed to others", &error))?;
-    let path = data.join("lock");
+    let path = data.lock();
     let file = match std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path) {
         // What runs already is served also where nothing can be written; a lock needs no writing.
         Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => std::fs::File::open(&path).map_err(|_| error),
@@ -59,10 +57,10 @@ pub fn lock(data: &Path) -> Result<DataLock, Problem> {
 }
 
 /// Refuses what another user has made: half of it could be read, and the rest would fail later.
-fn check_owner(data: &Path) -> Result<(), Problem> {
+fn check_owner(data: &DataDirectory) -> Result<(), Problem> {
     let own = nix::unistd::Uid::effective();
     let others = |path: &Path| path.metadata().ok().map(|metadata| metadata.uid()).filter(|uid| *uid != own.as_raw());
-    let paths = std::iter::once(data.to_path_buf()).chain(OWN.iter().map(|name| data.join(name)));
+    let paths = std::iter::once(data.root().to_path_buf()).chain(DataDirectory::OWN.iter().map(|name| data.root().join(name)));
     let Some((path, uid)) = paths.filter(|_| !own.is_root()).find_map(|path| others(&path).map(|uid| (path, uid))) else {
         return Ok(());
     };
@@ -73,7 +71,7 @@ fn check_owner(data: &Path) -> Result<(), Problem> {
 }
 
 /// Why a data directory cannot be used, and what to do.
-fn unusable(data: &Path, what: &str, error: &std::io::Error) -> Problem {
+fn unusable(data: &DataDirectory, what: &str, error: &std::io::Error) -> Problem {
     let help = match error.kind() {
         ErrorKind::PermissionDenied => "give yourself the right to write there, or name another directory with --data DIR",
         ErrorKind::ReadOnlyFilesystem => "mount its file system for writing, or name another directory with --data DIR",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Control, Predecessor};
-use domain::{Code, Problem, ReplicaId};
+use domain::{Code, DataDirectory, Problem, ReplicaId};
 use nix::cmsg_space;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
@@ -68,8 +68,8 @@ pub struct Description {
 }
 
 /// The socket of the running `up` of a data directory.
-pub fn socket(data: &Path) -> PathBuf {
-    engine::run_directory(data).map_or_else(|_| data.join("run/up.sock"), |run| run.join("up.sock"))
+pub fn socket(data: &DataDirectory) -> PathBuf {
+    supervisor::run_directory(data).unwrap_or_else(|_| data.run()).join("up.sock")
 }
 
 fn failed(what: &str) -> impl Fn(io::Error) -> Problem {
@@ -87,7 +87,7 @@ pub struct Old {
     /// Held while it may write.
     pub lock: Mutex<Option<DataLock>>,
     /// The data directory.
-    pub data: PathBuf,
+    pub data: DataDirectory,
     /// What it says of itself.
     pub description: Description,
     /// Told once another process serves.
@@ -208,7 +208,7 @@ pub struct New {
 }
 
 /// Asks who runs for a data directory; `None` if nobody does.
-pub fn describe(data: &Path) -> Result<Option<Description>, Problem> {
+pub fn describe(data: &DataDirectory) -> Result<Option<Description>, Problem> {
     let Ok(stream) = UnixStream::connect(socket(data)) else { return Ok(None) };
     stream.set_read_timeout(Some(Duration::from_millis(ANSWER_MS_MAX))).map_err(failed("asking the running process"))?;
     let mut line = Line::new(stream).map_err(failed("asking the running process"))?;
@@ -220,7 +220,7 @@ pub fn describe(data: &Path) -> Result<Option<Description>, Problem> {
 
 impl New {
     /// Begins a hand-over: reads the ledger beside its writer, and gets the listening socket. `None` if nobody runs.
-    pub fn begin(data: &Path, runtime: &tokio::runtime::Runtime) -> Result<Option<New>, Problem> {
+    pub fn begin(data: &DataDirectory, runtime: &tokio::runtime::Runtime) -> Result<Option<New>, Problem> {
         let Ok(stream) = UnixStream::connect(socket(data)) else { return Ok(None) };
         runtime.block_on(control::handover::check(data))?;
         let mut line = Line::new(stream).map_err(failed("asking the running process"))?;

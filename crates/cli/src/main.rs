@@ -25,7 +25,7 @@ mod workers;
 use std::process::ExitCode;
 
 use clap::Parser;
-use domain::{Code, Problem};
+use domain::{Code, DataDirectory, Problem};
 
 use args::{Arguments, LedgerVerb, Verb, WorkerVerb};
 
@@ -74,7 +74,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
     let json = arguments.json;
     match arguments.verb {
         Verb::Up(options) => return up::run(options),
-        Verb::Supervise { data } => return Ok(engine::supervise::run(&data) as u8),
+        Verb::Supervise { data } => return Ok(supervisor::run(&DataDirectory::new(data)) as u8),
         Verb::Worker { verb: WorkerVerb::Onnx } => return Ok(workers::onnx() as u8),
         Verb::Worker { verb: WorkerVerb::Bridge { argv } } => return Ok(workers::bridge(argv) as u8),
         Verb::Openapi => show::print_json(&server::openapi::document()),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use control::Garbage;
-use domain::{Code, Problem};
+use domain::{Code, DataDirectory, Problem};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -125,7 +125,7 @@ pub fn verify(client: &Client, head: Option<String>, data: Option<PathBuf>, as_j
         Some(data) => {
             let head = head.map(|head| head.parse()).transpose();
             let head = head.map_err(|error: domain::digest::DigestError| Problem::new(Code::BadName, error.to_string()))?;
-            let verified = ledger::verify(&data.join("ledger.sqlite"), head).map_err(|broken| {
+            let verified = ledger::verify(&DataDirectory::new(data).ledger(), head).map_err(|broken| {
                 Problem::new(Code::LedgerBroken, broken.to_string()).help("restore a backup, and find out who changed the file")
             })?;
             json!({ "entries": verified.entries, "head": verified.head })

@@ -2,12 +2,12 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::{Control, ControlConfig, Predecessor, Senses};
-use domain::{Code, Problem};
+use domain::{Code, DataDirectory, Problem};
 use engine::{Descriptors, EngineConfig};
 use gateway::{Gateway, GatewayConfig, Hosts, Serve, Stop};
 use monitor::Monitor;
@@ -69,7 +69,7 @@ fn failed(what: &str) -> impl Fn(std::io::Error) -> Problem {
 
 /// Takes a data directory for this process. One that was killed a moment ago may still be on its way out; one that serves
 /// says so.
-fn lock_soon(data: &Path) -> Result<DataLock, Problem> {
+fn lock_soon(data: &DataDirectory) -> Result<DataLock, Problem> {
     let end = Instant::now() + Duration::from_millis(LOCK_MS_MAX);
     loop {
         match lock(data) {
@@ -84,7 +84,7 @@ fn lock_soon(data: &Path) -> Result<DataLock, Problem> {
     }
 }
 
-fn engine_config(data: &Path, options: &UpOptions, takes_over: bool) -> Result<EngineConfig, Problem> {
+fn engine_config(data: &DataDirectory, options: &UpOptions, takes_over: bool) -> Result<EngineConfig, Problem> {
     const TOOL_PREFIXES: &[&str] = &[
         "UV_",
         "PIP_",
@@ -104,7 +104,7 @@ fn engine_config(data: &Path, options: &UpOptions, takes_over: bool) -> Result<E
     let tool_variables =
         std::env::vars().filter(|(name, _)| name == "HOME" || TOOL_PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
     Ok(EngineConfig {
-        data: data.into(),
+        data: data.clone(),
         program: std::env::current_exe().map_err(failed("finding this program"))?,
         index_url: options.index_url.clone(),
         uv: std::env::var_os("DECALOG_UV").map(PathBuf::from),
@@ -169,7 +169,7 @@ struct Before {
 }
 
 impl Place {
-    fn take(data: &Path, address: std::net::SocketAddr) -> Result<Place, Problem> {
+    fn take(data: &DataDirectory, address: std::net::SocketAddr) -> Result<Place, Problem> {
         let lock = lock_soon(data)?;
         let end = Instant::now() + Duration::from_millis(BIND_MS_MAX);
         let listener = loop {
@@ -189,7 +189,7 @@ impl Place {
     }
 
     /// `None` if nobody is there to take over from.
-    fn take_over(data: &Path, runtime: &tokio::runtime::Runtime) -> Result<Option<Place>, Problem> {
+    fn take_over(data: &DataDirectory, runtime: &tokio::runtime::Runtime) -> Result<Option<Place>, Problem> {
         let Some(mut new) = handover::New::begin(data, runtime)? else { return Ok(None) };
         let listener = new.listener.try_clone().map_err(failed("taking the listening socket"))?;
         let leaving = new.write()?;
@@ -210,7 +210,12 @@ fn hosts(options: &UpOptions, address: std::net::SocketAddr) -> Hosts {
     options.allow_hosts.iter().fold(Hosts::loopback().with(&own), |hosts, name| hosts.with(name))
 }
 
-async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &tokio::runtime::Runtime) -> Result<(), Problem> {
+async fn serve(
+    options: &UpOptions,
+    data: DataDirectory,
+    place: Place,
+    data_plane: &tokio::runtime::Runtime,
+) -> Result<(), Problem> {
     let Place { lock, listener, before } = place;
     let address = listener.local_addr().map_err(failed("asking for the address"))?;
     let (predecessor, serving) = before.map_or((None, None), |before| (Some(before.predecessor), Some(before.serving)));
@@ -231,7 +236,7 @@ async fn serve(options: &UpOptions, data: PathBuf, place: Place, data_plane: &to
     let monitor = Arc::new(Monitor::new(gateway.records()));
     let config = ControlConfig {
         engine,
-        store_url: options.store.clone().unwrap_or_else(|| format!("file:{}", data.join("artifacts").display())),
+        store_url: options.store.clone().unwrap_or_else(|| data.artifacts_url()),
         data: data.clone(),
         drain_ms_max: DRAIN_MS_MAX,
         keep_ms: options.keep_s * 1_000,
@@ -329,7 +334,7 @@ async fn adopted(control: &Control) {
     let _ = tokio::time::timeout(Duration::from_millis(ADOPT_MS_MAX), all).await;
 }
 
-fn greet(control: &Control, url: &str, data: &Path) {
+fn greet(control: &Control, url: &str, data: &DataDirectory) {
     let models = control.state().models.values().filter(|model| !model.versions.is_empty()).count();
     eprintln!(
         "Decalog {} · {url} · data in {} · {models} {}",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use domain::{Code, Problem};
+use domain::{Code, DataDirectory, Problem};
 
 use crate::data::data_directory;
 use crate::handover::{self, Description};
@@ -32,7 +32,7 @@ pub fn run(binary: Option<PathBuf>, data: Option<PathBuf>, as_json: bool) -> Res
         None => std::env::current_exe(),
     };
     let binary = binary.map_err(|error| problem(format!("the binary cannot be found: {error}")))?;
-    let log = data.join("logs/up.log");
+    let log = data.up_log();
     let begin = Instant::now();
     let mut child = start(&binary, &old, &log)?;
     let new = wait(&mut child, &data, &old, &log, begin)?;
@@ -87,7 +87,7 @@ fn start(binary: &Path, old: &Description, log: &Path) -> Result<Child, Problem>
 }
 
 /// Waits until the new process serves; if it fails, the old one has gone on.
-fn wait(child: &mut Child, data: &Path, old: &Description, log: &Path, begin: Instant) -> Result<Description, Problem> {
+fn wait(child: &mut Child, data: &DataDirectory, old: &Description, log: &Path, begin: Instant) -> Result<Description, Problem> {
     let kept = |text: String| {
         let written = std::fs::read_to_string(log).unwrap_or_default();
         let lines: Vec<String> = written.lines().map(String::from).collect();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use artifacts::{Store, Verified};
-use domain::{Code, Digest, Problem, State};
+use domain::{Code, DataDirectory, Digest, Problem, State};
 use engine::Check;
 
 use crate::check::bytes;
@@ -14,21 +14,21 @@ use crate::check::bytes;
 const NAMED_MAX: usize = 100;
 
 /// Reads everything. What is damaged is set aside, so that it is made or uploaded again.
-pub fn verify(data: &Path, store_url: Option<String>) -> Result<Vec<Check>, Problem> {
-    if !data.is_dir() {
+pub fn verify(data: &DataDirectory, store_url: Option<String>) -> Result<Vec<Check>, Problem> {
+    if !data.root().is_dir() {
         return Err(
             Problem::new(Code::Failed, format!("there is no data directory {}", data.display())).help("name it with --data DIR")
         );
     }
     let (ledger, state) = ledger(data);
-    let url = store_url.unwrap_or_else(|| format!("file:{}", data.join("artifacts").display()));
-    let store = Store::open(&url, &data.join("uploads")).map_err(control::artifact_problem)?;
+    let url = store_url.unwrap_or_else(|| data.artifacts_url());
+    let store = Store::open(&url, &data.uploads()).map_err(control::artifact_problem)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Problem::new(Code::Failed, format!("starting a thread: {error}")))?;
     let blobs = runtime.block_on(store.verify()).map_err(control::artifact_problem)?;
     let failed = |error: std::io::Error| Problem::new(Code::Failed, format!("reading {}: {error}", data.display()));
-    let trees = artifacts::verify_trees(&data.join("trees")).map_err(failed)?;
-    let environments = environments(&data.join("environments")).map_err(failed)?;
+    let trees = artifacts::verify_trees(&data.trees()).map_err(failed)?;
+    let environments = environments(&data.environments()).map_err(failed)?;
     let names = state.as_ref().map(uses).unwrap_or_default();
     let used: Vec<Digest> = names.keys().copied().collect();
     let sizes = runtime.block_on(store.sizes(&used)).map_err(control::artifact_problem)?;
@@ -47,8 +47,8 @@ pub fn verify(data: &Path, store_url: Option<String>) -> Result<Vec<Check>, Prob
     ])
 }
 
-fn ledger(data: &Path) -> (Check, Option<State>) {
-    let path = data.join("ledger.sqlite");
+fn ledger(data: &DataDirectory) -> (Check, Option<State>) {
+    let path = data.ledger();
     let mut check = Check { name: "ledger".into(), ok: true, optional: false, found: String::new(), remedy: String::new() };
     if !path.exists() {
         check.found = "there is none".into();

@@ -19,6 +19,10 @@ use crate::{Control, artifact_problem, aside};
 
 /// The last entry: what came before it.
 pub(crate) const CONTENTS: &str = "contents.json";
+/// The ledger in an archive.
+pub(crate) const LEDGER: &str = "ledger.sqlite";
+/// What is kept beside it, if there is any.
+pub(crate) const TELEMETRY: &str = "telemetry.sqlite";
 /// The version of this format. The first had no telemetry.
 pub(crate) const FORMAT: u32 = 2;
 /// Bytes of a file that are read at a time.
@@ -100,11 +104,8 @@ impl Control {
     }
 
     async fn prepare_backup(&self) -> Result<Ready, Problem> {
-        let directory = self.config.data.join("uploads").join(format!(
-            "backup-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        ));
+        let directory =
+            self.config.data.uploads().join(format!("backup-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir_all(&directory).map_err(failed("copying the ledger"))?;
         let copied = self.copy_ledger(&directory).await;
         // The open file can be read to its end; its name is not needed for that.
@@ -129,7 +130,7 @@ impl Control {
 
     /// Copies the ledger, and holds all that its own fold refers to.
     async fn copy_ledger(&self, directory: &Path) -> Result<Copied, Problem> {
-        let (copy, beside) = (directory.join("ledger.sqlite"), directory.join("telemetry.sqlite"));
+        let (copy, beside) = (directory.join(LEDGER), directory.join(TELEMETRY));
         // Held before the copy is made, so that nothing can go between the two.
         let lease = self.store.leases().hold(blobs_of(&self.state())).await;
         self.book.backup_to(&copy).await?;
@@ -155,9 +156,9 @@ impl Control {
             blobs: ready.blobs.len() as u64,
             secrets: ready.secrets.len() as u64,
         };
-        archive.file("ledger.sqlite", ready.ledger).await?;
+        archive.file(LEDGER, ready.ledger).await?;
         if let Some(telemetry) = ready.telemetry {
-            archive.file("telemetry.sqlite", telemetry).await?;
+            archive.file(TELEMETRY, telemetry).await?;
         }
         for (digest, size) in ready.blobs {
             archive.header(&format!("blobs/{digest}"), size).await?;

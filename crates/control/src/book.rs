@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use domain::{Code, Digest, Entry, Event, Problem, State};
+use domain::{Code, DataDirectory, Digest, Entry, Event, Problem, State};
 use ledger::{Damage, Ledger, LedgerError, NewEntry, Reach, Scan, Selection, Snapshot};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -78,16 +78,19 @@ fn become_writer(path: &Path, from: State, damage: Damage) -> Result<(Ledger, St
     Ok((ledger, state))
 }
 
-/// Directories beside the ledger that are filled only after something was written to it.
-const REMAINS: [&str; 3] = ["artifacts/blobs", "trees", "secrets"];
-
 /// Fails if there is no ledger where there was one: to begin anew would make everything beside it garbage.
 fn check_remains(path: &Path, state: &State, damage: Damage) -> Result<(), Problem> {
-    let data = path.parent().unwrap_or(Path::new("/"));
-    let is_filled = |name: &&str| std::fs::read_dir(data.join(name)).is_ok_and(|mut entries| entries.next().is_some());
-    match REMAINS.iter().find(|name| is_filled(name)) {
+    let data = DataDirectory::new(path.parent().unwrap_or(Path::new("/")));
+    // They are filled only after something was written to the ledger.
+    let remains = [data.blobs(), data.trees(), data.secrets()];
+    let is_filled = |path: &&PathBuf| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    match remains.iter().find(is_filled) {
         Some(filled) if state.seq == 0 && damage == Damage::Refused => {
-            let text = format!("there is no ledger in {}, although {filled} holds something: it was deleted", data.display());
+            let text = format!(
+                "there is no ledger in {}, although {} holds something: it was deleted",
+                data.display(),
+                filled.display()
+            );
             Err(Problem::new(Code::LedgerMissing, text).help(ACCEPT_HELP))
         }
         _ => Ok(()),

@@ -58,7 +58,7 @@ impl Control {
         let needed = self.needed().await?;
         let mut garbage = Garbage::default();
         // Trees first: a blob is free when no tree shares it any more.
-        let trees = self.config.data.join("trees");
+        let trees = self.config.data.trees();
         (garbage.trees, garbage.bytes) = remove_unneeded(&trees, &needed, &collection).await?;
         let (environments, bytes) = remove_unneeded(&self.engine.environments(), &needed, &collection).await?;
         (garbage.environments, garbage.bytes) = (environments, garbage.bytes + bytes);

@@ -1,10 +1,9 @@
 //! Hand-over: one process stops deciding and writing, another goes on with the same workers, and nothing is lost between.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Problem, ReplicaId};
+use domain::{DataDirectory, Problem, ReplicaId};
 use tokio::sync::watch;
 
 use crate::Control;
@@ -19,8 +18,8 @@ pub struct Predecessor {
 }
 
 /// Whether this program can read the ledger of a data directory that another process writes.
-pub async fn check(data: &Path) -> Result<(), Problem> {
-    Book::check(&data.join("ledger.sqlite")).await
+pub async fn check(data: &DataDirectory) -> Result<(), Problem> {
+    Book::check(&data.ledger()).await
 }
 
 impl Control {

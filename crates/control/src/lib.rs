@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 use artifacts::{ArtifactError, Store};
 use domain::guard::ArmWindow;
 use domain::route::{Demand, Observation, RouteTable};
-use domain::{Code, DeploymentId, EnvironmentName, ModelKey, Placement, Problem, State};
+use domain::{Code, DataDirectory, DeploymentId, EnvironmentName, ModelKey, Placement, Problem, State};
 use engine::{Engine, EngineConfig};
 use ledger::Damage;
 use parking_lot::Mutex;
@@ -66,7 +66,7 @@ use secret::Secrets;
 #[derive(Clone, Debug)]
 pub struct ControlConfig {
     /// The data directory, absolute.
-    pub data: PathBuf,
+    pub data: DataDirectory,
     /// Where artifacts lie.
     pub store_url: String,
     /// For the engine.
@@ -182,10 +182,10 @@ impl Control {
         predecessor: Option<Predecessor>,
     ) -> Result<Arc<Control>, Problem> {
         let damage = if config.accept_damaged_ledger { Damage::Accepted } else { Damage::Refused };
-        let path = config.data.join("ledger.sqlite");
+        let path = config.data.ledger();
         let book = Book::open(&path, damage).await?;
         let (journal, targets) = Journal::open(&path).await?;
-        let store = Store::open(&config.store_url, &config.data.join("uploads")).map_err(artifact_problem)?;
+        let store = Store::open(&config.store_url, &config.data.uploads()).map_err(artifact_problem)?;
         let state = book.state();
         let engine = Engine::open(config.engine.clone()).await.map_err(engine::EngineError::problem)?;
         let secrets = Secrets::new(&config.data);
@@ -259,7 +259,7 @@ impl Control {
 
     /// Where the ledger lies.
     pub fn ledger_path(&self) -> PathBuf {
-        self.config.data.join("ledger.sqlite")
+        self.config.data.ledger()
     }
 
     /// Milliseconds since this process began: no jump of the clock changes it.

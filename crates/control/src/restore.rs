@@ -6,11 +6,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use domain::digest::Hasher;
-use domain::{Code, Digest, Problem};
+use domain::{Code, DataDirectory, Digest, Problem};
 use ledger::Ledger;
 
 use crate::Control;
-use crate::backup::{CONTENTS, Contents, FORMAT, blobs_of, failed};
+use crate::backup::{CONTENTS, Contents, FORMAT, LEDGER, TELEMETRY, blobs_of, failed};
 
 /// The longest list of contents, in bytes.
 const CONTENTS_BYTES_MAX: u64 = 1 << 16;
@@ -22,19 +22,20 @@ fn damaged(text: impl Into<String>) -> Problem {
 
 /// Restores a backup: every blob's digest, the whole ledger, and that nothing is missing are verified. What was written is
 /// removed again if that fails.
-pub fn restore(backup: &Path, data: &Path) -> Result<(), Problem> {
-    let is_empty = !data.exists() || std::fs::read_dir(data).map_err(failed("reading the data directory"))?.next().is_none();
+pub fn restore(backup: &Path, data: &DataDirectory) -> Result<(), Problem> {
+    let root = data.root();
+    let is_empty = !root.exists() || std::fs::read_dir(root).map_err(failed("reading the data directory"))?.next().is_none();
     if !is_empty {
         return Err(Problem::new(Code::NotEmpty, format!("{} is not empty", data.display()))
             .help("restore into an empty directory, so that nothing is overwritten: --data DIR"));
     }
     let file = File::open(backup).map_err(failed(WHAT))?;
     let mut builder = std::fs::DirBuilder::new();
-    std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700).create(data).map_err(failed(WHAT))?;
+    std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700).create(root).map_err(failed(WHAT))?;
     let restored = Restore { data, blobs: HashSet::new(), secrets: HashSet::new(), contents: None }.run(file);
     if restored.is_err() {
         // It was empty before.
-        for entry in std::fs::read_dir(data).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
             let path = entry.path();
             let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
         }
@@ -43,7 +44,7 @@ pub fn restore(backup: &Path, data: &Path) -> Result<(), Problem> {
 }
 
 struct Restore<'a> {
-    data: &'a Path,
+    data: &'a DataDirectory,
     blobs: HashSet<Digest>,
     secrets: HashSet<Digest>,
     contents: Option<Contents>,
@@ -80,9 +81,8 @@ impl Restore<'_> {
         let foreign =
             || Problem::new(Code::Backup, format!("`{name}` does not belong into a backup")).help("is it one of decalog's?");
         match name.split_once('/') {
-            None if name == "ledger.sqlite" || name == "telemetry.sqlite" => {
-                copy(entry, &self.data.join(name)).map_err(failed(WHAT))?;
-            }
+            None if name == LEDGER => drop(copy(entry, &self.data.ledger()).map_err(failed(WHAT))?),
+            None if name == TELEMETRY => drop(copy(entry, &self.data.telemetry()).map_err(failed(WHAT))?),
             None if name == CONTENTS => {
                 let mut text = vec![];
                 entry.take(CONTENTS_BYTES_MAX).read_to_end(&mut text).map_err(failed(WHAT))?;
@@ -91,7 +91,7 @@ impl Restore<'_> {
             Some(("blobs", digest)) => {
                 let digest: Digest = digest.parse().map_err(|_| foreign())?;
                 let name = digest.to_string();
-                let target = self.data.join("artifacts/blobs").join(&name[..2]).join(&name);
+                let target = self.data.blobs().join(&name[..2]).join(&name);
                 if copy(entry, &target).map_err(failed(WHAT))? != digest {
                     return Err(damaged(format!("the blob {name} is damaged: its content has another digest")));
                 }
@@ -100,7 +100,7 @@ impl Restore<'_> {
             }
             Some(("secrets", file)) => {
                 let file: Digest = file.parse().map_err(|_| foreign())?;
-                copy(entry, &self.data.join("secrets").join(file.to_string())).map_err(failed(WHAT))?;
+                copy(entry, &self.data.secrets().join(file.to_string())).map_err(failed(WHAT))?;
                 self.secrets.insert(file);
             }
             _ => return Err(foreign()),
@@ -110,7 +110,7 @@ impl Restore<'_> {
 
     /// The ledger is whole, and all that it refers to is there.
     fn check_ledger(&self, entries: u64) -> Result<(), Problem> {
-        let path = self.data.join("ledger.sqlite");
+        let path = self.data.ledger();
         let broken = |error: &dyn std::fmt::Display| damaged(format!("the backup's ledger is damaged: {error}"));
         let verified = ledger::verify(&path, None).map_err(|error| broken(&error))?;
         if verified.entries != entries {
@@ -129,9 +129,8 @@ impl Restore<'_> {
 
     /// Puts all names on disk; what the files hold is there already.
     fn sync(&self) -> io::Result<()> {
-        let blobs = self.data.join("artifacts/blobs");
-        let mut folders: Vec<PathBuf> =
-            vec![self.data.into(), self.data.join("artifacts"), blobs.clone(), self.data.join("secrets")];
+        let blobs = self.data.blobs();
+        let mut folders: Vec<PathBuf> = vec![self.data.root().into(), self.data.artifacts(), blobs.clone(), self.data.secrets()];
         folders.extend(self.blobs.iter().map(|digest| blobs.join(&digest.to_string()[..2])));
         folders.sort();
         folders.dedup();

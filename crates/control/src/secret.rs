@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
-use domain::{Code, Digest, Problem};
+use domain::{Code, DataDirectory, Digest, Problem};
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
@@ -66,8 +66,8 @@ fn unseal(key: &[u8; KEY_BYTES], sealed: &[u8], context: &[u8]) -> Result<Vec<u8
 
 impl Secrets {
     /// Below a data directory.
-    pub fn new(data: &Path) -> Secrets {
-        Secrets { directory: data.join("secrets"), key_file: data.join("key") }
+    pub fn new(data: &DataDirectory) -> Secrets {
+        Secrets { directory: data.secrets(), key_file: data.key() }
     }
 
     fn master_key(&self) -> Result<[u8; KEY_BYTES], Problem> {
@@ -173,10 +173,10 @@ mod tests {
     #[test]
     fn values_come_back_and_are_nowhere_in_the_open() {
         let directory = tempfile::tempdir().unwrap();
-        let secrets = Secrets::new(directory.path());
+        let secrets = Secrets::new(&DataDirectory::new(directory.path()));
         let token = Some(secrets.put("default@production", "TOKEN", "correct horse").unwrap());
         let other = Some(secrets.put("default@production", "OTHER", "battery").unwrap());
-        let secrets = Secrets::new(directory.path());
+        let secrets = Secrets::new(&DataDirectory::new(directory.path()));
         assert_eq!(secrets.get("default@production", "TOKEN", token).unwrap(), "correct horse");
         assert!(secrets.get("default@staging", "TOKEN", token).is_err());
         // A new value has a file of its own: the old one can be read until its event is replaced.

@@ -53,7 +53,7 @@ fn digest(push: &Push, lock: Option<&Lock>) -> Digest {
 impl Control {
     /// The directory that workers read a tree from.
     pub(crate) fn tree_directory(&self, tree: &Tree) -> PathBuf {
-        self.config.data.join("trees").join(tree.digest().to_string())
+        self.config.data.tree(&tree.digest())
     }
 
     /// Makes a version of what was pushed, or finds the one that it is. `true` if it is new.

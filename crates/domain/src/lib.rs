@@ -3,6 +3,7 @@
 
 pub mod code;
 pub mod compatibility;
+pub mod data_directory;
 pub mod digest;
 pub mod event;
 pub mod guard;
@@ -24,6 +25,7 @@ pub mod state;
 pub mod tree;
 
 pub use code::Code;
+pub use data_directory::DataDirectory;
 pub use digest::Digest;
 pub use event::{Entry, Event};
 pub use guard::{ArmWindow, Guard, GuardInputs, Judgement, Judgements, Verdict};

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use domain::DataDirectory;
+
 use crate::tools::find;
 
 /// Free space below which builds will soon fail, in GiB.
@@ -49,8 +51,8 @@ fn named(path: &Path) -> Result<String, String> {
 }
 
 /// Looks at this machine. `uv` and `onnxruntime` are what the operator has named, if anything.
-pub fn doctor(data: &Path, path: &str, uv: Option<&Path>, onnxruntime: Option<&Path>) -> Vec<Check> {
-    let mut existing = data;
+pub fn doctor(data: &DataDirectory, path: &str, uv: Option<&Path>, onnxruntime: Option<&Path>) -> Vec<Check> {
+    let mut existing = data.root();
     while !existing.exists() {
         existing = existing.parent().unwrap_or(Path::new("/"));
     }
@@ -65,14 +67,14 @@ pub fn doctor(data: &Path, path: &str, uv: Option<&Path>, onnxruntime: Option<&P
         Ok((_, hard)) => Err(format!("only {hard} at most")),
         Err(error) => Err(error.to_string()),
     };
-    let groups = crate::groups::survey();
-    let own_uv = data.join("tools/uv/bin/uv");
+    let groups = supervisor::groups::survey();
+    let own_uv = data.uv();
     let uv = match uv {
         Some(uv) => named(uv),
         None if own_uv.exists() => Ok(own_uv.display().to_string()),
         None => says("uv", &["--version"], path),
     };
-    let own_library = data.join("tools/onnxruntime");
+    let own_library = data.onnxruntime();
     let onnxruntime = match onnxruntime {
         Some(library) => named(library),
         None if own_library.exists() => Ok(own_library.display().to_string()),

@@ -8,9 +8,9 @@ use domain::digest::Hasher;
 use domain::event::Lock;
 use domain::manifest::Runtime;
 use domain::{Code, Digest, Problem};
+use supervisor::Files;
 use tokio::sync::Mutex;
 
-use crate::files::Files;
 use crate::tools::Tools;
 use crate::{EngineError, installed};
 
@@ -100,7 +100,7 @@ impl Environments {
             self.compile(tools, &uv, tree, Path::new(source), &python, source).await?
         } else if let Some(file) = file.filter(|file| is_pickle(file)) {
             let list = self.packages_of_pickle(tools, &python, &tree.join(file)).await?;
-            let temporary = self.files.environments().join(format!("{}.in", Digest::of(list.as_bytes()).short()));
+            let temporary = self.files.data.environments().join(format!("{}.in", Digest::of(list.as_bytes()).short()));
             std::fs::write(&temporary, &list).map_err(EngineError::io("writing a list of packages"))?;
             let text = self.compile(tools, &uv, tree, &temporary, &python, file).await;
             let _ = std::fs::remove_file(&temporary);
@@ -193,7 +193,7 @@ impl Environments {
         progress: &(dyn Fn(&str) + Sync),
     ) -> Result<Built, EngineError> {
         let begin = Instant::now();
-        let directory = self.files.environment(&lock.digest);
+        let directory = self.files.data.environment(&lock.digest);
         let done = |cached| Built { cached, elapsed_ms: begin.elapsed().as_millis() as u64 };
         if self.is_built(lock).await {
             return Ok(done(true));
@@ -240,7 +240,7 @@ impl Environments {
 
     /// Whether a lock is installed, and nobody has touched what is.
     pub async fn is_built(&self, lock: &Lock) -> bool {
-        let directory = self.files.environment(&lock.digest);
+        let directory = self.files.data.environment(&lock.digest);
         let is_known = self.sound.lock().contains(&lock.digest);
         let looked = blocking(move || {
             let finished = installed::marker(&directory).exists() && directory.exists();

@@ -11,17 +11,17 @@ use domain::launch::{ProcessId, Role, ZygoteKey};
 use domain::manifest::Runtime;
 use domain::{Digest, ModelKey, Placement, ReplicaId, VersionNumber};
 use parking_lot::Mutex;
+use supervisor::process::memory_mb_of_groups;
+use supervisor::protocol::{Process, Reply, Request};
+use supervisor::{Files, now_ms};
 use tokio::sync::watch;
 use worker::{ProbeAs, WorkerInfo};
 
+use crate::client::{News, Supervisor};
 use crate::environment::{Built, Environments};
-use crate::files::Files;
-use crate::parent::{Holder, now_ms};
-use crate::process::memory_mb_of_groups;
+use crate::parent::Holder;
 use crate::ready::Begin;
 use crate::replica::{self, BecameReady, ReplicaState, ReplicaStatus};
-use crate::supervise::client::{News, Supervisor};
-use crate::supervise::protocol::{Process, Reply, Request};
 use crate::tools::Tools;
 use crate::{EngineConfig, EngineError};
 
@@ -285,7 +285,7 @@ impl Engine {
         }
         let forgotten = self.inner.replicas.lock().remove(replica);
         if let Some(status) = forgotten {
-            self.remove_old_logs(&self.inner.files.logs(&status.placement.model, status.placement.version)).await;
+            self.remove_old_logs(&self.inner.files.data.version_logs(&status.placement.model, status.placement.version)).await;
         }
         let _ = tokio::fs::remove_file(self.inner.files.socket(replica)).await;
         self.tick();
@@ -308,7 +308,7 @@ impl Engine {
         match self.inner.supervisor.call(Request::Forget { id: id.clone() }).await {
             Ok(Reply::Unused(unused)) => {
                 for id in unused {
-                    let _ = tokio::fs::remove_dir_all(self.inner.files.process(&id)).await;
+                    let _ = tokio::fs::remove_dir_all(self.inner.files.data.process(&id)).await;
                 }
                 true
             }
@@ -336,7 +336,7 @@ impl Engine {
 
     /// The logs of a version's replicas, the newest last.
     pub fn log_paths(&self, model: &ModelKey, version: VersionNumber) -> Vec<PathBuf> {
-        newest_last(&self.inner.files.logs(model, version))
+        newest_last(&self.inner.files.data.version_logs(model, version))
     }
 
     /// Ends all workers and the supervisor.
@@ -351,12 +351,12 @@ impl Engine {
 
     /// Whether a lock was installed, whatever may have been done to it since.
     pub fn has_environment(&self, lock: &Digest) -> bool {
-        crate::installed::marker(&self.inner.files.environment(lock)).exists()
+        crate::installed::marker(&self.inner.files.data.environment(lock)).exists()
     }
 
     /// Where environments lie, each named by its lock's digest.
     pub fn environments(&self) -> PathBuf {
-        self.inner.files.environments()
+        self.inner.files.data.environments()
     }
 }
 

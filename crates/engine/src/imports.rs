@@ -3,12 +3,11 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use domain::launch::{ProcessId, Role};
 
 use crate::EngineError;
-use crate::files::Files;
 use crate::handle::Engine;
 use crate::launch;
 use crate::parent::ParentState;
@@ -19,17 +18,12 @@ const IMPORTS: &str = "imports";
 /// The largest list that is passed on, in bytes: less than the kernel takes as one variable.
 const IMPORTS_BYTES_MAX: usize = 96 * 1024;
 
-/// Where a parent writes which modules it has loaded.
-pub fn modules_file(files: &Files, id: &ProcessId) -> PathBuf {
-    files.process(id).join("modules")
-}
-
 impl Engine {
     /// The modules that versions with this environment import, as far as they are known: those that earlier ones needed, and
     /// those of this version, by its text and without running any of its code.
     pub(crate) async fn imports_of(&self, spec: &ReplicaSpec) -> Vec<String> {
         let Some(lock) = spec.lock else { return vec![] };
-        let environment = self.inner.files.environment(&lock);
+        let environment = self.inner.files.data.environment(&lock);
         let named = match self.describe_imports(spec, &environment.join("bin/python")).await {
             Ok(names) => names,
             Err(error) => {
@@ -52,8 +46,8 @@ impl Engine {
             matches!(state, Some(ParentState::Ready { can_fork: true, .. }))
         };
         let Some(lock) = spec.lock.filter(|_| is_parent) else { return };
-        let loaded = read(&modules_file(&self.inner.files, id));
-        let (_, has_grown) = add(&self.inner.files.environment(&lock).with_extension(IMPORTS), loaded);
+        let loaded = read(&self.inner.files.data.modules(id));
+        let (_, has_grown) = add(&self.inner.files.data.environment(&lock).with_extension(IMPORTS), loaded);
         let zygote = {
             let key = launch::zygote_key(spec);
             let holders = self.inner.holders.lock();

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use domain::Digest;
 use domain::launch::{Launch, Limits, Origin, ProcessId, Role, Temperature, ZygoteKey};
 use domain::manifest::{Runtime, SchemaSection};
+use supervisor::{Files, private_directory};
 
-use crate::files::{Files, private_directory};
-use crate::imports::modules_file;
-use crate::replica::{ReplicaSpec, failure_file};
+use crate::replica::ReplicaSpec;
 use crate::{EngineConfig, EngineError};
 
 /// The Python shim, put beside each model's own environment.
@@ -78,12 +77,12 @@ pub fn launch(
     files: &Files,
     onnxruntime: Option<&Path>,
 ) -> Result<Launch, EngineError> {
-    let own = files.process(&plan.id);
+    let own = files.data.process(&plan.id);
     let (home, temporary) = (own.join("home"), own.join("tmp"));
     files.make_process(&plan.id)?;
     let log = match plan.role.placement() {
-        Some(placement) => files.log(placement, &plan.id),
-        None => files.zygote_log(&plan.id),
+        Some(placement) => files.data.log(placement, &plan.id),
+        None => files.data.zygote_log(&plan.id),
     };
     private_directory(log.parent().unwrap_or(Path::new("/")))?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -99,9 +98,9 @@ pub fn launch(
         variables.extend(spec.variables.clone());
         variables.extend(model_variables(spec));
         variables.insert("DECALOG_ROLE".into(), if is_replica { "worker" } else { "parent" }.into());
-        variables.insert("DECALOG_FAILURE".into(), text(&failure_file(files, &plan.id)));
+        variables.insert("DECALOG_FAILURE".into(), text(&files.data.failure(&plan.id)));
         if !is_replica {
-            variables.insert("DECALOG_MODULES".into(), text(&modules_file(files, &plan.id)));
+            variables.insert("DECALOG_MODULES".into(), text(&files.data.modules(&plan.id)));
         }
         variables.extend(socket.clone().map(|socket| ("DECALOG_SOCKET".into(), socket)));
     }
@@ -132,7 +131,7 @@ pub fn launch(
 
 /// Variables that have nothing to do with any one model.
 fn surroundings(spec: &ReplicaSpec, config: &EngineConfig, files: &Files) -> BTreeMap<String, String> {
-    let own = spec.lock.map(|lock| files.environment(&lock).join("bin").to_string_lossy().into_owned());
+    let own = spec.lock.map(|lock| files.data.environment(&lock).join("bin").to_string_lossy().into_owned());
     let path = own.into_iter().chain([config.path.clone()]).collect::<Vec<_>>().join(":");
     let mut variables = BTreeMap::from([
         ("PATH".to_string(), path),
@@ -174,7 +173,7 @@ fn program(
     let own = text(&config.program);
     Ok(match spec.runtime {
         Runtime::Python => {
-            let environment = spec.lock.map(|lock| files.environment(&lock));
+            let environment = spec.lock.map(|lock| files.data.environment(&lock));
             let environment =
                 environment.ok_or_else(|| EngineError::Supervisor("a Python version without an environment".into()))?;
             vec![text(&environment.join("bin/python")), "-u".into(), text(&shim(files)?)]
@@ -193,7 +192,7 @@ fn program(
 
 /// Puts the shim where workers find it. Its name changes with its content, so that old workers keep theirs.
 pub fn shim(files: &Files) -> Result<PathBuf, EngineError> {
-    let directory = files.shim();
+    let directory = files.data.shim();
     let path = directory.join(format!("worker-{}.py", Digest::of(SHIM.as_bytes()).short()));
     if !path.exists() {
         private_directory(&directory)?;

@@ -1,46 +1,41 @@
 //! The local engine: builds environments, and starts, watches and stops single replicas, and what they are forked from,
 //! through the supervisor. How many replicas and parents there are, and who gets requests, is not its business.
 
-mod descriptors;
+mod client;
 mod doctor;
 mod environment;
-mod files;
-mod groups;
 mod handle;
 mod imports;
 mod installed;
 mod launch;
 mod level;
-mod local;
 mod parent;
-mod process;
 mod ready;
 mod replica;
 mod start;
-pub mod supervise;
 mod tools;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use domain::{Code, Problem};
+use domain::{Code, DataDirectory, Problem};
+use supervisor::DirectoryError;
 
-pub use descriptors::{DESCRIPTORS_RESERVED, Descriptors};
 pub use doctor::{Check, doctor};
 pub use environment::{Built, lock_inputs};
-pub use files::run_directory;
 pub use handle::Engine;
 pub use installed::verify as verify_environment;
 pub use level::warmest;
 pub use parent::{ParentState, ParentStatus};
-pub use process::memory_mb_of_groups;
 pub use replica::{BecameReady, ReplicaSpec, ReplicaState, ReplicaStatus};
+pub use supervisor::process::memory_mb_of_groups;
+pub use supervisor::{DESCRIPTORS_RESERVED, Descriptors};
 
 /// What the engine is told once.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     /// The data directory, absolute.
-    pub data: PathBuf,
+    pub data: DataDirectory,
     /// The `decalog` binary, for the supervisor and for runtimes that it holds.
     pub program: PathBuf,
     /// Where packages come from, if not from uv's default.
@@ -90,6 +85,12 @@ pub enum EngineError {
     },
 }
 
+impl From<DirectoryError> for EngineError {
+    fn from(error: DirectoryError) -> EngineError {
+        EngineError::io(format!("making {}", error.path.display()))(error.source)
+    }
+}
+
 impl EngineError {
     /// Says what was tried when an operation of the system failed.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> EngineError {
@@ -103,7 +104,7 @@ impl EngineError {
     pub fn is_local(&self) -> bool {
         match self {
             EngineError::NoSpace(_) | EngineError::Local(_) | EngineError::Silent | EngineError::Lost => true,
-            EngineError::Io { source, .. } => local::is_local(source),
+            EngineError::Io { source, .. } => supervisor::local::is_local(source),
             EngineError::User(_) | EngineError::Supervisor(_) => false,
         }
     }

@@ -1,10 +1,12 @@
 //! Parents, which have a model loaded, and zygotes, which have libraries imported: what replicas are forked from. When
 //! there should be one, and when it should go, is not the engine's business.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use domain::launch::{Origin, ProcessId, Role, Temperature, ZygoteKey};
 use domain::{Placement, ReplicaId};
+use supervisor::now_ms;
+use supervisor::protocol::{Process, Readiness, Reply, Request};
 use tokio::sync::watch;
 
 use crate::EngineError;
@@ -12,7 +14,6 @@ use crate::handle::Engine;
 use crate::launch::{self, Plan};
 use crate::level;
 use crate::replica::{self, ReplicaSpec};
-use crate::supervise::protocol::{Process, Readiness, Reply, Request};
 
 /// How long a parent or zygote that another platform started may take to become ready, in milliseconds.
 const ADOPTED_START_MS_MAX: u64 = 180_000;
@@ -81,10 +82,6 @@ pub(crate) enum Found {
     Starting(ProcessId, watch::Receiver<ParentState>),
     /// None was there; this one has to be started now.
     Missing(ProcessId, watch::Receiver<ParentState>),
-}
-
-pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 impl From<&Readiness> for ParentState {
@@ -367,7 +364,7 @@ impl Engine {
             let is_zygote = process.role.placement().is_none();
             tokio::spawn(async move {
                 engine.forget_process(&id).await;
-                if is_zygote && let Some(logs) = engine.inner.files.zygote_log(&id).parent() {
+                if is_zygote && let Some(logs) = engine.inner.files.data.zygote_log(&id).parent() {
                     engine.remove_old_logs(logs).await;
                 }
             });

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use domain::ReplicaId;
+use supervisor::protocol::Request;
 use worker::probe::ProbeError;
 use worker::{ProbeAs, WorkerInfo};
 
 use crate::handle::Engine;
 use crate::replica::ReplicaState;
 use crate::start::not_ready;
-use crate::supervise::protocol::Request;
 
 /// Between two looks at the socket in the first moments, in microseconds: finer than the runtime's timer.
 const CONNECT_US: u64 = 250;

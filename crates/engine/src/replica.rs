@@ -9,9 +9,8 @@ use std::time::Instant;
 use domain::launch::{ProcessId, Temperature};
 use domain::manifest::{Runtime, SchemaSection};
 use domain::{Digest, Placement, ReplicaId};
+use supervisor::Files;
 use worker::{ProbeAs, WorkerInfo};
-
-use crate::files::Files;
 
 /// Lines of a log that tell why a replica ended.
 const LAST_LINES: usize = 30;
@@ -114,14 +113,9 @@ pub struct ReplicaStatus {
     pub colder_because: Option<String>,
 }
 
-/// Where a worker writes why it could not load.
-pub fn failure_file(files: &Files, id: &ProcessId) -> PathBuf {
-    files.process(id).join("failure")
-}
-
 /// Why a replica or parent ended: what it wrote for the user, else the last lines of its log.
 pub fn last_words(files: &Files, placement: &Placement, id: &ProcessId) -> Vec<String> {
-    let found = end_of(&failure_file(files, id)).or_else(|_| end_of(&files.log(placement, id))).unwrap_or_default();
+    let found = end_of(&files.data.failure(id)).or_else(|_| end_of(&files.data.log(placement, id))).unwrap_or_default();
     let text = String::from_utf8_lossy(&found);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| line.to_string()).collect()

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use domain::launch::{Origin, ProcessId, Role, Temperature};
 use domain::manifest::Runtime;
+use supervisor::protocol::{Process, Reply, Request};
 
 use crate::EngineError;
 use crate::handle::Engine;
@@ -14,7 +15,6 @@ use crate::level;
 use crate::parent::{Found, ParentState, refused};
 use crate::ready::Begin;
 use crate::replica::{ReplicaSpec, ReplicaState, ReplicaStatus};
-use crate::supervise::protocol::{Process, Reply, Request};
 
 /// How often a parent may let one start down.
 const FAILURES_MAX: u32 = 4;

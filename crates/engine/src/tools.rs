@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use domain::{Code, Problem};
+use supervisor::Files;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-use crate::files::Files;
 use crate::{EngineConfig, EngineError};
 
 /// What is fetched where no library is given.
@@ -89,7 +89,7 @@ impl Tools {
 
     /// uv: the one configured, on PATH, or of Decalog's own.
     pub async fn uv(&self, progress: &(dyn Fn(&str) + Sync)) -> Result<PathBuf, EngineError> {
-        let own = self.files.tools().join("uv/bin/uv");
+        let own = self.files.data.uv();
         if let Some(uv) =
             self.config.uv.clone().or_else(|| find("uv", &self.config.path)).or_else(|| own.exists().then(|| own.clone()))
         {
@@ -107,7 +107,7 @@ impl Tools {
             )
         };
         let python = find("python3", &self.config.path).ok_or_else(|| missing(vec!["python3 is missing too".into()]))?;
-        let directory = self.files.tools().join("uv.partial");
+        let directory = self.files.data.tools().join("uv.partial");
         let made = self.run(&python, ["-m".as_ref(), "venv".as_ref(), directory.as_os_str()], Path::new("/"), progress).await?;
         if !made.ok {
             return Err(missing(made.last_lines()));
@@ -122,14 +122,14 @@ impl Tools {
         if let Some(library) = &self.config.onnxruntime {
             return Ok(library.clone());
         }
-        let directory = self.files.tools().join("onnxruntime");
+        let directory = self.files.data.onnxruntime();
         if let Some(library) = library_in(&directory) {
             return Ok(library);
         }
         let uv = self.uv(progress).await?;
         let _installing = self.installing.lock().await;
         progress("fetching ONNX Runtime");
-        let partial = self.files.tools().join("onnxruntime.partial");
+        let partial = self.files.data.tools().join("onnxruntime.partial");
         let target = partial.as_os_str().to_os_string();
         let mut arguments: Vec<std::ffi::OsString> =
             ["pip", "install", "--no-deps", "--link-mode", "copy", "--target"].map(Into::into).into();
@@ -148,7 +148,7 @@ impl Tools {
     /// Gives a tool that was installed its name, once all of it is on disk: what a kill or a power cut leaves is not taken
     /// for it.
     fn keep(&self, partial: &Path, name: &str) -> Result<bool, EngineError> {
-        let place = self.files.tools().join(name);
+        let place = self.files.data.tools().join(name);
         let kept = || {
             nix::unistd::syncfs(std::fs::File::open(partial)?)?;
             if place.exists() {

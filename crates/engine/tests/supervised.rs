@@ -2,6 +2,7 @@
 
 mod place;
 
+use domain::DataDirectory;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ def predict(x: float) -> dict[str, float]:
 #[ignore = "not a test: what the others start"]
 fn supervisor_process() {
     if let Some(data) = std::env::var_os("DECALOG_TEST_DATA") {
-        std::process::exit(engine::supervise::run(Path::new(&data)));
+        std::process::exit(supervisor::run(&DataDirectory::new(data)));
     }
 }
 
@@ -190,7 +191,7 @@ async fn processor_time_is_limited_where_there_are_groups() {
     let mut spec = place.spec("r1-1", &tree);
     spec.cpu_max = Some(0.2);
     let (status, _) = start(&engine, spec).await;
-    let checks = engine::doctor(&place.data(), "", None, None);
+    let checks = engine::doctor(&DataDirectory::new(place.data()), "", None, None);
     let groups = checks.iter().find(|check| check.name == "control groups").unwrap();
     if !groups.found.contains("cpu") || groups.found.contains("cpu_max is not enforced") {
         eprintln!("this machine limits no processor time: {}", groups.found);

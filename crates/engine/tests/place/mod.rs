@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use domain::launch::Temperature;
 use domain::manifest::{Runtime, SchemaSection};
-use domain::{Digest, ModelKey, Placement, ReplicaId, VersionNumber};
+use domain::{DataDirectory, Digest, ModelKey, Placement, ReplicaId, VersionNumber};
 use engine::{Engine, EngineConfig, ParentState, ParentStatus, ReplicaSpec, ReplicaState, ReplicaStatus};
 use serde_json::Value;
 
@@ -125,7 +125,7 @@ impl Drop for Place {
 
 pub async fn engine_for(data: &Path, program: &Path) -> Engine {
     let config = EngineConfig {
-        data: data.into(),
+        data: DataDirectory::new(data),
         program: program.into(),
         index_url: None,
         uv: None,

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use domain::launch::ProcessId;
 use domain::{Code, Problem};
+use supervisor::Files;
+use supervisor::lines::Lines;
+use supervisor::protocol::{Call, MESSAGE_BYTES_MAX, Message, Process, Reply, Request, VERSION};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::lines::Lines;
-use super::protocol::{Call, MESSAGE_BYTES_MAX, Message, Process, Reply, Request, VERSION};
-use crate::files::Files;
 use crate::{EngineConfig, EngineError};
 
 /// How long a new supervisor has to listen, in milliseconds.
@@ -135,7 +135,7 @@ impl Link {
                 }
             }
             if begin.elapsed() > Duration::from_millis(START_MS_MAX) {
-                let log = files.supervisor_log();
+                let log = files.data.supervisor_log();
                 return Err(EngineError::Supervisor(format!("it does not start; see {}", log.display())));
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -186,14 +186,14 @@ impl Link {
 
 /// Starts a supervisor that outlives this process and its terminal.
 fn start(config: &EngineConfig, files: &Files) -> Result<Child, EngineError> {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(files.supervisor_log());
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(files.data.supervisor_log());
     let log = log.map_err(EngineError::io("opening the supervisor's log"))?;
     let errors = log.try_clone().map_err(EngineError::io("opening the supervisor's log"))?;
     let mut command = Command::new(&config.program);
     command
         .arg("supervise")
         .arg("--data")
-        .arg(&config.data)
+        .arg(config.data.root())
         .env_clear()
         .env("PATH", &config.path)
         .current_dir("/")

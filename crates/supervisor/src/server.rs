@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use domain::DataDirectory;
 use domain::launch::ProcessId;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
@@ -15,16 +15,16 @@ use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::door::Door;
-use super::lines::Lines;
-use super::protocol::{CALL_BYTES_MAX, Call, KNOWN_BYTES_MAX, Message, Reply, Request, VERSION};
-use super::spawn::spawn;
-use super::table::{Client, Entry, Shared, send};
-use super::{reap, watch};
 use crate::descriptors::Descriptors;
+use crate::door::Door;
 use crate::files::{Files, private_directory};
 use crate::groups::Groups;
+use crate::lines::Lines;
 use crate::process;
+use crate::protocol::{CALL_BYTES_MAX, Call, KNOWN_BYTES_MAX, Message, Reply, Request, VERSION};
+use crate::spawn::spawn;
+use crate::table::{Client, Entry, Shared, send};
+use crate::{reap, watch};
 
 /// Without a connected `up` for so long, the supervisor ends its workers and itself.
 const ORPHAN_MS_MAX: u64 = 15 * 60_000;
@@ -42,7 +42,7 @@ const OLD_NAMES_MAX: u32 = 1_000;
 const MESSAGES_MAX: usize = 1_024;
 
 /// The supervisor's main. Gives the exit status.
-pub fn run(data: &Path) -> i32 {
+pub fn run(data: &DataDirectory) -> i32 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),
@@ -59,14 +59,14 @@ fn fail(text: &str) -> i32 {
     1
 }
 
-async fn supervise(data: &Path) -> io::Result<()> {
+async fn supervise(data: &DataDirectory) -> io::Result<()> {
     let files = Files::prepare(data).map_err(io::Error::other)?;
     let _lock = lock(&files).await?;
     // What parents fork is this process's to watch and to end.
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     remove_left_overs(&files);
-    let shared = Rc::new(Shared::new(Groups::open(data), Descriptors::raise(), DRAIN_MS_MAX));
+    let shared = Rc::new(Shared::new(Groups::open(data.root()), Descriptors::raise(), DRAIN_MS_MAX));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut children = signal(SignalKind::child())?;
     let reaping = shared.clone();
@@ -106,7 +106,7 @@ async fn supervise(data: &Path) -> io::Result<()> {
 
 /// Waits a moment for a predecessor that is just ending.
 async fn lock(files: &Files) -> io::Result<Flock<File>> {
-    let mut file = File::options().create(true).truncate(false).write(true).open(files.supervisor_lock())?;
+    let mut file = File::options().create(true).truncate(false).write(true).open(files.data.supervisor_lock())?;
     let end = Instant::now() + Duration::from_millis(LOCK_MS_MAX);
     loop {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -123,7 +123,7 @@ async fn lock(files: &Files) -> io::Result<Flock<File>> {
 /// Files of processes that a killed supervisor took with it. What cannot be moved away stays, and is in nobody's way: each
 /// process gets a directory that was not there.
 fn remove_left_overs(files: &Files) {
-    let (current, old) = (files.processes(), files.old_processes());
+    let (current, old) = (files.data.processes(), files.data.old_processes());
     let moved = private_directory(&old).map_err(io::Error::other).and_then(|()| {
         let names = (0..OLD_NAMES_MAX).map(|count| old.join(format!("{}-{count}", std::process::id())));
         let free = names.into_iter().find(|name| name.symlink_metadata().is_err());
@@ -142,7 +142,7 @@ fn remove_left_overs(files: &Files) {
 
 /// Makes the directories again that somebody removed, those of running processes too.
 fn keep_directories(shared: &Shared, files: &Files) -> io::Result<()> {
-    if files.sockets().is_dir() && files.processes().is_dir() {
+    if files.sockets().is_dir() && files.data.processes().is_dir() {
         return Ok(());
     }
     eprintln!("supervise: the directory for sockets was removed; it is made again");

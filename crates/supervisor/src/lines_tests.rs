@@ -6,8 +6,8 @@ use serde::Serialize;
 use testing::Corpus;
 
 use super::*;
-use crate::supervise::control::Word;
-use crate::supervise::protocol::{Call, Message, Process, Readiness, Reply, Request};
+use crate::control::Word;
+use crate::protocol::{Call, Message, Process, Readiness, Reply, Request};
 
 fn line(value: impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(&value).unwrap();

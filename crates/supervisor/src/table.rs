@@ -11,12 +11,12 @@ use nix::unistd::Pid;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::control::Control;
-use super::log::Output;
-use super::protocol::{Message, Process};
-use super::reap::End;
+use crate::control::Control;
 use crate::descriptors::Descriptors;
 use crate::groups::{Group, Groups};
+use crate::log::Output;
+use crate::protocol::{Message, Process};
+use crate::reap::End;
 
 /// Ends of processes that nobody has named so far.
 const STRANGERS_MAX: usize = 256;

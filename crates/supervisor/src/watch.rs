@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use nix::sys::signal::Signal;
 
-use super::table::{Shared, send};
 use crate::groups::{Controller, out_of_memory};
 use crate::process::{memory_mb_of_groups, table};
+use crate::table::{Shared, send};
 
 /// Ends processes that are above a limit.
 pub fn watch(shared: &Rc<Shared>) {

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::table::{Entry, Shared, send};
+use crate::table::{Entry, Shared, send};
 
 /// How long the last words of a process are waited for, in milliseconds: something that fled the group may hold its
 /// output open.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
-use super::protocol::Readiness;
+use crate::protocol::Readiness;
 
 /// The largest packet, in bytes.
 pub const PACKET_BYTES_MAX: usize = 256 * 1024;

@@ -12,15 +12,15 @@ use std::time::Duration;
 use domain::launch::{Launch, Limits, Origin, ProcessId, Role};
 use nix::sys::signal::Signal;
 
-use super::control::{self, Control, PACKET_BYTES_MAX, Word};
-use super::log::Output;
-use super::protocol::{Process, Reply};
-use super::reap;
-use super::table::{Entry, Shared, send};
+use crate::clock::now_ms;
+use crate::control::{self, Control, PACKET_BYTES_MAX, Word};
 use crate::groups::Group;
 use crate::local::is_local;
-use crate::parent::now_ms;
+use crate::log::Output;
 use crate::process;
+use crate::protocol::{Process, Reply};
+use crate::reap;
+use crate::table::{Entry, Shared, send};
 
 /// Of root: to write to files and folders whatever their mode.
 const CAP_DAC_OVERRIDE: nix::libc::c_ulong = 1;

@@ -33,14 +33,14 @@ impl Descriptors {
     }
 
     /// Gives a process what this one was started with. Between fork and exec.
-    pub(crate) fn give_back(&self) -> std::io::Result<()> {
+    pub fn give_back(&self) -> std::io::Result<()> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         Ok(setrlimit(Resource::RLIMIT_NOFILE, self.inherited.min(hard), hard)?)
     }
 
     /// Whether a descriptor that was just opened is one of those that the supervisor keeps for itself: the kernel gives the
     /// lowest that is free.
-    pub(crate) fn is_reserved(&self, newest: &impl AsRawFd) -> bool {
+    pub fn is_reserved(&self, newest: &impl AsRawFd) -> bool {
         newest.as_raw_fd() as u64 >= self.limit.saturating_sub(SUPERVISOR_RESERVED).max(self.limit / 2)
     }
 }

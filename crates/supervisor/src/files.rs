@@ -1,0 +1,93 @@
+//! The directories and sockets of running processes, which must be there, be short enough, and be nobody else's.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use domain::launch::ProcessId;
+use domain::{DataDirectory, Digest, ReplicaId};
+
+/// The longest path of a Unix socket that all systems take, in bytes.
+const SOCKET_BYTES_MAX: usize = 100;
+
+/// A directory that cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+#[error("making {}: {source}", path.display())]
+pub struct DirectoryError {
+    /// Which.
+    pub path: PathBuf,
+    /// Why not.
+    pub source: io::Error,
+}
+
+/// A data directory with the sockets of its processes.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// Where everything else lies.
+    pub data: DataDirectory,
+    run: PathBuf,
+}
+
+impl Files {
+    /// Makes the directories that must be there.
+    pub fn prepare(data: &DataDirectory) -> Result<Files, DirectoryError> {
+        let files = Files { data: data.clone(), run: run_directory(data)? };
+        files.make_directories()?;
+        Ok(files)
+    }
+
+    /// Makes the directories that must be there.
+    pub fn make_directories(&self) -> Result<(), DirectoryError> {
+        let of_data = [self.data.run(), self.data.processes(), self.data.logs(), self.data.environments()];
+        of_data.iter().chain([&self.run, &self.sockets()]).try_for_each(|directory| private_directory(directory))
+    }
+
+    /// Makes what a process has for itself.
+    pub fn make_process(&self, id: &ProcessId) -> Result<(), DirectoryError> {
+        ["home", "tmp"].iter().try_for_each(|name| private_directory(&self.data.process(id).join(name)))
+    }
+
+    /// The supervisor's socket.
+    pub fn supervisor_socket(&self) -> PathBuf {
+        self.run.join("supervisor.sock")
+    }
+
+    /// The sockets of all workers.
+    pub fn sockets(&self) -> PathBuf {
+        self.run.join("w")
+    }
+
+    /// A worker's socket.
+    pub fn socket(&self, replica: &ReplicaId) -> PathBuf {
+        self.sockets().join(format!("{replica}.sock"))
+    }
+}
+
+/// `<data>/run`, or a short directory that stands for it if sockets below it would have too long a path.
+pub fn run_directory(data: &DataDirectory) -> Result<PathBuf, DirectoryError> {
+    let run = data.run();
+    private_directory(&run)?;
+    if run.as_os_str().len() + "/supervisor.sock".len() + 8 <= SOCKET_BYTES_MAX {
+        return Ok(run);
+    }
+    let user = nix::unistd::getuid();
+    let parent = PathBuf::from(format!("/tmp/decalog-{user}"));
+    private_directory(&parent)?;
+    let failed = |source| DirectoryError { path: parent.clone(), source };
+    let owner = std::fs::metadata(&parent).map_err(failed)?.uid();
+    if owner != user.as_raw() {
+        return Err(failed(io::Error::other("it belongs to another user")));
+    }
+    let short = parent.join(Digest::of(data.root().as_os_str().as_encoded_bytes()).short());
+    private_directory(&short)?;
+    Ok(short)
+}
+
+/// Makes a directory that only its owner may enter. A file that has its name, as after a fault, gives way.
+pub fn private_directory(path: &Path) -> Result<(), DirectoryError> {
+    if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+        let _ = std::fs::remove_file(path);
+    }
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| DirectoryError { path: path.into(), source })
+}

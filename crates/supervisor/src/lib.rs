@@ -1,0 +1,25 @@
+//! The supervisor: one small process per data directory that owns all workers and what they are forked from, so that
+//! they outlive `decalog up`. It restarts nothing and decides nothing. Beside its main, this crate has what the other end of
+//! its protocol needs.
+
+mod clock;
+mod control;
+mod descriptors;
+mod door;
+mod files;
+pub mod groups;
+pub mod lines;
+pub mod local;
+mod log;
+pub mod process;
+pub mod protocol;
+mod reap;
+mod server;
+mod spawn;
+mod table;
+mod watch;
+
+pub use clock::now_ms;
+pub use descriptors::{DESCRIPTORS_RESERVED, Descriptors};
+pub use files::{DirectoryError, Files, private_directory, run_directory};
+pub use server::run;
