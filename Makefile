@@ -1,4 +1,5 @@
 # demo  installs what is missing, builds, starts Decalog, deploys the example models and predicts
+# install  builds the release binary and puts it on the PATH, with completions and manual pages; PREFIX, by default ~/.local
 # test  installs what is missing and runs every check that CI runs
 # soak  releases, scales, kills, upgrades and faults at random under load, and counts what fails (long; a short form is part of the tests)
 # bench compares Decalog with other servers on this machine (long; not part of the tests)
@@ -8,7 +9,9 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/decalog/target
 export DECALOG_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/decalog
 VENV := $(DECALOG_CACHE)/venvs
 
-.PHONY: demo test test-rust test-python test-e2e soak bench fmt tools build
+PREFIX ?= $(HOME)/.local
+
+.PHONY: demo install test test-rust test-python test-e2e soak bench fmt tools build
 
 tools:
 	@tools/install.sh
@@ -18,6 +21,9 @@ build: tools
 
 demo: build
 	@examples/demo.sh
+
+install: build
+	@tools/place.sh $(CARGO_TARGET_DIR)/release/decalog "$(PREFIX)"
 
 test: tools test-rust test-python test-e2e
 	@echo "all checks passed"

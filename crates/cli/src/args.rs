@@ -220,6 +220,9 @@ pub enum Verb {
     },
     #[command(hide = true)]
     Openapi,
+    /// Writes completions and manual pages below PREFIX/share
+    #[command(hide = true)]
+    Manual { prefix: PathBuf },
 }
 
 impl Verb {

@@ -11,6 +11,7 @@ mod data;
 mod deploy;
 mod directory;
 mod handover;
+mod manual;
 mod new;
 mod platform;
 mod predict;
@@ -78,6 +79,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Worker { verb: WorkerVerb::Onnx } => return Ok(workers::onnx() as u8),
         Verb::Worker { verb: WorkerVerb::Bridge { argv } } => return Ok(workers::bridge(argv) as u8),
         Verb::Openapi => show::print_json(&server::openapi::document()),
+        Verb::Manual { prefix } => manual::run(&prefix)?,
         Verb::New { name, runtime } => new::run(&name, &runtime)?,
         Verb::Check { path } => check::run(&path, json)?,
         Verb::Deploy(options) => deploy::run(&remote, options)?,
