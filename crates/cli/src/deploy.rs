@@ -43,9 +43,10 @@ struct MissingBlob {
 /// The exit code after Ctrl-C, as shells have it.
 const INTERRUPTED: i32 = 130;
 
+/// One line of a deploy; with its time it fits a terminal of 80 columns, unless the text is longer.
 fn step(name: &str, text: &str, elapsed_ms: Option<u64>) {
     let elapsed = elapsed_ms.map_or(String::new(), |ms| format!("{:>8.1} s", ms as f64 / 1_000.0));
-    eprintln!("  {}", format!("{name:<9} {text:<66}{elapsed}").trim_end());
+    eprintln!("  {}", format!("{name:<9} {text:<57}{elapsed}").trim_end());
 }
 
 fn spinner(text: &str) -> ProgressBar {
