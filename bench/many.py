@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What age and number cost: a ledger of many models with many versions and a year of events, made by `crates/ledger/examples/history.rs` out of the
-events of one real deployment. Prints a table for docs/performance.md, beside the limits that must hold.
+events of one real deployment. Prints a table for docs/evidence/performance.md, beside the limits that must hold.
 
     bench/many.py                                       ten thousand models, a few minutes
     bench/many.py --models 1000 --in-use 20             less
@@ -162,7 +162,7 @@ def rest(up: Up) -> bool:
 
 
 def table(one: dict[str, float], many: dict[str, float], asked: argparse.Namespace, made: dict[str, Any], fsync: float) -> str:
-    """As it stands in docs/performance.md."""
+    """As it stands in docs/evidence/performance.md."""
     rows = [
         ("ready after a start", "", f"{many['ready_s']:.2f} s", "< 2 s"),
         ("ready after the first start, which reads the whole history", "", f"{many['first_ready_s']:.1f} s", ""),
