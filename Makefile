@@ -3,6 +3,7 @@
 # test  installs what is missing and runs every check that CI runs
 # soak  releases, scales, kills, upgrades and faults at random under load, and counts what fails (long; a short form is part of the tests)
 # bench compares Decalog with other servers on this machine (long; not part of the tests)
+# recording  makes the picture of the first minute in README.md anew
 # fmt   formats all code
 
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/decalog/target
@@ -11,7 +12,7 @@ VENV := $(DECALOG_CACHE)/venvs
 
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo install test test-rust test-python test-e2e soak bench fmt tools build
+.PHONY: demo install test test-rust test-python test-e2e soak bench recording fmt tools build
 
 tools:
 	@tools/install.sh
@@ -50,6 +51,9 @@ soak: build
 bench: build
 	$(VENV)/test/bin/python bench/run.py --decalog $(CARGO_TARGET_DIR)/release/decalog
 	$(VENV)/test/bin/python bench/elastic.py --decalog $(CARGO_TARGET_DIR)/release/decalog
+
+recording: build
+	. $(DECALOG_CACHE)/environment && tools/recording.py --decalog $(CARGO_TARGET_DIR)/release/decalog --output docs/pictures/first-minute.svg
 
 fmt:
 	cargo fmt --all
