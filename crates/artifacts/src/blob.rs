@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use domain::Digest;
 
 use crate::ArtifactError;
+use crate::names::unique;
 use crate::seal::{PLAIN_MODE, hash, is_sealed, seal, sync_folder};
-use crate::upload::unique;
 
 /// Where a blob lies.
 pub(crate) fn path(store: &Path, digest: &Digest) -> PathBuf {

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 
 use domain::{Tree, TreeFile};
 
-use crate::layout::{folders, mode};
 use crate::remove_tree;
-use crate::seal::{FOLDER_MODE, hash, is_sealed, seal};
+use crate::seal::{EXECUTABLE_MODE, FOLDER_MODE, PLAIN_MODE, hash, is_sealed, seal};
 
 /// What a look at a tree found.
 pub(crate) enum Found {
@@ -119,4 +118,15 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// What a file of a tree may be used for.
+pub(crate) fn mode(file: &TreeFile) -> u32 {
+    if file.executable { EXECUTABLE_MODE } else { PLAIN_MODE }
+}
+
+/// The folders of a tree, itself included, relative to it.
+pub(crate) fn folders(tree: &Tree) -> std::collections::BTreeSet<PathBuf> {
+    let above = tree.files().iter().flat_map(|file| Path::new(&file.path).ancestors().skip(1));
+    above.map(PathBuf::from).chain([PathBuf::new()]).collect()
 }

@@ -4,16 +4,16 @@
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use domain::{Tree, TreeFile};
 use futures_util::TryStreamExt;
 
-use crate::inspect::{Found, inspect};
-use crate::seal::{EXECUTABLE_MODE, FOLDER_MODE, PLAIN_MODE, seal, sync_folder};
+use crate::inspect::{Found, folders, inspect, mode};
+use crate::names::unique;
+use crate::seal::{FOLDER_MODE, seal, sync_folder};
 use crate::store::{Store, blocking};
-use crate::upload::unique;
 use crate::{ArtifactError, blob, remove_tree};
 
 impl Store {
@@ -139,10 +139,6 @@ impl Store {
     }
 }
 
-pub(crate) fn mode(file: &TreeFile) -> u32 {
-    if file.executable { EXECUTABLE_MODE } else { PLAIN_MODE }
-}
-
 /// Makes a new file that shares a blob's content until one of the two is written to.
 fn clone(blob: &Path, target: &Path, mode: u32) -> io::Result<()> {
     let from = File::open(blob)?;
@@ -183,10 +179,4 @@ fn close(tree: &Tree, directory: &Path) -> io::Result<()> {
         std::fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))?;
     }
     Ok(())
-}
-
-/// The folders of a tree, itself included, relative to it.
-pub(crate) fn folders(tree: &Tree) -> std::collections::BTreeSet<PathBuf> {
-    let above = tree.files().iter().flat_map(|file| Path::new(&file.path).ancestors().skip(1));
-    above.map(PathBuf::from).chain([PathBuf::new()]).collect()
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 use domain::Digest;
 use domain::digest::Hasher;
 
-use crate::store::CHUNK_BYTES;
-
 /// The modification time of sealed files, in seconds since 1970: the first of January 2000.
 const SEALED_S: u64 = 946_684_800;
+/// Bytes that are read or written at a time.
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 /// Of files that nobody is to change.
 pub(crate) const PLAIN_MODE: u32 = 0o444;
 /// Of such files that may be run.

@@ -15,11 +15,10 @@ use tokio::io::AsyncReadExt;
 
 use crate::keyed::Keyed;
 use crate::lease::Leases;
-use crate::upload::UploadName;
+use crate::names::UploadName;
+use crate::seal::CHUNK_BYTES;
 use crate::{ArtifactError, blob};
 
-/// Bytes that are read or written at a time.
-pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 /// Parts of a multipart upload in flight.
 const PARTS_MAX: usize = 4;
 /// Questions to an object store in flight.

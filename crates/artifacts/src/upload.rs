@@ -4,8 +4,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +11,7 @@ use domain::Digest;
 use futures_util::{Stream, StreamExt};
 
 use crate::ArtifactError;
+use crate::names::{UploadName, unique};
 use crate::seal::{PLAIN_MODE, hash, seal};
 use crate::store::{Store, blocking};
 
@@ -20,36 +19,6 @@ use crate::store::{Store, blocking};
 const PIECE_MS_MAX: u64 = 10_000;
 /// The longest wait for an earlier call that still writes the same upload, in milliseconds.
 const WRITER_MS_MAX: u64 = 3 * PIECE_MS_MAX;
-/// The longest name of an upload, in bytes.
-const NAME_BYTES_MAX: usize = 64;
-
-/// Makes names of files of one process differ.
-static COUNT: AtomicU64 = AtomicU64::new(0);
-
-/// A name that no other file of this or another process has.
-pub(crate) fn unique(of: &str) -> String {
-    format!("{of}-{}-{}.partial", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Whose upload it is: chosen by the client, so that two that send the same blob never write to one file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct UploadName(String);
-
-impl UploadName {
-    /// As text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for UploadName {
-    type Err = ArtifactError;
-
-    fn from_str(text: &str) -> Result<UploadName, ArtifactError> {
-        let is_valid = text.len() <= NAME_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if is_valid { Ok(UploadName(text.into())) } else { Err(ArtifactError::UploadName(text.chars().take(80).collect())) }
-    }
-}
 
 /// Some bytes of a blob.
 #[derive(Clone, Debug)]
@@ -66,7 +35,7 @@ pub struct Chunk {
 
 impl Store {
     fn staged(&self, digest: &Digest, upload: &UploadName) -> PathBuf {
-        let name = if upload.0.is_empty() { digest.to_string() } else { format!("{digest}.{}", upload.0) };
+        let name = if upload.as_str().is_empty() { digest.to_string() } else { format!("{digest}.{}", upload.as_str()) };
         self.staging.join(name)
     }
 

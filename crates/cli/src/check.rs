@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::Failure;
 use crate::directory::{Description, ModelDirectory};
+use crate::terminal::bytes;
 
 /// One line on what a directory holds.
 pub fn line(directory: &ModelDirectory, description: Option<&Description>) -> String {
@@ -43,7 +44,7 @@ pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
             "tests": cases,
             "manifest": directory.manifest,
         });
-        crate::show::print_json(&value);
+        crate::terminal::print_json(&value);
         return Ok(());
     }
     println!("  name         {name}");
@@ -55,14 +56,4 @@ pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
         println!("  note         {note}");
     }
     Ok(())
-}
-
-/// A size as people read it.
-pub fn bytes(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} bytes"),
-        1_000..1_000_000 => format!("{:.1} KB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
 }

@@ -10,6 +10,7 @@ mod client;
 mod data;
 mod deploy;
 mod directory;
+mod following;
 mod handover;
 mod manual;
 mod new;
@@ -78,7 +79,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Supervise { data } => return Ok(supervisor::run(&DataDirectory::new(data)) as u8),
         Verb::Worker { verb: WorkerVerb::Onnx } => return Ok(workers::onnx() as u8),
         Verb::Worker { verb: WorkerVerb::Bridge { argv } } => return Ok(workers::bridge(argv) as u8),
-        Verb::Openapi => show::print_json(&server::openapi::document()),
+        Verb::Openapi => terminal::print_json(&server::openapi::document()),
         Verb::Manual { prefix } => manual::run(&prefix)?,
         Verb::New { name, runtime } => new::run(&name, &runtime)?,
         Verb::Check { path } => check::run(&path, json)?,

@@ -7,10 +7,9 @@ use domain::{Code, DataDirectory, Problem};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::check::bytes;
 use crate::client::Client;
 use crate::data::data_directory;
-use crate::show::print_json;
+use crate::terminal::{bytes, print_json};
 
 /// `decalog status`
 pub fn status(client: &Client, as_json: bool) -> Result<(), Failure> {

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::args::{PlanOptions, ReleaseOptions};
 use crate::client::Client;
-use crate::deploy::{explain_interruption, follow};
-use crate::show::{path_of, print_json, reference};
+use crate::following::{explain_interruption, follow};
+use crate::show::{path_of, reference};
+use crate::terminal::print_json;
 
 fn bad_option(text: String) -> Problem {
     Problem::new(Code::BadOption, text).help("decalog release --help")

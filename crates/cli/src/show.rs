@@ -9,12 +9,7 @@ use server::Models;
 
 use crate::Failure;
 use crate::client::Client;
-use crate::terminal::{as_written, one_line};
-
-/// JSON, for programs: as it is.
-pub fn print_json(value: &impl serde::Serialize) {
-    std::println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
-}
+use crate::terminal::{as_written, one_line, print_json};
 
 pub fn reference(text: &str) -> Result<Reference, Problem> {
     text.parse().map_err(|error: domain::reference::ReferenceError| Problem::new(Code::BadReference, error.to_string()))
@@ -219,7 +214,7 @@ fn describe(event: &Event) -> String {
         }
         Event::SchemaRecorded { version, schema } => format!("{version}: {schema}"),
         Event::CandidateReady { elapsed_ms, .. } => format!("model loaded in {elapsed_ms} ms"),
-        Event::TestsPassed { cases, made_up, .. } => crate::deploy::tested(*cases, made_up.as_ref()),
+        Event::TestsPassed { cases, made_up, .. } => crate::following::tested(*cases, made_up.as_ref()),
         Event::GatesPassed { candidate, live, .. } => {
             let live = live.map_or(String::new(), |live| format!(" (live: p99 {:.1} ms, {:.0} MB)", live.p99_ms, live.memory_mb));
             format!("p99 {:.1} ms, {:.0} MB{live}", candidate.p99_ms, candidate.memory_mb)

@@ -50,6 +50,21 @@ pub fn as_written(text: &str) -> Cow<'_, str> {
     if std::io::stdout().is_terminal() { escaped(text) } else { Cow::Borrowed(text) }
 }
 
+/// JSON, for programs: as it is.
+pub fn print_json(value: &impl serde::Serialize) {
+    std::println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// A size as people read it.
+pub fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{:.1} KB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

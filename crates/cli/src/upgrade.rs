@@ -9,7 +9,7 @@ use domain::{Code, DataDirectory, Problem};
 
 use crate::data::data_directory;
 use crate::handover::{self, Description};
-use crate::{Failure, show};
+use crate::{Failure, terminal};
 
 /// How long the new process has, in milliseconds.
 const UPGRADE_MS_MAX: u64 = 60_000;
@@ -38,7 +38,7 @@ pub fn run(binary: Option<PathBuf>, data: Option<PathBuf>, as_json: bool) -> Res
     let new = wait(&mut child, &data, &old, &log, begin)?;
     let elapsed_ms = begin.elapsed().as_millis() as u64;
     if as_json {
-        show::print_json(&serde_json::json!({ "old": old, "new": new, "elapsed_ms": elapsed_ms }));
+        terminal::print_json(&serde_json::json!({ "old": old, "new": new, "elapsed_ms": elapsed_ms }));
     } else {
         eprintln!(
             "decalog {} (process {}) → {} (process {}) at {}, after {elapsed_ms} ms",

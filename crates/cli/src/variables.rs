@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::args::{EnvVerb, Scope};
 use crate::client::Client;
-use crate::show::print_json;
 use crate::terminal::one_line;
+use crate::terminal::print_json;
 
 fn path(of: &Scope) -> String {
     format!("/v1/projects/{}/environments/{}/variables", of.project, of.env)

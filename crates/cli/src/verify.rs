@@ -8,7 +8,7 @@ use artifacts::{Store, Verified};
 use domain::{Code, DataDirectory, Digest, Problem, State};
 use engine::Check;
 
-use crate::check::bytes;
+use crate::terminal::bytes;
 
 /// How many damaged things are named.
 const NAMED_MAX: usize = 100;

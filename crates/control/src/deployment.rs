@@ -14,6 +14,7 @@ use engine::{ReplicaState, ReplicaStatus};
 use policy::backoff;
 use worker::WorkerInfo;
 
+use crate::failure::Failure;
 use crate::start::{StartError, load_failed};
 use crate::trial::Trial;
 use crate::wanted::Part;
@@ -21,18 +22,6 @@ use crate::{Control, now_ms};
 
 /// How long a candidate is started again and again for which this machine has not enough at the moment, in milliseconds.
 const SHORTAGE_MS_MAX: u64 = 30_000;
-
-/// A step that failed, and why.
-pub(crate) struct Failure {
-    pub(crate) step: &'static str,
-    pub(crate) problem: Problem,
-}
-
-impl Failure {
-    pub(crate) fn at(step: &'static str) -> impl Fn(Problem) -> Failure {
-        move |problem| Failure { step, problem }
-    }
-}
 
 impl Control {
     /// Removes a model with all its versions.

@@ -8,6 +8,7 @@ mod changes;
 mod collect;
 mod company;
 mod deployment;
+mod failure;
 mod gate;
 pub mod handover;
 mod happened;

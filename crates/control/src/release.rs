@@ -10,7 +10,7 @@ use domain::state::{BEFORE_MAX, Deployment, Outcome};
 use domain::{Code, DeploymentId, EnvironmentName, Event, ModelKey, Problem, Schema, State, VersionNumber, compatibility};
 use policy::guard::{Watch, judge};
 
-use crate::deployment::Failure;
+use crate::failure::Failure;
 use crate::{Control, now_ms};
 
 /// Verdicts of one release that are appended within [`VERDICTS_MS`]; more are only shown.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use domain::{Event, Placement, ReplicaId};
 use engine::{ParentState, ReplicaState, ReplicaStatus};
 
-use crate::replicas::Failure;
+use crate::replicas::{Failure, by_placement};
 use crate::route::Use;
 use crate::start::load_failed;
 use crate::wanted::{AllWanted, Part, Round, Wanted};
@@ -18,13 +18,6 @@ use crate::{Control, LOOK_ALL_MS, LOOK_MS, rollout};
 const ENDED_BY_ITSELF: &str = "the worker ended";
 /// Between SIGTERM and SIGKILL once nothing is in flight.
 const STOP_MS_MAX: u64 = 5_000;
-
-/// Replicas by what they run.
-pub(crate) fn by_placement(statuses: &[Arc<ReplicaStatus>]) -> HashMap<&Placement, Vec<&ReplicaStatus>> {
-    let mut found: HashMap<&Placement, Vec<&ReplicaStatus>> = HashMap::new();
-    statuses.iter().for_each(|status| found.entry(&status.placement).or_default().push(status));
-    found
-}
 
 impl Control {
     /// One pass: looks at all replicas, starts what is missing, sends away what is not wanted. Gives when to look again even

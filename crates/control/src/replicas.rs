@@ -1,6 +1,7 @@
 //! What control remembers of replicas beside the state: nothing that a restart must not lose.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -309,6 +310,13 @@ impl Failures {
         }
         may
     }
+}
+
+/// Replicas by what they run.
+pub(crate) fn by_placement(statuses: &[Arc<ReplicaStatus>]) -> HashMap<&Placement, Vec<&ReplicaStatus>> {
+    let mut found: HashMap<&Placement, Vec<&ReplicaStatus>> = HashMap::new();
+    statuses.iter().for_each(|status| found.entry(&status.placement).or_default().push(status));
+    found
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use engine::{EngineError, ReplicaSpec, ReplicaState, ReplicaStatus};
 use policy::starts::{self, Lack};
 
 use crate::Control;
-use crate::replica::by_placement;
-use crate::replicas::Failure;
+use crate::replicas::{Failure, by_placement};
 use crate::wanted::{AllWanted, Part, Wanted};
 
 /// Why a replica was not started.

@@ -10,7 +10,7 @@ use engine::{ReplicaState, ReplicaStatus};
 use worker::Caller;
 
 use crate::case::{self, Case};
-use crate::deployment::Failure;
+use crate::failure::Failure;
 use crate::{Control, gate};
 
 /// Of a stream that goes on, a made-up row is content with what comes within so long after its first piece, in milliseconds.

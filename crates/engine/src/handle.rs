@@ -19,9 +19,8 @@ use worker::{ProbeAs, WorkerInfo};
 
 use crate::client::{News, Supervisor};
 use crate::environment::{Built, Environments};
-use crate::parent::Holder;
-use crate::ready::Begin;
-use crate::replica::{self, BecameReady, ReplicaState, ReplicaStatus};
+use crate::holder::Holder;
+use crate::replica::{self, BecameReady, Begin, ReplicaState, ReplicaStatus};
 use crate::tools::Tools;
 use crate::{EngineConfig, EngineError};
 

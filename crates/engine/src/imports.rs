@@ -9,8 +9,8 @@ use domain::launch::{ProcessId, Role};
 
 use crate::EngineError;
 use crate::handle::Engine;
+use crate::holder::ParentState;
 use crate::launch;
-use crate::parent::ParentState;
 use crate::replica::ReplicaSpec;
 
 /// The file beside an environment that keeps which modules its versions import.

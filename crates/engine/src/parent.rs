@@ -5,72 +5,18 @@ use std::time::Duration;
 
 use domain::launch::{Origin, ProcessId, Role, Temperature, ZygoteKey};
 use domain::{Placement, ReplicaId};
-use supervisor::now_ms;
-use supervisor::protocol::{Process, Readiness, Reply, Request};
+use supervisor::protocol::{Process, Reply, Request};
 use tokio::sync::watch;
 
 use crate::EngineError;
 use crate::handle::Engine;
+use crate::holder::{Holder, ParentState, ParentStatus};
 use crate::launch::{self, Plan};
 use crate::level;
 use crate::replica::{self, ReplicaSpec};
 
 /// How long a parent or zygote that another platform started may take to become ready, in milliseconds.
 const ADOPTED_START_MS_MAX: u64 = 180_000;
-
-/// How a parent or zygote is.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ParentState {
-    /// It loads or imports.
-    Starting,
-    /// It can be asked to fork or to serve.
-    Ready {
-        /// Whether it can be forked from.
-        can_fork: bool,
-        /// Why not, as `2 threads run: python, jemalloc_bg_thd`; else empty.
-        reason: String,
-        /// How long it took, by its own clock.
-        elapsed_ms: u64,
-    },
-    /// Its process is gone. It is in no list any more.
-    Ended {
-        /// How, in a few words.
-        reason: String,
-        /// What it said last.
-        details: Vec<String>,
-        /// This machine could not start it, which says nothing of the version.
-        local: bool,
-    },
-}
-
-/// A parent or zygote as the engine knows it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ParentStatus {
-    /// Which.
-    pub id: ProcessId,
-    /// A parent of a placement, or a zygote of a key.
-    pub role: Role,
-    /// Of its process.
-    pub pid: u32,
-    /// How it is.
-    pub state: ParentState,
-    /// How it was started itself.
-    pub temperature: Temperature,
-    /// When something was last forked from it, or else when it was started, in milliseconds since 1970.
-    pub used_at_ms: u64,
-}
-
-/// What the engine keeps of a parent or zygote.
-pub(crate) struct Holder {
-    pub role: Role,
-    pub pid: u32,
-    pub temperature: Temperature,
-    pub colder_because: Option<String>,
-    pub used_at_ms: u64,
-    /// The replica that it becomes.
-    pub taken_by: Option<ReplicaId>,
-    pub state: watch::Sender<ParentState>,
-}
 
 /// What a start finds when it looks for a parent.
 pub(crate) enum Found {
@@ -82,26 +28,6 @@ pub(crate) enum Found {
     Starting(ProcessId, watch::Receiver<ParentState>),
     /// None was there; this one has to be started now.
     Missing(ProcessId, watch::Receiver<ParentState>),
-}
-
-impl From<&Readiness> for ParentState {
-    fn from(ready: &Readiness) -> ParentState {
-        ParentState::Ready { can_fork: ready.can_fork, reason: ready.reason.clone(), elapsed_ms: ready.elapsed_ms }
-    }
-}
-
-impl Holder {
-    fn starting(role: Role) -> Holder {
-        Holder {
-            role,
-            pid: 0,
-            temperature: Temperature::Cold,
-            colder_because: None,
-            used_at_ms: now_ms(),
-            taken_by: None,
-            state: watch::channel(ParentState::Starting).0,
-        }
-    }
 }
 
 /// Why a process does not fork; an error if only the system did not let it, which says nothing of the process.

@@ -11,8 +11,7 @@ use worker::probe::ProbeError;
 use worker::{ProbeAs, WorkerInfo};
 
 use crate::handle::Engine;
-use crate::replica::ReplicaState;
-use crate::start::not_ready;
+use crate::replica::{Begin, ReplicaState};
 
 /// Between two looks at the socket in the first moments, in microseconds: finer than the runtime's timer.
 const CONNECT_US: u64 = 250;
@@ -23,12 +22,9 @@ const PROBE_MS: (u64, u64) = (2, 20);
 /// How long one probe may take, in milliseconds.
 const PROBE_MS_MAX: u64 = 5_000;
 
-/// How a replica began.
-pub(crate) struct Begin {
-    /// When its start was asked for; `None` for one that was found running.
-    pub at: Option<Instant>,
-    /// Whether its process has the model loaded already.
-    pub at_once: bool,
+/// What is said of a replica that takes too long.
+pub(crate) fn not_ready(limit_ms: u64) -> String {
+    format!("not ready after {limit_ms} ms ([model] start_ms_max)")
 }
 
 impl Engine {

@@ -113,6 +113,14 @@ pub struct ReplicaStatus {
     pub colder_because: Option<String>,
 }
 
+/// How a replica began.
+pub(crate) struct Begin {
+    /// When its start was asked for; `None` for one that was found running.
+    pub at: Option<Instant>,
+    /// Whether its process has the model loaded already.
+    pub at_once: bool,
+}
+
 /// Why a replica or parent ended: what it wrote for the user, else the last lines of its log.
 pub fn last_words(files: &Files, placement: &Placement, id: &ProcessId) -> Vec<String> {
     let found = end_of(&files.data.failure(id)).or_else(|_| end_of(&files.data.log(placement, id))).unwrap_or_default();

@@ -10,11 +10,12 @@ use supervisor::protocol::{Process, Reply, Request};
 
 use crate::EngineError;
 use crate::handle::Engine;
+use crate::holder::ParentState;
 use crate::launch::{self, Plan};
 use crate::level;
-use crate::parent::{Found, ParentState, refused};
-use crate::ready::Begin;
-use crate::replica::{ReplicaSpec, ReplicaState, ReplicaStatus};
+use crate::parent::{Found, refused};
+use crate::ready::not_ready;
+use crate::replica::{Begin, ReplicaSpec, ReplicaState, ReplicaStatus};
 
 /// How often a parent may let one start down.
 const FAILURES_MAX: u32 = 4;
@@ -202,11 +203,6 @@ impl Engine {
 /// How a parent ended that should have loaded a model: in a few words, by what it said last, and whether only this machine
 /// is to blame.
 type LoadFailure = (String, Vec<String>, bool);
-
-/// What is said of a replica that takes too long.
-pub(crate) fn not_ready(limit_ms: u64) -> String {
-    format!("not ready after {limit_ms} ms ([model] start_ms_max)")
-}
 
 /// How the parent ended, if it did; a parent that left the list serves somebody else.
 async fn wait_until_loaded(state: &mut tokio::sync::watch::Receiver<ParentState>) -> Option<LoadFailure> {

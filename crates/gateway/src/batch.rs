@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use domain::{Code, Problem};
 
-use crate::queue::{Inner, Limits};
+use crate::backlog::{Backlog, Limits};
 use crate::reply::Outcome;
 use crate::waiting::Waiting;
 
@@ -22,7 +22,7 @@ pub struct Batch {
 }
 
 /// Takes the next batch out of the queue, if anything waits.
-pub fn form(inner: &mut Inner, limits: &Limits, now: Instant) -> Option<Batch> {
+pub fn form(inner: &mut Backlog, limits: &Limits, now: Instant) -> Option<Batch> {
     loop {
         let head = inner.take_first()?;
         let slack_us = head.deadline.saturating_duration_since(now).as_micros() as f64;
@@ -42,7 +42,7 @@ pub fn form(inner: &mut Inner, limits: &Limits, now: Instant) -> Option<Batch> {
     }
 }
 
-fn fill(batch: &mut Batch, inner: &mut Inner, rows_max: usize) {
+fn fill(batch: &mut Batch, inner: &mut Backlog, rows_max: usize) {
     let mut passed_over: Vec<Waiting> = vec![];
     while batch.rows < rows_max && passed_over.len() < PASSED_OVER_MAX {
         let Some(next) = inner.heap.pop() else { break };

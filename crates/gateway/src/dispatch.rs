@@ -16,10 +16,10 @@ use worker::{Connection, ConnectionError, Form, RawAnswer};
 use crate::Shared;
 use crate::batch::Batch;
 use crate::heavy::{Cost, Heavy};
+use crate::lane::Lane;
 use crate::queue::{Next, SlotKind};
 use crate::replica::Replica;
 use crate::reply::{self, Outcome, Timing};
-use crate::route::Lane;
 use crate::stream::{self, PieceSender};
 use crate::waiting::Waiting;
 

@@ -11,7 +11,8 @@ use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::predict::{Question, Reply};
+use crate::ask::Reply;
+use crate::wire::simple::Simple;
 use crate::{Gateway, GatewayConfig};
 
 /// Answers whatever it is asked with one row.
@@ -81,10 +82,12 @@ async fn a_panic_within_a_slot_costs_one_request() {
         let place = lane.queue.submit(Waiting::new(payload, Instant::now() + Duration::from_secs(20), sender));
         assert!(receiver.await.is_err(), "whoever waits hears of it");
         drop(place);
-        let question = Question::Simple(Bytes::from_static(br#"{"rows": [{"x": 1}, {"x": 2}]}"#));
-        let asked = gateway.ask(None, "m", &HeaderMap::new(), Instant::now(), question, None).await;
-        let Ok(Reply::Rows(rows)) = asked.map(|done| done.reply) else { panic!("the slot answers the next") };
-        assert_eq!(rows.write_simple(protocol::simple::Form::Rows), br#"{"rows":[{"y":7},{"y":7}]}"#);
+        let question = Simple(Bytes::from_static(br#"{"rows": [{"x": 1}, {"x": 2}]}"#));
+        let asked = gateway.ask("m", &HeaderMap::new(), Instant::now(), question, None).await;
+        let Ok(Reply::Rows(rows)) = asked.map(|(_, _, reply)| reply) else { panic!("the slot answers the next") };
+        let mut written = vec![];
+        rows.answer.write_simple(rows.range(), false, &mut written);
+        assert_eq!(written, br#"{"rows":[{"y":7},{"y":7}]}"#);
     }
     assert_eq!(lane.queue.queued_rows(), 0);
 }

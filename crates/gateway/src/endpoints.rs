@@ -4,31 +4,33 @@ use std::time::Instant;
 
 use domain::record::Record;
 use domain::{Code, Problem};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
 
+use crate::ask::{Done, Failed};
 use crate::body::{self, Body};
 use crate::connections::{Ticket, Wait};
-use crate::heavy::Cost;
 use crate::memory::{Memory, SMALL_BYTES};
-use crate::predict::{self, Done, Failed, Question, Reply};
 use crate::reply;
-use crate::{Gateway, admit, micros, oip};
+use crate::wire::oip_rest::{self, OipRest};
+use crate::wire::simple::Simple;
+use crate::wire::{Wire, percent_decoded};
+use crate::{Gateway, admit, micros};
 
 /// What the data plane answers.
 pub enum Endpoint {
     /// Simple JSON, by reference.
     Predict(String),
     /// The Open Inference Protocol.
-    OpenInference(oip::Path),
+    OpenInference(oip_rest::Path),
 }
 
 /// Which endpoint a path is; `None` belongs to the control plane.
 pub fn endpoint(path: &str) -> Option<Endpoint> {
     if let Some(reference) = path.strip_prefix("/v1/models/").and_then(|rest| rest.strip_suffix("/predict")) {
-        return oip::decode(reference).map(Endpoint::Predict);
+        return percent_decoded(reference).map(Endpoint::Predict);
     }
-    if path == "/v2" || path.starts_with("/v2/") { oip::parse_path(path).map(Endpoint::OpenInference) } else { None }
+    if path == "/v2" || path.starts_with("/v2/") { oip_rest::parse_path(path).map(Endpoint::OpenInference) } else { None }
 }
 
 impl Gateway {
@@ -36,26 +38,31 @@ impl Gateway {
     pub(crate) async fn infer(&self, endpoint: Endpoint, request: Request<Incoming>, ticket: &Ticket) -> Response<Body> {
         let arrived_at = Instant::now();
         let (parts, incoming) = request.into_parts();
-        let wants_post = matches!(endpoint, Endpoint::Predict(_) | Endpoint::OpenInference(oip::Path::Infer(_)));
-        let expected = if wants_post { Method::POST } else { Method::GET };
-        let result = if parts.method != expected {
-            let text = format!("{} is not for {}: use {expected}", parts.method, parts.uri.path());
-            Err(refused(Problem::new(Code::MethodNotAllowed, text)))
-        } else {
-            match endpoint {
-                Endpoint::Predict(reference) => self.simple(&reference, &parts, incoming, arrived_at, ticket).await,
-                Endpoint::OpenInference(oip::Path::Infer(reference)) => {
-                    self.open_inference(&reference, &parts, incoming, arrived_at, ticket).await
-                }
-                Endpoint::OpenInference(path) => {
-                    return self.describe(&path).unwrap_or_else(|problem| reply::problem(&problem));
-                }
+        match endpoint {
+            Endpoint::Predict(reference) => self.answer::<Simple>(&reference, &parts, incoming, arrived_at, ticket).await,
+            Endpoint::OpenInference(oip_rest::Path::Infer(reference)) => {
+                self.answer::<OipRest>(&reference, &parts, incoming, arrived_at, ticket).await
             }
-        };
-        self.finish(result, arrived_at)
+            Endpoint::OpenInference(_) if parts.method != Method::GET => {
+                self.finish::<OipRest>(Err(wrong_method(&parts, Method::GET).into()), arrived_at)
+            }
+            Endpoint::OpenInference(path) => self.describe(&path).unwrap_or_else(|problem| OipRest::refuse(&problem)),
+        }
     }
 
-    async fn simple(
+    async fn answer<W: Wire>(
+        &self,
+        reference: &str,
+        parts: &http::request::Parts,
+        incoming: Incoming,
+        arrived_at: Instant,
+        ticket: &Ticket,
+    ) -> Response<Body> {
+        let result = self.answered::<W>(reference, parts, incoming, arrived_at, ticket).await;
+        self.finish::<W>(result, arrived_at)
+    }
+
+    async fn answered<W: Wire>(
         &self,
         reference: &str,
         parts: &http::request::Parts,
@@ -63,42 +70,18 @@ impl Gateway {
         arrived_at: Instant,
         ticket: &Ticket,
     ) -> Result<(Done, Response<Body>), Failed> {
-        let (body, memory) = self.body(reference, parts, incoming, ticket).await.map_err(refused)?;
-        let asked = self.ask(None, reference, &parts.headers, arrived_at, Question::Simple(body), Some(memory));
-        let mut done = asked.await?;
-        let response = match done.reply {
-            Reply::Pieces(pieces) => predict::respond_pieces(pieces),
-            Reply::Rows(rows) => {
-                let form = done.form;
-                let body = self.heavy.run(Cost::Text(rows.bytes), move || rows.write_simple(form)).await;
-                body.map_or_else(|problem| reply::problem(&problem), |body| reply::json(StatusCode::OK, body))
-            }
-            Reply::Written => return Err(refused(reply::panicked())),
-        };
-        done.reply = Reply::Written;
+        if parts.method != Method::POST {
+            return Err(wrong_method(parts, Method::POST).into());
+        }
+        let (body, memory) = self.body(reference, parts, incoming, ticket).await?;
+        let head = W::head(&parts.headers)?;
+        let question = self.heavy.run(W::read_cost(&head, &body), move || W::read(head, body)).await??;
+        let (question, done, reply) = self.ask(reference, &parts.headers, arrived_at, question, Some(memory)).await?;
+        let (form, lane) = (done.form, done.lane.clone());
+        let response = self.heavy.run(question.write_cost(&reply), move || question.write(reply, form, &lane)).await;
+        let fail = |problem| Failed { problem, lane: Some(done.lane.clone()), rows: done.rows };
+        let response = response.map_err(fail)?;
         Ok((done, response))
-    }
-
-    async fn open_inference(
-        &self,
-        reference: &str,
-        parts: &http::request::Parts,
-        incoming: Incoming,
-        arrived_at: Instant,
-        ticket: &Ticket,
-    ) -> Result<(Done, Response<Body>), Failed> {
-        let (body, memory) = self.body(reference, parts, incoming, ticket).await.map_err(refused)?;
-        let header_bytes = oip::header_bytes(&parts.headers).map_err(refused)?;
-        let cost = Cost::Text(header_bytes.unwrap_or(body.len()));
-        let request = self.heavy.run(cost, move || protocol::oip::decode_request(body, header_bytes)).await;
-        let question = Question::OpenInference(request.and_then(|request| request).map_err(refused)?);
-        let done = self.ask(None, reference, &parts.headers, arrived_at, question, Some(memory)).await?;
-        let cost = oip::answer_cost(&done);
-        let written = self.heavy.run(cost, move || {
-            let response = oip::respond(&done);
-            (done, response)
-        });
-        written.await.map_err(refused)
     }
 
     async fn body(
@@ -118,7 +101,7 @@ impl Gateway {
         Ok((body, memory))
     }
 
-    fn finish(&self, result: Result<(Done, Response<Body>), Failed>, arrived_at: Instant) -> Response<Body> {
+    fn finish<W: Wire>(&self, result: Result<(Done, Response<Body>), Failed>, arrived_at: Instant) -> Response<Body> {
         let id = self.request_ids.next();
         let total_us = micros(arrived_at.elapsed());
         let mut record = Record::new(None, 0, total_us);
@@ -137,7 +120,7 @@ impl Gateway {
             Err(failed) => {
                 let id = std::str::from_utf8(&id).unwrap_or_default();
                 tracing::debug!(request = id, code = %failed.problem.code, "request failed: {}", failed.problem.message);
-                let mut response = reply::problem(&failed.problem);
+                let mut response = W::refuse(&failed.problem);
                 record.code = failed.problem.code.label();
                 record.rows = failed.rows as u32;
                 if let Some(lane) = failed.lane {
@@ -161,6 +144,7 @@ impl Gateway {
     }
 }
 
-fn refused(problem: Problem) -> Failed {
-    Failed { problem, lane: None, rows: 0 }
+fn wrong_method(parts: &http::request::Parts, expected: Method) -> Problem {
+    let text = format!("{} is not for {}: use {expected}", parts.method, parts.uri.path());
+    Problem::new(Code::MethodNotAllowed, text)
 }

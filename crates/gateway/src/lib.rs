@@ -4,17 +4,18 @@
 //! A request passes these files in this order: `admit` → `route` → `queue` → `batch` → `dispatch` → worker → `reply`.
 
 mod admit;
+mod ask;
+mod backlog;
 mod batch;
 mod body;
-mod chain;
 mod config;
 mod connections;
 mod dispatch;
 mod endpoints;
 mod heavy;
+mod lane;
 mod load;
 mod memory;
-mod oip;
 mod predict;
 mod queue;
 mod replica;
@@ -28,6 +29,7 @@ mod stall;
 mod stream;
 mod turns;
 mod waiting;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,7 +43,6 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub use admit::Hosts;
-pub use chain::Pinned;
 pub use config::GatewayConfig;
 pub use serve::{Serve, Stop};
 

@@ -1,29 +1,23 @@
-//! The common part of all inference requests: route, decode, queue, wait; and simple JSON.
+//! The path of all inference requests: route, ask, queue, wait.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use domain::record::Record;
 use domain::{Code, Problem};
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::HeaderMap;
 use protocol::limits::ROW_BY_ROW_MAX;
-use protocol::oip::InferRequest;
-use protocol::simple::{self, Form};
-use protocol::{Answer, Payload};
-use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
-use crate::body::Body;
-use crate::heavy::Cost;
+use crate::ask::{Ask, Done, Failed, Reply, Rows};
+use crate::lane::Lane;
 use crate::memory::Memory;
 use crate::queue::Refused;
-use crate::reply::{self, Outcome, Timing};
-use crate::route::{Lane, Snapshot};
-use crate::shadow::Copy;
-use crate::stream::Pieces;
+use crate::reply::{self, Outcome};
+use crate::shadow::ShadowCopy;
 use crate::waiting::Waiting;
-use crate::{Gateway, Shared, micros, oip};
+use crate::wire::Wire;
+use crate::{Gateway, Shared, micros};
 
 /// How often a request is routed again because its placement ended while it waited.
 const MOVES_MAX: usize = 8;
@@ -32,125 +26,19 @@ const TIMEOUT: &str = "decalog-timeout-ms";
 /// The largest deadline: a day.
 const TIMEOUT_MS_MAX: u64 = 86_400_000;
 
-/// A request's body, in one of the two forms; it is read against the schema of the placement that it gets to.
-pub enum Question {
-    /// Simple JSON.
-    Simple(Bytes),
-    /// The Open Inference Protocol.
-    OpenInference(InferRequest),
-}
-
-impl Question {
-    fn read(&self, lane: &Lane) -> Result<Ask, Problem> {
-        match self {
-            Question::Simple(body) => read_simple(body, lane),
-            Question::OpenInference(request) => oip::ask(request, lane),
-        }
-    }
-
-    fn cost(&self) -> Cost {
-        match self {
-            Question::Simple(body) => Cost::Text(body.len()),
-            Question::OpenInference(request) => oip::cost(request),
-        }
-    }
-}
-
-/// What a request asks of a model.
-pub struct Ask {
-    /// The rows.
-    pub payload: Payload,
-    /// Passed on to the model.
-    pub parameters: Map<String, Value>,
-    /// The outputs wanted; empty means all.
-    pub outputs: Vec<String>,
-    /// The form of simple JSON that the answer takes as well.
-    pub form: Form,
-}
-
-/// A request that was answered.
-pub struct Done {
-    /// By what.
-    pub lane: Arc<Lane>,
-    /// Rows of this request.
-    pub rows: usize,
-    /// When it was queued.
-    pub queued_at: Instant,
-    /// When it ran.
-    pub timing: Timing,
-    /// With what.
-    pub reply: Reply,
-    /// What was asked.
-    pub question: Question,
-    /// The form of simple JSON that it was asked in.
-    pub form: Form,
-}
-
-/// The two forms of an answer.
-pub enum Reply {
-    /// Rows of a batch's answer.
-    Rows(Rows),
-    /// Pieces that follow.
-    Pieces(Pieces),
-    /// It has been written already.
-    Written,
-}
-
-/// One request's part of a batch's answer.
-#[derive(Clone)]
-pub struct Rows {
-    /// Of the whole batch.
-    pub answer: Arc<Answer>,
-    /// The first of this request's rows.
-    pub first: usize,
-    /// How many are this request's.
-    pub count: usize,
-    /// About how many bytes of the worker's answer they are.
-    pub bytes: usize,
-}
-
-impl Rows {
-    /// Which of the batch's rows they are.
-    pub fn range(&self) -> std::ops::Range<usize> {
-        self.first..self.first + self.count
-    }
-
-    /// As simple JSON.
-    pub fn write_simple(&self, form: Form) -> Vec<u8> {
-        let mut body = Vec::with_capacity(128 * self.count.min(4_096));
-        self.answer.write_simple(self.range(), form == Form::Row, &mut body);
-        body
-    }
-}
-
-/// A request that failed, and where, if it got that far.
-pub struct Failed {
-    /// Why.
-    pub problem: Problem,
-    /// What it was routed to.
-    pub lane: Option<Arc<Lane>>,
-    /// Its rows, if they were read.
-    pub rows: usize,
-}
-
 impl Gateway {
-    /// Routes, decodes, queues and waits, by the newest routes or by those that the caller has pinned.
-    pub(crate) async fn ask(
+    /// Routes, asks, queues and waits. Gives the question back with its answer.
+    pub(crate) async fn ask<W: Wire>(
         &self,
-        pinned: Option<&Snapshot>,
         reference: &str,
         headers: &HeaderMap,
         arrived_at: Instant,
-        mut question: Question,
+        mut question: W,
         mut memory: Option<Memory>,
-    ) -> Result<Done, Failed> {
+    ) -> Result<(W, Done, Reply), Failed> {
         let fail = |problem, lane: Option<&Arc<Lane>>, rows| Failed { problem, lane: lane.cloned(), rows };
         for _ in 0..MOVES_MAX {
-            let target = match pinned {
-                Some(snapshot) => snapshot.route(reference),
-                None => self.snapshot.load().route(reference),
-            };
-            let target = target.map_err(|problem| fail(problem, None, 0))?;
+            let target = self.snapshot.load().route(reference)?;
             let lane = target.answers(headers).clone();
             let deadline = deadline(headers, arrived_at, &lane).map_err(|problem| fail(problem, Some(&lane), 0))?;
             let read = self.read(question, &lane).await.map_err(|problem| fail(problem, Some(&lane), 0))?;
@@ -167,7 +55,7 @@ impl Gateway {
                 let problem = Problem::new(Code::BadShape, text).help(format!("send at most {ROW_BY_ROW_MAX} rows in a request"));
                 return Err(fail(problem, Some(&lane), rows));
             }
-            let copy = target.copies_to(headers).and_then(|split| Copy::of(&ask, split, &target));
+            let copy = target.copies_to(headers).and_then(|split| ShadowCopy::of(&ask, split, &target));
             let (sender, receiver) = oneshot::channel();
             let mut waiting = Waiting::new(ask.payload, deadline, sender);
             (waiting.parameters, waiting.outputs) = (ask.parameters, ask.outputs);
@@ -209,16 +97,16 @@ impl Gateway {
             if let Some(copy) = copy {
                 copy.send(&reply, &self.shared, &self.heavy);
             }
-            return Ok(Done { lane, rows, queued_at, timing, reply, question, form });
+            return Ok((question, Done { lane, rows, queued_at, timing, form }, reply));
         }
-        Err(fail(Problem::new(Code::NoCapacity, "the model's placement changes too often").help("try again"), None, 0))
+        Err(Problem::new(Code::NoCapacity, "the model's placement changes too often").help("try again").into())
     }
 
     /// Reads a request for the schema of a placement, and gives it back for another.
-    async fn read(&self, question: Question, lane: &Arc<Lane>) -> Result<(Question, Result<Ask, Problem>), Problem> {
-        let (lane, cost) = (lane.clone(), question.cost());
+    async fn read<W: Wire>(&self, question: W, lane: &Arc<Lane>) -> Result<(W, Result<Ask, Problem>), Problem> {
+        let (lane, cost) = (lane.clone(), question.ask_cost());
         let read = move || {
-            let ask = question.read(&lane);
+            let ask = question.ask(&lane);
             (question, ask)
         };
         self.heavy.run(cost, read).await
@@ -267,26 +155,4 @@ fn deadline(headers: &HeaderMap, arrived_at: Instant, lane: &Lane) -> Result<Ins
         }
     };
     Ok(arrived_at + Duration::from_millis(timeout_ms))
-}
-
-fn read_simple(body: &Bytes, lane: &Lane) -> Result<Ask, Problem> {
-    let (payload, form) = simple::decode(body, &lane.schema).map_err(|mut problem| {
-        if problem.code == Code::SchemaMismatch {
-            let (model, version) = (&lane.placement.model.model, lane.placement.version);
-            let rows = if problem.details.len() == 1 { "the row does" } else { "the rows do" };
-            problem.message = format!("{rows} not fit {model} {version}");
-            problem.help = format!("decalog show {model} --schema");
-        }
-        problem
-    })?;
-    Ok(Ask { payload, parameters: Map::new(), outputs: vec![], form })
-}
-
-/// The head of an answer that streams.
-pub fn respond_pieces(pieces: Pieces) -> Response<Body> {
-    let mut response = Response::new(Body::from(pieces));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
 }

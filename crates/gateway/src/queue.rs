@@ -1,7 +1,6 @@
 //! One bounded queue per placement, earliest deadline first. Callers put requests in; slots (one for each batch that a
 //! replica may have in flight) take batches out. The lock is held for a few pointer moves and never across an await.
 
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -12,55 +11,15 @@ use parking_lot::Mutex;
 use policy::batch::Linger;
 use tokio::sync::Notify;
 
+use crate::backlog::{Backlog, Limits};
 use crate::batch::{self, Batch};
 use crate::reply::Outcome;
 use crate::waiting::{LEFT, QUEUED, Waiting};
-
-/// The longest service time at which a second batch is sent ahead to a busy replica, in microseconds: there the round
-/// trip counts. Above it, waiting for a fuller batch is worth more.
-pub const PREFETCH_SERVICE_US_MAX: f64 = 500.0;
 
 /// Callers that left are swept out when there are so many and they are more than half, …
 const LEFT_MAX: usize = 64;
 /// … or have so many bytes.
 const LEFT_BYTES_MAX: usize = 8 << 20;
-
-/// The limits of a queue.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// The most rows in a batch.
-    pub rows_max: usize,
-    /// The most rows that wait.
-    pub queue_rows_max: usize,
-    /// The most bytes that they have.
-    pub queue_bytes_max: usize,
-    /// Whether requests may share a batch.
-    pub mix: bool,
-}
-
-/// What the lock guards.
-pub struct Inner {
-    /// Those that wait, with those that have left and were not yet swept out.
-    pub heap: BinaryHeap<Waiting>,
-    /// Rows of those that wait.
-    pub rows: usize,
-    /// Bytes of those that wait.
-    pub bytes: usize,
-    /// Callers that left while their entries stay in the heap, …
-    pub left: usize,
-    /// … and the bytes of these.
-    left_bytes: usize,
-    /// How long batches take.
-    pub latency: policy::batch::LatencyModel,
-    next_order: u64,
-    idle: usize,
-    idle_prefetch: usize,
-    busy: usize,
-    slots: usize,
-    linger_rows: usize,
-    retired: bool,
-    closed: bool,
-}
 
 /// The queue at one moment.
 pub struct WaitingNow {
@@ -82,7 +41,7 @@ pub enum Refused {
 
 /// The queue of one placement.
 pub struct Queue {
-    pub(crate) inner: Mutex<Inner>,
+    pub(crate) inner: Mutex<Backlog>,
     pub(crate) limits: Limits,
     work: Notify,
     prefetch_work: Notify,
@@ -120,23 +79,13 @@ pub enum Next {
 impl Queue {
     /// An empty queue.
     pub fn new(limits: Limits) -> Queue {
-        let inner = Inner {
-            heap: BinaryHeap::new(),
-            rows: 0,
-            bytes: 0,
-            left: 0,
-            left_bytes: 0,
-            latency: Default::default(),
-            next_order: 0,
-            idle: 0,
-            idle_prefetch: 0,
-            busy: 0,
-            slots: 0,
-            linger_rows: usize::MAX,
-            retired: false,
-            closed: false,
-        };
-        Queue { inner: Mutex::new(inner), limits, work: Notify::new(), prefetch_work: Notify::new(), linger_done: Notify::new() }
+        Queue {
+            inner: Mutex::new(Backlog::new()),
+            limits,
+            work: Notify::new(),
+            prefetch_work: Notify::new(),
+            linger_done: Notify::new(),
+        }
     }
 
     /// Queues a request.
@@ -175,7 +124,7 @@ impl Queue {
         self.push(inner, waiting);
     }
 
-    fn push(&self, mut inner: parking_lot::MutexGuard<'_, Inner>, waiting: Waiting) {
+    fn push(&self, mut inner: parking_lot::MutexGuard<'_, Backlog>, waiting: Waiting) {
         inner.rows += waiting.payload.rows;
         inner.bytes += waiting.bytes;
         inner.heap.push(waiting);
@@ -310,7 +259,7 @@ impl Queue {
         self.prefetch_work.notify_waiters();
     }
 
-    fn close_if_done(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
+    fn close_if_done(&self, mut inner: parking_lot::MutexGuard<'_, Backlog>) {
         if inner.retired && inner.slots == 0 {
             inner.closed = true;
             let rest: Vec<Waiting> = std::mem::take(&mut inner.heap).into_iter().filter(Waiting::take).collect();
@@ -330,49 +279,6 @@ impl Queue {
         drop(inner);
         for waiting in all {
             let _ = waiting.reply.send(Outcome::Problem(problem.clone()));
-        }
-    }
-}
-
-impl Inner {
-    /// The heap has been emptied.
-    fn forget_all(&mut self) {
-        (self.rows, self.bytes, self.left, self.left_bytes) = (0, 0, 0, 0);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.rows == 0
-    }
-
-    /// Whether an idle extra slot should be woken.
-    fn may_prefetch(&self) -> bool {
-        self.idle_prefetch > 0 && self.may_prefetch_now()
-    }
-
-    fn may_prefetch_now(&self) -> bool {
-        self.idle == 0 && self.busy > 0 && self.latency.mean_us(1).is_some_and(|mean_us| mean_us <= PREFETCH_SERVICE_US_MAX)
-    }
-
-    /// Takes the earliest that still waits.
-    pub fn take_first(&mut self) -> Option<Waiting> {
-        loop {
-            let waiting = self.heap.pop()?;
-            if let Some(waiting) = self.take(waiting) {
-                return Some(waiting);
-            }
-        }
-    }
-
-    /// Makes one that is off the heap run, unless its caller has left.
-    pub fn take(&mut self, waiting: Waiting) -> Option<Waiting> {
-        if waiting.take() {
-            self.rows -= waiting.payload.rows;
-            self.bytes -= waiting.bytes;
-            Some(waiting)
-        } else {
-            self.left -= 1;
-            self.left_bytes -= waiting.bytes;
-            None
         }
     }
 }

@@ -2,205 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use domain::reference::{Reference, Selector};
-use domain::route::{Demand, KnownVersion, ModelRoutes, Observation, PlacementRoute, RouteTable};
-use domain::scale::LoadSample;
-use domain::{Code, EnvironmentName, LatencyHistogram, ModelKey, Placement, Problem, ReplicaId, Schema, VersionNumber};
-use http::HeaderValue;
+use domain::route::{KnownVersion, ModelRoutes, RouteTable};
+use domain::{Code, EnvironmentName, ModelKey, Placement, Problem, VersionNumber};
 use imbl::ordmap::DiffItem;
 use imbl::{HashMap, OrdMap};
-use parking_lot::Mutex;
-use tokio::sync::mpsc::error::TrySendError;
 
 use crate::Shared;
 use crate::dispatch;
 use crate::heavy::Heavy;
-use crate::load::LoadMeter;
-use crate::memory::Budget;
-use crate::queue::{Limits, Queue};
-use crate::replica::Replica;
-use crate::shadow::Copies;
+use crate::lane::{Lane, LaneGuard};
 use crate::split::{Split, Target};
-
-/// One placement in the data plane: its queue and its replicas. It outlives route tables that agree on it.
-pub struct Lane {
-    /// Which.
-    pub placement: Arc<Placement>,
-    /// What requests must fit.
-    pub schema: Schema,
-    /// The most rows of a batch.
-    pub rows_max: usize,
-    /// The longest a batch may run.
-    pub predict_ms_max: u64,
-    /// Requests that wait.
-    pub queue: Queue,
-    /// `v3`, as a header.
-    pub version_header: HeaderValue,
-    /// Requests that wait or run.
-    pub load: Arc<LoadMeter>,
-    /// Copies of other placements' requests that wait or run.
-    pub copies: Copies,
-    /// Bytes of its requests in flight.
-    pub memory: Arc<Budget>,
-    replicas: Mutex<BTreeMap<ReplicaId, Arc<Replica>>>,
-    /// Why it has no replica, if the last start failed.
-    failure: Mutex<Option<Problem>>,
-    /// Whether the control plane knows that requests wait and nothing runs.
-    told: AtomicBool,
-    /// Whether it has no replica because nobody asked.
-    asleep: AtomicBool,
-    deadline_ms: AtomicU64,
-}
-
-impl Lane {
-    fn new(route: PlacementRoute, memory: &Budget) -> Lane {
-        let mix = route.mix && !route.schema.streams && !route.schema.is_row_by_row();
-        let limits = Limits {
-            rows_max: route.rows_max as usize,
-            queue_rows_max: route.queue_rows_max as usize,
-            queue_bytes_max: memory.lane_max(),
-            mix,
-        };
-        let version = route.placement.version.to_string();
-        Lane {
-            placement: Arc::new(route.placement),
-            rows_max: route.rows_max as usize,
-            predict_ms_max: route.predict_ms_max,
-            schema: route.schema,
-            queue: Queue::new(limits),
-            version_header: HeaderValue::try_from(version).unwrap_or(HeaderValue::from_static("v0")),
-            load: LoadMeter::new(),
-            copies: Copies::new(0),
-            memory: memory.of_lane(),
-            replicas: Mutex::new(BTreeMap::new()),
-            failure: Mutex::new(None),
-            told: AtomicBool::new(false),
-            asleep: AtomicBool::new(false),
-            deadline_ms: AtomicU64::new(0),
-        }
-    }
-
-    /// The deadline of a request that names none, in milliseconds.
-    pub fn deadline_ms(&self) -> u64 {
-        self.deadline_ms.load(Ordering::Relaxed)
-    }
-
-    /// Whether it answers: at once, or after it has been woken.
-    pub fn answers(&self) -> bool {
-        self.asleep.load(Ordering::Relaxed) || self.is_ready()
-    }
-
-    /// Whether it can answer at once.
-    pub fn is_ready(&self) -> bool {
-        self.replicas.lock().values().any(|replica| replica.is_used())
-    }
-
-    /// The load at this moment.
-    pub fn demand(&self) -> Demand {
-        let replicas = self.replicas.lock();
-        let in_flight: BTreeMap<_, _> = replicas.values().map(|replica| (replica.id.clone(), replica.in_flight())).collect();
-        drop(replicas);
-        let reading = self.load.read();
-        let waiting = self.queue.waiting();
-        let load = LoadSample {
-            now_ms: 0,
-            in_system_request_ms: reading.spent_us as f64 / 1_000.0,
-            arrived: reading.arrived,
-            queued: (waiting.requests as u64).min(reading.requests),
-            in_flight: reading.requests.saturating_sub(waiting.requests as u64),
-            rows_per_request: reading.rows as f64 / reading.arrived.max(1) as f64,
-            service: waiting.service,
-        };
-        Demand { placement: (*self.placement).clone(), queued_rows: waiting.rows as u64, in_flight, load }
-    }
-
-    /// How old the requests are that wait or run.
-    pub fn ages(&self) -> LatencyHistogram {
-        let mut ages = LatencyHistogram::default();
-        self.queue.ages(&mut ages);
-        self.replicas.lock().values().for_each(|replica| replica.ages(&mut ages));
-        ages
-    }
-
-    /// Tells the control plane, once, that a request waits where nothing runs.
-    pub fn wake(&self, shared: &Shared) {
-        if !self.told.swap(true, Ordering::AcqRel) {
-            let waiting = Observation::Waiting { placement: (*self.placement).clone() };
-            if let Err(TrySendError::Full(waiting)) = shared.observations.try_send(waiting) {
-                // It is behind, and is told but once.
-                let observations = shared.observations.clone();
-                tokio::spawn(async move { observations.send(waiting).await });
-            }
-        }
-    }
-
-    /// Forgets a replica whose last slot has ended; one of the same name that came back meanwhile stays.
-    pub fn forget(&self, replica: &Arc<Replica>) {
-        let mut replicas = self.replicas.lock();
-        if replicas.get(&replica.id).is_some_and(|known| Arc::ptr_eq(known, replica)) {
-            replicas.remove(&replica.id);
-        }
-    }
-
-    /// Starts using new replicas and returns those that the table lacks.
-    fn follow(self: &Arc<Lane>, wanted: &PlacementRoute, shared: &Arc<Shared>, heavy: &Heavy) {
-        self.asleep.store(wanted.asleep, Ordering::Relaxed);
-        self.deadline_ms.store(wanted.deadline_ms, Ordering::Relaxed);
-        let mut replicas = self.replicas.lock();
-        for route in &wanted.replicas {
-            // One that is on its way out and comes back is used anew; what it does yet, it does beside that.
-            if !replicas.get(&route.replica).is_some_and(|known| known.is_wanted()) {
-                let replica = Arc::new(Replica::new(&self.placement, route));
-                replicas.insert(route.replica.clone(), replica.clone());
-                self.told.store(false, Ordering::Release);
-                dispatch::start(self, replica, route, shared, heavy);
-            }
-        }
-        let gone = replicas.values().filter(|replica| !wanted.replicas.iter().any(|route| route.replica == replica.id));
-        gone.for_each(|replica| replica.drain());
-        drop(replicas);
-        self.queue.wake_all();
-        self.fail(wanted);
-    }
-
-    /// Tells those who wait that the start which they waited for has failed.
-    fn fail(&self, wanted: &PlacementRoute) {
-        let failed = wanted.failed.as_ref().filter(|_| !self.is_ready());
-        let failed = failed.map(|problem| Problem { code: Code::LoadFailed, ..problem.clone() });
-        if let Some(problem) = &failed {
-            self.told.store(false, Ordering::Release);
-            self.queue.fail_all(problem);
-        }
-        *self.failure.lock() = failed;
-    }
-
-    /// Why it has no replica, if the last start failed.
-    pub fn failure(&self) -> Option<Problem> {
-        self.failure.lock().clone()
-    }
-
-    /// The placement is out of the table: what waits is answered, then all replicas are returned.
-    fn retire(&self) {
-        self.replicas.lock().values().for_each(|replica| replica.drain());
-        self.queue.retire();
-    }
-}
-
-/// Keeps a placement in use as long as a snapshot has it; then its last requests are answered and its replicas returned.
-struct Tenure(Arc<Lane>);
-
-impl Drop for Tenure {
-    fn drop(&mut self) {
-        self.0.retire();
-    }
-}
 
 /// What there is of one model.
 struct Served {
     routes: Arc<ModelRoutes>,
-    lanes: BTreeMap<Placement, Arc<Tenure>>,
+    lanes: BTreeMap<Placement, Arc<LaneGuard>>,
     live: BTreeMap<EnvironmentName, Arc<Target>>,
 }
 
@@ -210,9 +28,13 @@ impl Served {
         let mut next = Served { routes: routes.clone(), lanes: BTreeMap::new(), live: BTreeMap::new() };
         for route in &routes.placements {
             let known = before.and_then(|before| before.lanes.get(&route.placement)).cloned();
-            let tenure = known.unwrap_or_else(|| Arc::new(Tenure(Arc::new(Lane::new(route.clone(), &shared.memory)))));
-            tenure.0.follow(route, shared, heavy);
-            next.lanes.insert(route.placement.clone(), tenure);
+            let guard = known.unwrap_or_else(|| Arc::new(LaneGuard(Arc::new(Lane::new(route.clone(), &shared.memory)))));
+            let lane = &guard.0;
+            for (replica, route) in lane.follow(route) {
+                dispatch::start(lane, replica, route, shared, heavy);
+            }
+            lane.tell(route);
+            next.lanes.insert(route.placement.clone(), guard);
         }
         for route in &routes.routes {
             let Some(lane) = next.lane_of(&route.environment, route.version) else { continue };
@@ -228,7 +50,7 @@ impl Served {
 
     /// The placement of a version. While variables change, two revisions of it run; of those that are ready, the later.
     fn lane_of(&self, environment: &EnvironmentName, version: VersionNumber) -> Option<&Arc<Lane>> {
-        let lanes = self.lanes.values().map(|tenure| &tenure.0);
+        let lanes = self.lanes.values().map(|guard| &guard.0);
         let own = lanes.filter(|lane| lane.placement.environment == *environment && lane.placement.version == version);
         own.max_by_key(|lane| (lane.is_ready(), lane.placement.revision))
     }
@@ -278,12 +100,12 @@ impl Snapshot {
 
     /// All placements.
     pub fn lanes(&self) -> impl Iterator<Item = &Arc<Lane>> {
-        self.models.values().flat_map(|served| served.lanes.values()).map(|tenure| &tenure.0)
+        self.models.values().flat_map(|served| served.lanes.values()).map(|guard| &guard.0)
     }
 
     /// One placement.
     pub fn lane(&self, placement: &Placement) -> Option<&Arc<Lane>> {
-        self.models.get(&placement.model)?.lanes.get(placement).map(|tenure| &tenure.0)
+        self.models.get(&placement.model)?.lanes.get(placement).map(|guard| &guard.0)
     }
 
     /// All versions of a model that are known.
@@ -339,7 +161,10 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
+    use crate::memory::Budget;
 
     #[tokio::test]
     async fn a_change_of_one_model_makes_nothing_else_anew() {

@@ -2,7 +2,7 @@
 //! Live requests never wait for a copy, and under load copies are what is shed first.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use domain::record::Record;
@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::Shared;
+use crate::ask::{Ask, Reply, Rows};
 use crate::heavy::{Cost, Heavy};
-use crate::predict::{Ask, Reply, Rows};
-use crate::reply::{self, Outcome};
-use crate::route::Lane;
+use crate::lane::Lane;
+use crate::reply::Outcome;
 use crate::split::{Split, Target};
 use crate::waiting::Waiting;
 
@@ -23,7 +23,7 @@ use crate::waiting::Waiting;
 const COPIES_MAX: usize = 64;
 
 /// What of a request is kept for its copy.
-pub struct Copy {
+pub struct ShadowCopy {
     lane: Arc<Lane>,
     tolerance: f64,
     payload: Payload,
@@ -31,15 +31,15 @@ pub struct Copy {
     outputs: Vec<String>,
 }
 
-impl Copy {
+impl ShadowCopy {
     /// A copy of a request, unless the model has enough to do.
-    pub fn of(ask: &Ask, split: &Split, target: &Target) -> Option<Copy> {
+    pub fn of(ask: &Ask, split: &Split, target: &Target) -> Option<ShadowCopy> {
         let is_free = split.lane.copies.load(Ordering::Relaxed) < COPIES_MAX
             && split.lane.is_ready()
             && target.lane.queue.queued_rows() <= target.lane.rows_max;
         // Streams are not compared, and what does not fit the candidate's schema was named when it was released.
         let fits = is_free && !split.lane.schema.streams && split.lane.schema.inputs == target.lane.schema.inputs;
-        fits.then(|| Copy {
+        fits.then(|| ShadowCopy {
             lane: split.lane.clone(),
             tolerance: split.tolerance,
             payload: ask.payload.clone(),
@@ -90,11 +90,8 @@ impl Copy {
             Ok(_) => return None,
             Err(_) => Problem::new(Code::Deadline, "the deadline of a copy passed"),
         };
-        record.status = reply::status_of(&problem.code).as_u16();
+        record.status = problem.code.http();
         record.code = problem.code.label();
         Some(record)
     }
 }
-
-/// Counts a placement's copies.
-pub type Copies = AtomicUsize;

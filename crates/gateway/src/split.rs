@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::route::{Candidate, SHARES};
 use http::{HeaderMap, HeaderName};
 
-use crate::route::Lane;
+use crate::lane::Lane;
 
 /// What a reference without a version leads to.
 pub struct Target {

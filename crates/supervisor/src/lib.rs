@@ -6,6 +6,7 @@ mod clock;
 mod control;
 mod descriptors;
 mod door;
+mod end;
 mod files;
 pub mod groups;
 pub mod lines;

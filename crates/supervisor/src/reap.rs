@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::end::End;
 use crate::table::{Entry, Shared, send};
 
 /// How long the last words of a process are waited for, in milliseconds: something that fled the group may hold its
@@ -18,24 +19,6 @@ const LAST_WORDS_MS_MAX: u64 = 500;
 const MOVING_MS_MAX: u64 = 5_000;
 /// How often that is looked at, in milliseconds.
 const MOVING_LOOK_MS: u64 = 2;
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// With this exit status.
-    Exited(i32),
-    /// By this signal.
-    Killed(Signal),
-}
-
-impl std::fmt::Display for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            End::Exited(code) => write!(f, "exited with status {code}"),
-            End::Killed(signal) => write!(f, "killed by signal {} ({})", *signal as i32, signal.as_str()),
-        }
-    }
-}
 
 /// Takes all children that have ended so far.
 pub fn reap(shared: &Rc<Shared>) {

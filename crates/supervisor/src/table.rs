@@ -13,10 +13,10 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::control::Control;
 use crate::descriptors::Descriptors;
+use crate::end::End;
 use crate::groups::{Group, Groups};
 use crate::log::Output;
 use crate::protocol::{Message, Process};
-use crate::reap::End;
 
 /// Ends of processes that nobody has named so far.
 const STRANGERS_MAX: usize = 256;

@@ -1,18 +1,20 @@
 //! The Open Inference Protocol v2 over REST: health, metadata, inference in JSON and binary.
 
+use bytes::Bytes;
 use domain::{Code, Problem};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use protocol::Payload;
 use protocol::oip::{self, InferRequest, InferResponse, RequestedOutput};
 use protocol::simple::Form;
-use protocol::{Payload, Tensor};
 use serde_json::json;
 
 use crate::Gateway;
+use crate::ask::{Ask, Reply};
 use crate::body::Body;
 use crate::heavy::Cost;
-use crate::predict::{Ask, Done, Question, Reply};
+use crate::lane::Lane;
 use crate::reply;
-use crate::route::Lane;
+use crate::wire::{Wire, percent_decoded};
 
 const HEADER_LENGTH: HeaderName = HeaderName::from_static(oip::HEADER_LENGTH);
 
@@ -48,71 +50,90 @@ pub fn parse_path(path: &str) -> Option<Path> {
         _ => (rest, Path::Model),
     };
     let reference = match rest.rsplit_once("/versions/") {
-        Some((model, version)) => format!("{}@v{}", decode(model)?, decode(version)?.trim_start_matches('v')),
-        None => decode(rest)?,
+        Some((model, version)) => format!("{}@v{}", percent_decoded(model)?, percent_decoded(version)?.trim_start_matches('v')),
+        None => percent_decoded(rest)?,
     };
     (!reference.is_empty()).then(|| kind(reference))
 }
 
-/// Decodes `%2F` and its like, once.
-pub fn decode(text: &str) -> Option<String> {
-    if !text.contains('%') {
-        return Some(text.to_string());
+/// A request that has been read.
+pub struct OipRest(InferRequest);
+
+impl Wire for OipRest {
+    /// How many bytes of a body are JSON, if tensors follow it.
+    type Head = Option<usize>;
+
+    fn head(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
+        let Some(value) = headers.get(&HEADER_LENGTH) else { return Ok(None) };
+        let number = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
+        number.map(Some).ok_or_else(|| Problem::new(Code::BadRequest, "Inference-Header-Content-Length is no number"))
     }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        if *first == b'%' {
-            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = &tail[2..];
-        } else {
-            bytes.push(*first);
-            rest = tail;
+
+    fn read_cost(header_bytes: &Option<usize>, body: &Bytes) -> Cost {
+        Cost::Text(header_bytes.unwrap_or(body.len()))
+    }
+
+    fn read(header_bytes: Option<usize>, body: Bytes) -> Result<OipRest, Problem> {
+        oip::decode_request(body, header_bytes).map(OipRest)
+    }
+
+    /// Texts are looked at one by one.
+    fn ask_cost(&self) -> Cost {
+        let texts = self.0.inputs.iter().filter(|tensor| tensor.datatype.size().is_none());
+        Cost::Text(texts.map(|tensor| tensor.data.len()).sum())
+    }
+
+    fn ask(&self, lane: &Lane) -> Result<Ask, Problem> {
+        if lane.schema.streams {
+            return Err(Problem::new(Code::Streams, "the model streams its answer, which this protocol has no form for")
+                .help("POST /v1/models/{reference}/predict answers with server-sent events"));
         }
+        let request = &self.0;
+        let payload = Payload::from_tensors(request.inputs.clone(), &lane.schema).map_err(|mut problem| {
+            if problem.code == Code::SchemaMismatch {
+                problem.message = format!("the inputs do not fit {} {}", lane.placement.model.model, lane.placement.version);
+                problem.help = format!("decalog show {} --schema", lane.placement.model.model);
+            }
+            problem
+        })?;
+        let outputs = request.outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>();
+        check_outputs(&request.outputs, lane)?;
+        Ok(Ask { payload, parameters: request.parameters.clone(), outputs, form: Form::Rows })
     }
-    String::from_utf8(bytes).ok()
-}
 
-/// How many bytes of a body are JSON, if tensors follow it.
-pub fn header_bytes(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
-    let Some(value) = headers.get(&HEADER_LENGTH) else { return Ok(None) };
-    let number = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
-    number.map(Some).ok_or_else(|| Problem::new(Code::BadRequest, "Inference-Header-Content-Length is no number"))
-}
+    fn write_cost(&self, reply: &Reply) -> Cost {
+        let bytes = if let Reply::Rows(rows) = reply { rows.bytes } else { 0 };
+        if self.0.binary_output { Cost::Copy(bytes) } else { Cost::Text(bytes) }
+    }
 
-/// How much work it is to check a request: texts are looked at one by one.
-pub fn cost(request: &InferRequest) -> Cost {
-    let texts = request.inputs.iter().filter(|tensor| tensor.datatype.size().is_none());
-    Cost::Text(texts.map(|tensor| tensor.data.len()).sum())
-}
+    fn write(&self, reply: Reply, _: Form, lane: &Lane) -> Response<Body> {
+        self.answer(reply, lane).unwrap_or_else(|problem| OipRest::refuse(&problem))
+    }
 
-/// How much work it is to write an answer.
-pub fn answer_cost(done: &Done) -> Cost {
-    let bytes = if let Reply::Rows(rows) = &done.reply { rows.bytes } else { 0 };
-    match &done.question {
-        Question::OpenInference(request) if request.binary_output => Cost::Copy(bytes),
-        _ => Cost::Text(bytes),
+    fn refuse(problem: &Problem) -> Response<Body> {
+        reply::problem(problem)
     }
 }
 
-/// Checks the request against the schema of its placement.
-pub fn ask(request: &InferRequest, lane: &Lane) -> Result<Ask, Problem> {
-    if lane.schema.streams {
-        return Err(Problem::new(Code::Streams, "the model streams its answer, which this protocol has no form for")
-            .help("POST /v1/models/{reference}/predict answers with server-sent events"));
-    }
-    let tensors: Vec<Tensor> = request.inputs.clone();
-    let payload = Payload::from_tensors(tensors, &lane.schema).map_err(|mut problem| {
-        if problem.code == Code::SchemaMismatch {
-            problem.message = format!("the inputs do not fit {} {}", lane.placement.model.model, lane.placement.version);
-            problem.help = format!("decalog show {} --schema", lane.placement.model.model);
+impl OipRest {
+    fn answer(&self, reply: Reply, lane: &Lane) -> Result<Response<Body>, Problem> {
+        let Reply::Rows(rows) = reply else { return Err(Problem::new(Code::Streams, "the model streams its answer")) };
+        let mut answer = InferResponse {
+            model_name: lane.placement.model.model.to_string(),
+            model_version: Some(lane.placement.version.0.to_string()),
+            id: self.0.id.clone(),
+            outputs: rows.answer.to_tensors(rows.range())?,
+        };
+        answer.select(&self.0.outputs)?;
+        let (header_bytes, body) = answer.encode(&self.0.outputs, self.0.binary_output);
+        let mut response = reply::json(StatusCode::OK, body);
+        if let Some(header_bytes) = header_bytes {
+            let headers = response.headers_mut();
+            headers.insert(HEADER_LENGTH, HeaderValue::from(header_bytes));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         }
-        problem
-    })?;
-    let outputs = request.outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>();
-    check_outputs(&request.outputs, lane)?;
-    Ok(Ask { payload, parameters: request.parameters.clone(), outputs, form: Form::Rows })
+        Ok(response)
+    }
 }
 
 fn check_outputs(wanted: &[RequestedOutput], lane: &Lane) -> Result<(), Problem> {
@@ -126,34 +147,6 @@ fn check_outputs(wanted: &[RequestedOutput], lane: &Lane) -> Result<(), Problem>
                 .help(format!("it has {}", names.join(", "))))
         }
     }
-}
-
-/// Writes the answer.
-pub fn respond(done: &Done) -> Response<Body> {
-    let (Reply::Rows(rows), Question::OpenInference(request)) = (&done.reply, &done.question) else {
-        return reply::problem(&Problem::new(Code::Streams, "the model streams its answer"));
-    };
-    let outputs = match rows.answer.to_tensors(rows.range()) {
-        Ok(outputs) => outputs,
-        Err(problem) => return reply::problem(&problem),
-    };
-    let mut response = InferResponse {
-        model_name: done.lane.placement.model.model.to_string(),
-        model_version: Some(done.lane.placement.version.0.to_string()),
-        id: request.id.clone(),
-        outputs,
-    };
-    if let Err(problem) = response.select(&request.outputs) {
-        return reply::problem(&problem);
-    }
-    let (header_bytes, body) = response.encode(&request.outputs, request.binary_output);
-    let mut response = reply::json(StatusCode::OK, body);
-    if let Some(header_bytes) = header_bytes {
-        let headers = response.headers_mut();
-        headers.insert(HEADER_LENGTH, HeaderValue::from(header_bytes));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    }
-    response
 }
 
 impl Gateway {

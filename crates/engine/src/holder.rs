@@ -1,0 +1,82 @@
+//! What is known of each parent and zygote.
+
+use domain::ReplicaId;
+use domain::launch::{ProcessId, Role, Temperature};
+use supervisor::now_ms;
+use supervisor::protocol::Readiness;
+use tokio::sync::watch;
+
+/// How a parent or zygote is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ParentState {
+    /// It loads or imports.
+    Starting,
+    /// It can be asked to fork or to serve.
+    Ready {
+        /// Whether it can be forked from.
+        can_fork: bool,
+        /// Why not, as `2 threads run: python, jemalloc_bg_thd`; else empty.
+        reason: String,
+        /// How long it took, by its own clock.
+        elapsed_ms: u64,
+    },
+    /// Its process is gone. It is in no list any more.
+    Ended {
+        /// How, in a few words.
+        reason: String,
+        /// What it said last.
+        details: Vec<String>,
+        /// This machine could not start it, which says nothing of the version.
+        local: bool,
+    },
+}
+
+/// A parent or zygote as the engine knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParentStatus {
+    /// Which.
+    pub id: ProcessId,
+    /// A parent of a placement, or a zygote of a key.
+    pub role: Role,
+    /// Of its process.
+    pub pid: u32,
+    /// How it is.
+    pub state: ParentState,
+    /// How it was started itself.
+    pub temperature: Temperature,
+    /// When something was last forked from it, or else when it was started, in milliseconds since 1970.
+    pub used_at_ms: u64,
+}
+
+/// What the engine keeps of a parent or zygote.
+pub(crate) struct Holder {
+    pub role: Role,
+    pub pid: u32,
+    pub temperature: Temperature,
+    pub colder_because: Option<String>,
+    pub used_at_ms: u64,
+    /// The replica that it becomes.
+    pub taken_by: Option<ReplicaId>,
+    pub state: watch::Sender<ParentState>,
+}
+
+impl From<&Readiness> for ParentState {
+    fn from(ready: &Readiness) -> ParentState {
+        ParentState::Ready { can_fork: ready.can_fork, reason: ready.reason.clone(), elapsed_ms: ready.elapsed_ms }
+    }
+}
+
+impl Holder {
+    /// One that was just started, or is about to be.
+    pub fn starting(role: Role) -> Holder {
+        Holder {
+            role,
+            pid: 0,
+            temperature: Temperature::Cold,
+            colder_because: None,
+            used_at_ms: now_ms(),
+            taken_by: None,
+            state: watch::channel(ParentState::Starting).0,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What a request asks of a model, and how that ended: the common ground of all protocols.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use domain::Problem;
+use protocol::simple::Form;
+use protocol::{Answer, Payload};
+use serde_json::{Map, Value};
+
+use crate::lane::Lane;
+use crate::reply::Timing;
+use crate::stream::Pieces;
+
+/// What a request asks of a model.
+pub struct Ask {
+    /// The rows.
+    pub payload: Payload,
+    /// Passed on to the model.
+    pub parameters: Map<String, Value>,
+    /// The outputs wanted; empty means all.
+    pub outputs: Vec<String>,
+    /// The form of simple JSON that the answer takes as well.
+    pub form: Form,
+}
+
+/// A request that was answered.
+pub struct Done {
+    /// By what.
+    pub lane: Arc<Lane>,
+    /// Rows of this request.
+    pub rows: usize,
+    /// When it was queued.
+    pub queued_at: Instant,
+    /// When it ran.
+    pub timing: Timing,
+    /// The form of simple JSON that it was asked in.
+    pub form: Form,
+}
+
+/// The two forms of an answer.
+pub enum Reply {
+    /// Rows of a batch's answer.
+    Rows(Rows),
+    /// Pieces that follow.
+    Pieces(Pieces),
+}
+
+/// One request's part of a batch's answer.
+#[derive(Clone)]
+pub struct Rows {
+    /// Of the whole batch.
+    pub answer: Arc<Answer>,
+    /// The first of this request's rows.
+    pub first: usize,
+    /// How many are this request's.
+    pub count: usize,
+    /// About how many bytes of the worker's answer they are.
+    pub bytes: usize,
+}
+
+impl Rows {
+    /// Which of the batch's rows they are.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.first..self.first + self.count
+    }
+}
+
+/// A request that failed, and where, if it got that far.
+pub struct Failed {
+    /// Why.
+    pub problem: Problem,
+    /// What it was routed to.
+    pub lane: Option<Arc<Lane>>,
+    /// Its rows, if they were read.
+    pub rows: usize,
+}
+
+impl From<Problem> for Failed {
+    /// Before a model was found.
+    fn from(problem: Problem) -> Failed {
+        Failed { problem, lane: None, rows: 0 }
+    }
+}
