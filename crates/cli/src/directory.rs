@@ -8,9 +8,6 @@ use domain::manifest::{MANIFEST_FILE, Runtime};
 use domain::{Code, Manifest, ModelName, Problem, Schema};
 use serde::{Deserialize, Serialize};
 
-/// The Python shim, which also describes a model without running it.
-const SHIM: &str = include_str!("../../../sdk/python/src/decalog/worker.py");
-
 /// A model directory.
 pub struct ModelDirectory {
     /// Absolute.
@@ -72,18 +69,17 @@ impl ModelDirectory {
     /// Describes a Python model by its text; `None` if there is no python3 here, or nothing to describe.
     pub fn describe(&self) -> Result<Option<Description>, Problem> {
         let Some(file) = self.file.as_ref().filter(|_| self.runtime == Runtime::Python) else { return Ok(None) };
+        // The worker that would serve the model also tells what its text says. Without a place for it, the server does.
+        let Ok(place) = tempfile::tempdir() else { return Ok(None) };
+        let Ok(program) = engine::shim::put(place.path()) else { return Ok(None) };
         let mut command = Command::new("python3");
-        command.args(["-I", "-", "--describe"]).arg(&self.path).args(["--file", file]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.arg("-I").arg(program).arg("--describe").arg(&self.path).args(["--file", file]);
+        command.stdin(Stdio::null()).stderr(Stdio::null());
         let section = &self.manifest.schema;
         if *section != Default::default() {
             command.env("DECALOG_SCHEMA", serde_json::to_string(section).unwrap_or_default());
         }
-        let Ok(mut child) = command.spawn() else { return Ok(None) };
-        if let Some(mut stdin) = child.stdin.take() {
-            let _ = std::io::Write::write_all(&mut stdin, SHIM.as_bytes());
-        }
-        let Ok(output) = child.wait_with_output() else { return Ok(None) };
+        let Ok(output) = command.output() else { return Ok(None) };
         if output.status.success() {
             return Ok(serde_json::from_slice(&output.stdout).ok());
         }

@@ -175,7 +175,7 @@ impl DataDirectory {
         self.tools().join("onnxruntime")
     }
 
-    /// The Python worker, for models whose environments do not have it.
+    /// The Python worker, in a directory for each content that it had.
     pub fn shim(&self) -> PathBuf {
         self.root.join("shim")
     }

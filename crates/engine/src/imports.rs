@@ -7,11 +7,11 @@ use std::path::Path;
 
 use domain::launch::{ProcessId, Role};
 
-use crate::EngineError;
 use crate::handle::Engine;
 use crate::holder::ParentState;
 use crate::launch;
 use crate::replica::ReplicaSpec;
+use crate::{EngineError, shim};
 
 /// The file beside an environment that keeps which modules its versions import.
 const IMPORTS: &str = "imports";
@@ -62,7 +62,7 @@ impl Engine {
 
     async fn describe_imports(&self, spec: &ReplicaSpec, python: &Path) -> Result<Vec<String>, EngineError> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let shim = text(&launch::shim(&self.inner.files)?);
+        let shim = text(&shim::put(&self.inner.files.data.shim())?);
         let file = spec.file.clone().unwrap_or_else(|| "model.py".into());
         let arguments = ["-I".to_string(), shim, "--describe".into(), text(&spec.tree), "--file".into(), file];
         let output = self.inner.tools.run(python, arguments, Path::new("/"), &|_| {}).await?;

@@ -1,18 +1,15 @@
 //! What a process gets: the `Launch` for a replica, or for the parent or zygote that replicas are forked from.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use domain::Digest;
 use domain::launch::{Launch, Limits, Origin, ProcessId, Role, Temperature, ZygoteKey};
 use domain::manifest::{Runtime, SchemaSection};
 use supervisor::{Files, private_directory};
 
 use crate::replica::ReplicaSpec;
-use crate::{EngineConfig, EngineError};
+use crate::{EngineConfig, EngineError, shim};
 
-/// The Python shim, put beside each model's own environment.
-const SHIM: &str = include_str!("../../../sdk/python/src/decalog/worker.py");
 /// Processes and threads of one replica or parent together: far beyond any model's need, far below the system's.
 const PROCESSES_MAX: u32 = 4_096;
 /// Beginnings and ends of variables that libraries read when they are imported or a program when it starts: a zygote had
@@ -176,7 +173,7 @@ fn program(
             let environment = spec.lock.map(|lock| files.data.environment(&lock));
             let environment =
                 environment.ok_or_else(|| EngineError::Supervisor("a Python version without an environment".into()))?;
-            vec![text(&environment.join("bin/python")), "-u".into(), text(&shim(files)?)]
+            vec![text(&environment.join("bin/python")), "-u".into(), text(&shim::put(&files.data.shim())?)]
         }
         Runtime::Onnx => {
             variables.insert("ORT_DYLIB_PATH".into(), onnxruntime.map(text).unwrap_or_default());
@@ -188,19 +185,6 @@ fn program(
             [vec![own, "worker".into(), "bridge".into(), "--".into()], spec.command.clone()].concat()
         }
     })
-}
-
-/// Puts the shim where workers find it. Its name changes with its content, so that old workers keep theirs.
-pub fn shim(files: &Files) -> Result<PathBuf, EngineError> {
-    let directory = files.data.shim();
-    let path = directory.join(format!("worker-{}.py", Digest::of(SHIM.as_bytes()).short()));
-    if !path.exists() {
-        private_directory(&directory)?;
-        let temporary = path.with_extension("partial");
-        std::fs::write(&temporary, SHIM).map_err(EngineError::io("writing the Python shim"))?;
-        std::fs::rename(&temporary, &path).map_err(EngineError::io("writing the Python shim"))?;
-    }
-    Ok(path)
 }
 
 /// A port of the loopback interface that nobody listens on at this moment.

@@ -13,6 +13,7 @@ mod level;
 mod parent;
 mod ready;
 mod replica;
+pub mod shim;
 mod start;
 mod tools;
 

@@ -16,10 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from decalog import worker
+import decalog_worker
+from decalog_worker.datatypes import FIXED
+from decalog_worker.loading import load_form
+from decalog_worker.protocol import Worker
 
-WORKER = Path(worker.__file__)
-CODES = {name: code for name, (code, _, _) in worker.FIXED.items()}
+WORKER = Path(decalog_worker.__file__).parent / "__main__.py"
+CODES = {name: code for name, (code, _, _) in FIXED.items()}
 WAIT_S_MAX = 60
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -80,7 +83,7 @@ class Loaded:
 
     def __init__(self, form):
         self.form = form
-        self.worker = worker.Worker(form, "m", 1)
+        self.worker = Worker(form, "m", 1)
 
     def post(self, body, json_length=None):
         text = "POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: %d" % len(body)
@@ -132,13 +135,15 @@ class Refused(Exception):
 class Served:
     """A real worker process."""
 
-    def __init__(self, directory, variables, python=sys.executable):
+    def __init__(self, directory, variables, python=sys.executable, program=WORKER):
         self.socket = str(directory.parent / (directory.name + ".sock"))
         self.failure = directory.parent / (directory.name + ".failure")
         environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "DECALOG_SOCKET": self.socket, "DECALOG_MODEL": "m",
                        "DECALOG_FAILURE": str(self.failure)}  # fmt: skip
         environment.update(variables)
-        self.process = subprocess.Popen([python, str(WORKER)], cwd=str(directory), env=environment, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [python, str(program)], cwd=str(directory), env=environment, stderr=subprocess.PIPE
+        )
 
     def wait_ready(self):
         end = time.monotonic() + WAIT_S_MAX
@@ -148,7 +153,7 @@ class Served:
                 self.connect().close()
                 return self
             except OSError:
-                select.select([], [], [], 0.005)
+                select.select([], [], [], 0.001)
         raise AssertionError("the worker did not become ready")
 
     def connect(self):
@@ -204,6 +209,34 @@ def ask(x, datatype="INT64"):
 def output(answer, name="output"):
     assert answer.status == 200, answer.body
     return read_outputs(answer.body, answer.json_length)[name][2]
+
+
+def is_alive(pid):
+    """Whether a process is there and has not ended."""
+    try:
+        os.getpgid(pid)
+        return Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, ProcessLookupError):
+        return False
+
+
+def is_gone(pid):
+    """Whether a process has ended; collects it if it is a child."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def children_in_group(control):
+    """Processes of the parent's group, itself left out."""
+    groups = {int(name): os.getpgid(int(name)) for name in os.listdir("/proc") if name.isdigit() and is_alive(int(name))}
+    return [pid for pid, group in groups.items() if group == os.getpgid(control.pid) and pid != control.pid]
 
 
 class Process:
@@ -384,7 +417,7 @@ def load(model, monkeypatch):
         monkeypatch.chdir(directory)
         for name in ["model"] + list(files):
             sys.modules.pop(name, None)
-        return Loaded(worker.load_form(str(directory), file, schema or {}, 1))
+        return Loaded(load_form(str(directory), file, schema or {}, 1))
 
     return load
 
@@ -394,9 +427,9 @@ def serve(model):
     """Serves a model in a real process."""
     running = []
 
-    def start(source, python=sys.executable, wait=True, **variables):
+    def start(source, python=sys.executable, program=WORKER, wait=True, **variables):
         directory = source if isinstance(source, Path) else model(source)
-        served = Served(directory, variables, python)
+        served = Served(directory, variables, python, program)
         running.append(served)
         return served.wait_ready() if wait else served
 

@@ -4,12 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from conftest import WAIT_S_MAX, WORKER, Process, ask, binary_body, output, read_answer, request_bytes, tensor, wait_for
-
-from decalog import worker
+from conftest import WAIT_S_MAX, WORKER, Process, ask, children_in_group, is_alive, is_gone, output, wait_for
 
 ECHO = "def predict(x: int) -> int: return x"
 BROKEN = "raise ValueError('weights')\n"
@@ -94,22 +91,6 @@ def test_output_goes_to_the_replicas_own_log(parent, supervisor):
     assert supervisor.logs[control.pid].read_text() == "loading\n"
 
 
-def test_siblings_share_no_descriptor_but_standard_input(parent):
-    control = parent("""
-        import os
-        def predict(x: int):
-            numbers = os.listdir("/proc/self/fd")  # the last of them was open only for this list
-            return [[int(n), os.readlink("/proc/self/fd/" + n)] for n in numbers if os.path.exists("/proc/self/fdinfo/" + n)]
-    """)
-    own = [os.readlink("/proc/%d/fd/%s" % (control.pid, number)) for number in os.listdir("/proc/%d/fd" % control.pid)]
-    first, second = (
-        {target for number, target in replica.ask_json() if number > 0} for replica in (control.fork(), control.fork())
-    )
-    anonymous = {"anon_inode:[eventpoll]", "anon_inode:[eventfd]"}
-    assert first & second <= anonymous and not (first | second) & set(own) - anonymous
-    assert len(first) == 5  # its log, its epoll, its wake-up pipe, its listener, the connection
-
-
 def test_siblings_draw_different_random_numbers(parent):
     pytest.importorskip("numpy")
     control = parent("""
@@ -134,50 +115,6 @@ def test_a_model_may_seed_its_own_generators_after_the_fork(parent):
     assert len({control.fork().ask_json() for _ in range(3)}) == 3
 
 
-def test_a_file_opened_by_load_is_usable_and_its_place_is_not_shared(parent, tmp_path):
-    control = parent("""
-        import mmap, os
-        open("table", "w").write("".join("%05d\\n" % i for i in range(100_000)))
-        raw = open("table", "rb", buffering=0)
-        text = open("table")
-        mapped = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
-        text.readline(), raw.read(6)
-        os.unlink("table")
-        directory = os.open(".", os.O_RDONLY)
-        log = open("log", "a")
-        def predict(x: int):
-            log.write("%d\\n" % x)
-            log.flush()
-            return [int(raw.read(6)), int(text.readline()), int(mapped[600:605]), "model.py" in os.listdir(directory)]
-    """)
-    first, second = control.fork(), control.fork()
-    for at in range(1, 50):
-        assert first.ask_json(1) == [at, at, 100, True]
-    assert second.ask_json(2) == [1, 1, 100, True]
-    assert control.fork().ask_json(3) == [1, 1, 100, True]
-    assert (tmp_path / "model1" / "log").read_text() == "1\n" * 49 + "2\n3\n"
-
-
-@pytest.mark.parametrize("source, reason", [
-    ("import socket\nkept = socket.socket()\n", "a socket is open (descriptor "),
-    ("import os\nkept = os.pipe()\n", "a pipe is open (descriptor "),
-    ("import select\nkept = select.epoll()\n", "[eventpoll] is open (descriptor "),
-    ("kept = open('state', 'w+')\n", "model1/state is open for writing (descriptor "),
-    ("import sqlite3\nsqlite3.connect('d.db').execute('create table t (a)')\nkept = sqlite3.connect('file:d.db?mode=ro', uri=True)\nkept.execute('select * from t').fetchall()\n", "the SQLite database"),
-    ("import asyncio\nasync def load(): await asyncio.sleep(0)\n", "load() ran on an event loop"),
-    ("import threading\nthreading.Thread(target=threading.Event().wait, name='poller', daemon=True).start()\n", "2 threads run: "),
-])  # fmt: skip
-def test_what_cannot_be_had_twice_is_told_and_the_parent_itself_serves(parent, source, reason):
-    control = parent(source + ECHO, can_fork=False)
-    assert reason in control.reason
-    assert reason in control.refused()
-    process = control.order("serve", more={"MORE": "1"})
-    control.ours.close()
-    assert output(process.ask(7)) == [7]
-    control.process.send_signal(signal.SIGTERM)
-    assert control.process.wait(WAIT_S_MAX) == 0
-
-
 def test_a_process_that_ends_when_it_is_forked_is_no_fault_of_the_system(parent):
     control = parent("""
         import os
@@ -186,35 +123,6 @@ def test_a_process_that_ends_when_it_is_forked_is_no_fault_of_the_system(parent)
     """)
     assert control.refused() == "the new process ended before it began"
     assert output(control.order("serve").ask(7)) == [7]
-
-
-def test_a_name_of_a_python_thread_is_told(parent):
-    control = parent(
-        "import threading\nthreading.Thread(target=threading.Event().wait, name='poller', daemon=True).start()\n" + ECHO,
-        can_fork=False,
-    )
-    assert "poller" in control.reason
-
-
-def test_threads_that_are_about_to_end_are_waited_for(parent):
-    parent("import threading, time\nthreading.Thread(target=time.sleep, args=(0.03,)).start()\n" + ECHO)
-
-
-def test_threads_and_sockets_that_come_later_are_noticed(parent, tmp_path):
-    """Nothing runs in a parent but what load() left, such as a timer by signal."""
-    control = parent("""
-        import signal, socket, os
-        kept = []
-        def later(*_):
-            kept.append(socket.socket())
-            open("later", "w").close()
-        signal.signal(signal.SIGUSR1, later)
-        def predict(x: int) -> int: return x
-    """)
-    assert output(control.fork().ask(1)) == [1]
-    os.kill(control.pid, signal.SIGUSR1)
-    wait_for((tmp_path / "model1" / "later").exists)
-    assert "a socket is open" in control.refused()
 
 
 def test_no_fork_after_cuda(parent, model, supervisor):
@@ -241,69 +149,6 @@ def test_a_parent_may_serve_after_it_has_forked(parent):
     replica = control.fork()
     process = control.order("serve")
     assert output(process.ask(1)) == output(replica.ask(1)) == [1]
-
-
-def test_a_zygote_has_what_the_file_imports_and_forks_workers_that_load(supervisor, model, tmp_path):
-    directory = model(
-        "import sys, json.tool, helper\nimport decimal as d\nfrom no_such_package import a\n"
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import only_types\nif __name__ == '__main__':\n    import only_main\n"
-        "def train():\n    import only_train\ndef load():\n    import xml_like.dom\n",
-        helper="import pkg.sub\nfrom pkg import other, value\nfrom pkg2 import *\n",
-    )
-    libraries = tmp_path / "libraries"
-    for name in ("pkg", "pkg2"):
-        (libraries / name).mkdir(parents=True)
-        (libraries / name / "__init__.py").write_text("value = 1\n")
-    (libraries / "pkg" / "sub.py").write_text("")
-    (libraries / "pkg" / "other.py").write_text("")
-    control = supervisor.start("zygote", directory, PYTHONPATH=str(libraries))
-    assert control.ready()["can_fork"] is True
-    log = supervisor.logs[control.pid].read_text()
-    assert "no_such_package is not imported beforehand: ModuleNotFoundError" in log and "xml_like.dom is not" in log
-    assert "only_" not in log and "helper" not in log and "pkg" not in log
-    other = model("import sys\nthere = [name in sys.modules for name in ('pkg.sub', 'pkg.other', 'pkg2', 'helper', 'model')]\n"
-                  "import helper\ndef predict(x: int): return there + [helper.__file__]",
-                  helper="")  # fmt: skip
-    answer = control.fork(directory=other).ask_json()
-    assert answer == [True, True, True, False, True, str(other / "helper.py")]
-
-
-def test_a_zygote_imports_what_it_is_told(supervisor, model):
-    control = supervisor.start("zygote", model(ECHO), DECALOG_IMPORTS="xml.dom.minidom,no_such, sqlite3:dbapi2")
-    assert control.ready()["can_fork"] is True
-    assert "no_such is not imported beforehand" in supervisor.logs[control.pid].read_text()
-    directory = model(
-        "import sys\nthere = [name in sys.modules for name in ('xml.dom.minidom', 'sqlite3.dbapi2')]\ndef predict(x: int): return there"
-    )
-    assert control.fork(directory=directory).ask_json() == [True, True]
-
-
-def test_a_parent_forked_from_a_zygote(supervisor, model):
-    directory = model(
-        "import os\nhome = os.environ['HOME']\nloaded = os.getpid()\ndef predict(x: int): return [home, os.environ.get('HOME'), loaded, os.getpid(), os.getppid()]"
-    )
-    zygote = supervisor.start("zygote", directory, DECALOG_IMPORTS="")
-    zygote.ready()
-    parent, process = zygote.fork_parent(more={"HOME": "/of/the/parent"})
-    ready = parent.ready()
-    assert ready["can_fork"] is True and ready["elapsed_ms"] < 60_000
-    replica = parent.fork()
-    assert replica.ask_json() == ["/of/the/parent", None, process.pid, replica.pid, os.getpid()]
-    zygote.ours.close()
-    assert zygote.process.wait(WAIT_S_MAX) == 0
-    assert parent.fork().ask_json()[2] == process.pid
-    os.kill(process.pid, signal.SIGTERM)
-    assert process.wait() == 0
-    served, process = supervisor_parent(supervisor, directory)
-    assert served.order("serve").ask_json()[2:] == [process.pid, process.pid, os.getpid()]
-
-
-def supervisor_parent(supervisor, directory):
-    zygote = supervisor.start("zygote", directory, DECALOG_IMPORTS="")
-    zygote.ready()
-    parent, process = zygote.fork_parent(more={"HOME": "/"})
-    parent.ready()
-    return parent, process
 
 
 def test_failure_to_load_is_reported_as_before(supervisor, model):
@@ -345,20 +190,6 @@ def test_orders_that_cannot_be_understood_are_refused(supervisor, parent):
     assert zygote.receive()[0] == "refused"
 
 
-def test_a_parent_keeps_no_descriptor_of_what_it_forked(parent):
-    control = parent(ECHO)
-
-    def count():
-        return len(os.listdir("/proc/%d/fd" % control.pid))
-
-    before = count()
-    for _ in range(5):
-        control.fork()
-    control.send({"melt": {"id": "a", "variables": {}, "directory": "/"}}, [0, 1])
-    control.receive()
-    wait_for(lambda: count() <= before + 1)  # it answers first, and keeps one forked ahead
-
-
 def test_many_orders_at_once_are_carried_out_in_turn(parent):
     control = parent(ECHO)
     home = control.supervisor.home
@@ -396,18 +227,6 @@ def test_a_replica_ends_with_the_supervisor(model, tmp_path):
     process.stdout.close()
     # Both pass to a process further up: perhaps to this one, if a test before made it a subreaper.
     wait_for(lambda: all(is_gone(pid) for pid in (parent, replica)))
-
-
-def is_gone(pid):
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
-    try:
-        with open("/proc/%d/stat" % pid) as file:
-            return file.read().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 def test_exit_handlers_of_load_do_not_remove_what_siblings_use(parent, tmp_path):
@@ -462,35 +281,6 @@ def test_prefetch_and_concurrency_in_a_forked_worker(parent):
     wait_for(lambda: len(os.listdir("/proc/%d/task" % replica.pid)) == 3)
 
 
-def test_libraries_get_the_threads_of_the_replica(parent):
-    pytest.importorskip("sklearn")
-    control = parent("""
-        import numpy, sklearn.ensemble, threadpoolctl
-        numpy.ones((2, 2)) @ numpy.ones((2, 2))
-        def predict(x: int): return sorted({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
-    """)
-    assert control.fork(more={"OMP_NUM_THREADS": "1"}).ask_json() == [1]
-    replica = control.fork(more={"OMP_NUM_THREADS": "3"})
-    assert replica.ask_json() == [3]
-    assert control.fork(more={"OMP_NUM_THREADS": "1"}).ask_json() == [1]
-
-
-def test_each_thread_that_serves_gets_the_libraries_threads(parent):
-    pytest.importorskip("sklearn")
-    control = parent("""
-        import sklearn.ensemble, threadpoolctl, threading
-        both = threading.Barrier(2)
-        def predict(x: int):
-            both.wait(60)
-            return sorted({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
-    """)
-    replica = control.fork(more={"OMP_NUM_THREADS": "3", "DECALOG_CONCURRENCY": "2"})
-    with replica.connect() as first, replica.connect() as second:
-        for connection in (first, second):
-            connection.sendall(ask(1))
-        assert [output(read_answer(connection)) for connection in (first, second)] == [[3], [3]]
-
-
 def test_a_role_without_a_control_socket_is_a_failure(serve):
     for variables in ({"DECALOG_ROLE": "parent"}, {"DECALOG_ROLE": "nurse", "DECALOG_CONTROL": "5"}):
         served = serve(ECHO, wait=False, **variables)
@@ -498,46 +288,10 @@ def test_a_role_without_a_control_socket_is_a_failure(serve):
         assert "DECALOG_CONTROL" in served.failure.read_text()
 
 
-def test_a_forest_is_forked_and_predicts(supervisor, tmp_path):
-    np = pytest.importorskip("numpy")
-    ensemble = pytest.importorskip("sklearn.ensemble")
-    joblib = pytest.importorskip("joblib")
-    x = np.random.default_rng(1).random((200, 4))
-    forest = ensemble.RandomForestClassifier(20, random_state=1, n_jobs=2).fit(x, x[:, 0] > 0.5)
-    directory = tmp_path / "forest"
-    directory.mkdir()
-    joblib.dump(forest, directory / "forest.joblib")
-    assert {"joblib", "sklearn.ensemble._forest", "sklearn.tree._classes"} <= set(worker.modules_of(directory / "forest.joblib"))
-    zygote = supervisor.start("zygote", directory, DECALOG_FILE="forest.joblib")
-    ready = zygote.ready()
-    assert (ready["threads"], ready["can_fork"], ready["reason"]) == (1, True, "")
-    parent, _ = zygote.fork_parent(more={"DECALOG_FILE": "forest.joblib"})
-    assert parent.ready()["reason"] == ""
-    expected = forest.predict_proba(x[:1])[0].tolist()
-    for replica in (parent.fork(), parent.fork(), zygote.fork(more={"DECALOG_FILE": "forest.joblib"})):
-        with replica.connect() as connection:
-            connection.sendall(request_bytes(*binary_body([tensor("x", "FP64", [1, 4], x[0].tolist())])))
-            assert output(read_answer(connection), "probability") == pytest.approx(expected)
-
-
-def children_in_group(control):
-    """Processes of the parent's group, itself left out."""
-    groups = {int(name): os.getpgid(int(name)) for name in os.listdir("/proc") if name.isdigit() and is_alive(int(name))}
-    return [pid for pid, group in groups.items() if group == os.getpgid(control.pid) and pid != control.pid]
-
-
 def forked_ahead(control):
     wait_for(lambda: children_in_group(control))
     (ahead,) = children_in_group(control)
     return ahead
-
-
-def is_alive(pid):
-    try:
-        os.getpgid(pid)
-        return Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] != "Z"
-    except (OSError, ProcessLookupError):
-        return False
 
 
 @pytest.fixture
@@ -583,24 +337,3 @@ def test_a_process_forked_ahead_ends_with_its_parent(grouped, end):
     else:
         assert output(control.order("serve").ask(1)) == [1]
     wait_for(lambda: not is_alive(ahead))
-
-
-def test_a_zygote_forks_nothing_ahead(supervisor, model):
-    control = supervisor.start("zygote", model(ECHO), process_group=0, DECALOG_IMPORTS="")
-    control.ready()
-    control.fork()
-    assert not children_in_group(control)
-
-
-def test_a_parent_tells_which_libraries_it_needed(supervisor, model, tmp_path):
-    libraries = tmp_path / "libraries"
-    (libraries / "pkg").mkdir(parents=True)
-    (libraries / "pkg" / "__init__.py").write_text("import importlib\nhidden = importlib.import_module('pkg.' + 'hidden')\n")
-    (libraries / "pkg" / "hidden.py").write_text("import sys\nsys.modules['pkg.alias'] = sys\n")
-    directory = model("import json, helper\nimport pkg\ndef predict(x: int): return x", helper="")
-    told = tmp_path / "modules"
-    control = supervisor.start("parent", directory, PYTHONPATH=str(libraries), DECALOG_MODULES=str(told))
-    control.ready()
-    names = told.read_text().split("\n")
-    assert sorted(name for name in names if name.startswith("pkg")) == ["pkg", "pkg.hidden"]
-    assert not {"json", "helper", "model", "sys"} & set(names)

@@ -113,7 +113,7 @@ def test_wrong_binary_is_refused(load):
 
 
 def test_caches_are_bounded(load):
-    from decalog.worker import CACHE_ENTRIES_MAX
+    from decalog_worker.limits import CACHE_ENTRIES_MAX
 
     loaded = load("def predict(s: str) -> str: return s")
     for size in range(CACHE_ENTRIES_MAX * 2 + 10):

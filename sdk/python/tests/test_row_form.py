@@ -1,6 +1,5 @@
 """Models that take one row at a time."""
 
-import datetime
 import json
 import math
 
@@ -76,17 +75,6 @@ def test_json_and_timestamps_and_dates_and_bytes(load):
     assert out["next"] == ("timestamp", [1], ["2026-11-24T08:00:00.500000Z"])
     assert out["year"][2] == [2024] and out["size"][2] == [2]
     assert out["all"] == ("json", [1], [{"a": {"k": [1]}, "t": "2026-11-23T08:00:00.500000Z"}])
-
-
-def test_timestamps_of_all_forms():
-    from decalog.worker import parse_timestamp
-
-    utc = datetime.timezone.utc
-    assert parse_timestamp("2026-11-23T08:00:00Z") == datetime.datetime(2026, 11, 23, 8, tzinfo=utc)
-    assert parse_timestamp("2026-11-23t08:00:00.1234567-01:30") == datetime.datetime(2026, 11, 23, 9, 30, 0, 123456, tzinfo=utc)
-    for wrong in ("2026-11-23", "2026-13-23T08:00:00Z", "2026-11-23T08:00:00"):
-        with pytest.raises(ValueError):
-            parse_timestamp(wrong)
 
 
 def test_enumerations(load):
@@ -271,27 +259,6 @@ def test_coroutines(load):
                 return x * self.k
     """)
     assert loaded.infer(tensor("x", "INT64", [3], [1, 2, 3]))["output"][2] == [2, 4, 6]
-
-
-def test_exceptions_are_told_with_the_models_own_frames(load, capfd):
-    loaded = load(
-        "import helper\ndef predict(x: int):\n    return helper.check(x)",
-        helper="def check(x):\n    raise ValueError('no %d' % x)",
-    )
-    with pytest.raises(Refused, match="^ValueError: no 3$") as refused:
-        loaded.infer(tensor("x", "INT64", [1], [3]))
-    assert refused.value.code == "model_raised"
-    assert refused.value.details == ['File "model.py", line 3, in predict', "  return helper.check(x)",
-                                     'File "helper.py", line 2, in check', "  raise ValueError('no %d' % x)", "ValueError: no 3"]  # fmt: skip
-    log = capfd.readouterr().err
-    assert "Traceback" in log and "worker.py" not in log
-
-
-@pytest.mark.parametrize("error", ["SystemExit(3)", "KeyboardInterrupt()", "MemoryError()", "StopIteration()"])
-def test_what_would_end_the_process_is_an_error(load, error):
-    with pytest.raises(Refused) as refused:
-        load("def predict(x: int): raise %s" % error).infer(tensor("x", "INT64", [1], [3]))
-    assert refused.value.code == "model_raised" and str(refused.value).startswith(error.split("(")[0])
 
 
 def test_what_has_no_json_form_is_a_bad_output(load):

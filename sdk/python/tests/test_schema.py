@@ -1,13 +1,13 @@
 """What hints become, and that reading the source and loading the model agree."""
 
 import json
-import subprocess
 import sys
 
 import pytest
-from conftest import WORKER
 
-from decalog import worker
+from decalog_worker.describe import describe
+from decalog_worker.problem import Problem
+from decalog_worker.text import to_json
 
 
 def scalar(name, datatype, **more):
@@ -89,59 +89,16 @@ def test_source_and_model_agree(name, load, model):
     source, inputs, outputs = MODELS[name]
     if sys.version_info < (3, 9):
         source = source.replace("typing import Annotated", "typing_extensions import Annotated")
-    described = worker.describe(str(model(source)), "model.py", {})["schema"]
+    described = describe(str(model(source)), "model.py", {})["schema"]
     loaded = load(source).form.schema
     assert loaded["inputs"] == inputs
     assert loaded["outputs"] == outputs
-    assert json.loads(worker.to_json(described)) == json.loads(worker.to_json(loaded))
-
-
-def test_describing_runs_nothing(model):
-    directory = model(
-        "raise SystemExit('run')\nimport sklearn.base, helpers, os\ndef predict(x: int) -> int: ...",
-        helpers="import pandas, json",
-    )
-    done = subprocess.run([sys.executable, str(WORKER), "--describe", str(directory)], stdout=subprocess.PIPE, check=True)
-    described = json.loads(done.stdout)
-    assert described["imports"] == ["pandas", "sklearn"]
-    assert described["modules"] == ["sklearn.base", "pandas"]
-    assert described["form"] == "row" and described["notes"] == []
-    assert described["python"] == "%d.%d" % sys.version_info[:2]
-
-
-def describe_failure(directory):
-    done = subprocess.run(
-        [sys.executable, str(WORKER), "--describe", str(directory), "--file", "model.py"], stdout=subprocess.PIPE
-    )
-    assert done.returncode == 1
-    return json.loads(done.stdout)
-
-
-def test_refusals_name_the_place_and_the_remedy(model):
-    problem = describe_failure(model("import os\ndef predict(:\n    pass\n"))
-    assert problem["code"] == "syntax_error"
-    assert problem["details"][:2] == ['File "model.py", line 2', "  def predict(:"]
-    problem = describe_failure(model("def train(): ...\ndef score(): ..."))
-    assert problem["code"] == "no_predict" and problem["details"] == ["its functions: train, score"] and problem["help"]
-    problem = describe_failure(
-        model("class A:\n    def predict(self, x: int): ...\nclass B:\n    def predict(self, x: int): ...")
-    )
-    assert problem["code"] == "two_models" and "A, B" in problem["error"]
-    problem = describe_failure(model("import pandas as pd\ndef predict(df: pd.DataFrame): ..."))
-    assert problem["code"] == "no_columns" and "[schema] inputs" in problem["help"]
-    assert describe_failure(model("def predict(): ..."))["code"] == "no_inputs"
-
-
-def test_what_only_a_run_can_tell_is_noted(model):
-    described = worker.describe(str(model("from impl import predict", impl="def predict(x: int) -> int: ...")), "model.py", {})
-    assert described["schema"] is None and "known when it is loaded" in described["notes"][0]
-    described = worker.describe(str(model("import lib\ndef predict(x: lib.Thing, y=lib.DEFAULT, z=None): ...")), "model.py", {})
-    assert "lib.Thing" in described["notes"][0] and "default of `y`" in described["notes"][2]
+    assert json.loads(to_json(described)) == json.loads(to_json(loaded))
 
 
 def test_the_manifest_replaces_whole_lists(load):
     inputs, outputs = [{"name": "x", "datatype": "FP32", "shape": [4]}], [{"name": "y", "datatype": "FP32", "shape": [4]}]
     source = "import numpy as np\ndef predict(x: np.ndarray) -> np.ndarray: return x"
     assert load(source, {"inputs": inputs, "outputs": outputs}).form.schema == {"inputs": inputs, "outputs": outputs}
-    with pytest.raises(worker.Problem, match="differ in `z`"):
+    with pytest.raises(Problem, match="differ in `z`"):
         load("def predict(x: int): ...", {"inputs": inputs + [scalar("z", "INT64")]})

@@ -3,8 +3,6 @@
 import pytest
 from conftest import tensor
 
-from decalog import worker
-
 np = pytest.importorskip("numpy")
 pd = pytest.importorskip("pandas")
 joblib = pytest.importorskip("joblib")
@@ -20,6 +18,9 @@ from sklearn.model_selection import GridSearchCV  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler  # noqa: E402
 from sklearn.svm import SVC  # noqa: E402
+
+from decalog_worker.describe import describe  # noqa: E402
+from decalog_worker.problem import Problem  # noqa: E402
 
 RANDOM = np.random.default_rng(7)
 X = RANDOM.normal(size=(60, 4))
@@ -132,12 +133,12 @@ def test_the_manifest_names_columns(deploy):
 
 
 def test_what_is_no_estimator(deploy):
-    with pytest.raises(worker.Problem, match="holds a dict"):
+    with pytest.raises(Problem, match="holds a dict"):
         deploy({"a": 1})
 
 
 def test_describing_does_not_load(deploy, tmp_path):
     deploy(LogisticRegression().fit(X, Y))
-    described = worker.describe(str(tmp_path / "estimator"), "model.joblib", {})
+    described = describe(str(tmp_path / "estimator"), "model.joblib", {})
     assert described["schema"] is None and described["form"] == "sklearn" and "known when it is loaded" in described["notes"][0]
     assert {"joblib", "sklearn"} <= set(described["imports"])

@@ -108,7 +108,10 @@ class Client:
     def events(
         self, name: Optional[str] = None, after: Union[int, str] = 0, limit: Optional[int] = None
     ) -> List[Dict[str, Any]]:
-        """What happened after an entry of the ledger (12) or another `place` (12.7), to one model or to all; at most `limit`."""
+        """What happened to one model or to all, after an entry of the ledger (12) or another `place` (12.7).
+
+        At most `limit` events, or all.
+        """
         model, found = name and "/".join(_split(name)), []
         while True:
             page = self._get("/v1/events", model=model, after=after, limit=limit)
@@ -169,7 +172,9 @@ class Client:
                 break
             except (OSError, http.client.HTTPException) as failure:
                 self.close()
-                was_closed = isinstance(failure, (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected))
+                was_closed = isinstance(
+                    failure, (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected)
+                )
                 if is_fresh or not was_closed:
                     raise self._unreachable(failure) from failure
         if response.status != 200:
@@ -187,7 +192,12 @@ class Client:
         return kind(host, port, timeout=self.timeout if timeout == -1.0 else timeout)
 
     def _exchange(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: Optional[bytes], headers: Dict[str, str]
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: Optional[bytes],
+        headers: Dict[str, str],
     ) -> http.client.HTTPResponse:
         if body is not None:
             headers = dict(headers, **{"Content-Type": "application/json"})
@@ -196,9 +206,13 @@ class Client:
 
     def _unreachable(self, failure: Exception) -> Error:
         if isinstance(failure, TimeoutError) or "timed out" in str(failure):
-            return Error("timeout", "%s did not answer within %g s" % (self.url, self.timeout), help="raise Client(timeout=...)")
+            return Error(
+                "timeout", "%s did not answer within %g s" % (self.url, self.timeout), help="raise Client(timeout=...)"
+            )
         return Error(
-            "unreachable", "%s cannot be reached: %s" % (self.url, failure), help="start it with `decalog up`, or set DECALOG_URL"
+            "unreachable",
+            "%s cannot be reached: %s" % (self.url, failure),
+            help="start it with `decalog up`, or set DECALOG_URL",
         )
 
 

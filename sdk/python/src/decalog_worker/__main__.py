@@ -1,0 +1,46 @@
+"""Starts the worker: `python decalog_worker/__main__.py`, or `… --describe DIRECTORY [--file FILE]`.
+
+Its package is imported as byte code, which is kept beside it for each version of Python, whatever the variables of the
+model say of byte code. It is found without a directory on `sys.path` that could stand for one of the model's.
+"""
+
+import os
+import sys
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__))
+
+
+def run():
+    """The function that is the whole life of the process, out of the package that this file lies in."""
+    if sys.path and os.path.abspath(sys.path[0] or ".") == PACKAGE:
+        del sys.path[0]  # Python puts a program's directory there; the modules in it are not for the model
+    settings = sys.dont_write_bytecode, sys.pycache_prefix
+    sys.dont_write_bytecode, sys.pycache_prefix = False, None
+    sys.path.insert(0, os.path.dirname(PACKAGE))
+    try:
+        try:
+            from decalog_worker.roles import run
+        except (EOFError, ValueError, TypeError):  # byte code that was cut short, as happens on a full disk
+            forget_byte_code()
+            from decalog_worker.roles import run
+    finally:
+        del sys.path[0]
+        sys.dont_write_bytecode, sys.pycache_prefix = settings
+    return run
+
+
+def forget_byte_code():
+    """Lets the package be imported from its source once, and its byte code be made again at the next start."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "decalog_worker"]:
+        del sys.modules[name]
+    sys.pycache_prefix = os.devnull
+    kept = os.path.join(PACKAGE, "__pycache__")
+    try:
+        for name in os.listdir(kept):
+            os.unlink(os.path.join(kept, name))
+    except OSError:  # it is not ours to write: the next start does without byte code too
+        pass
+
+
+if __name__ == "__main__":
+    run()(sys.argv[1:])

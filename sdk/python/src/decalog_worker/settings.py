@@ -1,0 +1,14 @@
+"""What the process is told by its variables: the model, its columns, how many requests at a time."""
+
+from .standard import json, os
+
+VARIABLES = dict(os.environ)  # as they were given: a model may change those of the process
+
+
+def concurrency():
+    return max(int(VARIABLES.get("DECALOG_CONCURRENCY") or 1), 1)
+
+
+def schema_overrides():
+    """What the manifest says of columns."""
+    return json.loads(VARIABLES.get("DECALOG_SCHEMA") or "{}")

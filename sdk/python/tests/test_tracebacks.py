@@ -1,0 +1,25 @@
+"""What a caller and the log are told of an exception of a model."""
+
+import pytest
+from conftest import Refused, tensor
+
+
+def test_exceptions_are_told_with_the_models_own_frames(load, capfd):
+    loaded = load(
+        "import helper\ndef predict(x: int):\n    return helper.check(x)",
+        helper="def check(x):\n    raise ValueError('no %d' % x)",
+    )
+    with pytest.raises(Refused, match="^ValueError: no 3$") as refused:
+        loaded.infer(tensor("x", "INT64", [1], [3]))
+    assert refused.value.code == "model_raised"
+    assert refused.value.details == ['File "model.py", line 3, in predict', "  return helper.check(x)",
+                                     'File "helper.py", line 2, in check', "  raise ValueError('no %d' % x)", "ValueError: no 3"]  # fmt: skip
+    log = capfd.readouterr().err
+    assert "Traceback" in log and "decalog_worker" not in log
+
+
+@pytest.mark.parametrize("error", ["SystemExit(3)", "KeyboardInterrupt()", "MemoryError()", "StopIteration()"])
+def test_what_would_end_the_process_is_an_error(load, error):
+    with pytest.raises(Refused) as refused:
+        load("def predict(x: int): raise %s" % error).infer(tensor("x", "INT64", [1], [3]))
+    assert refused.value.code == "model_raised" and str(refused.value).startswith(error.split("(")[0])
