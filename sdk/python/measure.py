@@ -1,8 +1,10 @@
-"""Measures the worker alone, over its Unix socket: CPU of its process and round trip of one client, by request.
+"""Measures the worker alone: its start, and over its Unix socket its CPU and the round trip of one client by request.
 
 python measure.py        # in an environment with numpy
 """
 
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -11,7 +13,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent / "src"), str(Path(__file__).parent / "tests")]
 
-from conftest import Served, binary_body, request_bytes, tensor  # noqa: E402
+from conftest import WORKER, Served, binary_body, request_bytes, tensor  # noqa: E402
 
 ECHO = "import numpy as np\ndef predict(x: np.ndarray) -> np.ndarray: return x"
 ROW = """
@@ -61,7 +63,28 @@ def measure(label, source, inputs, requests):
     print("%-28s CPU %6.1f us, round trip p50 %6.1f us" % (label, cpu, sorted(times)[requests // 2] * 1e6))
 
 
+def measure_start(starts):
+    """From the start of the interpreter to ready: with the byte code that is kept, and where it is compiled anew."""
+    with tempfile.TemporaryDirectory() as home:
+        directory, package = Path(home) / "model", Path(home) / "copy" / WORKER.parent.name
+        directory.mkdir()
+        (directory / "model.py").write_text("def predict(x: int) -> int: return x")
+        shutil.copytree(str(WORKER.parent), str(package), ignore=shutil.ignore_patterns("__pycache__"))
+        times = {True: [], False: []}
+        for _ in range(starts):
+            for is_kept in (False, True):
+                if not is_kept:
+                    shutil.rmtree(str(package / "__pycache__"), ignore_errors=True)
+                start = time.perf_counter()
+                served = Served(directory, {}, program=package / "__main__.py").wait_ready(pause_s=0.0005)
+                times[is_kept].append(time.perf_counter() - start)
+                served.stop()
+    for is_kept, label in ((True, "start"), (False, "start without byte code")):
+        print("%-28s to ready %6.1f ms" % (label, statistics.median(times[is_kept]) * 1e3))
+
+
 if __name__ == "__main__":
+    measure_start(20)
     measure("batch echo, 1 row", ECHO, [tensor("x", "FP64", [1, 4], [0.5] * 4)], 20_000)
     measure("batch echo, 64 rows", ECHO, [tensor("x", "FP64", [64, 4], [0.5] * 256)], 20_000)
     measure("row form, 4 inputs, 1 row", ROW, table(1), 20_000)

@@ -127,7 +127,8 @@ def memory(home, directory, file):
         answer(replicas[-1], PREDICTIONS)
         sums.append(pss_mb([parent.pid] + [replica.pid for replica in replicas]))
     growth = [(after - before) / sums[1] for before, after in zip(sums[1:], sums[2:])]
-    added, sums_text = ", ".join("%.1f%%" % (share * 100) for share in growth), ", ".join("%.0f" % total for total in sums[1:])
+    added = ", ".join("%.1f%%" % (share * 100) for share in growth)
+    sums_text = ", ".join("%.0f" % total for total in sums[1:])
     print(
         "%s: parent %.0f MB, with 1 to %d replicas %s MB; growth by each added one %s"
         % (file, sums[0], REPLICAS_MAX, sums_text, added)

@@ -145,7 +145,7 @@ class Served:
             [python, str(program)], cwd=str(directory), env=environment, stderr=subprocess.PIPE
         )
 
-    def wait_ready(self):
+    def wait_ready(self, pause_s=0.005):
         end = time.monotonic() + WAIT_S_MAX
         while time.monotonic() < end:
             assert self.process.poll() is None, self.process.stderr.read().decode()
@@ -153,7 +153,7 @@ class Served:
                 self.connect().close()
                 return self
             except OSError:
-                select.select([], [], [], 0.001)
+                select.select([], [], [], pause_s)
         raise AssertionError("the worker did not become ready")
 
     def connect(self):
