@@ -40,7 +40,9 @@ def tensor(name, datatype, shape, values):
 
 def binary_body(tensors, **more):
     """The body of a request with binary tensors, and the length of its JSON."""
-    header = dict({"inputs": [described for described, _ in tensors], "parameters": {"binary_data_output": True}}, **more)
+    header = dict(
+        {"inputs": [described for described, _ in tensors], "parameters": {"binary_data_output": True}}, **more
+    )
     text = json.dumps(header).encode()
     return text + b"".join(blob for _, blob in tensors), len(text)
 
@@ -175,7 +177,9 @@ class Served:
 
 def request_bytes(body=b"", json_length=None, path="/v2/models/m/infer", method="POST"):
     length = "" if json_length is None else "Inference-Header-Content-Length: %d\r\n" % json_length
-    return ("%s %s HTTP/1.1\r\nHost: worker\r\n%sContent-Length: %d\r\n\r\n" % (method, path, length, len(body))).encode() + body
+    return (
+        "%s %s HTTP/1.1\r\nHost: worker\r\n%sContent-Length: %d\r\n\r\n" % (method, path, length, len(body))
+    ).encode() + body
 
 
 def read_answer(connection):
@@ -235,7 +239,9 @@ def is_gone(pid):
 
 def children_in_group(control):
     """Processes of the parent's group, itself left out."""
-    groups = {int(name): os.getpgid(int(name)) for name in os.listdir("/proc") if name.isdigit() and is_alive(int(name))}
+    groups = {
+        int(name): os.getpgid(int(name)) for name in os.listdir("/proc") if name.isdigit() and is_alive(int(name))
+    }
     return [pid for pid, group in groups.items() if group == os.getpgid(control.pid) and pid != control.pid]
 
 

@@ -79,14 +79,20 @@ def test_missing_values_of_frames_are_null(load):
         (1, {"s": ("BYTES", [1], ["u"]), "n": ("INT64", [1], [1])}),
         (1, {"s": ("json", [1], [None]), "n": ("json", [1], [None])}),
     ]
-    columns = [{"name": name, "datatype": datatype, "shape": [], "nullable": True} for name, datatype in (("s", "BYTES"), ("n", "INT64"))]
+    columns = [
+        {"name": name, "datatype": datatype, "shape": [], "nullable": True}
+        for name, datatype in (("s", "BYTES"), ("n", "INT64"))
+    ]
     out = load(source, {"outputs": columns}).infer(F4)
-    assert out["s:valid"][2] == [True, False] and out["n"] == ("INT64", [2], [1, 0]) and out["n:valid"][2] == [True, False]
+    assert (
+        out["s:valid"][2] == [True, False] and out["n"] == ("INT64", [2], [1, 0]) and out["n:valid"][2] == [True, False]
+    )
 
 
 def test_declared_outputs_are_kept_to(load):
     loaded = load(
-        "import numpy as np\ndef predict(x: np.ndarray): return x", {"outputs": [{"name": "y", "datatype": "FP32", "shape": [4]}]}
+        "import numpy as np\ndef predict(x: np.ndarray): return x",
+        {"outputs": [{"name": "y", "datatype": "FP32", "shape": [4]}]},
     )
     assert loaded.infer(F4) == {"y": ("FP32", [2, 4], [float(i) for i in range(8)])}
 
@@ -133,7 +139,8 @@ def test_a_frame_of_one_datatype_needs_no_copying(load):
 
 def test_bf16_arrays(load):
     loaded = load(
-        "import numpy as np\ndef predict(x: np.ndarray): return x", {"inputs": [{"name": "x", "datatype": "BF16", "shape": [2]}]}
+        "import numpy as np\ndef predict(x: np.ndarray): return x",
+        {"inputs": [{"name": "x", "datatype": "BF16", "shape": [2]}]},
     )
     assert loaded.infer(tensor("x", "BF16", [1, 2], [0x3F80, 0xC000])) == {"output": ("FP32", [1, 2], [1.0, -2.0])}
 
@@ -142,8 +149,14 @@ def test_large_tensors_in_odd_places(load):
     """A tensor behind one of an odd length is copied into alignment; the worker's own buffer is never handed out."""
     loaded = load("import numpy as np\ndef predict(f: bool, x: np.ndarray): return x[:, -1]")
     assert isinstance(loaded, Loaded)
-    body, length = binary_body([tensor("f", "BOOL", [3], [1, 0, 1]), tensor("x", "FP64", [3, 10], [float(i) for i in range(30)])])
-    assert read_outputs(*[(a.body, a.json_length) for a in [loaded.post(body, length)]][0])["output"][2] == [9.0, 19.0, 29.0]
+    body, length = binary_body(
+        [tensor("f", "BOOL", [3], [1, 0, 1]), tensor("x", "FP64", [3, 10], [float(i) for i in range(30)])]
+    )
+    assert read_outputs(*[(a.body, a.json_length) for a in [loaded.post(body, length)]][0])["output"][2] == [
+        9.0,
+        19.0,
+        29.0,
+    ]
 
 
 NULLABLE = """
@@ -178,7 +191,10 @@ def test_dtypes_do_not_depend_on_the_rows(load):
     def predict(x: np.ndarray, i: Optional[int], u: Optional[bool], f: Optional[float], s: Optional[str], t: Optional[datetime], c: Optional[C], j: Optional[dict]):
         return {"dtypes": [" ".join(str(a.dtype) for a in (i, u, f, s, t, c, j))] * len(i), "i": i, "c": [None if v is None else v.value for v in c]}
 """)  # fmt: skip
-    for loaded, extra, kinds in ((frame, [], "Int64 boolean float64 %s datetime64" % ("str" if pd.__version__ >= "3" else "object")), (arrays, ["x"], "object object float64 object object object object")):
+    for loaded, extra, kinds in (
+        (frame, [], "Int64 boolean float64 %s datetime64" % ("str" if pd.__version__ >= "3" else "object")),
+        (arrays, ["x"], "object object float64 object object object object"),
+    ):
         found = set()
         for there in ([True], [False], [True, False], [False, False], [True, True]):
             tensors = [tensor("x", "FP64", [len(there), 1], [0.0] * len(there)) for _ in extra] + nullable_rows(*there)
@@ -205,7 +221,17 @@ def test_missing_rows_of_all_kinds(load):
 
 def test_lists_and_null_rows(load):
     loaded = load("from typing import List, Optional\ndef predict(x: Optional[List[List[int]]]): return x")
-    assert loaded.infer(tensor("x", "INT64", [1, 2, 0], []), tensor("x:valid", "BOOL", [1], [True]))["output"] == ("json", [1], [[[], []]])
-    assert loaded.infer(tensor("x", "INT64", [1, 0, 0], []), tensor("x:valid", "BOOL", [1], [False]))["output"] == ("json", [1], [None])
-    parts = loaded.infer_parts(tensor("x", "INT64", [2, 1, 2], [0, 0, 1, 2]), tensor("x:valid", "BOOL", [2], [False, True]))
+    assert loaded.infer(tensor("x", "INT64", [1, 2, 0], []), tensor("x:valid", "BOOL", [1], [True]))["output"] == (
+        "json",
+        [1],
+        [[[], []]],
+    )
+    assert loaded.infer(tensor("x", "INT64", [1, 0, 0], []), tensor("x:valid", "BOOL", [1], [False]))["output"] == (
+        "json",
+        [1],
+        [None],
+    )
+    parts = loaded.infer_parts(
+        tensor("x", "INT64", [2, 1, 2], [0, 0, 1, 2]), tensor("x:valid", "BOOL", [2], [False, True])
+    )
     assert [part["output"] for _, part in parts] == [("json", [1], [None]), ("INT64", [1, 1, 2], [1, 2])]

@@ -134,7 +134,8 @@ def test_no_fork_after_cuda(parent, model, supervisor):
 
 def test_a_parent_that_serves_is_the_same_process_and_has_the_new_environment(parent):
     control = parent(
-        "import os\nloaded = os.getpid()\ndef predict(x: int): return [loaded, os.getpid(), sorted(os.environ)]", SECRET="1"
+        "import os\nloaded = os.getpid()\ndef predict(x: int): return [loaded, os.getpid(), sorted(os.environ)]",
+        SECRET="1",
     )
     process = control.order("serve", more={"NEW": "1", "DECALOG_CONCURRENCY": "2"})
     loaded, serving, names = process.ask_json()
@@ -161,7 +162,11 @@ def test_failure_to_load_is_reported_as_before(supervisor, model):
     zygote = supervisor.start("zygote", directory)
     zygote.ready()
     worker = zygote.fork()
-    assert worker.wait() == 1 and worker.failure.read_text() == expected and "ValueError: weights" in worker.log.read_text()
+    assert (
+        worker.wait() == 1
+        and worker.failure.read_text() == expected
+        and "ValueError: weights" in worker.log.read_text()
+    )
     parent, process = zygote.fork_parent()
     assert process.wait() == 1 and process.failure.read_text() == expected
     assert parent.ours.recv(10) == b""
@@ -195,7 +200,9 @@ def test_many_orders_at_once_are_carried_out_in_turn(parent):
     home = control.supervisor.home
     for number in range(10):
         variables = {"DECALOG_SOCKET": str(home / ("q%d" % number)), "DECALOG_MODEL": "m"}
-        control.send({"fork": {"id": str(number), "role": "worker", "variables": variables, "directory": str(home)}}, [2])
+        control.send(
+            {"fork": {"id": str(number), "role": "worker", "variables": variables, "directory": str(home)}}, [2]
+        )
     for number in range(10):
         kind, answer = control.receive()
         assert kind == "forked" and answer["id"] == str(number)
@@ -220,7 +227,9 @@ def test_a_replica_ends_with_the_supervisor(model, tmp_path):
     )
     home = tmp_path / "h"
     home.mkdir()
-    process = subprocess.Popen([sys.executable, str(script), str(home), str(model(ECHO))], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(home), str(model(ECHO))], stdout=subprocess.PIPE, text=True
+    )
     parent, replica = map(int, process.stdout.readline().split())
     process.kill()
     process.wait()

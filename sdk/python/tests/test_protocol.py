@@ -10,7 +10,9 @@ A = {"name": "a", "datatype": "INT64", "shape": [2], "data": [1, 2]}
 
 
 def get(loaded, path, method="GET"):
-    parts, _ = loaded.worker.answer(loaded.worker.head(("%s %s HTTP/1.1" % (method, path)).encode()), bytearray(), 0, 0, False)
+    parts, _ = loaded.worker.answer(
+        loaded.worker.head(("%s %s HTTP/1.1" % (method, path)).encode()), bytearray(), 0, 0, False
+    )
     return b"".join(parts)
 
 
@@ -37,14 +39,19 @@ def test_json_in_and_out(load):
 
 def test_nested_data_and_columns_of_one(load):
     answer = load(SOURCE).infer_json(
-        [dict(A, shape=[2, 1], data=[[1], [2]]), {"name": "s", "datatype": "BYTES", "shape": [2, 1], "data": [["x"], ["y"]]}]
+        [
+            dict(A, shape=[2, 1], data=[[1], [2]]),
+            {"name": "s", "datatype": "BYTES", "shape": [2, 1], "data": [["x"], ["y"]]},
+        ]
     )
     assert [output["data"] for output in answer["outputs"]] == [[2, 3], ["x", "y"]]
 
 
 def test_json_and_binary_mixed(load):
     described, blob = tensor("a", "INT64", [2], [1, 2])
-    text = json.dumps({"inputs": [{"name": "s", "datatype": "BYTES", "shape": [2], "data": ["x", "y"]}, described]}).encode()
+    text = json.dumps(
+        {"inputs": [{"name": "s", "datatype": "BYTES", "shape": [2], "data": ["x", "y"]}, described]}
+    ).encode()
     answer = load(SOURCE).post(text + blob, len(text)).json()
     assert [output["data"] for output in answer["outputs"]] == [[2, 3], ["x", "y"]]
 

@@ -55,7 +55,9 @@ def test_bf16_comes_in(load):
 
 
 def test_shapes(load):
-    loaded = load("from typing import List\ndef predict(x: List[List[int]]) -> List[List[int]]: return [row[::-1] for row in x]")
+    loaded = load(
+        "from typing import List\ndef predict(x: List[List[int]]) -> List[List[int]]: return [row[::-1] for row in x]"
+    )
     assert loaded.infer(tensor("x", "INT64", [2, 2, 2], list(range(8)))) == {
         "output": ("INT64", [2, 2, 2], [1, 0, 3, 2, 5, 4, 7, 6])
     }
@@ -78,7 +80,9 @@ def test_json_and_timestamps_and_dates_and_bytes(load):
 
 
 def test_enumerations(load):
-    loaded = load("import enum\nclass C(enum.Enum):\n    A = 'a'\n    B = 'b'\ndef predict(c: C): return C.B if c is C.A else c")
+    loaded = load(
+        "import enum\nclass C(enum.Enum):\n    A = 'a'\n    B = 'b'\ndef predict(c: C): return C.B if c is C.A else c"
+    )
     assert loaded.infer(tensor("c", "BYTES", [2], ["a", "b"])) == {"output": ("BYTES", [2], ["b", "b"])}
 
 
@@ -132,7 +136,9 @@ def test_null_answers(load):
         "output:valid": ("BOOL", [1], [False]),
     }
     assert loaded.infer(tensor("x", "INT64", [3], [0, 1, 0]))["output:valid"][2] == [True, False, True]
-    loaded = load("from typing import List, Optional\ndef predict(x: int) -> Optional[List[int]]: return None if x == 1 else [x, x]")
+    loaded = load(
+        "from typing import List, Optional\ndef predict(x: int) -> Optional[List[int]]: return None if x == 1 else [x, x]"
+    )
     assert loaded.infer_parts(tensor("x", "INT64", [2], [1, 2])) == [
         (1, {"output": ("INT64", [1, 0], []), "output:valid": ("BOOL", [1], [False])}),
         (1, {"output": ("INT64", [1, 2], [2, 2]), "output:valid": ("BOOL", [1], [True])}),
@@ -162,7 +168,11 @@ def test_an_output_that_the_schema_names_is_there_and_of_its_type(load):
     loaded = load(source)
     parts = loaded.infer_parts(tensor("x", "INT64", [7], list(range(7))))
     assert [rows for rows, _ in parts] == [2, 1, 1, 1, 1, 1]
-    assert parts[0][1] == {"a": ("INT64", [2], [1, 2]), "b": ("BYTES", [2], ["u", ""]), "b:valid": ("BOOL", [2], [True, False])}
+    assert parts[0][1] == {
+        "a": ("INT64", [2], [1, 2]),
+        "b": ("BYTES", [2], ["u", ""]),
+        "b:valid": ("BOOL", [2], [True, False]),
+    }
     assert parts[5][1]["a"] == ("INT64", [1], [1]) and parts[5][1]["c"] == ("INT64", [1], [0])
     for (_, problem), message in zip(parts[1:5], ["no output `a`; it gave b", "`a` is 2.5, a float, where the schema says INT64",
                                                   "`a` is null", "no output `a`; it gave output"]):  # fmt: skip
@@ -188,7 +198,11 @@ def test_annotations_are_kept_to(load, hint, right, wrong):
     pytest.importorskip("numpy")
     head = "import datetime, decimal, enum\nimport numpy as np\nfrom typing import *\n"
     head += "try:\n    from typing import Literal\nexcept ImportError: pass\nclass E(enum.Enum):\n    ONE = 1\n    TWO = 'two'\n"
-    loaded = load(head + "def predict(x: int) -> %s: return [%s][x]" % (hint, ", ".join("lambda: " + text for text in right + wrong)) + "()")
+    loaded = load(
+        head
+        + "def predict(x: int) -> %s: return [%s][x]" % (hint, ", ".join("lambda: " + text for text in right + wrong))
+        + "()"
+    )
     for x in range(len(right + wrong)):
         alone = loaded.post(*binary_body([tensor("x", "INT64", [1], [x])]))
         assert alone.status == (200 if x < len(right) else 500), ((right + wrong)[x], alone.body)
@@ -201,7 +215,10 @@ def test_records(load):
         "from typing import NamedTuple\nclass A(NamedTuple):\n    a: int\n    b: float\ndef predict(x: int) -> A: return A(x, x)",
         "from typing import TypedDict\nclass A(TypedDict):\n    a: int\n    b: float\ndef predict(x: int) -> A: return {'b': x, 'a': x}",
     ):
-        assert load(source).infer(tensor("x", "INT64", [1], [3])) == {"a": ("INT64", [1], [3]), "b": ("FP64", [1], [3.0])}
+        assert load(source).infer(tensor("x", "INT64", [1], [3])) == {
+            "a": ("INT64", [1], [3]),
+            "b": ("FP64", [1], [3.0]),
+        }
 
 
 def test_what_is_not_finite_stays_a_float(load):
@@ -233,8 +250,15 @@ def test_numpy_scalars_come_in(load):
 
 def test_arguments_of_all_kinds(load):
     columns = [{"name": name, "datatype": "INT64", "shape": []} for name in ("c", "a", "z")]
-    loaded = load("def predict(a: int, b: int = 5, *, c: int, **more): return [a, b, c, more['z']]", {"inputs": columns})
-    assert loaded.infer(*[tensor(name, "INT64", [1], [at]) for at, name in enumerate("caz")])["output"][2] == [1, 5, 0, 2]
+    loaded = load(
+        "def predict(a: int, b: int = 5, *, c: int, **more): return [a, b, c, more['z']]", {"inputs": columns}
+    )
+    assert loaded.infer(*[tensor(name, "INT64", [1], [at]) for at, name in enumerate("caz")])["output"][2] == [
+        1,
+        5,
+        0,
+        2,
+    ]
 
 
 def test_classes_and_load(load):

@@ -97,7 +97,10 @@ def test_source_and_model_agree(name, load, model):
 
 
 def test_the_manifest_replaces_whole_lists(load):
-    inputs, outputs = [{"name": "x", "datatype": "FP32", "shape": [4]}], [{"name": "y", "datatype": "FP32", "shape": [4]}]
+    inputs, outputs = (
+        [{"name": "x", "datatype": "FP32", "shape": [4]}],
+        [{"name": "y", "datatype": "FP32", "shape": [4]}],
+    )
     source = "import numpy as np\ndef predict(x: np.ndarray) -> np.ndarray: return x"
     assert load(source, {"inputs": inputs, "outputs": outputs}).form.schema == {"inputs": inputs, "outputs": outputs}
     with pytest.raises(Problem, match="differ in `z`"):

@@ -60,14 +60,18 @@ def test_large_answers(serve):
     ).connect() as connection:
         connection.sendall(ask(1, "FP64"))
         assert read_answer(connection).status == 500
-    with serve("import numpy as np\ndef predict(x: np.ndarray): return np.full((1, int(x[0])), 1.5)").connect() as connection:
+    with serve(
+        "import numpy as np\ndef predict(x: np.ndarray): return np.full((1, int(x[0])), 1.5)"
+    ).connect() as connection:
         connection.sendall(ask(1_000_000, "FP64"))
         assert output(read_answer(connection)) == [1.5] * 1_000_000
 
 
 def test_large_json(serve):
     with serve("from typing import List\ndef predict(x: List[int]) -> int: return sum(x)").connect() as connection:
-        body = json.dumps({"inputs": [{"name": "x", "datatype": "INT64", "shape": [1, 100_000], "data": [1] * 100_000}]}).encode()
+        body = json.dumps(
+            {"inputs": [{"name": "x", "datatype": "INT64", "shape": [1, 100_000], "data": [1] * 100_000}]}
+        ).encode()
         connection.sendall(request_bytes(body))
         assert read_answer(connection).json()["outputs"][0]["data"] == [100_000]
 

@@ -47,7 +47,9 @@ def rows_of(frame, columns):
         valid = [value is not None and value == value for value in values]
         zero = "" if column["datatype"] == "BYTES" else 0
         tensors.append(
-            tensor(column["name"], column["datatype"], [len(values)], [v if ok else zero for v, ok in zip(values, valid)])
+            tensor(
+                column["name"], column["datatype"], [len(values)], [v if ok else zero for v, ok in zip(values, valid)]
+            )
         )
         if column.get("nullable"):
             tensors.append(tensor(column["name"] + ":valid", "BOOL", [len(values)], valid))
@@ -62,7 +64,9 @@ def test_mixed_columns(deploy):
         ("free", OneHotEncoder(handle_unknown="ignore"), ["free"]),
         ("rest", "passthrough", ["age"]),
     ])  # fmt: skip
-    estimator = make_pipeline(encode, RandomForestClassifier(10, random_state=0)).fit(FRAME, np.where(Y, "stay", "leave"))
+    estimator = make_pipeline(encode, RandomForestClassifier(10, random_state=0)).fit(
+        FRAME, np.where(Y, "stay", "leave")
+    )
     loaded = deploy(estimator)
     assert loaded.form.schema == {
         "inputs": [
@@ -106,7 +110,9 @@ def test_regressors_and_clusters(deploy):
     assert deploy(LinearRegression().fit(X, X[:, :2])).form.schema["outputs"] == [
         {"name": "output", "datatype": "FP64", "shape": [2]}
     ]
-    assert deploy(KMeans(2, n_init=1).fit(X)).form.schema["outputs"] == [{"name": "output", "datatype": "INT32", "shape": []}]
+    assert deploy(KMeans(2, n_init=1).fit(X)).form.schema["outputs"] == [
+        {"name": "output", "datatype": "INT32", "shape": []}
+    ]
 
 
 def test_texts(deploy):
@@ -140,5 +146,9 @@ def test_what_is_no_estimator(deploy):
 def test_describing_does_not_load(deploy, tmp_path):
     deploy(LogisticRegression().fit(X, Y))
     described = describe(str(tmp_path / "estimator"), "model.joblib", {})
-    assert described["schema"] is None and described["form"] == "sklearn" and "known when it is loaded" in described["notes"][0]
+    assert (
+        described["schema"] is None
+        and described["form"] == "sklearn"
+        and "known when it is loaded" in described["notes"][0]
+    )
     assert {"joblib", "sklearn"} <= set(described["imports"])

@@ -87,7 +87,11 @@ def lambdas(items):
 
 
 def test_what_a_model_raises_fails_its_row_alone(serve):
-    served = serve(HEAD + "\nDO = %s\ndef predict(x: int): return DO[x]()" % lambdas(["throw(%s)" % error for error in RAISED] + ["recurse(1)", "7"]))
+    served = serve(
+        HEAD
+        + "\nDO = %s\ndef predict(x: int): return DO[x]()"
+        % lambdas(["throw(%s)" % error for error in RAISED] + ["recurse(1)", "7"])
+    )
     answers, parts = one_by_one(served, len(RAISED) + 2)
     for answer, (rows, part) in zip(answers[:-1], parts):
         assert answer.status == 500 and rows == 1 and answer.json() == part and part["code"] == "model_raised", part
@@ -105,7 +109,9 @@ def test_what_a_model_returns_fails_its_row_alone(serve):
 
 
 def test_odd_text_and_side_effects_are_answered(serve):
-    served = serve(HEAD + "\nDO = %s\ndef predict(x: int): return DO[x]()" % lambdas([source for source, _ in ANSWERED]))
+    served = serve(
+        HEAD + "\nDO = %s\ndef predict(x: int): return DO[x]()" % lambdas([source for source, _ in ANSWERED])
+    )
     answers, _ = one_by_one(served, len(ANSWERED))
     for (source, expected), answer in zip(ANSWERED, answers):
         assert answer.status == 200, (source, answer.body)
@@ -115,8 +121,23 @@ def test_odd_text_and_side_effects_are_answered(serve):
 
 def test_numpy_values_of_all_kinds(serve):
     pytest.importorskip("numpy")
-    good = ["np.array(5)", "np.float16(1)", "np.array([{}, 1], object)", "np.array(None)", "np.zeros((2, 0))", "np.array(['\\ud83d'])", "np.datetime64('NaT')", "np.ma.masked_array([1], [True])"]
-    bad = ["np.zeros(1, dtype=[('a', int), ('b', float)])", "np.complex128(1)", "np.timedelta64(1, 'D')", "np.array([object()])", "np.array([lambda: 1])"]
+    good = [
+        "np.array(5)",
+        "np.float16(1)",
+        "np.array([{}, 1], object)",
+        "np.array(None)",
+        "np.zeros((2, 0))",
+        "np.array(['\\ud83d'])",
+        "np.datetime64('NaT')",
+        "np.ma.masked_array([1], [True])",
+    ]
+    bad = [
+        "np.zeros(1, dtype=[('a', int), ('b', float)])",
+        "np.complex128(1)",
+        "np.timedelta64(1, 'D')",
+        "np.array([object()])",
+        "np.array([lambda: 1])",
+    ]
     served = serve(HEAD + "\nimport numpy as np\nDO = %s\ndef predict(x: int): return DO[x]()" % lambdas(good + bad))
     answers, parts = one_by_one(served, len(good + bad))
     statuses = dict(zip(good + bad, [answer.status for answer in answers]))
@@ -130,22 +151,30 @@ CHANGES = [
     "warnings.simplefilter('error')", "sys.setrecursionlimit(120)", "gc.disable(); gc.set_threshold(1)", "sys.meta_path.clear(); sys.path_hooks.clear()",
     "threading.Thread(target=threading.Event().wait).start()", "signal.setitimer(signal.ITIMER_REAL, 0.01)", "os.umask(0o777)", "json.dumps = json.loads = None",
 ]  # fmt: skip
-PATCHED = "socket.socket socket.socketpair select.epoll select.poll os.write os.read os.close os.dup2 os.fork os.stat struct.pack struct.unpack struct.Struct json.dumps \
+PATCHED = (
+    "socket.socket socket.socketpair select.epoll select.poll os.write os.read os.close os.dup2 os.fork os.stat struct.pack struct.unpack struct.Struct json.dumps \
            json.loads json.JSONEncoder traceback.format_exc traceback.extract_tb traceback.format_list threading.Thread threading.Lock time.sleep time.monotonic builtins.open \
            builtins.print signal.signal os.path.exists os.unlink os.getcwd"
+)
 
 
 @pytest.mark.parametrize("when", ["loaded", "asked"])
 @pytest.mark.parametrize("change", CHANGES + ["PATCH"])
 def test_what_a_model_changes_of_its_process(serve, change, when):
     if change == "PATCH":
-        change = "throw_ = lambda *a, **k: throw(RuntimeError('patched')); %s" % "; ".join("%s = throw_" % name for name in PATCHED.split())
+        change = "throw_ = lambda *a, **k: throw(RuntimeError('patched')); %s" % "; ".join(
+            "%s = throw_" % name for name in PATCHED.split()
+        )
     alarm = "\ndef ring(*_): raise TimeoutError('alarm')\nsignal.signal(signal.SIGALRM, ring)\n"
     if "itimer" in change and when == "loaded":
         pytest.skip("an alarm that rings while a model is loaded fails its load")
     do = "    if x == 0: exec(CHANGE, globals())\n    return x\n"
     now = "\nexec(CHANGE, globals())\n" if when == "loaded" else "\n"
-    served = serve(HEAD + alarm + "CHANGE = %r%sdef predict(x: int) -> int:\n%s" % (change, now, do if when == "asked" else "    return x\n"))
+    served = serve(
+        HEAD
+        + alarm
+        + "CHANGE = %r%sdef predict(x: int) -> int:\n%s" % (change, now, do if when == "asked" else "    return x\n")
+    )
     for _ in range(2):
         for x in (0, 5, 6):
             with served.connect() as connection:
@@ -164,7 +193,9 @@ def test_what_a_model_changes_of_its_process(serve, change, when):
 
 def test_a_descriptor_that_a_model_closes_is_nobodys_answer(serve):
     """The next connection would get the number of standard output, and with it what is printed."""
-    served = serve("import os\ndef predict(x: int) -> int:\n    if x == 0: os.close(1); os.close(2)\n    else:\n        os.write(1, b'out'); os.write(2, b'err')\n    return x")
+    served = serve(
+        "import os\ndef predict(x: int) -> int:\n    if x == 0: os.close(1); os.close(2)\n    else:\n        os.write(1, b'out'); os.write(2, b'err')\n    return x"
+    )
     for x in (0, 1, 2):
         with served.connect() as connection:
             connection.sendall(ask(x))
@@ -183,7 +214,9 @@ def test_a_model_that_forks_answers_once(serve):
 
 
 @pytest.mark.parametrize("concurrency", ["1", "2"])
-@pytest.mark.parametrize("error", ["SystemExit(3)", "KeyboardInterrupt()", "asyncio.CancelledError()", "ValueError('\\ud83d')"])
+@pytest.mark.parametrize(
+    "error", ["SystemExit(3)", "KeyboardInterrupt()", "asyncio.CancelledError()", "ValueError('\\ud83d')"]
+)
 def test_coroutines_fail_alone(serve, error, concurrency):
     served = serve("import asyncio\nasync def predict(x: int) -> int:\n    await asyncio.sleep(0)\n    if x == 0: raise %s\n    return x" % error,
                    DECALOG_CONCURRENCY=concurrency)  # fmt: skip
