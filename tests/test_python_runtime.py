@@ -186,3 +186,15 @@ def test_requirements_that_do_not_resolve(shared_platform, tmp_path):
                                                     "requirements.txt": "numpy==0.0.0.1\n"})
     failed = shared_platform.run("deploy", model, ok=False)
     assert failed.code == 1 and "numpy" in failed.err and "requirements.txt" in failed.err, failed
+
+
+def test_the_worker_is_compiled_once_and_installed_nowhere(shared_platform, tmp_path):
+    deploy(shared_platform, tmp_path, "kept", "def predict(x: int) -> int: return x")
+    (package,) = (shared_platform.data / "shim").glob("worker-*/decalog_worker")
+    serving = {file.stem for file in package.glob("*.py")} - {"__main__", "describe"}
+    made = {file: file.stat().st_mtime_ns for file in package.glob("__pycache__/*.pyc")}
+    assert serving <= {file.name.split(".")[0] for file in made}
+    deploy(shared_platform, tmp_path, "kept", "def predict(x: int) -> int: return x + 1")
+    assert shared_platform.predict("kept", {"x": 1}).json() == {"output": 2}
+    assert {file: file.stat().st_mtime_ns for file in made} == made
+    assert not list((shared_platform.data / "environments").glob("**/decalog_worker*"))

@@ -73,7 +73,7 @@ impl ModelDirectory {
         let Ok(place) = tempfile::tempdir() else { return Ok(None) };
         let Ok(program) = engine::shim::put(place.path()) else { return Ok(None) };
         let mut command = Command::new("python3");
-        command.arg("-I").arg(program).arg("--describe").arg(&self.path).args(["--file", file]);
+        command.args(["-I", "-B"]).arg(program).arg("--describe").arg(&self.path).args(["--file", file]);
         command.stdin(Stdio::null()).stderr(Stdio::null());
         let section = &self.manifest.schema;
         if *section != Default::default() {

@@ -11,6 +11,8 @@ from conftest import WORKER, ask, output, read_answer, read_outputs
 
 PACKAGE = WORKER.parent
 FILES = sorted(PACKAGE.glob("*.py"))
+#: What a worker imports.
+SERVING = {file.stem for file in FILES} - {"__main__", "describe"}
 ECHO = "def predict(x: int) -> int: return x"
 LINES_MAX = 400
 COLUMNS_MAX = 120
@@ -57,6 +59,15 @@ def test_no_module_imports_itself_by_way_of_others():
         assert free, "in a circle: %s" % ", ".join(sorted(uses))
         for name in free:
             del uses[name]
+
+
+def test_what_describes_a_model_imports_nothing_of_what_serves_one():
+    """It is started for each deploy, by the command line without byte code that is kept."""
+    code = "import sys, decalog_worker.describe; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=str(PACKAGE.parent), stdout=subprocess.PIPE, check=True)
+    ours = {name for name in done.stdout.decode().split() if name.startswith("decalog_worker.")}
+    assert "decalog_worker.schema" in ours
+    assert not {"decalog_worker." + name for name in ("readers", "encoders", "forms", "server", "fork")} & ours
 
 
 PATHS = """
@@ -128,11 +139,21 @@ def test_byte_code_is_kept_whatever_the_model_is_told(serve, package, tmp_path):
     variables = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(tmp_path / "elsewhere")}
     answers(serve, package, **variables)
     made = kept(package)
-    assert set(made) == {file.stem for file in FILES} - {"__main__"}
+    assert set(made) == SERVING
     assert not list(tmp_path.glob("elsewhere/**/*.pyc"))
     for more in (variables, {}):
         answers(serve, package, **more)
         assert kept(package) == made
+
+
+def test_whoever_starts_it_isolated_says_whether_byte_code_is_kept(package, model):
+    """A place that is made for one description needs none."""
+    directory = model(ECHO)
+    for flags, is_kept in ((["-I", "-B"], False), (["-I"], True)):
+        program = [sys.executable] + flags + [str(package / "__main__.py"), "--describe", str(directory)]
+        done = subprocess.run(program, stdout=subprocess.PIPE, check=True)
+        assert json.loads(done.stdout)["form"] == "row"
+        assert bool((package / "__pycache__").exists() and kept(package)) is is_kept
 
 
 def test_the_settings_of_the_model_stay_its_own(serve, model, tmp_path):
@@ -151,7 +172,7 @@ def test_byte_code_that_was_cut_short_is_made_again(serve, package, bytes_left):
     for _ in range(2):
         answers(serve, package)
     assert min(file.stat().st_size for file in (package / "__pycache__").glob("*.pyc")) > 200
-    assert set(kept(package)) == {file.stem for file in FILES} - {"__main__"}
+    assert set(kept(package)) == SERVING
 
 
 def test_where_no_byte_code_can_be_kept_it_is_done_without(serve, package):

@@ -5,7 +5,7 @@ pandas unless the model does, and `--describe` must not run any of the model's c
 annotations mean (`hints`, `source`, `objects`), what a model takes and gives (`signature`, `schema`), requests to
 values (`plan`, `readers`), values to answers (`encoders`, `answers`, `replies`), the kinds of models (`forms`,
 `estimator`), `loading`, the `protocol`, the `server`, `fork`, the static description (`describe`), and what a process
-does by its role (`roles`).
+does by its role (`roles`). What describes a model imports nothing of what serves one.
 
 Each module imports those of its package when it is imported itself, never later: a model may empty `sys.modules`.
 """

@@ -10,23 +10,37 @@ import sys
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 
-def run():
-    """The function that is the whole life of the process, out of the package that this file lies in."""
+def main(arguments):
+    """Does the whole life of the process."""
+    if arguments[:1] == ["--describe"]:
+        imported("describe").run(arguments[1:])
+    else:
+        imported("roles").run()
+
+
+def imported(name):
+    """A module of the package that this file lies in."""
     if sys.path and os.path.abspath(sys.path[0] or ".") == PACKAGE:
         del sys.path[0]  # Python puts a program's directory there; the modules in it are not for the model
     settings = sys.dont_write_bytecode, sys.pycache_prefix
-    sys.dont_write_bytecode, sys.pycache_prefix = False, None
+    if not sys.flags.isolated:  # else they are of whoever starts this
+        sys.dont_write_bytecode, sys.pycache_prefix = False, None
     sys.path.insert(0, os.path.dirname(PACKAGE))
     try:
-        try:
-            from decalog_worker.roles import run
-        except (EOFError, ValueError, TypeError):  # byte code that was cut short, as happens on a full disk
-            forget_byte_code()
-            from decalog_worker.roles import run
+        return import_module(name)
     finally:
         del sys.path[0]
         sys.dont_write_bytecode, sys.pycache_prefix = settings
-    return run
+
+
+def import_module(name):
+    name = "decalog_worker." + name
+    try:
+        __import__(name)
+    except (EOFError, ValueError, TypeError):  # byte code that was cut short, as happens on a full disk
+        forget_byte_code()
+        __import__(name)
+    return sys.modules[name]
 
 
 def forget_byte_code():
@@ -43,4 +57,4 @@ def forget_byte_code():
 
 
 if __name__ == "__main__":
-    run()(sys.argv[1:])
+    main(sys.argv[1:])

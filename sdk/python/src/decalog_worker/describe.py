@@ -4,12 +4,15 @@ import ast
 import sys
 from pathlib import Path
 
-from .loading import no_predict, pick_class
+from .ending import end_process
 from .modules import imports_of, modules_of, packages, pickle_modules
+from .predictor import no_predict, pick_class
 from .problem import Problem
 from .schema import schema_of
+from .settings import schema_overrides
 from .signature import Signature
 from .source import SourceHints, top_level
+from .text import to_json
 from .tracebacks import traceback_lines
 
 
@@ -98,3 +101,16 @@ def method_of(node, classes):
         if isinstance(base, ast.Name) and base.id in classes and base.id != node.name
     ]
     return next((method for method in (method_of(base, classes) for base in bases) if method), None)
+
+
+def run(arguments):
+    """The whole life of a process that describes the model in a directory, `DIRECTORY [--file FILE]`, as JSON."""
+    root = arguments[0] if arguments else "."
+    file = arguments[arguments.index("--file") + 1] if "--file" in arguments[:-1] else "model.py"
+    try:
+        print(to_json(describe(root, file, schema_overrides())))
+        status = 0
+    except Problem as problem:
+        print(to_json(dict({"details": [], "help": ""}, **problem.body())))
+        status = 1
+    end_process(status)

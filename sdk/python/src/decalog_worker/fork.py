@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from .descriptors import reopen, unsharable
+from .ending import flush_standard
 from .limits import AHEAD_PAUSE_MS, AHEAD_S_MAX, ORDER_BYTES_MAX, THREADS_END_S_MAX
-from .log import flush_standard, log
+from .log import log
 from .modules import loaded_modules
 from .problem import sentence
 from .settings import VARIABLES, concurrency

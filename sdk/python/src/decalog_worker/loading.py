@@ -8,6 +8,7 @@ from pathlib import Path
 from .coroutines import Coroutines
 from .estimator import EstimatorForm, estimator_columns
 from .forms import FunctionForm
+from .predictor import no_predict, pick_class
 from .problem import Problem
 from .schema import schema_of
 from .signature import Signature
@@ -79,27 +80,6 @@ def settle(load, root, coroutines):
     result = load(Path(root)) if inspect.signature(load).parameters else load()
     if inspect.iscoroutine(result):
         coroutines.run(result)
-
-
-def pick_class(classes):
-    """The name of the class that is the model: `Model`, or the only public one that predicts."""
-    public = [name for name, predicts in classes.items() if predicts and not name.startswith("_")]
-    if "Model" in public:
-        return "Model"
-    if len(public) > 1:
-        raise Problem("two_models", "there are several classes with `predict`: " + ", ".join(public),
-                      help="call the one to serve `Model`, or let the names of the others begin with _")  # fmt: skip
-    return public[0] if public else None
-
-
-def no_predict(file, functions):
-    details = ["its functions: " + ", ".join(functions)] if functions else ["it has no functions"]
-    return Problem(
-        "no_predict",
-        "%s has no function `predict` and no class with one" % file,
-        details,
-        help="write def predict(age: int) -> float: in %s, or class Model with such a method" % file,
-    )
 
 
 def load_form(root, file, overrides, concurrency):

@@ -1,6 +1,4 @@
-"""The replica's log, and what the model prints there."""
-
-import sys
+"""The replica's log."""
 
 from .limits import LOG_CHARS_MAX
 from .standard import os
@@ -21,12 +19,3 @@ def log(text):
             data = data[os.write(LOG.number, data) :]
     except OSError:
         pass  # nobody reads it
-
-
-def flush_standard():
-    """Writes out what was printed, if the model has left where to."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BaseException:
-            pass

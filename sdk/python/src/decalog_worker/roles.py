@@ -1,23 +1,22 @@
-"""The life of the process, by its role: a worker, a zygote or parent that forks, or one that describes a model."""
+"""The life of the process, by its role: a worker, or a zygote or parent that forks."""
 
-import atexit
 import fcntl
 import gc
 import sys
 from pathlib import Path
 
-from .describe import describe
+from .ending import end_process
 from .fork import Nursery
 from .loading import leave_no_bytecode, load_form
-from .log import LOG, flush_standard, log
+from .log import LOG, log
 from .modules import import_modules
 from .problem import Problem, sentence
 from .protocol import Worker
 from .provided import DecalogFinder
 from .server import Server
 from .settings import VARIABLES, concurrency, schema_overrides
-from .standard import os, signal, time, traceback
-from .text import to_json, utf8
+from .standard import os, signal, time
+from .text import utf8
 from .threads import QUIET_VARIABLES, THREAD_VARIABLES
 from .tracebacks import raised
 
@@ -91,26 +90,6 @@ def report_failure(lines):
     return 1
 
 
-def main(arguments):
-    if arguments[:1] != ["--describe"]:
-        return serve()
-    root = arguments[1] if len(arguments) > 1 else "."
-    file = arguments[arguments.index("--file") + 1] if "--file" in arguments[:-1] else "model.py"
-    try:
-        print(to_json(describe(root, file, schema_overrides())))
-        return 0
-    except Problem as problem:
-        print(to_json(dict({"details": [], "help": ""}, **problem.body())))
-        return 1
-
-
-def run(arguments):
+def run():
     """The whole life of the process."""
-    status = main(arguments)
-    # Threads that a model left running must not keep the process.
-    try:
-        atexit._run_exitfuncs()
-    except BaseException:
-        log(traceback.format_exc())
-    flush_standard()
-    os._exit(status)
+    end_process(serve())
