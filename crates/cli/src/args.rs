@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use domain::manifest::Runtime;
 
 /// Takes trained models, in any language, into production and keeps them there.
 #[derive(Parser)]
@@ -38,8 +40,8 @@ pub enum Verb {
         /// Its name, also of the directory
         name: String,
         /// python, onnx or command
-        #[arg(long, default_value = "python", value_parser = ["python", "onnx", "command"])]
-        runtime: String,
+        #[arg(long, default_value = "python", value_parser = runtimes())]
+        runtime: Runtime,
     },
     /// Prints what Decalog infers of a model directory
     #[command(after_help = "Examples:\n  decalog check\n  decalog check churn --json")]
@@ -434,4 +436,10 @@ pub enum WorkerVerb {
         #[arg(last = true)]
         argv: Vec<String>,
     },
+}
+
+/// A runtime by its name in a manifest.
+fn runtimes() -> impl TypedValueParser<Value = Runtime> {
+    let names = PossibleValuesParser::new(Runtime::ALL.map(Runtime::as_str));
+    names.try_map(|name| Runtime::ALL.into_iter().find(|runtime| runtime.as_str() == name).ok_or("no runtime"))
 }

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use domain::{Code, Problem};
+use engine::runtime::Description;
 use serde_json::json;
 
 use crate::Failure;
-use crate::directory::{Description, ModelDirectory};
+use crate::directory::ModelDirectory;
 use crate::terminal::bytes;
 
 /// One line on what a directory holds.

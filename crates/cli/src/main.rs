@@ -81,7 +81,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Worker { verb: WorkerVerb::Bridge { argv } } => return Ok(workers::bridge(argv) as u8),
         Verb::Openapi => terminal::print_json(&server::openapi::document()),
         Verb::Manual { prefix } => manual::run(&prefix)?,
-        Verb::New { name, runtime } => new::run(&name, &runtime)?,
+        Verb::New { name, runtime } => new::run(&name, runtime)?,
         Verb::Check { path } => check::run(&path, json)?,
         Verb::Deploy(options) => deploy::run(&remote, options)?,
         Verb::Release(options) => release::run(&remote, options, json)?,

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use domain::manifest::Runtime;
 use domain::state::Version;
 use domain::{ModelKey, Problem, Schema};
 use engine::{ReplicaState, ReplicaStatus};
@@ -20,7 +19,10 @@ impl Control {
     /// that take one row cannot tell, and a manifest that says `mix = false` has answered the question.
     pub(crate) async fn must_be_alone(&self, key: &ModelKey, version: &Version, schema: &Schema, status: &ReplicaStatus) -> bool {
         let manifest = &version.pushed.manifest;
-        let is_asked = schema.batches && !schema.streams && manifest.batch.mix && version.pushed.runtime != Runtime::Python;
+        let is_asked = schema.batches
+            && !schema.streams
+            && manifest.batch.mix
+            && engine::runtime::of(version.pushed.runtime).is_asked_in_company();
         let ReplicaState::Ready { info, .. } = &status.state else { return false };
         if !is_asked {
             return false;

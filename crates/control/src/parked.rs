@@ -161,7 +161,7 @@ impl Control {
     fn zygote_key(&self, state: &State, placement: &Placement) -> Option<ZygoteKey> {
         let model = state.models.get(&placement.model)?;
         let pushed = &model.versions.get(&placement.version)?.pushed;
-        let is_kept = engine::warmest(pushed.runtime).0 != Temperature::Cold;
+        let is_kept = engine::runtime::of(pushed.runtime).warmest().0 != Temperature::Cold;
         let project = placement.model.project.clone();
         let lock = pushed.lock.as_ref().filter(|_| is_kept)?;
         Some(ZygoteKey { project, lock: lock.digest, sandbox: String::new() })

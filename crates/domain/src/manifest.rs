@@ -27,13 +27,28 @@ pub enum Runtime {
     Command,
 }
 
-impl std::fmt::Display for Runtime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl Runtime {
+    /// All of them.
+    pub const ALL: [Runtime; 3] = [Runtime::Python, Runtime::Onnx, Runtime::Command];
+
+    /// As a manifest names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Runtime::Python => "python",
             Runtime::Onnx => "onnx",
             Runtime::Command => "command",
-        })
+        }
+    }
+
+    /// Whether it cannot do without `[model] command`.
+    fn needs_command(self) -> bool {
+        matches!(self, Runtime::Command)
+    }
+}
+
+impl std::fmt::Display for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -336,7 +351,7 @@ impl Manifest {
         if self.model.file.as_ref().is_some_and(|file| !crate::tree::path_is_safe(file)) {
             return refuse("model.file", "must be a path within the model directory");
         }
-        if self.model.runtime == Some(Runtime::Command) && self.model.command.is_empty() {
+        if self.model.runtime.is_some_and(Runtime::needs_command) && self.model.command.is_empty() {
             return refuse("model.command", "is missing: runtime \"command\" needs command = [\"program\", \"argument\"]");
         }
         for (key, value) in [("scale.min", self.scale.min), ("scale.max", self.scale.max)] {

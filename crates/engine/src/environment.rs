@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use domain::digest::Hasher;
 use domain::event::Lock;
-use domain::manifest::Runtime;
 use domain::{Code, Digest, Problem};
 use supervisor::Files;
 use tokio::sync::Mutex;
@@ -64,11 +63,13 @@ pub fn lock_inputs(tree: &Path, file: Option<&str>, index_url: Option<&str>) -> 
     hasher.finish()
 }
 
-fn has_requirements(tree: &Path) -> bool {
+/// Whether a tree says which packages it needs.
+pub fn has_requirements(tree: &Path) -> bool {
     ["requirements.txt", "pyproject.toml"].iter().any(|name| tree.join(name).exists())
 }
 
-fn is_pickle(file: &str) -> bool {
+/// Whether a file is a model that Python saved, by its name.
+pub fn is_pickle(file: &str) -> bool {
     [".joblib", ".pkl", ".pickle"].iter().any(|suffix| file.ends_with(suffix))
 }
 
@@ -83,11 +84,11 @@ impl Environments {
         &self,
         tools: &Tools,
         tree: &Path,
-        runtime: Runtime,
+        has_environment: bool,
         file: Option<&str>,
         index_url: Option<&str>,
     ) -> Result<Option<(Lock, String)>, EngineError> {
-        if runtime == Runtime::Onnx || (runtime == Runtime::Command && !has_requirements(tree)) {
+        if !has_environment {
             return Ok(None);
         }
         let uv = tools.uv(&|_| {}).await?;

@@ -207,7 +207,8 @@ impl Engine {
         file: Option<&str>,
     ) -> Result<Option<(Lock, String)>, EngineError> {
         let inner = &self.inner;
-        inner.environments.resolve(&inner.tools, tree, runtime, file, inner.config.index_url.as_deref()).await
+        let has_environment = crate::runtime::of(runtime).has_environment(tree);
+        inner.environments.resolve(&inner.tools, tree, has_environment, file, inner.config.index_url.as_deref()).await
     }
 
     /// Of everything that [`Engine::resolve`] depends on.
@@ -222,7 +223,7 @@ impl Engine {
 
     /// Fetches what a runtime needs beside the model's own packages.
     pub async fn prepare(&self, runtime: Runtime) -> Result<(), EngineError> {
-        if runtime == Runtime::Onnx {
+        if crate::runtime::of(runtime).needs_onnxruntime() {
             self.inner.tools.onnxruntime(&|_| {}).await?;
         }
         Ok(())

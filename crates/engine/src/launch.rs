@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use domain::launch::{Launch, Limits, Origin, ProcessId, Role, Temperature, ZygoteKey};
-use domain::manifest::{Runtime, SchemaSection};
+use domain::manifest::SchemaSection;
 use supervisor::{Files, private_directory};
 
 use crate::replica::ReplicaSpec;
-use crate::{EngineConfig, EngineError, shim};
+use crate::runtime::{self, Start};
+use crate::{EngineConfig, EngineError};
 
 /// Processes and threads of one replica or parent together: far beyond any model's need, far below the system's.
 const PROCESSES_MAX: u32 = 4_096;
@@ -21,12 +22,6 @@ const READ_WHOLE: &str = "HOME LANG PATH TMPDIR TZ";
 
 /// How many threads numeric libraries use.
 const THREAD_VARIABLES: [&str; 4] = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"];
-/// Keeps allocators and telemetry of common wheels (pyarrow, polars, onnxruntime) from starting a thread with their import.
-const WITHOUT_THREADS: [(&str, &str); 3] = [
-    ("JE_ARROW_MALLOC_CONF", "background_thread:false"),
-    ("_RJEM_MALLOC_CONF", "background_thread:false"),
-    ("ORT_DISABLE_TELEMETRY", "1"),
-];
 
 /// A variable of the version that makes a zygote of no use for it.
 pub fn variable_read_on_import(spec: &ReplicaSpec) -> Option<&str> {
@@ -107,7 +102,10 @@ pub fn launch(
     }
     let origin = match plan.origin {
         Some(origin) => origin,
-        None => Origin::Program(program(spec, config, files, onnxruntime, &mut variables)?),
+        None => {
+            let start = Start { spec, config, files, onnxruntime };
+            Origin::Program(runtime::of(spec.runtime).program(&start, &mut variables)?)
+        }
     };
     // A zygote may use what its environment's libraries need; what a model may use is the model's affair.
     let (memory_mb_max, cpu_max) = if is_zygote { (None, None) } else { (spec.memory_mb_max, spec.cpu_max) };
@@ -139,9 +137,8 @@ fn surroundings(spec: &ReplicaSpec, config: &EngineConfig, files: &Files) -> BTr
     if spec.threads > 0 {
         variables.extend(THREAD_VARIABLES.iter().map(|name| (name.to_string(), spec.threads.to_string())));
     }
-    if spec.runtime == Runtime::Python {
-        variables.extend(WITHOUT_THREADS.iter().map(|(name, value)| (name.to_string(), value.to_string())));
-    }
+    let particular = runtime::of(spec.runtime).surroundings().iter();
+    variables.extend(particular.map(|(name, value)| (name.to_string(), value.to_string())));
     variables
 }
 
@@ -156,39 +153,4 @@ fn model_variables(spec: &ReplicaSpec) -> BTreeMap<String, String> {
         variables.insert("DECALOG_SCHEMA".into(), serde_json::to_string(&spec.schema).unwrap_or_default());
     }
     variables
-}
-
-/// Program and arguments of a runtime, and the variables that only it needs.
-fn program(
-    spec: &ReplicaSpec,
-    config: &EngineConfig,
-    files: &Files,
-    onnxruntime: Option<&Path>,
-    variables: &mut BTreeMap<String, String>,
-) -> Result<Vec<String>, EngineError> {
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let own = text(&config.program);
-    Ok(match spec.runtime {
-        Runtime::Python => {
-            let environment = spec.lock.map(|lock| files.data.environment(&lock));
-            let environment =
-                environment.ok_or_else(|| EngineError::Supervisor("a Python version without an environment".into()))?;
-            vec![text(&environment.join("bin/python")), "-u".into(), text(&shim::put(&files.data.shim())?)]
-        }
-        Runtime::Onnx => {
-            variables.insert("ORT_DYLIB_PATH".into(), onnxruntime.map(text).unwrap_or_default());
-            vec![own, "worker".into(), "onnx".into()]
-        }
-        Runtime::Command => {
-            variables.insert("PORT".into(), free_port()?.to_string());
-            variables.extend(spec.path.clone().map(|path| ("DECALOG_PATH".into(), path)));
-            [vec![own, "worker".into(), "bridge".into(), "--".into()], spec.command.clone()].concat()
-        }
-    })
-}
-
-/// A port of the loopback interface that nobody listens on at this moment.
-fn free_port() -> Result<u16, EngineError> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.map(|address| address.port()).map_err(EngineError::io("finding a free port"))
 }

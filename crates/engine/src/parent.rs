@@ -12,8 +12,8 @@ use crate::EngineError;
 use crate::handle::Engine;
 use crate::holder::{Holder, ParentState, ParentStatus};
 use crate::launch::{self, Plan};
-use crate::level;
 use crate::replica::{self, ReplicaSpec};
+use crate::runtime;
 
 /// How long a parent or zygote that another platform started may take to become ready, in milliseconds.
 const ADOPTED_START_MS_MAX: u64 = 180_000;
@@ -67,7 +67,7 @@ impl Engine {
 
     /// Starts a zygote that serves this spec, unless there is one. Gives its id; `None` if the runtime has no such level.
     pub async fn ensure_zygote(&self, spec: &ReplicaSpec) -> Result<Option<ProcessId>, EngineError> {
-        if level::warmest(spec.runtime).0 < Temperature::Tepid {
+        if runtime::of(spec.runtime).warmest().0 < Temperature::Tepid {
             return Ok(None);
         }
         let Some(key) = launch::zygote_key(spec).filter(|key| !self.inner.barren.lock().contains(key)) else { return Ok(None) };
@@ -88,7 +88,7 @@ impl Engine {
 
     /// Starts a parent for this spec's placement, unless there is one. Gives its id; `None` if the runtime has no such level.
     pub async fn ensure_parent(&self, spec: &ReplicaSpec) -> Result<Option<ProcessId>, EngineError> {
-        if level::warmest(spec.runtime).0 < Temperature::Warm {
+        if runtime::of(spec.runtime).warmest().0 < Temperature::Warm {
             return Ok(None);
         }
         let role = Role::Parent(spec.placement.clone());

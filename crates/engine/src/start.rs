@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::launch::{Origin, ProcessId, Role, Temperature};
-use domain::manifest::Runtime;
 use supervisor::protocol::{Process, Reply, Request};
 
 use crate::EngineError;
 use crate::handle::Engine;
 use crate::holder::ParentState;
 use crate::launch::{self, Plan};
-use crate::level;
 use crate::parent::{Found, refused};
 use crate::ready::not_ready;
 use crate::replica::{Begin, ReplicaSpec, ReplicaState, ReplicaStatus};
+use crate::runtime;
 
 /// How often a parent may let one start down.
 const FAILURES_MAX: u32 = 4;
@@ -34,7 +33,7 @@ impl Engine {
     /// tells what becomes of it.
     pub async fn start(&self, spec: ReplicaSpec) -> Result<(), EngineError> {
         let begin = Instant::now();
-        let (warmest, because) = level::warmest(spec.runtime);
+        let (warmest, because) = runtime::of(spec.runtime).warmest();
         let status = ReplicaStatus {
             replica: spec.replica.clone(),
             placement: spec.placement.clone(),
@@ -73,9 +72,9 @@ impl Engine {
 
     /// As a program of its own.
     async fn start_program(&self, spec: &ReplicaSpec, because: Option<String>, begin: Instant) -> Result<(), EngineError> {
-        let library = match spec.runtime {
-            Runtime::Onnx => Some(self.inner.tools.onnxruntime(&|_| {}).await?),
-            _ => None,
+        let library = match runtime::of(spec.runtime).needs_onnxruntime() {
+            true => Some(self.inner.tools.onnxruntime(&|_| {}).await?),
+            false => None,
         };
         let plan = Plan::cold(spec, because);
         let launch = launch::launch(spec, plan, &self.inner.config, &self.inner.files, library.as_deref())?;
