@@ -1,5 +1,5 @@
-//! Blobs on this machine's disk: sealed files by digest. One that is found damaged is put aside, so that an upload
-//! brings it back.
+//! Blobs on this machine's disk: sealed files by digest. One that is found damaged is put aside, so
+//! that an upload brings it back.
 
 use std::fs::File;
 use std::io;
@@ -54,7 +54,9 @@ pub(crate) fn verify(store: &Path, digest: &Digest) -> Result<Option<u64>, Artif
     let hashed = file.metadata()?;
     // Not one that an upload has just put in its place.
     if std::fs::metadata(&path).is_ok_and(|now| now.ino() == hashed.ino()) {
-        tracing::error!("the blob {digest} is damaged: it is put aside, and missing until it is uploaded again");
+        tracing::error!(
+            "the blob {digest} is damaged: it is put aside, and missing until it is uploaded again"
+        );
         std::fs::create_dir_all(damaged(store))?;
         std::fs::rename(&path, damaged(store).join(digest.to_string()))?;
     }
@@ -70,7 +72,9 @@ pub(crate) fn publish(store: &Path, digest: &Digest, file: &Path) -> Result<(), 
         folder.parent().map_or(Ok(()), sync_folder)?;
     }
     match std::fs::rename(file, &target) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(file, &folder.join(unique("upload")), &target)?,
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            copy(file, &folder.join(unique("upload")), &target)?
+        }
         other => other?,
     }
     let _ = std::fs::remove_file(damaged(store).join(digest.to_string()));

@@ -1,4 +1,5 @@
-//! Garbage: removes what nothing needs, one thing at a time, and never what somebody has begun to rely on meanwhile.
+//! Garbage: removes what nothing needs, one thing at a time, and never what somebody has begun to
+//! rely on meanwhile.
 
 use std::collections::HashSet;
 use std::io;
@@ -28,14 +29,22 @@ pub struct Collected {
 }
 
 impl Store {
-    /// Removes blobs that nobody holds or needs, what was put aside as damaged, and uploads that were given up. What is
-    /// `needed` was asked for after the collection began.
-    pub async fn collect(&self, collection: &Collection, needed: &HashSet<Digest>) -> Result<Collected, ArtifactError> {
+    /// Removes blobs that nobody holds or needs, what was put aside as damaged, and uploads that
+    /// were given up. What is `needed` was asked for after the collection began.
+    pub async fn collect(
+        &self,
+        collection: &Collection,
+        needed: &HashSet<Digest>,
+    ) -> Result<Collected, ArtifactError> {
         let mut collected = Collected::default();
         let listed = self.objects.list(Some(&self.prefix.clone().join("blobs")));
         let blobs: Vec<ObjectMeta> = listed.try_collect().await?;
         for meta in blobs {
-            let Some(digest) = meta.location.filename().and_then(|name| name.parse::<Digest>().ok()) else { continue };
+            let Some(digest) =
+                meta.location.filename().and_then(|name| name.parse::<Digest>().ok())
+            else {
+                continue;
+            };
             if needed.contains(&digest) {
                 continue;
             }
@@ -44,7 +53,9 @@ impl Store {
             collected.blobs += 1;
         }
         let (staging, damaged) = (self.staging.clone(), self.local.as_deref().map(blob::damaged));
-        let before = SystemTime::now().checked_sub(Duration::from_millis(UPLOAD_MS_MAX)).unwrap_or(SystemTime::UNIX_EPOCH);
+        let before = SystemTime::now()
+            .checked_sub(Duration::from_millis(UPLOAD_MS_MAX))
+            .unwrap_or(SystemTime::UNIX_EPOCH);
         collected.bytes += blocking(move || {
             let mut bytes = remove_files(&staging, before)?;
             if let Some(damaged) = damaged {
@@ -80,7 +91,8 @@ fn freed(metadata: &std::fs::Metadata) -> u64 {
     if metadata.nlink() > 1 { 0 } else { metadata.len() }
 }
 
-/// Removes the files of a folder that were last changed before `before`. Gives the bytes that are free now.
+/// Removes the files of a folder that were last changed before `before`. Gives the bytes that are
+/// free now.
 fn remove_files(folder: &Path, before: SystemTime) -> io::Result<u64> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -101,7 +113,8 @@ fn remove_files(folder: &Path, before: SystemTime) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Removes a folder with all that is in it, also where it is read-only. Gives the bytes that are free now.
+/// Removes a folder with all that is in it, also where it is read-only. Gives the bytes that are
+/// free now.
 pub fn remove_tree(folder: &Path) -> io::Result<u64> {
     let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700));
     let mut bytes = 0;

@@ -1,5 +1,5 @@
-//! Compares a tree that was laid out with what it should be: by metadata alone where nothing was touched, by hashing what
-//! has lost its seal. What does not belong there is removed.
+//! Compares a tree that was laid out with what it should be: by metadata alone where nothing was
+//! touched, by hashing what has lost its seal. What does not belong there is removed.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata, Permissions};
@@ -33,7 +33,8 @@ pub(crate) fn inspect(tree: &Tree, directory: &Path) -> io::Result<Found> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(error),
     }
-    let mut look = Look { tree, directory, folders: folders(tree), sound: BTreeSet::new(), foreign: vec![] };
+    let mut look =
+        Look { tree, directory, folders: folders(tree), sound: BTreeSet::new(), foreign: vec![] };
     let mut is_closed = true;
     for folder in look.folders.clone() {
         is_closed &= look.folder(&folder)?;
@@ -41,7 +42,12 @@ pub(crate) fn inspect(tree: &Tree, directory: &Path) -> io::Result<Found> {
     for path in &look.foreign {
         remove(path)?;
     }
-    let lost: Vec<TreeFile> = tree.files().iter().filter(|file| !look.sound.contains(file.path.as_str())).cloned().collect();
+    let lost: Vec<TreeFile> = tree
+        .files()
+        .iter()
+        .filter(|file| !look.sound.contains(file.path.as_str()))
+        .cloned()
+        .collect();
     let is_sound = lost.is_empty() && is_closed && look.foreign.is_empty();
     Ok(if is_sound { Found::Sound } else { Found::Damaged(lost) })
 }

@@ -1,5 +1,6 @@
-//! Lays trees out for workers to read: read-only, without a copy where the disk allows it, and all at once or not at all.
-//! What is laid out already is looked at each time; whatever is not as it was is laid out again.
+//! Lays trees out for workers to read: read-only, without a copy where the disk allows it, and all
+//! at once or not at all. What is laid out already is looked at each time; whatever is not as it
+//! was is laid out again.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -17,7 +18,8 @@ use crate::store::{Store, blocking};
 use crate::{ArtifactError, blob, remove_tree};
 
 impl Store {
-    /// Sees to it that the tree's files, and nothing else, lie below `directory`. Without the store, if they do already.
+    /// Sees to it that the tree's files, and nothing else, lie below `directory`. Without the
+    /// store, if they do already.
     pub async fn lay_out(&self, tree: &Tree, directory: &Path) -> Result<(), ArtifactError> {
         let lease = self.leases().hold(vec![tree.digest()]).await;
         let _alone = self.layouts.lock(directory.to_path_buf()).await;
@@ -30,7 +32,11 @@ impl Store {
             Found::Sound => Ok(()),
             Found::Nothing => self.lay_out_whole(tree, directory).await,
             Found::Damaged(lost) => {
-                tracing::warn!("{} is not as it was laid out: {} files are laid out again", directory.display(), lost.len());
+                tracing::warn!(
+                    "{} is not as it was laid out: {} files are laid out again",
+                    directory.display(),
+                    lost.len()
+                );
                 self.fill(&lost, directory).await?;
                 let (directory, tree) = (directory.to_path_buf(), tree.clone());
                 blocking(move || Ok(close(&tree, &directory)?)).await
@@ -40,7 +46,8 @@ impl Store {
 
     async fn lay_out_whole(&self, tree: &Tree, directory: &Path) -> Result<(), ArtifactError> {
         let parent = directory.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let temporary = parent.join(unique(&directory.file_name().unwrap_or_default().to_string_lossy()));
+        let temporary =
+            parent.join(unique(&directory.file_name().unwrap_or_default().to_string_lossy()));
         let result = async {
             tokio::fs::create_dir_all(&temporary).await?;
             self.fill(tree.files(), &temporary).await?;
@@ -88,17 +95,24 @@ impl Store {
     async fn place(&self, file: &TreeFile, target: &Path) -> Result<(), ArtifactError> {
         let lost = || ArtifactError::Lost { path: file.path.clone(), digest: file.digest };
         if let Some(local) = self.local.clone() {
-            let (file, target, can_clone) = (file.clone(), target.to_path_buf(), self.can_clone.clone());
+            let (file, target, can_clone) =
+                (file.clone(), target.to_path_buf(), self.can_clone.clone());
             let placed = blocking(move || {
                 let Some(size) = blob::size(&local, &file.digest)? else { return Ok(None) };
                 if size != file.size {
-                    return Err(ArtifactError::WrongSize { path: file.path, announced: file.size, found: size });
+                    return Err(ArtifactError::WrongSize {
+                        path: file.path,
+                        announced: file.size,
+                        found: size,
+                    });
                 }
                 let blob = blob::path(&local, &file.digest);
                 if can_clone.load(Ordering::Relaxed) {
                     match clone(&blob, &target, mode(&file)) {
                         Ok(()) => return Ok(Some(true)),
-                        Err(error) if is_no_clone(&error) => can_clone.store(false, Ordering::Relaxed),
+                        Err(error) if is_no_clone(&error) => {
+                            can_clone.store(false, Ordering::Relaxed)
+                        }
                         Err(error) => return Err(error.into()),
                     }
                 }
@@ -120,7 +134,8 @@ impl Store {
     async fn copy(&self, file: &TreeFile, target: &Path) -> Result<(), ArtifactError> {
         let mut pieces = std::pin::pin!(self.reader(&file.digest).await?);
         let target = target.to_path_buf();
-        let create = move || Ok(File::options().write(true).create_new(true).mode(0o600).open(target)?);
+        let create =
+            move || Ok(File::options().write(true).create_new(true).mode(0o600).open(target)?);
         let mut out = blocking(create).await?;
         let mut size = 0;
         while let Some(piece) = pieces.try_next().await? {
@@ -132,7 +147,11 @@ impl Store {
             .await?;
         }
         if size != file.size {
-            return Err(ArtifactError::WrongSize { path: file.path.clone(), announced: file.size, found: size });
+            return Err(ArtifactError::WrongSize {
+                path: file.path.clone(),
+                announced: file.size,
+                found: size,
+            });
         }
         let mode = mode(file);
         blocking(move || Ok(seal(&out, mode)?)).await
@@ -143,7 +162,9 @@ impl Store {
 fn clone(blob: &Path, target: &Path, mode: u32) -> io::Result<()> {
     let from = File::open(blob)?;
     let to = File::options().write(true).create_new(true).mode(0o600).open(target)?;
-    let cloned = rustix::fs::ioctl_ficlone(&to, &from).map_err(io::Error::from).and_then(|()| seal(&to, mode));
+    let cloned = rustix::fs::ioctl_ficlone(&to, &from)
+        .map_err(io::Error::from)
+        .and_then(|()| seal(&to, mode));
     if cloned.is_err() {
         std::fs::remove_file(target)?;
     }
@@ -153,7 +174,15 @@ fn clone(blob: &Path, target: &Path, mode: u32) -> io::Result<()> {
 /// Whether the disk, or the two disks, cannot do that at all.
 fn is_no_clone(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let kinds = [Errno::OPNOTSUPP, Errno::XDEV, Errno::INVAL, Errno::NOTTY, Errno::NOSYS, Errno::PERM, Errno::ACCESS];
+    let kinds = [
+        Errno::OPNOTSUPP,
+        Errno::XDEV,
+        Errno::INVAL,
+        Errno::NOTTY,
+        Errno::NOSYS,
+        Errno::PERM,
+        Errno::ACCESS,
+    ];
     Errno::from_io_error(error).is_some_and(|errno| kinds.contains(&errno))
 }
 

@@ -1,5 +1,5 @@
-//! Leases: what a push, a build or a backup relies on is not garbage while it lasts, whatever refers to it. They live in
-//! memory and end by themselves.
+//! Leases: what a push, a build or a backup relies on is not garbage while it lasts, whatever
+//! refers to it. They live in memory and end by themselves.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -35,7 +35,8 @@ struct Held {
 #[derive(Default)]
 struct Table {
     held: HashMap<Holder, Held>,
-    /// What is being removed at this moment: whoever wants a lease on it waits, and then finds that it is gone.
+    /// What is being removed at this moment: whoever wants a lease on it waits, and then finds that
+    /// it is gone.
     removing: HashSet<Digest>,
     /// While garbage is collected: all that was held when that began, or at any time since.
     since: Option<HashSet<Digest>>,
@@ -54,7 +55,8 @@ impl Table {
         if let Holder::Named(_) = &holder {
             self.make_room(&holder, digests.len());
         }
-        let held = self.held.entry(holder).or_insert_with(|| Held { digests: HashSet::new(), until: now });
+        let held =
+            self.held.entry(holder).or_insert_with(|| Held { digests: HashSet::new(), until: now });
         held.digests.extend(digests);
         held.until = now + limit;
         if let Some(since) = &mut self.since {
@@ -62,17 +64,21 @@ impl Table {
         }
     }
 
-    /// Ends the leases of other pushes, and at last this one's earlier ones, until another may hold so many digests.
+    /// Ends the leases of other pushes, and at last this one's earlier ones, until another may hold
+    /// so many digests.
     fn make_room(&mut self, holder: &Holder, digests: usize) {
         loop {
             let named = self.held.iter().filter(|(other, _)| matches!(other, Holder::Named(_)));
-            let (count, held) = named.fold((0, 0), |(count, held), (_, other)| (count + 1, held + other.digests.len()));
+            let (count, held) = named
+                .fold((0, 0), |(count, held), (_, other)| (count + 1, held + other.digests.len()));
             let is_new = !self.held.contains_key(holder);
             if held + digests <= NAMED_DIGESTS_MAX && count + usize::from(is_new) <= NAMED_MAX {
                 return;
             }
             let named = self.held.iter().filter(|(other, _)| matches!(other, Holder::Named(_)));
-            let first = named.min_by_key(|(other, held)| (*other == holder, held.until)).map(|(other, _)| other.clone());
+            let first = named
+                .min_by_key(|(other, held)| (*other == holder, held.until))
+                .map(|(other, _)| other.clone());
             let Some(first) = first else { return };
             self.held.remove(&first);
         }
@@ -88,7 +94,8 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Holds these until the lease is dropped, or its time is up. What is being removed is gone when this returns.
+    /// Holds these until the lease is dropped, or its time is up. What is being removed is gone
+    /// when this returns.
     pub async fn hold(&self, digests: Vec<Digest>) -> Lease {
         let number = {
             let mut table = self.table.lock();
@@ -101,9 +108,11 @@ impl Leases {
         lease
     }
 
-    /// Holds these for a push that may ask again, until it is [released](Leases::release) or its time is up.
+    /// Holds these for a push that may ask again, until it is [released](Leases::release) or its
+    /// time is up.
     pub async fn hold_for(&self, push: &str, digests: &[Digest]) {
-        self.take(Holder::Named(push.into()), digests, Duration::from_millis(PUSH_LEASE_MS_MAX)).await;
+        self.take(Holder::Named(push.into()), digests, Duration::from_millis(PUSH_LEASE_MS_MAX))
+            .await;
     }
 
     /// Ends what a push holds.
@@ -126,13 +135,15 @@ impl Leases {
         }
     }
 
-    /// Begins to collect garbage, once nobody else does. Whatever is referred to after this was held after it, so that
-    /// the collection needs to ask what is referred to only once.
+    /// Begins to collect garbage, once nobody else does. Whatever is referred to after this was
+    /// held after it, so that the collection needs to ask what is referred to only once.
     pub async fn collection(&self) -> Collection {
         let alone = self.collecting.clone().lock_owned().await;
         let mut table = self.table.lock();
-        // Also what is held already: its holder may come to refer to it after the collection has asked what is referred to.
-        let held: HashSet<Digest> = table.held.values().flat_map(|held| held.digests.iter().copied()).collect();
+        // Also what is held already: its holder may come to refer to it after the collection has
+        // asked what is referred to.
+        let held: HashSet<Digest> =
+            table.held.values().flat_map(|held| held.digests.iter().copied()).collect();
         table.since = Some(held);
         drop(table);
         Collection { leases: self.clone(), _alone: alone }
@@ -146,7 +157,8 @@ pub struct Collection {
 }
 
 impl Collection {
-    /// Begins to remove something that nothing referred to after the collection began, unless somebody has held it since.
+    /// Begins to remove something that nothing referred to after the collection began, unless
+    /// somebody has held it since.
     pub fn begin_removal(&self, digest: &Digest) -> Option<Removal> {
         let mut table = self.leases.table.lock();
         let was_held = table.since.as_ref().is_none_or(|since| since.contains(digest));
@@ -173,7 +185,9 @@ pub struct Lease {
 impl Lease {
     /// Holds these as well.
     pub async fn add(&self, digests: &[Digest]) {
-        self.leases.take(self.holder.clone(), digests, Duration::from_millis(WORK_LEASE_MS_MAX)).await;
+        self.leases
+            .take(self.holder.clone(), digests, Duration::from_millis(WORK_LEASE_MS_MAX))
+            .await;
     }
 }
 
@@ -238,6 +252,8 @@ mod tests {
         assert_eq!(leases.table.lock().held.len(), NAMED_MAX);
         let collection = leases.collection().await;
         assert!(collection.begin_removal(&Digest::of(&0usize.to_le_bytes())).is_some());
-        assert!(collection.begin_removal(&Digest::of(&(2 * NAMED_MAX - 1).to_le_bytes())).is_none());
+        assert!(
+            collection.begin_removal(&Digest::of(&(2 * NAMED_MAX - 1).to_le_bytes())).is_none()
+        );
     }
 }

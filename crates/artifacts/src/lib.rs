@@ -1,5 +1,6 @@
-//! Content-addressed blobs and trees over an object store: put, get, verify, collect garbage. A blob's name is its
-//! digest, so that nothing stored ever changes and no name that a stranger gives becomes a path.
+//! Content-addressed blobs and trees over an object store: put, get, verify, collect garbage. A
+//! blob's name is its digest, so that nothing stored ever changes and no name that a stranger gives
+//! becomes a path.
 
 mod blob;
 mod collect;
@@ -39,7 +40,9 @@ pub enum ArtifactError {
     #[error("the blob {0} is not in the store")]
     NotFound(Digest),
     /// A file of a tree cannot be laid out.
-    #[error("the content of {path} ({digest}) is lost: it is missing in the store, or was found damaged there")]
+    #[error(
+        "the content of {path} ({digest}) is lost: it is missing in the store, or was found damaged there"
+    )]
     Lost {
         /// Within the tree.
         path: String,
@@ -69,7 +72,9 @@ pub enum ArtifactError {
     #[error("the blob {0} is damaged: its content has another digest")]
     Corrupt(Digest),
     /// What was uploaded is not what was announced. It was dropped.
-    #[error("what was uploaded for {announced} has the digest {found}: it was dropped, upload it again")]
+    #[error(
+        "what was uploaded for {announced} has the digest {found}: it was dropped, upload it again"
+    )]
     WrongContent {
         /// By the caller.
         announced: Digest,

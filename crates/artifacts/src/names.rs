@@ -16,7 +16,8 @@ pub(crate) fn unique(of: &str) -> String {
     format!("{of}-{}-{}.partial", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Whose upload it is: chosen by the client, so that two that send the same blob never write to one file.
+/// Whose upload it is: chosen by the client, so that two that send the same blob never write to one
+/// file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UploadName(String);
 
@@ -31,7 +32,12 @@ impl FromStr for UploadName {
     type Err = ArtifactError;
 
     fn from_str(text: &str) -> Result<UploadName, ArtifactError> {
-        let is_valid = text.len() <= NAME_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if is_valid { Ok(UploadName(text.into())) } else { Err(ArtifactError::UploadName(text.chars().take(80).collect())) }
+        let is_valid = text.len() <= NAME_BYTES_MAX
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if is_valid {
+            Ok(UploadName(text.into()))
+        } else {
+            Err(ArtifactError::UploadName(text.chars().take(80).collect()))
+        }
     }
 }

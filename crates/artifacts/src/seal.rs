@@ -1,5 +1,6 @@
-//! The seal of a file: a modification time that no write leaves behind. A file gets it when its content has been
-//! hashed and is on disk, so that one look at its metadata tells whether it must be hashed again.
+//! The seal of a file: a modification time that no write leaves behind. A file gets it when its
+//! content has been hashed and is on disk, so that one look at its metadata tells whether it must
+//! be hashed again.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read};
@@ -21,13 +22,14 @@ pub(crate) const EXECUTABLE_MODE: u32 = 0o555;
 /// Of folders that nobody is to change.
 pub(crate) const FOLDER_MODE: u32 = 0o555;
 
-/// Whether a file is as it was when it was hashed. What changes its time on purpose, or a disk that decays, is found by
-/// hashing alone.
+/// Whether a file is as it was when it was hashed. What changes its time on purpose, or a disk that
+/// decays, is found by hashing alone.
 pub(crate) fn is_sealed(metadata: &Metadata) -> bool {
     metadata.is_file() && metadata.mtime() == SEALED_S as i64 && metadata.mtime_nsec() == 0
 }
 
-/// Puts a file's content on disk, then makes it read-only and seals it. Its content must have been hashed.
+/// Puts a file's content on disk, then makes it read-only and seals it. Its content must have been
+/// hashed.
 pub(crate) fn seal(file: &File, mode: u32) -> io::Result<()> {
     file.sync_all()?;
     file.set_permissions(Permissions::from_mode(mode))?;

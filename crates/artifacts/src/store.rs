@@ -47,38 +47,50 @@ pub struct Wanted {
 pub struct Store {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) prefix: Path,
-    /// The directory, if the store is on this machine's disk: there a finished upload is only renamed.
+    /// The directory, if the store is on this machine's disk: there a finished upload is only
+    /// renamed.
     pub(crate) local: Option<PathBuf>,
     pub(crate) staging: PathBuf,
     pub(crate) uploads: Arc<Keyed<PathBuf>>,
     pub(crate) layouts: Arc<Keyed<PathBuf>>,
-    /// Whether files of this disk can share their content until one is written to; true until it has been tried.
+    /// Whether files of this disk can share their content until one is written to; true until it
+    /// has been tried.
     pub(crate) can_clone: Arc<AtomicBool>,
     leases: Leases,
 }
 
 impl Store {
-    /// Opens the store at a URL (`file:`, and with features `s3:`, `gs:`, `az:`). Uploads are put together in `staging`.
+    /// Opens the store at a URL (`file:`, and with features `s3:`, `gs:`, `az:`). Uploads are put
+    /// together in `staging`.
     pub fn open(url: &str, staging: &FsPath) -> Result<Store, ArtifactError> {
         let refuse = |reason: String| ArtifactError::Url { url: url.into(), reason };
-        let parsed = url::Url::parse(url).map_err(|error| refuse(format!("{error}; write file:/path or s3://bucket/path")))?;
+        let parsed = url::Url::parse(url)
+            .map_err(|error| refuse(format!("{error}; write file:/path or s3://bucket/path")))?;
         let local = match parsed.scheme() {
             // `file:data` would parse as `/data`.
             "file" if !url["file:".len()..].starts_with('/') => {
                 return Err(refuse("it is not an absolute path: write file:/path".into()));
             }
-            "file" => Some(parsed.to_file_path().map_err(|()| refuse("it is not an absolute path: write file:/path".into()))?),
+            "file" => Some(
+                parsed
+                    .to_file_path()
+                    .map_err(|()| refuse("it is not an absolute path: write file:/path".into()))?,
+            ),
             _ => None,
         };
         for directory in local.iter().map(PathBuf::as_path).chain([staging]) {
-            // What is there can be served from a disk that takes nothing more; who writes finds out himself.
+            // What is there can be served from a disk that takes nothing more; who writes finds out
+            // himself.
             if let Err(error) = std::fs::create_dir_all(directory) {
                 tracing::warn!("{} cannot be made: {error}", directory.display());
             }
         }
         let (objects, prefix) = object_store::parse_url(&parsed).map_err(|error| match error {
             object_store::Error::Generic { .. } | object_store::Error::NotSupported { .. } => {
-                refuse(format!("{error}; this build may lack the feature for `{}:`", parsed.scheme()))
+                refuse(format!(
+                    "{error}; this build may lack the feature for `{}:`",
+                    parsed.scheme()
+                ))
             }
             other => ArtifactError::Store(other),
         })?;
@@ -104,7 +116,8 @@ impl Store {
         self.prefix.clone().join("blobs").join(&name[..2]).join(name.as_str())
     }
 
-    /// The length of a blob, in bytes; `None` if it is not here, or is found damaged and was put aside.
+    /// The length of a blob, in bytes; `None` if it is not here, or is found damaged and was put
+    /// aside.
     pub async fn size(&self, digest: &Digest) -> Result<Option<u64>, ArtifactError> {
         Ok(self.sizes(std::slice::from_ref(digest)).await?.first().copied().flatten())
     }
@@ -113,7 +126,10 @@ impl Store {
     pub async fn sizes(&self, digests: &[Digest]) -> Result<Vec<Option<u64>>, ArtifactError> {
         if let Some(local) = self.local.clone() {
             let digests = digests.to_vec();
-            return blocking(move || digests.iter().map(|digest| blob::size(&local, digest)).collect()).await;
+            return blocking(move || {
+                digests.iter().map(|digest| blob::size(&local, digest)).collect()
+            })
+            .await;
         }
         let heads: Vec<_> = digests.iter().map(|digest| self.head(*digest)).collect();
         futures_util::stream::iter(heads).buffered(HEADS_MAX).try_collect().await
@@ -128,12 +144,17 @@ impl Store {
     }
 
     /// Which of these are not here, and how far this upload of them is.
-    pub async fn missing(&self, wanted: &[Wanted], upload: &UploadName) -> Result<Vec<Missing>, ArtifactError> {
+    pub async fn missing(
+        &self,
+        wanted: &[Wanted],
+        upload: &UploadName,
+    ) -> Result<Vec<Missing>, ArtifactError> {
         let digests: Vec<Digest> = wanted.iter().map(|wanted| wanted.digest).collect();
         let sizes = self.sizes(&digests).await?;
         let mut missing = vec![];
         for (Wanted { digest, size }, found) in wanted.iter().zip(sizes) {
-            // A local blob is as it was written, so that another length is the caller's mistake; an object may be cut short.
+            // A local blob is as it was written, so that another length is the caller's mistake; an
+            // object may be cut short.
             let is_cut = self.local.is_none() && size.is_some() && *size != found;
             if found.is_none() || is_cut {
                 let offset = self.uploaded(digest, upload).await?;
@@ -145,8 +166,13 @@ impl Store {
         Ok(missing)
     }
 
-    /// Makes a finished, hashed file a blob: at once or not at all. One that is there already is replaced.
-    pub(crate) async fn publish(&self, file: &FsPath, digest: &Digest) -> Result<(), ArtifactError> {
+    /// Makes a finished, hashed file a blob: at once or not at all. One that is there already is
+    /// replaced.
+    pub(crate) async fn publish(
+        &self,
+        file: &FsPath,
+        digest: &Digest,
+    ) -> Result<(), ArtifactError> {
         if let Some(local) = self.local.clone() {
             let (file, digest) = (file.to_path_buf(), *digest);
             return blocking(move || blob::publish(&local, &digest, &file)).await;
@@ -167,7 +193,8 @@ impl Store {
         Ok(())
     }
 
-    /// The blob's content in pieces; the last one is followed by an error if the whole has another digest.
+    /// The blob's content in pieces; the last one is followed by an error if the whole has another
+    /// digest.
     pub async fn reader(
         &self,
         digest: &Digest,
@@ -179,7 +206,9 @@ impl Store {
                 GetResultPayload::File(file, _) => pieces_of(file).boxed(),
                 GetResultPayload::Stream(pieces) => pieces.map_err(ArtifactError::from).boxed(),
             },
-            Err(object_store::Error::NotFound { .. }) => return Err(ArtifactError::NotFound(digest)),
+            Err(object_store::Error::NotFound { .. }) => {
+                return Err(ArtifactError::NotFound(digest));
+            }
             Err(error) => return Err(error.into()),
         };
         let state = (pieces, Some(Hasher::new()));
@@ -214,7 +243,10 @@ impl Store {
     pub async fn list(&self) -> Result<Vec<(Digest, u64)>, ArtifactError> {
         let listed = self.objects.list(Some(&self.prefix.clone().join("blobs")));
         let blobs: Vec<_> = listed.try_collect().await?;
-        Ok(blobs.iter().filter_map(|meta| Some((meta.location.filename()?.parse().ok()?, meta.size))).collect())
+        Ok(blobs
+            .iter()
+            .filter_map(|meta| Some((meta.location.filename()?.parse().ok()?, meta.size)))
+            .collect())
     }
 }
 
@@ -233,5 +265,7 @@ fn pieces_of(file: std::fs::File) -> impl Stream<Item = Result<Bytes, ArtifactEr
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ArtifactError> + Send + 'static,
 ) -> Result<T, ArtifactError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| ArtifactError::Io(std::io::Error::other(error)))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| ArtifactError::Io(std::io::Error::other(error)))?
 }

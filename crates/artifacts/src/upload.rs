@@ -1,5 +1,6 @@
-//! Resumable uploads: bytes are appended to a file of this upload alone, and are on disk before their offset is
-//! acknowledged. The finished file is hashed as it lies on disk, and becomes a blob only with the digest announced.
+//! Resumable uploads: bytes are appended to a file of this upload alone, and are on disk before
+//! their offset is acknowledged. The finished file is hashed as it lies on disk, and becomes a blob
+//! only with the digest announced.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -35,12 +36,20 @@ pub struct Chunk {
 
 impl Store {
     fn staged(&self, digest: &Digest, upload: &UploadName) -> PathBuf {
-        let name = if upload.as_str().is_empty() { digest.to_string() } else { format!("{digest}.{}", upload.as_str()) };
+        let name = if upload.as_str().is_empty() {
+            digest.to_string()
+        } else {
+            format!("{digest}.{}", upload.as_str())
+        };
         self.staging.join(name)
     }
 
     /// How many bytes of an unfinished upload are here.
-    pub async fn uploaded(&self, digest: &Digest, upload: &UploadName) -> Result<u64, ArtifactError> {
+    pub async fn uploaded(
+        &self,
+        digest: &Digest,
+        upload: &UploadName,
+    ) -> Result<u64, ArtifactError> {
         match tokio::fs::metadata(self.staged(digest, upload)).await {
             Ok(metadata) => Ok(metadata.len()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
@@ -48,8 +57,8 @@ impl Store {
         }
     }
 
-    /// Appends bytes; with the last of them the blob is verified and published. Returns the bytes that are here now, all
-    /// of them on disk.
+    /// Appends bytes; with the last of them the blob is verified and published. Returns the bytes
+    /// that are here now, all of them on disk.
     pub async fn upload<E: std::error::Error + Send + Sync + 'static>(
         &self,
         chunk: &Chunk,
@@ -75,7 +84,8 @@ impl Store {
         Ok(chunk.size)
     }
 
-    /// Opens what was left of an upload. More than the whole is left of something else, and is of no use.
+    /// Opens what was left of an upload. More than the whole is left of something else, and is of
+    /// no use.
     async fn open_staged(&self, path: &Path, chunk: &Chunk) -> Result<File, ArtifactError> {
         let (path, chunk) = (path.to_path_buf(), chunk.clone());
         let staging = self.staging.clone();
@@ -88,7 +98,11 @@ impl Store {
                 expected = 0;
             }
             if expected != chunk.offset {
-                return Err(ArtifactError::WrongOffset { digest: chunk.digest, expected, got: chunk.offset });
+                return Err(ArtifactError::WrongOffset {
+                    digest: chunk.digest,
+                    expected,
+                    got: chunk.offset,
+                });
             }
             Ok(file)
         })
@@ -138,7 +152,8 @@ impl Store {
     }
 }
 
-/// Writes pieces to the end of a file until there are no more, and puts them on disk. Returns where it ends.
+/// Writes pieces to the end of a file until there are no more, and puts them on disk. Returns where
+/// it ends.
 async fn append<E: std::error::Error + Send + Sync + 'static>(
     mut file: File,
     chunk: &Chunk,
@@ -147,12 +162,17 @@ async fn append<E: std::error::Error + Send + Sync + 'static>(
     let mut pieces = std::pin::pin!(pieces);
     let mut offset = chunk.offset;
     let broke_off = loop {
-        let piece = match tokio::time::timeout(Duration::from_millis(PIECE_MS_MAX), pieces.next()).await {
-            Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(error))) => break Some(ArtifactError::BrokenOff(error.to_string())),
-            Ok(None) => break None,
-            Err(_) => break Some(ArtifactError::BrokenOff(format!("nothing came for {PIECE_MS_MAX} ms"))),
-        };
+        let piece =
+            match tokio::time::timeout(Duration::from_millis(PIECE_MS_MAX), pieces.next()).await {
+                Ok(Some(Ok(piece))) => piece,
+                Ok(Some(Err(error))) => break Some(ArtifactError::BrokenOff(error.to_string())),
+                Ok(None) => break None,
+                Err(_) => {
+                    break Some(ArtifactError::BrokenOff(format!(
+                        "nothing came for {PIECE_MS_MAX} ms"
+                    )));
+                }
+            };
         let end = offset.saturating_add(piece.len() as u64);
         if end > chunk.size {
             // None of this can be trusted: it begins again.

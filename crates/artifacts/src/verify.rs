@@ -1,4 +1,5 @@
-//! Hashes all that is stored, whatever its seal says: for disks that decay, and for changes that hide themselves.
+//! Hashes all that is stored, whatever its seal says: for disks that decay, and for changes that
+//! hide themselves.
 
 use std::fs::File;
 use std::io;
@@ -60,8 +61,8 @@ impl Store {
     }
 }
 
-/// Hashes all trees of a folder, each of which is named by its digest. Damaged ones lose their seals, so that the next
-/// start of a replica lays them out again.
+/// Hashes all trees of a folder, each of which is named by its digest. Damaged ones lose their
+/// seals, so that the next start of a replica lays them out again.
 pub fn verify_trees(folder: &Path) -> io::Result<Verified> {
     let mut verified = Verified::default();
     let entries = match std::fs::read_dir(folder) {

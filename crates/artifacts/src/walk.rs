@@ -37,7 +37,8 @@ pub struct Walked {
     pub paths: HashMap<Digest, PathBuf>,
 }
 
-/// Reads all files below `directory` that belong to a model. Links within it are followed; one that leaves it is refused.
+/// Reads all files below `directory` that belong to a model. Links within it are followed; one that
+/// leaves it is refused.
 pub fn walk(directory: &Path) -> Result<Walked, ArtifactError> {
     let root = directory.canonicalize()?;
     let patterns = patterns(&root)?;
@@ -60,7 +61,10 @@ fn patterns(root: &Path) -> Result<Vec<String>, ArtifactError> {
     let mut patterns: Vec<String> = IGNORED.iter().map(|pattern| pattern.to_string()).collect();
     match std::fs::read_to_string(root.join(IGNORE_FILE)) {
         Ok(text) => {
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+            let lines = text
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty() && !line.starts_with('#'));
             patterns.extend(lines.map(|line| line.trim_end_matches('/').to_string()));
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -79,14 +83,22 @@ struct Walker {
 
 impl Walker {
     fn folder(&mut self, folder: &Path, prefix: &str, depth: usize) -> Result<(), ArtifactError> {
-        let refuse = |path: &str, problem: &str| Err(ArtifactError::Path { path: path.into(), problem: problem.into() });
+        let refuse = |path: &str, problem: &str| {
+            Err(ArtifactError::Path { path: path.into(), problem: problem.into() })
+        };
         if depth > DEPTH_MAX {
-            return refuse(prefix, "folders are nested too deeply (or in a circle of links); at most 32 levels are allowed");
+            return refuse(
+                prefix,
+                "folders are nested too deeply (or in a circle of links); at most 32 levels are allowed",
+            );
         }
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let Some(name) = entry.file_name().to_str().map(String::from) else {
-                return refuse(&entry.path().to_string_lossy(), "the name is not UTF-8: rename it, or list it in .decalogignore");
+                return refuse(
+                    &entry.path().to_string_lossy(),
+                    "the name is not UTF-8: rename it, or list it in .decalogignore",
+                );
             };
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
             if self.is_ignored(&name, &path) {
@@ -95,7 +107,10 @@ impl Walker {
             let real = match entry.path().canonicalize() {
                 Ok(real) => real,
                 Err(_) if entry.file_type()?.is_symlink() => {
-                    return refuse(&path, "it links to nothing: remove it, or list it in .decalogignore");
+                    return refuse(
+                        &path,
+                        "it links to nothing: remove it, or list it in .decalogignore",
+                    );
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -114,7 +129,10 @@ impl Walker {
                 self.files.push(TreeFile { path, digest, size, executable });
                 self.paths.insert(digest, real);
             } else {
-                return refuse(&path, "it is neither a file nor a folder: remove it, or list it in .decalogignore");
+                return refuse(
+                    &path,
+                    "it is neither a file nor a folder: remove it, or list it in .decalogignore",
+                );
             }
         }
         Ok(())

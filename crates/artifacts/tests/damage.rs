@@ -1,4 +1,5 @@
-//! What happens to stored things behind the store's back: written over, cut short, deleted, half written, claimed twice.
+//! What happens to stored things behind the store's back: written over, cut short, deleted, half
+//! written, claimed twice.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,11 @@ use domain::{Digest, Tree, TreeFile};
 use futures_util::StreamExt;
 
 fn open(directory: &Path) -> Store {
-    Store::open(&format!("file:{}", directory.join("artifacts").display()), &directory.join("uploads")).unwrap()
+    Store::open(
+        &format!("file:{}", directory.join("artifacts").display()),
+        &directory.join("uploads"),
+    )
+    .unwrap()
 }
 
 fn blob(directory: &Path, digest: &Digest) -> PathBuf {
@@ -22,7 +27,9 @@ fn chunk(name: &str, digest: Digest, size: u64, offset: u64) -> Chunk {
 }
 
 fn pieces(bytes: &[u8]) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> {
-    futures_util::stream::iter(bytes.chunks(7).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect::<Vec<_>>())
+    futures_util::stream::iter(
+        bytes.chunks(7).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect::<Vec<_>>(),
+    )
 }
 
 /// Writes over a file that is read-only, as root or its owner may.
@@ -35,7 +42,12 @@ async fn tree_of(store: &Store, files: &[(&str, &str, bool)]) -> Tree {
     let mut listed = vec![];
     for (path, content, executable) in files {
         let digest = store.put(Bytes::copy_from_slice(content.as_bytes())).await.unwrap();
-        listed.push(TreeFile { path: path.to_string(), digest, size: content.len() as u64, executable: *executable });
+        listed.push(TreeFile {
+            path: path.to_string(),
+            digest,
+            size: content.len() as u64,
+            executable: *executable,
+        });
     }
     Tree::new(listed).unwrap()
 }
@@ -51,7 +63,11 @@ fn content(directory: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                all.push((path.clone(), path.metadata().unwrap().mode() & 0o777, std::fs::read(&path).unwrap()));
+                all.push((
+                    path.clone(),
+                    path.metadata().unwrap().mode() & 0o777,
+                    std::fs::read(&path).unwrap(),
+                ));
             }
         }
     }
@@ -64,13 +80,21 @@ async fn a_staged_upload_longer_than_the_blob_is_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let digest = Digest::of(b"short");
-    std::fs::write(directory.path().join("uploads").join(digest.to_string()), b"much longer than that").unwrap();
+    std::fs::write(
+        directory.path().join("uploads").join(digest.to_string()),
+        b"much longer than that",
+    )
+    .unwrap();
     let wanted = [Wanted { digest, size: Some(5) }];
     assert_eq!(store.missing(&wanted, &UploadName::default()).await.unwrap()[0].offset, 0);
     assert_eq!(store.upload(&chunk("", digest, 5, 0), pieces(b"short")).await.unwrap(), 5);
     assert_eq!(store.get(&digest, 10).await.unwrap(), "short");
     let other = Digest::of(b"other");
-    std::fs::write(directory.path().join("uploads").join(other.to_string()), b"much longer than that").unwrap();
+    std::fs::write(
+        directory.path().join("uploads").join(other.to_string()),
+        b"much longer than that",
+    )
+    .unwrap();
     assert_eq!(store.put(Bytes::from_static(b"other")).await.unwrap(), other);
     assert_eq!(store.get(&other, 10).await.unwrap(), "other");
 }
@@ -114,7 +138,10 @@ async fn a_stalled_upload_is_cut_off_and_holds_nobody_else() {
     let stalled = pieces(b"0123").chain(futures_util::stream::pending());
     let (stalling, at) = (store.clone(), chunk("one", digest, 10, 0));
     let stalling = tokio::spawn(async move { stalling.upload(&at, stalled).await });
-    assert_eq!(store.upload(&chunk("two", digest, 10, 0), pieces(b"0123456789")).await.unwrap(), 10);
+    assert_eq!(
+        store.upload(&chunk("two", digest, 10, 0), pieces(b"0123456789")).await.unwrap(),
+        10
+    );
     let refused = stalling.await.unwrap().unwrap_err();
     assert!(matches!(refused, ArtifactError::BrokenOff(_)), "{refused}");
 }
@@ -132,13 +159,27 @@ async fn a_damaged_blob_is_missing_until_it_is_pushed_again() {
         let target = directory.path().join("trees").join(tree.digest().to_string());
         let lost = store.lay_out(&tree, &target).await.unwrap_err();
         assert!(lost.to_string().starts_with("the content of a ("), "{lost}");
-        assert_eq!(store.missing(&[Wanted { digest, size: None }], &UploadName::default()).await.unwrap().len(), 1);
+        assert_eq!(
+            store
+                .missing(&[Wanted { digest, size: None }], &UploadName::default())
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
         assert!(directory.path().join("artifacts/damaged").join(digest.to_string()).exists());
         store.upload(&chunk("", digest, 7, 0), pieces(b"content")).await.unwrap();
         store.lay_out(&tree, &target).await.unwrap();
         assert_eq!(std::fs::read(target.join("a")).unwrap(), b"content");
-        assert_eq!(std::fs::read_dir(directory.path().join("artifacts/damaged")).unwrap().count(), 0);
-        assert_eq!(std::fs::read_dir(directory.path().join("trees")).unwrap().count(), 1, "nothing half done stays");
+        assert_eq!(
+            std::fs::read_dir(directory.path().join("artifacts/damaged")).unwrap().count(),
+            0
+        );
+        assert_eq!(
+            std::fs::read_dir(directory.path().join("trees")).unwrap().count(),
+            1,
+            "nothing half done stays"
+        );
     }
 }
 
@@ -146,7 +187,12 @@ async fn a_damaged_blob_is_missing_until_it_is_pushed_again() {
 async fn whatever_is_done_to_a_tree_is_undone_at_the_next_start() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let files = [("model.py", "code", false), ("run", "#!", true), ("sub/deep/data", "numbers", false), ("sub/empty", "", false)];
+    let files = [
+        ("model.py", "code", false),
+        ("run", "#!", true),
+        ("sub/deep/data", "numbers", false),
+        ("sub/empty", "", false),
+    ];
     let tree = tree_of(&store, &files).await;
     let target = directory.path().join("trees/t");
     store.lay_out(&tree, &target).await.unwrap();
@@ -172,11 +218,18 @@ async fn whatever_is_done_to_a_tree_is_undone_at_the_next_start() {
             std::fs::remove_file(tree.join("run")).unwrap();
             std::fs::create_dir_all(tree.join("run/x")).unwrap();
         },
-        |tree| std::fs::set_permissions(tree.join("sub/deep/data"), std::fs::Permissions::from_mode(0o000)).unwrap(),
+        |tree| {
+            std::fs::set_permissions(
+                tree.join("sub/deep/data"),
+                std::fs::Permissions::from_mode(0o000),
+            )
+            .unwrap()
+        },
     ];
     for (number, damage) in damages.iter().enumerate() {
         for folder in ["", "sub", "sub/deep"] {
-            std::fs::set_permissions(target.join(folder), std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::fs::set_permissions(target.join(folder), std::fs::Permissions::from_mode(0o755))
+                .unwrap();
         }
         damage(&target);
         store.lay_out(&tree, &target).await.unwrap();
@@ -185,7 +238,10 @@ async fn whatever_is_done_to_a_tree_is_undone_at_the_next_start() {
     // What was cut short shares its content with the blob: only a push can bring it back.
     write_over(&target.join("sub/deep/data"), b"num");
     if store.lay_out(&tree, &target).await.is_err() {
-        assert_eq!(store.put(Bytes::from_static(b"numbers")).await.unwrap(), Digest::of(b"numbers"));
+        assert_eq!(
+            store.put(Bytes::from_static(b"numbers")).await.unwrap(),
+            Digest::of(b"numbers")
+        );
         store.lay_out(&tree, &target).await.unwrap();
     }
     assert_eq!(content(&target), before);
@@ -211,14 +267,19 @@ async fn trees_share_the_disk_with_their_blobs() {
     let store = open(directory.path());
     let weights = "w".repeat(1 << 20);
     for edit in ["one", "two", "three"] {
-        let tree = tree_of(&store, &[("weights", &weights, false), ("model.py", edit, false)]).await;
+        let tree =
+            tree_of(&store, &[("weights", &weights, false), ("model.py", edit, false)]).await;
         let target = directory.path().join("trees").join(edit);
         store.lay_out(&tree, &target).await.unwrap();
     }
     let blob = blob(directory.path(), &Digest::of(weights.as_bytes())).metadata().unwrap();
     let file = directory.path().join("trees/one/weights").metadata().unwrap();
     // A file system that clones shares blocks instead of the file.
-    assert!(blob.nlink() == 4 && file.ino() == blob.ino() || blob.nlink() == 1, "{} links", blob.nlink());
+    assert!(
+        blob.nlink() == 4 && file.ino() == blob.ino() || blob.nlink() == 1,
+        "{} links",
+        blob.nlink()
+    );
     let freed = remove_tree(&directory.path().join("trees/one")).unwrap();
     assert!(blob.nlink() == 1 || freed == 0, "the blob is still there: {freed}");
 }
@@ -243,9 +304,13 @@ async fn a_tree_whose_sizes_are_untrue_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let digest = store.put(Bytes::from_static(b"12345")).await.unwrap();
-    let tree = Tree::new(vec![TreeFile { path: "a".into(), digest, size: 4, executable: false }]).unwrap();
+    let tree =
+        Tree::new(vec![TreeFile { path: "a".into(), digest, size: 4, executable: false }]).unwrap();
     let refused = store.lay_out(&tree, &directory.path().join("trees/t")).await.unwrap_err();
-    assert!(matches!(refused, ArtifactError::WrongSize { found: 5, announced: 4, .. }), "{refused}");
+    assert!(
+        matches!(refused, ArtifactError::WrongSize { found: 5, announced: 4, .. }),
+        "{refused}"
+    );
     assert_eq!(store.size(&digest).await.unwrap(), Some(5), "the blob is not to blame");
 }
 
@@ -253,7 +318,11 @@ async fn a_tree_whose_sizes_are_untrue_is_refused() {
 async fn verification_finds_what_no_look_at_the_time_of_a_file_does() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let tree = tree_of(&store, &[("a", "rotting", false), ("decalog.toml", "kept", false), ("run", "me", true)]).await;
+    let tree = tree_of(
+        &store,
+        &[("a", "rotting", false), ("decalog.toml", "kept", false), ("run", "me", true)],
+    )
+    .await;
     let trees = directory.path().join("trees");
     let target = trees.join(tree.digest().to_string());
     store.lay_out(&tree, &target).await.unwrap();
@@ -282,7 +351,10 @@ async fn verification_finds_what_no_look_at_the_time_of_a_file_does() {
 /// A small disk, where this test may mount one.
 fn small_disk(directory: &Path) -> bool {
     std::fs::create_dir_all(directory).unwrap();
-    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(directory).output();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+        .arg(directory)
+        .output();
     mounted.is_ok_and(|output| output.status.success())
 }
 
@@ -298,13 +370,18 @@ async fn a_full_disk_is_said_and_nothing_acknowledged_is_lost() {
     let small = store.put(Bytes::from_static(b"small")).await.unwrap();
     let content = vec![7; 4 << 20];
     let digest = Digest::of(&content);
-    let halves =
-        futures_util::stream::iter(content.chunks(64 << 10).map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece))));
+    let halves = futures_util::stream::iter(
+        content
+            .chunks(64 << 10)
+            .map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece))),
+    );
     let full = store.upload(&chunk("u", digest, content.len() as u64, 0), halves).await;
     let put = store.put(Bytes::from(content)).await;
-    let (kept, got) = (store.uploaded(&digest, &"u".parse().unwrap()).await, store.get(&small, 10).await);
+    let (kept, got) =
+        (store.uploaded(&digest, &"u".parse().unwrap()).await, store.get(&small, 10).await);
     let again = store.collect(&store.leases().collection().await, &Default::default()).await;
-    let unmounted = tokio::process::Command::new("umount").arg("-l").arg(&disk).status().await.unwrap();
+    let unmounted =
+        tokio::process::Command::new("umount").arg("-l").arg(&disk).status().await.unwrap();
     assert!(unmounted.success());
     assert!(matches!(full, Err(ArtifactError::NoSpace)), "{full:?}");
     assert!(matches!(put, Err(ArtifactError::NoSpace)), "{put:?}");

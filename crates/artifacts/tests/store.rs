@@ -9,7 +9,11 @@ use bytes::Bytes;
 use domain::Digest;
 
 fn open(directory: &Path) -> Store {
-    Store::open(&format!("file:{}", directory.join("artifacts").display()), &directory.join("uploads")).unwrap()
+    Store::open(
+        &format!("file:{}", directory.join("artifacts").display()),
+        &directory.join("uploads"),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -22,7 +26,9 @@ fn urls_that_name_no_store_are_refused() {
 }
 
 fn pieces(bytes: &[u8]) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> {
-    futures_util::stream::iter(bytes.chunks(7).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect::<Vec<_>>())
+    futures_util::stream::iter(
+        bytes.chunks(7).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect::<Vec<_>>(),
+    )
 }
 
 fn at(digest: Digest, size: u64, offset: u64) -> Chunk {
@@ -31,7 +37,12 @@ fn at(digest: Digest, size: u64, offset: u64) -> Chunk {
 
 async fn offset_of(store: &Store, digest: Digest, size: u64) -> Option<u64> {
     let wanted = [Wanted { digest, size: Some(size) }];
-    store.missing(&wanted, &UploadName::default()).await.unwrap().first().map(|missing| missing.offset)
+    store
+        .missing(&wanted, &UploadName::default())
+        .await
+        .unwrap()
+        .first()
+        .map(|missing| missing.offset)
 }
 
 #[tokio::test]
@@ -44,10 +55,16 @@ async fn uploads_go_on_where_they_broke_off_even_after_a_restart() {
     assert_eq!(offset_of(&store, digest, size).await, Some(1_000));
     let wrong = store.upload(&at(digest, size, 999), pieces(&content[999..])).await.unwrap_err();
     assert!(matches!(wrong, ArtifactError::WrongOffset { expected: 1_000, .. }), "{wrong}");
-    assert_eq!(store.upload(&at(digest, size, 1_000), pieces(&content[1_000..2_000])).await.unwrap(), 2_000);
+    assert_eq!(
+        store.upload(&at(digest, size, 1_000), pieces(&content[1_000..2_000])).await.unwrap(),
+        2_000
+    );
     let store = open(directory.path());
     assert_eq!(offset_of(&store, digest, size).await, Some(2_000));
-    assert_eq!(store.upload(&at(digest, size, 2_000), pieces(&content[2_000..])).await.unwrap(), size);
+    assert_eq!(
+        store.upload(&at(digest, size, 2_000), pieces(&content[2_000..])).await.unwrap(),
+        size
+    );
     assert_eq!(offset_of(&store, digest, size).await, None);
     assert_eq!(store.get(&digest, 10_000).await.unwrap(), content);
 }
@@ -59,7 +76,10 @@ async fn wrong_content_is_dropped() {
     let digest = Digest::of(b"right");
     let wrong = store.upload(&at(digest, 5, 0), pieces(b"wrong")).await.unwrap_err();
     assert!(matches!(wrong, ArtifactError::WrongContent { .. }), "{wrong}");
-    assert!(matches!(store.upload(&at(digest, 5, 0), pieces(b"right and more")).await, Err(ArtifactError::TooLong(_))));
+    assert!(matches!(
+        store.upload(&at(digest, 5, 0), pieces(b"right and more")).await,
+        Err(ArtifactError::TooLong(_))
+    ));
     assert_eq!(store.upload(&at(digest, 5, 0), pieces(b"right")).await.unwrap(), 5);
     assert!(matches!(store.get(&Digest::of(b"none"), 10).await, Err(ArtifactError::NotFound(_))));
 }
@@ -69,9 +89,13 @@ async fn trees_come_back_as_they_were() {
     let directory = tempfile::tempdir().unwrap();
     let model = directory.path().join("model");
     std::fs::create_dir_all(model.join("sub/__pycache__")).unwrap();
-    for (path, content) in
-        [("model.py", "x"), ("run", "y"), ("sub/data.csv", "z"), ("sub/__pycache__/a.pyc", ""), ("big.tmp", "")]
-    {
+    for (path, content) in [
+        ("model.py", "x"),
+        ("run", "y"),
+        ("sub/data.csv", "z"),
+        ("sub/__pycache__/a.pyc", ""),
+        ("big.tmp", ""),
+    ] {
         std::fs::write(model.join(path), content).unwrap();
     }
     std::fs::write(model.join("decalog.toml"), "").unwrap();

@@ -1,12 +1,13 @@
-//! An open-loop load: so many requests a second whatever the answers do, over kept connections, each answer with its
-//! version and its times. Used by the soak test, which knows what was in force when.
+//! An open-loop load: so many requests a second whatever the answers do, over kept connections,
+//! each answer with its version and its times. Used by the soak test, which knows what was in force
+//! when.
 //!
 //!     open_loop ADDRESS PATH BODY RATE OUTPUT      runs until its standard input ends
 //!
-//! OUTPUT gets 24 bytes for each request, little-endian: sent and received (u64, µs since 1970), status (u16), version
-//! (u16), failure (u16: 0 none, 1 no connection, 2 the connection broke, 3 no answer in time), 2 bytes of nothing.
-//! With RATE 0 it measures instead: as many requests as 16 connections can carry, until standard input ends; it prints
-//! the answers per second.
+//! OUTPUT gets 24 bytes for each request, little-endian: sent and received (u64, µs since 1970),
+//! status (u16), version (u16), failure (u16: 0 none, 1 no connection, 2 the connection broke, 3 no
+//! answer in time), 2 bytes of nothing. With RATE 0 it measures instead: as many requests as 16
+//! connections can carry, until standard input ends; it prints the answers per second.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -55,14 +56,20 @@ async fn read_answer(stream: &mut TcpStream) -> std::io::Result<Head> {
     loop {
         if let Some(end) = buffer.windows(4).position(|part| part == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
-            let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_string());
-            let length: usize = value("content-length:").and_then(|text| text.parse().ok()).unwrap_or(0);
+            let value = |name: &str| {
+                head.lines()
+                    .find_map(|line| line.strip_prefix(name))
+                    .map(|value| value.trim().to_string())
+            };
+            let length: usize =
+                value("content-length:").and_then(|text| text.parse().ok()).unwrap_or(0);
             while buffer.len() < end + 4 + length {
                 if stream.read_buf(&mut buffer).await? == 0 {
                     return Err(std::io::ErrorKind::UnexpectedEof.into());
                 }
             }
-            let version = value("decalog-version:").and_then(|text| text.trim_start_matches('v').parse().ok());
+            let version = value("decalog-version:")
+                .and_then(|text| text.trim_start_matches('v').parse().ok());
             return Ok(Head {
                 status: head.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0),
                 version: version.unwrap_or(0),
@@ -81,7 +88,8 @@ impl Load {
         let mut idle = self.idle.lock().await;
         while let Some(stream) = idle.pop() {
             // Asked of the kernel: the runtime may not have heard of the end yet.
-            let looked = recv(stream.as_raw_fd(), &mut [0; 1], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+            let looked =
+                recv(stream.as_raw_fd(), &mut [0; 1], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
             if looked == Err(Errno::EAGAIN) {
                 return Some(stream);
             }
@@ -119,7 +127,12 @@ impl Load {
     }
 }
 
-async fn run(load: Arc<Load>, rate: f64, output: String, stop: Arc<AtomicBool>) -> std::io::Result<()> {
+async fn run(
+    load: Arc<Load>,
+    rate: f64,
+    output: String,
+    stop: Arc<AtomicBool>,
+) -> std::io::Result<()> {
     let (rows, mut receiver) = mpsc::unbounded_channel::<Row>();
     let writer = tokio::spawn(async move {
         let mut file = std::io::BufWriter::new(std::fs::File::create(output)?);
@@ -170,12 +183,17 @@ async fn measure(load: Arc<Load>, stop: Arc<AtomicBool>) {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [address, path, body, rate, output] = words.try_into().map_err(|_| "open_loop ADDRESS PATH BODY RATE OUTPUT")?;
+    let [address, path, body, rate, output] =
+        words.try_into().map_err(|_| "open_loop ADDRESS PATH BODY RATE OUTPUT")?;
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    let load = Arc::new(Load { address: address.parse()?, request: request.into_bytes(), idle: Mutex::default() });
+    let load = Arc::new(Load {
+        address: address.parse()?,
+        request: request.into_bytes(),
+        idle: Mutex::default(),
+    });
     let (rate, stop) = (rate.parse::<f64>()?, Arc::new(AtomicBool::new(false)));
     let told = stop.clone();
     std::thread::spawn(move || {

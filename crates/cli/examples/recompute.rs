@@ -1,5 +1,5 @@
-//! Takes every decision again from its record: reads the JSON of `decalog events --json`, and fails if a
-//! decision does not follow from the inputs that it was recorded with.
+//! Takes every decision again from its record: reads the JSON of `decalog events --json`, and fails
+//! if a decision does not follow from the inputs that it was recorded with.
 
 use domain::{Event, Happened};
 
@@ -20,7 +20,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             _ => true,
         };
         if !agrees {
-            return Err(format!("{} does not follow from its inputs: {:?}", happened.place, happened.event).into());
+            return Err(format!(
+                "{} does not follow from its inputs: {:?}",
+                happened.place, happened.event
+            )
+            .into());
         }
     }
     println!("{{\"scales\": {scales}, \"verdicts\": {verdicts}}}");

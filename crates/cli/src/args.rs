@@ -60,7 +60,8 @@ pub enum Verb {
         after_help = "A canary gets a growing share of the traffic, and goes back by itself if a guard says so; without --guard\nit must not have more errors or a longer tail than the live version. A shadow gets copies, whose answers are compared.\n\nExamples:\n  decalog release churn@v3                                  all at once: also back to an earlier version\n  decalog release churn@v4 --canary 5,25,50 --every 2m --guard 'errors<1%' --guard 'p99<50ms'\n  decalog release churn@v4 --shadow 20%\n  decalog release status churn\n  decalog release pause churn\n  decalog release resume churn\n  decalog release abort churn"
     )]
     Release(ReleaseOptions),
-    /// Takes what is live in one environment live in another: the same version, nothing is built again
+    /// Takes what is live in one environment live in another: the same version, nothing is built
+    /// again
     #[command(
         after_help = "Examples:\n  decalog promote churn staging production\n  decalog promote churn staging production --canary 10,50"
     )]
@@ -78,7 +79,9 @@ pub enum Verb {
         detach: bool,
     },
     /// Goes back to what was live before, or ends the release that is on its way
-    #[command(after_help = "Examples:\n  decalog rollback churn\n  decalog rollback churn --env staging")]
+    #[command(
+        after_help = "Examples:\n  decalog rollback churn\n  decalog rollback churn --env staging"
+    )]
     Rollback {
         /// [project/]model
         model: String,
@@ -128,7 +131,9 @@ pub enum Verb {
         lines: usize,
     },
     /// Prints what happened: the ledger's entries, and for 90 days what load and processes did
-    #[command(after_help = "Examples:\n  decalog events\n  decalog events churn -f\n  decalog events churn --kind scale,release")]
+    #[command(
+        after_help = "Examples:\n  decalog events\n  decalog events churn -f\n  decalog events churn --kind scale,release"
+    )]
     Events {
         /// [project/]model
         model: Option<String>,
@@ -157,7 +162,9 @@ pub enum Verb {
         verb: EnvVerb,
     },
     /// Shows how the server is
-    #[command(after_help = "Examples:\n  decalog status\n  decalog status --json | jq .ledger.head")]
+    #[command(
+        after_help = "Examples:\n  decalog status\n  decalog status --json | jq .ledger.head"
+    )]
     Status,
     /// Says what is missing on this machine, and how to install it
     #[command(after_help = "Example:\n  decalog doctor")]
@@ -165,7 +172,8 @@ pub enum Verb {
         /// The data directory
         #[arg(long)]
         data: Option<PathBuf>,
-        /// Reads everything that is stored, and finds what is damaged: takes about a second for a gigabyte
+        /// Reads everything that is stored, and finds what is damaged: takes about a second for a
+        /// gigabyte
         #[arg(long)]
         verify: bool,
         /// Where artifacts lie, if `decalog up` was told
@@ -228,7 +236,8 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Whether its output is all that it is for: without a reader it may end. The others serve somebody.
+    /// Whether its output is all that it is for: without a reader it may end. The others serve
+    /// somebody.
     pub fn prints(&self) -> bool {
         !matches!(self, Verb::Up(_) | Verb::Supervise { .. } | Verb::Worker { .. })
     }
@@ -260,10 +269,12 @@ pub struct UpOptions {
     /// Threads that answer requests [default: half of the cores]
     #[arg(long)]
     pub gateway_threads: Option<usize>,
-    /// Take over from the process that runs on this data directory, without losing a request; starts as usual if none does
+    /// Take over from the process that runs on this data directory, without losing a request;
+    /// starts as usual if none does
     #[arg(long)]
     pub takeover: bool,
-    /// Go on with a ledger that is damaged, cut off or missing, as it is: what is not in it is forgotten
+    /// Go on with a ledger that is damaged, cut off or missing, as it is: what is not in it is
+    /// forgotten
     #[arg(long)]
     pub accept_damaged_ledger: bool,
     /// How long the version that a release replaced keeps its replicas, in seconds
@@ -275,7 +286,8 @@ pub struct UpOptions {
     /// What is kept of models at zero, so that they start faster
     #[arg(long, value_enum, default_value_t = ParkLevel::Spare)]
     pub park: ParkLevel,
-    /// Memory that all that is kept of models at zero may use, in MiB [default: a third of --memory-mb]
+    /// Memory that all that is kept of models at zero may use, in MiB [default: a third of
+    /// --memory-mb]
     #[arg(long)]
     pub parked_mb: Option<u64>,
     /// How often the guards of a release look, in milliseconds
@@ -376,7 +388,9 @@ pub struct ReleaseOptions {
 #[derive(Subcommand)]
 pub enum EnvVerb {
     /// Sets a variable; a secret's value is read from standard input
-    #[command(after_help = "Examples:\n  decalog env set LEVEL=3 --model churn\n  decalog env set TOKEN --secret < token.txt")]
+    #[command(
+        after_help = "Examples:\n  decalog env set LEVEL=3 --model churn\n  decalog env set TOKEN --secret < token.txt"
+    )]
     Set {
         /// NAME=VALUE, or NAME and the value on standard input
         setting: String,
@@ -416,7 +430,9 @@ pub struct Scope {
 #[derive(Subcommand)]
 pub enum LedgerVerb {
     /// Verifies the whole chain and names the first bad entry
-    #[command(after_help = "Examples:\n  decalog ledger verify\n  decalog ledger verify --data /srv/decalog --head 9f86d081…")]
+    #[command(
+        after_help = "Examples:\n  decalog ledger verify\n  decalog ledger verify --data /srv/decalog --head 9f86d081…"
+    )]
     Verify {
         /// A hash that must be in it, kept from an earlier verification
         #[arg(long)]
@@ -441,5 +457,7 @@ pub enum WorkerVerb {
 /// A runtime by its name in a manifest.
 fn runtimes() -> impl TypedValueParser<Value = Runtime> {
     let names = PossibleValuesParser::new(Runtime::ALL.map(Runtime::as_str));
-    names.try_map(|name| Runtime::ALL.into_iter().find(|runtime| runtime.as_str() == name).ok_or("no runtime"))
+    names.try_map(|name| {
+        Runtime::ALL.into_iter().find(|runtime| runtime.as_str() == name).ok_or("no runtime")
+    })
 }

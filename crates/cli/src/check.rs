@@ -13,7 +13,8 @@ use crate::terminal::bytes;
 /// One line on what a directory holds.
 pub fn line(directory: &ModelDirectory, description: Option<&Description>) -> String {
     let schema = description.and_then(|description| description.schema.as_ref());
-    let python = description.map(|description| format!(" {}", description.python)).unwrap_or_default();
+    let python =
+        description.map(|description| format!(" {}", description.python)).unwrap_or_default();
     let what = match (schema, &directory.file) {
         (Some(schema), _) => schema.to_string(),
         (None, Some(file)) => format!("{file}; its columns are known when it is loaded"),
@@ -26,10 +27,17 @@ pub fn line(directory: &ModelDirectory, description: Option<&Description>) -> St
 pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
     let directory = ModelDirectory::read(path)?;
     let description = directory.describe()?;
-    let walked = artifacts::walk(&directory.path).map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
-    let cases = walked.tree.files().iter().filter(|file| file.path.starts_with("tests/") && file.path.ends_with(".json")).count();
-    let environment =
-        ["uv.lock", "requirements.txt", "pyproject.toml"].into_iter().find(|name| directory.path.join(name).exists());
+    let walked = artifacts::walk(&directory.path)
+        .map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
+    let cases = walked
+        .tree
+        .files()
+        .iter()
+        .filter(|file| file.path.starts_with("tests/") && file.path.ends_with(".json"))
+        .count();
+    let environment = ["uv.lock", "requirements.txt", "pyproject.toml"]
+        .into_iter()
+        .find(|name| directory.path.join(name).exists());
     let name = directory.name(None)?;
     if as_json {
         let value = json!({

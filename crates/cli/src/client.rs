@@ -26,7 +26,9 @@ impl Client {
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(CONNECT_S)))
             .build();
-        let actor = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "root".into());
+        let actor = std::env::var("USER")
+            .or_else(|_| std::env::var("LOGNAME"))
+            .unwrap_or_else(|_| "root".into());
         Client { agent: config.into(), url: url.trim_end_matches('/').into(), actor }
     }
 
@@ -36,8 +38,11 @@ impl Client {
     }
 
     fn unreachable(&self, error: ureq::Error) -> Failure {
-        let problem = Problem::new(Code::Unreachable, format!("no Decalog answers at {}: {error}", self.url));
-        Failure::Unreachable(problem.help("start it with `decalog up`, or name another with --url or DECALOG_URL"))
+        let problem =
+            Problem::new(Code::Unreachable, format!("no Decalog answers at {}: {error}", self.url));
+        Failure::Unreachable(
+            problem.help("start it with `decalog up`, or name another with --url or DECALOG_URL"),
+        )
     }
 
     fn result(
@@ -50,13 +55,22 @@ impl Client {
         }
         let status = response.status();
         let text = response.body_mut().read_to_string().unwrap_or_default();
-        let problem = serde_json::from_str(&text)
-            .unwrap_or_else(|_| Problem::new(Code::Failed, format!("the server answered {status}: {}", text.trim())));
+        let problem = serde_json::from_str(&text).unwrap_or_else(|_| {
+            Problem::new(Code::Failed, format!("the server answered {status}: {}", text.trim()))
+        });
         Err(Failure::Problem(problem))
     }
 
-    fn read<T: DeserializeOwned>(&self, mut response: ureq::http::Response<ureq::Body>) -> Result<T, Failure> {
-        let text = response.body_mut().with_config().limit(u64::MAX).read_to_string().map_err(|error| self.unreachable(error))?;
+    fn read<T: DeserializeOwned>(
+        &self,
+        mut response: ureq::http::Response<ureq::Body>,
+    ) -> Result<T, Failure> {
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(u64::MAX)
+            .read_to_string()
+            .map_err(|error| self.unreachable(error))?;
         serde_json::from_str(&text).map_err(|error| {
             Problem::new(Code::Failed, format!("the server's answer is not understood: {error}"))
                 .help("is it another version of Decalog?")
@@ -83,28 +97,45 @@ impl Client {
     }
 
     /// GET, line by line, as long as lines come.
-    pub fn lines(&self, path: &str) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>, Failure> {
+    pub fn lines(
+        &self,
+        path: &str,
+    ) -> Result<impl Iterator<Item = std::io::Result<String>> + use<>, Failure> {
         Ok(BufReader::new(self.reader(path)?).lines())
     }
 
     /// POST of JSON.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Failure> {
-        let request = self.agent.post(format!("{}{path}", self.url)).header(server::ACTOR, &self.actor);
+        let request =
+            self.agent.post(format!("{}{path}", self.url)).header(server::ACTOR, &self.actor);
         let response = self.result(request.send_json(body))?;
         self.read(response)
     }
 
     /// POST of JSON text; the answer as it comes.
-    pub fn post_text(&self, path: &str, body: &str) -> Result<(String, impl Read + use<>), Failure> {
-        let request = self.agent.post(format!("{}{path}", self.url)).header("Content-Type", "application/json");
+    pub fn post_text(
+        &self,
+        path: &str,
+        body: &str,
+    ) -> Result<(String, impl Read + use<>), Failure> {
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.url))
+            .header("Content-Type", "application/json");
         let response = self.result(request.send(body))?;
-        let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_string();
+        let kind = response
+            .headers()
+            .get("content-type")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_string();
         Ok((kind, response.into_body().into_with_config().limit(u64::MAX).reader()))
     }
 
     /// PUT of JSON.
     pub fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let request = self.agent.put(format!("{}{path}", self.url)).header(server::ACTOR, &self.actor);
+        let request =
+            self.agent.put(format!("{}{path}", self.url)).header(server::ACTOR, &self.actor);
         let response = self.result(request.send_json(body))?;
         self.read(response)
     }
@@ -117,7 +148,8 @@ impl Client {
 
     /// DELETE.
     pub fn delete(&self, path: &str) -> Result<Value, Failure> {
-        let request = self.agent.delete(format!("{}{path}", self.url)).header(server::ACTOR, &self.actor);
+        let request =
+            self.agent.delete(format!("{}{path}", self.url)).header(server::ACTOR, &self.actor);
         let response = self.result(request.call())?;
         self.read(response)
     }

@@ -1,4 +1,5 @@
-//! The data directory: where it is, and taking it for one process. Whatever keeps it from being used is said with what to do.
+//! The data directory: where it is, and taking it for one process. Whatever keeps it from being
+//! used is said with what to do.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -11,11 +12,14 @@ use nix::fcntl::{Flock, FlockArg};
 pub fn data_directory(said: Option<PathBuf>) -> Result<DataDirectory, Problem> {
     let default = || {
         let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-        std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or(home).map(|share| share.join("decalog"))
+        std::env::var_os("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .or(home)
+            .map(|share| share.join("decalog"))
     };
-    let data = said
-        .or_else(default)
-        .ok_or_else(|| Problem::new(Code::Failed, "there is no home directory").help("name one with --data DIR"))?;
+    let data = said.or_else(default).ok_or_else(|| {
+        Problem::new(Code::Failed, "there is no home directory").help("name one with --data DIR")
+    })?;
     let absolute = std::path::absolute(&data).map(DataDirectory::new);
     absolute.map_err(|error| unusable(&DataDirectory::new(data), "cannot be found", &error))
 }
@@ -31,13 +35,26 @@ pub fn lock(data: &DataDirectory) -> Result<DataLock, Problem> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data.root());
     made.map_err(|error| unusable(data, "cannot be made", &error))?;
     check_owner(data)?;
-    let is_closed = data.root().metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o777 == 0o700);
-    let closed = if is_closed { Ok(()) } else { std::fs::set_permissions(data.root(), PermissionsExt::from_mode(0o700)) };
+    let is_closed =
+        data.root().metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o777 == 0o700);
+    let closed = if is_closed {
+        Ok(())
+    } else {
+        std::fs::set_permissions(data.root(), PermissionsExt::from_mode(0o700))
+    };
     closed.map_err(|error| unusable(data, "cannot be closed to others", &error))?;
     let path = data.lock();
-    let file = match std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path) {
+    let file = match std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+    {
         // What runs already is served also where nothing can be written; a lock needs no writing.
-        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => std::fs::File::open(&path).map_err(|_| error),
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+            std::fs::File::open(&path).map_err(|_| error)
+        }
         opened => opened,
     };
     let file = file.map_err(|error| unusable(data, "cannot be written", &error))?;
@@ -59,9 +76,14 @@ pub fn lock(data: &DataDirectory) -> Result<DataLock, Problem> {
 /// Refuses what another user has made: half of it could be read, and the rest would fail later.
 fn check_owner(data: &DataDirectory) -> Result<(), Problem> {
     let own = nix::unistd::Uid::effective();
-    let others = |path: &Path| path.metadata().ok().map(|metadata| metadata.uid()).filter(|uid| *uid != own.as_raw());
-    let paths = std::iter::once(data.root().to_path_buf()).chain(DataDirectory::OWN.iter().map(|name| data.root().join(name)));
-    let Some((path, uid)) = paths.filter(|_| !own.is_root()).find_map(|path| others(&path).map(|uid| (path, uid))) else {
+    let others = |path: &Path| {
+        path.metadata().ok().map(|metadata| metadata.uid()).filter(|uid| *uid != own.as_raw())
+    };
+    let paths = std::iter::once(data.root().to_path_buf())
+        .chain(DataDirectory::OWN.iter().map(|name| data.root().join(name)));
+    let Some((path, uid)) =
+        paths.filter(|_| !own.is_root()).find_map(|path| others(&path).map(|uid| (path, uid)))
+    else {
         return Ok(());
     };
     Err(Problem::new(Code::DataDirectory, format!("{} belongs to another user (id {uid})", path.display())).help(format!(
@@ -73,13 +95,23 @@ fn check_owner(data: &DataDirectory) -> Result<(), Problem> {
 /// Why a data directory cannot be used, and what to do.
 fn unusable(data: &DataDirectory, what: &str, error: &std::io::Error) -> Problem {
     let help = match error.kind() {
-        ErrorKind::PermissionDenied => "give yourself the right to write there, or name another directory with --data DIR",
-        ErrorKind::ReadOnlyFilesystem => "mount its file system for writing, or name another directory with --data DIR",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space there, or name another directory with --data DIR",
+        ErrorKind::PermissionDenied => {
+            "give yourself the right to write there, or name another directory with --data DIR"
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            "mount its file system for writing, or name another directory with --data DIR"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space there, or name another directory with --data DIR"
+        }
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
             "it, or a part of its path, is a file: name another with --data DIR"
         }
         _ => "name another directory with --data DIR",
     };
-    Problem::new(Code::DataDirectory, format!("the data directory {} {what}: {error}", data.display())).help(help)
+    Problem::new(
+        Code::DataDirectory,
+        format!("the data directory {} {what}: {error}", data.display()),
+    )
+    .help(help)
 }

@@ -41,8 +41,10 @@ struct MissingBlob {
 pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     let directory = ModelDirectory::read(&options.path)?;
     let name = directory.name(options.name.as_deref())?;
-    let project =
-        options.project.parse().map_err(|error: domain::id::NameError| Problem::new(Code::BadName, error.to_string()))?;
+    let project = options
+        .project
+        .parse()
+        .map_err(|error: domain::id::NameError| Problem::new(Code::BadName, error.to_string()))?;
     let key = ModelKey { project, model: name };
     let (environment, plan) = (environment_name(&options.env)?, release::plan(&options.plan)?);
     let description = directory.describe()?;
@@ -50,28 +52,49 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     let path = format!("/v1/projects/{}/models/{}", key.project, key.model);
     let (pushed, begin) = push(client, &directory, &path)?;
     let known = if pushed.new { "" } else { " (the same content as before)" };
-    step("version", &format!("{} {}{known}", pushed.version, pushed.digest.short()), Some(begin.elapsed().as_millis() as u64));
+    step(
+        "version",
+        &format!("{} {}{known}", pushed.version, pushed.digest.short()),
+        Some(begin.elapsed().as_millis() as u64),
+    );
     let plan = match plan.is_instant() {
         // Nothing was said of how the traffic moves: the manifest says it.
-        true => Plan { breaking: plan.breaking, untested: plan.untested, ..directory.manifest.release.plan() },
+        true => Plan {
+            breaking: plan.breaking,
+            untested: plan.untested,
+            ..directory.manifest.release.plan()
+        },
         false => plan,
     };
     let ask = json!({ "version": pushed.version, "environment": environment, "plan": plan, "configuration": directory.manifest.configuration() });
     let asked: Value = client.post(&format!("{path}/deployments"), &ask)?;
     let id = DeploymentId(asked["deployment"].as_u64().unwrap_or(0));
     if options.detach {
-        step("detach", &format!("it goes on at the server: decalog release status {}", key.model), None);
+        step(
+            "detach",
+            &format!("it goes on at the server: decalog release status {}", key.model),
+            None,
+        );
         return Ok(());
     }
-    explain_interruption(format!("{} {} goes on at the server: decalog events {} -f", key.model, pushed.version, key.model));
+    explain_interruption(format!(
+        "{} {} goes on at the server: decalog events {} -f",
+        key.model, pushed.version, key.model
+    ));
     follow(client, &key, &pushed.version, id)?;
     example(client, &key, &environment, &directory.path)
 }
 
-/// Uploads what the server has not, and makes a version of it. Gives when the version was asked for.
-fn push(client: &Client, directory: &ModelDirectory, path: &str) -> Result<(Pushed, Instant), Failure> {
+/// Uploads what the server has not, and makes a version of it. Gives when the version was asked
+/// for.
+fn push(
+    client: &Client,
+    directory: &ModelDirectory,
+    path: &str,
+) -> Result<(Pushed, Instant), Failure> {
     let begin = Instant::now();
-    let walked = artifacts::walk(&directory.path).map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
+    let walked = artifacts::walk(&directory.path)
+        .map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
     let provenance = directory.provenance();
     let name = upload_name(directory, &provenance.author);
     upload(client, &walked, &name, begin)?;
@@ -95,41 +118,63 @@ fn push(client: &Client, directory: &ModelDirectory, path: &str) -> Result<(Push
     Ok((pushed?, asked))
 }
 
-/// The same for each push of this directory, so that an upload goes on where an earlier one broke off, and unlike that of
-/// anybody else who sends the same content.
+/// The same for each push of this directory, so that an upload goes on where an earlier one broke
+/// off, and unlike that of anybody else who sends the same content.
 fn upload_name(directory: &ModelDirectory, author: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let path = directory.path.canonicalize().unwrap_or_else(|_| directory.path.clone());
     Digest::of(format!("{author}\n{host}\n{}", path.display()).as_bytes()).short()
 }
 
-fn upload(client: &Client, walked: &artifacts::Walked, name: &str, begin: Instant) -> Result<(), Failure> {
+fn upload(
+    client: &Client,
+    walked: &artifacts::Walked,
+    name: &str,
+    begin: Instant,
+) -> Result<(), Failure> {
     let files = walked.tree.files();
-    let wanted: Vec<Value> = files.iter().map(|file| json!({ "digest": file.digest, "size": file.size })).collect();
-    let MissingBlobs { missing } = client.post("/v1/blobs/missing", &json!({ "blobs": wanted, "upload": name }))?;
-    let size = |digest: &Digest| files.iter().find(|file| file.digest == *digest).map_or(0, |file| file.size);
-    let total: u64 = missing.iter().map(|blob| size(&blob.digest) - blob.offset.min(size(&blob.digest))).sum();
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
-    let style = ProgressStyle::with_template("  push      {bar:40} {bytes} of {total_bytes}, {eta} to go");
+    let wanted: Vec<Value> =
+        files.iter().map(|file| json!({ "digest": file.digest, "size": file.size })).collect();
+    let MissingBlobs { missing } =
+        client.post("/v1/blobs/missing", &json!({ "blobs": wanted, "upload": name }))?;
+    let size = |digest: &Digest| {
+        files.iter().find(|file| file.digest == *digest).map_or(0, |file| file.size)
+    };
+    let total: u64 =
+        missing.iter().map(|blob| size(&blob.digest) - blob.offset.min(size(&blob.digest))).sum();
+    let bar = if std::io::stderr().is_terminal() {
+        ProgressBar::new(total)
+    } else {
+        ProgressBar::hidden()
+    };
+    let style =
+        ProgressStyle::with_template("  push      {bar:40} {bytes} of {total_bytes}, {eta} to go");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let mut sent = std::collections::HashSet::new();
     for blob in &missing {
         if sent.insert(blob.digest) {
-            let path =
-                walked.paths.get(&blob.digest).ok_or_else(|| Problem::new(Code::BadTree, "a file vanished while it was read"))?;
+            let path = walked
+                .paths
+                .get(&blob.digest)
+                .ok_or_else(|| Problem::new(Code::BadTree, "a file vanished while it was read"))?;
             upload_file(client, path, blob, size(&blob.digest), name, &bar)?;
         }
     }
     bar.finish_and_clear();
     let there = files.len() - files.iter().filter(|file| sent.contains(&file.digest)).count();
     let there = if there > 0 { format!(" ({there} already there)") } else { String::new() };
-    let text =
-        format!("{} {}, {}{there}", files.len(), if files.len() == 1 { "file" } else { "files" }, bytes(walked.tree.size()));
+    let text = format!(
+        "{} {}, {}{there}",
+        files.len(),
+        if files.len() == 1 { "file" } else { "files" },
+        bytes(walked.tree.size())
+    );
     step("push", &text, Some(begin.elapsed().as_millis() as u64));
     Ok(())
 }
 
-/// Sends a file from where the server has it; a connection that breaks is taken up again where the server is.
+/// Sends a file from where the server has it; a connection that breaks is taken up again where the
+/// server is.
 fn upload_file(
     client: &Client,
     path: &Path,
@@ -138,7 +183,9 @@ fn upload_file(
     name: &str,
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
-    let unreadable = |error: std::io::Error| Problem::new(Code::BadTree, format!("{} cannot be read: {error}", path.display()));
+    let unreadable = |error: std::io::Error| {
+        Problem::new(Code::BadTree, format!("{} cannot be read: {error}", path.display()))
+    };
     let mut file = File::open(path).map_err(unreadable)?;
     let mut offset = blob.offset;
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -147,8 +194,10 @@ fn upload_file(
         file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
         let wanted = CHUNK_BYTES.min(size.saturating_sub(offset) as usize);
         file.read_exact(&mut chunk[..wanted]).map_err(unreadable)?;
-        let sent =
-            client.patch(&format!("/v1/blobs/{}?size={size}&offset={offset}&upload={name}", blob.digest), &chunk[..wanted]);
+        let sent = client.patch(
+            &format!("/v1/blobs/{}?size={size}&offset={offset}&upload={name}", blob.digest),
+            &chunk[..wanted],
+        );
         match sent {
             Ok(progress) if progress["complete"] == true => return Ok(()),
             Ok(progress) => {
@@ -160,8 +209,10 @@ fn upload_file(
             Err(failure) if attempts < ATTEMPTS_MAX && is_passing(&failure) => {
                 attempts += 1;
                 std::thread::sleep(Duration::from_millis(200 << attempts));
-                let again: Result<MissingBlobs, Failure> = client
-                    .post("/v1/blobs/missing", &json!({ "blobs": [{ "digest": blob.digest, "size": size }], "upload": name }));
+                let again: Result<MissingBlobs, Failure> = client.post(
+                    "/v1/blobs/missing",
+                    &json!({ "blobs": [{ "digest": blob.digest, "size": size }], "upload": name }),
+                );
                 match again {
                     Ok(MissingBlobs { missing }) if missing.is_empty() => return Ok(()),
                     Ok(MissingBlobs { missing }) => offset = missing[0].offset,
@@ -173,32 +224,64 @@ fn upload_file(
     }
 }
 
-/// Whether an upload may go on after it: the connection broke, or an earlier run of this upload was still writing.
+/// Whether an upload may go on after it: the connection broke, or an earlier run of this upload was
+/// still writing.
 fn is_passing(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) => true,
-        Failure::Problem(problem) => problem.code == Code::WrongOffset || problem.code == Code::Conflict,
+        Failure::Problem(problem) => {
+            problem.code == Code::WrongOffset || problem.code == Code::Conflict
+        }
     }
 }
 
 /// Prints how to call the model.
-fn example(client: &Client, key: &ModelKey, environment: &EnvironmentName, directory: &Path) -> Result<(), Failure> {
-    let reference = if key.project.as_str() == "default" { key.model.to_string() } else { key.to_string() };
-    let reference = if environment.as_str() == "production" { reference } else { format!("{reference}@{environment}") };
-    let view: control::view::ModelView = client.get(&format!("/v1/projects/{}/models/{}", key.project, key.model))?;
-    let live = view.live.iter().find(|(other, _)| other == environment).map(|(_, version)| version.clone());
+fn example(
+    client: &Client,
+    key: &ModelKey,
+    environment: &EnvironmentName,
+    directory: &Path,
+) -> Result<(), Failure> {
+    let reference =
+        if key.project.as_str() == "default" { key.model.to_string() } else { key.to_string() };
+    let reference = if environment.as_str() == "production" {
+        reference
+    } else {
+        format!("{reference}@{environment}")
+    };
+    let view: control::view::ModelView =
+        client.get(&format!("/v1/projects/{}/models/{}", key.project, key.model))?;
+    let live = view
+        .live
+        .iter()
+        .find(|(other, _)| other == environment)
+        .map(|(_, version)| version.clone());
     let version = view.versions.iter().find(|version| Some(&version.version) == live.as_ref());
-    let row = first_case(directory)
-        .or_else(|| version.and_then(|v| v.schema.as_ref()).map(|schema: &Schema| worker::synthetic_row(schema)));
-    let row = row.map(|row| row.to_string()).filter(|row| row.len() < 2_000).unwrap_or_else(|| "@row.json".into());
-    println!("\n  curl {}/v1/models/{reference}/predict -d '{}'", client.url(), row.replace('\'', "'\\''"));
+    let row = first_case(directory).or_else(|| {
+        version.and_then(|v| v.schema.as_ref()).map(|schema: &Schema| worker::synthetic_row(schema))
+    });
+    let row = row
+        .map(|row| row.to_string())
+        .filter(|row| row.len() < 2_000)
+        .unwrap_or_else(|| "@row.json".into());
+    println!(
+        "\n  curl {}/v1/models/{reference}/predict -d '{}'",
+        client.url(),
+        row.replace('\'', "'\\''")
+    );
     Ok(())
 }
 
 fn first_case(directory: &Path) -> Option<Value> {
-    let mut paths: Vec<_> = std::fs::read_dir(directory.join("tests")).ok()?.flatten().map(|entry| entry.path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(directory.join("tests"))
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     paths.sort();
-    let path = paths.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "json"))?;
+    let path = paths
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "json"))?;
     let case: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     case.get("input").or_else(|| case.get("rows").and_then(|rows| rows.get(0))).cloned()
 }

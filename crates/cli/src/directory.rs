@@ -28,13 +28,22 @@ impl ModelDirectory {
     /// Reads a directory.
     pub fn read(path: &Path) -> Result<ModelDirectory, Problem> {
         let path = path.canonicalize().ok().filter(|path| path.is_dir()).ok_or_else(|| {
-            bad(format!("{} is not a directory", path.display()), "name a model directory; decalog new NAME makes one")
+            bad(
+                format!("{} is not a directory", path.display()),
+                "name a model directory; decalog new NAME makes one",
+            )
         })?;
         let manifest = match std::fs::read_to_string(path.join(MANIFEST_FILE)) {
-            Ok(text) => Manifest::parse(&text)
-                .map_err(|error| Problem::new(Code::BadManifest, error.to_string()).help("correct decalog.toml"))?,
+            Ok(text) => Manifest::parse(&text).map_err(|error| {
+                Problem::new(Code::BadManifest, error.to_string()).help("correct decalog.toml")
+            })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Manifest::default(),
-            Err(error) => return Err(bad(format!("decalog.toml cannot be read: {error}"), "make it a readable text file")),
+            Err(error) => {
+                return Err(bad(
+                    format!("decalog.toml cannot be read: {error}"),
+                    "make it a readable text file",
+                ));
+            }
         };
         let (runtime, file) = runtime::recognise(&path, &manifest.model)?;
         Ok(ModelDirectory { path, manifest, runtime, file })
@@ -42,17 +51,27 @@ impl ModelDirectory {
 
     /// The model's name: as said, else the manifest's, else the directory's.
     pub fn name(&self, said: Option<&str>) -> Result<ModelName, Problem> {
-        let directory = || self.path.file_name().unwrap_or_default().to_string_lossy().to_lowercase().replace(' ', "-");
+        let directory = || {
+            self.path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .to_lowercase()
+                .replace(' ', "-")
+        };
         match (said, &self.manifest.model.name) {
             (None, Some(name)) => Ok(name.clone()),
             (said, _) => {
                 let name = said.map(String::from).unwrap_or_else(directory);
-                name.parse().map_err(|error: domain::id::NameError| bad(error.to_string(), "name it with --name NAME"))
+                name.parse().map_err(|error: domain::id::NameError| {
+                    bad(error.to_string(), "name it with --name NAME")
+                })
             }
         }
     }
 
-    /// What the text of the model tells; `None` if nobody here can read it, or there is nothing to tell.
+    /// What the text of the model tells; `None` if nobody here can read it, or there is nothing to
+    /// tell.
     pub fn describe(&self) -> Result<Option<Description>, Problem> {
         let Some(file) = &self.file else { return Ok(None) };
         runtime::of(self.runtime).describe(&self.path, file, &self.manifest.schema)
@@ -61,15 +80,28 @@ impl ModelDirectory {
     /// Author and commit.
     pub fn provenance(&self) -> Provenance {
         let git = |arguments: &[&str]| {
-            let output = Command::new("git").arg("-C").arg(&self.path).args(arguments).stderr(Stdio::null()).output().ok()?;
+            let output = Command::new("git")
+                .arg("-C")
+                .arg(&self.path)
+                .args(arguments)
+                .stderr(Stdio::null())
+                .output()
+                .ok()?;
             let text = String::from_utf8_lossy(&output.stdout).trim().to_string();
             output.status.success().then_some(text)
         };
-        let user = || std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "root".into());
+        let user = || {
+            std::env::var("USER")
+                .or_else(|_| std::env::var("LOGNAME"))
+                .unwrap_or_else(|_| "root".into())
+        };
         Provenance {
-            author: git(&["config", "user.name"]).filter(|name| !name.is_empty()).unwrap_or_else(user),
+            author: git(&["config", "user.name"])
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(user),
             git_commit: git(&["rev-parse", "HEAD"]),
-            git_dirty: git(&["status", "--porcelain", "--", "."]).is_some_and(|changes| !changes.is_empty()),
+            git_dirty: git(&["status", "--porcelain", "--", "."])
+                .is_some_and(|changes| !changes.is_empty()),
         }
     }
 }

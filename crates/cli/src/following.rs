@@ -29,7 +29,10 @@ pub fn spinner(text: &str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("  {msg} {spinner}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_style(
+        ProgressStyle::with_template("  {msg} {spinner}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
     bar.set_message(text.to_string());
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
@@ -38,7 +41,9 @@ pub fn spinner(text: &str) -> ProgressBar {
 /// On Ctrl-C, says what that does not stop.
 pub fn explain_interruption(text: String) {
     std::thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+            return;
+        };
         if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
             eprintln!("\n{text}");
             std::process::exit(INTERRUPTED);
@@ -46,8 +51,14 @@ pub fn explain_interruption(text: String) {
     });
 }
 
-/// Follows a deployment until it is live, or fails with its problem. A server that restarts meanwhile is waited for.
-pub fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) -> Result<(), Failure> {
+/// Follows a deployment until it is live, or fails with its problem. A server that restarts
+/// meanwhile is waited for.
+pub fn follow(
+    client: &Client,
+    key: &ModelKey,
+    version: &str,
+    id: DeploymentId,
+) -> Result<(), Failure> {
     let after = After { seq: id.0.saturating_sub(1), telemetry: None };
     let mut following = Following { client, key, version, id, after };
     let mut lost_since: Option<Instant> = None;
@@ -64,15 +75,24 @@ pub fn follow(client: &Client, key: &ModelKey, version: &str, id: DeploymentId) 
         if lost_since.is_none() {
             step(
                 "waiting",
-                &format!("for the server, which does not answer now, for up to {} s", RECONNECT_MS_MAX / 1_000),
+                &format!(
+                    "for the server, which does not answer now, for up to {} s",
+                    RECONNECT_MS_MAX / 1_000
+                ),
                 None,
             );
         }
-        if lost_since.get_or_insert_with(Instant::now).elapsed() > Duration::from_millis(RECONNECT_MS_MAX) {
-            let problem = Problem::new(Code::Unreachable, format!("the connection to the server broke: {broke}"));
-            return Err(Failure::Unreachable(
-                problem.help(format!("the deployment goes on once decalog up runs: decalog events {} -f", key.model)),
-            ));
+        if lost_since.get_or_insert_with(Instant::now).elapsed()
+            > Duration::from_millis(RECONNECT_MS_MAX)
+        {
+            let problem = Problem::new(
+                Code::Unreachable,
+                format!("the connection to the server broke: {broke}"),
+            );
+            return Err(Failure::Unreachable(problem.help(format!(
+                "the deployment goes on once decalog up runs: decalog events {} -f",
+                key.model
+            ))));
         }
         std::thread::sleep(Duration::from_millis(RECONNECT_EVERY_MS));
     }
@@ -91,7 +111,9 @@ impl<T: Into<Failure>> From<T> for Ended {
         match failure.into() {
             Failure::Unreachable(problem) => Ended::Broke(problem.message),
             // As many follow as may: another will be done soon.
-            Failure::Problem(problem) if problem.code == Code::ServerBusy => Ended::Broke(problem.message),
+            Failure::Problem(problem) if problem.code == Code::ServerBusy => {
+                Ended::Broke(problem.message)
+            }
             failure => Ended::Failed(failure),
         }
     }
@@ -129,8 +151,14 @@ impl Following<'_> {
     fn take(&self, happened: Happened) -> Result<bool, Failure> {
         let (id, model) = (self.id, &self.key.model);
         match happened.event {
-            Event::EnvironmentBuilt { deployment, lock, cached, elapsed_ms } if deployment == id => {
-                let text = format!("environment {}{}", lock.short(), if cached { " (cached)" } else { "" });
+            Event::EnvironmentBuilt { deployment, lock, cached, elapsed_ms }
+                if deployment == id =>
+            {
+                let text = format!(
+                    "environment {}{}",
+                    lock.short(),
+                    if cached { " (cached)" } else { "" }
+                );
                 step("build", &text, Some(elapsed_ms));
             }
             Event::CandidateReady { deployment, elapsed_ms } if deployment == id => {
@@ -140,23 +168,39 @@ impl Following<'_> {
                 step("test", &tested(cases, made_up.as_ref()), Some(elapsed_ms));
             }
             Event::GatesPassed { deployment, candidate, live, elapsed_ms } if deployment == id => {
-                let figures = |m: domain::event::Measurement| format!("p99 {:.1} ms, {:.0} MB", m.p99_ms, m.memory_mb);
+                let figures = |m: domain::event::Measurement| {
+                    format!("p99 {:.1} ms, {:.0} MB", m.p99_ms, m.memory_mb)
+                };
                 let live = live.map_or(String::new(), |live| format!(" (live: {})", figures(live)));
                 step("gate", &format!("{}{live}", figures(candidate)), Some(elapsed_ms));
             }
             Event::TrafficShifted { deployment, phase, baseline, .. } if deployment == id => {
                 let name = if phase.shadow { "shadow" } else { "canary" };
-                step(name, &format!("{}% of the requests; the rest goes to {baseline}", phase.percent), None);
+                step(
+                    name,
+                    &format!("{}% of the requests; the rest goes to {baseline}", phase.percent),
+                    None,
+                );
             }
             Event::GuardsJudged { deployment, judgements, .. } if deployment == id => {
                 judgements.to_string().lines().for_each(|line| step("guard", line.trim(), None));
             }
             Event::ReleasePaused { deployment } if deployment == id => {
-                step("paused", &format!("by {}: decalog release resume {model}", happened.actor), None);
+                step(
+                    "paused",
+                    &format!("by {}: decalog release resume {model}", happened.actor),
+                    None,
+                );
             }
-            Event::ReleaseResumed { deployment } if deployment == id => step("resumed", &format!("by {}", happened.actor), None),
+            Event::ReleaseResumed { deployment } if deployment == id => {
+                step("resumed", &format!("by {}", happened.actor), None)
+            }
             Event::Released { deployment, environment, elapsed_ms, .. } if deployment == id => {
-                step("live", &format!("{model} {} in {environment}", self.version), Some(elapsed_ms));
+                step(
+                    "live",
+                    &format!("{model} {} in {environment}", self.version),
+                    Some(elapsed_ms),
+                );
                 return Ok(true);
             }
             Event::DeployFailed { deployment, step: at, problem } if deployment == id => {
@@ -164,9 +208,13 @@ impl Following<'_> {
                 return Err(self.failed(problem).into());
             }
             Event::ModelRemoved {} => {
-                let text =
-                    format!("{model} was removed by {} in the meantime; {} was not released", happened.actor, self.version);
-                return Err(Problem::new(Code::Removed, text).help("deploy again if it is still wanted").into());
+                let text = format!(
+                    "{model} was removed by {} in the meantime; {} was not released",
+                    happened.actor, self.version
+                );
+                return Err(Problem::new(Code::Removed, text)
+                    .help("deploy again if it is still wanted")
+                    .into());
             }
             _ => {}
         }
@@ -190,7 +238,9 @@ pub fn tested(cases: u32, made_up: Option<&MadeUpRow>) -> String {
     match made_up {
         None => format!("{cases} of {cases} cases"),
         Some(MadeUpRow::Answered) => "no cases; a made-up row was answered".into(),
-        Some(MadeUpRow::Refused(why)) => format!("the made-up row was refused: {why}; add tests/NAME.json"),
+        Some(MadeUpRow::Refused(why)) => {
+            format!("the made-up row was refused: {why}; add tests/NAME.json")
+        }
         Some(MadeUpRow::Skipped(why)) => format!("no cases, and no made-up row was asked: {why}"),
     }
 }

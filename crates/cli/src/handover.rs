@@ -1,5 +1,6 @@
-//! How a running `up` is replaced without a request lost: both processes talk on a Unix socket in the data directory, the
-//! listening socket passes from one to the other, and the old one goes on if the new one fails.
+//! How a running `up` is replaced without a request lost: both processes talk on a Unix socket in
+//! the data directory, the listening socket passes from one to the other, and the old one goes on
+//! if the new one fails.
 
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Write};
 use std::net::TcpListener;
@@ -20,7 +21,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::data::DataLock;
 
-/// How long a new process has between taking over the ledger and serving, in milliseconds. Then the old one goes on.
+/// How long a new process has between taking over the ledger and serving, in milliseconds. Then the
+/// old one goes on.
 const HANDOVER_MS_MAX: u64 = 20_000;
 /// How long a running process may take to say who it is, in milliseconds.
 const ANSWER_MS_MAX: u64 = 2_000;
@@ -96,7 +98,8 @@ pub struct Old {
     pub runtime: tokio::runtime::Handle,
 }
 
-/// Waits for processes that want to take over. They must come from the same user: the directory is closed to others.
+/// Waits for processes that want to take over. They must come from the same user: the directory is
+/// closed to others.
 pub fn listen(old: Old) -> Result<(), Problem> {
     let path = socket(&old.data);
     let mut listener = bind(&path).map_err(failed("waiting for an upgrade"))?;
@@ -149,21 +152,27 @@ impl Old {
             match line.hear::<Say>()? {
                 None => return Ok(None),
                 Some(Say::Describe {}) => line.say(&Answer::Described(self.description.clone()))?,
-                Some(Say::Listener { .. }) => line.say_with(&Answer::Listener {}, self.listener.as_raw_fd())?,
-                Some(Say::Write { pid }) => match self.runtime.block_on(self.control.hand_over(pid)) {
-                    Err(problem) => line.say(&Answer::Refused(problem))?,
-                    Ok(leaving) => {
-                        *self.lock.lock() = None;
-                        return if self.is_replaced(&mut line, leaving) {
-                            self.replaced.notify_one();
-                            Ok(Some(line.into_stream()))
-                        } else {
-                            self.go_on();
-                            Ok(None)
-                        };
+                Some(Say::Listener { .. }) => {
+                    line.say_with(&Answer::Listener {}, self.listener.as_raw_fd())?
+                }
+                Some(Say::Write { pid }) => {
+                    match self.runtime.block_on(self.control.hand_over(pid)) {
+                        Err(problem) => line.say(&Answer::Refused(problem))?,
+                        Ok(leaving) => {
+                            *self.lock.lock() = None;
+                            return if self.is_replaced(&mut line, leaving) {
+                                self.replaced.notify_one();
+                                Ok(Some(line.into_stream()))
+                            } else {
+                                self.go_on();
+                                Ok(None)
+                            };
+                        }
                     }
-                },
-                Some(Say::Serving {}) => return Err(io::Error::other("it serves without having taken over")),
+                }
+                Some(Say::Serving {}) => {
+                    return Err(io::Error::other("it serves without having taken over"));
+                }
             }
         }
     }
@@ -210,26 +219,41 @@ pub struct New {
 /// Asks who runs for a data directory; `None` if nobody does.
 pub fn describe(data: &DataDirectory) -> Result<Option<Description>, Problem> {
     let Ok(stream) = UnixStream::connect(socket(data)) else { return Ok(None) };
-    stream.set_read_timeout(Some(Duration::from_millis(ANSWER_MS_MAX))).map_err(failed("asking the running process"))?;
+    stream
+        .set_read_timeout(Some(Duration::from_millis(ANSWER_MS_MAX)))
+        .map_err(failed("asking the running process"))?;
     let mut line = Line::new(stream).map_err(failed("asking the running process"))?;
     match line.ask(&Say::Describe {})? {
         Answer::Described(description) => Ok(Some(description)),
-        other => Err(Problem::new(Code::Handover, format!("the running process answered {other:?}"))),
+        other => {
+            Err(Problem::new(Code::Handover, format!("the running process answered {other:?}")))
+        }
     }
 }
 
 impl New {
-    /// Begins a hand-over: reads the ledger beside its writer, and gets the listening socket. `None` if nobody runs.
-    pub fn begin(data: &DataDirectory, runtime: &tokio::runtime::Runtime) -> Result<Option<New>, Problem> {
+    /// Begins a hand-over: reads the ledger beside its writer, and gets the listening socket.
+    /// `None` if nobody runs.
+    pub fn begin(
+        data: &DataDirectory,
+        runtime: &tokio::runtime::Runtime,
+    ) -> Result<Option<New>, Problem> {
         let Ok(stream) = UnixStream::connect(socket(data)) else { return Ok(None) };
         runtime.block_on(control::handover::check(data))?;
         let mut line = Line::new(stream).map_err(failed("asking the running process"))?;
-        let asked = line.say(&Say::Listener { pid: std::process::id() }).and_then(|()| line.hear_with::<Answer>());
+        let asked = line
+            .say(&Say::Listener { pid: std::process::id() })
+            .and_then(|()| line.hear_with::<Answer>());
         match asked.map_err(failed("asking for the listening socket"))? {
             // It was killed a moment ago.
             (None, _) => Ok(None),
-            (Some(Answer::Listener {}), Some(socket)) => Ok(Some(New { line, listener: TcpListener::from(socket) })),
-            (other, _) => Err(Problem::new(Code::Handover, format!("the running process gave no socket: {other:?}"))),
+            (Some(Answer::Listener {}), Some(socket)) => {
+                Ok(Some(New { line, listener: TcpListener::from(socket) }))
+            }
+            (other, _) => Err(Problem::new(
+                Code::Handover,
+                format!("the running process gave no socket: {other:?}"),
+            )),
         }
     }
 
@@ -238,12 +262,17 @@ impl New {
         match self.line.ask(&Say::Write { pid: std::process::id() })? {
             Answer::Written { leaving } => Ok(leaving),
             Answer::Refused(problem) => Err(problem),
-            other => Err(Problem::new(Code::Handover, format!("the running process answered {other:?}"))),
+            other => {
+                Err(Problem::new(Code::Handover, format!("the running process answered {other:?}")))
+            }
         }
     }
 
     /// A handle on when the old process has ended, and what it is told once this one serves.
-    pub fn predecessor(self, leaving: Vec<ReplicaId>) -> (Predecessor, impl FnOnce() -> Result<(), Problem>) {
+    pub fn predecessor(
+        self,
+        leaving: Vec<ReplicaId>,
+    ) -> (Predecessor, impl FnOnce() -> Result<(), Problem>) {
         let (ended, gone) = watch::channel(false);
         let mut line = self.line;
         let serving = move || {
@@ -298,18 +327,24 @@ impl Line {
     }
 
     /// Hears a line that may bring a descriptor; nothing may be buffered before it.
-    fn hear_with<T: for<'a> Deserialize<'a>>(&mut self) -> io::Result<(Option<T>, Option<OwnedFd>)> {
+    fn hear_with<T: for<'a> Deserialize<'a>>(
+        &mut self,
+    ) -> io::Result<(Option<T>, Option<OwnedFd>)> {
         let mut text = vec![0; 64 * 1024];
         let mut space = cmsg_space!([RawFd; 1]);
         let (bytes, descriptor) = {
             let mut slices = [IoSliceMut::new(&mut text)];
             let socket = self.reader.get_ref().as_raw_fd();
-            let message = recvmsg::<()>(socket, &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+            let message =
+                recvmsg::<()>(socket, &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
             let mut found = None;
             for control in message.cmsgs()? {
                 if let ControlMessageOwned::ScmRights(descriptors) = control {
                     // SAFETY: the kernel has just made these descriptors for this process.
-                    found = descriptors.into_iter().next().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) });
+                    found = descriptors
+                        .into_iter()
+                        .next()
+                        .map(|raw| unsafe { OwnedFd::from_raw_fd(raw) });
                 }
             }
             (message.bytes, found)

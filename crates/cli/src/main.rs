@@ -1,4 +1,5 @@
-//! The binary `decalog`: verbs, configuration, wiring. The only place that reads variables and configuration.
+//! The binary `decalog`: verbs, configuration, wiring. The only place that reads variables and
+//! configuration.
 
 // First: what it defines holds in all that follow.
 #[macro_use]
@@ -54,11 +55,14 @@ impl From<anyhow::Error> for Failure {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.verb.prints() {
-        // Output that nobody reads any more, as in `decalog ls | head`, ends the program quietly. Those that serve get an
-        // error instead: a peer that goes away while something is written to it is no reason to end.
-        // SAFETY: before any other thread exists.
+        // Output that nobody reads any more, as in `decalog ls | head`, ends the program quietly.
+        // Those that serve get an error instead: a peer that goes away while something is written
+        // to it is no reason to end. SAFETY: before any other thread exists.
         unsafe {
-            let _ = nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl);
+            let _ = nix::sys::signal::signal(
+                nix::sys::signal::Signal::SIGPIPE,
+                nix::sys::signal::SigHandler::SigDfl,
+            );
         }
     }
     let result = run(arguments);
@@ -78,20 +82,26 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Up(options) => return up::run(options),
         Verb::Supervise { data } => return Ok(supervisor::run(&DataDirectory::new(data)) as u8),
         Verb::Worker { verb: WorkerVerb::Onnx } => return Ok(workers::onnx() as u8),
-        Verb::Worker { verb: WorkerVerb::Bridge { argv } } => return Ok(workers::bridge(argv) as u8),
+        Verb::Worker { verb: WorkerVerb::Bridge { argv } } => {
+            return Ok(workers::bridge(argv) as u8);
+        }
         Verb::Openapi => terminal::print_json(&server::openapi::document()),
         Verb::Manual { prefix } => manual::run(&prefix)?,
         Verb::New { name, runtime } => new::run(&name, runtime)?,
         Verb::Check { path } => check::run(&path, json)?,
         Verb::Deploy(options) => deploy::run(&remote, options)?,
         Verb::Release(options) => release::run(&remote, options, json)?,
-        Verb::Promote { model, from, to, plan, detach } => release::promote(&remote, &model, &from, &to, &plan, detach, json)?,
+        Verb::Promote { model, from, to, plan, detach } => {
+            release::promote(&remote, &model, &from, &to, &plan, detach, json)?
+        }
         Verb::Rollback { model, env } => release::rollback(&remote, &model, env.as_deref(), json)?,
         Verb::Predict { reference, input, rows } => predict::run(&remote, &reference, input, rows)?,
         Verb::Ls { project } => show::list(&remote, project, json)?,
         Verb::Show { model, schema } => show::show(&remote, &model, schema, json)?,
         Verb::Logs { model, follow, lines } => show::logs(&remote, &model, follow, lines)?,
-        Verb::Events { model, kind, follow, after } => show::events(&remote, model, kind, follow, after, json)?,
+        Verb::Events { model, kind, follow, after } => {
+            show::events(&remote, model, kind, follow, after, json)?
+        }
         Verb::Rm { model } => show::remove(&remote, &model)?,
         Verb::Env { verb } => variables::run(&remote, verb, json)?,
         Verb::Status => platform::status(&remote, json)?,
@@ -101,7 +111,9 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Gc => platform::collect(&remote, json)?,
         Verb::Backup { file } => platform::backup(&remote, &file)?,
         Verb::Restore { file, data } => platform::restore(&file, data)?,
-        Verb::Ledger { verb: LedgerVerb::Verify { head, data } } => platform::verify(&remote, head, data, json)?,
+        Verb::Ledger { verb: LedgerVerb::Verify { head, data } } => {
+            platform::verify(&remote, head, data, json)?
+        }
     }
     Ok(0)
 }

@@ -1,5 +1,5 @@
-//! `decalog manual`: shell completions and manual pages, made from the same arguments that are parsed. Hidden, as
-//! `make install` is its caller; it writes below one directory and nowhere else.
+//! `decalog manual`: shell completions and manual pages, made from the same arguments that are
+//! parsed. Hidden, as `make install` is its caller; it writes below one directory and nowhere else.
 
 use std::fs;
 use std::io;
@@ -26,7 +26,8 @@ pub fn run(prefix: &Path) -> Result<(), Failure> {
     let share = prefix.join("share");
     let written = completions(&share).and_then(|()| pages(&share.join("man/man1")));
     written.map_err(|error| {
-        let problem = Problem::new(Code::Failed, format!("{} cannot be written: {error}", share.display()));
+        let problem =
+            Problem::new(Code::Failed, format!("{} cannot be written: {error}", share.display()));
         problem.help("choose a directory that you may write to: make install PREFIX=DIR").into()
     })
 }
@@ -36,7 +37,12 @@ fn completions(share: &Path) -> io::Result<()> {
         let path = share.join(file);
         fs::create_dir_all(path.parent().unwrap_or(share))?;
         let mut script = vec![];
-        clap_complete::generate(*shell, &mut visible(&Arguments::command()), "decalog", &mut script);
+        clap_complete::generate(
+            *shell,
+            &mut visible(&Arguments::command()),
+            "decalog",
+            &mut script,
+        );
         fs::write(path, script)?;
     }
     Ok(())
@@ -48,7 +54,9 @@ fn visible(command: &Command) -> Command {
     let name: &'static str = command.get_name().to_owned().leak();
     Command::new(name)
         .about(command.get_about().cloned().unwrap_or_default())
-        .version(command.get_version().map(|version| &*version.to_owned().leak()).unwrap_or_default())
+        .version(
+            command.get_version().map(|version| &*version.to_owned().leak()).unwrap_or_default(),
+        )
         .disable_version_flag(command.get_version().is_none())
         .args(command.get_arguments().filter(|argument| !argument.is_hide_set()).cloned())
         .subcommands(command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(visible))
@@ -96,7 +104,11 @@ fn page_of_each(command: &Command, source: &str, directory: &Path) -> io::Result
 fn parts(after_help: &str) -> (String, String) {
     let mut lines = after_help.lines();
     let is_heading = |line: &str| matches!(line, "Examples:" | "Example:" | "First steps:");
-    let prose: Vec<&str> = lines.by_ref().take_while(|line| !is_heading(line)).filter(|line| !line.is_empty()).collect();
+    let prose: Vec<&str> = lines
+        .by_ref()
+        .take_while(|line| !is_heading(line))
+        .filter(|line| !line.is_empty())
+        .collect();
     (prose.join(" "), lines.collect::<Vec<_>>().join("\n"))
 }
 

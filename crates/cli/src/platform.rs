@@ -19,9 +19,21 @@ pub fn status(client: &Client, as_json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
-    println!("Decalog {} · {} · up {} s", text(&status["version"]), text(&status["url"]), status["uptime_s"]);
-    println!("  models   {}, {} replicas, {} rows waiting", status["models"], status["replicas"], status["queued_rows"]);
-    println!("  ledger   {} entries, head {}", status["ledger"]["entries"], text(&status["ledger"]["head"]));
+    println!(
+        "Decalog {} · {} · up {} s",
+        text(&status["version"]),
+        text(&status["url"]),
+        status["uptime_s"]
+    );
+    println!(
+        "  models   {}, {} replicas, {} rows waiting",
+        status["models"], status["replicas"], status["queued_rows"]
+    );
+    println!(
+        "  ledger   {} entries, head {}",
+        status["ledger"]["entries"],
+        text(&status["ledger"]["head"])
+    );
     Ok(())
 }
 
@@ -30,7 +42,8 @@ pub fn doctor(data: Option<PathBuf>, as_json: bool) -> Result<u8, Failure> {
     let path = std::env::var("PATH").unwrap_or_default();
     let named = |name| std::env::var_os(name).map(PathBuf::from);
     let (uv, onnxruntime) = (named("DECALOG_UV"), named("ORT_DYLIB_PATH"));
-    let checks = engine::doctor(&data_directory(data)?, &path, uv.as_deref(), onnxruntime.as_deref());
+    let checks =
+        engine::doctor(&data_directory(data)?, &path, uv.as_deref(), onnxruntime.as_deref());
     let missing = checks.iter().any(|check| !check.ok && !check.optional);
     if as_json {
         print_json(&json!({ "checks": checks }));
@@ -51,13 +64,22 @@ pub fn doctor(data: Option<PathBuf>, as_json: bool) -> Result<u8, Failure> {
 }
 
 /// `decalog doctor --verify`
-pub fn doctor_verify(data: Option<PathBuf>, store: Option<String>, as_json: bool) -> Result<u8, Failure> {
+pub fn doctor_verify(
+    data: Option<PathBuf>,
+    store: Option<String>,
+    as_json: bool,
+) -> Result<u8, Failure> {
     let checks = crate::verify::verify(&data_directory(data)?, store)?;
     if as_json {
         print_json(&json!({ "checks": checks }));
     } else {
         for check in &checks {
-            println!("  {:<8} {:<15} {}", if check.ok { "ok" } else { "damaged" }, check.name, check.found);
+            println!(
+                "  {:<8} {:<15} {}",
+                if check.ok { "ok" } else { "damaged" },
+                check.name,
+                check.found
+            );
             if !check.remedy.is_empty() {
                 println!("  {:<8} {:<15} → {}", "", "", check.remedy);
             }
@@ -73,7 +95,10 @@ pub fn collect(client: &Client, as_json: bool) -> Result<(), Failure> {
         print_json(&garbage);
     } else {
         let Garbage { blobs, environments, trees, .. } = garbage;
-        println!("removed {blobs} blobs, {environments} environments, {trees} trees: {} are free now", bytes(garbage.bytes));
+        println!(
+            "removed {blobs} blobs, {environments} environments, {trees} trees: {} are free now",
+            bytes(garbage.bytes)
+        );
     }
     Ok(())
 }
@@ -81,7 +106,8 @@ pub fn collect(client: &Client, as_json: bool) -> Result<(), Failure> {
 /// `decalog backup`
 pub fn backup(client: &Client, file: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
-        Problem::new(Code::Backup, format!("{} cannot be written: {error}", file.display())).help("name a new file")
+        Problem::new(Code::Backup, format!("{} cannot be written: {error}", file.display()))
+            .help("name a new file")
     };
     if file.exists() {
         return Err(failed(std::io::ErrorKind::AlreadyExists.into()).into());
@@ -92,7 +118,8 @@ pub fn backup(client: &Client, file: &Path) -> Result<(), Failure> {
     let mut out = std::fs::File::create(&partial).map_err(failed)?;
     let written = client.reader("/v1/backup").and_then(|mut reader| {
         let size = std::io::copy(&mut reader, &mut out).map_err(|error| {
-            Problem::new(Code::Backup, format!("the backup broke off: {error}")).help("see the server's log, and try again")
+            Problem::new(Code::Backup, format!("the backup broke off: {error}"))
+                .help("see the server's log, and try again")
         })?;
         out.sync_all().and_then(|()| std::fs::rename(&partial, file)).map_err(failed)?;
         Ok(size)
@@ -101,7 +128,10 @@ pub fn backup(client: &Client, file: &Path) -> Result<(), Failure> {
         let _ = std::fs::remove_file(&partial);
     }
     let size = bytes(written?);
-    eprintln!("{} · {size}\nThe key of the secrets (DATA/key) is not in it: keep that file elsewhere.", file.display());
+    eprintln!(
+        "{} · {size}\nThe key of the secrets (DATA/key) is not in it: keep that file elsewhere.",
+        file.display()
+    );
     Ok(())
 }
 
@@ -118,15 +148,27 @@ pub fn restore(file: &Path, data: Option<PathBuf>) -> Result<(), Failure> {
 }
 
 /// `decalog ledger verify`
-pub fn verify(client: &Client, head: Option<String>, data: Option<PathBuf>, as_json: bool) -> Result<(), Failure> {
+pub fn verify(
+    client: &Client,
+    head: Option<String>,
+    data: Option<PathBuf>,
+    as_json: bool,
+) -> Result<(), Failure> {
     let verified: Value = match data {
-        None => client.get(&format!("/v1/ledger/verify{}", head.map_or(String::new(), |head| format!("?head={head}"))))?,
+        None => client.get(&format!(
+            "/v1/ledger/verify{}",
+            head.map_or(String::new(), |head| format!("?head={head}"))
+        ))?,
         Some(data) => {
             let head = head.map(|head| head.parse()).transpose();
-            let head = head.map_err(|error: domain::digest::DigestError| Problem::new(Code::BadName, error.to_string()))?;
-            let verified = ledger::verify(&DataDirectory::new(data).ledger(), head).map_err(|broken| {
-                Problem::new(Code::LedgerBroken, broken.to_string()).help("restore a backup, and find out who changed the file")
+            let head = head.map_err(|error: domain::digest::DigestError| {
+                Problem::new(Code::BadName, error.to_string())
             })?;
+            let verified =
+                ledger::verify(&DataDirectory::new(data).ledger(), head).map_err(|broken| {
+                    Problem::new(Code::LedgerBroken, broken.to_string())
+                        .help("restore a backup, and find out who changed the file")
+                })?;
             json!({ "entries": verified.entries, "head": verified.head })
         }
     };

@@ -12,22 +12,32 @@ use crate::client::Client;
 use crate::terminal::as_written;
 
 /// Runs the verb.
-pub fn run(client: &Client, reference: &str, input: Option<String>, rows: Option<PathBuf>) -> Result<(), Failure> {
-    let parsed: Reference = reference
-        .parse()
-        .map_err(|error: domain::reference::ReferenceError| Problem::new(Code::BadReference, error.to_string()))?;
+pub fn run(
+    client: &Client,
+    reference: &str,
+    input: Option<String>,
+    rows: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let parsed: Reference =
+        reference.parse().map_err(|error: domain::reference::ReferenceError| {
+            Problem::new(Code::BadReference, error.to_string())
+        })?;
     let body = match (input, rows) {
         (None, Some(file)) => csv(client, &parsed, &file)?,
         (Some(input), None) => text(&input)?,
         _ => {
             return Err(Problem::new(Code::NoInput, "there is nothing to predict from")
-                .help(format!("decalog predict {reference} '{{\"column\": value}}', or --rows FILE.csv"))
+                .help(format!(
+                    "decalog predict {reference} '{{\"column\": value}}', or --rows FILE.csv"
+                ))
                 .into());
         }
     };
     let (kind, answer) = client.post_text(&format!("/v1/models/{reference}/predict"), &body)?;
     let mut out = std::io::stdout().lock();
-    let broken = |error: std::io::Error| Problem::new(Code::Interrupted, format!("the answer broke off: {error}"));
+    let broken = |error: std::io::Error| {
+        Problem::new(Code::Interrupted, format!("the answer broke off: {error}"))
+    };
     if kind.starts_with("text/event-stream") {
         // One line for each item, as it comes.
         let mut is_error = false;
@@ -36,7 +46,8 @@ pub fn run(client: &Client, reference: &str, input: Option<String>, rows: Option
             is_error |= line == "event: error";
             if let Some(item) = line.strip_prefix("data: ") {
                 if is_error {
-                    let problem = serde_json::from_str(item).unwrap_or_else(|_| Problem::new(Code::ModelRaised, item));
+                    let problem = serde_json::from_str(item)
+                        .unwrap_or_else(|_| Problem::new(Code::ModelRaised, item));
                     return Err(problem.into());
                 }
                 writeln!(out, "{}", as_written(item)).and_then(|()| out.flush()).map_err(broken)?;
@@ -52,10 +63,14 @@ pub fn run(client: &Client, reference: &str, input: Option<String>, rows: Option
 }
 
 fn text(input: &str) -> Result<String, Problem> {
-    let unreadable = |what: &str, error: std::io::Error| Problem::new(Code::NoInput, format!("{what} cannot be read: {error}"));
+    let unreadable = |what: &str, error: std::io::Error| {
+        Problem::new(Code::NoInput, format!("{what} cannot be read: {error}"))
+    };
     if input == "-" {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| unreadable("standard input", error))?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| unreadable("standard input", error))?;
         return Ok(text);
     }
     match input.strip_prefix('@') {
@@ -67,15 +82,20 @@ fn text(input: &str) -> Result<String, Problem> {
 /// The rows of a CSV file, each cell by its column's datatype.
 fn csv(client: &Client, reference: &Reference, file: &Path) -> Result<String, Failure> {
     let schema = schema_of(client, reference)?;
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Problem::new(Code::NoInput, format!("{} cannot be read: {error}", file.display())))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Problem::new(Code::NoInput, format!("{} cannot be read: {error}", file.display()))
+    })?;
     let mut records = parse_csv(&text).into_iter();
-    let names = records
-        .next()
-        .ok_or_else(|| Problem::new(Code::NoInput, "the CSV file is empty").help("its first line names the columns"))?;
+    let names = records.next().ok_or_else(|| {
+        Problem::new(Code::NoInput, "the CSV file is empty")
+            .help("its first line names the columns")
+    })?;
     let row = |cells: Vec<String>| {
-        let row: Map<String, Value> =
-            names.iter().zip(cells).filter_map(|(name, cell)| Some((name.clone(), cell_value(&schema, name, cell)?))).collect();
+        let row: Map<String, Value> = names
+            .iter()
+            .zip(cells)
+            .filter_map(|(name, cell)| Some((name.clone(), cell_value(&schema, name, cell)?)))
+            .collect();
         Value::Object(row)
     };
     let rows: Vec<Value> = records.map(row).collect();
@@ -84,14 +104,19 @@ fn csv(client: &Client, reference: &Reference, file: &Path) -> Result<String, Fa
 
 fn schema_of(client: &Client, reference: &Reference) -> Result<Schema, Failure> {
     let key = &reference.model;
-    let view: control::view::ModelView = client.get(&format!("/v1/projects/{}/models/{}", key.project, key.model))?;
-    let live =
-        view.live.iter().find(|(environment, _)| *environment == reference.environment()).map(|(_, version)| version.clone());
+    let view: control::view::ModelView =
+        client.get(&format!("/v1/projects/{}/models/{}", key.project, key.model))?;
+    let live = view
+        .live
+        .iter()
+        .find(|(environment, _)| *environment == reference.environment())
+        .map(|(_, version)| version.clone());
     let wanted = match &reference.selector {
         Some(domain::reference::Selector::Number(number)) => Some(number.to_string()),
         _ => live,
     };
-    let version = view.versions.into_iter().find(|version| Some(&version.version) == wanted.as_ref());
+    let version =
+        view.versions.into_iter().find(|version| Some(&version.version) == wanted.as_ref());
     version
         .and_then(|version| version.schema)
         .ok_or_else(|| Problem::new(Code::NotLive, format!("{reference} has no schema yet")).into())
@@ -104,8 +129,13 @@ fn cell_value(schema: &Schema, name: &str, cell: String) -> Option<Value> {
     if cell.is_empty() && column.is_optional() {
         return None;
     }
-    let is_text = matches!(column.datatype, Datatype::Bytes | Datatype::Timestamp) && column.shape.as_deref() == Some(&[]);
-    if is_text { Some(Value::from(cell)) } else { serde_json::from_str(&cell.to_lowercase()).ok().or(Some(Value::from(cell))) }
+    let is_text = matches!(column.datatype, Datatype::Bytes | Datatype::Timestamp)
+        && column.shape.as_deref() == Some(&[]);
+    if is_text {
+        Some(Value::from(cell))
+    } else {
+        serde_json::from_str(&cell.to_lowercase()).ok().or(Some(Value::from(cell)))
+    }
 }
 
 /// RFC 4180: quotes around cells, doubled within them.

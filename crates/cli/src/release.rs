@@ -36,14 +36,24 @@ fn duration_ms(text: &str) -> Result<u64, Problem> {
 
 fn percent(text: &str) -> Result<u8, Problem> {
     let digits = text.trim().trim_end_matches('%');
-    digits.parse().map_err(|_| bad_option(format!("`{text}` is not a share in percent: write 5 or 20%")))
+    digits
+        .parse()
+        .map_err(|_| bad_option(format!("`{text}` is not a share in percent: write 5 or 20%")))
 }
 
 /// The plan that options ask for.
 pub fn plan(options: &PlanOptions) -> Result<Plan, Problem> {
-    let canary = options.canary.iter().flat_map(|steps| steps.split(',')).map(percent).collect::<Result<Vec<u8>, _>>()?;
-    let guards: Result<Vec<Guard>, Problem> =
-        options.guards.iter().map(|text| text.parse::<Guard>().map_err(|error| bad_option(error.to_string()))).collect();
+    let canary = options
+        .canary
+        .iter()
+        .flat_map(|steps| steps.split(','))
+        .map(percent)
+        .collect::<Result<Vec<u8>, _>>()?;
+    let guards: Result<Vec<Guard>, Problem> = options
+        .guards
+        .iter()
+        .map(|text| text.parse::<Guard>().map_err(|error| bad_option(error.to_string())))
+        .collect();
     let plan = Plan {
         canary,
         shadow: options.shadow.as_deref().map(percent).transpose()?,
@@ -67,7 +77,9 @@ pub fn run(client: &Client, options: ReleaseOptions, as_json: bool) -> Result<()
     let path = format!("{}/release", path_of(&reference));
     let view: ReleaseView = match action {
         "status" => client.get(&format!("{path}?environment={environment}"))?,
-        "pause" | "resume" | "abort" => client.post(&format!("{path}/{action}"), &json!({ "environment": environment }))?,
+        "pause" | "resume" | "abort" => {
+            client.post(&format!("{path}/{action}"), &json!({ "environment": environment }))?
+        }
         _ => {
             return Err(bad_option(format!(
                 "`decalog release {action} {model}`: the first word must be status, pause, resume or abort"
@@ -93,19 +105,28 @@ fn in_environment(text: &str, environment: Option<&str>) -> Result<Reference, Pr
 
 /// The name of an environment.
 pub fn environment_name(text: &str) -> Result<EnvironmentName, Problem> {
-    text.parse().map_err(|error: domain::id::NameError| Problem::new(Code::BadName, error.to_string()))
+    text.parse()
+        .map_err(|error: domain::id::NameError| Problem::new(Code::BadName, error.to_string()))
 }
 
 fn print_status(reference: &Reference, view: &ReleaseView) {
-    println!("{} {} in {}, asked by {}: {}", reference.model.model, view.version, view.environment, view.actor, view.plan);
+    println!(
+        "{} {} in {}, asked by {}: {}",
+        reference.model.model, view.version, view.environment, view.actor, view.plan
+    );
     match (&view.outcome, &view.progress) {
         (Outcome::Running, Some(progress)) => {
             let paused = if progress.paused { ", paused" } else { "" };
-            println!("  now        {}{paused}; the rest goes to {}", progress.phase, progress.baseline);
+            println!(
+                "  now        {}{paused}; the rest goes to {}",
+                progress.phase, progress.baseline
+            );
         }
         (Outcome::Running, None) => println!("  now        is built and tested; no traffic yet"),
         (Outcome::Live, _) => println!("  now        live"),
-        (Outcome::Failed { step, problem }, _) => println!("  now        ended at {step}: {problem}"),
+        (Outcome::Failed { step, problem }, _) => {
+            println!("  now        ended at {step}: {problem}")
+        }
     }
     for line in view.said.lines() {
         println!("  {}", line.trim_end());
@@ -123,7 +144,10 @@ fn release(client: &Client, options: ReleaseOptions, as_json: bool) -> Result<()
         Some(Selector::Number(number)) => number.to_string(),
         Some(Selector::Digest(digits)) => version_of(client, &reference, digits)?,
         None => {
-            let text = format!("which version of `{}`? decalog release {}@v…", reference.model.model, options.what);
+            let text = format!(
+                "which version of `{}`? decalog release {}@v…",
+                reference.model.model, options.what
+            );
             return Err(bad_option(text).into());
         }
     };
@@ -137,9 +161,12 @@ fn version_of(client: &Client, reference: &Reference, digits: &str) -> Result<St
     let view: control::view::ModelView = client.get(&path_of(reference))?;
     let found = view.versions.iter().find(|version| version.digest.begins_with(digits));
     found.map(|version| version.version.clone()).ok_or_else(|| {
-        Problem::new(Code::NoSuchVersion, format!("`{}` has no version with the digest {digits}", view.name))
-            .help(format!("decalog show {}", view.name))
-            .into()
+        Problem::new(
+            Code::NoSuchVersion,
+            format!("`{}` has no version with the digest {digits}", view.name),
+        )
+        .help(format!("decalog show {}", view.name))
+        .into()
     })
 }
 
@@ -162,10 +189,16 @@ fn finish(
         }
         return Ok(());
     }
-    explain_interruption(format!("{model} {version} goes on at the server: decalog release status {model}"));
+    explain_interruption(format!(
+        "{model} {version} goes on at the server: decalog release status {model}"
+    ));
     follow(client, &reference.model, version, id)?;
     if as_json {
-        let view: ReleaseView = client.get(&format!("{}/release?environment={}", path_of(reference), reference.environment()))?;
+        let view: ReleaseView = client.get(&format!(
+            "{}/release?environment={}",
+            path_of(reference),
+            reference.environment()
+        ))?;
         print_json(&view);
     }
     Ok(())
@@ -192,10 +225,17 @@ pub fn promote(
 }
 
 /// `decalog rollback`
-pub fn rollback(client: &Client, model: &str, environment: Option<&str>, as_json: bool) -> Result<(), Failure> {
+pub fn rollback(
+    client: &Client,
+    model: &str,
+    environment: Option<&str>,
+    as_json: bool,
+) -> Result<(), Failure> {
     let reference = in_environment(model, environment)?;
-    let answer: Value =
-        client.post(&format!("{}/rollbacks", path_of(&reference)), &json!({ "environment": reference.environment() }))?;
+    let answer: Value = client.post(
+        &format!("{}/rollbacks", path_of(&reference)),
+        &json!({ "environment": reference.environment() }),
+    )?;
     let version = answer["version"].as_str().unwrap_or_default().to_string();
     if answer["deployment"].is_null() {
         eprintln!(
@@ -232,8 +272,14 @@ mod tests {
             ..PlanOptions::default()
         };
         let plan = plan(&options).unwrap();
-        assert_eq!((plan.canary, plan.every_ms, plan.guards.len()), (vec![5, 25, 50], Some(120_000), 2));
+        assert_eq!(
+            (plan.canary, plan.every_ms, plan.guards.len()),
+            (vec![5, 25, 50], Some(120_000), 2)
+        );
         assert_eq!(super::plan(&PlanOptions::default()).unwrap(), Plan::default());
-        assert!(super::plan(&PlanOptions { guards: vec!["errors".into()], ..PlanOptions::default() }).is_err());
+        assert!(
+            super::plan(&PlanOptions { guards: vec!["errors".into()], ..PlanOptions::default() })
+                .is_err()
+        );
     }
 }

@@ -12,7 +12,9 @@ use crate::client::Client;
 use crate::terminal::{as_written, one_line, print_json};
 
 pub fn reference(text: &str) -> Result<Reference, Problem> {
-    text.parse().map_err(|error: domain::reference::ReferenceError| Problem::new(Code::BadReference, error.to_string()))
+    text.parse().map_err(|error: domain::reference::ReferenceError| {
+        Problem::new(Code::BadReference, error.to_string())
+    })
 }
 
 pub fn path_of(reference: &Reference) -> String {
@@ -37,16 +39,23 @@ pub fn list(client: &Client, project: Option<String>, as_json: bool) -> Result<(
     );
     for model in listed.models {
         let figure = |name: &str| {
-            model
-                .last_minute
-                .as_ref()
-                .and_then(|minute| minute[name].as_f64())
-                .filter(|_| model.last_minute.as_ref().and_then(|minute| minute["requests"].as_u64()).unwrap_or(0) > 0)
+            model.last_minute.as_ref().and_then(|minute| minute[name].as_f64()).filter(|_| {
+                model
+                    .last_minute
+                    .as_ref()
+                    .and_then(|minute| minute["requests"].as_u64())
+                    .unwrap_or(0)
+                    > 0
+            })
         };
         let dash = || "–".to_string();
         let ms = |name: &str| figure(name).map_or_else(dash, |ms| format!("{ms:.1} ms"));
         let row = &model.row;
-        let name = if row.project.as_str() == "default" { row.name.to_string() } else { format!("{}/{}", row.project, row.name) };
+        let name = if row.project.as_str() == "default" {
+            row.name.to_string()
+        } else {
+            format!("{}/{}", row.project, row.name)
+        };
         let line = format!(
             "{name:<20} {:<6} {:<12} {:<9} {:>8} {:>10} {:>10} {:>7}  {}",
             row.live.clone().unwrap_or_else(dash),
@@ -67,22 +76,31 @@ pub fn list(client: &Client, project: Option<String>, as_json: bool) -> Result<(
 pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> Result<(), Failure> {
     let reference = reference(model)?;
     let view: ModelView = client.get(&path_of(&reference))?;
-    let live =
-        view.live.iter().find(|(environment, _)| *environment == reference.environment()).map(|(_, version)| version.clone());
+    let live = view
+        .live
+        .iter()
+        .find(|(environment, _)| *environment == reference.environment())
+        .map(|(_, version)| version.clone());
     let wanted = match &reference.selector {
         Some(Selector::Number(number)) => Some(number.to_string()),
         _ => live.clone().or_else(|| view.versions.last().map(|version| version.version.clone())),
     };
     let version = view.versions.iter().find(|version| Some(&version.version) == wanted.as_ref());
     if let (Some(wanted), None) = (&wanted, version) {
-        let known: Vec<&str> = view.versions.iter().map(|version| version.version.as_str()).collect();
-        return Err(Problem::new(Code::NoSuchVersion, format!("`{}` has no version {wanted}", view.name))
-            .help(format!("it has {}", known.join(", ")))
-            .into());
+        let known: Vec<&str> =
+            view.versions.iter().map(|version| version.version.as_str()).collect();
+        return Err(Problem::new(
+            Code::NoSuchVersion,
+            format!("`{}` has no version {wanted}", view.name),
+        )
+        .help(format!("it has {}", known.join(", ")))
+        .into());
     }
     if schema_only {
         let schema = version.and_then(|version| version.schema.as_ref());
-        let schema = schema.ok_or_else(|| Problem::new(Code::NotLive, "the schema is known once a version has been loaded"))?;
+        let schema = schema.ok_or_else(|| {
+            Problem::new(Code::NotLive, "the schema is known once a version has been loaded")
+        })?;
         if as_json {
             print_json(schema);
         } else {
@@ -90,9 +108,17 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
             for (title, columns) in [("inputs", &schema.inputs), ("outputs", &schema.outputs)] {
                 println!("{title}");
                 for column in columns {
-                    let default = column.default.as_ref().map_or(String::new(), |value| format!(" = {value}"));
-                    let values: Vec<String> = column.categories.iter().map(Value::to_string).collect();
-                    let values = if values.is_empty() { String::new() } else { format!("  {}", values.join(", ")) };
+                    let default = column
+                        .default
+                        .as_ref()
+                        .map_or(String::new(), |value| format!(" = {value}"));
+                    let values: Vec<String> =
+                        column.categories.iter().map(Value::to_string).collect();
+                    let values = if values.is_empty() {
+                        String::new()
+                    } else {
+                        format!("  {}", values.join(", "))
+                    };
                     println!("  {column}{default}{values}");
                 }
             }
@@ -108,7 +134,10 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
         println!("  live         {version} in {environment}");
     }
     if let Some(version) = version {
-        println!("  schema       {}", version.schema.as_ref().map_or("not known yet".into(), |schema| schema.to_string()));
+        println!(
+            "  schema       {}",
+            version.schema.as_ref().map_or("not known yet".into(), |schema| schema.to_string())
+        );
         println!("  runtime      {}, {} packages", version.runtime, version.packages.len());
     }
     println!("  replicas");
@@ -126,17 +155,22 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
     }
     for parked in &view.parked {
         let memory = parked.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
-        let line =
-            format!("    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {}", parked.kind, parked.version, "", parked.pid, parked.note);
+        let line = format!(
+            "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {}",
+            parked.kind, parked.version, "", parked.pid, parked.note
+        );
         println!("{}", line.trim_end());
     }
     println!("  versions");
     for version in &view.versions {
-        let commit =
-            version.provenance.git_commit.as_ref().map_or(String::new(), |commit| format!(" {}", &commit[..commit.len().min(7)]));
-        let measured = version
-            .measured
-            .map_or(String::new(), |m| format!("  p50 {:.1} ms, p99 {:.1} ms, {:.0} MB", m.p50_ms, m.p99_ms, m.memory_mb));
+        let commit = version
+            .provenance
+            .git_commit
+            .as_ref()
+            .map_or(String::new(), |commit| format!(" {}", &commit[..commit.len().min(7)]));
+        let measured = version.measured.map_or(String::new(), |m| {
+            format!("  p50 {:.1} ms, p99 {:.1} ms, {:.0} MB", m.p50_ms, m.p99_ms, m.memory_mb)
+        });
         println!(
             "    {:<4} {}  {} by {}{commit}{measured}",
             version.version,
@@ -155,7 +189,10 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
 
 /// Local time.
 fn time(at_ms: u64) -> String {
-    let timestamp = i64::try_from(at_ms).ok().and_then(|at_ms| jiff::Timestamp::from_millisecond(at_ms).ok()).unwrap_or_default();
+    let timestamp = i64::try_from(at_ms)
+        .ok()
+        .and_then(|at_ms| jiff::Timestamp::from_millisecond(at_ms).ok())
+        .unwrap_or_default();
     timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
@@ -178,7 +215,9 @@ pub fn logs(client: &Client, model: &str, follow: bool, lines: usize) -> Result<
         // What is new follows the last line that was printed.
         let last: Vec<&str> = printed.lines().rev().take(5).collect();
         let new: Vec<&str> = now.lines().rev().collect();
-        let at = (0..new.len()).find(|at| new[*at..].iter().take(last.len()).eq(last.iter())).unwrap_or(new.len());
+        let at = (0..new.len())
+            .find(|at| new[*at..].iter().take(last.len()).eq(last.iter()))
+            .unwrap_or(new.len());
         new[..at].iter().rev().for_each(|line| std::println!("{}", as_written(line)));
         printed = now;
     }
@@ -201,22 +240,34 @@ fn describe(event: &Event) -> String {
         Event::DeployStarted { version, environment, plan, .. } if plan.is_instant() => {
             format!("{version} to {environment}{}", if plan.untested { ", untested" } else { "" })
         }
-        Event::DeployStarted { version, environment, plan, .. } => format!("{version} to {environment}: {plan}"),
+        Event::DeployStarted { version, environment, plan, .. } => {
+            format!("{version} to {environment}: {plan}")
+        }
         Event::TrafficShifted { version, environment, baseline, phase, .. } => {
             format!("{version} gets {phase} in {environment}, the rest goes to {baseline}")
         }
         Event::GuardsJudged { judgements, .. } => judgements.to_string().replace('\n', ";"),
         Event::ReleasePaused { .. } | Event::ReleaseResumed { .. } => String::new(),
-        Event::ScaleChanged { placement, record } => format!("{} in {}: {record}", placement.version, placement.environment),
+        Event::ScaleChanged { placement, record } => {
+            format!("{} in {}: {record}", placement.version, placement.environment)
+        }
         Event::VersionRemoved { version } => version.to_string(),
         Event::EnvironmentBuilt { lock, cached, elapsed_ms, .. } => {
-            format!("environment {}{}, {elapsed_ms} ms", lock.short(), if *cached { " (cached)" } else { "" })
+            format!(
+                "environment {}{}, {elapsed_ms} ms",
+                lock.short(),
+                if *cached { " (cached)" } else { "" }
+            )
         }
         Event::SchemaRecorded { version, schema } => format!("{version}: {schema}"),
         Event::CandidateReady { elapsed_ms, .. } => format!("model loaded in {elapsed_ms} ms"),
-        Event::TestsPassed { cases, made_up, .. } => crate::following::tested(*cases, made_up.as_ref()),
+        Event::TestsPassed { cases, made_up, .. } => {
+            crate::following::tested(*cases, made_up.as_ref())
+        }
         Event::GatesPassed { candidate, live, .. } => {
-            let live = live.map_or(String::new(), |live| format!(" (live: p99 {:.1} ms, {:.0} MB)", live.p99_ms, live.memory_mb));
+            let live = live.map_or(String::new(), |live| {
+                format!(" (live: p99 {:.1} ms, {:.0} MB)", live.p99_ms, live.memory_mb)
+            });
             format!("p99 {:.1} ms, {:.0} MB{live}", candidate.p99_ms, candidate.memory_mb)
         }
         Event::Released { version, environment, previous, elapsed_ms, .. } => {
@@ -229,7 +280,9 @@ fn describe(event: &Event) -> String {
             format!("{what} {name} in {environment}")
         }
         Event::VariableRemoved { environment, name, .. } => format!("{name} in {environment}"),
-        Event::ReplicaReady { replica, elapsed_ms, .. } => format!("{replica} ready after {elapsed_ms} ms"),
+        Event::ReplicaReady { replica, elapsed_ms, .. } => {
+            format!("{replica} ready after {elapsed_ms} ms")
+        }
         Event::ReplicaFailed { replica, reason, restart_in_ms, .. } => {
             format!("{replica}: {reason}; the next starts in {restart_in_ms} ms")
         }
@@ -267,7 +320,9 @@ pub fn events(
     let filter = format!("{filter}{}", kind.map_or(String::new(), |kind| format!("&kind={kind}")));
     if follow {
         for line in client.lines(&format!("/v1/events?after={after}&follow=true{filter}"))? {
-            let line = line.map_err(|error| Problem::new(Code::Interrupted, format!("the connection broke: {error}")))?;
+            let line = line.map_err(|error| {
+                Problem::new(Code::Interrupted, format!("the connection broke: {error}"))
+            })?;
             match serde_json::from_str::<Happened>(&line) {
                 Ok(happened) if !as_json => print_event(&happened),
                 _ => std::println!("{line}"),
@@ -282,7 +337,10 @@ pub fn events(
         if as_json {
             all.extend(events);
         } else {
-            events.into_iter().filter_map(|event| serde_json::from_value(event).ok()).for_each(|event| print_event(&event));
+            events
+                .into_iter()
+                .filter_map(|event| serde_json::from_value(event).ok())
+                .for_each(|event| print_event(&event));
         }
         // A page looks at so much and no more, whatever it finds there.
         match page["next"].as_str().and_then(|next| next.parse().ok()) {
@@ -301,7 +359,10 @@ pub fn remove(client: &Client, model: &str) -> Result<(), Failure> {
     let reference = reference(model)?;
     if let Some(Selector::Number(number)) = &reference.selector {
         client.delete(&format!("{}/versions/{number}", path_of(&reference)))?;
-        eprintln!("{number} of {} is removed; its files go with the next decalog gc", reference.model);
+        eprintln!(
+            "{number} of {} is removed; its files go with the next decalog gc",
+            reference.model
+        );
         return Ok(());
     }
     client.delete(&path_of(&reference))?;

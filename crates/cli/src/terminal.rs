@@ -1,6 +1,7 @@
-//! The edge between this program and a terminal. Names, messages and logs come from servers and models: what would move
-//! the cursor, change colours or turn the direction of text is shown as `\u{1b}` instead. `println!` and `eprintln!`
-//! of this crate are the ones from here, so that no verb can forget it; only JSON goes out as it is.
+//! The edge between this program and a terminal. Names, messages and logs come from servers and
+//! models: what would move the cursor, change colours or turn the direction of text is shown as
+//! `\u{1b}` instead. `println!` and `eprintln!` of this crate are the ones from here, so that no
+//! verb can forget it; only JSON goes out as it is.
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
@@ -17,7 +18,8 @@ macro_rules! eprintln {
 
 /// Whether a character acts on a terminal instead of being shown.
 fn acts(c: char) -> bool {
-    let turns_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns_direction =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() && !matches!(c, '\n' | '\t') || turns_direction
 }
 

@@ -53,11 +53,14 @@ const PARKED_PART: u64 = 3;
 /// Memory that all replicas together may use, in MiB.
 fn memory_mb() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
+    let kib = text.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()
+    });
     kib.map_or(u64::MAX, |kib| (kib / 1_024.0 * MEMORY_SHARE) as u64)
 }
 
-/// Bytes of requests in flight: a sixteenth of the machine's memory, as reading them takes up to four times as much.
+/// Bytes of requests in flight: a sixteenth of the machine's memory, as reading them takes up to
+/// four times as much.
 fn memory_bytes_max() -> usize {
     let bytes = (memory_mb() as f64 / MEMORY_SHARE / 16.0) * f64::from(1 << 20);
     (bytes as usize).max(REQUEST_BYTES_MIN)
@@ -67,14 +70,16 @@ fn failed(what: &str) -> impl Fn(std::io::Error) -> Problem {
     move |error| Problem::new(Code::Failed, format!("{what}: {error}"))
 }
 
-/// Takes a data directory for this process. One that was killed a moment ago may still be on its way out; one that serves
-/// says so.
+/// Takes a data directory for this process. One that was killed a moment ago may still be on its
+/// way out; one that serves says so.
 fn lock_soon(data: &DataDirectory) -> Result<DataLock, Problem> {
     let end = Instant::now() + Duration::from_millis(LOCK_MS_MAX);
     loop {
         match lock(data) {
             Err(problem) if problem.code == Code::InUse => {
-                if Instant::now() > end || handover::describe(data).is_ok_and(|running| running.is_some()) {
+                if Instant::now() > end
+                    || handover::describe(data).is_ok_and(|running| running.is_some())
+                {
                     return Err(problem);
                 }
             }
@@ -84,7 +89,11 @@ fn lock_soon(data: &DataDirectory) -> Result<DataLock, Problem> {
     }
 }
 
-fn engine_config(data: &DataDirectory, options: &UpOptions, takes_over: bool) -> Result<EngineConfig, Problem> {
+fn engine_config(
+    data: &DataDirectory,
+    options: &UpOptions,
+    takes_over: bool,
+) -> Result<EngineConfig, Problem> {
     const TOOL_PREFIXES: &[&str] = &[
         "UV_",
         "PIP_",
@@ -101,8 +110,9 @@ fn engine_config(data: &DataDirectory, options: &UpOptions, takes_over: bool) ->
         "no_",
         "XDG_",
     ];
-    let tool_variables =
-        std::env::vars().filter(|(name, _)| name == "HOME" || TOOL_PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
+    let tool_variables = std::env::vars().filter(|(name, _)| {
+        name == "HOME" || TOOL_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    });
     Ok(EngineConfig {
         data: data.clone(),
         program: std::env::current_exe().map_err(failed("finding this program"))?,
@@ -118,18 +128,29 @@ fn engine_config(data: &DataDirectory, options: &UpOptions, takes_over: bool) ->
 
 fn runtime(name: &str, threads: usize) -> Result<tokio::runtime::Runtime, Problem> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(threads).max_blocking_threads(BLOCKING_THREADS).thread_name(name).enable_all();
+    builder
+        .worker_threads(threads)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name(name)
+        .enable_all();
     builder.build().map_err(failed("starting threads"))
 }
 
 /// Runs the verb until a signal ends it.
 pub fn run(options: UpOptions) -> Result<u8, Failure> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&options.log)
-        .map_err(|error| Problem::new(Code::BadOption, format!("--log {}: {error}", options.log)))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let filter = tracing_subscriber::EnvFilter::try_new(&options.log).map_err(|error| {
+        Problem::new(Code::BadOption, format!("--log {}: {error}", options.log))
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
     if !options.listen.ip().is_loopback() && !options.insecure_listen_anywhere {
-        let text =
-            format!("{} is reachable from beyond this machine, and this server has no tokens and no TLS yet", options.listen);
+        let text = format!(
+            "{} is reachable from beyond this machine, and this server has no tokens and no TLS yet",
+            options.listen
+        );
         return Err(Problem::new(Code::NotLoopback, text)
             .help("listen on a loopback address (127.0.0.1), or, on a test network only, add --insecure-listen-anywhere")
             .into());
@@ -140,7 +161,8 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
     }
     let data = data_directory(options.data.clone())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let data_plane = runtime("gateway", options.gateway_threads.unwrap_or((cores / 2).max(1)).max(1))?;
+    let data_plane =
+        runtime("gateway", options.gateway_threads.unwrap_or((cores / 2).max(1)).max(1))?;
     let control_plane = runtime("control", 1)?;
     let place = if options.takeover { Place::take_over(&data, &control_plane)? } else { None };
     let place = match place {
@@ -180,8 +202,11 @@ impl Place {
                     std::thread::sleep(Duration::from_millis(POLL_MS));
                 }
                 Err(error) => {
-                    return Err(Problem::new(Code::Failed, format!("cannot listen on {address}: {error}"))
-                        .help("choose another with --listen 127.0.0.1:PORT"));
+                    return Err(Problem::new(
+                        Code::Failed,
+                        format!("cannot listen on {address}: {error}"),
+                    )
+                    .help("choose another with --listen 127.0.0.1:PORT"));
                 }
             }
         };
@@ -189,13 +214,20 @@ impl Place {
     }
 
     /// `None` if nobody is there to take over from.
-    fn take_over(data: &DataDirectory, runtime: &tokio::runtime::Runtime) -> Result<Option<Place>, Problem> {
+    fn take_over(
+        data: &DataDirectory,
+        runtime: &tokio::runtime::Runtime,
+    ) -> Result<Option<Place>, Problem> {
         let Some(mut new) = handover::New::begin(data, runtime)? else { return Ok(None) };
         let listener = new.listener.try_clone().map_err(failed("taking the listening socket"))?;
         let leaving = new.write()?;
         let lock = lock(data)?;
         let (predecessor, serving) = new.predecessor(leaving);
-        Ok(Some(Place { lock, listener, before: Some(Before { predecessor, serving: Box::new(serving) }) }))
+        Ok(Some(Place {
+            lock,
+            listener,
+            before: Some(Before { predecessor, serving: Box::new(serving) }),
+        }))
     }
 }
 
@@ -218,12 +250,15 @@ async fn serve(
 ) -> Result<(), Problem> {
     let Place { lock, listener, before } = place;
     let address = listener.local_addr().map_err(failed("asking for the address"))?;
-    let (predecessor, serving) = before.map_or((None, None), |before| (Some(before.predecessor), Some(before.serving)));
+    let (predecessor, serving) =
+        before.map_or((None, None), |before| (Some(before.predecessor), Some(before.serving)));
     let started_at_ms = control::now_ms();
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    // First of all: it raises the limit of descriptors, and what callers may have open follows from that.
+    // First of all: it raises the limit of descriptors, and what callers may have open follows from
+    // that.
     let engine = engine_config(&data, options, predecessor.is_some())?;
-    let connections_max = usize::try_from(engine.descriptors.for_connections()).unwrap_or(usize::MAX);
+    let connections_max =
+        usize::try_from(engine.descriptors.for_connections()).unwrap_or(usize::MAX);
     let ordinary = GatewayConfig::default();
     let gateway_config = GatewayConfig {
         hosts: hosts(options, address),
@@ -255,28 +290,43 @@ async fn serve(
             domain::ArmWindow { unfinished: counting.unfinished(placement), ..window }
         }),
     };
-    let observations =
-        gateway.observations().ok_or_else(|| Problem::new(Code::Internal, "the gateway's observations are taken"))?;
+    let observations = gateway
+        .observations()
+        .ok_or_else(|| Problem::new(Code::Internal, "the gateway's observations are taken"))?;
     let publishing = gateway.clone();
     let publish: control::Publish = Arc::new(move |table| publishing.apply(table));
     let control = Control::open(config, publish, senses, observations, predecessor).await?;
     let url = format!("http://{address}");
-    let api =
-        Api { control: control.clone(), gateway: gateway.clone(), monitor: monitor.clone(), url: url.clone(), started_at_ms };
+    let api = Api {
+        control: control.clone(),
+        gateway: gateway.clone(),
+        monitor: monitor.clone(),
+        url: url.clone(),
+        started_at_ms,
+    };
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));
     let handing = listener.try_clone().map_err(failed("keeping the listening socket"))?;
     if serving.is_some() {
         adopted(&control).await;
     }
     let (stop, stopping) = watch::channel(Stop::No);
-    let serve = Serve { control: server::router(api), control_runtime: Handle::current(), drain_ms_max: DRAIN_MS_MAX };
+    let serve = Serve {
+        control: server::router(api),
+        control_runtime: Handle::current(),
+        drain_ms_max: DRAIN_MS_MAX,
+    };
     let answering = gateway.clone();
-    let mut served = data_plane.spawn(async move { answering.serve(listener, serve, stopping).await });
+    let mut served =
+        data_plane.spawn(async move { answering.serve(listener, serve, stopping).await });
     if let Some(serving) = serving {
         serving()?;
     }
     let replaced = Arc::new(Notify::new());
-    let description = Description { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into(), url: url.clone() };
+    let description = Description {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        url: url.clone(),
+    };
     let listening = handover::listen(handover::Old {
         control: control.clone(),
         listener: handing,
@@ -288,12 +338,15 @@ async fn serve(
     });
     match (listening, control.refusal()) {
         (Err(problem), None) => return Err(problem),
-        // On a disk that takes no writes there is no socket to be replaced over, but what runs serves on.
+        // On a disk that takes no writes there is no socket to be replaced over, but what runs
+        // serves on.
         (Err(problem), Some(_)) => tracing::error!("this process cannot be replaced: {problem}"),
         (Ok(()), _) => {}
     }
     greet(&control, &url, &data);
-    let signals = || -> std::io::Result<_> { Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)) };
+    let signals = || -> std::io::Result<_> {
+        Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    };
     let (mut terminate, mut interrupt) = signals().map_err(failed("waiting for signals"))?;
     tokio::select! {
         _ = terminate.recv() => {}
@@ -319,7 +372,8 @@ async fn serve(
 /// Takes what requests left into the metrics.
 async fn drain_forever(monitor: Arc<Monitor>) {
     loop {
-        let pause_ms = if monitor.drain(control::now_ms()) { DRAIN_RECORDS_MS } else { DRAIN_NOTHING_MS };
+        let pause_ms =
+            if monitor.drain(control::now_ms()) { DRAIN_RECORDS_MS } else { DRAIN_NOTHING_MS };
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
     }
 }

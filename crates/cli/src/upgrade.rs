@@ -1,4 +1,5 @@
-//! `decalog upgrade`: starts another binary on the data directory of a running `up`, which hands over to it.
+//! `decalog upgrade`: starts another binary on the data directory of a running `up`, which hands
+//! over to it.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -38,13 +39,18 @@ pub fn run(binary: Option<PathBuf>, data: Option<PathBuf>, as_json: bool) -> Res
     let new = wait(&mut child, &data, &old, &log, begin)?;
     let elapsed_ms = begin.elapsed().as_millis() as u64;
     if as_json {
-        terminal::print_json(&serde_json::json!({ "old": old, "new": new, "elapsed_ms": elapsed_ms }));
+        terminal::print_json(
+            &serde_json::json!({ "old": old, "new": new, "elapsed_ms": elapsed_ms }),
+        );
     } else {
         eprintln!(
             "decalog {} (process {}) → {} (process {}) at {}, after {elapsed_ms} ms",
             old.version, old.pid, new.version, new.pid, new.url
         );
-        eprintln!("it is no child of a terminal any more: what it prints goes to {}", log.display());
+        eprintln!(
+            "it is no child of a terminal any more: what it prints goes to {}",
+            log.display()
+        );
     }
     Ok(())
 }
@@ -70,12 +76,21 @@ fn start(binary: &Path, old: &Description, log: &Path) -> Result<Child, Problem>
         let (name, value) = pair.split_once('=')?;
         Some((name.to_string(), value.to_string()))
     });
-    let directory = std::fs::read_link(format!("/proc/{}/cwd", old.pid)).unwrap_or_else(|_| "/".into());
+    let directory =
+        std::fs::read_link(format!("/proc/{}/cwd", old.pid)).unwrap_or_else(|_| "/".into());
     let file = std::fs::OpenOptions::new().create(true).append(true).open(log);
-    let file = file.map_err(|error| problem(format!("{} cannot be written: {error}", log.display())))?;
+    let file =
+        file.map_err(|error| problem(format!("{} cannot be written: {error}", log.display())))?;
     let errors = file.try_clone().map_err(|error| problem(error.to_string()))?;
     let mut command = Command::new(binary);
-    command.args(words).env_clear().envs(variables).current_dir(directory).stdin(Stdio::null()).stdout(file).stderr(errors);
+    command
+        .args(words)
+        .env_clear()
+        .envs(variables)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(errors);
     // SAFETY: setsid is async-signal-safe.
     unsafe {
         command.pre_exec(|| {
@@ -83,19 +98,29 @@ fn start(binary: &Path, old: &Description, log: &Path) -> Result<Child, Problem>
             Ok(())
         });
     }
-    command.spawn().map_err(|error| problem(format!("{} cannot be started: {error}", binary.display())))
+    command
+        .spawn()
+        .map_err(|error| problem(format!("{} cannot be started: {error}", binary.display())))
 }
 
 /// Waits until the new process serves; if it fails, the old one has gone on.
-fn wait(child: &mut Child, data: &DataDirectory, old: &Description, log: &Path, begin: Instant) -> Result<Description, Problem> {
+fn wait(
+    child: &mut Child,
+    data: &DataDirectory,
+    old: &Description,
+    log: &Path,
+    begin: Instant,
+) -> Result<Description, Problem> {
     let kept = |text: String| {
         let written = std::fs::read_to_string(log).unwrap_or_default();
         let lines: Vec<String> = written.lines().map(String::from).collect();
-        problem(text).details(lines[lines.len().saturating_sub(LAST_LINES)..].iter().cloned()).help(format!(
-            "process {} keeps serving; all of the new one's output: {}",
-            old.pid,
-            log.display()
-        ))
+        problem(text).details(lines[lines.len().saturating_sub(LAST_LINES)..].iter().cloned()).help(
+            format!(
+                "process {} keeps serving; all of the new one's output: {}",
+                old.pid,
+                log.display()
+            ),
+        )
     };
     while begin.elapsed() < Duration::from_millis(UPGRADE_MS_MAX) {
         if let Ok(Some(status)) = child.try_wait() {

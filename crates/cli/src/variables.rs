@@ -28,9 +28,12 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
                 Some((name, value)) => (name.to_string(), value.to_string()),
                 None => {
                     let mut value = String::new();
-                    std::io::stdin()
-                        .read_to_string(&mut value)
-                        .map_err(|error| Problem::new(Code::NoInput, format!("standard input cannot be read: {error}")))?;
+                    std::io::stdin().read_to_string(&mut value).map_err(|error| {
+                        Problem::new(
+                            Code::NoInput,
+                            format!("standard input cannot be read: {error}"),
+                        )
+                    })?;
                     (setting, value.trim_end_matches(['\r', '\n']).to_string())
                 }
             };
@@ -38,7 +41,9 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
             let set = client.put(&format!("{}/{name}", path(&of)), &body)?;
             match set["changed"] == false {
                 true => eprintln!("{name} has that value already"),
-                false => eprintln!("{name} is set; live replicas are replaced by ones that have it"),
+                false => {
+                    eprintln!("{name} is set; live replicas are replaced by ones that have it")
+                }
             }
         }
         EnvVerb::Unset { name, of } => {
@@ -51,7 +56,8 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
                 print_json(&listed);
                 return Ok(());
             }
-            let variables: Vec<Variable> = serde_json::from_value(listed["variables"].clone()).unwrap_or_default();
+            let variables: Vec<Variable> =
+                serde_json::from_value(listed["variables"].clone()).unwrap_or_default();
             for variable in variables {
                 let value = variable.value.unwrap_or_else(|| "(secret)".into());
                 println!(

@@ -1,5 +1,5 @@
-//! `decalog doctor --verify`: reads all that is stored and compares it with the digest that it must have, beside a running
-//! platform or without one.
+//! `decalog doctor --verify`: reads all that is stored and compares it with the digest that it must
+//! have, beside a running platform or without one.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,28 +16,47 @@ const NAMED_MAX: usize = 100;
 /// Reads everything. What is damaged is set aside, so that it is made or uploaded again.
 pub fn verify(data: &DataDirectory, store_url: Option<String>) -> Result<Vec<Check>, Problem> {
     if !data.root().is_dir() {
-        return Err(
-            Problem::new(Code::Failed, format!("there is no data directory {}", data.display())).help("name it with --data DIR")
-        );
+        return Err(Problem::new(
+            Code::Failed,
+            format!("there is no data directory {}", data.display()),
+        )
+        .help("name it with --data DIR"));
     }
     let (ledger, state) = ledger(data);
     let url = store_url.unwrap_or_else(|| data.artifacts_url());
     let store = Store::open(&url, &data.uploads()).map_err(control::artifact_problem)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Problem::new(Code::Failed, format!("starting a thread: {error}")))?;
+    let runtime = runtime
+        .map_err(|error| Problem::new(Code::Failed, format!("starting a thread: {error}")))?;
     let blobs = runtime.block_on(store.verify()).map_err(control::artifact_problem)?;
-    let failed = |error: std::io::Error| Problem::new(Code::Failed, format!("reading {}: {error}", data.display()));
+    let failed = |error: std::io::Error| {
+        Problem::new(Code::Failed, format!("reading {}: {error}", data.display()))
+    };
     let trees = artifacts::verify_trees(&data.trees()).map_err(failed)?;
     let environments = environments(&data.environments()).map_err(failed)?;
     let names = state.as_ref().map(uses).unwrap_or_default();
     let used: Vec<Digest> = names.keys().copied().collect();
     let sizes = runtime.block_on(store.sizes(&used)).map_err(control::artifact_problem)?;
-    let absent = used.iter().zip(sizes).filter(|(_, size)| size.is_none()).map(|(digest, _)| digest.to_string());
+    let absent = used
+        .iter()
+        .zip(sizes)
+        .filter(|(_, size)| size.is_none())
+        .map(|(digest, _)| digest.to_string());
     let lost = lost(absent.chain(blobs.damaged.iter().cloned()).collect(), &names);
     Ok(vec![
         ledger,
-        check("blobs", &blobs, &lost, "deploy the directories that they came from again: only what is lost is uploaded"),
-        check("trees", &trees, &trees.damaged, "nothing: they are laid out again at the next start of a replica"),
+        check(
+            "blobs",
+            &blobs,
+            &lost,
+            "deploy the directories that they came from again: only what is lost is uploaded",
+        ),
+        check(
+            "trees",
+            &trees,
+            &trees.damaged,
+            "nothing: they are laid out again at the next start of a replica",
+        ),
         check(
             "environments",
             &environments,
@@ -49,13 +68,21 @@ pub fn verify(data: &DataDirectory, store_url: Option<String>) -> Result<Vec<Che
 
 fn ledger(data: &DataDirectory) -> (Check, Option<State>) {
     let path = data.ledger();
-    let mut check = Check { name: "ledger".into(), ok: true, optional: false, found: String::new(), remedy: String::new() };
+    let mut check = Check {
+        name: "ledger".into(),
+        ok: true,
+        optional: false,
+        found: String::new(),
+        remedy: String::new(),
+    };
     if !path.exists() {
         check.found = "there is none".into();
         return (check, None);
     }
     match ledger::verify(&path, None) {
-        Ok(verified) => check.found = format!("{} entries, all as they were written", verified.entries),
+        Ok(verified) => {
+            check.found = format!("{} entries, all as they were written", verified.entries)
+        }
         Err(broken) => {
             (check.ok, check.found) = (false, broken.to_string());
             check.remedy = "restore a backup, and find out who changed the file".into();
@@ -73,7 +100,8 @@ fn uses(state: &State) -> HashMap<Digest, String> {
     for (key, model) in &state.models {
         for (number, version) in &model.versions {
             for file in version.pushed.tree.files() {
-                uses.entry(file.digest).or_insert_with(|| format!("{} of {key} {number}", file.path));
+                uses.entry(file.digest)
+                    .or_insert_with(|| format!("{} of {key} {number}", file.path));
             }
             if let Some(lock) = &version.pushed.lock {
                 uses.entry(lock.digest).or_insert_with(|| format!("the lock of {key} {number}"));
@@ -89,7 +117,10 @@ fn lost(mut digests: Vec<String>, names: &HashMap<Digest, String>) -> Vec<String
     digests.dedup();
     let named = |digest: &String| {
         let user = digest.parse().ok().and_then(|digest: Digest| names.get(&digest));
-        user.map_or_else(|| format!("{digest}, which nothing uses"), |user| format!("{digest}, {user}"))
+        user.map_or_else(
+            || format!("{digest}, which nothing uses"),
+            |user| format!("{digest}, {user}"),
+        )
     };
     digests.iter().map(named).collect()
 }
@@ -104,7 +135,9 @@ fn environments(directory: &Path) -> std::io::Result<Verified> {
         if entry.file_type()?.is_dir() {
             match engine::verify_environment(&entry.path()) {
                 Some(true) => verified.sound += 1,
-                Some(false) => verified.damaged.push(entry.file_name().to_string_lossy().into_owned()),
+                Some(false) => {
+                    verified.damaged.push(entry.file_name().to_string_lossy().into_owned())
+                }
                 // Being built, or half built: it is not used.
                 None => {}
             }
@@ -115,11 +148,15 @@ fn environments(directory: &Path) -> std::io::Result<Verified> {
 
 fn check(name: &str, verified: &Verified, damaged: &[String], remedy: &str) -> Check {
     let ok = damaged.is_empty();
-    let size = if verified.bytes > 0 { format!(", {}", bytes(verified.bytes)) } else { String::new() };
+    let size =
+        if verified.bytes > 0 { format!(", {}", bytes(verified.bytes)) } else { String::new() };
     let mut found = format!("{} sound{size}", verified.sound);
     if !ok {
         found = format!("{found}; {} damaged or lost:", damaged.len());
-        damaged.iter().take(NAMED_MAX).for_each(|name| found.push_str(&format!("\n           {name}")));
+        damaged
+            .iter()
+            .take(NAMED_MAX)
+            .for_each(|name| found.push_str(&format!("\n           {name}")));
     }
     let remedy = if ok { String::new() } else { remedy.into() };
     Check { name: name.into(), ok, optional: false, found, remedy }

@@ -1,4 +1,5 @@
-//! The processes that this binary can be beside the platform: runtimes, told by their variables what to do.
+//! The processes that this binary can be beside the platform: runtimes, told by their variables
+//! what to do.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! Pages that describe the code stay in step with it: crates and arrows, files that are named, links between pages.
+//! Pages that describe the code stay in step with it: crates and arrows, files that are named,
+//! links between pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -43,14 +44,22 @@ fn crates() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn the_table_of_crates_lists_exactly_those_crates_and_arrows() {
     let text = page("docs/architecture.md");
-    let table = text.lines().skip_while(|line| *line != "| crate | what it is for | uses |").skip(2);
+    let table =
+        text.lines().skip_while(|line| *line != "| crate | what it is for | uses |").skip(2);
     let mut listed = BTreeMap::new();
     for line in table.take_while(|line| line.starts_with('|')) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let uses = cells[2].split(',').map(|target| target.trim().to_string()).filter(|target| !target.is_empty());
+        let uses = cells[2]
+            .split(',')
+            .map(|target| target.trim().to_string())
+            .filter(|target| !target.is_empty());
         listed.insert(cells[0].replace('`', ""), uses.collect::<BTreeSet<_>>());
     }
-    assert_eq!(listed, crates(), "left: the table of crates in docs/architecture.md; right: what cargo says");
+    assert_eq!(
+        listed,
+        crates(),
+        "left: the table of crates in docs/architecture.md; right: what cargo says"
+    );
 }
 
 #[test]
@@ -60,13 +69,21 @@ fn arrows_point_down_in_the_picture_of_crates() {
     for (row, line) in block(&text, "crates").iter().enumerate() {
         // Names stand apart from each other, and from what a row is, by two spaces.
         for name in line.split("  ").map(str::trim).filter(|part| crates.contains_key(*part)) {
-            assert!(row_of.insert(name.to_string(), row).is_none(), "{name} stands twice in the picture");
+            assert!(
+                row_of.insert(name.to_string(), row).is_none(),
+                "{name} stands twice in the picture"
+            );
         }
     }
     for (name, uses) in crates.iter().filter(|(name, _)| *name != "testing") {
-        let row = row_of.get(name).unwrap_or_else(|| panic!("the picture in docs/architecture.md lacks {name}"));
+        let row = row_of
+            .get(name)
+            .unwrap_or_else(|| panic!("the picture in docs/architecture.md lacks {name}"));
         for target in uses {
-            assert!(row < &row_of[target], "{name} uses {target}, which the picture does not show below it");
+            assert!(
+                row < &row_of[target],
+                "{name} uses {target}, which the picture does not show below it"
+            );
         }
     }
 }
@@ -74,10 +91,14 @@ fn arrows_point_down_in_the_picture_of_crates() {
 #[test]
 fn the_path_of_a_request_names_files_of_the_gateway() {
     let picture = block(&page("docs/architecture.md"), "request").join(" ");
-    let files: Vec<&str> = picture.split_whitespace().filter(|word| word.ends_with(".rs")).collect();
+    let files: Vec<&str> =
+        picture.split_whitespace().filter(|word| word.ends_with(".rs")).collect();
     assert!(files.len() >= 6, "the picture of a request names no files");
     for file in files {
-        assert!(root().join("crates/gateway/src").join(file).is_file(), "crates/gateway/src has no {file}: docs/architecture.md");
+        assert!(
+            root().join("crates/gateway/src").join(file).is_file(),
+            "crates/gateway/src has no {file}: docs/architecture.md"
+        );
     }
 }
 
@@ -87,13 +108,21 @@ fn files_that_contributors_are_sent_to_exist() {
     let mut named = 0;
     for (number, line) in text.lines().enumerate() {
         for (index, path) in line.split('`').enumerate().skip(1).step_by(2) {
-            let is_path = ["crates/", "sdk/", "tests/", "docs/", "tools/"].iter().any(|top| path.starts_with(top))
+            let is_path = ["crates/", "sdk/", "tests/", "docs/", "tools/"]
+                .iter()
+                .any(|top| path.starts_with(top))
                 && !path.contains([' ', '*']);
-            let is_new =
-                line.split('`').nth(index - 1).is_some_and(|before| before.ends_with("new ") || before.ends_with("new crate "));
+            let is_new = line
+                .split('`')
+                .nth(index - 1)
+                .is_some_and(|before| before.ends_with("new ") || before.ends_with("new crate "));
             if is_path && !is_new {
                 named += 1;
-                assert!(root().join(path).exists(), "CONTRIBUTING.md, line {}: {path} is no longer there", number + 1);
+                assert!(
+                    root().join(path).exists(),
+                    "CONTRIBUTING.md, line {}: {path} is no longer there",
+                    number + 1
+                );
             }
         }
     }
@@ -131,10 +160,14 @@ fn links_between_pages_lead_somewhere() {
                 continue;
             }
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-            let file = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            let file =
+                if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
             let has_heading = || {
                 let there = std::fs::read_to_string(&file).unwrap_or_default();
-                there.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == heading)
+                there
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| anchor(line) == heading)
             };
             if !file.exists() || !heading.is_empty() && !has_heading() {
                 wrong.push(format!("{}: {target}", path.strip_prefix(root()).unwrap().display()));

@@ -1,11 +1,12 @@
-//! The structure of the code is a test: which files may lean on each other, and what every file owes its reader. Which crate may
-//! use which stands in docs/architecture.md, and is checked in `architecture.rs`.
+//! The structure of the code is a test: which files may lean on each other, and what every file
+//! owes its reader. Which crate may use which stands in docs/architecture.md, and is checked in
+//! `architecture.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Lines that a source file may have; tests may have more.
-const LINES_MAX: usize = 450;
+const LINES_MAX: usize = 500;
 
 /// Files of a crate that use each other in a circle, each with a reason.
 const CIRCLES: &[(&str, &[&str], &str)] = &[(
@@ -49,12 +50,14 @@ fn every_file_says_what_it_is_for_and_stays_short() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The files of a crate by their paths as modules (`queue`, `wire/simple`), each with those of the same crate that it names.
+/// The files of a crate by their paths as modules (`queue`, `wire/simple`), each with those of the
+/// same crate that it names.
 fn uses_of(crate_source: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut files = vec![];
     sources(crate_source, &mut files);
     let module = |file: &Path| {
-        let path = file.strip_prefix(crate_source).unwrap().with_extension("").display().to_string();
+        let path =
+            file.strip_prefix(crate_source).unwrap().with_extension("").display().to_string();
         path.strip_suffix("/mod").map_or(path.clone(), String::from)
     };
     let texts: BTreeMap<String, String> = files
@@ -79,18 +82,28 @@ fn uses_of(crate_source: &Path) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// What stands after `crate::` or `super::`: `a::b` as `a/b`, `{a, b::c}` as both; below `base`.
-fn paths_after<'a>(text: &'a str, prefix: &'a str, base: &'a str) -> impl Iterator<Item = String> + 'a {
+fn paths_after<'a>(
+    text: &'a str,
+    prefix: &'a str,
+    base: &'a str,
+) -> impl Iterator<Item = String> + 'a {
     text.match_indices(prefix).flat_map(move |(at, _)| {
         let rest = &text[at + prefix.len()..];
         let group = rest.strip_prefix('{').and_then(|rest| rest.split('}').next());
-        let items: Vec<&str> = group.map_or(vec![rest], |group| group.split(',').map(str::trim).collect());
+        let items: Vec<&str> =
+            group.map_or(vec![rest], |group| group.split(',').map(str::trim).collect());
         items
             .into_iter()
             .map(|item| {
-                let words = item
-                    .split("::")
-                    .map(|word| word.split(|c: char| c != '_' && !c.is_ascii_alphanumeric()).next().unwrap_or(""));
-                let path: Vec<&str> = words.take(2).filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
+                let words = item.split("::").map(|word| {
+                    word.split(|c: char| c != '_' && !c.is_ascii_alphanumeric())
+                        .next()
+                        .unwrap_or("")
+                });
+                let path: Vec<&str> = words
+                    .take(2)
+                    .filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+                    .collect();
                 if base.is_empty() { path.join("/") } else { format!("{base}/{}", path.join("/")) }
             })
             .collect::<Vec<_>>()
@@ -111,8 +124,10 @@ fn reached(from: &str, uses: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<St
 
 #[test]
 fn files_of_a_crate_use_each_other_in_one_direction() {
-    let allowed: BTreeSet<(String, String)> =
-        CIRCLES.iter().flat_map(|(name, files, _)| files.iter().map(|file| (name.to_string(), file.to_string()))).collect();
+    let allowed: BTreeSet<(String, String)> = CIRCLES
+        .iter()
+        .flat_map(|(name, files, _)| files.iter().map(|file| (name.to_string(), file.to_string())))
+        .collect();
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(root().join("crates")).unwrap() {
         let entry = entry.unwrap();
@@ -120,5 +135,8 @@ fn files_of_a_crate_use_each_other_in_one_direction() {
         let circular = uses.keys().filter(|name| reached(name, &uses).contains(*name));
         found.extend(circular.map(|file| (entry.file_name().display().to_string(), file.clone())));
     }
-    assert_eq!(found, allowed, "left: files that lie on a circle of imports; right: those with a reason in CIRCLES");
+    assert_eq!(
+        found, allowed,
+        "left: files that lie on a circle of imports; right: those with a reason in CIRCLES"
+    );
 }

@@ -1,5 +1,6 @@
-//! Backups: one tar file with a consistent ledger, telemetry, all blobs that the ledger refers to and the encrypted secrets,
-//! sent as it is read. It ends with a list of what it holds: one that was cut short is not taken for whole.
+//! Backups: one tar file with a consistent ledger, telemetry, all blobs that the ledger refers to
+//! and the encrypted secrets, sent as it is read. It ends with a list of what it holds: one that
+//! was cut short is not taken for whole.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Seek};
@@ -47,7 +48,9 @@ pub(crate) struct Contents {
 
 pub(crate) fn failed(what: &str) -> impl Fn(io::Error) -> Problem {
     move |error| match error.kind() {
-        io::ErrorKind::StorageFull => Problem::new(Code::NoSpace, format!("the disk is full: {what}")).help("free some space"),
+        io::ErrorKind::StorageFull => {
+            Problem::new(Code::NoSpace, format!("the disk is full: {what}")).help("free some space")
+        }
         _ => Problem::new(Code::Backup, format!("{what}: {error}")),
     }
 }
@@ -87,9 +90,11 @@ struct Ready {
 }
 
 impl Control {
-    /// Begins a backup. What can be known to be missing is said here; what turns out later ends the stream with an error.
-    /// The key file is left out: a backup alone gives no secret away.
-    pub async fn backup(self: &Arc<Control>) -> Result<impl Stream<Item = io::Result<Bytes>> + use<>, Problem> {
+    /// Begins a backup. What can be known to be missing is said here; what turns out later ends the
+    /// stream with an error. The key file is left out: a backup alone gives no secret away.
+    pub async fn backup(
+        self: &Arc<Control>,
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + use<>, Problem> {
         let ready = self.prepare_backup().await?;
         let (sender, receiver) = mpsc::channel(PIECES_MAX);
         let control = self.clone();
@@ -100,12 +105,17 @@ impl Control {
                 let _ = archive.sender.send(Err(error)).await;
             }
         });
-        Ok(futures_util::stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) }))
+        Ok(futures_util::stream::unfold(receiver, |mut receiver| async {
+            Some((receiver.recv().await?, receiver))
+        }))
     }
 
     async fn prepare_backup(&self) -> Result<Ready, Problem> {
-        let directory =
-            self.config.data.uploads().join(format!("backup-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        let directory = self.config.data.uploads().join(format!(
+            "backup-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ));
         std::fs::create_dir_all(&directory).map_err(failed("copying the ledger"))?;
         let copied = self.copy_ledger(&directory).await;
         // The open file can be read to its end; its name is not needed for that.
@@ -114,7 +124,12 @@ impl Control {
         let sizes = self.store.sizes(&digests).await.map_err(artifact_problem)?;
         let mut blobs = vec![];
         for (digest, size) in digests.into_iter().zip(sizes) {
-            let lost = || Problem::new(Code::LostContent, format!("the blob {digest} of a version is missing or damaged"));
+            let lost = || {
+                Problem::new(
+                    Code::LostContent,
+                    format!("the blob {digest} of a version is missing or damaged"),
+                )
+            };
             let help = "decalog doctor --verify names all that are; deploy the directories that they came from again";
             blobs.push((digest, size.ok_or_else(|| lost().help(help))?));
         }
@@ -123,7 +138,8 @@ impl Control {
         let names: HashSet<&str> = secrets.iter().map(|(name, _)| name.as_str()).collect();
         if !wanted.iter().all(|file| names.contains(file.to_string().as_str())) {
             // It was set anew, or removed, after the ledger was copied.
-            return Err(Problem::new(Code::Conflict, "a secret changed while the backup began").help("try again"));
+            return Err(Problem::new(Code::Conflict, "a secret changed while the backup began")
+                .help("try again"));
         }
         Ok(Ready { ledger, telemetry, entries, blobs, secrets, _lease: lease })
     }
@@ -137,13 +153,17 @@ impl Control {
         let has_telemetry = self.journal.backup_to(&beside).await?;
         let folded = tokio::task::spawn_blocking(move || {
             let ledger = Ledger::open_read_only(&copy).map_err(crate::book::ledger_problem)?;
-            let state = ledger::fold(&ledger, State::default(), Damage::Refused).map_err(crate::book::ledger_problem)?;
+            let state = ledger::fold(&ledger, State::default(), Damage::Refused)
+                .map_err(crate::book::ledger_problem)?;
             drop(ledger);
-            let open = |path: &Path| std::fs::File::open(path).map_err(failed("copying the ledger"));
+            let open =
+                |path: &Path| std::fs::File::open(path).map_err(failed("copying the ledger"));
             let files = (open(&copy)?, has_telemetry.then(|| open(&beside)).transpose()?);
             Ok((files, state.seq, blobs_of(&state), Control::secret_files(&state)))
         });
-        let folded = folded.await.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())));
+        let folded = folded
+            .await
+            .unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())));
         let ((ledger, telemetry), entries, digests, wanted) = folded?;
         lease.add(&digests).await;
         Ok(Copied { ledger, telemetry, entries, digests, wanted, lease })
@@ -163,7 +183,8 @@ impl Control {
         for (digest, size) in ready.blobs {
             archive.header(&format!("blobs/{digest}"), size).await?;
             // Ends with an error if the content has another digest.
-            let mut pieces = std::pin::pin!(self.store.reader(&digest).await.map_err(io::Error::other)?);
+            let mut pieces =
+                std::pin::pin!(self.store.reader(&digest).await.map_err(io::Error::other)?);
             let mut sent = 0;
             while let Some(piece) = pieces.try_next().await.map_err(io::Error::other)? {
                 sent += piece.len() as u64;

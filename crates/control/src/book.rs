@@ -45,20 +45,24 @@ const ACCEPT_HELP: &str = "decalog ledger verify names the first bad entry; rest
 pub fn ledger_problem(error: LedgerError) -> Problem {
     let text = error.to_string();
     match error {
-        LedgerError::Full => {
-            Problem::new(Code::NoSpace, text).help("free some space on the disk of the data directory and try again")
-        }
+        LedgerError::Full => Problem::new(Code::NoSpace, text)
+            .help("free some space on the disk of the data directory and try again"),
         LedgerError::ReadOnly => Problem::new(Code::ReadOnly, text)
             .help("make the data directory's disk writable; what runs goes on serving meanwhile"),
         LedgerError::CutOff { .. } => Problem::new(Code::LedgerCutOff, text).help(ACCEPT_HELP),
-        LedgerError::Fenced { .. } => Problem::new(Code::Fenced, text).help("this process is being replaced; ask again"),
+        LedgerError::Fenced { .. } => {
+            Problem::new(Code::Fenced, text).help("this process is being replaced; ask again")
+        }
         LedgerError::Conflict { .. } => Problem::new(Code::Conflict, text).help("try again"),
-        LedgerError::Unknown(_) => Problem::new(Code::NewerLedger, text).help("start the newer version of decalog that wrote it"),
+        LedgerError::Unknown(_) => Problem::new(Code::NewerLedger, text)
+            .help("start the newer version of decalog that wrote it"),
         _ => Problem::new(Code::Ledger, text).help(ACCEPT_HELP),
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
     aside(work).await?
 }
 
@@ -70,7 +74,8 @@ fn read(path: &Path, from: State, damage: Damage) -> Result<State, LedgerError> 
     }
 }
 
-/// Opens the ledger as its writer, once all of it that is served has been read and checked. Gives the state.
+/// Opens the ledger as its writer, once all of it that is served has been read and checked. Gives
+/// the state.
 fn become_writer(path: &Path, from: State, damage: Damage) -> Result<(Ledger, State), LedgerError> {
     let state = read(path, from, damage)?;
     let ledger = Ledger::open(path, now_ms(), env!("CARGO_PKG_VERSION"))?;
@@ -78,12 +83,14 @@ fn become_writer(path: &Path, from: State, damage: Damage) -> Result<(Ledger, St
     Ok((ledger, state))
 }
 
-/// Fails if there is no ledger where there was one: to begin anew would make everything beside it garbage.
+/// Fails if there is no ledger where there was one: to begin anew would make everything beside it
+/// garbage.
 fn check_remains(path: &Path, state: &State, damage: Damage) -> Result<(), Problem> {
     let data = DataDirectory::new(path.parent().unwrap_or(Path::new("/")));
     // They are filled only after something was written to the ledger.
     let remains = [data.blobs(), data.trees(), data.secrets()];
-    let is_filled = |path: &&PathBuf| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    let is_filled =
+        |path: &&PathBuf| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
     match remains.iter().find(is_filled) {
         Some(filled) if state.seq == 0 && damage == Damage::Refused => {
             let text = format!(
@@ -100,9 +107,13 @@ fn check_remains(path: &Path, state: &State, damage: Damage) -> Result<(), Probl
 impl Shared {
     fn open(path: PathBuf, damage: Damage) -> Result<Shared, Problem> {
         // Without one, the whole history is read.
-        let snapshot = Snapshot::open(&path).inspect_err(|error| tracing::warn!("no snapshot is kept: {error}")).ok();
+        let snapshot = Snapshot::open(&path)
+            .inspect_err(|error| tracing::warn!("no snapshot is kept: {error}"))
+            .ok();
         if let Some(reason) = snapshot.as_ref().and_then(Snapshot::made_anew) {
-            tracing::warn!("the snapshot of the state is made again from the whole history: {reason}");
+            tracing::warn!(
+                "the snapshot of the state is made again from the whole history: {reason}"
+            );
         }
         let from = match &snapshot {
             Some(snapshot) => snapshot.state().clone(),
@@ -113,14 +124,19 @@ impl Shared {
         let (ledger, state, refusal) = match become_writer(&path, state.clone(), damage) {
             Ok((ledger, state)) => (ledger, state, None),
             // What runs can be served without a writer; what cannot be read cannot.
-            Err(error @ (LedgerError::Full | LedgerError::ReadOnly)) if state.seq > 0 => {
-                (Ledger::open_read_only(&path).map_err(ledger_problem)?, state, Some(ledger_problem(error)))
-            }
+            Err(error @ (LedgerError::Full | LedgerError::ReadOnly)) if state.seq > 0 => (
+                Ledger::open_read_only(&path).map_err(ledger_problem)?,
+                state,
+                Some(ledger_problem(error)),
+            ),
             Err(error) => return Err(ledger_problem(error)),
         };
         let reader = Ledger::open_read_only(&path).map_err(ledger_problem)?;
-        // Replicas that are started without a writer must not be called like those of the one before.
-        let last_epoch = || reader.read(state.seq.saturating_sub(1), 1).ok()?.last().map(|entry| entry.writer_epoch);
+        // Replicas that are started without a writer must not be called like those of the one
+        // before.
+        let last_epoch = || {
+            reader.read(state.seq.saturating_sub(1), 1).ok()?.last().map(|entry| entry.writer_epoch)
+        };
         let writer_epoch = ledger.writer_epoch().unwrap_or_else(|| last_epoch().unwrap_or(0) + 1);
         Ok(Shared {
             path,
@@ -152,23 +168,26 @@ impl Shared {
 }
 
 impl Book {
-    /// Opens the ledger as its writer and folds it. If its disk takes no writes, it is only read until it does.
+    /// Opens the ledger as its writer and folds it. If its disk takes no writes, it is only read
+    /// until it does.
     pub async fn open(path: &Path, damage: Damage) -> Result<Book, Problem> {
         let path = path.to_path_buf();
-        // On the main thread, which has nothing else to do yet: memory of other threads grows page by page, which takes as long
-        // as to read a large state.
+        // On the main thread, which has nothing else to do yet: memory of other threads grows page
+        // by page, which takes as long as to read a large state.
         let shared = Arc::new(tokio::task::block_in_place(|| Shared::open(path, damage))?);
         shared.keep_snapshot();
         Ok(Book { shared })
     }
 
-    /// Reads all of a ledger that another process writes: fails if this program could not take it over. What it had to read
-    /// is kept, so that to take over later takes no longer than to read what came since.
+    /// Reads all of a ledger that another process writes: fails if this program could not take it
+    /// over. What it had to read is kept, so that to take over later takes no longer than to read
+    /// what came since.
     pub async fn check(path: &Path) -> Result<(), Problem> {
         let path = path.to_path_buf();
         blocking(move || {
             let mut snapshot = Snapshot::open(&path).map_err(ledger_problem)?;
-            let state = read(&path, snapshot.state().clone(), Damage::Refused).map_err(ledger_problem)?;
+            let state =
+                read(&path, snapshot.state().clone(), Damage::Refused).map_err(ledger_problem)?;
             snapshot.save(&state).map_err(ledger_problem)
         })
         .await
@@ -186,9 +205,13 @@ impl Book {
 
     /// Stops writing, in favour of another process.
     pub async fn hand_over(&self, pid: u32) -> Result<(), Problem> {
-        self.append(domain::event::PLATFORM, domain::event::PLATFORM, move |_| Ok(Event::WriterHandedOver { pid })).await?;
+        self.append(domain::event::PLATFORM, domain::event::PLATFORM, move |_| {
+            Ok(Event::WriterHandedOver { pid })
+        })
+        .await?;
         self.shared.handed_over.store(true, Ordering::Release);
-        // What was being appended when the flag was set has either come before it, or is refused by the next writer's epoch.
+        // What was being appended when the flag was set has either come before it, or is refused by
+        // the next writer's epoch.
         let shared = self.shared.clone();
         blocking(move || {
             drop(shared.ledger.lock());
@@ -197,14 +220,15 @@ impl Book {
         .await
     }
 
-    /// Becomes the writer again, under a higher epoch, with whatever was written in the meantime; or for the first time, if
-    /// the disk took no writes until now.
+    /// Becomes the writer again, under a higher epoch, with whatever was written in the meantime;
+    /// or for the first time, if the disk took no writes until now.
     pub async fn resume(&self) -> Result<(), Problem> {
         let shared = self.shared.clone();
         blocking(move || {
             let mut ledger = shared.ledger.lock();
             let known = State::clone(&shared.state.load());
-            let (writer, state) = become_writer(&shared.path, known, shared.damage).map_err(ledger_problem)?;
+            let (writer, state) =
+                become_writer(&shared.path, known, shared.damage).map_err(ledger_problem)?;
             shared.writer_epoch.store(writer.writer_epoch().unwrap_or_default(), Ordering::Release);
             *ledger = writer;
             shared.appended.send_replace(state.seq);
@@ -220,7 +244,8 @@ impl Book {
         .await
     }
 
-    /// Sets what is called after each append, before anybody is told: whoever reads of a release finds it in force.
+    /// Sets what is called after each append, before anybody is told: whoever reads of a release
+    /// finds it in force.
     pub fn enforce_by(&self, enforce: impl Fn() + Send + Sync + 'static) {
         let _ = self.shared.enforce.set(Box::new(enforce));
     }
@@ -242,11 +267,13 @@ impl Book {
         subject: &str,
         decide: impl FnOnce(&State) -> Result<Event, Problem> + Send + 'static,
     ) -> Result<Entry, Problem> {
-        let (shared, actor, subject) = (self.shared.clone(), actor.to_string(), subject.to_string());
+        let (shared, actor, subject) =
+            (self.shared.clone(), actor.to_string(), subject.to_string());
         blocking(move || {
             let mut ledger = shared.ledger.lock();
             if shared.handed_over.load(Ordering::Acquire) {
-                return Err(Problem::new(Code::Fenced, "another process takes over from this one").help("ask again"));
+                return Err(Problem::new(Code::Fenced, "another process takes over from this one")
+                    .help("ask again"));
             }
             if let Some(refusal) = shared.refusal.lock().clone() {
                 return Err(refusal);
@@ -254,7 +281,13 @@ impl Book {
             let state = shared.state.load_full();
             let event = decide(&state)?;
             let expected_subject_seq = state.entries_of(&subject);
-            let new = NewEntry { at_ms: now_ms(), actor: &actor, subject: &subject, expected_subject_seq, event: &event };
+            let new = NewEntry {
+                at_ms: now_ms(),
+                actor: &actor,
+                subject: &subject,
+                expected_subject_seq,
+                event: &event,
+            };
             let entry = ledger.append(new).map_err(ledger_problem)?;
             let mut next = (*state).clone();
             next.apply(&entry);
@@ -277,9 +310,17 @@ impl Book {
     }
 
     /// Looks at the entries after one.
-    pub async fn scan(&self, after_seq: u64, selection: Selection, reach: Reach) -> Result<Scan, Problem> {
+    pub async fn scan(
+        &self,
+        after_seq: u64,
+        selection: Selection,
+        reach: Reach,
+    ) -> Result<Scan, Problem> {
         let shared = self.shared.clone();
-        blocking(move || shared.reader.lock().scan(after_seq, &selection, reach).map_err(ledger_problem)).await
+        blocking(move || {
+            shared.reader.lock().scan(after_seq, &selection, reach).map_err(ledger_problem)
+        })
+        .await
     }
 
     /// The last entry's number and hash.

@@ -36,13 +36,15 @@ pub struct Case {
     pub rows: Vec<Value>,
     /// One answer for each row.
     pub expected: Vec<Value>,
-    /// By how much a number may differ: absolute, or relative to the expected value, whichever is larger.
+    /// By how much a number may differ: absolute, or relative to the expected value, whichever is
+    /// larger.
     pub tolerance: f64,
 }
 
 fn bad_case(name: &str, problem: impl std::fmt::Display) -> Problem {
-    Problem::new(Code::BadCase, format!("the test case {name} cannot be used: {problem}"))
-        .help("write {\"input\": {column: value}, \"expected\": {output: value}, \"tolerance\": 0.001}")
+    Problem::new(Code::BadCase, format!("the test case {name} cannot be used: {problem}")).help(
+        "write {\"input\": {column: value}, \"expected\": {output: value}, \"tolerance\": 0.001}",
+    )
 }
 
 /// Reads all cases of a tree, by name.
@@ -64,11 +66,21 @@ pub fn read(tree: &Path, tolerance: f64) -> Result<Vec<Case>, Problem> {
             return Err(bad_case(&name, format!("it has {size} bytes")));
         }
         let text = std::fs::read(path).map_err(|error| bad_case(&name, error))?;
-        let file: CaseFile = serde_json::from_slice(&text).map_err(|error| bad_case(&name, error))?;
+        let file: CaseFile =
+            serde_json::from_slice(&text).map_err(|error| bad_case(&name, error))?;
         let (rows, expected) = match (file.input, file.rows, file.expected) {
             (Some(input), None, expected) => (vec![input], vec![expected]),
-            (None, Some(rows), Value::Array(expected)) if rows.len() == expected.len() && !rows.is_empty() => (rows, expected),
-            _ => return Err(bad_case(&name, "it needs `input` and `expected`, or `rows` and as many in `expected`")),
+            (None, Some(rows), Value::Array(expected))
+                if rows.len() == expected.len() && !rows.is_empty() =>
+            {
+                (rows, expected)
+            }
+            _ => {
+                return Err(bad_case(
+                    &name,
+                    "it needs `input` and `expected`, or `rows` and as many in `expected`",
+                ));
+            }
         };
         Ok(Case { name, rows, expected, tolerance: file.tolerance.unwrap_or(tolerance) })
     };
@@ -102,7 +114,12 @@ pub async fn run(cases: &[Case], caller: &mut Caller, limit: Duration) -> Result
     details.truncate(DETAILS_MAX);
     let message = match wrong.as_slice() {
         [one] => format!("case {one} gives another answer"),
-        many => format!("{} of {} cases give another answer: {}", many.len(), cases.len(), many.join(", ")),
+        many => format!(
+            "{} of {} cases give another answer: {}",
+            many.len(),
+            cases.len(),
+            many.join(", ")
+        ),
     };
     Err(Problem::new(Code::TestFailed, message)
         .details(details)
@@ -116,7 +133,8 @@ pub(crate) fn difference(expected: &Value, got: &Value, tolerance: f64) -> Optio
     details.into_iter().next()
 }
 
-/// Lists where an answer is not what was expected. Outputs that the case does not name are not compared.
+/// Lists where an answer is not what was expected. Outputs that the case does not name are not
+/// compared.
 fn compare(place: &str, expected: &Value, got: &Value, tolerance: f64, details: &mut Vec<String>) {
     match (expected, got) {
         (Value::Number(wanted), Value::Number(found)) => {
@@ -129,7 +147,9 @@ fn compare(place: &str, expected: &Value, got: &Value, tolerance: f64, details: 
         (Value::Object(wanted), Value::Object(found)) => {
             for (name, value) in wanted {
                 match found.get(name) {
-                    Some(other) => compare(&format!("{place}{name} "), value, other, tolerance, details),
+                    Some(other) => {
+                        compare(&format!("{place}{name} "), value, other, tolerance, details)
+                    }
                     None => details.push(format!("{place}{name}  is missing in the answer")),
                 }
             }
@@ -174,11 +194,20 @@ mod tests {
         assert!(read(directory.path(), 0.1).unwrap().is_empty());
         let tests = directory.path().join("tests");
         std::fs::create_dir(&tests).unwrap();
-        std::fs::write(tests.join("b.json"), r#"{"rows": [{"x": 1}], "expected": [{"y": 1}], "tolerance": 0.5}"#).unwrap();
-        std::fs::write(tests.join("a.json"), r#"{"input": {"x": 1}, "expected": {"y": 1}}"#).unwrap();
+        std::fs::write(
+            tests.join("b.json"),
+            r#"{"rows": [{"x": 1}], "expected": [{"y": 1}], "tolerance": 0.5}"#,
+        )
+        .unwrap();
+        std::fs::write(tests.join("a.json"), r#"{"input": {"x": 1}, "expected": {"y": 1}}"#)
+            .unwrap();
         let cases = read(directory.path(), 0.1).unwrap();
-        assert_eq!((cases[0].name.as_str(), cases[0].tolerance, cases[1].tolerance), ("tests/a.json", 0.1, 0.5));
-        std::fs::write(tests.join("c.json"), r#"{"rows": [{"x": 1}], "expected": {"y": 1}}"#).unwrap();
+        assert_eq!(
+            (cases[0].name.as_str(), cases[0].tolerance, cases[1].tolerance),
+            ("tests/a.json", 0.1, 0.5)
+        );
+        std::fs::write(tests.join("c.json"), r#"{"rows": [{"x": 1}], "expected": {"y": 1}}"#)
+            .unwrap();
         assert!(read(directory.path(), 0.1).unwrap_err().message.contains("tests/c.json"));
     }
 }

@@ -1,4 +1,5 @@
-//! What routes depend on beside the state changes here and there: whose routes that concerns, and how often it was.
+//! What routes depend on beside the state changes here and there: whose routes that concerns, and
+//! how often it was.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

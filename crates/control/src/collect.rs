@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Control, Problem, artifact_problem};
 
-/// What half was laid out or built and is so old was left by a process that was killed, in milliseconds.
+/// What half was laid out or built and is so old was left by a process that was killed, in
+/// milliseconds.
 const HALF_DONE_MS_MAX: u64 = 3_600_000;
 
 /// What lies beside an environment: without its marker, which goes first, it counts as half built.
@@ -31,8 +32,8 @@ pub struct Garbage {
     pub trees: u64,
 }
 
-/// Trees and environments by the replica that was started from them: they stay until it has ended, also if its version
-/// was removed.
+/// Trees and environments by the replica that was started from them: they stay until it has ended,
+/// also if its version was removed.
 #[derive(Default)]
 pub struct InUse(Mutex<HashMap<ReplicaId, Vec<Digest>>>);
 
@@ -54,20 +55,24 @@ impl Control {
     /// Removes blobs, environments and trees that no version refers to.
     pub async fn collect(&self) -> Result<Garbage, Problem> {
         let collection = self.store.leases().collection().await;
-        // Asked for after the collection began: what comes to be needed later is held by a lease until it is a version's.
+        // Asked for after the collection began: what comes to be needed later is held by a lease
+        // until it is a version's.
         let needed = self.needed().await?;
         let mut garbage = Garbage::default();
         // Trees first: a blob is free when no tree shares it any more.
         let trees = self.config.data.trees();
         (garbage.trees, garbage.bytes) = remove_unneeded(&trees, &needed, &collection).await?;
-        let (environments, bytes) = remove_unneeded(&self.engine.environments(), &needed, &collection).await?;
+        let (environments, bytes) =
+            remove_unneeded(&self.engine.environments(), &needed, &collection).await?;
         (garbage.environments, garbage.bytes) = (environments, garbage.bytes + bytes);
         let (secrets, files) = (self.secrets.clone(), Control::secret_files(&self.state()));
         let age = Duration::from_millis(HALF_DONE_MS_MAX);
-        let work = tokio::task::spawn_blocking(move || secrets.collect(|file| files.contains(file), age));
+        let work =
+            tokio::task::spawn_blocking(move || secrets.collect(|file| files.contains(file), age));
         let dropped = work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         dropped.map_err(|error| {
-            Problem::new(Code::Gc, format!("secrets cannot be cleared: {error}")).help("see the server's log")
+            Problem::new(Code::Gc, format!("secrets cannot be cleared: {error}"))
+                .help("see the server's log")
         })?;
         let collected = self.store.collect(&collection, &needed).await.map_err(artifact_problem)?;
         (garbage.blobs, garbage.bytes) = (collected.blobs, garbage.bytes + collected.bytes);
@@ -77,7 +82,11 @@ impl Control {
     /// All blobs, trees and environments that a version refers to, or a replica was started from.
     async fn needed(&self) -> Result<HashSet<Digest>, Problem> {
         let state = self.state();
-        let running = self.engine.replicas().into_iter().filter(|status| !matches!(status.state, ReplicaState::Ended { .. }));
+        let running = self
+            .engine
+            .replicas()
+            .into_iter()
+            .filter(|status| !matches!(status.state, ReplicaState::Ended { .. }));
         let in_use = self.in_use.by(&running.map(|status| status.replica.clone()).collect());
         let needed = tokio::task::spawn_blocking(move || {
             let mut needed: HashSet<Digest> = in_use.into_iter().collect();
@@ -92,11 +101,16 @@ impl Control {
     }
 }
 
-/// Removes the folders that are named by digests that nobody needs, and what others left half done. Gives how many were
-/// whole, and the bytes that are free now.
-async fn remove_unneeded(directory: &Path, needed: &HashSet<Digest>, collection: &Collection) -> Result<(u64, u64), Problem> {
+/// Removes the folders that are named by digests that nobody needs, and what others left half done.
+/// Gives how many were whole, and the bytes that are free now.
+async fn remove_unneeded(
+    directory: &Path,
+    needed: &HashSet<Digest>,
+    collection: &Collection,
+) -> Result<(u64, u64), Problem> {
     let failed = |error: std::io::Error| {
-        Problem::new(Code::Gc, format!("{} cannot be cleared: {error}", directory.display())).help("see the server's log")
+        Problem::new(Code::Gc, format!("{} cannot be cleared: {error}", directory.display()))
+            .help("see the server's log")
     };
     let (mut removed, mut bytes) = (0, 0);
     for (path, digest) in folders(directory.to_path_buf()).await.map_err(failed)? {
@@ -113,7 +127,8 @@ async fn remove_unneeded(directory: &Path, needed: &HashSet<Digest>, collection:
             artifacts::remove_tree(&path)
         };
         let joined = tokio::task::spawn_blocking(work).await;
-        bytes += joined.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(failed)?;
+        bytes +=
+            joined.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(failed)?;
         removed += removal.is_some() as u64;
     }
     Ok((removed, bytes))
@@ -121,7 +136,9 @@ async fn remove_unneeded(directory: &Path, needed: &HashSet<Digest>, collection:
 
 /// The folders of a directory that are named by a digest, and older ones that are not.
 async fn folders(directory: PathBuf) -> std::io::Result<Vec<(PathBuf, Option<Digest>)>> {
-    let before = SystemTime::now().checked_sub(Duration::from_millis(HALF_DONE_MS_MAX)).unwrap_or(SystemTime::UNIX_EPOCH);
+    let before = SystemTime::now()
+        .checked_sub(Duration::from_millis(HALF_DONE_MS_MAX))
+        .unwrap_or(SystemTime::UNIX_EPOCH);
     let work = tokio::task::spawn_blocking(move || {
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,

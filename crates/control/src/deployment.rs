@@ -1,14 +1,15 @@
-//! Deployments: build → start → test → gate → release. Each model has one driver that takes the newest attempt of an
-//! environment as far as it gets; every step is an event, and a restarted process goes on from the state.
+//! Deployments: build → start → test → gate → release. Each model has one driver that takes the
+//! newest attempt of an environment as far as it gets; every step is an event, and a restarted
+//! process goes on from the state.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use domain::reference::Selector;
 use domain::state::{Deployment, Outcome, Version};
 use domain::{
-    Code, Column, DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Reference, Schema, State, VersionNumber,
+    Code, Column, DeploymentId, EnvironmentName, Event, ModelKey, Placement, Problem, Schema,
+    State, VersionNumber,
 };
 use engine::{ReplicaState, ReplicaStatus};
 use policy::backoff;
@@ -20,46 +21,13 @@ use crate::trial::Trial;
 use crate::wanted::Part;
 use crate::{Control, now_ms};
 
-/// How long a candidate is started again and again for which this machine has not enough at the moment, in milliseconds.
+/// How long a candidate is started again and again for which this machine has not enough at the
+/// moment, in milliseconds.
 const SHORTAGE_MS_MAX: u64 = 30_000;
 
 impl Control {
-    /// Removes a model with all its versions.
-    pub async fn remove(&self, actor: &str, key: &ModelKey) -> Result<(), Problem> {
-        let wanted = key.clone();
-        let decide = move |state: &State| match state.models.contains_key(&wanted) {
-            true => Ok(Event::ModelRemoved {}),
-            false => Err(state.no_such_model(&wanted)),
-        };
-        self.book.append(actor, &key.to_string(), decide).await?;
-        self.work.notify_one();
-        Ok(())
-    }
-
-    /// Removes one version, unless it is in use.
-    pub async fn remove_version(&self, actor: &str, key: &ModelKey, version: VersionNumber) -> Result<(), Problem> {
-        let wanted = key.clone();
-        let decide = move |state: &State| {
-            let reference = Reference { selector: Some(Selector::Number(version)), ..Reference::live(wanted.clone()) };
-            state.resolve(&reference)?;
-            let model = state.model(&wanted)?;
-            let live = model.live.iter().find(|(_, live)| live.version == version);
-            let coming = model.running().find(|deployment| deployment.version == version);
-            let used = match (live, coming) {
-                (Some((environment, _)), _) => format!("is live in {environment}"),
-                (None, Some(deployment)) => format!("is on its way to {}", deployment.environment),
-                (None, None) => return Ok(Event::VersionRemoved { version }),
-            };
-            Err(Problem::new(Code::InUse, format!("{version} of `{}` {used}", wanted.model))
-                .help("release another version first"))
-        };
-        self.book.append(actor, &key.to_string(), decide).await?;
-        self.work.notify_one();
-        Ok(())
-    }
-
-    /// Sees to it that a driver takes the attempts on their way to an environment as far as they get. It ends when none is
-    /// left, so that there are no more drivers than attempts.
+    /// Sees to it that a driver takes the attempts on their way to an environment as far as they
+    /// get. It ends when none is left, so that there are no more drivers than attempts.
     pub(crate) fn drive(self: &Arc<Control>, key: &ModelKey, environment: &EnvironmentName) {
         let place = (key.clone(), environment.clone());
         if !self.drivers.lock().insert(place.clone()) {
@@ -72,9 +40,13 @@ impl Control {
                 control.is_active().await;
                 while let Some(deployment) = control.next_deployment(key, environment).await {
                     let (id, running, of) = (deployment.id, control.clone(), key.clone());
-                    if tokio::spawn(async move { running.run(&of, deployment).await }).await.is_err() {
+                    if tokio::spawn(async move { running.run(&of, deployment).await })
+                        .await
+                        .is_err()
+                    {
                         let problem =
-                            Problem::new(Code::Internal, "the server failed on this deployment").help("see the server's log");
+                            Problem::new(Code::Internal, "the server failed on this deployment")
+                                .help("see the server's log");
                         control.fail(key, id, "internal", problem).await;
                     }
                     if control.stopping.load(Ordering::Acquire) {
@@ -83,7 +55,8 @@ impl Control {
                     control.work.notify_one();
                     control.is_active().await;
                 }
-                // Under the lock, so that whoever asks for another attempt either finds this driver at it or starts one.
+                // Under the lock, so that whoever asks for another attempt either finds this driver
+                // at it or starts one.
                 let mut drivers = control.drivers.lock();
                 if !control.has_running(key, environment) {
                     drivers.remove(&place);
@@ -100,7 +73,11 @@ impl Control {
     }
 
     /// The newest attempt in an environment; older ones are superseded.
-    async fn next_deployment(&self, key: &ModelKey, environment: &EnvironmentName) -> Option<Deployment> {
+    async fn next_deployment(
+        &self,
+        key: &ModelKey,
+        environment: &EnvironmentName,
+    ) -> Option<Deployment> {
         let state = self.state();
         let mut running: Vec<Deployment> = state.models.get(key)?.running().cloned().collect();
         running.retain(|deployment| deployment.environment == *environment);
@@ -112,7 +89,10 @@ impl Control {
     }
 
     async fn superseded(&self, key: &ModelKey, older: DeploymentId, newer: DeploymentId) {
-        let problem = Problem::new(Code::Superseded, format!("a newer deployment ({}) of the same model began", newer.0));
+        let problem = Problem::new(
+            Code::Superseded,
+            format!("a newer deployment ({}) of the same model began", newer.0),
+        );
         self.fail(key, older, "superseded", problem).await;
     }
 
@@ -147,7 +127,8 @@ impl Control {
         self.publish_routes();
     }
 
-    /// Waits until a deployment was ended, superseded or removed with its model. Waits for ever if it goes live.
+    /// Waits until a deployment was ended, superseded or removed with its model. Waits for ever if
+    /// it goes live.
     async fn unwanted(&self, key: &ModelKey, deployment: &Deployment) -> Failure {
         let mut appended = self.book.appended();
         loop {
@@ -162,17 +143,26 @@ impl Control {
     }
 
     /// Fails if a newer attempt began or the model was removed.
-    pub(crate) fn still_wanted(&self, key: &ModelKey, deployment: &Deployment) -> Result<(), Failure> {
+    pub(crate) fn still_wanted(
+        &self,
+        key: &ModelKey,
+        deployment: &Deployment,
+    ) -> Result<(), Failure> {
         let state = self.state();
-        let gone =
-            || Failure { step: "superseded", problem: Problem::new(Code::Superseded, "the model was removed in the meantime") };
+        let gone = || Failure {
+            step: "superseded",
+            problem: Problem::new(Code::Superseded, "the model was removed in the meantime"),
+        };
         let model = state.models.get(key).ok_or_else(gone)?;
-        let newer = model.running().find(|other| other.environment == deployment.environment && other.id > deployment.id);
+        let newer = model
+            .running()
+            .find(|other| other.environment == deployment.environment && other.id > deployment.id);
         let is_over = |own: &Deployment| matches!(own.outcome, Outcome::Failed { .. });
         match newer {
-            None if model.deployment(deployment.id).is_none_or(is_over) => {
-                Err(Failure { step: "superseded", problem: Problem::new(Code::Superseded, "the deployment was ended") })
-            }
+            None if model.deployment(deployment.id).is_none_or(is_over) => Err(Failure {
+                step: "superseded",
+                problem: Problem::new(Code::Superseded, "the deployment was ended"),
+            }),
             None => Ok(()),
             Some(newer) => {
                 let text = format!("a newer deployment ({}) of the same model began", newer.id.0);
@@ -181,16 +171,24 @@ impl Control {
         }
     }
 
-    async fn steps(self: &Arc<Control>, key: &ModelKey, deployment: &Deployment) -> Result<(), Failure> {
+    async fn steps(
+        self: &Arc<Control>,
+        key: &ModelKey,
+        deployment: &Deployment,
+    ) -> Result<(), Failure> {
         let begin = Instant::now();
         let id = deployment.id;
         let version = self.version(key, deployment.version).map_err(Failure::at("build"))?;
         let placement = self.state().placement(key, &deployment.environment, deployment.version);
-        // What is live, or has a part of the traffic, was built and tested before; so was what was live a moment ago.
+        // What is live, or has a part of the traffic, was built and tested before; so was what was
+        // live a moment ago.
         let state = self.state();
         let model = state.models.get(key);
-        let wanted = model.and_then(|model| self.wanted_of(&state, key, model, now_ms()).0.get(&placement).copied());
-        let is_tested = deployment.progress.is_some() || wanted.is_some_and(|wanted| wanted.part != Part::Candidate);
+        let wanted = model.and_then(|model| {
+            self.wanted_of(&state, key, model, now_ms()).0.get(&placement).copied()
+        });
+        let is_tested = deployment.progress.is_some()
+            || wanted.is_some_and(|wanted| wanted.part != Part::Candidate);
         if let Some(schema) = version.schema.as_ref().filter(|_| is_tested) {
             self.check_compatible(key, deployment, schema)?;
         } else {
@@ -201,7 +199,8 @@ impl Control {
             let ReplicaState::Ready { info, .. } = &status.state else { return Ok(()) };
             let schema = self.schema(key, deployment, &version, &status, info).await?;
             self.check_compatible(key, deployment, &schema)?;
-            let trial = Trial { key, deployment, version: &version, schema: &schema, status: &status };
+            let trial =
+                Trial { key, deployment, version: &version, schema: &schema, status: &status };
             self.try_out(trial).await?;
             self.still_wanted(key, deployment)?;
         }
@@ -217,29 +216,54 @@ impl Control {
     }
 
     /// Appends what an attempt has reached, unless it was ended in the meantime.
-    pub(crate) async fn step(&self, key: &ModelKey, id: DeploymentId, event: Event) -> Result<(), Failure> {
+    pub(crate) async fn step(
+        &self,
+        key: &ModelKey,
+        id: DeploymentId,
+        event: Event,
+    ) -> Result<(), Failure> {
         let wanted = key.clone();
         let decide = move |state: &State| {
             let own = state.models.get(&wanted).and_then(|model| model.deployment(id));
             match own.is_some_and(|own| own.outcome == Outcome::Running) {
                 true => Ok(event),
-                false => Err(Problem::new(Code::Superseded, "the deployment has ended in the meantime")),
+                false => {
+                    Err(Problem::new(Code::Superseded, "the deployment has ended in the meantime"))
+                }
             }
         };
-        self.book.append("decalog", &key.to_string(), decide).await.map(|_| ()).map_err(Failure::at("ledger"))
+        self.book
+            .append("decalog", &key.to_string(), decide)
+            .await
+            .map(|_| ())
+            .map_err(Failure::at("ledger"))
     }
 
-    async fn build(&self, key: &ModelKey, deployment: DeploymentId, version: &Version) -> Result<(), Failure> {
-        self.engine.prepare(version.pushed.runtime).await.map_err(|error| Failure { step: "build", problem: error.problem() })?;
+    async fn build(
+        &self,
+        key: &ModelKey,
+        deployment: DeploymentId,
+        version: &Version,
+    ) -> Result<(), Failure> {
+        self.engine
+            .prepare(version.pushed.runtime)
+            .await
+            .map_err(|error| Failure { step: "build", problem: error.problem() })?;
         let Some(lock) = &version.pushed.lock else { return Ok(()) };
         let progress = |line: &str| tracing::debug!("build of {}: {line}", lock.digest.short());
         let built = self.build_environment(lock, &progress).await;
         let built = built.map_err(|error| Failure { step: "build", problem: error.problem })?;
-        let event = Event::EnvironmentBuilt { deployment, lock: lock.digest, cached: built.cached, elapsed_ms: built.elapsed_ms };
+        let event = Event::EnvironmentBuilt {
+            deployment,
+            lock: lock.digest,
+            cached: built.cached,
+            elapsed_ms: built.elapsed_ms,
+        };
         self.step(key, deployment, event).await
     }
 
-    /// A candidate replica that is ready. While this machine is short of something, it is started again.
+    /// A candidate replica that is ready. While this machine is short of something, it is started
+    /// again.
     async fn candidate(
         self: &Arc<Control>,
         key: &ModelKey,
@@ -253,7 +277,10 @@ impl Control {
                 Err(StartError { problem, may_pass: true, .. })
                     if begin.elapsed() + pause < Duration::from_millis(SHORTAGE_MS_MAX) =>
                 {
-                    let text = format!("{placement} could not be started yet, and is tried again: {}", problem.message);
+                    let text = format!(
+                        "{placement} could not be started yet, and is tried again: {}",
+                        problem.message
+                    );
                     tracing::warn!("{text}");
                     self.said.lock().insert(deployment, text);
                     tokio::time::sleep(pause).await;
@@ -268,9 +295,12 @@ impl Control {
         Ok(status)
     }
 
-    /// Starts a candidate replica, or finds the one that an earlier process started, and waits until it is ready. Gives how long
-    /// its start took, in milliseconds, too.
-    async fn start_candidate(self: &Arc<Control>, placement: &Placement) -> Result<(Arc<ReplicaStatus>, u64), StartError> {
+    /// Starts a candidate replica, or finds the one that an earlier process started, and waits
+    /// until it is ready. Gives how long its start took, in milliseconds, too.
+    async fn start_candidate(
+        self: &Arc<Control>,
+        placement: &Placement,
+    ) -> Result<(Arc<ReplicaStatus>, u64), StartError> {
         let mut changed = self.engine.changed();
         let of_placement = |status: &ReplicaStatus| status.placement == *placement;
         let running = self.engine.replicas().into_iter().find(|status| {
@@ -316,7 +346,8 @@ impl Control {
             return Ok(schema.clone());
         }
         let section = &version.pushed.manifest.schema;
-        let mut schema = info.schema.clone().unwrap_or(Schema { batches: true, ..Schema::default() });
+        let mut schema =
+            info.schema.clone().unwrap_or(Schema { batches: true, ..Schema::default() });
         if !section.inputs.is_empty() {
             schema.inputs = section.inputs.clone();
         }
@@ -329,21 +360,34 @@ impl Control {
             return Err(Failure { step: "start", problem });
         }
         if let Err(why) = schema.inputs.iter().chain(&schema.outputs).try_for_each(Column::check) {
-            let problem = Problem::new(Code::BadSchema, format!("the model {why}")).help("correct its columns");
+            let problem = Problem::new(Code::BadSchema, format!("the model {why}"))
+                .help("correct its columns");
             return Err(Failure { step: "start", problem });
         }
-        schema.alone = !deployment.plan.untested && self.must_be_alone(key, version, &schema, status).await;
-        let event = Event::SchemaRecorded { version: version.pushed.version, schema: schema.clone() };
+        schema.alone =
+            !deployment.plan.untested && self.must_be_alone(key, version, &schema, status).await;
+        let event =
+            Event::SchemaRecorded { version: version.pushed.version, schema: schema.clone() };
         self.step(key, deployment.id, event).await?;
         Ok(schema)
     }
 
-    /// Gives a candidate as many replicas as its part of the traffic needs, by those that the live version has, before it
-    /// gets that part.
-    pub(crate) async fn grow(self: &Arc<Control>, key: &ModelKey, deployment: &Deployment, percent: u8) -> Result<(), Failure> {
+    /// Gives a candidate as many replicas as its part of the traffic needs, by those that the live
+    /// version has, before it gets that part.
+    pub(crate) async fn grow(
+        self: &Arc<Control>,
+        key: &ModelKey,
+        deployment: &Deployment,
+        percent: u8,
+    ) -> Result<(), Failure> {
         let state = self.state();
-        let live = state.models.get(key).and_then(|model| model.live.get(&deployment.environment).cloned());
-        let Some(live) = live.filter(|live| live.version != deployment.version) else { return Ok(()) };
+        let live = state
+            .models
+            .get(key)
+            .and_then(|model| model.live.get(&deployment.environment).cloned());
+        let Some(live) = live.filter(|live| live.version != deployment.version) else {
+            return Ok(());
+        };
         let placement = |version| state.placement(key, &deployment.environment, version);
         let (own, live) = (placement(deployment.version), placement(live.version));
         let whole = self.scales.target(&live).unwrap_or(0);
@@ -366,8 +410,11 @@ impl Control {
                 }
                 self.still_wanted(key, deployment)?;
                 if self.replicas.has_failed_since(&own, begin) {
-                    let problem = Problem::new(Code::LoadFailed, format!("replicas of {} do not stay up", deployment.version))
-                        .help(format!("decalog logs {}@{}", key.model, deployment.version));
+                    let problem = Problem::new(
+                        Code::LoadFailed,
+                        format!("replicas of {} do not stay up", deployment.version),
+                    )
+                    .help(format!("decalog logs {}@{}", key.model, deployment.version));
                     return Err(Failure { step: "start", problem });
                 }
                 let _ = changed.changed().await;
@@ -380,21 +427,33 @@ impl Control {
         })
     }
 
-    async fn release(&self, key: &ModelKey, deployment: &Deployment, begin: Instant) -> Result<(), Failure> {
-        let (id, version, environment) = (deployment.id, deployment.version, deployment.environment.clone());
+    async fn release(
+        &self,
+        key: &ModelKey,
+        deployment: &Deployment,
+        begin: Instant,
+    ) -> Result<(), Failure> {
+        let (id, version, environment) =
+            (deployment.id, deployment.version, deployment.environment.clone());
         let (wanted, elapsed_ms) = (key.clone(), begin.elapsed().as_millis() as u64);
         let decide = move |state: &State| {
-            let model = state
-                .models
-                .get(&wanted)
-                .ok_or_else(|| Problem::new(Code::Superseded, "the model was removed in the meantime"))?;
-            if model.deployment(id).is_none_or(|deployment| deployment.outcome != Outcome::Running) {
-                return Err(Problem::new(Code::Superseded, "the deployment has ended in the meantime"));
+            let model = state.models.get(&wanted).ok_or_else(|| {
+                Problem::new(Code::Superseded, "the model was removed in the meantime")
+            })?;
+            if model.deployment(id).is_none_or(|deployment| deployment.outcome != Outcome::Running)
+            {
+                return Err(Problem::new(
+                    Code::Superseded,
+                    "the deployment has ended in the meantime",
+                ));
             }
             let previous = model.live.get(&environment).map(|live| live.version);
             Ok(Event::Released { deployment: id, version, environment, previous, elapsed_ms })
         };
-        self.book.append("decalog", &key.to_string(), decide).await.map_err(Failure::at("release"))?;
+        self.book
+            .append("decalog", &key.to_string(), decide)
+            .await
+            .map_err(Failure::at("release"))?;
         self.publish_routes();
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Hand-over: one process stops deciding and writing, another goes on with the same workers, and nothing is lost between.
+//! Hand-over: one process stops deciding and writing, another goes on with the same workers, and
+//! nothing is lost between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,8 @@ pub async fn check(data: &DataDirectory) -> Result<(), Problem> {
 }
 
 impl Control {
-    /// Stops deciding and writing in favour of another process. Gives the replicas that this one goes on to stop.
+    /// Stops deciding and writing in favour of another process. Gives the replicas that this one
+    /// goes on to stop.
     pub async fn hand_over(&self, pid: u32) -> Result<Vec<ReplicaId>, Problem> {
         self.active.send_replace(false);
         match self.book.hand_over(pid).await {
@@ -49,7 +51,8 @@ impl Control {
         let _ = self.active.subscribe().wait_for(|active| *active).await;
     }
 
-    /// Waits until the process before this one has ended: it may still have requests at replicas that are to be stopped.
+    /// Waits until the process before this one has ended: it may still have requests at replicas
+    /// that are to be stopped.
     pub(crate) async fn predecessor_is_gone(&self) {
         let Some(gone) = &self.predecessor else { return };
         let mut gone = gone.clone();

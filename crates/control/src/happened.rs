@@ -1,4 +1,5 @@
-//! What happened, for whoever asks: the entries of the ledger and, between them, telemetry, which is kept for a time beside it.
+//! What happened, for whoever asks: the entries of the ledger and, between them, telemetry, which
+//! is kept for a time beside it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use tokio::sync::watch;
 
 use crate::{Control, aside, now_ms};
 
-/// The most entries of the ledger, and as many rows of telemetry, that are looked at for one answer.
+/// The most entries of the ledger, and as many rows of telemetry, that are looked at for one
+/// answer.
 const ROWS_MAX: usize = 10_000;
 
 /// Telemetry, if it can be kept: a disk that takes no writes keeps none, and nothing depends on it.
@@ -27,13 +29,17 @@ pub(crate) type Targets = HashMap<String, u32>;
 
 /// What a target is kept under: a version in an environment, whatever its variables.
 pub(crate) fn version_key(placement: &Placement) -> String {
-    format!("{}@{}/{} {}", placement.model, placement.environment, placement.version, placement.digest)
+    format!(
+        "{}@{}/{} {}",
+        placement.model, placement.environment, placement.version, placement.digest
+    )
 }
 
 impl Journal {
     /// Beside a ledger. Gives how many replicas were wanted last, too.
     pub async fn open(ledger: &Path) -> Result<(Journal, Targets), Problem> {
-        let journal = Journal { ledger: ledger.into(), store: Arc::default(), added: watch::channel(0).0 };
+        let journal =
+            Journal { ledger: ledger.into(), store: Arc::default(), added: watch::channel(0).0 };
         let targets = journal.with(|telemetry| telemetry.targets()).await?.unwrap_or_default();
         Ok((journal, targets))
     }
@@ -61,9 +67,17 @@ impl Journal {
         }))
     }
 
-    async fn scan(&self, after: After, selection: &Selection, reach: Reach) -> Result<Scan, Problem> {
+    async fn scan(
+        &self,
+        after: After,
+        selection: &Selection,
+        reach: Reach,
+    ) -> Result<Scan, Problem> {
         let selection = selection.clone();
-        Ok(self.with(move |telemetry| telemetry.scan(after, &selection, reach)).await?.unwrap_or_default())
+        Ok(self
+            .with(move |telemetry| telemetry.scan(after, &selection, reach))
+            .await?
+            .unwrap_or_default())
     }
 
     /// Writes a copy to a new file; `false` if there is nothing to copy.
@@ -74,9 +88,15 @@ impl Journal {
 }
 
 impl Control {
-    /// What happened after a place, at most `limit` of it, and how far it was looked: no further than some thousand entries, so
-    /// that who looks for what hardly ever happens asks again and again, and holds nobody up.
-    pub async fn events(&self, after: After, selection: &Selection, limit: usize) -> Result<Page, Problem> {
+    /// What happened after a place, at most `limit` of it, and how far it was looked: no further
+    /// than some thousand entries, so that who looks for what hardly ever happens asks again and
+    /// again, and holds nobody up.
+    pub async fn events(
+        &self,
+        after: After,
+        selection: &Selection,
+        limit: usize,
+    ) -> Result<Page, Problem> {
         // In this order: an entry that comes in between is not passed over.
         let reach = Reach { rows_max: ROWS_MAX, found_max: limit };
         let telemetry = self.journal.scan(after, selection, reach).await?;
@@ -94,7 +114,8 @@ impl Control {
         self.journal.added.subscribe()
     }
 
-    /// Keeps what is good to know but changes nothing. Of a model that is gone there is nothing to know any more.
+    /// Keeps what is good to know but changes nothing. Of a model that is gone there is nothing to
+    /// know any more.
     pub(crate) async fn tell(&self, key: &ModelKey, event: Event) {
         if !self.state().models.contains_key(key) {
             return;
@@ -109,18 +130,30 @@ impl Control {
         }
     }
 
-    /// Keeps how many replicas are wanted of some placements now, so that they are wanted after a restart, too, and forgets
-    /// other versions.
-    pub(crate) async fn keep_targets(self: &Arc<Control>, changed: Vec<Placement>, forgotten: Vec<String>) {
+    /// Keeps how many replicas are wanted of some placements now, so that they are wanted after a
+    /// restart, too, and forgets other versions.
+    pub(crate) async fn keep_targets(
+        self: &Arc<Control>,
+        changed: Vec<Placement>,
+        forgotten: Vec<String>,
+    ) {
         if changed.len() + forgotten.len() == 0 {
             return;
         }
         let control = self.clone();
         let keep = move |telemetry: &mut Telemetry| {
             // Asked for here, as what was decided later may have been kept earlier.
-            let target = |placement: &Placement| Some((version_key(placement), Some(control.scales.target(placement)?)));
+            let target = |placement: &Placement| {
+                Some((version_key(placement), Some(control.scales.target(placement)?)))
+            };
             let changed = changed.iter().filter_map(target);
-            telemetry.set_targets(&forgotten.into_iter().map(|version| (version, None)).chain(changed).collect::<Vec<_>>())
+            telemetry.set_targets(
+                &forgotten
+                    .into_iter()
+                    .map(|version| (version, None))
+                    .chain(changed)
+                    .collect::<Vec<_>>(),
+            )
         };
         if let Err(problem) = self.journal.with(keep).await {
             tracing::warn!("targets are not kept: {problem}");

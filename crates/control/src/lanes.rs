@@ -1,5 +1,6 @@
-//! The load of a version in an environment, whatever placement carries it: while new variables are rolled out, requests go
-//! where they went, and then to replicas that have the new ones. What is counted goes on, so that no load seems to end.
+//! The load of a version in an environment, whatever placement carries it: while new variables are
+//! rolled out, requests go where they went, and then to replicas that have the new ones. What is
+//! counted goes on, so that no load seems to end.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +17,13 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// The load of a placement and of those of the same version before it; `None` if nothing is known of any. `report` gives
-    /// what is known of one now.
-    pub fn load(&mut self, placement: &Placement, report: impl Fn(&Placement) -> Option<LoadSample>) -> Option<LoadSample> {
+    /// The load of a placement and of those of the same version before it; `None` if nothing is
+    /// known of any. `report` gives what is known of one now.
+    pub fn load(
+        &mut self,
+        placement: &Placement,
+        report: impl Fn(&Placement) -> Option<LoadSample>,
+    ) -> Option<LoadSample> {
         self.lanes.entry(placement.revision).or_default();
         let past = &mut self.past;
         self.lanes.retain(|revision, last| {
@@ -33,7 +38,11 @@ impl Lanes {
             now.map(|now| *last = now).is_some()
         });
         let newest = self.lanes.values().next_back()?;
-        let mut sum = LoadSample { arrived: self.past.0, in_system_request_ms: self.past.1, ..newest.clone() };
+        let mut sum = LoadSample {
+            arrived: self.past.0,
+            in_system_request_ms: self.past.1,
+            ..newest.clone()
+        };
         (sum.queued, sum.in_flight) = (0, 0);
         let mut rows = 0.0;
         for lane in self.lanes.values() {
@@ -59,9 +68,17 @@ mod tests {
     use domain::scale::ServicePoint;
 
     fn report(arrived: u64, queued: u64) -> LoadSample {
-        let service = if arrived > 0 { vec![ServicePoint { rows: 1.0, mean_us: 5.0 }] } else { vec![] };
+        let service =
+            if arrived > 0 { vec![ServicePoint { rows: 1.0, mean_us: 5.0 }] } else { vec![] };
         let in_system_request_ms = 2.0 * arrived as f64;
-        LoadSample { arrived, queued, in_system_request_ms, rows_per_request: 3.0, service, ..LoadSample::default() }
+        LoadSample {
+            arrived,
+            queued,
+            in_system_request_ms,
+            rows_per_request: 3.0,
+            service,
+            ..LoadSample::default()
+        }
     }
 
     #[test]
@@ -71,16 +88,25 @@ mod tests {
         let load = lanes.load(&placement(0), |_| Some(report(100, 4))).unwrap();
         assert_eq!((load.arrived, load.queued, load.rows_per_request), (100, 4, 3.0));
         // The old one carries the requests, then both do, then only the new one is left.
-        let both =
-            |old: u64, new: u64| move |of: &Placement| Some(if of.revision == 0 { report(old, 1) } else { report(new, 2) });
+        let both = |old: u64, new: u64| {
+            move |of: &Placement| {
+                Some(if of.revision == 0 { report(old, 1) } else { report(new, 2) })
+            }
+        };
         let load = lanes.load(&placement(1), both(120, 0)).unwrap();
-        assert_eq!((load.arrived, load.queued, load.service.len()), (120, 3, 1), "what was learned holds");
+        assert_eq!(
+            (load.arrived, load.queued, load.service.len()),
+            (120, 3, 1),
+            "what was learned holds"
+        );
         let load = lanes.load(&placement(1), both(130, 10)).unwrap();
         assert_eq!((load.arrived, load.in_system_request_ms), (140, 280.0));
-        let load = lanes.load(&placement(1), |of| (of.revision == 1).then(|| report(30, 0))).unwrap();
+        let load =
+            lanes.load(&placement(1), |of| (of.revision == 1).then(|| report(30, 0))).unwrap();
         assert_eq!((load.arrived, load.queued), (160, 0));
         // A placement that left the routes and came back counts from zero.
-        let load = lanes.load(&placement(1), |of| (of.revision == 1).then(|| report(5, 0))).unwrap();
+        let load =
+            lanes.load(&placement(1), |of| (of.revision == 1).then(|| report(5, 0))).unwrap();
         assert_eq!(load.arrived, 165);
         assert!(lanes.load(&placement(1), |_| None).is_none());
         assert_eq!(lanes.load(&placement(1), |_| Some(report(1, 0))).unwrap().arrived, 166);

@@ -1,5 +1,6 @@
-//! The control plane: pushes, deployments, replicas, variables. One file per noun. Reconcilers compare the state with
-//! what the engine reports and act; killing the process at any instruction loses nothing that was acknowledged.
+//! The control plane: pushes, deployments, replicas, variables. One file per noun. Reconcilers
+//! compare the state with what the engine reports and act; killing the process at any instruction
+//! loses nothing that was acknowledged.
 
 mod backup;
 mod book;
@@ -16,6 +17,7 @@ mod lanes;
 mod memory;
 mod parked;
 mod release;
+mod removal;
 mod replica;
 mod replicas;
 mod restore;
@@ -43,7 +45,9 @@ use std::time::{Duration, Instant};
 use artifacts::{ArtifactError, Store};
 use domain::guard::ArmWindow;
 use domain::route::{Demand, Observation, RouteTable};
-use domain::{Code, DataDirectory, DeploymentId, EnvironmentName, ModelKey, Placement, Problem, State};
+use domain::{
+    Code, DataDirectory, DeploymentId, EnvironmentName, ModelKey, Placement, Problem, State,
+};
 use engine::{Engine, EngineConfig};
 use ledger::Damage;
 use parking_lot::Mutex;
@@ -78,7 +82,8 @@ pub struct ControlConfig {
     pub keep_ms: u64,
     /// How often the guards of a release look, in milliseconds.
     pub judge_ms: u64,
-    /// Of this machine: replicas of one model that may run at the same time, if its manifest does not say.
+    /// Of this machine: replicas of one model that may run at the same time, if its manifest does
+    /// not say.
     pub cores: u32,
     /// Memory that all replicas together may use, in MiB.
     pub memory_mb: u64,
@@ -86,7 +91,8 @@ pub struct ControlConfig {
     pub park: Park,
     /// Memory that all that is kept may use, in MiB.
     pub parked_mb: u64,
-    /// Whether a ledger that is damaged, cut off or missing is used as it is, because somebody said so.
+    /// Whether a ledger that is damaged, cut off or missing is used as it is, because somebody said
+    /// so.
     pub accept_damaged_ledger: bool,
 }
 
@@ -143,13 +149,17 @@ pub struct Control {
 
 /// Milliseconds since 1970.
 pub fn now_ms() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Runs what blocks (files, memory of processes) beside the control plane's one thread.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     let joined = tokio::task::spawn_blocking(work).await;
-    joined.map_err(|error| Problem::new(Code::Internal, format!("a thread of the control plane failed: {error}")))
+    joined.map_err(|error| {
+        Problem::new(Code::Internal, format!("a thread of the control plane failed: {error}"))
+    })
 }
 
 /// A store's error as a user sees it.
@@ -186,9 +196,11 @@ impl Control {
         let path = config.data.ledger();
         let book = Book::open(&path, damage).await?;
         let (journal, targets) = Journal::open(&path).await?;
-        let store = Store::open(&config.store_url, &config.data.uploads()).map_err(artifact_problem)?;
+        let store =
+            Store::open(&config.store_url, &config.data.uploads()).map_err(artifact_problem)?;
         let state = book.state();
-        let engine = Engine::open(config.engine.clone()).await.map_err(engine::EngineError::problem)?;
+        let engine =
+            Engine::open(config.engine.clone()).await.map_err(engine::EngineError::problem)?;
         let secrets = Secrets::new(&config.data);
         let control = Arc::new(Control {
             replicas: Replicas::new(book.writer_epoch()),
@@ -211,7 +223,10 @@ impl Control {
             stopping: AtomicBool::new(false),
             config,
         });
-        predecessor.into_iter().flat_map(|predecessor| predecessor.leaving).for_each(|replica| control.inherit(replica));
+        predecessor
+            .into_iter()
+            .flat_map(|predecessor| predecessor.leaving)
+            .for_each(|replica| control.inherit(replica));
         control.publish_routes();
         let weak = Arc::downgrade(&control);
         control.book.enforce_by(move || {
@@ -223,10 +238,16 @@ impl Control {
             tokio::spawn(control.clone().write_when_possible());
         }
         let (reconciling, observing, tending) = (control.clone(), control.clone(), control.clone());
-        unending::spawn("the reconciler of replicas", move || reconciling.clone().reconcile_forever());
+        unending::spawn("the reconciler of replicas", move || {
+            reconciling.clone().reconcile_forever()
+        });
         let observations = Arc::new(tokio::sync::Mutex::new(observations));
-        unending::spawn("the reader of observations", move || observing.clone().observe_forever(observations.clone()));
-        unending::spawn("the care of parked processes", move || tending.clone().tend_parked_forever());
+        unending::spawn("the reader of observations", move || {
+            observing.clone().observe_forever(observations.clone())
+        });
+        unending::spawn("the care of parked processes", move || {
+            tending.clone().tend_parked_forever()
+        });
         for (key, model) in &state.models {
             model.running().for_each(|deployment| control.drive(key, &deployment.environment));
         }
@@ -238,7 +259,8 @@ impl Control {
         self.book.state()
     }
 
-    /// Why nothing can be changed at this moment, if nothing can: the disk takes no writes. What runs serves on.
+    /// Why nothing can be changed at this moment, if nothing can: the disk takes no writes. What
+    /// runs serves on.
     pub fn refusal(&self) -> Option<Problem> {
         self.book.refusal()
     }
@@ -303,7 +325,10 @@ impl Control {
         }
     }
 
-    async fn observe_forever(self: Arc<Control>, observations: Arc<tokio::sync::Mutex<mpsc::Receiver<Observation>>>) {
+    async fn observe_forever(
+        self: Arc<Control>,
+        observations: Arc<tokio::sync::Mutex<mpsc::Receiver<Observation>>>,
+    ) {
         let mut observations = observations.lock().await;
         while let Some(observation) = observations.recv().await {
             match observation {

@@ -1,5 +1,5 @@
-//! What is parked takes so much memory: measured a few processes at a time and apart from the control plane's thread, since the
-//! kernel counts all pages of a process for it.
+//! What is parked takes so much memory: measured a few processes at a time and apart from the
+//! control plane's thread, since the kernel counts all pages of a process for it.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -25,14 +25,20 @@ impl Memory {
             return;
         }
         let asked = due.clone();
-        let found = tokio::task::spawn_blocking(move || engine::memory_mb_of_groups(&asked)).await.unwrap_or_default();
+        let found = tokio::task::spawn_blocking(move || engine::memory_mb_of_groups(&asked))
+            .await
+            .unwrap_or_default();
         let now = Instant::now();
-        self.measured.extend(due.into_iter().map(|pid| (pid, (found.get(&pid).copied().unwrap_or(0.0), now))));
+        self.measured.extend(
+            due.into_iter().map(|pid| (pid, (found.get(&pid).copied().unwrap_or(0.0), now))),
+        );
     }
 
     fn due(&self, wanted: &HashSet<u32>, now: Instant) -> Vec<u32> {
         let at = |pid: &u32| self.measured.get(pid).map(|(_, at)| *at);
-        let is_due = |pid: &u32| at(pid).is_none_or(|at| now.duration_since(at) > Duration::from_millis(HOLDS_MS));
+        let is_due = |pid: &u32| {
+            at(pid).is_none_or(|at| now.duration_since(at) > Duration::from_millis(HOLDS_MS))
+        };
         let mut due: Vec<u32> = wanted.iter().copied().filter(is_due).collect();
         due.sort_by_key(|pid| (at(pid), *pid));
         due.truncate(MEASURED_AT_ONCE_MAX);
@@ -64,7 +70,11 @@ mod tests {
             assert!(due.iter().all(|pid| seen.insert(*pid)), "each once");
             memory.measured.extend(due.into_iter().map(|pid| (pid, (f64::from(pid), now))));
         }
-        assert_eq!((memory.of(7), memory.of(99)), (7, 35), "what is not measured yet is like the others");
+        assert_eq!(
+            (memory.of(7), memory.of(99)),
+            (7, 35),
+            "what is not measured yet is like the others"
+        );
         let later = now + Duration::from_millis(HOLDS_MS + 1);
         assert_eq!(memory.due(&wanted, later).len(), 32);
         let own = own_group();

@@ -1,5 +1,6 @@
-//! What is kept of models that nobody asks, so that the next request finds more than a cold machine: a spare replica that
-//! takes no requests, a parent that holds the model, a zygote that holds its libraries; and what goes when memory is short.
+//! What is kept of models that nobody asks, so that the next request finds more than a cold
+//! machine: a spare replica that takes no requests, a parent that holds the model, a zygote that
+//! holds its libraries; and what goes when memory is short.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::{Control, now_ms};
 
 /// How often it is looked at.
 const LOOK_MS: u64 = 2_000;
-/// A placement whose zygote or parent could not be made is tried again after so long, in milliseconds.
+/// A placement whose zygote or parent could not be made is tried again after so long, in
+/// milliseconds.
 const RETRY_MS: u64 = 60_000;
 
 /// The warmest that is kept of a model at zero.
@@ -40,7 +42,8 @@ enum Kept<'a> {
 }
 
 impl Control {
-    /// Whether a replica may stay as the spare of a placement at zero. Memory is what limits spares, however they were started.
+    /// Whether a replica may stay as the spare of a placement at zero. Memory is what limits
+    /// spares, however they were started.
     pub(crate) fn may_be_spare(&self, status: &ReplicaStatus) -> bool {
         self.config.park == Park::Spare && matches!(status.state, ReplicaState::Ready { .. })
     }
@@ -61,19 +64,25 @@ impl Control {
         }
     }
 
-    /// Ends parents of what is not live any more, zygotes that nothing will be forked from soon, and what is not to be kept at
-    /// all.
+    /// Ends parents of what is not live any more, zygotes that nothing will be forked from soon,
+    /// and what is not to be kept at all.
     async fn drop_unneeded(&self, wanted: &AllWanted, zygotes: &Zygotes) {
         let parents = self.engine.parents();
-        let is_ready = |parent: &&ParentStatus| matches!(parent.state, ParentState::Ready { can_fork: true, .. });
-        let placements = parents.iter().filter(is_ready).filter_map(|parent| parent.role.placement());
+        let is_ready = |parent: &&ParentStatus| {
+            matches!(parent.state, ParentState::Ready { can_fork: true, .. })
+        };
+        let placements =
+            parents.iter().filter(is_ready).filter_map(|parent| parent.role.placement());
         let with_parent: HashSet<&Placement> = placements.collect();
         for parent in &parents {
             let is_needed = match &parent.role {
-                Role::Parent(placement) => wanted.get(placement).is_some() && !self.is_surplus(placement),
+                Role::Parent(placement) => {
+                    wanted.get(placement).is_some() && !self.is_surplus(placement)
+                }
                 Role::Zygote(key) => {
                     let idle_ms = now_ms().saturating_sub(parent.used_at_ms);
-                    let is_of_use = zygotes.is_of_use(key, idle_ms, |placement| with_parent.contains(placement));
+                    let is_of_use = zygotes
+                        .is_of_use(key, idle_ms, |placement| with_parent.contains(placement));
                     self.config.park >= Park::Zygote && is_of_use
                 }
                 Role::Replica(_) => true,
@@ -84,27 +93,40 @@ impl Control {
         }
     }
 
-    /// Whether a parent is not to be kept although its model is live: it sleeps, and parents are not kept.
+    /// Whether a parent is not to be kept although its model is live: it sleeps, and parents are
+    /// not kept.
     fn is_surplus(&self, placement: &Placement) -> bool {
         self.config.park < Park::Parent && self.scales.target(placement) == Some(0)
     }
 
-    /// Ends what is parked until the rest fits: spares, then parents, then zygotes, the least recently used first.
+    /// Ends what is parked until the rest fits: spares, then parents, then zygotes, the least
+    /// recently used first.
     async fn evict(self: &Arc<Control>, wanted: &AllWanted, memory: &mut Memory) {
         let statuses = self.engine.replicas();
         let mut parents = self.engine.parents();
         // A parent whose replicas serve shares its memory with them: to end it would free little.
-        parents.retain(|parent| parent.role.placement().is_none_or(|placement| self.scales.target(placement) == Some(0)));
-        let spares: Vec<_> = statuses.iter().filter(|status| self.is_spare(status, wanted.get(&status.placement))).collect();
-        let pids = spares.iter().map(|spare| spare.pid).chain(parents.iter().map(|parent| parent.pid));
+        parents.retain(|parent| {
+            parent.role.placement().is_none_or(|placement| self.scales.target(placement) == Some(0))
+        });
+        let spares: Vec<_> = statuses
+            .iter()
+            .filter(|status| self.is_spare(status, wanted.get(&status.placement)))
+            .collect();
+        let pids =
+            spares.iter().map(|spare| spare.pid).chain(parents.iter().map(|parent| parent.pid));
         memory.measure(&pids.collect::<Vec<u32>>()).await;
         let mut kept: Vec<(Kept, Parked)> = vec![];
         for spare in spares {
-            let (memory_mb, idle_ms) = (memory.of(spare.pid), self.scales.idle_ms(&spare.placement));
+            let (memory_mb, idle_ms) =
+                (memory.of(spare.pid), self.scales.idle_ms(&spare.placement));
             kept.push((Kept::Spare(spare), Parked { kind: ParkedKind::Spare, memory_mb, idle_ms }));
         }
         for ParentStatus { id, role, pid, used_at_ms, .. } in &parents {
-            let kind = if matches!(role, Role::Zygote(_)) { ParkedKind::Zygote } else { ParkedKind::Parent };
+            let kind = if matches!(role, Role::Zygote(_)) {
+                ParkedKind::Zygote
+            } else {
+                ParkedKind::Parent
+            };
             let idle_ms = now_ms().saturating_sub(*used_at_ms);
             kept.push((Kept::Holder(id), Parked { kind, memory_mb: memory.of(*pid), idle_ms }));
         }
@@ -131,25 +153,43 @@ impl Control {
         }
     }
 
-    /// Makes a zygote for the libraries of each live model that has none, while there is memory for it.
-    async fn ensure_zygotes(&self, state: &State, zygotes: &Zygotes, tried: &mut HashMap<ZygoteKey, u64>, memory: &Memory) {
+    /// Makes a zygote for the libraries of each live model that has none, while there is memory for
+    /// it.
+    async fn ensure_zygotes(
+        &self,
+        state: &State,
+        zygotes: &Zygotes,
+        tried: &mut HashMap<ZygoteKey, u64>,
+        memory: &Memory,
+    ) {
         let now_ms = self.monotonic_ms();
         tried.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < RETRY_MS);
-        // A parent holds the same libraries: one that is forked from a zygote shares them, and for another it would be a copy.
+        // A parent holds the same libraries: one that is forked from a zygote shares them, and for
+        // another it would be a copy.
         let parents = self.engine.parents();
-        let held = parents.iter().filter_map(|parent| self.zygote_key(state, parent.role.placement()?));
+        let held =
+            parents.iter().filter_map(|parent| self.zygote_key(state, parent.role.placement()?));
         let held: HashSet<ZygoteKey> = held.collect();
         for (key, placement) in zygotes.of_live() {
             if tried.contains_key(key) || held.contains(key) {
                 continue;
             }
             tried.insert(key.clone(), now_ms);
-            let used_mb: u64 = self.engine.parents().iter().map(|parent| memory.of(parent.pid)).sum();
+            let used_mb: u64 =
+                self.engine.parents().iter().map(|parent| memory.of(parent.pid)).sum();
             if used_mb >= self.config.parked_mb {
                 return;
             }
-            let made = match self.spec_without_variables(state, placement, domain::ReplicaId(String::new())).await {
-                Ok(spec) => self.engine.ensure_zygote(&spec).await.map(|_| ()).map_err(engine::EngineError::problem),
+            let made = match self
+                .spec_without_variables(state, placement, domain::ReplicaId(String::new()))
+                .await
+            {
+                Ok(spec) => self
+                    .engine
+                    .ensure_zygote(&spec)
+                    .await
+                    .map(|_| ())
+                    .map_err(engine::EngineError::problem),
                 Err(error) => Err(error.problem),
             };
             if let Err(problem) = made {

@@ -1,4 +1,5 @@
-//! Releases: what moves traffic to a version after it has passed its gates, and the verbs that start, hold and end one.
+//! Releases: what moves traffic to a version after it has passed its gates, and the verbs that
+//! start, hold and end one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,10 @@ use domain::guard::{ArmWindow, Guard, GuardSettings, Verdict};
 use domain::manifest::Configuration;
 use domain::release::{Cause, Phase, Plan, Progress};
 use domain::state::{BEFORE_MAX, Deployment, Outcome};
-use domain::{Code, DeploymentId, EnvironmentName, Event, ModelKey, Problem, Schema, State, VersionNumber, compatibility};
+use domain::{
+    Code, DeploymentId, EnvironmentName, Event, ModelKey, Problem, Schema, State, VersionNumber,
+    compatibility,
+};
 use policy::guard::{Watch, judge};
 
 use crate::failure::Failure;
@@ -18,7 +22,8 @@ const VERDICTS_MAX: usize = 30;
 const VERDICTS_MS: u64 = 600_000;
 
 impl Control {
-    /// Asks for a version to take the traffic of an environment. Gives the attempt's id; its steps are events.
+    /// Asks for a version to take the traffic of an environment. Gives the attempt's id; its steps
+    /// are events.
     pub async fn deploy(
         self: &Arc<Control>,
         actor: &str,
@@ -28,10 +33,13 @@ impl Control {
         plan: Plan,
         configuration: Option<Configuration>,
     ) -> Result<DeploymentId, Problem> {
-        plan.validate().map_err(|error| Problem::new(Code::BadPlan, error.to_string()).help("decalog release --help"))?;
+        plan.validate().map_err(|error| {
+            Problem::new(Code::BadPlan, error.to_string()).help("decalog release --help")
+        })?;
         let (wanted, driven) = (key.clone(), environment.clone());
         let decide = move |state: &State| {
-            let model = state.models.get(&wanted).filter(|model| model.versions.contains_key(&version));
+            let model =
+                state.models.get(&wanted).filter(|model| model.versions.contains_key(&version));
             let Some(model) = model else {
                 let known: Vec<String> = state
                     .models
@@ -40,41 +48,61 @@ impl Control {
                     .flat_map(|model| model.versions.keys())
                     .map(|v| v.to_string())
                     .collect();
-                let help = if known.is_empty() { "push it first".into() } else { format!("it has {}", known.join(", ")) };
-                return Err(Problem::new(Code::NoSuchVersion, format!("`{}` has no version {version}", wanted.model)).help(help));
+                let help = if known.is_empty() {
+                    "push it first".into()
+                } else {
+                    format!("it has {}", known.join(", "))
+                };
+                return Err(Problem::new(
+                    Code::NoSuchVersion,
+                    format!("`{}` has no version {version}", wanted.model),
+                )
+                .help(help));
             };
             if let Some((other, progress)) = model.shifting(&environment)
                 && plan.cause != Cause::Rollback
             {
-                let text = format!("a release of {} in {environment} is on its way ({})", other.version, progress.phase);
+                let text = format!(
+                    "a release of {} in {environment} is on its way ({})",
+                    other.version, progress.phase
+                );
                 return Err(Problem::new(Code::ReleaseRunning, text).help(format!(
                     "wait for it (decalog release status {0}), or end it: decalog release abort {0}",
                     wanted.model
                 )));
             }
-            let nothing_to_share = model.live.get(&environment).is_none_or(|live| live.version == version);
+            let nothing_to_share =
+                model.live.get(&environment).is_none_or(|live| live.version == version);
             let mut plan = plan;
             if nothing_to_share && plan.cause == Cause::Deploy {
-                // What the manifest says of releases holds as soon as there is something to release against.
+                // What the manifest says of releases holds as soon as there is something to release
+                // against.
                 plan = Plan { breaking: plan.breaking, untested: plan.untested, ..Plan::default() };
             }
             if !plan.is_instant() && nothing_to_share {
                 let text = match model.live.get(&environment) {
-                    None => format!("nothing is live in {environment}, so there is no traffic to share"),
+                    None => {
+                        format!("nothing is live in {environment}, so there is no traffic to share")
+                    }
                     Some(_) => format!("{version} is live in {environment} already"),
                 };
-                return Err(
-                    Problem::new(Code::NothingToCompare, text).help(format!("decalog release {}@{version}", wanted.model))
-                );
+                return Err(Problem::new(Code::NothingToCompare, text)
+                    .help(format!("decalog release {}@{version}", wanted.model)));
             }
-            Ok(Event::DeployStarted { version, environment, plan, configuration: configuration.map(Box::new) })
+            Ok(Event::DeployStarted {
+                version,
+                environment,
+                plan,
+                configuration: configuration.map(Box::new),
+            })
         };
         let entry = self.book.append(actor, &key.to_string(), decide).await?;
         self.drive(key, &driven);
         Ok(DeploymentId(entry.seq))
     }
 
-    /// Takes what is live in one environment live in another: the same version, built and tested already.
+    /// Takes what is live in one environment live in another: the same version, built and tested
+    /// already.
     pub async fn promote(
         self: &Arc<Control>,
         actor: &str,
@@ -88,8 +116,8 @@ impl Control {
         Ok((self.deploy(actor, key, version, to, plan, None).await?, version))
     }
 
-    /// Goes back: ends a release that is on its way, else releases what was live before. Gives what is live then, and the
-    /// attempt that takes it there, if one is needed.
+    /// Goes back: ends a release that is on its way, else releases what was live before. Gives what
+    /// is live then, and the attempt that takes it there, if one is needed.
     pub async fn rollback(
         self: &Arc<Control>,
         actor: &str,
@@ -103,104 +131,175 @@ impl Control {
             self.abort(actor, key, &environment, "rolled back").await?;
             return Ok((live, None));
         }
-        let before = model.and_then(|model| model.live.get(&environment)).and_then(|live| live.before.last().copied());
+        let before = model
+            .and_then(|model| model.live.get(&environment))
+            .and_then(|live| live.before.last().copied());
         let Some(before) = before else {
-            let forgotten = model.and_then(|model| model.live.get(&environment)).map_or(0, |live| live.forgotten);
+            let forgotten = model
+                .and_then(|model| model.live.get(&environment))
+                .map_or(0, |live| live.forgotten);
             let text = match forgotten {
                 0 => format!("nothing was live in {environment} before {live}"),
                 _ => format!(
                     "what was live in {environment} before {live} is not kept any more: it was removed, or {BEFORE_MAX} releases ago"
                 ),
             };
-            return Err(Problem::new(Code::NothingBefore, text)
-                .help(format!("name a version: decalog release {}@v…; decalog show {0} lists them", key.model)));
+            return Err(Problem::new(Code::NothingBefore, text).help(format!(
+                "name a version: decalog release {}@v…; decalog show {0} lists them",
+                key.model
+            )));
         };
         // What was live is taken back as it is.
-        let plan = Plan { cause: Cause::Rollback, breaking: true, untested: true, ..Plan::default() };
+        let plan =
+            Plan { cause: Cause::Rollback, breaking: true, untested: true, ..Plan::default() };
         Ok((before, Some(self.deploy(actor, key, before, environment, plan, None).await?)))
     }
 
-    fn live_version(&self, key: &ModelKey, environment: &EnvironmentName) -> Result<VersionNumber, Problem> {
-        let reference = domain::Reference { environment: Some(environment.clone()), ..domain::Reference::live(key.clone()) };
+    fn live_version(
+        &self,
+        key: &ModelKey,
+        environment: &EnvironmentName,
+    ) -> Result<VersionNumber, Problem> {
+        let reference = domain::Reference {
+            environment: Some(environment.clone()),
+            ..domain::Reference::live(key.clone())
+        };
         self.state().resolve(&reference)
     }
 
     /// The attempt that has a part of an environment's traffic.
-    fn shifting(&self, key: &ModelKey, environment: &EnvironmentName) -> Result<(Deployment, Progress), Problem> {
+    fn shifting(
+        &self,
+        key: &ModelKey,
+        environment: &EnvironmentName,
+    ) -> Result<(Deployment, Progress), Problem> {
         let state = self.state();
         let model = state.models.get(key);
-        let found = model.and_then(|model| model.shifting(environment)).map(|(d, p)| (d.clone(), p.clone()));
+        let found = model
+            .and_then(|model| model.shifting(environment))
+            .map(|(d, p)| (d.clone(), p.clone()));
         found.ok_or_else(|| match model {
             None => state.no_such_model(key),
-            Some(_) => Problem::new(Code::NoRelease, format!("no release of `{}` is on its way in {environment}", key.model))
-                .help(format!("decalog events {} shows how the last one ended", key.model)),
+            Some(_) => Problem::new(
+                Code::NoRelease,
+                format!("no release of `{}` is on its way in {environment}", key.model),
+            )
+            .help(format!("decalog events {} shows how the last one ended", key.model)),
         })
     }
 
     /// Holds a release where it is, or lets it go on.
-    pub async fn pause(&self, actor: &str, key: &ModelKey, environment: &EnvironmentName, pause: bool) -> Result<(), Problem> {
+    pub async fn pause(
+        &self,
+        actor: &str,
+        key: &ModelKey,
+        environment: &EnvironmentName,
+        pause: bool,
+    ) -> Result<(), Problem> {
         let (deployment, progress) = self.shifting(key, environment)?;
         if progress.paused == pause {
             return Ok(());
         }
         let deployment = deployment.id;
-        let event = if pause { Event::ReleasePaused { deployment } } else { Event::ReleaseResumed { deployment } };
+        let event = if pause {
+            Event::ReleasePaused { deployment }
+        } else {
+            Event::ReleaseResumed { deployment }
+        };
         self.while_running(actor, key, deployment, event).await
     }
 
-    /// Ends what is on its way to an environment, whatever it does just now: all traffic goes where it went before.
-    pub async fn abort(&self, actor: &str, key: &ModelKey, environment: &EnvironmentName, why: &str) -> Result<(), Problem> {
+    /// Ends what is on its way to an environment, whatever it does just now: all traffic goes where
+    /// it went before.
+    pub async fn abort(
+        &self,
+        actor: &str,
+        key: &ModelKey,
+        environment: &EnvironmentName,
+        why: &str,
+    ) -> Result<(), Problem> {
         let (deployment, at) = match self.shifting(key, environment) {
             Ok((deployment, progress)) => (deployment.id, format!("at {}", progress.phase)),
             Err(none) => {
                 let state = self.state();
                 let running = state.models.get(key).into_iter().flat_map(|model| model.running());
-                let newest = running.filter(|deployment| deployment.environment == *environment).last();
+                let newest =
+                    running.filter(|deployment| deployment.environment == *environment).last();
                 (newest.ok_or(none)?.id, "before it had any traffic".into())
             }
         };
         let problem = Problem::new(Code::Aborted, format!("{why} by {actor} {at}"));
-        self.while_running(actor, key, deployment, Event::DeployFailed { deployment, step: "aborted".into(), problem }).await?;
+        self.while_running(
+            actor,
+            key,
+            deployment,
+            Event::DeployFailed { deployment, step: "aborted".into(), problem },
+        )
+        .await?;
         self.publish_routes();
         self.work.notify_one();
         Ok(())
     }
 
     /// Appends what somebody wants of an attempt that is still on its way.
-    async fn while_running(&self, actor: &str, key: &ModelKey, id: DeploymentId, event: Event) -> Result<(), Problem> {
+    async fn while_running(
+        &self,
+        actor: &str,
+        key: &ModelKey,
+        id: DeploymentId,
+        event: Event,
+    ) -> Result<(), Problem> {
         let wanted = key.clone();
         let decide = move |state: &State| {
             let running = state.models.get(&wanted).and_then(|model| model.deployment(id));
             match running.is_some_and(|deployment| deployment.outcome == Outcome::Running) {
                 true => Ok(event),
-                false => Err(Problem::new(Code::NoRelease, "the release has ended in the meantime")),
+                false => {
+                    Err(Problem::new(Code::NoRelease, "the release has ended in the meantime"))
+                }
             }
         };
         self.book.append(actor, &key.to_string(), decide).await.map(|_| ())
     }
 
     /// Refuses a version that would break those who call the live one.
-    pub(crate) fn check_compatible(&self, key: &ModelKey, deployment: &Deployment, new: &Schema) -> Result<(), Failure> {
+    pub(crate) fn check_compatible(
+        &self,
+        key: &ModelKey,
+        deployment: &Deployment,
+        new: &Schema,
+    ) -> Result<(), Failure> {
         let state = self.state();
         let model = state.models.get(key);
         let live = model.and_then(|model| model.live.get(&deployment.environment));
-        let Some(live) = live.filter(|live| live.version != deployment.version && !deployment.plan.breaking) else {
+        let Some(live) =
+            live.filter(|live| live.version != deployment.version && !deployment.plan.breaking)
+        else {
             return Ok(());
         };
-        let old = model.and_then(|model| model.versions.get(&live.version)).and_then(|version| version.schema.as_ref());
+        let old = model
+            .and_then(|model| model.versions.get(&live.version))
+            .and_then(|version| version.schema.as_ref());
         let details = old.map(|old| compatibility::breaks(old, new)).unwrap_or_default();
         if details.is_empty() {
             return Ok(());
         }
-        let text = format!("{} would break those who call {} in {}", deployment.version, live.version, deployment.environment);
-        let problem = Problem::new(Code::Breaking, text)
-            .details(details)
-            .help("give the columns back or make the new ones optional; if it is meant: --breaking");
+        let text = format!(
+            "{} would break those who call {} in {}",
+            deployment.version, live.version, deployment.environment
+        );
+        let problem = Problem::new(Code::Breaking, text).details(details).help(
+            "give the columns back or make the new ones optional; if it is meant: --breaking",
+        );
         Err(Failure { step: "compatibility", problem })
     }
 
     /// Moves the traffic phase by phase. Returns once the version may have all of it.
-    pub(crate) async fn shift(self: &Arc<Control>, key: &ModelKey, deployment: &Deployment) -> Result<(), Failure> {
+    pub(crate) async fn shift(
+        self: &Arc<Control>,
+        key: &ModelKey,
+        deployment: &Deployment,
+    ) -> Result<(), Failure> {
         let phases = deployment.plan.phases();
         if phases.is_empty() {
             return Ok(());
@@ -211,7 +310,8 @@ impl Control {
             None => self.live_version(key, &deployment.environment).map_err(at)?,
         };
         let first = deployment.progress.as_ref().map_or(0, |progress| progress.step as usize);
-        // What an earlier process had seen is lost, and the part of α that it may have spent is not spent again.
+        // What an earlier process had seen is lost, and the part of α that it may have spent is not
+        // spent again.
         let segment = 1 + deployment.progress.as_ref().map_or(0, |progress| progress.segments);
         let mut judging = Judging::new(&deployment.plan, first as u32 + 1, segment);
         for (step, phase) in phases.iter().enumerate().skip(first) {
@@ -238,7 +338,8 @@ impl Control {
         Ok(())
     }
 
-    /// Stays in a phase until its time is over and the guards let it go on; fails if they roll it back.
+    /// Stays in a phase until its time is over and the guards let it go on; fails if they roll it
+    /// back.
     async fn hold(
         self: &Arc<Control>,
         key: &ModelKey,
@@ -265,14 +366,23 @@ impl Control {
             self.still_wanted(key, deployment)?;
             let (canary, base) = (placement(deployment.version), placement(baseline));
             if self.replicas.has_failed_since(&canary, began.into_std()) {
-                let problem = Problem::new(Code::WorkerDied, format!("the replicas of {} do not stay up", deployment.version))
-                    .help(format!("decalog logs {}@{}", key.model, deployment.version));
+                let problem = Problem::new(
+                    Code::WorkerDied,
+                    format!("the replicas of {} do not stay up", deployment.version),
+                )
+                .help(format!("decalog logs {}@{}", key.model, deployment.version));
                 return Err(Failure { step: "guard", problem });
             }
-            let is_paused = self.shifting(key, &deployment.environment).is_ok_and(|(_, progress)| progress.paused);
+            let is_paused = self
+                .shifting(key, &deployment.environment)
+                .is_ok_and(|(_, progress)| progress.paused);
             let windows = ((self.senses.window)(&canary), (self.senses.window)(&base));
             let verdict = self.judge(key, deployment, step, judging, windows).await?;
-            if verdict == Verdict::Advance && !is_paused && !is_last_shadow && began.elapsed() >= enough {
+            if verdict == Verdict::Advance
+                && !is_paused
+                && !is_last_shadow
+                && began.elapsed() >= enough
+            {
                 return Ok(());
             }
         }
@@ -305,9 +415,12 @@ impl Control {
         if verdict != Verdict::RollBack {
             return Ok(verdict);
         }
-        let problem = Problem::new(Code::Guard, format!("{} was rolled back at {}", deployment.version, step.phase))
-            .details(judgements.to_string().lines().skip(1).map(|line| line.trim_start().to_string()))
-            .help(format!("decalog events {} --kind release", key.model));
+        let problem = Problem::new(
+            Code::Guard,
+            format!("{} was rolled back at {}", deployment.version, step.phase),
+        )
+        .details(judgements.to_string().lines().skip(1).map(|line| line.trim_start().to_string()))
+        .help(format!("decalog events {} --kind release", key.model));
         Err(Failure { step: "guard", problem })
     }
 }
@@ -331,11 +444,15 @@ struct Judging {
 impl Judging {
     fn new(plan: &Plan, step: u32, segment: u32) -> Judging {
         let guards = if plan.guards.is_empty() { Guard::defaults() } else { plan.guards.clone() };
-        Judging { watch: Watch::resume(GuardSettings::default(), &guards, step, segment), last: None, told: vec![] }
+        Judging {
+            watch: Watch::resume(GuardSettings::default(), &guards, step, segment),
+            last: None,
+            told: vec![],
+        }
     }
 
-    /// Whether a verdict is another one than before, and may be appended. The first always is: it says that this evidence
-    /// spends its part of α.
+    /// Whether a verdict is another one than before, and may be appended. The first always is: it
+    /// says that this evidence spends its part of α.
     fn is_news(&mut self, verdict: Verdict) -> bool {
         if self.last == Some(verdict) {
             return false;

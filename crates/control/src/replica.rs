@@ -1,4 +1,5 @@
-//! Replicas of what is live: kept at their number, restarted with backoff, drained before they stop.
+//! Replicas of what is live: kept at their number, restarted with backoff, drained before they
+//! stop.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,9 +21,9 @@ const ENDED_BY_ITSELF: &str = "the worker ended";
 const STOP_MS_MAX: u64 = 5_000;
 
 impl Control {
-    /// One pass: looks at all replicas, starts what is missing, sends away what is not wanted. Gives when to look again even
-    /// if nothing changes until then. Of the models, those are looked at that may have load, those of which something has
-    /// changed, and some of the others in turn.
+    /// One pass: looks at all replicas, starts what is missing, sends away what is not wanted.
+    /// Gives when to look again even if nothing changes until then. Of the models, those are looked
+    /// at that may have load, those of which something has changed, and some of the others in turn.
     pub(crate) async fn reconcile_replicas(self: &Arc<Control>, round: &mut Round) -> Instant {
         let begin = Instant::now();
         let state = self.state();
@@ -31,7 +32,8 @@ impl Control {
         let awake = self.scales.awake();
         let (in_turn, is_round) = round.next(&wanted, begin);
         let models = fresh.models.iter().chain(&in_turn);
-        let looked = models.flat_map(|model| wanted.of(model)).map(|(placement, _)| placement).chain(&awake);
+        let looked =
+            models.flat_map(|model| wanted.of(model)).map(|(placement, _)| placement).chain(&awake);
         let looked: BTreeSet<&Placement> = looked.collect();
         let all = by_placement(&statuses);
         let rescaled = self.rescale(&state, &wanted, &looked, &fresh.gone, &all);
@@ -43,8 +45,12 @@ impl Control {
             let role = wanted.get(&status.placement);
             match &status.state {
                 ReplicaState::Ended { .. } => self.replica_ended(status, role).await,
-                ReplicaState::Ready { elapsed_ms, .. } if role.is_some() => self.replica_ready(status, *elapsed_ms, role).await,
-                _ if role.is_none() && !self.stands_in(status, &wanted, &all) => self.send_away(status),
+                ReplicaState::Ready { elapsed_ms, .. } if role.is_some() => {
+                    self.replica_ready(status, *elapsed_ms, role).await
+                }
+                _ if role.is_none() && !self.stands_in(status, &wanted, &all) => {
+                    self.send_away(status)
+                }
                 _ => {}
             }
             self.replace_if_broken(status);
@@ -59,15 +65,23 @@ impl Control {
         self.replicas.next_start(begin).map_or(next, |start| start.min(next))
     }
 
-    /// Whether a replica with old variables serves until enough with new ones can; those that do not serve yet are of no use
-    /// any more.
-    fn stands_in(&self, status: &ReplicaStatus, wanted: &AllWanted, all: &HashMap<&Placement, Vec<&ReplicaStatus>>) -> bool {
+    /// Whether a replica with old variables serves until enough with new ones can; those that do
+    /// not serve yet are of no use any more.
+    fn stands_in(
+        &self,
+        status: &ReplicaStatus,
+        wanted: &AllWanted,
+        all: &HashMap<&Placement, Vec<&ReplicaStatus>>,
+    ) -> bool {
         if self.use_of(status) != Use::Serves {
             return false;
         }
         let mut ready: Vec<(&Placement, Vec<&ReplicaStatus>)> = vec![];
-        for (placement, replicas) in all.iter().filter(|(other, _)| other.is_same_version(&status.placement)) {
-            let serving = replicas.iter().copied().filter(|status| self.use_of(status) == Use::Serves);
+        for (placement, replicas) in
+            all.iter().filter(|(other, _)| other.is_same_version(&status.placement))
+        {
+            let serving =
+                replicas.iter().copied().filter(|status| self.use_of(status) == Use::Serves);
             ready.push((placement, serving.collect()));
         }
         let newer = wanted.of(&status.placement.model).map(|(placement, _)| placement);
@@ -78,10 +92,12 @@ impl Control {
         })
     }
 
-    /// Ends parents that load a model which nobody wants any more: while variables change fast, one for each change.
+    /// Ends parents that load a model which nobody wants any more: while variables change fast, one
+    /// for each change.
     fn end_unwanted_loads(self: &Arc<Control>, wanted: &AllWanted) {
         for parent in self.engine.parents() {
-            let is_wanted = parent.role.placement().is_none_or(|placement| wanted.get(placement).is_some());
+            let is_wanted =
+                parent.role.placement().is_none_or(|placement| wanted.get(placement).is_some());
             if parent.state == ParentState::Starting && !is_wanted {
                 let control = self.clone();
                 tokio::spawn(async move { control.end_holder(&parent.id).await });
@@ -95,7 +111,9 @@ impl Control {
         }
         let replica = &status.replica;
         let leaving = self.replicas.is_sent_away(replica);
-        if role.is_some_and(|wanted| wanted.part == Part::Candidate && wanted.floor == 0) && !leaving {
+        if role.is_some_and(|wanted| wanted.part == Part::Candidate && wanted.floor == 0)
+            && !leaving
+        {
             // Its deployment reads how it ended, and then forgets it.
             return;
         }
@@ -111,31 +129,43 @@ impl Control {
         let ReplicaState::Ended { reason, details, local } = &status.state else { return };
         // What the gateway saw tells more only where it is why the process was ended.
         let broken = self.replicas.why_broken(&replica);
-        let was_asked = broken.is_some() || self.replicas.was_asked(&replica, self.scales.arrived(&placement));
-        let reason = broken.filter(|why| !why.starts_with(ENDED_BY_ITSELF)).unwrap_or_else(|| reason.clone());
+        let was_asked =
+            broken.is_some() || self.replicas.was_asked(&replica, self.scales.arrived(&placement));
+        let reason = broken
+            .filter(|why| !why.starts_with(ENDED_BY_ITSELF))
+            .unwrap_or_else(|| reason.clone());
         let failure = match status.ready {
             None if *local => Failure::Local,
             None => Failure::Start(load_failed(&placement, &reason, details)),
             Some(ready) if was_asked || *local => {
                 // A fork costs next to nothing, whatever the first start took.
-                let startup_ms = if self.engine.can_fork(&placement) { 0 } else { ready.elapsed_ms };
+                let startup_ms =
+                    if self.engine.can_fork(&placement) { 0 } else { ready.elapsed_ms };
                 Failure::Died { lived_ms: ready.since.elapsed().as_millis() as u64, startup_ms }
             }
             Some(_) => Failure::Idle,
         };
         let (restart_in_ms, tell) = self.replicas.failed(&placement, failure);
-        tracing::warn!("{replica} of {placement} ended: {reason}; the next starts in {restart_in_ms} ms");
+        tracing::warn!(
+            "{replica} of {placement} ended: {reason}; the next starts in {restart_in_ms} ms"
+        );
         if tell {
             let model = placement.model.clone();
-            self.tell(&model, Event::ReplicaFailed { replica, placement, reason, restart_in_ms }).await;
+            self.tell(&model, Event::ReplicaFailed { replica, placement, reason, restart_in_ms })
+                .await;
         }
     }
 
     async fn replica_ready(&self, status: &ReplicaStatus, elapsed_ms: u64, role: Option<&Wanted>) {
-        let is_trial = role.is_none_or(|wanted| wanted.part == Part::Candidate && wanted.floor == 0);
+        let is_trial =
+            role.is_none_or(|wanted| wanted.part == Part::Candidate && wanted.floor == 0);
         let arrived = self.scales.arrived(&status.placement);
         if !is_trial && self.replicas.ready(status, elapsed_ms, arrived) && elapsed_ms > 0 {
-            let event = Event::ReplicaReady { replica: status.replica.clone(), placement: status.placement.clone(), elapsed_ms };
+            let event = Event::ReplicaReady {
+                replica: status.replica.clone(),
+                placement: status.placement.clone(),
+                elapsed_ms,
+            };
             self.tell(&status.placement.model, event).await;
         }
     }
@@ -148,7 +178,8 @@ impl Control {
         }
     }
 
-    /// Takes a replica out of the route table, waits until the gateway has returned it, and stops it.
+    /// Takes a replica out of the route table, waits until the gateway has returned it, and stops
+    /// it.
     pub(crate) fn send_away(self: &Arc<Control>, status: &ReplicaStatus) {
         let replica = status.replica.clone();
         if !self.replicas.set_leaving(&replica) {

@@ -18,8 +18,8 @@ use crate::wanted::AllWanted;
 /// Events about replicas of one placement within [`EVENTS_MS`]; more are only logged.
 const EVENTS_MAX: usize = 10;
 const EVENTS_MS: u64 = 60_000;
-/// Between two roll-outs of changed variables to the same version, in milliseconds: of those that come faster only the last
-/// is carried out.
+/// Between two roll-outs of changed variables to the same version, in milliseconds: of those that
+/// come faster only the last is carried out.
 const ROLL_OUT_MS: u64 = 500;
 
 /// What control remembers of replicas beside the state: nothing that a restart must not lose.
@@ -41,7 +41,8 @@ struct Inner {
     broken: HashMap<ReplicaId, String>,
     /// Those that are on their way out.
     leaving: HashSet<ReplicaId>,
-    /// Those whose readiness is in the ledger, or need not be, with the requests of their placement until then.
+    /// Those whose readiness is in the ledger, or need not be, with the requests of their placement
+    /// until then.
     announced: HashMap<ReplicaId, u64>,
     /// The revision that each version was started under last, and when.
     rolled_out: HashMap<Chain, (u32, Instant)>,
@@ -66,7 +67,8 @@ pub enum Failure {
     Start(Problem),
     /// This machine could not start it.
     Local,
-    /// It answered, for so long, and ended while it did; to start another takes so long. In milliseconds.
+    /// It answered, for so long, and ended while it did; to start another takes so long. In
+    /// milliseconds.
     Died {
         /// Since it was ready.
         lived_ms: u64,
@@ -188,10 +190,16 @@ impl Replicas {
         }
     }
 
-    /// When the next start is due, of those that were not due at `since`: those that were have been looked at.
+    /// When the next start is due, of those that were not due at `since`: those that were have been
+    /// looked at.
     pub fn next_start(&self, since: Instant) -> Option<Instant> {
         let inner = self.inner.lock();
-        inner.failures.values().filter_map(|failures| failures.restart_at).filter(|at| *at > since).min()
+        inner
+            .failures
+            .values()
+            .filter_map(|failures| failures.restart_at)
+            .filter(|at| *at > since)
+            .min()
     }
 
     /// Forgets what is known of placements that may have no replicas any more.
@@ -215,8 +223,11 @@ impl Replicas {
                 backoff::replace_in_ms(lived_ms, startup_ms)
             }
             Failure::Start(_) | Failure::Idle => {
-                let healthy_ms = failures.ready_since.map_or(0, |since| now.duration_since(since).as_millis() as u64);
-                failures.in_a_row = if healthy_ms > backoff::HEALTHY_MS { 1 } else { failures.in_a_row + 1 };
+                let healthy_ms = failures
+                    .ready_since
+                    .map_or(0, |since| now.duration_since(since).as_millis() as u64);
+                failures.in_a_row =
+                    if healthy_ms > backoff::HEALTHY_MS { 1 } else { failures.in_a_row + 1 };
                 failures.last = (Some(now), failures.last.0);
                 backoff::restart_in_ms(failures.in_a_row)
             }
@@ -229,13 +240,17 @@ impl Replicas {
         (wait_ms, failures.may_tell(now))
     }
 
-    /// Whether a replica may be started now: the wait after a failure is over, and no other variables of the same version
-    /// were just rolled out.
+    /// Whether a replica may be started now: the wait after a failure is over, and no other
+    /// variables of the same version were just rolled out.
     pub fn may_start(&self, placement: &Placement) -> bool {
         let mut inner = self.inner.lock();
         let now = Instant::now();
         let Inner { failures, rolled_out, .. } = &mut *inner;
-        if failures.get(placement).and_then(|failures| failures.restart_at).is_some_and(|at| at > now) {
+        if failures
+            .get(placement)
+            .and_then(|failures| failures.restart_at)
+            .is_some_and(|at| at > now)
+        {
             return false;
         }
         let last = rolled_out.entry(chain(placement)).or_insert((placement.revision, now));
@@ -253,11 +268,16 @@ impl Replicas {
         self.inner.lock().failures.get(placement).and_then(|failures| failures.problem.clone())
     }
 
-    /// Whether replicas of a placement do not stay up: two in a row have failed since then, and none was ready after that.
-    /// What befell the version before says nothing of an attempt that begins now.
+    /// Whether replicas of a placement do not stay up: two in a row have failed since then, and
+    /// none was ready after that. What befell the version before says nothing of an attempt that
+    /// begins now.
     pub fn has_failed_since(&self, placement: &Placement, since: Instant) -> bool {
         let inner = self.inner.lock();
-        let before_last = inner.failures.get(placement).filter(|failures| failures.ready_since.is_none()).and_then(|f| f.last.1);
+        let before_last = inner
+            .failures
+            .get(placement)
+            .filter(|failures| failures.ready_since.is_none())
+            .and_then(|f| f.last.1);
         before_last.is_some_and(|at| at >= since)
     }
 
@@ -271,8 +291,8 @@ impl Replicas {
         self.inner.lock().announced.get(replica).is_some_and(|before| arrived > *before)
     }
 
-    /// Takes note of a ready replica, and of the requests that came for its placement so far. Gives whether it should be an
-    /// event.
+    /// Takes note of a ready replica, and of the requests that came for its placement so far. Gives
+    /// whether it should be an event.
     pub fn ready(&self, status: &ReplicaStatus, elapsed_ms: u64, arrived: u64) -> bool {
         let mut inner = self.inner.lock();
         if inner.announced.contains_key(&status.replica) {
@@ -313,7 +333,9 @@ impl Failures {
 }
 
 /// Replicas by what they run.
-pub(crate) fn by_placement(statuses: &[Arc<ReplicaStatus>]) -> HashMap<&Placement, Vec<&ReplicaStatus>> {
+pub(crate) fn by_placement(
+    statuses: &[Arc<ReplicaStatus>],
+) -> HashMap<&Placement, Vec<&ReplicaStatus>> {
     let mut found: HashMap<&Placement, Vec<&ReplicaStatus>> = HashMap::new();
     statuses.iter().for_each(|status| found.entry(&status.placement).or_default().push(status));
     found
@@ -350,14 +372,21 @@ mod tests {
     fn only_a_start_that_fails_backs_off() {
         let (replicas, placement) = (Replicas::new(1), placement(0));
         let problem = Problem::new(domain::Code::LoadFailed, "no");
-        let waits = [(); 3].map(|()| replicas.failed(&placement, Failure::Start(problem.clone())).0);
+        let waits =
+            [(); 3].map(|()| replicas.failed(&placement, Failure::Start(problem.clone())).0);
         assert_eq!(waits, [0, 100, 200]);
         assert!(!replicas.may_start(&placement) && replicas.problem(&placement) == Some(problem));
         replicas.ready(&status("r1-1", &placement), 5, 7);
         assert!(replicas.problem(&placement).is_none());
-        assert!(replicas.was_asked(&ReplicaId("r1-1".into()), 8) && !replicas.was_asked(&ReplicaId("r1-1".into()), 7));
+        assert!(
+            replicas.was_asked(&ReplicaId("r1-1".into()), 8)
+                && !replicas.was_asked(&ReplicaId("r1-1".into()), 7)
+        );
         for _ in 0..50 {
-            assert_eq!(replicas.failed(&placement, Failure::Died { lived_ms: 2, startup_ms: 10 }).0, 8);
+            assert_eq!(
+                replicas.failed(&placement, Failure::Died { lived_ms: 2, startup_ms: 10 }).0,
+                8
+            );
         }
         assert_eq!(replicas.failed(&placement, Failure::Local).0, backoff::LOCAL_MS);
         assert_eq!(replicas.failed(&placement, Failure::Idle).0, 400, "it counts on where it was");

@@ -20,24 +20,32 @@ fn damaged(text: impl Into<String>) -> Problem {
     Problem::new(Code::Backup, text).help("use another backup")
 }
 
-/// Restores a backup: every blob's digest, the whole ledger, and that nothing is missing are verified. What was written is
-/// removed again if that fails.
+/// Restores a backup: every blob's digest, the whole ledger, and that nothing is missing are
+/// verified. What was written is removed again if that fails.
 pub fn restore(backup: &Path, data: &DataDirectory) -> Result<(), Problem> {
     let root = data.root();
-    let is_empty = !root.exists() || std::fs::read_dir(root).map_err(failed("reading the data directory"))?.next().is_none();
+    let is_empty = !root.exists()
+        || std::fs::read_dir(root).map_err(failed("reading the data directory"))?.next().is_none();
     if !is_empty {
         return Err(Problem::new(Code::NotEmpty, format!("{} is not empty", data.display()))
             .help("restore into an empty directory, so that nothing is overwritten: --data DIR"));
     }
     let file = File::open(backup).map_err(failed(WHAT))?;
     let mut builder = std::fs::DirBuilder::new();
-    std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700).create(root).map_err(failed(WHAT))?;
-    let restored = Restore { data, blobs: HashSet::new(), secrets: HashSet::new(), contents: None }.run(file);
+    std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700)
+        .create(root)
+        .map_err(failed(WHAT))?;
+    let restored =
+        Restore { data, blobs: HashSet::new(), secrets: HashSet::new(), contents: None }.run(file);
     if restored.is_err() {
         // It was empty before.
         for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
             let path = entry.path();
-            let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            let _ = if path.is_dir() {
+                std::fs::remove_dir_all(path)
+            } else {
+                std::fs::remove_file(path)
+            };
         }
     }
     restored
@@ -62,15 +70,23 @@ impl Restore<'_> {
                 self.entry(&name, &mut entry)?;
             }
         }
-        let contents = self.contents.as_ref().ok_or_else(|| damaged("the backup was cut short: its end is missing"))?;
+        let contents = self
+            .contents
+            .as_ref()
+            .ok_or_else(|| damaged("the backup was cut short: its end is missing"))?;
         if !(1..=FORMAT).contains(&contents.format) {
             return Err(Problem::new(
                 Code::Backup,
-                format!("the backup has the format {}, this program reads {FORMAT}", contents.format),
+                format!(
+                    "the backup has the format {}, this program reads {FORMAT}",
+                    contents.format
+                ),
             )
             .help("use the version of decalog that wrote it"));
         }
-        if (contents.blobs, contents.secrets) != (self.blobs.len() as u64, self.secrets.len() as u64) {
+        if (contents.blobs, contents.secrets)
+            != (self.blobs.len() as u64, self.secrets.len() as u64)
+        {
             return Err(damaged("the backup does not hold what it says"));
         }
         self.check_ledger(contents.entries)?;
@@ -78,24 +94,37 @@ impl Restore<'_> {
     }
 
     fn entry(&mut self, name: &str, entry: &mut impl Read) -> Result<(), Problem> {
-        let foreign =
-            || Problem::new(Code::Backup, format!("`{name}` does not belong into a backup")).help("is it one of decalog's?");
+        let foreign = || {
+            Problem::new(Code::Backup, format!("`{name}` does not belong into a backup"))
+                .help("is it one of decalog's?")
+        };
         match name.split_once('/') {
-            None if name == LEDGER => drop(copy(entry, &self.data.ledger()).map_err(failed(WHAT))?),
-            None if name == TELEMETRY => drop(copy(entry, &self.data.telemetry()).map_err(failed(WHAT))?),
+            None if name == LEDGER => {
+                copy(entry, &self.data.ledger()).map_err(failed(WHAT))?;
+            }
+            None if name == TELEMETRY => {
+                copy(entry, &self.data.telemetry()).map_err(failed(WHAT))?;
+            }
             None if name == CONTENTS => {
                 let mut text = vec![];
                 entry.take(CONTENTS_BYTES_MAX).read_to_end(&mut text).map_err(failed(WHAT))?;
-                self.contents = Some(serde_json::from_slice(&text).map_err(|error| damaged(format!("{name}: {error}")))?);
+                self.contents = Some(
+                    serde_json::from_slice(&text)
+                        .map_err(|error| damaged(format!("{name}: {error}")))?,
+                );
             }
             Some(("blobs", digest)) => {
                 let digest: Digest = digest.parse().map_err(|_| foreign())?;
                 let name = digest.to_string();
                 let target = self.data.blobs().join(&name[..2]).join(&name);
                 if copy(entry, &target).map_err(failed(WHAT))? != digest {
-                    return Err(damaged(format!("the blob {name} is damaged: its content has another digest")));
+                    return Err(damaged(format!(
+                        "the blob {name} is damaged: its content has another digest"
+                    )));
                 }
-                File::open(target).and_then(|file| artifacts::seal_blob(&file)).map_err(failed(WHAT))?;
+                File::open(target)
+                    .and_then(|file| artifacts::seal_blob(&file))
+                    .map_err(failed(WHAT))?;
                 self.blobs.insert(digest);
             }
             Some(("secrets", file)) => {
@@ -111,18 +140,26 @@ impl Restore<'_> {
     /// The ledger is whole, and all that it refers to is there.
     fn check_ledger(&self, entries: u64) -> Result<(), Problem> {
         let path = self.data.ledger();
-        let broken = |error: &dyn std::fmt::Display| damaged(format!("the backup's ledger is damaged: {error}"));
+        let broken = |error: &dyn std::fmt::Display| {
+            damaged(format!("the backup's ledger is damaged: {error}"))
+        };
         let verified = ledger::verify(&path, None).map_err(|error| broken(&error))?;
         if verified.entries != entries {
-            return Err(damaged(format!("the backup's ledger has {} entries, not {entries}", verified.entries)));
+            return Err(damaged(format!(
+                "the backup's ledger has {} entries, not {entries}",
+                verified.entries
+            )));
         }
         let ledger = Ledger::open_read_only(&path).map_err(|error| broken(&error))?;
-        let state = ledger::fold(&ledger, domain::State::default(), ledger::Damage::Refused).map_err(|error| broken(&error))?;
+        let state = ledger::fold(&ledger, domain::State::default(), ledger::Damage::Refused)
+            .map_err(|error| broken(&error))?;
         if !Control::secret_files(&state).is_subset(&self.secrets) {
             return Err(damaged("a secret that the ledger refers to is not in the backup"));
         }
         match blobs_of(&state).into_iter().find(|digest| !self.blobs.contains(digest)) {
-            Some(missing) => Err(damaged(format!("the blob {missing} of a version is not in the backup"))),
+            Some(missing) => {
+                Err(damaged(format!("the blob {missing} of a version is not in the backup")))
+            }
             None => Ok(()),
         }
     }
@@ -130,11 +167,19 @@ impl Restore<'_> {
     /// Puts all names on disk; what the files hold is there already.
     fn sync(&self) -> io::Result<()> {
         let blobs = self.data.blobs();
-        let mut folders: Vec<PathBuf> = vec![self.data.root().into(), self.data.artifacts(), blobs.clone(), self.data.secrets()];
+        let mut folders: Vec<PathBuf> = vec![
+            self.data.root().into(),
+            self.data.artifacts(),
+            blobs.clone(),
+            self.data.secrets(),
+        ];
         folders.extend(self.blobs.iter().map(|digest| blobs.join(&digest.to_string()[..2])));
         folders.sort();
         folders.dedup();
-        folders.iter().filter(|folder| folder.is_dir()).try_for_each(|folder| File::open(folder)?.sync_all())
+        folders
+            .iter()
+            .filter(|folder| folder.is_dir())
+            .try_for_each(|folder| File::open(folder)?.sync_all())
     }
 }
 

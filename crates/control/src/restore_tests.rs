@@ -24,7 +24,13 @@ fn backup(home: &Path) -> Vec<u8> {
         value: Some("1".into()),
         secret: None,
     };
-    let new = NewEntry { at_ms: 7, actor: "ann", subject: "default", expected_subject_seq: 0, event: &event };
+    let new = NewEntry {
+        at_ms: 7,
+        actor: "ann",
+        subject: "default",
+        expected_subject_seq: 0,
+        event: &event,
+    };
     ledger.append(new).unwrap();
     let (entries, _) = ledger.head().unwrap();
     let copy = home.join("copy.sqlite");
@@ -94,7 +100,10 @@ fn whatever_is_restored_is_whole_or_nothing() {
                 assert!(problem.to_string().len() < 10_000, "{problem}");
             }
         }
-        assert!(std::fs::read_dir(home.path().join("within")).unwrap().count() <= 2, "nothing else is written");
+        assert!(
+            std::fs::read_dir(home.path().join("within")).unwrap().count() <= 2,
+            "nothing else is written"
+        );
     });
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), before);
 }

@@ -1,11 +1,13 @@
-//! New variables are rolled out without a dip: replicas that have the old ones serve until as many have the new.
+//! New variables are rolled out without a dip: replicas that have the old ones serve until as many
+//! have the new.
 
 use domain::Placement;
 use engine::ReplicaStatus;
 
-/// The replicas with older variables that serve in place of a placement's own, if they do: as long as there are more of them
-/// than of its own, up to the number that it should have. `ready` holds those of its model that may be used, by placement. Of
-/// several older placements the one with the most replicas serves.
+/// The replicas with older variables that serve in place of a placement's own, if they do: as long
+/// as there are more of them than of its own, up to the number that it should have. `ready` holds
+/// those of its model that may be used, by placement. Of several older placements the one with the
+/// most replicas serves.
 pub(crate) fn stands_in<'a>(
     ready: impl IntoIterator<Item = (&'a Placement, &'a [&'a ReplicaStatus])>,
     placement: &Placement,
@@ -16,7 +18,8 @@ pub(crate) fn stands_in<'a>(
         if other == placement {
             own = replicas.len();
         } else if other.is_same_version(placement) {
-            let rank = |(of, replicas): &(&Placement, &[&ReplicaStatus])| (replicas.len(), of.revision);
+            let rank =
+                |(of, replicas): &(&Placement, &[&ReplicaStatus])| (replicas.len(), of.revision);
             oldest = oldest.into_iter().chain([(other, replicas)]).max_by_key(rank);
         }
     }
@@ -33,10 +36,14 @@ mod tests {
     fn in_place(ready: &[(u32, usize)], target: Option<u32>) -> Option<u32> {
         let statuses: Vec<(Placement, Vec<ReplicaStatus>)> = ready
             .iter()
-            .map(|(revision, count)| (placement(*revision), vec![status("r1-1", &placement(*revision)); *count]))
+            .map(|(revision, count)| {
+                (placement(*revision), vec![status("r1-1", &placement(*revision)); *count])
+            })
             .collect();
-        let ready: Vec<(&Placement, Vec<&ReplicaStatus>)> =
-            statuses.iter().map(|(placement, replicas)| (placement, replicas.iter().collect())).collect();
+        let ready: Vec<(&Placement, Vec<&ReplicaStatus>)> = statuses
+            .iter()
+            .map(|(placement, replicas)| (placement, replicas.iter().collect()))
+            .collect();
         let ready = ready.iter().map(|(placement, replicas)| (*placement, replicas.as_slice()));
         stands_in(ready, &placement(9), target).map(|(older, _)| older.revision)
     }
@@ -51,7 +58,11 @@ mod tests {
         assert_eq!(in_place(&[(8, 1)], None), Some(8), "before anything was decided");
         assert_eq!(in_place(&[(8, 1), (9, 1)], Some(5)), None, "the new are no fewer");
         assert_eq!(in_place(&[], Some(3)), None);
-        assert_eq!(in_place(&[(7, 3), (8, 1), (9, 1)], Some(3)), Some(7), "a roll-out that was overtaken does not count");
+        assert_eq!(
+            in_place(&[(7, 3), (8, 1), (9, 1)], Some(3)),
+            Some(7),
+            "a roll-out that was overtaken does not count"
+        );
         assert_eq!(in_place(&[(7, 2), (8, 2)], Some(3)), Some(8));
     }
 }

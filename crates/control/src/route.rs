@@ -1,9 +1,12 @@
-//! The route table: what the state wants, as far as replicas are there. Made model by model, of what has changed.
+//! The route table: what the state wants, as far as replicas are there. Made model by model, of
+//! what has changed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use domain::route::{Candidate, KnownVersion, ModelRoutes, PlacementRoute, ReplicaRoute, Route, RouteTable, SHARES};
+use domain::route::{
+    Candidate, KnownVersion, ModelRoutes, PlacementRoute, ReplicaRoute, Route, RouteTable, SHARES,
+};
 use domain::state::{Live, Model, Version};
 use domain::{EnvironmentName, Manifest, ModelKey, Placement, ReplicaId, State};
 use engine::{ReplicaState, ReplicaStatus};
@@ -56,8 +59,12 @@ pub(crate) enum Use {
 struct Uses(HashMap<ReplicaId, (ModelKey, Use)>);
 
 impl Uses {
-    /// Takes in what replicas are good for now. Gives the models for which that is something else than before.
-    fn update<'a>(&mut self, now: impl ExactSizeIterator<Item = (&'a ReplicaId, &'a ModelKey, Use)>) -> BTreeSet<ModelKey> {
+    /// Takes in what replicas are good for now. Gives the models for which that is something else
+    /// than before.
+    fn update<'a>(
+        &mut self,
+        now: impl ExactSizeIterator<Item = (&'a ReplicaId, &'a ModelKey, Use)>,
+    ) -> BTreeSet<ModelKey> {
         let (mut changed, mut present) = (BTreeSet::new(), HashSet::new());
         for (replica, model, is_now) in now {
             present.insert(replica);
@@ -80,8 +87,8 @@ impl Uses {
 type Ready<'a> = HashMap<&'a ModelKey, BTreeMap<&'a Placement, Vec<&'a ReplicaStatus>>>;
 
 impl Control {
-    /// Puts a new table in force if it differs from the last. What is looked at is what may have changed, so that it takes as
-    /// long with ten thousand models that sleep as with one.
+    /// Puts a new table in force if it differs from the last. What is looked at is what may have
+    /// changed, so that it takes as long with ten thousand models that sleep as with one.
     pub(crate) fn publish_routes(&self) {
         let mut published = self.published.lock();
         // Read before the table is made: what changes meanwhile is seen the next time.
@@ -135,7 +142,9 @@ impl Control {
         let mut stale = changed_models(&published.state, state);
         stale.append(&mut self.scales.changes.take());
         stale.append(&mut self.replicas.changes.take());
-        let uses = statuses.iter().map(|status| (&status.replica, &status.placement.model, self.use_of(status)));
+        let uses = statuses
+            .iter()
+            .map(|status| (&status.replica, &status.placement.model, self.use_of(status)));
         stale.append(&mut published.uses.update(uses));
         while published.ends.first().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
             stale.extend(published.ends.pop_first().map(|(_, model)| model));
@@ -152,7 +161,8 @@ impl Control {
         }
     }
 
-    /// Finds out what may have replicas of one model. Gives its routes; `None` if it does not exist.
+    /// Finds out what may have replicas of one model. Gives its routes; `None` if it does not
+    /// exist.
     fn look_at(
         &self,
         published: &mut Published,
@@ -162,24 +172,31 @@ impl Control {
         now_ms: u64,
     ) -> Option<ModelRoutes> {
         let model = state.models.get(key);
-        let (wanted, until_ms) = model.map_or((BTreeMap::new(), u64::MAX), |model| self.wanted_of(state, key, model, now_ms));
+        let (wanted, until_ms) = model
+            .map_or((BTreeMap::new(), u64::MAX), |model| self.wanted_of(state, key, model, now_ms));
         if until_ms < u64::MAX {
             published.ends.insert((until_ms, key.clone()));
         }
-        let is_awake =
-            |(placement, wanted): (&Placement, &Wanted)| wanted.part == Part::Live && self.scales.target(placement) != Some(0);
+        let is_awake = |(placement, wanted): (&Placement, &Wanted)| {
+            wanted.part == Part::Live && self.scales.target(placement) != Some(0)
+        };
         match wanted.iter().any(is_awake) {
             true => published.awake.insert(key.clone()),
             false => published.awake.remove(key),
         };
         let none = BTreeMap::new();
-        let routes = model.map(|model| self.model_routes(state, model, &wanted, ready.get(key).unwrap_or(&none)));
+        let routes = model
+            .map(|model| self.model_routes(state, model, &wanted, ready.get(key).unwrap_or(&none)));
         published.fresh.gone.extend(published.wanted.set(key, wanted));
         routes
     }
 
     /// Replicas that requests may go to, by what they run, of some models.
-    fn ready_of<'a>(&self, models: &BTreeSet<ModelKey>, statuses: &'a [Arc<ReplicaStatus>]) -> Ready<'a> {
+    fn ready_of<'a>(
+        &self,
+        models: &BTreeSet<ModelKey>,
+        statuses: &'a [Arc<ReplicaStatus>],
+    ) -> Ready<'a> {
         let mut ready = Ready::new();
         for status in statuses.iter().filter(|status| models.contains(&status.placement.model)) {
             if self.use_of(status) == Use::Serves {
@@ -197,7 +214,10 @@ impl Control {
         wanted: &BTreeMap<Placement, Wanted>,
         ready: &BTreeMap<&Placement, Vec<&ReplicaStatus>>,
     ) -> ModelRoutes {
-        let known = |version: &Arc<Version>| KnownVersion { version: version.pushed.version, digest: version.pushed.digest };
+        let known = |version: &Arc<Version>| KnownVersion {
+            version: version.pushed.version,
+            digest: version.pushed.digest,
+        };
         let route = |(environment, live): (&EnvironmentName, &Live)| Route {
             environment: environment.clone(),
             version: live.version,
@@ -214,17 +234,32 @@ impl Control {
                 continue;
             }
             let target = self.scales.target(placement);
-            let older = rollout::stands_in(ready.iter().map(|(of, replicas)| (*of, replicas.as_slice())), placement, target);
+            let older = rollout::stands_in(
+                ready.iter().map(|(of, replicas)| (*of, replicas.as_slice())),
+                placement,
+                target,
+            );
             let own = ready.get(placement).map(Vec::as_slice).unwrap_or_default();
-            // What is there of one that sleeps is a spare, or on its way out; and while others stand in, requests go there.
+            // What is there of one that sleeps is a spare, or on its way out; and while others
+            // stand in, requests go there.
             let replicas = if target == Some(0) || older.is_some() { &[] } else { own };
-            routes.placements.extend(self.placement_route(state, placement, replicas, target == Some(0)));
-            routes.placements.extend(older.and_then(|(older, replicas)| self.placement_route(state, older, replicas, false)));
+            routes.placements.extend(self.placement_route(
+                state,
+                placement,
+                replicas,
+                target == Some(0),
+            ));
+            routes.placements.extend(
+                older.and_then(|(older, replicas)| {
+                    self.placement_route(state, older, replicas, false)
+                }),
+            );
         }
         routes
     }
 
-    /// The deadline of requests that name none: as the manifest says, else long enough for a replica to start first.
+    /// The deadline of requests that name none: as the manifest says, else long enough for a
+    /// replica to start first.
     fn deadline_ms(&self, placement: &Placement, manifest: &Manifest) -> u64 {
         let start_up_ms = self.replicas.start_up_ms(placement).unwrap_or(0);
         // In steps, so that routes do not change with every start.
@@ -270,20 +305,25 @@ impl Control {
 
 /// Models that are not the same in both states, or whose projects have other variables.
 fn changed_models(before: &State, after: &State) -> BTreeSet<ModelKey> {
-    let mut changed: BTreeSet<ModelKey> = before.models.diff(&after.models).map(|change| key_of(change).clone()).collect();
+    let mut changed: BTreeSet<ModelKey> =
+        before.models.diff(&after.models).map(|change| key_of(change).clone()).collect();
     let places = before.variables.diff(&after.variables).map(key_of);
     // By `project@environment`.
     let projects: BTreeSet<&str> = places.filter_map(|place| place.split('@').next()).collect();
     if !projects.is_empty() {
         // Rare, and then all replicas of a project are replaced.
-        changed.extend(after.models.keys().filter(|key| projects.contains(key.project.as_str())).cloned());
+        changed.extend(
+            after.models.keys().filter(|key| projects.contains(key.project.as_str())).cloned(),
+        );
     }
     changed
 }
 
 fn key_of<'a, K, V>(change: DiffItem<'a, 'a, K, V>) -> &'a K {
     match change {
-        DiffItem::Add(key, _) | DiffItem::Update { new: (key, _), .. } | DiffItem::Remove(key, _) => key,
+        DiffItem::Add(key, _)
+        | DiffItem::Update { new: (key, _), .. }
+        | DiffItem::Remove(key, _) => key,
     }
 }
 
@@ -308,11 +348,16 @@ mod tests {
 
     #[test]
     fn only_models_whose_replicas_have_changed_are_looked_at() {
-        let (one, other) = (domain::state::default_model("one").unwrap(), domain::state::default_model("other").unwrap());
-        let replicas: Vec<ReplicaId> = (1..4).map(|number| ReplicaId(format!("r1-{number}"))).collect();
+        let (one, other) = (
+            domain::state::default_model("one").unwrap(),
+            domain::state::default_model("other").unwrap(),
+        );
+        let replicas: Vec<ReplicaId> =
+            (1..4).map(|number| ReplicaId(format!("r1-{number}"))).collect();
         let mut uses = Uses::default();
         let mut update = |now: &[(usize, &ModelKey, Use)]| {
-            let changed = uses.update(now.iter().map(|(at, model, is_now)| (&replicas[*at], *model, *is_now)));
+            let changed = uses
+                .update(now.iter().map(|(at, model, is_now)| (&replicas[*at], *model, *is_now)));
             changed.into_iter().map(|model| model.model.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(update(&[(0, &one, Use::Starts), (1, &other, Use::Serves)]), ["one", "other"]);
@@ -338,14 +383,19 @@ mod tests {
         before.models.insert(key("other", 1), Arc::new(Model::default()));
         let mut after = State { seq: 7, ..before.clone() };
         assert!(changed_models(&before, &after).is_empty());
-        let variables = [(EnvironmentName::default(), Variables { revision: 1, ..Variables::default() })].into();
+        let variables =
+            [(EnvironmentName::default(), Variables { revision: 1, ..Variables::default() })]
+                .into();
         after.models.insert(key("one", 5), Arc::new(Model { variables, ..Model::default() }));
         after.models.remove(&key("one", 6));
         after.models.insert(key("one", 2_000), Arc::new(Model::default()));
         let changed: Vec<ModelKey> = changed_models(&before, &after).into_iter().collect();
         assert_eq!(changed, [key("one", 2_000), key("one", 5), key("one", 6)]);
         let mut with_variables = after.clone();
-        with_variables.variables.insert("other@production".into(), Arc::new(Variables { revision: 1, ..Variables::default() }));
+        with_variables.variables.insert(
+            "other@production".into(),
+            Arc::new(Variables { revision: 1, ..Variables::default() }),
+        );
         let changed: Vec<ModelKey> = changed_models(&after, &with_variables).into_iter().collect();
         assert_eq!(changed, [key("other", 1)]);
     }

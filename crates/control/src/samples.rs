@@ -1,4 +1,5 @@
-//! What tests of the control plane talk about: the placements of a model, and a replica that starts.
+//! What tests of the control plane talk about: the placements of a model, and a replica that
+//! starts.
 
 use domain::{Digest, Placement, ReplicaId, VersionNumber};
 use engine::ReplicaStatus;

@@ -1,5 +1,6 @@
-//! How many replicas each placement should have: looks at the load several times a second, lets `policy` decide, and keeps
-//! the targets that `replica` follows. A changed target is told with all that it was decided on.
+//! How many replicas each placement should have: looks at the load several times a second, lets
+//! `policy` decide, and keeps the targets that `replica` follows. A changed target is told with all
+//! that it was decided on.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -39,8 +40,8 @@ pub struct Scales {
 #[derive(Default)]
 struct Inner {
     scales: HashMap<Placement, Scale>,
-    /// Those that are not at rest: the others are at zero, and nothing would change that, so that they need not be looked at
-    /// all the time.
+    /// Those that are not at rest: the others are at zero, and nothing would change that, so that
+    /// they need not be looked at all the time.
     awake: HashSet<Placement>,
 }
 
@@ -97,9 +98,14 @@ impl Scales {
         self.changes.tell_of(&placement.model);
     }
 
-    /// Leaves what an attempt asked for to the load again, under whatever variables it was asked for.
+    /// Leaves what an attempt asked for to the load again, under whatever variables it was asked
+    /// for.
     pub fn clear_floors(&self, key: &ModelKey, attempt: &Deployment) {
-        let is_own = |of: &Placement| of.model == *key && of.environment == attempt.environment && of.version == attempt.version;
+        let is_own = |of: &Placement| {
+            of.model == *key
+                && of.environment == attempt.environment
+                && of.version == attempt.version
+        };
         self.floors.lock().retain(|placement, _| !is_own(placement));
         self.changes.tell_of(key);
     }
@@ -137,7 +143,9 @@ impl Scales {
     /// Time since the last request of a placement, in milliseconds.
     pub fn idle_ms(&self, placement: &Placement) -> u64 {
         let inner = self.inner.lock();
-        let idle_ms = |scale: &Scale| scale.idle_ms.saturating_add(scale.looked_at.elapsed().as_millis() as u64);
+        let idle_ms = |scale: &Scale| {
+            scale.idle_ms.saturating_add(scale.looked_at.elapsed().as_millis() as u64)
+        };
         inner.scales.get(placement).map_or(u64::MAX, idle_ms)
     }
 
@@ -146,7 +154,11 @@ impl Scales {
         let mut inner = self.inner.lock();
         let Some(scale) = inner.scales.get_mut(placement) else { return false };
         let now = Instant::now();
-        while scale.told.front().is_some_and(|at| now.duration_since(*at).as_millis() as u64 > EVENTS_MS) {
+        while scale
+            .told
+            .front()
+            .is_some_and(|at| now.duration_since(*at).as_millis() as u64 > EVENTS_MS)
+        {
             scale.told.pop_front();
         }
         if scale.told.len() < EVENTS_MAX {
@@ -160,14 +172,24 @@ impl Scales {
 impl Scale {
     fn new(target: u32) -> Scale {
         let (scaler, lanes, told) = (Scaler::default(), Lanes::default(), VecDeque::new());
-        Scale { scaler, lanes, target, looked_at: Instant::now(), idle_ms: 0, arrived: 0, waits: false, told }
+        Scale {
+            scaler,
+            lanes,
+            target,
+            looked_at: Instant::now(),
+            idle_ms: 0,
+            arrived: 0,
+            waits: false,
+            told,
+        }
     }
 }
 
 impl Inner {
     /// Takes what is known of a version over to its newest variables.
     fn inherit(&mut self, placement: &Placement, gone: &[Placement]) -> Option<Scale> {
-        let mut older = gone.iter().filter(|older| older.is_same_version(placement) && *older != placement);
+        let mut older =
+            gone.iter().filter(|older| older.is_same_version(placement) && *older != placement);
         older.find_map(|older| self.scales.remove(older))
     }
 
@@ -181,8 +203,9 @@ impl Inner {
 }
 
 impl Control {
-    /// Looks at the load and decides anew for the `looked` of the placements that may have replicas; the others are at rest,
-    /// and want nothing. `gone` are those that may have none any more. The first time, all are looked at.
+    /// Looks at the load and decides anew for the `looked` of the placements that may have
+    /// replicas; the others are at rest, and want nothing. `gone` are those that may have none any
+    /// more. The first time, all are looked at.
     pub(crate) fn rescale(
         &self,
         state: &State,
@@ -194,13 +217,19 @@ impl Control {
         let mut before = std::mem::take(&mut *self.scales.before.lock());
         let mut inner = self.scales.inner.lock();
         let mut records: Vec<(&Placement, ScaleRecord)> = vec![];
-        let looked = looked.iter().filter_map(|placement| Some((*placement, wanted.get(placement)?)));
-        for (placement, wanted) in looked.filter(|(_, wanted)| wanted.part != Part::Candidate || wanted.floor > 0) {
-            let mut counts = self.counts(replicas.get(placement).map(Vec::as_slice).unwrap_or_default());
+        let looked =
+            looked.iter().filter_map(|placement| Some((*placement, wanted.get(placement)?)));
+        for (placement, wanted) in
+            looked.filter(|(_, wanted)| wanted.part != Part::Candidate || wanted.floor > 0)
+        {
+            let mut counts =
+                self.counts(replicas.get(placement).map(Vec::as_slice).unwrap_or_default());
             if !inner.scales.contains_key(placement) {
                 let scale = inner.inherit(placement, gone);
                 let known = before.remove(&version_key(placement));
-                let scale = scale.unwrap_or_else(|| Scale::new(initial(state, placement, wanted, &counts, known)));
+                let scale = scale.unwrap_or_else(|| {
+                    Scale::new(initial(state, placement, wanted, &counts, known))
+                });
                 inner.scales.insert(placement.clone(), scale);
                 self.scales.changes.tell_of(&placement.model);
             }
@@ -212,8 +241,9 @@ impl Control {
                 counts.ready = 0;
             }
             let record = self.decide_for(scale, state, placement, wanted, counts);
-            let is_at_rest =
-                is_empty && scale.target + record.decision.target == 0 && record.inputs.queued + record.inputs.in_flight == 0;
+            let is_at_rest = is_empty
+                && scale.target + record.decision.target == 0
+                && record.inputs.queued + record.inputs.in_flight == 0;
             inner.set_awake(placement, !is_at_rest);
             records.push((placement, record));
         }
@@ -225,8 +255,11 @@ impl Control {
                 rescaled.forgotten.push(version_key(placement));
             }
         }
-        let wants: Vec<Want> = records.iter().map(|(placement, record)| self.want(state, placement, record)).collect();
-        for ((placement, mut record), grant) in records.into_iter().zip(budget::allot(&wants, self.budget())) {
+        let wants: Vec<Want> =
+            records.iter().map(|(placement, record)| self.want(state, placement, record)).collect();
+        for ((placement, mut record), grant) in
+            records.into_iter().zip(budget::allot(&wants, self.budget()))
+        {
             if grant.replicas < record.decision.target {
                 record.inputs.budget = Some(grant.replicas);
                 record.decision = decide(&record.inputs);
@@ -276,52 +309,85 @@ impl Control {
     }
 
     fn want(&self, state: &State, placement: &Placement, record: &ScaleRecord) -> Want {
-        let resources = state.manifest(placement).map(|manifest| manifest.resources.clone()).unwrap_or_default();
+        let resources = state
+            .manifest(placement)
+            .map(|manifest| manifest.resources.clone())
+            .unwrap_or_default();
         let cores = resources.cpu_max.unwrap_or(f64::from(resources.threads.max(1)));
         let model = state.models.get(&placement.model);
-        let measured = model.and_then(|model| model.versions.get(&placement.version)).and_then(|version| version.measured);
+        let measured = model
+            .and_then(|model| model.versions.get(&placement.version))
+            .and_then(|version| version.measured);
         Want {
             replicas: record.decision.target,
             min: record.inputs.min,
             in_flight_floor: record.inputs.in_flight_floor,
             // One that nobody asks takes memory, but no core.
-            cores_milli: if record.inputs.idle_ms > budget::BUSY_MS { 0 } else { (cores * 1_000.0) as u64 },
+            cores_milli: if record.inputs.idle_ms > budget::BUSY_MS {
+                0
+            } else {
+                (cores * 1_000.0) as u64
+            },
             memory_mb: measured.map_or(MEMORY_MB, |measured| measured.memory_mb as u64),
             idle_ms: record.inputs.idle_ms,
         }
     }
 
     fn budget(&self) -> Budget {
-        Budget { cores_milli: u64::from(self.config.cores) * OVERCOMMIT * 1_000, memory_mb: self.config.memory_mb }
+        Budget {
+            cores_milli: u64::from(self.config.cores) * OVERCOMMIT * 1_000,
+            memory_mb: self.config.memory_mb,
+        }
     }
 
     fn counts(&self, replicas: &[&ReplicaStatus]) -> Counts {
         let own = || replicas.iter().copied();
         let stays = |status: &&ReplicaStatus| !self.replicas.is_leaving(&status.replica);
-        let ready = own().filter(stays).filter(|status| matches!(status.state, ReplicaState::Ready { .. })).count();
-        let starting = own().filter(stays).filter(|status| matches!(status.state, ReplicaState::Starting)).count();
-        let leaving = own().filter(|status| !matches!(status.state, ReplicaState::Ended { .. })).count() - ready - starting;
-        Counts { current: 0, ready: ready as u32, starting: starting as u32, draining: leaving as u32 }
+        let ready = own()
+            .filter(stays)
+            .filter(|status| matches!(status.state, ReplicaState::Ready { .. }))
+            .count();
+        let starting = own()
+            .filter(stays)
+            .filter(|status| matches!(status.state, ReplicaState::Starting))
+            .count();
+        let leaving =
+            own().filter(|status| !matches!(status.state, ReplicaState::Ended { .. })).count()
+                - ready
+                - starting;
+        Counts {
+            current: 0,
+            ready: ready as u32,
+            starting: starting as u32,
+            draining: leaving as u32,
+        }
     }
 
     fn settings(&self, state: &State, placement: &Placement, wanted: &Wanted) -> Settings {
         let scale = state.configuration(placement).scale;
-        let resources = state.manifest(placement).map(|manifest| manifest.resources.clone()).unwrap_or_default();
+        let resources = state
+            .manifest(placement)
+            .map(|manifest| manifest.resources.clone())
+            .unwrap_or_default();
         let most = self.config.cores.clamp(1, REPLICAS_MAX);
         let min = match wanted.part {
             Part::Candidate | Part::Kept => wanted.floor,
             Part::Live => scale.min.unwrap_or(0).max(wanted.floor),
         };
-        // What was written before there was a limit, or by another hand, does not go beyond it either.
+        // What was written before there was a limit, or by another hand, does not go beyond it
+        // either.
         let min = min.min(REPLICAS_MAX);
-        let batch = state.manifest(placement).map(|manifest| manifest.batch.clone()).unwrap_or_default();
+        let batch =
+            state.manifest(placement).map(|manifest| manifest.batch.clone()).unwrap_or_default();
         let usual = Settings::default();
         Settings {
             min,
             max: scale.max.unwrap_or(most).clamp(min.max(1), REPLICAS_MAX),
             target_concurrency: scale.target_concurrency,
             slo_ms: scale.slo_ms,
-            idle_ms_max: scale.idle_s.map_or(usual.idle_ms_max, |seconds| seconds.min(IDLE_S_MAX) * 1_000),
+            idle_ms_max: scale
+                .idle_s
+                .map_or(usual.idle_ms_max, |seconds| seconds.min(IDLE_S_MAX) * 1_000),
             concurrency: resources.concurrency,
             rows_max: if batch.mix { batch.rows_max } else { 1 },
             startup_ms: self.replicas.start_up_ms(placement).unwrap_or(usual.startup_ms),
@@ -330,19 +396,28 @@ impl Control {
     }
 }
 
-/// How many times its cores a machine's replicas may ask for: most models wait for requests most of the time.
+/// How many times its cores a machine's replicas may ask for: most models wait for requests most of
+/// the time.
 const OVERCOMMIT: u64 = 32;
 /// What a replica is thought to need before it was measured, in MiB.
 const MEMORY_MB: u64 = 64;
 
-/// The target of a placement that is looked at for the first time: what was wanted last (`known`, else what an older ledger
-/// says), else what runs.
-fn initial(state: &State, placement: &Placement, wanted: &Wanted, counts: &Counts, known: Option<u32>) -> u32 {
+/// The target of a placement that is looked at for the first time: what was wanted last (`known`,
+/// else what an older ledger says), else what runs.
+fn initial(
+    state: &State,
+    placement: &Placement,
+    wanted: &Wanted,
+    counts: &Counts,
+    known: Option<u32>,
+) -> u32 {
     let running = (counts.ready + counts.starting).min(REPLICAS_MAX);
     let model = state.models.get(&placement.model);
     let live = model.and_then(|model| model.live.get(&placement.environment));
     match live.filter(|live| live.version == placement.version) {
-        Some(live) if wanted.part == Part::Live => known.or(live.target).unwrap_or(running.max(1)).min(REPLICAS_MAX),
+        Some(live) if wanted.part == Part::Live => {
+            known.or(live.target).unwrap_or(running.max(1)).min(REPLICAS_MAX)
+        }
         _ => running.max(wanted.floor),
     }
 }

@@ -1,5 +1,6 @@
-//! Secrets at rest: each value is encrypted with a key of its own, and that key with the data directory's. A file never
-//! changes: it is written under the digest of what it holds before an event refers to it, and goes after none does.
+//! Secrets at rest: each value is encrypted with a key of its own, and that key with the data
+//! directory's. A file never changes: it is written under the digest of what it holds before an
+//! event refers to it, and goes after none does.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -26,7 +27,8 @@ pub struct Secrets {
 fn failed(error: std::io::Error) -> Problem {
     match error.kind() {
         std::io::ErrorKind::StorageFull => {
-            Problem::new(Code::NoSpace, "the disk is full: the secret was not kept").help("free some space")
+            Problem::new(Code::NoSpace, "the disk is full: the secret was not kept")
+                .help("free some space")
         }
         _ => Problem::new(Code::Secrets, format!("the secret store cannot be used: {error}")),
     }
@@ -47,14 +49,18 @@ pub fn by_name(scope: &str, name: &str) -> Digest {
 
 fn random<const N: usize>() -> Result<[u8; N], Problem> {
     let mut bytes = [0; N];
-    fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(failed)?;
+    fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(failed)?;
     Ok(bytes)
 }
 
 fn seal(key: &[u8; KEY_BYTES], plain: &[u8], context: &[u8]) -> Result<Vec<u8>, Problem> {
     let nonce: [u8; NONCE_BYTES] = random()?;
     let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key));
-    let sealed = cipher.encrypt(&Nonce::from(nonce), Payload { msg: plain, aad: context }).map_err(|_| damaged())?;
+    let sealed = cipher
+        .encrypt(&Nonce::from(nonce), Payload { msg: plain, aad: context })
+        .map_err(|_| damaged())?;
     Ok([nonce.as_slice(), &sealed].concat())
 }
 
@@ -82,7 +88,8 @@ impl Secrets {
         }
     }
 
-    /// Where a value lies: by the digest that its event names, or, in ledgers that name none, by scope and name.
+    /// Where a value lies: by the digest that its event names, or, in ledgers that name none, by
+    /// scope and name.
     fn path(&self, scope: &str, name: &str, file: Option<Digest>) -> PathBuf {
         let file = file.unwrap_or_else(|| by_name(scope, name));
         self.directory.join(file.to_string())
@@ -99,7 +106,10 @@ impl Secrets {
         for entry in entries {
             let path = entry?.path();
             // What a put has not finished has another name.
-            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| name.parse::<Digest>().is_ok());
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .filter(|name| name.parse::<Digest>().is_ok());
             if let Some(name) = name {
                 files.push((name.to_string(), fs::read(&path)?));
             }
@@ -107,7 +117,8 @@ impl Secrets {
         Ok(files)
     }
 
-    /// Keeps a value; it is on disk when this returns. Gives the name of its file, for the event that refers to it.
+    /// Keeps a value; it is on disk when this returns. Gives the name of its file, for the event
+    /// that refers to it.
     pub fn put(&self, scope: &str, name: &str, value: &str) -> Result<Digest, Problem> {
         let context = format!("{scope}\n{name}");
         let key: [u8; KEY_BYTES] = random()?;
@@ -130,8 +141,13 @@ impl Secrets {
         String::from_utf8(unseal(&key, sealed, context.as_bytes())?).map_err(|_| damaged())
     }
 
-    /// Drops the files that are older than `age` and not needed: an event is appended soon after its file was written.
-    pub fn collect(&self, is_needed: impl Fn(&Digest) -> bool, age: Duration) -> std::io::Result<()> {
+    /// Drops the files that are older than `age` and not needed: an event is appended soon after
+    /// its file was written.
+    pub fn collect(
+        &self,
+        is_needed: impl Fn(&Digest) -> bool,
+        age: Duration,
+    ) -> std::io::Result<()> {
         let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
@@ -158,7 +174,13 @@ impl Secrets {
 /// Writes a file that only its owner reads, whole or not at all.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     let temporary = path.with_extension("partial");
-    let mut file = fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&temporary).map_err(failed)?;
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&temporary, path).map_err(failed)?;
     let parent = path.parent().unwrap_or(Path::new("/"));

@@ -32,7 +32,10 @@ impl From<Problem> for StartError {
 
 impl From<ArtifactError> for StartError {
     fn from(error: ArtifactError) -> StartError {
-        let may_pass = matches!(error, ArtifactError::NoSpace | ArtifactError::Io(_) | ArtifactError::Store(_));
+        let may_pass = matches!(
+            error,
+            ArtifactError::NoSpace | ArtifactError::Io(_) | ArtifactError::Store(_)
+        );
         StartError { problem: crate::artifact_problem(error), local: true, may_pass }
     }
 }
@@ -52,28 +55,45 @@ pub(crate) fn load_failed(placement: &Placement, reason: &str, details: &[String
 }
 
 impl Control {
-    /// Starts or sends away replicas until their numbers are the targets, a bounded number of starts at a time.
-    pub(crate) fn follow_targets(self: &Arc<Control>, state: &Arc<State>, wanted: &AllWanted, looked: &BTreeSet<&Placement>) {
+    /// Starts or sends away replicas until their numbers are the targets, a bounded number of
+    /// starts at a time.
+    pub(crate) fn follow_targets(
+        self: &Arc<Control>,
+        state: &Arc<State>,
+        wanted: &AllWanted,
+        looked: &BTreeSet<&Placement>,
+    ) {
         // In this order: what starts in between counts twice for now, instead of not at all.
         let (pending, statuses) = (self.replicas.pending(), self.engine.replicas());
         let mut running = by_placement(&statuses);
         let starts = |status: &&Arc<ReplicaStatus>| status.state == ReplicaState::Starting;
-        let starting = statuses.iter().filter(starts).count() as i64 + pending.values().sum::<i64>();
+        let starting =
+            statuses.iter().filter(starts).count() as i64 + pending.values().sum::<i64>();
         let mut lacking: Vec<(&Placement, Lack)> = vec![];
         for placement in looked {
             let Some(wanted) = wanted.get(placement) else { continue };
             let pending = pending.get(*placement).map_or(0, |pending| (*pending).max(0) as u32);
-            let lack = self.follow_target(placement, wanted, running.remove(*placement).unwrap_or_default(), pending);
+            let lack = self.follow_target(
+                placement,
+                wanted,
+                running.remove(*placement).unwrap_or_default(),
+                pending,
+            );
             lacking.extend(lack.map(|lack| (*placement, lack)));
         }
         let lacks: Vec<Lack> = lacking.iter().map(|(_, lack)| *lack).collect();
-        let given = starts::starts(&lacks, starting.max(0) as u32, starts::starts_at_once_max(self.config.cores));
+        let given = starts::starts(
+            &lacks,
+            starting.max(0) as u32,
+            starts::starts_at_once_max(self.config.cores),
+        );
         for ((placement, _), given) in lacking.into_iter().zip(given) {
             (0..given).for_each(|_| self.start_aside(state, placement));
         }
     }
 
-    /// Sends away the replicas of one placement that are too many. Gives what it lacks instead, if that may be started now.
+    /// Sends away the replicas of one placement that are too many. Gives what it lacks instead, if
+    /// that may be started now.
     fn follow_target(
         self: &Arc<Control>,
         placement: &Placement,
@@ -81,18 +101,28 @@ impl Control {
         mut running: Vec<&ReplicaStatus>,
         pending: u32,
     ) -> Option<Lack> {
-        let target = self.scales.target(placement).filter(|_| wanted.part != Part::Candidate || wanted.floor > 0)?;
-        running
-            .retain(|status| !matches!(status.state, ReplicaState::Ended { .. }) && !self.replicas.is_leaving(&status.replica));
+        let target = self
+            .scales
+            .target(placement)
+            .filter(|_| wanted.part != Part::Candidate || wanted.floor > 0)?;
+        running.retain(|status| {
+            !matches!(status.state, ReplicaState::Ended { .. })
+                && !self.replicas.is_leaving(&status.replica)
+        });
         let own = running.len() as u32;
         if own + pending < target {
-            let ready = running.iter().filter(|status| matches!(status.state, ReplicaState::Ready { .. })).count() as u32;
+            let ready = running
+                .iter()
+                .filter(|status| matches!(status.state, ReplicaState::Ready { .. }))
+                .count() as u32;
             let (missing, starting) = (target - own - pending, own - ready + pending);
             let lack = Lack { missing, ready, starting, waits: self.scales.waits(placement) };
             return self.replicas.may_start(placement).then_some(lack);
         }
         // Those that are not ready yet go first, then the youngest.
-        running.sort_by_key(|status| (matches!(status.state, ReplicaState::Ready { .. }), std::cmp::Reverse(status.pid)));
+        running.sort_by_key(|status| {
+            (matches!(status.state, ReplicaState::Ready { .. }), std::cmp::Reverse(status.pid))
+        });
         let excess = running.len().saturating_sub(target as usize);
         if target == 0 {
             // One of them may stay as a spare, out of the routes.
@@ -105,7 +135,8 @@ impl Control {
         None
     }
 
-    /// Starts one more replica in a task of its own: an environment that has to be built holds up no other model.
+    /// Starts one more replica in a task of its own: an environment that has to be built holds up
+    /// no other model.
     fn start_aside(self: &Arc<Control>, state: &Arc<State>, placement: &Placement) {
         self.replicas.set_pending(placement, 1);
         let (control, state, placement) = (self.clone(), state.clone(), placement.clone());
@@ -113,28 +144,40 @@ impl Control {
             let started = control.start_whole(&state, &placement).await;
             if let Err(StartError { problem, local, .. }) = started {
                 tracing::error!("a replica of {placement} could not be started: {problem}");
-                control.replicas.failed(&placement, if local { Failure::Local } else { Failure::Start(problem) });
+                control.replicas.failed(
+                    &placement,
+                    if local { Failure::Local } else { Failure::Start(problem) },
+                );
             }
             control.replicas.set_pending(&placement, -1);
             control.work.notify_one();
         });
     }
 
-    /// Starts one more replica of a placement, to the end even if whoever asks gives up: what half started would be known to
-    /// nobody. A panic is an error like others.
+    /// Starts one more replica of a placement, to the end even if whoever asks gives up: what half
+    /// started would be known to nobody. A panic is an error like others.
     pub(crate) async fn start_whole(
         self: &Arc<Control>,
         state: &Arc<State>,
         placement: &Placement,
     ) -> Result<ReplicaId, StartError> {
         let (control, state, placement) = (self.clone(), state.clone(), placement.clone());
-        let started = tokio::spawn(async move { control.start_replica(&state, &placement).await }).await;
-        started.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string()).help("see the server's log").into()))
+        let started =
+            tokio::spawn(async move { control.start_replica(&state, &placement).await }).await;
+        started.unwrap_or_else(|error| {
+            Err(Problem::new(Code::Internal, error.to_string()).help("see the server's log").into())
+        })
     }
 
-    async fn start_replica(&self, state: &State, placement: &Placement) -> Result<ReplicaId, StartError> {
+    async fn start_replica(
+        &self,
+        state: &State,
+        placement: &Placement,
+    ) -> Result<ReplicaId, StartError> {
         if self.stopping.load(Ordering::Acquire) {
-            return Err(Problem::new(Code::Stopping, "Decalog is stopping").help("deploy again when it is up").into());
+            return Err(Problem::new(Code::Stopping, "Decalog is stopping")
+                .help("deploy again when it is up")
+                .into());
         }
         let replica = self.replicas.next_id();
         let spec = self.spec(state, placement, replica.clone()).await?;
@@ -142,8 +185,14 @@ impl Control {
         Ok(replica)
     }
 
-    /// What a replica of a placement is started with. Its files and its environment are there when this returns.
-    pub(crate) async fn spec(&self, state: &State, placement: &Placement, replica: ReplicaId) -> Result<ReplicaSpec, StartError> {
+    /// What a replica of a placement is started with. Its files and its environment are there when
+    /// this returns.
+    pub(crate) async fn spec(
+        &self,
+        state: &State,
+        placement: &Placement,
+        replica: ReplicaId,
+    ) -> Result<ReplicaSpec, StartError> {
         let spec = self.spec_without_variables(state, placement, replica).await?;
         Ok(ReplicaSpec { variables: self.variables_for(state, placement).await?, ..spec })
     }

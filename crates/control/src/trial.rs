@@ -1,5 +1,5 @@
-//! Trials: what a candidate replica must pass before it takes any traffic. First it shows that it works, by the cases of
-//! its version or by a made-up row, then how well, by its gates.
+//! Trials: what a candidate replica must pass before it takes any traffic. First it shows that it
+//! works, by the cases of its version or by a made-up row, then how well, by its gates.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ use crate::case::{self, Case};
 use crate::failure::Failure;
 use crate::{Control, gate};
 
-/// Of a stream that goes on, a made-up row is content with what comes within so long after its first piece, in milliseconds.
+/// Of a stream that goes on, a made-up row is content with what comes within so long after its
+/// first piece, in milliseconds.
 const STREAM_MS: u64 = 2_000;
 
 /// A candidate, and what it is a candidate for.
@@ -33,9 +34,17 @@ pub(crate) struct Trial<'a> {
 
 impl Trial<'_> {
     fn caller(&self) -> Result<Caller, Failure> {
-        let gone = || Failure { step: "test", problem: Problem::new(Code::WorkerDied, "the candidate is not ready any more") };
+        let gone = || Failure {
+            step: "test",
+            problem: Problem::new(Code::WorkerDied, "the candidate is not ready any more"),
+        };
         let ReplicaState::Ready { info, .. } = &self.status.state else { return Err(gone()) };
-        Ok(Caller::new(self.status.socket.clone(), self.key.model.as_str(), info.protocol.clone(), self.schema.clone()))
+        Ok(Caller::new(
+            self.status.socket.clone(),
+            self.key.model.as_str(),
+            info.protocol.clone(),
+            self.schema.clone(),
+        ))
     }
 
     fn limit(&self) -> Duration {
@@ -55,16 +64,20 @@ impl Control {
         let tree = self.tree_directory(&trial.version.pushed.tree);
         let tolerance = trial.version.pushed.manifest.tests.tolerance;
         let read = tokio::task::spawn_blocking(move || case::read(&tree, tolerance)).await;
-        let cases =
-            read.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string()))).map_err(Failure::at("test"))?;
+        let cases = read
+            .unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
+            .map_err(Failure::at("test"))?;
         let mut made_up = None;
         if cases.is_empty() {
             made_up = Some(self.ask_made_up_row(trial).await?);
         } else {
-            case::run(&cases, &mut trial.caller()?, trial.limit()).await.map_err(Failure::at("test"))?;
+            case::run(&cases, &mut trial.caller()?, trial.limit())
+                .await
+                .map_err(Failure::at("test"))?;
         }
         let (id, elapsed_ms) = (trial.deployment.id, begin.elapsed().as_millis() as u64);
-        let passed = Event::TestsPassed { deployment: id, cases: cases.len() as u32, elapsed_ms, made_up };
+        let passed =
+            Event::TestsPassed { deployment: id, cases: cases.len() as u32, elapsed_ms, made_up };
         self.step(trial.key, id, passed).await?;
         Ok(cases)
     }
@@ -72,7 +85,10 @@ impl Control {
     /// A version that nobody has asked anything must answer one row before callers ask it.
     async fn ask_made_up_row(&self, trial: Trial<'_>) -> Result<MadeUpRow, Failure> {
         let state = self.state();
-        let was_live = state.models.get(trial.key).is_some_and(|model| was_live(model, trial.version.pushed.version));
+        let was_live = state
+            .models
+            .get(trial.key)
+            .is_some_and(|model| was_live(model, trial.version.pushed.version));
         if trial.deployment.plan.untested {
             return Ok(MadeUpRow::Skipped("it was deployed as untested".into()));
         } else if was_live {
@@ -85,8 +101,12 @@ impl Control {
         }
         match caller.ask(&row, trial.limit(), Duration::from_millis(STREAM_MS)).await {
             Ok(()) => Ok(MadeUpRow::Answered),
-            Err(problem) if problem.code == Code::BadInput => Ok(MadeUpRow::Refused(problem.message)),
-            Err(problem) => Err(Failure { step: "test", problem: not_answered(&row, problem, trial.key) }),
+            Err(problem) if problem.code == Code::BadInput => {
+                Ok(MadeUpRow::Refused(problem.message))
+            }
+            Err(problem) => {
+                Err(Failure { step: "test", problem: not_answered(&row, problem, trial.key) })
+            }
         }
     }
 
@@ -100,7 +120,8 @@ impl Control {
         let mut candidate = measured.map_err(Failure::at("gate"))?;
         // The kernel sums up all pages of each process for it: off this thread.
         let (engine, placement) = (self.engine.clone(), trial.status.placement.clone());
-        let memory_mb = tokio::task::spawn_blocking(move || engine.placement_memory_mb(&placement)).await;
+        let memory_mb =
+            tokio::task::spawn_blocking(move || engine.placement_memory_mb(&placement)).await;
         candidate.memory_mb = memory_mb.ok().flatten().unwrap_or(0.0);
         let state = self.state();
         let live = state.models.get(trial.key).and_then(|model| {
@@ -109,23 +130,33 @@ impl Control {
         });
         gate::check(&manifest.gates, &candidate, live.as_ref()).map_err(Failure::at("gate"))?;
         let (id, elapsed_ms) = (trial.deployment.id, begin.elapsed().as_millis() as u64);
-        self.step(trial.key, id, Event::GatesPassed { deployment: id, candidate, live, elapsed_ms }).await
+        self.step(trial.key, id, Event::GatesPassed { deployment: id, candidate, live, elapsed_ms })
+            .await
     }
 }
 
 /// Whether a version has had traffic, as far as the state remembers.
 fn was_live(model: &Model, version: VersionNumber) -> bool {
-    let here = model.live.values().any(|live| live.version == version || live.before.contains(&version));
-    here || model.deployments.iter().any(|known| known.version == version && known.outcome == Outcome::Live)
+    let here =
+        model.live.values().any(|live| live.version == version || live.before.contains(&version));
+    here || model
+        .deployments
+        .iter()
+        .any(|known| known.version == version && known.outcome == Outcome::Live)
 }
 
 /// The longest made-up row that an error shows, in bytes.
 const ROW_BYTES_MAX: usize = 200;
 
 fn not_answered(row: &serde_json::Value, problem: Problem, key: &ModelKey) -> Problem {
-    let text = Some(row.to_string()).filter(|text| text.len() <= ROW_BYTES_MAX).map_or(String::new(), |text| format!(" {text}"));
-    let log =
-        if problem.code == Code::ModelRaised { String::new() } else { format!("; decalog logs {} may say more", key.model) };
+    let text = Some(row.to_string())
+        .filter(|text| text.len() <= ROW_BYTES_MAX)
+        .map_or(String::new(), |text| format!(" {text}"));
+    let log = if problem.code == Code::ModelRaised {
+        String::new()
+    } else {
+        format!("; decalog logs {} may say more", key.model)
+    };
     Problem::new(Code::TestFailed, format!("the model does not answer the made-up row{text}: {}", problem.message))
         .details(problem.details)
         .help(format!(

@@ -1,4 +1,5 @@
-//! Tasks that last as long as the process: one that panics is begun anew, as each looks at what there is and remembers nothing.
+//! Tasks that last as long as the process: one that panics is begun anew, as each looks at what
+//! there is and remembers nothing.
 
 use std::time::Duration;
 
@@ -6,7 +7,10 @@ use std::time::Duration;
 const AGAIN_MS: u64 = 1_000;
 
 /// Runs what `begin` gives, and again after a panic; the panic's own message is in the log before.
-pub fn spawn<F: Future<Output = ()> + Send + 'static>(name: &'static str, begin: impl Fn() -> F + Send + 'static) {
+pub fn spawn<F: Future<Output = ()> + Send + 'static>(
+    name: &'static str,
+    begin: impl Fn() -> F + Send + 'static,
+) {
     tokio::spawn(async move {
         while let Err(error) = tokio::spawn(begin()).await
             && error.is_panic()

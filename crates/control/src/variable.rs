@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use domain::manifest::variable_name_is_valid;
 use domain::problem::excerpt;
-use domain::{Code, Digest, EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName, State};
+use domain::{
+    Code, Digest, EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName,
+    State,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Control, aside, secret};
@@ -25,7 +28,11 @@ pub struct Variable {
     pub own: bool,
 }
 
-fn scope(project: &ProjectName, environment: &EnvironmentName, model: Option<&ModelName>) -> String {
+fn scope(
+    project: &ProjectName,
+    environment: &EnvironmentName,
+    model: Option<&ModelName>,
+) -> String {
     match model {
         Some(model) => format!("{project}/{model}@{environment}"),
         None => format!("{project}@{environment}"),
@@ -48,8 +55,8 @@ pub enum VariableValue {
 }
 
 impl Control {
-    /// Sets a variable, for one model or for all of a project. Live replicas are replaced by ones that have it. `false` if it
-    /// has this value already: then nothing happens.
+    /// Sets a variable, for one model or for all of a project. Live replicas are replaced by ones
+    /// that have it. `false` if it has this value already: then nothing happens.
     pub async fn set_variable(
         &self,
         actor: &str,
@@ -60,27 +67,40 @@ impl Control {
         value: VariableValue,
     ) -> Result<bool, Problem> {
         if !variable_name_is_valid(name) {
-            return Err(Problem::new(Code::BadVariable, format!("`{}` is not a name for a variable", excerpt(name)))
-                .help("use A-Z, 0-9 and _; names that begin with DECALOG_ are Decalog's own"));
+            return Err(Problem::new(
+                Code::BadVariable,
+                format!("`{}` is not a name for a variable", excerpt(name)),
+            )
+            .help("use A-Z, 0-9 and _; names that begin with DECALOG_ are Decalog's own"));
         }
         let (value, secret) = match value {
             VariableValue::Plain(value) => (value, false),
             VariableValue::Secret(value) => (value, true),
         };
         if value.len() > VALUE_BYTES_MAX || value.contains('\0') {
-            return Err(Problem::new(Code::BadVariable, format!("the value of {name} is too long or holds a NUL"))
-                .help("at most 32 KiB of text; put larger things into the model directory"));
+            return Err(Problem::new(
+                Code::BadVariable,
+                format!("the value of {name} is too long or holds a NUL"),
+            )
+            .help("at most 32 KiB of text; put larger things into the model directory"));
         }
         let place = scope(project, environment, model.as_ref());
         if self.has_value(project, environment, model.as_ref(), name, &value, secret).await {
             return Ok(false);
         }
         let before = self.secret_at(project, environment, model.as_ref(), name);
-        // Written first, under a name of its own: a value is in force when its event is, and not before.
+        // Written first, under a name of its own: a value is in force when its event is, and not
+        // before.
         let file = if secret { Some(self.put_secret(&place, name, &value).await?) } else { None };
         let subject = subject(project, model.as_ref());
         let value = (!secret).then_some(value);
-        let event = Event::VariableSet { environment: environment.clone(), model, name: name.into(), value, secret: file };
+        let event = Event::VariableSet {
+            environment: environment.clone(),
+            model,
+            name: name.into(),
+            value,
+            secret: file,
+        };
         let appended = self.book.append(actor, &subject, move |_| Ok(event)).await;
         match &appended {
             Ok(_) => self.drop_secret(&place, name, before).await,
@@ -89,7 +109,8 @@ impl Control {
         appended.map(|_| true)
     }
 
-    /// Whether a variable or a secret has this value already: to set it again would replace all replicas for nothing.
+    /// Whether a variable or a secret has this value already: to set it again would replace all
+    /// replicas for nothing.
     async fn has_value(
         &self,
         project: &ProjectName,
@@ -104,7 +125,8 @@ impl Control {
         match variables.values.get(name) {
             Some(Some(known)) => !secret && known == value,
             Some(None) if secret => {
-                let (secrets, place, name) = (self.secrets.clone(), scope(project, environment, model), name.to_string());
+                let (secrets, place, name) =
+                    (self.secrets.clone(), scope(project, environment, model), name.to_string());
                 let file = variables.secrets.get(&name).copied();
                 let kept = aside(move || secrets.get(&place, &name, file)).await;
                 matches!(kept, Ok(Ok(known)) if known == value)
@@ -114,11 +136,13 @@ impl Control {
     }
 
     async fn put_secret(&self, place: &str, name: &str, value: &str) -> Result<Digest, Problem> {
-        let (secrets, place, name, value) = (self.secrets.clone(), place.to_string(), name.to_string(), value.to_string());
+        let (secrets, place, name, value) =
+            (self.secrets.clone(), place.to_string(), name.to_string(), value.to_string());
         aside(move || secrets.put(&place, &name, &value)).await?
     }
 
-    /// Removes a value that nothing refers to any more, if there was one; one whose event names no file has none.
+    /// Removes a value that nothing refers to any more, if there was one; one whose event names no
+    /// file has none.
     async fn drop_secret(&self, place: &str, name: &str, file: Option<Option<Digest>>) {
         let Some(file) = file else { return };
         let (secrets, place, name) = (self.secrets.clone(), place.to_string(), name.to_string());
@@ -127,21 +151,34 @@ impl Control {
 
     /// The files of all secrets that a state refers to.
     pub(crate) fn secret_files(state: &State) -> HashSet<Digest> {
-        let of_projects = state.variables.iter().map(|(scope, variables)| (scope.clone(), variables.as_ref()));
+        let of_projects =
+            state.variables.iter().map(|(scope, variables)| (scope.clone(), variables.as_ref()));
         let of_models = state.models.iter().flat_map(|(key, model)| {
             let place = |environment| scope(&key.project, environment, Some(&key.model));
-            model.variables.iter().map(move |(environment, variables)| (place(environment), variables))
+            model
+                .variables
+                .iter()
+                .map(move |(environment, variables)| (place(environment), variables))
         });
         let mut files = HashSet::new();
         for (scope, variables) in of_projects.chain(of_models) {
-            for name in variables.values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name) {
-                files.insert(variables.secrets.get(name).copied().unwrap_or_else(|| secret::by_name(&scope, name)));
+            for name in
+                variables.values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name)
+            {
+                files.insert(
+                    variables
+                        .secrets
+                        .get(name)
+                        .copied()
+                        .unwrap_or_else(|| secret::by_name(&scope, name)),
+                );
             }
         }
         files
     }
 
-    /// Whether a name is a secret's at this moment, and the file that holds its value, if its event names one.
+    /// Whether a name is a secret's at this moment, and the file that holds its value, if its event
+    /// names one.
     fn secret_at(
         &self,
         project: &ProjectName,
@@ -173,9 +210,8 @@ impl Control {
             let variables = state.variables_at(&project, model.as_ref(), &environment);
             if variables.is_none_or(|variables| !variables.values.contains_key(&name)) {
                 let text = format!("there is no variable {} in {environment}", excerpt(&name));
-                return Err(
-                    Problem::new(Code::NoSuchVariable, text).help("decalog env ls shows them; --model names a model's own")
-                );
+                return Err(Problem::new(Code::NoSuchVariable, text)
+                    .help("decalog env ls shows them; --model names a model's own"));
             }
             Ok(Event::VariableRemoved { environment, model, name })
         };
@@ -185,10 +221,17 @@ impl Control {
     }
 
     /// The variables of a model, or of a whole project, in an environment.
-    pub fn variables(&self, project: &ProjectName, environment: &EnvironmentName, model: Option<ModelName>) -> Vec<Variable> {
+    pub fn variables(
+        &self,
+        project: &ProjectName,
+        environment: &EnvironmentName,
+        model: Option<ModelName>,
+    ) -> Vec<Variable> {
         let state = self.state();
         let listed: BTreeMap<String, (Option<String>, bool)> = match model {
-            Some(model) => state.variables_of(&ModelKey { project: project.clone(), model }, environment),
+            Some(model) => {
+                state.variables_of(&ModelKey { project: project.clone(), model }, environment)
+            }
             None => {
                 let of_project = state.variables.get(&scope(project, environment, None));
                 of_project
@@ -198,13 +241,22 @@ impl Control {
                     .collect()
             }
         };
-        let list = listed.into_iter().map(|(name, (value, own))| Variable { name, secret: value.is_none(), value, own });
+        let list = listed.into_iter().map(|(name, (value, own))| Variable {
+            name,
+            secret: value.is_none(),
+            value,
+            own,
+        });
         list.collect()
     }
 
-    /// What a replica's process gets: the variables of its configuration, then the project's, then the model's own. Secrets
-    /// are read and decrypted aside.
-    pub(crate) async fn variables_for(&self, state: &State, placement: &Placement) -> Result<BTreeMap<String, String>, Problem> {
+    /// What a replica's process gets: the variables of its configuration, then the project's, then
+    /// the model's own. Secrets are read and decrypted aside.
+    pub(crate) async fn variables_for(
+        &self,
+        state: &State,
+        placement: &Placement,
+    ) -> Result<BTreeMap<String, String>, Problem> {
         let mut variables = state.configuration(placement).env;
         let (key, environment) = (&placement.model, &placement.environment);
         let mut kept = vec![];
@@ -214,13 +266,18 @@ impl Control {
                 continue;
             }
             let model = own.then_some(&key.model);
-            let file = state.variables_at(&key.project, model, environment).and_then(|v| v.secrets.get(&name)).copied();
+            let file = state
+                .variables_at(&key.project, model, environment)
+                .and_then(|v| v.secrets.get(&name))
+                .copied();
             kept.push((scope(&key.project, environment, model), name, file));
         }
         if !kept.is_empty() {
             let secrets = self.secrets.clone();
             let read = move || {
-                let values = kept.into_iter().map(|(place, name, file)| Ok((secrets.get(&place, &name, file)?, name)));
+                let values = kept
+                    .into_iter()
+                    .map(|(place, name, file)| Ok((secrets.get(&place, &name, file)?, name)));
                 values.collect::<Result<Vec<_>, Problem>>()
             };
             variables.extend(aside(read).await??.into_iter().map(|(value, name)| (name, value)));

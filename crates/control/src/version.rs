@@ -34,7 +34,8 @@ pub struct Push {
     /// Where it comes from.
     #[serde(default)]
     pub provenance: Provenance,
-    /// Under which name its blobs were asked for and uploaded: they are held for it until it is a version.
+    /// Under which name its blobs were asked for and uploaded: they are held for it until it is a
+    /// version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<String>,
 }
@@ -57,18 +58,28 @@ impl Control {
     }
 
     /// Makes a version of what was pushed, or finds the one that it is. `true` if it is new.
-    pub async fn push(&self, key: &ModelKey, push: Push) -> Result<(VersionNumber, Digest, bool), Problem> {
-        push.manifest
-            .validate()
-            .map_err(|error| Problem::new(Code::BadManifest, error.to_string()).help("correct decalog.toml"))?;
+    pub async fn push(
+        &self,
+        key: &ModelKey,
+        push: Push,
+    ) -> Result<(VersionNumber, Digest, bool), Problem> {
+        push.manifest.validate().map_err(|error| {
+            Problem::new(Code::BadManifest, error.to_string()).help("correct decalog.toml")
+        })?;
         if let Some(file) = push.file.as_ref().filter(|file| push.tree.get(file).is_none()) {
-            return Err(
-                Problem::new(Code::BadManifest, format!("the model file {file} is not in the tree")).help("set [model] file")
-            );
+            return Err(Problem::new(
+                Code::BadManifest,
+                format!("the model file {file} is not in the tree"),
+            )
+            .help("set [model] file"));
         }
         let digests: Vec<Digest> = push.tree.files().iter().map(|file| file.digest).collect();
         // What is found to be here stays until it is a version's.
-        let lease = self.store.leases().hold(digests.iter().copied().chain([push.tree.digest()]).collect()).await;
+        let lease = self
+            .store
+            .leases()
+            .hold(digests.iter().copied().chain([push.tree.digest()]).collect())
+            .await;
         self.check_blobs(&push.tree, &digests).await?;
         let directory = self.tree_directory(&push.tree);
         self.store.lay_out(&push.tree, &directory).await.map_err(artifact_problem)?;
@@ -90,7 +101,11 @@ impl Control {
                 None => missing.push(format!("{}  {}", file.digest, file.path)),
                 Some(found) if found != file.size => {
                     let (path, announced) = (file.path.clone(), file.size);
-                    return Err(artifact_problem(ArtifactError::WrongSize { path, announced, found }));
+                    return Err(artifact_problem(ArtifactError::WrongSize {
+                        path,
+                        announced,
+                        found,
+                    }));
                 }
                 Some(_) => {}
             }
@@ -98,7 +113,9 @@ impl Control {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(Problem::new(Code::MissingBlobs, "files of the tree are not uploaded").details(missing).help("upload them first"))
+        Err(Problem::new(Code::MissingBlobs, "files of the tree are not uploaded")
+            .details(missing)
+            .help("upload them first"))
     }
 
     async fn append_version(
@@ -108,7 +125,9 @@ impl Control {
         lock: Option<Lock>,
     ) -> Result<(VersionNumber, Digest, bool), Problem> {
         let digest = digest(&push, lock.as_ref());
-        if let Some(known) = self.state().models.get(key).and_then(|model| model.version_by_digest(digest)) {
+        if let Some(known) =
+            self.state().models.get(key).and_then(|model| model.version_by_digest(digest))
+        {
             return Ok((known.pushed.version, digest, false));
         }
         let author = push.provenance.author.clone();
@@ -116,12 +135,25 @@ impl Control {
         let decide = move |state: &State| {
             let model = state.models.get(&decide_key);
             if let Some(known) = model.and_then(|model| model.version_by_digest(digest)) {
-                // Somebody else pushed the same in the meantime: that is not an error, and not a second version.
-                return Err(Problem::new(Code::Conflict, format!("{} has the same content", known.pushed.version)));
+                // Somebody else pushed the same in the meantime: that is not an error, and not a
+                // second version.
+                return Err(Problem::new(
+                    Code::Conflict,
+                    format!("{} has the same content", known.pushed.version),
+                ));
             }
             let version = state.next_version(&decide_key);
             let Push { tree, manifest, runtime, file, provenance, .. } = push;
-            Ok(Event::VersionPushed(Box::new(VersionPushed { version, digest, tree, manifest, runtime, file, lock, provenance })))
+            Ok(Event::VersionPushed(Box::new(VersionPushed {
+                version,
+                digest,
+                tree,
+                manifest,
+                runtime,
+                file,
+                lock,
+                provenance,
+            })))
         };
         match self.book.append(&author, &key.to_string(), decide).await {
             Ok(entry) => match entry.event {
@@ -136,7 +168,8 @@ impl Control {
         }
     }
 
-    /// The lock of a tree: the one of an earlier version while what it was resolved from is unchanged, else a new one.
+    /// The lock of a tree: the one of an earlier version while what it was resolved from is
+    /// unchanged, else a new one.
     async fn lock(
         &self,
         key: &ModelKey,
@@ -146,19 +179,29 @@ impl Control {
     ) -> Result<Option<Lock>, Problem> {
         let engine = self.engine.clone();
         let (tree, file) = (directory.to_path_buf(), push.file.clone());
-        let inputs = tokio::task::spawn_blocking(move || engine.lock_inputs(&tree, file.as_deref()));
-        let inputs = inputs.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+        let inputs =
+            tokio::task::spawn_blocking(move || engine.lock_inputs(&tree, file.as_deref()));
+        let inputs =
+            inputs.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let state = self.state();
-        let versions = state.models.get(key).into_iter().flat_map(|model| model.versions.values().rev());
-        let mut locks = versions.filter(|version| version.pushed.runtime == push.runtime).filter_map(|v| v.pushed.lock.as_ref());
+        let versions =
+            state.models.get(key).into_iter().flat_map(|model| model.versions.values().rev());
+        let mut locks = versions
+            .filter(|version| version.pushed.runtime == push.runtime)
+            .filter_map(|v| v.pushed.lock.as_ref());
         if let Some(lock) = locks.find(|lock| lock.inputs == inputs) {
             lease.add(&[lock.digest]).await;
-            // A text that was lost is resolved again: that brings it back, unless the packages have newer versions.
+            // A text that was lost is resolved again: that brings it back, unless the packages have
+            // newer versions.
             if self.store.size(&lock.digest).await.map_err(artifact_problem)?.is_some() {
                 return Ok(Some(lock.clone()));
             }
         }
-        let resolved = self.engine.resolve(directory, push.runtime, push.file.as_deref()).await.map_err(EngineError::problem)?;
+        let resolved = self
+            .engine
+            .resolve(directory, push.runtime, push.file.as_deref())
+            .await
+            .map_err(EngineError::problem)?;
         let Some((mut lock, text)) = resolved else { return Ok(None) };
         lock.inputs = inputs;
         lease.add(&[lock.digest]).await;

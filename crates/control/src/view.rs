@@ -9,7 +9,8 @@ use domain::manifest::Runtime;
 use domain::release::{Plan, Progress};
 use domain::state::Outcome;
 use domain::{
-    Code, Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, ReplicaId, Schema, State, VersionNumber,
+    Code, Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, ReplicaId,
+    Schema, State, VersionNumber,
 };
 use engine::{ParentState, ReplicaState};
 use serde::{Deserialize, Serialize};
@@ -166,29 +167,38 @@ impl Control {
             }
         }
         let mut rows = vec![];
-        let wanted =
-            state.models.iter().filter(|(key, model)| !model.versions.is_empty() && project.is_none_or(|p| *p == key.project));
+        let wanted = state.models.iter().filter(|(key, model)| {
+            !model.versions.is_empty() && project.is_none_or(|p| *p == key.project)
+        });
         for (key, model) in wanted {
             let row = |environment: Option<EnvironmentName>, live: Option<VersionNumber>| {
-                let place = environment.clone().zip(live).map(|(environment, version)| (key.clone(), environment, version));
+                let place = environment
+                    .clone()
+                    .zip(live)
+                    .map(|(environment, version)| (key.clone(), environment, version));
                 let replicas = place.and_then(|place| ready.get(&place).copied()).unwrap_or(0);
                 let last = model.deployments.back();
-                let shifting = environment.as_ref().and_then(|environment| model.shifting(environment));
+                let shifting =
+                    environment.as_ref().and_then(|environment| model.shifting(environment));
                 let asleep = || {
                     let placement = state.placement(key, environment.as_ref()?, live?);
                     (self.scales.target(&placement)? == 0).then_some(())
                 };
                 let state = match last.map(|deployment| &deployment.outcome) {
-                    _ if shifting.is_some() => shifting.map_or(String::new(), |(deployment, progress)| {
-                        let paused = if progress.paused { ", paused" } else { "" };
-                        format!(
-                            "{} {} {}%{paused}",
-                            if progress.phase.shadow { "shadow" } else { "canary" },
-                            deployment.version,
-                            progress.phase.percent
-                        )
-                    }),
-                    Some(Outcome::Running) => last.map_or(String::new(), |d| format!("deploying {}", d.version)),
+                    _ if shifting.is_some() => {
+                        shifting.map_or(String::new(), |(deployment, progress)| {
+                            let paused = if progress.paused { ", paused" } else { "" };
+                            format!(
+                                "{} {} {}%{paused}",
+                                if progress.phase.shadow { "shadow" } else { "canary" },
+                                deployment.version,
+                                progress.phase.percent
+                            )
+                        })
+                    }
+                    Some(Outcome::Running) => {
+                        last.map_or(String::new(), |d| format!("deploying {}", d.version))
+                    }
                     Some(Outcome::Failed { step, .. }) => {
                         last.map_or(String::new(), |d| format!("{} failed at {step}", d.version))
                     }
@@ -197,12 +207,24 @@ impl Control {
                     _ => String::new(),
                 };
                 let (project, name) = (key.project.clone(), key.model.clone());
-                ModelRow { project, name, environment, live: live.map(|version| version.to_string()), replicas, state }
+                ModelRow {
+                    project,
+                    name,
+                    environment,
+                    live: live.map(|version| version.to_string()),
+                    replicas,
+                    state,
+                }
             };
             if model.live.is_empty() {
                 rows.push(row(None, None));
             }
-            rows.extend(model.live.iter().map(|(environment, live)| row(Some(environment.clone()), Some(live.version))));
+            rows.extend(
+                model
+                    .live
+                    .iter()
+                    .map(|(environment, live)| row(Some(environment.clone()), Some(live.version))),
+            );
         }
         rows
     }
@@ -217,17 +239,30 @@ impl Control {
             runtime: version.pushed.runtime,
             at_ms: version.at_ms,
             schema: version.schema.clone(),
-            packages: version.pushed.lock.as_ref().map(|lock| lock.packages.clone()).unwrap_or_default(),
+            packages: version
+                .pushed
+                .lock
+                .as_ref()
+                .map(|lock| lock.packages.clone())
+                .unwrap_or_default(),
             provenance: version.pushed.provenance.clone(),
             measured: version.measured,
         };
         let (wanted, _) = self.wanted_of(&state, key, model, now_ms());
-        let own = self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
-        let (spares, statuses): (Vec<_>, Vec<_>) = own.partition(|status| self.is_spare(status, wanted.get(&status.placement)));
-        let parents = self.engine.parents().into_iter().filter(|parent| parent.role.placement().is_some_and(|p| p.model == *key));
+        let own =
+            self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
+        let (spares, statuses): (Vec<_>, Vec<_>) =
+            own.partition(|status| self.is_spare(status, wanted.get(&status.placement)));
+        let parents = self
+            .engine
+            .parents()
+            .into_iter()
+            .filter(|parent| parent.role.placement().is_some_and(|p| p.model == *key));
         let parents: Vec<_> = parents.collect();
         let processes = spares.iter().chain(&statuses).map(|status| status.pid);
-        let memory = engine::memory_mb_of_groups(&processes.chain(parents.iter().map(|parent| parent.pid)).collect::<Vec<u32>>());
+        let memory = engine::memory_mb_of_groups(
+            &processes.chain(parents.iter().map(|parent| parent.pid)).collect::<Vec<u32>>(),
+        );
         let spares = spares.into_iter().map(|status| ParkedView {
             kind: "spare".into(),
             version: status.placement.version.to_string(),
@@ -245,16 +280,21 @@ impl Control {
                 pid: parent.pid,
                 memory_mb: memory.get(&parent.pid).copied(),
                 note: match &parent.state {
-                    ParentState::Ready { can_fork: false, reason, .. } => format!("does not fork: {reason}"),
+                    ParentState::Ready { can_fork: false, reason, .. } => {
+                        format!("does not fork: {reason}")
+                    }
                     ParentState::Starting => "loads".into(),
                     _ => String::new(),
                 },
             })
         });
         let parked: Vec<ParkedView> = spares.chain(parents).collect();
-        let placements: BTreeSet<&Placement> = statuses.iter().map(|status| &status.placement).collect();
-        let demands = placements.into_iter().filter_map(|placement| (self.senses.demand)(placement));
-        let in_flight: BTreeMap<ReplicaId, u32> = demands.flat_map(|demand| demand.in_flight).collect();
+        let placements: BTreeSet<&Placement> =
+            statuses.iter().map(|status| &status.placement).collect();
+        let demands =
+            placements.into_iter().filter_map(|placement| (self.senses.demand)(placement));
+        let in_flight: BTreeMap<ReplicaId, u32> =
+            demands.flat_map(|demand| demand.in_flight).collect();
         let replica = |status: Arc<engine::ReplicaStatus>| ReplicaView {
             state: match &status.state {
                 ReplicaState::Ended { .. } => "ended",
@@ -287,12 +327,17 @@ impl Control {
         Ok(ModelView {
             project: key.project.clone(),
             name: key.model.clone(),
-            live: model.live.iter().map(|(environment, live)| (environment.clone(), live.version.to_string())).collect(),
+            live: model
+                .live
+                .iter()
+                .map(|(environment, live)| (environment.clone(), live.version.to_string()))
+                .collect(),
             targets: model
                 .live
                 .iter()
                 .filter_map(|(environment, live)| {
-                    let target = self.scales.target(&state.placement(key, environment, live.version))?;
+                    let target =
+                        self.scales.target(&state.placement(key, environment, live.version))?;
                     Some((environment.clone(), target))
                 })
                 .collect(),
@@ -306,14 +351,28 @@ impl Control {
 
 impl Control {
     /// The release that is on its way in an environment, else the last one there.
-    pub fn release_status(&self, key: &ModelKey, environment: &EnvironmentName) -> Result<ReleaseView, Problem> {
+    pub fn release_status(
+        &self,
+        key: &ModelKey,
+        environment: &EnvironmentName,
+    ) -> Result<ReleaseView, Problem> {
         let state = self.state();
         let model = state.model(key)?;
-        let last = model.deployments.iter().rev().find(|deployment| deployment.environment == *environment);
-        let deployment = model.shifting(environment).map(|(deployment, _)| deployment).or(last).ok_or_else(|| {
-            Problem::new(Code::NoRelease, format!("`{}` was never released in {environment}", key.model))
-                .help(format!("decalog promote {} production {environment}", key.model))
-        })?;
+        let last = model
+            .deployments
+            .iter()
+            .rev()
+            .find(|deployment| deployment.environment == *environment);
+        let deployment =
+            model.shifting(environment).map(|(deployment, _)| deployment).or(last).ok_or_else(
+                || {
+                    Problem::new(
+                        Code::NoRelease,
+                        format!("`{}` was never released in {environment}", key.model),
+                    )
+                    .help(format!("decalog promote {} production {environment}", key.model))
+                },
+            )?;
         let said = self.said.lock().get(&deployment.id).cloned();
         Ok(ReleaseView {
             deployment: deployment.id.0,
@@ -322,14 +381,16 @@ impl Control {
             actor: deployment.actor.clone(),
             at_ms: deployment.at_ms,
             plan: deployment.plan.clone(),
-            said: said.or_else(|| deployment.progress.as_ref().map(|progress| progress.said.clone())).unwrap_or_default(),
+            said: said
+                .or_else(|| deployment.progress.as_ref().map(|progress| progress.said.clone()))
+                .unwrap_or_default(),
             progress: deployment.progress.clone(),
             outcome: deployment.outcome.clone(),
         })
     }
 
-    /// Live models that no replica answers for: those whose replicas are on their way, and those whose last start failed, with
-    /// the reason. Those that sleep are not looked at.
+    /// Live models that no replica answers for: those whose replicas are on their way, and those
+    /// whose last start failed, with the reason. Those that sleep are not looked at.
     pub fn unanswered(&self) -> (Vec<String>, Vec<String>) {
         self.publish_routes();
         let (awake, wanted) = {
@@ -338,14 +399,19 @@ impl Control {
         };
         let (state, statuses) = (self.state(), self.engine.replicas());
         let mut ready: HashMap<&ModelKey, Vec<&Placement>> = HashMap::new();
-        for status in statuses.iter().filter(|status| matches!(status.state, ReplicaState::Ready { .. })) {
+        for status in
+            statuses.iter().filter(|status| matches!(status.state, ReplicaState::Ready { .. }))
+        {
             ready.entry(&status.placement.model).or_default().push(&status.placement);
         }
         let answers = |placement: &Placement| {
             let of_model = ready.get(&placement.model).into_iter().flatten();
             of_model.into_iter().any(|other| other.is_same_version(placement))
         };
-        let live = awake.iter().flat_map(|model| wanted.of(model)).filter(|(_, wanted)| wanted.part == Part::Live);
+        let live = awake
+            .iter()
+            .flat_map(|model| wanted.of(model))
+            .filter(|(_, wanted)| wanted.part == Part::Live);
         let (mut waiting, mut failing) = (vec![], vec![]);
         for (placement, _) in live {
             if self.scales.target(placement) == Some(0) || answers(placement) {
@@ -361,7 +427,10 @@ impl Control {
 
     /// After a restore all environments are built anew: that takes longer than any other start.
     fn what_it_waits_for(&self, state: &State, placement: &Placement) -> String {
-        let version = state.models.get(&placement.model).and_then(|model| model.versions.get(&placement.version));
+        let version = state
+            .models
+            .get(&placement.model)
+            .and_then(|model| model.versions.get(&placement.version));
         let lock = version.and_then(|version| version.pushed.lock.as_ref());
         match lock.filter(|lock| !self.engine.has_environment(&lock.digest)) {
             Some(_) => format!("{placement}: its environment is being built"),

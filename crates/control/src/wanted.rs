@@ -1,4 +1,5 @@
-//! Which placements may have replicas, and what for. Found from the state model by model, and kept as long as it holds.
+//! Which placements may have replicas, and what for. Found from the state model by model, and kept
+//! as long as it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -13,7 +14,8 @@ use imbl::ordmap::DiffItem;
 
 use crate::{Control, LOOK_ALL_MS};
 
-/// All models are looked at within this time even if nothing says that they have changed, in milliseconds.
+/// All models are looked at within this time even if nothing says that they have changed, in
+/// milliseconds.
 const ROUND_MS: u64 = 30_000;
 /// So many models are looked at each second, however few there are.
 const ROUND_MODELS_MIN: usize = 300;
@@ -54,14 +56,24 @@ impl AllWanted {
     }
 
     /// The models of which something else is wanted than in an earlier one.
-    pub fn changed_since<'a>(&'a self, before: &'a AllWanted) -> impl Iterator<Item = &'a ModelKey> {
+    pub fn changed_since<'a>(
+        &'a self,
+        before: &'a AllWanted,
+    ) -> impl Iterator<Item = &'a ModelKey> {
         before.0.diff(&self.0).map(|change| match change {
-            DiffItem::Add(key, _) | DiffItem::Update { new: (key, _), .. } | DiffItem::Remove(key, _) => key,
+            DiffItem::Add(key, _)
+            | DiffItem::Update { new: (key, _), .. }
+            | DiffItem::Remove(key, _) => key,
         })
     }
 
-    /// Puts in what is wanted of one model. Gives the placements of which nothing is wanted any more.
-    pub fn set(&mut self, model: &ModelKey, placements: BTreeMap<Placement, Wanted>) -> Vec<Placement> {
+    /// Puts in what is wanted of one model. Gives the placements of which nothing is wanted any
+    /// more.
+    pub fn set(
+        &mut self,
+        model: &ModelKey,
+        placements: BTreeMap<Placement, Wanted>,
+    ) -> Vec<Placement> {
         let before = match placements.is_empty() {
             true => self.0.remove(model),
             false if self.0.get(model).is_some_and(|before| **before == placements) => None,
@@ -91,11 +103,15 @@ pub(crate) struct Round {
 impl Round {
     /// The models whose turn it is, and whether they are the last of a round.
     pub fn next(&mut self, wanted: &AllWanted, now: Instant) -> (Vec<ModelKey>, bool) {
-        if self.looked_at.is_some_and(|at| now.duration_since(at) < Duration::from_millis(LOOK_ALL_MS)) {
+        if self
+            .looked_at
+            .is_some_and(|at| now.duration_since(at) < Duration::from_millis(LOOK_ALL_MS))
+        {
             return (vec![], false);
         }
         self.looked_at = Some(now);
-        let models_max = (wanted.0.len() / (ROUND_MS / LOOK_ALL_MS) as usize + 1).max(ROUND_MODELS_MIN);
+        let models_max =
+            (wanted.0.len() / (ROUND_MS / LOOK_ALL_MS) as usize + 1).max(ROUND_MODELS_MIN);
         let from = self.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let rest = wanted.0.range::<_, ModelKey>((from, Bound::Unbounded));
         let models: Vec<ModelKey> = rest.map(|(key, _)| key.clone()).take(models_max).collect();
@@ -119,7 +135,8 @@ impl Control {
         (published.wanted.clone(), std::mem::take(&mut published.fresh))
     }
 
-    /// The placements of one model that may have replicas, and until when that holds, in milliseconds since 1970.
+    /// The placements of one model that may have replicas, and until when that holds, in
+    /// milliseconds since 1970.
     pub(crate) fn wanted_of(
         &self,
         state: &State,
@@ -129,10 +146,13 @@ impl Control {
     ) -> (BTreeMap<Placement, Wanted>, u64) {
         let mut wanted = BTreeMap::new();
         let mut until_ms = u64::MAX;
-        let target = |placement: &Placement| self.scales.target(placement).unwrap_or_else(|| self.running(placement));
+        let target = |placement: &Placement| {
+            self.scales.target(placement).unwrap_or_else(|| self.running(placement))
+        };
         for (environment, live) in &model.live {
             let kept_until_ms = live.since_ms.saturating_add(self.config.keep_ms);
-            if let Some(replaced) = live.replaced.filter(|replaced| model.versions.contains_key(replaced))
+            if let Some(replaced) =
+                live.replaced.filter(|replaced| model.versions.contains_key(replaced))
                 && now_ms < kept_until_ms
             {
                 let placement = state.placement(key, environment, replaced);
@@ -150,7 +170,8 @@ impl Control {
             let placement = state.placement(key, environment, live.version);
             // While a release is on its way, the version that it may go back to keeps its capacity.
             let is_baseline = model.shifting(environment).is_some();
-            let floor = if is_baseline { target(&placement) } else { self.scales.floor(&placement) };
+            let floor =
+                if is_baseline { target(&placement) } else { self.scales.floor(&placement) };
             wanted.insert(placement, Wanted { part: Part::Live, floor });
         }
         (wanted, until_ms)
@@ -212,7 +233,11 @@ mod tests {
         let (mut round, mut now, mut seen) = (Round::default(), Instant::now(), BTreeSet::new());
         for second in 0..30 {
             let (models, is_last) = round.next(&all, now);
-            assert!(models.len() <= 834 && is_last == (second == 29), "{second}: {} {is_last}", models.len());
+            assert!(
+                models.len() <= 834 && is_last == (second == 29),
+                "{second}: {} {is_last}",
+                models.len()
+            );
             assert!(models.into_iter().all(|model| seen.insert(model)), "each once");
             assert_eq!(round.next(&all, now), (vec![], false), "not more often than once a second");
             now += Duration::from_millis(LOOK_ALL_MS);

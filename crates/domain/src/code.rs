@@ -1,5 +1,6 @@
-//! The codes of problems: the one table of what can go wrong, with what each means over HTTP and gRPC and whether to try again.
-//! docs/errors.md is printed from it. A code is stable once it is released: programs rely on it.
+//! The codes of problems: the one table of what can go wrong, with what each means over HTTP and
+//! gRPC and whether to try again. docs/errors.md is printed from it. A code is stable once it is
+//! released: programs rely on it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -39,7 +40,8 @@ impl fmt::Display for Grpc {
     /// As gRPC writes it: `INVALID_ARGUMENT`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = format!("{self:?}");
-        let starts = words.char_indices().filter(|(at, c)| *at > 0 && c.is_uppercase()).map(|(at, _)| at);
+        let starts =
+            words.char_indices().filter(|(at, c)| *at > 0 && c.is_uppercase()).map(|(at, _)| at);
         let mut written = 0;
         for start in starts {
             write!(f, "{}_", words[written..start].to_uppercase())?;
@@ -91,7 +93,8 @@ macro_rules! codes {
                 }
             }
 
-            /// The same for whom the number of different codes must be bounded, as in metrics: `other` for those unknown.
+            /// The same for whom the number of different codes must be bounded, as in metrics:
+            /// `other` for those unknown.
             pub fn label(&self) -> &'static str {
                 match self {
                     $(Code::$variant => $text,)*
@@ -259,7 +262,8 @@ pub fn document() -> String {
         (Area::CommandLine, "The command line alone"),
     ] {
         let sent = area != Area::CommandLine;
-        let (head, line) = if sent { ("| HTTP | gRPC | try again |", "| --- | --- | --- |") } else { ("|", "|") };
+        let (head, line) =
+            if sent { ("| HTTP | gRPC | try again |", "| --- | --- | --- |") } else { ("|", "|") };
         text += &format!("\n## {heading}\n\n| code | meaning {head}\n| --- | --- {line}\n");
         for code in Code::ALL.iter().filter(|code| code.area() == area) {
             text += &format!("| `{code}` | {} |", code.meaning());
@@ -323,7 +327,10 @@ mod tests {
             assert!(code.meaning().ends_with('.'), "{code}");
         }
         let foreign: Code = serde_json::from_str(r#""of_tomorrow""#).unwrap();
-        assert_eq!((foreign.as_str(), foreign.label(), foreign.http()), ("of_tomorrow", "other", 500));
+        assert_eq!(
+            (foreign.as_str(), foreign.label(), foreign.http()),
+            ("of_tomorrow", "other", 500)
+        );
         assert_eq!(serde_json::to_string(&foreign).unwrap(), r#""of_tomorrow""#);
     }
 
@@ -339,7 +346,11 @@ mod tests {
         for code in Code::ALL {
             let soon = matches!(code.http(), 429 | 503);
             assert!(!soon || code.retry() == Retry::Soon, "{code}");
-            assert_eq!(code.http() == 504 || code.http() == 408, code.grpc() == Grpc::DeadlineExceeded, "{code}");
+            assert_eq!(
+                code.http() == 504 || code.http() == 408,
+                code.grpc() == Grpc::DeadlineExceeded,
+                "{code}"
+            );
         }
     }
 }

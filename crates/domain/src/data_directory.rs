@@ -1,4 +1,5 @@
-//! Where everything lies below one data directory: the one place that knows the names. Paths only; nothing is looked at or made.
+//! Where everything lies below one data directory: the one place that knows the names. Paths only;
+//! nothing is looked at or made.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,8 @@ pub struct DataDirectory {
 
 impl DataDirectory {
     /// What Decalog itself puts into a data directory, and by which such a directory is known.
-    pub const OWN: [&str; 8] = ["ledger.sqlite", "key", "secrets", "artifacts", "trees", "environments", "logs", "run"];
+    pub const OWN: [&str; 8] =
+        ["ledger.sqlite", "key", "secrets", "artifacts", "trees", "environments", "logs", "run"];
 
     /// The data directory at this path.
     pub fn new(root: impl Into<PathBuf>) -> DataDirectory {
@@ -102,7 +104,10 @@ impl DataDirectory {
 
     /// The logs of all replicas of a version.
     pub fn version_logs(&self, model: &ModelKey, version: VersionNumber) -> PathBuf {
-        self.logs().join(model.project.as_str()).join(model.model.as_str()).join(version.to_string())
+        self.logs()
+            .join(model.project.as_str())
+            .join(model.model.as_str())
+            .join(version.to_string())
     }
 
     /// A replica's or parent's log.
@@ -130,7 +135,8 @@ impl DataDirectory {
         self.root.join("supervisor.lock")
     }
 
-    /// What belongs to the processes that run now; sockets are elsewhere if its path is too long for them.
+    /// What belongs to the processes that run now; sockets are elsewhere if its path is too long
+    /// for them.
     pub fn run(&self) -> PathBuf {
         self.root.join("run")
     }

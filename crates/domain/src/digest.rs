@@ -14,7 +14,8 @@ use crate::problem::excerpt;
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// Of nothing known: what stands before the first entry of a ledger, or for what was written without a digest.
+    /// Of nothing known: what stands before the first entry of a ledger, or for what was written
+    /// without a digest.
     pub const ZERO: Digest = Digest([0; 32]);
 
     /// The digest of these bytes.
@@ -26,7 +27,11 @@ impl Digest {
 
     /// Whether it begins with these hexadecimal digits, in lower case.
     pub fn begins_with(&self, digits: &str) -> bool {
-        let own = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+        let own = self
+            .0
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|digit| b"0123456789abcdef"[usize::from(digit)]);
         digits.len() <= 2 * self.0.len() && own.zip(digits.bytes()).all(|(own, digit)| own == digit)
     }
 
@@ -72,7 +77,8 @@ impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Digest, DigestError> {
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError(excerpt(text).into_owned()))?;
+        hex::decode_to_slice(text, &mut bytes)
+            .map_err(|_| DigestError(excerpt(text).into_owned()))?;
         Ok(Digest(bytes))
     }
 }
@@ -115,7 +121,11 @@ mod tests {
         assert!("ba78".parse::<Digest>().is_err());
         assert!((0..=text.len()).all(|end| digest.begins_with(&text[..end])));
         let longer = format!("{text}0");
-        assert!(!["ba79", "b0", "BA78", "ä", longer.as_str()].iter().any(|digits| digest.begins_with(digits)));
+        assert!(
+            !["ba79", "b0", "BA78", "ä", longer.as_str()]
+                .iter()
+                .any(|digits| digest.begins_with(digits))
+        );
     }
 
     #[test]

@@ -313,7 +313,9 @@ pub struct Entry {
 
 /// An event that this program does not know: written by a newer one.
 #[derive(Debug, thiserror::Error)]
-#[error("the ledger holds an event `{kind}` (version {version}) that this program cannot read: {reason}")]
+#[error(
+    "the ledger holds an event `{kind}` (version {version}) that this program cannot read: {reason}"
+)]
 pub struct UnknownEvent {
     /// Its kind.
     pub kind: String,
@@ -378,10 +380,13 @@ impl Event {
         }
     }
 
-    /// Whether load and processes alone make it happen, as often as they please: such events are kept for a time, outside the
-    /// ledger. In ledgers of earlier programs they are entries.
+    /// Whether load and processes alone make it happen, as often as they please: such events are
+    /// kept for a time, outside the ledger. In ledgers of earlier programs they are entries.
     pub fn is_telemetry(&self) -> bool {
-        matches!(self, Event::ScaleChanged { .. } | Event::ReplicaReady { .. } | Event::ReplicaFailed { .. })
+        matches!(
+            self,
+            Event::ScaleChanged { .. } | Event::ReplicaReady { .. } | Event::ReplicaFailed { .. }
+        )
     }
 
     /// The body as the exact bytes that are hashed and kept.
@@ -396,8 +401,10 @@ impl Event {
         if version != BODY_VERSION {
             return Err(unknown(format!("this program reads version {BODY_VERSION}")));
         }
-        // Read in one pass: a ledger of years has many entries. The kind comes first, so that the body is read as what it is.
-        let body: &RawValue = serde_json::from_slice(body).map_err(|error| unknown(error.to_string()))?;
+        // Read in one pass: a ledger of years has many entries. The kind comes first, so that the
+        // body is read as what it is.
+        let body: &RawValue =
+            serde_json::from_slice(body).map_err(|error| unknown(error.to_string()))?;
         let whole = format!("{{\"kind\":{},\"body\":{body}}}", serde_json::Value::from(kind));
         serde_json::from_str(&whole).map_err(|error| unknown(error.to_string()))
     }
@@ -417,7 +424,8 @@ mod tests {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();
             let kind = value["kind"].as_str().unwrap();
             let body = serde_json::to_vec(&value["body"]).unwrap();
-            let event = Event::from_parts(kind, 1, &body).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let event =
+                Event::from_parts(kind, 1, &body).unwrap_or_else(|error| panic!("{error}: {line}"));
             assert_eq!(event.kind(), kind);
             let again = Event::from_parts(kind, 1, &event.body()).unwrap();
             assert_eq!(again, event);

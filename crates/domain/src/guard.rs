@@ -1,5 +1,6 @@
-//! Guards: what must hold for a release to go on, as a user writes it (`errors<1%`, `p99<1.2x`), and the numbers that each
-//! arm of a release hands in for them. How they are judged is in the crate `policy`.
+//! Guards: what must hold for a release to go on, as a user writes it (`errors<1%`, `p99<1.2x`),
+//! and the numbers that each arm of a release hands in for them. How they are judged is in the
+//! crate `policy`.
 
 mod judgement;
 #[cfg(test)]
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::latency::LatencyHistogram;
 
 pub use judgement::{
-    DispersionSums, GuardInputs, GuardSettings, GuardSums, Judgement, Judgements, Reason, Silence, Span, Sums, Verdict, rounded,
+    DispersionSums, GuardInputs, GuardSettings, GuardSums, Judgement, Judgements, Reason, Silence,
+    Span, Sums, Verdict, rounded,
 };
 
 /// What a guard looks at.
@@ -59,7 +61,8 @@ pub struct GuardError {
 }
 
 const METRICS: &str = "errors, disagreement, mean, or a percentile as p50, p99, p99.9";
-const EXAMPLES: &str = "write METRIC<LIMIT, such as errors<1%, errors<baseline+0.5%, p99<50ms, p99<1.2x";
+const EXAMPLES: &str =
+    "write METRIC<LIMIT, such as errors<1%, errors<baseline+0.5%, p99<50ms, p99<1.2x";
 /// The largest factor on the baseline, and the largest latency, that make sense as limits.
 const FACTOR_MAX: f64 = 100.0;
 const LATENCY_MS_MAX: f64 = 3_600_000.0;
@@ -70,11 +73,15 @@ impl Guard {
         let share = metric.is_share();
         let (latency, margin) = (f64::MIN_POSITIVE..=LATENCY_MS_MAX, 0.0..=LATENCY_MS_MAX);
         let wrong = match (metric, limit) {
-            (Metric::Quantile(per_10000), _) if !(1..10_000).contains(&per_10000) => "a percentile lies between p0.01 and p99.99",
+            (Metric::Quantile(per_10000), _) if !(1..10_000).contains(&per_10000) => {
+                "a percentile lies between p0.01 and p99.99"
+            }
             (Metric::Disagreement, Limit::BaselinePlus(_) | Limit::BaselineTimes(_)) => {
                 "disagreement is itself a comparison with the baseline; name a share, as disagreement<2%"
             }
-            (_, Limit::BaselineTimes(factor)) if !(f64::MIN_POSITIVE..=FACTOR_MAX).contains(&factor) => {
+            (_, Limit::BaselineTimes(factor))
+                if !(f64::MIN_POSITIVE..=FACTOR_MAX).contains(&factor) =>
+            {
                 "a factor on the baseline lies above 0x and at or below 100x, such as 1.2x"
             }
             (_, Limit::Absolute(value)) if share && !(f64::MIN_POSITIVE..1.0).contains(&value) => {
@@ -111,11 +118,12 @@ impl Guard {
 
     /// The guards of a release that names none: `errors<baseline+0.5%` and `p95<1.2x`.
     ///
-    /// Both are relative, because no absolute number suits all models. Half a point of errors is the smallest excess that a
-    /// thousand requests or so can tell from chance. Two replicas of the same version on the same machine differ in tail
-    /// latency by some percent, through placement, caches and batch sizes; a fifth is beyond that, and about where callers
-    /// notice. The 95th percentile is decided with a fifth of the traffic that the 99th takes, and most of what slows the
-    /// one slows the other.
+    /// Both are relative, because no absolute number suits all models. Half a point of errors is
+    /// the smallest excess that a thousand requests or so can tell from chance. Two replicas of the
+    /// same version on the same machine differ in tail latency by some percent, through placement,
+    /// caches and batch sizes; a fifth is beyond that, and about where callers notice. The 95th
+    /// percentile is decided with a fifth of the traffic that the 99th takes, and most of what
+    /// slows the one slows the other.
     pub fn defaults() -> Vec<Guard> {
         vec![
             Guard { metric: Metric::Errors, limit: Limit::BaselinePlus(0.005) },
@@ -150,9 +158,13 @@ impl FromStr for Metric {
             "disagreement" => Ok(Metric::Disagreement),
             "mean" => Ok(Metric::Mean),
             _ => {
-                let percentile = text.strip_prefix('p').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).ok_or(())?;
+                let percentile = text
+                    .strip_prefix('p')
+                    .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+                    .ok_or(())?;
                 let per_10000 = percentile.parse::<f64>().map_err(|_| ())? * 100.0;
-                let exact = (per_10000 - per_10000.round()).abs() < 1e-6 && (1.0..10_000.0).contains(&per_10000.round());
+                let exact = (per_10000 - per_10000.round()).abs() < 1e-6
+                    && (1.0..10_000.0).contains(&per_10000.round());
                 exact.then_some(Metric::Quantile(per_10000.round() as u16)).ok_or(())
             }
         }
@@ -168,7 +180,11 @@ fn number(value: f64) -> String {
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let amount = |value: f64| {
-            if self.metric.is_share() { format!("{}%", number(value * 100.0)) } else { format!("{}ms", number(value)) }
+            if self.metric.is_share() {
+                format!("{}%", number(value * 100.0))
+            } else {
+                format!("{}ms", number(value))
+            }
         };
         match self.limit {
             Limit::Absolute(value) => write!(f, "{}<{}", self.metric, amount(value)),
@@ -186,14 +202,19 @@ impl FromStr for Guard {
             return Err(wrong(format!("a guard says what must hold, with `<` alone; {EXAMPLES}")));
         }
         let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-        let (metric, limit) = compact.split_once('<').ok_or_else(|| wrong(format!("it has no `<`; {EXAMPLES}")))?;
-        let metric: Metric = metric.parse().map_err(|()| wrong(format!("`{metric}` is no metric; there are {METRICS}")))?;
+        let (metric, limit) =
+            compact.split_once('<').ok_or_else(|| wrong(format!("it has no `<`; {EXAMPLES}")))?;
+        let metric: Metric = metric
+            .parse()
+            .map_err(|()| wrong(format!("`{metric}` is no metric; there are {METRICS}")))?;
         let limit = if limit == "baseline" {
             Limit::BaselinePlus(0.0)
         } else if let Some(margin) = limit.strip_prefix("baseline+") {
             Limit::BaselinePlus(amount(metric, margin).map_err(wrong)?)
         } else if let Some(factor) = limit.strip_suffix('x') {
-            let factor = decimal(factor).ok_or_else(|| wrong(format!("`{factor}` is no number; a factor is written as 1.2x")))?;
+            let factor = decimal(factor).ok_or_else(|| {
+                wrong(format!("`{factor}` is no number; a factor is written as 1.2x"))
+            })?;
             Limit::BaselineTimes(factor)
         } else {
             Limit::Absolute(amount(metric, limit).map_err(wrong)?)
@@ -211,7 +232,9 @@ fn decimal(text: &str) -> Option<f64> {
 fn amount(metric: Metric, text: &str) -> Result<f64, String> {
     if metric.is_share() {
         let digits = text.strip_suffix('%').and_then(decimal);
-        return Ok(digits.ok_or_else(|| format!("`{text}` is no share; {metric} takes percent, as {metric}<1%"))? / 100.0);
+        return Ok(digits.ok_or_else(|| {
+            format!("`{text}` is no share; {metric} takes percent, as {metric}<1%")
+        })? / 100.0);
     }
     let units = [("ms", 1.0), ("us", 0.001), ("µs", 0.001), ("s", 1_000.0)];
     let parsed = units.iter().find_map(|(unit, ms)| Some(decimal(text.strip_suffix(unit)?)? * ms));
@@ -239,7 +262,8 @@ impl From<Guard> for String {
 pub struct ArmWindow {
     /// Requests that ended, well or not; without those that a caller gave up or got wrong (4xx).
     pub requests: u64,
-    /// Of these, the ones that failed by the version's fault: 5xx, and what its own full queue refused.
+    /// Of these, the ones that failed by the version's fault: 5xx, and what its own full queue
+    /// refused.
     pub errors: u64,
     /// Of the good answers only: an error is not fast.
     pub latency: LatencyHistogram,
@@ -256,7 +280,9 @@ pub struct ArmWindow {
 impl ArmWindow {
     /// Empties it and keeps its memory.
     pub fn clear(&mut self) {
-        [&mut self.latency, &mut self.abandoned, &mut self.unfinished].into_iter().for_each(LatencyHistogram::clear);
+        [&mut self.latency, &mut self.abandoned, &mut self.unfinished]
+            .into_iter()
+            .for_each(LatencyHistogram::clear);
         (self.requests, self.errors, self.compared, self.disagreements) = (0, 0, 0, 0);
     }
 

@@ -1,4 +1,5 @@
-//! What happened, as it is listed: entries of the ledger, and between them telemetry, which is kept for a time only.
+//! What happened, as it is listed: entries of the ledger, and between them telemetry, which is kept
+//! for a time only.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::event::{Entry, Event};
 
-/// How far somebody has read, as `12.7`: up to entry 12 of the ledger and up to number 7 of telemetry. As `12`: up to that
-/// entry and what came before it.
+/// How far somebody has read, as `12.7`: up to entry 12 of the ledger and up to number 7 of
+/// telemetry. As `12`: up to that entry and what came before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct After {
@@ -21,7 +22,9 @@ pub struct After {
 
 /// It is no place among what happened.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` is no place among events: it is a number, or two as in 12.7, each at most 9223372036854775807")]
+#[error(
+    "`{0}` is no place among events: it is a number, or two as in 12.7, each at most 9223372036854775807"
+)]
 pub struct AfterError(String);
 
 impl fmt::Display for After {
@@ -39,9 +42,13 @@ impl FromStr for After {
     fn from_str(text: &str) -> Result<After, AfterError> {
         let wrong = || AfterError(crate::problem::excerpt(text).into_owned());
         // Both are kept as signed integers.
-        let number = |digits: &str| digits.parse::<u64>().ok().filter(|number| *number <= i64::MAX as u64).ok_or_else(wrong);
+        let number = |digits: &str| {
+            digits.parse::<u64>().ok().filter(|number| *number <= i64::MAX as u64).ok_or_else(wrong)
+        };
         match text.split_once('.') {
-            Some((seq, telemetry)) => Ok(After { seq: number(seq)?, telemetry: Some(number(telemetry)?) }),
+            Some((seq, telemetry)) => {
+                Ok(After { seq: number(seq)?, telemetry: Some(number(telemetry)?) })
+            }
             None => Ok(After { seq: number(text)?, telemetry: None }),
         }
     }
@@ -97,7 +104,14 @@ impl From<Entry> for Happened {
     fn from(entry: Entry) -> Happened {
         let Entry { seq, at_ms, actor, subject, subject_seq, writer_epoch, hash, event } = entry;
         let place = After { seq, telemetry: None };
-        Happened { place, at_ms, actor, subject, entry: Some(InLedger { seq, subject_seq, writer_epoch, hash }), event }
+        Happened {
+            place,
+            at_ms,
+            actor,
+            subject,
+            entry: Some(InLedger { seq, subject_seq, writer_epoch, hash }),
+            event,
+        }
     }
 }
 
@@ -110,8 +124,18 @@ mod tests {
         for text in ["0", "12", "12.7", "9223372036854775807.0"] {
             assert_eq!(text.parse::<After>().unwrap().to_string(), text);
         }
-        for text in ["", ".", "1.", ".1", "-1", "1.2.3", "x", "9223372036854775808", "1.9223372036854775808", &"1".repeat(5_000)]
-        {
+        for text in [
+            "",
+            ".",
+            "1.",
+            ".1",
+            "-1",
+            "1.2.3",
+            "x",
+            "9223372036854775808",
+            "1.9223372036854775808",
+            &"1".repeat(5_000),
+        ] {
             assert!(text.parse::<After>().unwrap_err().to_string().len() < 400, "{text}");
         }
     }
@@ -134,7 +158,12 @@ mod tests {
         assert_eq!(serde_json::from_value::<Happened>(listed).unwrap(), entry.clone().into());
         let telemetry = Happened { place: "12.7".parse().unwrap(), entry: None, ..entry.into() };
         let listed = serde_json::to_value(&telemetry).unwrap();
-        assert!(listed["place"] == "12.7" && listed["kind"] == "model_removed" && listed.get("seq").is_none(), "{listed}");
+        assert!(
+            listed["place"] == "12.7"
+                && listed["kind"] == "model_removed"
+                && listed.get("seq").is_none(),
+            "{listed}"
+        );
         assert_eq!(serde_json::from_value::<Happened>(listed).unwrap(), telemetry);
     }
 }

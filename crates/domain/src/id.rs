@@ -15,7 +15,9 @@ pub const NAME_CHARS_MAX: usize = 63;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not `[a-z0-9]([a-z0-9-_.]*)` or too long.
-    #[error("`{0}` is not a {1} name: use 1 to 63 of a-z, 0-9, '-', '_', '.', beginning with a letter or a digit")]
+    #[error(
+        "`{0}` is not a {1} name: use 1 to 63 of a-z, 0-9, '-', '_', '.', beginning with a letter or a digit"
+    )]
     Form(String, &'static str),
     /// An environment that would read as a version or a digest.
     #[error("an environment cannot be called `{0}`: that reads as a version or a digest")]
@@ -90,9 +92,15 @@ impl TryFrom<String> for EnvironmentName {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
         check_name(&text, "environment")?;
-        let is_version = text.strip_prefix('v').is_some_and(|n| !n.is_empty() && n.bytes().all(|c| c.is_ascii_digit()));
+        let is_version = text
+            .strip_prefix('v')
+            .is_some_and(|n| !n.is_empty() && n.bytes().all(|c| c.is_ascii_digit()));
         let is_digest = text.len() >= 12 && text.bytes().all(|c| c.is_ascii_hexdigit());
-        if is_version || is_digest { Err(NameError::LooksLikeVersion(text)) } else { Ok(EnvironmentName(text)) }
+        if is_version || is_digest {
+            Err(NameError::LooksLikeVersion(text))
+        } else {
+            Ok(EnvironmentName(text))
+        }
     }
 }
 
@@ -158,15 +166,17 @@ impl fmt::Debug for VersionNumber {
 impl FromStr for VersionNumber {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let digits = text.strip_prefix('v').filter(|d| !d.is_empty() && d.bytes().all(|c| c.is_ascii_digit()));
+        let digits = text
+            .strip_prefix('v')
+            .filter(|d| !d.is_empty() && d.bytes().all(|c| c.is_ascii_digit()));
         let number = digits.and_then(|d| d.parse().ok()).filter(|n| *n > 0);
         number.map(VersionNumber).ok_or_else(|| form(text, "version"))
     }
 }
 
-/// A version in an environment under one configuration revision, written `default/churn@production/v3.r0`.
-/// Queues, replicas, parents, leases and metrics are keyed by it, so that what ran under the same name and number with
-/// other content is never taken for it.
+/// A version in an environment under one configuration revision, written
+/// `default/churn@production/v3.r0`. Queues, replicas, parents, leases and metrics are keyed by it,
+/// so that what ran under the same name and number with other content is never taken for it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Placement {
     /// The model and its project.
@@ -175,7 +185,8 @@ pub struct Placement {
     pub environment: EnvironmentName,
     /// What runs.
     pub version: VersionNumber,
-    /// The version's identity; [`Digest::ZERO`] in what was written before placements had one, and of a version that is gone.
+    /// The version's identity; [`Digest::ZERO`] in what was written before placements had one, and
+    /// of a version that is gone.
     #[serde(default, skip_serializing_if = "is_unknown")]
     pub digest: Digest,
     /// The revision of the environment's variables and secrets that it was started with.
@@ -187,11 +198,14 @@ fn is_unknown(digest: &Digest) -> bool {
 }
 
 impl Placement {
-    /// Whether both are the same version in the same environment, under whatever variables. One whose digest is not known is
-    /// taken at its number.
+    /// Whether both are the same version in the same environment, under whatever variables. One
+    /// whose digest is not known is taken at its number.
     pub fn is_same_version(&self, other: &Placement) -> bool {
-        (&self.model, &self.environment, self.version) == (&other.model, &other.environment, other.version)
-            && (self.digest == other.digest || is_unknown(&self.digest) || is_unknown(&other.digest))
+        (&self.model, &self.environment, self.version)
+            == (&other.model, &other.environment, other.version)
+            && (self.digest == other.digest
+                || is_unknown(&self.digest)
+                || is_unknown(&other.digest))
     }
 }
 

@@ -1,5 +1,5 @@
-//! A small histogram of latencies in logarithmic buckets: it can be added to another, and a value read from it is at most
-//! 0.8% off.
+//! A small histogram of latencies in logarithmic buckets: it can be added to another, and a value
+//! read from it is at most 0.8% off.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +9,9 @@ const STEPS_BITS: u32 = STEPS.trailing_zeros();
 /// Longer latencies count as this long: 71 minutes, in microseconds.
 pub const LATENCY_US_MAX: u64 = u32::MAX as u64;
 
-/// How many latencies fell into which bucket. Buckets are one microsecond wide up to 128 µs, then a 64th of the power of
-/// two below. In JSON it is a list of pairs of bucket and count, with the sums.
+/// How many latencies fell into which bucket. Buckets are one microsecond wide up to 128 µs, then a
+/// 64th of the power of two below. In JSON it is a list of pairs of bucket and count, with the
+/// sums.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "Sparse", into = "Sparse")]
 pub struct LatencyHistogram {
@@ -29,8 +30,11 @@ struct Sparse {
 
 impl From<Sparse> for LatencyHistogram {
     fn from(sparse: Sparse) -> LatencyHistogram {
-        let mut histogram =
-            LatencyHistogram { sum_ms: sparse.sum_ms, squares_ms2: sparse.squares_ms2, ..LatencyHistogram::default() };
+        let mut histogram = LatencyHistogram {
+            sum_ms: sparse.sum_ms,
+            squares_ms2: sparse.squares_ms2,
+            ..LatencyHistogram::default()
+        };
         for (bucket, count) in sparse.buckets {
             histogram.count_in(usize::from(bucket).min(bucket_of(LATENCY_US_MAX)), count);
         }
@@ -96,7 +100,10 @@ impl LatencyHistogram {
         if other.counts.len() > self.counts.len() {
             self.counts.resize(other.counts.len(), 0);
         }
-        self.counts.iter_mut().zip(&other.counts).for_each(|(mine, theirs)| *mine = mine.saturating_add(*theirs));
+        self.counts
+            .iter_mut()
+            .zip(&other.counts)
+            .for_each(|(mine, theirs)| *mine = mine.saturating_add(*theirs));
         self.count += other.count;
         self.sum_ms += other.sum_ms;
         self.squares_ms2 += other.squares_ms2;
@@ -128,13 +135,15 @@ impl LatencyHistogram {
         &self.counts
     }
 
-    /// How many lie in buckets above that of `latency_us`; those in its own bucket have the benefit of the doubt.
+    /// How many lie in buckets above that of `latency_us`; those in its own bucket have the benefit
+    /// of the doubt.
     pub fn above_us(&self, latency_us: u64) -> u64 {
         let first = (bucket_of(latency_us) + 1).min(self.counts.len());
         self.counts[first..].iter().map(|count| u64::from(*count)).sum()
     }
 
-    /// The latency that a share of them does not exceed, in milliseconds: the middle of its bucket. `None` if empty.
+    /// The latency that a share of them does not exceed, in milliseconds: the middle of its bucket.
+    /// `None` if empty.
     pub fn quantile_ms(&self, share: f64) -> Option<f64> {
         if self.count == 0 {
             return None;
@@ -157,8 +166,14 @@ mod tests {
     fn buckets_follow_each_other_and_are_narrow() {
         for bucket in 0..bucket_of(LATENCY_US_MAX) {
             let (start, end) = (bucket_start_us(bucket), bucket_start_us(bucket + 1));
-            assert_eq!((bucket_of(start), bucket_of(end - 1), bucket_of(end)), (bucket, bucket, bucket + 1));
-            assert!(end - start <= 1 || (end - start) as f64 <= start as f64 / 64.0, "{start}..{end}");
+            assert_eq!(
+                (bucket_of(start), bucket_of(end - 1), bucket_of(end)),
+                (bucket, bucket, bucket + 1)
+            );
+            assert!(
+                end - start <= 1 || (end - start) as f64 <= start as f64 / 64.0,
+                "{start}..{end}"
+            );
         }
         assert_eq!(bucket_of(u64::MAX), bucket_of(LATENCY_US_MAX));
     }
@@ -177,7 +192,10 @@ mod tests {
         assert_eq!((left.counts(), left.count()), (both.counts(), both.count()));
         assert!((left.sum_ms() - both.sum_ms()).abs() < 1e-6);
         let text = serde_json::to_string(&both).unwrap();
-        assert_eq!(serde_json::from_str::<LatencyHistogram>(&text).unwrap().counts(), both.counts());
+        assert_eq!(
+            serde_json::from_str::<LatencyHistogram>(&text).unwrap().counts(),
+            both.counts()
+        );
     }
 
     #[test]
@@ -189,7 +207,11 @@ mod tests {
             let ms = histogram.quantile_ms(share).unwrap();
             assert!((ms / expected_ms - 1.0).abs() < 0.016, "{share}: {ms}");
         }
-        assert!((485..=500).contains(&histogram.above_us(500_000)), "{}", histogram.above_us(500_000));
+        assert!(
+            (485..=500).contains(&histogram.above_us(500_000)),
+            "{}",
+            histogram.above_us(500_000)
+        );
         histogram.clear();
         assert_eq!(histogram.count(), 0);
     }

@@ -1,4 +1,5 @@
-//! `Launch`: the one value from which every process is started, and the words that a running one is described by.
+//! `Launch`: the one value from which every process is started, and the words that a running one is
+//! described by.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +15,8 @@ use crate::id::{Placement, ProjectName, ReplicaId};
 pub enum Temperature {
     /// As a fresh program.
     Cold,
-    /// Forked from a zygote, which has the libraries of its environment imported; the model was loaded after that.
+    /// Forked from a zygote, which has the libraries of its environment imported; the model was
+    /// loaded after that.
     Tepid,
     /// Forked from a parent, which has the model loaded.
     Warm,
@@ -47,7 +49,8 @@ impl From<&ReplicaId> for ProcessId {
     }
 }
 
-/// What a zygote can be used for: it holds libraries that were imported under these conditions, and nothing of a model.
+/// What a zygote can be used for: it holds libraries that were imported under these conditions, and
+/// nothing of a model.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct ZygoteKey {
     /// Whose models.
@@ -108,7 +111,8 @@ pub enum Origin {
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Memory above which it is ended, in MiB. What a forked process still shares with its parent counts there.
+    /// Memory above which it is ended, in MiB. What a forked process still shares with its parent
+    /// counts there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb_max: Option<u64>,
     /// Processor time per time, in cores.

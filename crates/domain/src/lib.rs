@@ -30,7 +30,10 @@ pub use digest::Digest;
 pub use event::{Entry, Event};
 pub use guard::{ArmWindow, Guard, GuardInputs, Judgement, Judgements, Verdict};
 pub use happened::{After, Happened};
-pub use id::{DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, ReplicaId, VersionNumber};
+pub use id::{
+    DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, ReplicaId,
+    VersionNumber,
+};
 pub use latency::LatencyHistogram;
 pub use manifest::Manifest;
 pub use problem::Problem;

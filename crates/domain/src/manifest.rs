@@ -95,7 +95,8 @@ pub struct ModelSection {
     /// For runtime `command`: program and arguments.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// For runtime `command`: where the program takes plain JSON; absent if it speaks the Open Inference Protocol.
+    /// For runtime `command`: where the program takes plain JSON; absent if it speaks the Open
+    /// Inference Protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The deadline of a request that names none.
@@ -160,7 +161,13 @@ pub struct ResourcesSection {
 
 impl Default for ResourcesSection {
     fn default() -> Self {
-        ResourcesSection { concurrency: 1, threads: 1, memory_mb_max: None, cpu_max: None, gpu: None }
+        ResourcesSection {
+            concurrency: 1,
+            threads: 1,
+            memory_mb_max: None,
+            cpu_max: None,
+            gpu: None,
+        }
     }
 }
 
@@ -168,7 +175,8 @@ impl Default for ResourcesSection {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TestsSection {
-    /// By how much a number may differ where a case does not say: absolute, or relative to the expected value, whichever is larger.
+    /// By how much a number may differ where a case does not say: absolute, or relative to the
+    /// expected value, whichever is larger.
     pub tolerance: f64,
 }
 
@@ -185,7 +193,8 @@ pub struct GatesSection {
     /// Of the short benchmark on a candidate replica.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99_ms_max: Option<f64>,
-    /// Memory of the candidate replica and of the parent that it was forked from together, after the benchmark, in MiB.
+    /// Memory of the candidate replica and of the parent that it was forked from together, after
+    /// the benchmark, in MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb_max: Option<f64>,
 }
@@ -304,16 +313,21 @@ pub enum ManifestError {
 impl Manifest {
     /// Parses and validates the text of a `decalog.toml`.
     pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
-        let manifest: Manifest = toml::from_str(text).map_err(|error| ManifestError::Parse(error.to_string()))?;
+        let manifest: Manifest =
+            toml::from_str(text).map_err(|error| ManifestError::Parse(error.to_string()))?;
         manifest.validate()?;
         Ok(manifest)
     }
 
     /// Checks what the types cannot: ranges, and what is not supported yet.
     pub fn validate(&self) -> Result<(), ManifestError> {
-        let refuse = |key, problem: &str| Err(ManifestError::Value { key, problem: problem.to_string() });
+        let refuse =
+            |key, problem: &str| Err(ManifestError::Value { key, problem: problem.to_string() });
         if self.resources.gpu.is_some() {
-            return refuse("resources.gpu", "is not supported yet: Decalog runs models on the CPU; remove the line");
+            return refuse(
+                "resources.gpu",
+                "is not supported yet: Decalog runs models on the CPU; remove the line",
+            );
         }
         if !(1..=4_096).contains(&self.batch.rows_max) {
             return refuse("batch.rows_max", "must be from 1 to 4096");
@@ -325,13 +339,19 @@ impl Manifest {
             return refuse("resources.concurrency", "must be from 1 to 64");
         }
         if self.resources.threads > 1_024 {
-            return refuse("resources.threads", "must be from 0 (as many as the library likes) to 1024");
+            return refuse(
+                "resources.threads",
+                "must be from 0 (as many as the library likes) to 1024",
+            );
         }
         if self.resources.cpu_max.is_some_and(|cores| !(0.05..=1_024.0).contains(&cores)) {
             return refuse("resources.cpu_max", "must be a number of cores from 0.05 to 1024");
         }
         if self.resources.memory_mb_max == Some(0) {
-            return refuse("resources.memory_mb_max", "must be at least 1; leave it out for no limit");
+            return refuse(
+                "resources.memory_mb_max",
+                "must be at least 1; leave it out for no limit",
+            );
         }
         if !(self.tests.tolerance >= 0.0 && self.tests.tolerance.is_finite()) {
             return refuse("tests.tolerance", "must be a number of at least 0");
@@ -352,17 +372,27 @@ impl Manifest {
             return refuse("model.file", "must be a path within the model directory");
         }
         if self.model.runtime.is_some_and(Runtime::needs_command) && self.model.command.is_empty() {
-            return refuse("model.command", "is missing: runtime \"command\" needs command = [\"program\", \"argument\"]");
+            return refuse(
+                "model.command",
+                "is missing: runtime \"command\" needs command = [\"program\", \"argument\"]",
+            );
         }
         for (key, value) in [("scale.min", self.scale.min), ("scale.max", self.scale.max)] {
             if value.is_some_and(|replicas| replicas > REPLICAS_MAX) {
-                return refuse(key, &format!("must be at most {REPLICAS_MAX}: more replicas do not run on one machine"));
+                return refuse(
+                    key,
+                    &format!(
+                        "must be at most {REPLICAS_MAX}: more replicas do not run on one machine"
+                    ),
+                );
             }
         }
         if self.scale.idle_s.is_some_and(|seconds| seconds > IDLE_S_MAX) {
             return refuse(
                 "scale.idle_s",
-                &format!("must be at most {IDLE_S_MAX} (a year); scale.min = 1 keeps a replica for good"),
+                &format!(
+                    "must be at most {IDLE_S_MAX} (a year); scale.min = 1 keeps a replica for good"
+                ),
             );
         }
         if self.scale.min.unwrap_or(0) > self.scale.max.unwrap_or(u32::MAX) {
@@ -371,12 +401,17 @@ impl Manifest {
         if let Err(error) = self.release.plan().validate() {
             return refuse("release", &format!("cannot be carried out: {error}"));
         }
-        for (key, value) in [("scale.target_concurrency", self.scale.target_concurrency), ("scale.slo_ms", self.scale.slo_ms)] {
+        for (key, value) in [
+            ("scale.target_concurrency", self.scale.target_concurrency),
+            ("scale.slo_ms", self.scale.slo_ms),
+        ] {
             if value.is_some_and(|value| !(value > 0.0 && value.is_finite())) {
                 return refuse(key, "must be a number above 0");
             }
         }
-        if let Err(problem) = self.schema.inputs.iter().chain(&self.schema.outputs).try_for_each(Column::check) {
+        if let Err(problem) =
+            self.schema.inputs.iter().chain(&self.schema.outputs).try_for_each(Column::check)
+        {
             return refuse("schema", &problem);
         }
         if self.scale.max == Some(0) {
@@ -384,17 +419,25 @@ impl Manifest {
         }
         if let Some(name) = self.env.keys().find(|name| !variable_name_is_valid(name)) {
             let name = excerpt(name);
-            return refuse("env", &format!("has `{name}`, which is not a name for a variable: use A-Z, 0-9 and _"));
+            return refuse(
+                "env",
+                &format!("has `{name}`, which is not a name for a variable: use A-Z, 0-9 and _"),
+            );
         }
         Ok(())
     }
 
     /// The sections that belong to the environment that it is deployed to.
     pub fn configuration(&self) -> Configuration {
-        Configuration { scale: self.scale.clone(), release: self.release.clone(), env: self.env.clone() }
+        Configuration {
+            scale: self.scale.clone(),
+            release: self.release.clone(),
+            env: self.env.clone(),
+        }
     }
 
-    /// Over the sections that affect what the model answers or how it runs; the others can change without a new version.
+    /// Over the sections that affect what the model answers or how it runs; the others can change
+    /// without a new version.
     pub fn model_digest(&self) -> Digest {
         let mut hasher = Hasher::new();
         let mut model = self.model.clone();
@@ -429,7 +472,10 @@ impl Manifest {
 /// Whether a process can have a variable of this name; Decalog's own are not for models to set.
 pub fn variable_name_is_valid(name: &str) -> bool {
     let starts = name.bytes().next().is_some_and(|c| c.is_ascii_alphabetic() || c == b'_');
-    starts && name.len() <= 128 && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') && !name.starts_with("DECALOG_")
+    starts
+        && name.len() <= 128
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
+        && !name.starts_with("DECALOG_")
 }
 
 #[cfg(test)]

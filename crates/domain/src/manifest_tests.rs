@@ -1,4 +1,5 @@
-//! Manifests as written: what is read, what is refused with which words, what makes another version.
+//! Manifests as written: what is read, what is refused with which words, what makes another
+//! version.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! The state in parts, one for each entry of its maps: what a snapshot is made of, so that a new one holds only what has
-//! changed since the one before.
+//! The state in parts, one for each entry of its maps: what a snapshot is made of, so that a new
+//! one holds only what has changed since the one before.
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
@@ -44,7 +44,9 @@ impl State {
     pub fn take_part(&mut self, key: &str, body: &[u8]) -> Result<(), PartError> {
         match key.split_once(' ') {
             Some(("subject", key)) => drop(self.subjects.insert(key.into(), read(body)?)),
-            Some(("model", key)) => drop(self.models.insert(ModelKey::try_from(key.to_string())?, read(body)?)),
+            Some(("model", key)) => {
+                drop(self.models.insert(ModelKey::try_from(key.to_string())?, read(body)?))
+            }
             Some(("variables", key)) => drop(self.variables.insert(key.into(), read(body)?)),
             _ => return Err(PartError::Key(key.into())),
         }
@@ -70,7 +72,9 @@ fn changes<'a, K: Ord + ToString, V: PartialEq + Serialize>(
 ) -> impl Iterator<Item = Part> + 'a {
     before.diff(after).map(move |change| {
         let (key, value) = match change {
-            DiffItem::Add(key, value) | DiffItem::Update { new: (key, value), .. } => (key, Some(value)),
+            DiffItem::Add(key, value) | DiffItem::Update { new: (key, value), .. } => {
+                (key, Some(value))
+            }
             DiffItem::Remove(key, _) => (key, None),
         };
         let body = value.map(|value| serde_json::to_vec(value).unwrap_or_default());

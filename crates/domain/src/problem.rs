@@ -1,4 +1,5 @@
-//! An error as a user sees it: a stable code, one sentence that says what is wrong, details, and what to do.
+//! An error as a user sees it: a stable code, one sentence that says what is wrong, details, and
+//! what to do.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 
-/// What went wrong with which input, and what to do about it. In JSON the sentence is called `error`,
-/// as the Open Inference Protocol has it.
+/// What went wrong with which input, and what to do about it. In JSON the sentence is called
+/// `error`, as the Open Inference Protocol has it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Problem {
     /// Stable: programs may rely on it.
@@ -77,6 +78,9 @@ mod tests {
     fn an_error_repeats_a_part_of_a_long_input() {
         assert_eq!(excerpt("short"), "short");
         let long = "ä".repeat(1 << 20);
-        assert_eq!(excerpt(&long).chars().count(), EXCERPT_CHARS_MAX + "… (2097152 bytes)".chars().count());
+        assert_eq!(
+            excerpt(&long).chars().count(),
+            EXCERPT_CHARS_MAX + "… (2097152 bytes)".chars().count()
+        );
     }
 }

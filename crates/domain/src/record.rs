@@ -25,8 +25,8 @@ pub struct Record {
     pub queue_us: u32,
     /// From being sent to the worker's answer.
     pub worker_us: u32,
-    /// From the first byte of the request's head to the answer being ready, or to the first piece of one that streams; to
-    /// the end of the caller's patience if it was abandoned.
+    /// From the first byte of the request's head to the answer being ready, or to the first piece
+    /// of one that streams; to the end of the caller's patience if it was abandoned.
     pub total_us: u32,
     /// Whether it was a copy, whose answer was only compared.
     pub is_copy: bool,
@@ -52,7 +52,8 @@ impl Record {
         }
     }
 
-    /// The caller hung up when the request was so old, in microseconds: its answer would have taken longer.
+    /// The caller hung up when the request was so old, in microseconds: its answer would have taken
+    /// longer.
     pub fn abandon(&mut self, age_us: u32) {
         (self.status, self.code, self.total_us) = (ABANDONED, Code::Abandoned.label(), age_us);
     }

@@ -1,4 +1,5 @@
-//! References: `[project/]model[@environment][@vN|@digest]`, the one grammar of CLI, URLs and pipelines.
+//! References: `[project/]model[@environment][@vN|@digest]`, the one grammar of CLI, URLs and
+//! pipelines.
 
 use std::fmt;
 use std::str::FromStr;
@@ -70,7 +71,10 @@ impl FromStr for Reference {
             }
             if let Ok(number) = part.parse::<VersionNumber>() {
                 reference.selector = Some(Selector::Number(number));
-            } else if part.len() >= DIGEST_DIGITS_MIN && part.len() <= 64 && part.bytes().all(|c| c.is_ascii_hexdigit()) {
+            } else if part.len() >= DIGEST_DIGITS_MIN
+                && part.len() <= 64
+                && part.bytes().all(|c| c.is_ascii_hexdigit())
+            {
                 reference.selector = Some(Selector::Digest(part.to_ascii_lowercase()));
             } else if reference.environment.is_none() {
                 reference.environment = Some(part.parse()?);
@@ -105,7 +109,13 @@ mod tests {
 
     #[test]
     fn parses_and_prints() {
-        for text in ["churn", "churn@staging", "churn@v3", "team/churn@staging@v12", "churn@0123456789abcdef"] {
+        for text in [
+            "churn",
+            "churn@staging",
+            "churn@v3",
+            "team/churn@staging@v12",
+            "churn@0123456789abcdef",
+        ] {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
         }
         assert_eq!("default/churn".parse::<Reference>().unwrap().to_string(), "churn");

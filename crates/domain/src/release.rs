@@ -16,11 +16,12 @@ pub const STEPS_MAX: usize = 20;
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
-    /// Shares of the traffic that the new version gets one after the other, in percent, rising; empty is all at once.
+    /// Shares of the traffic that the new version gets one after the other, in percent, rising;
+    /// empty is all at once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub canary: Vec<u8>,
-    /// The share of requests that are also sent to the new version before it takes any, in percent; their answers are
-    /// compared and dropped.
+    /// The share of requests that are also sent to the new version before it takes any, in percent;
+    /// their answers are compared and dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<u8>,
     /// The least time of a step, in milliseconds; [`EVERY_MS`] if absent.
@@ -29,7 +30,8 @@ pub struct Plan {
     /// What the new version must keep to. None were named: the usual ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<Guard>,
-    /// The header whose value decides which version a caller gets, so that it does not change from request to request.
+    /// The header whose value decides which version a caller gets, so that it does not change from
+    /// request to request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sticky: Option<String>,
     /// Whether a schema that breaks callers is meant.
@@ -83,7 +85,10 @@ impl Plan {
     /// The phases in their order.
     pub fn phases(&self) -> Vec<Phase> {
         let shadow = self.shadow.map(|percent| Phase { shadow: true, percent });
-        shadow.into_iter().chain(self.canary.iter().map(|percent| Phase { shadow: false, percent: *percent })).collect()
+        shadow
+            .into_iter()
+            .chain(self.canary.iter().map(|percent| Phase { shadow: false, percent: *percent }))
+            .collect()
     }
 
     /// Checks what the types cannot.
@@ -106,15 +111,20 @@ impl Plan {
         if self.every_ms.is_some_and(|ms| !(100..=86_400_000).contains(&ms)) {
             return refuse("a step takes from 100 ms to a day".into());
         }
-        if self.is_instant() && (!self.guards.is_empty() || self.sticky.is_some() || self.every_ms.is_some()) {
+        if self.is_instant()
+            && (!self.guards.is_empty() || self.sticky.is_some() || self.every_ms.is_some())
+        {
             return refuse(
                 "guards, a sticky header and a time for each step need a canary (--canary 5,25,50) or a shadow".into(),
             );
         }
         if self.shadow.is_none()
-            && let Some(guard) = self.guards.iter().find(|guard| guard.metric() == Metric::Disagreement)
+            && let Some(guard) =
+                self.guards.iter().find(|guard| guard.metric() == Metric::Disagreement)
         {
-            return refuse(format!("the guard {guard} compares answers, which only a shadow does: add --shadow 20%"));
+            return refuse(format!(
+                "the guard {guard} compares answers, which only a shadow does: add --shadow 20%"
+            ));
         }
         if let Some(name) = self.sticky.as_ref().filter(|name| !is_header_name(name)) {
             return refuse(format!("`{name}` is not the name of a header"));
@@ -124,7 +134,8 @@ impl Plan {
 }
 
 fn is_header_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
 }
 
 impl fmt::Display for Plan {
@@ -133,10 +144,15 @@ impl fmt::Display for Plan {
         if self.is_instant() {
             return f.write_str("instant");
         }
-        let mut parts: Vec<String> = self.shadow.map(|percent| format!("shadow {percent}%")).into_iter().collect();
+        let mut parts: Vec<String> =
+            self.shadow.map(|percent| format!("shadow {percent}%")).into_iter().collect();
         if !self.canary.is_empty() {
             let steps: Vec<String> = self.canary.iter().map(u8::to_string).collect();
-            parts.push(format!("canary {}% every {} s", steps.join(", "), self.every_ms() as f64 / 1_000.0));
+            parts.push(format!(
+                "canary {}% every {} s",
+                steps.join(", "),
+                self.every_ms() as f64 / 1_000.0
+            ));
         }
         if !self.guards.is_empty() {
             let guards: Vec<String> = self.guards.iter().map(Guard::to_string).collect();
@@ -188,15 +204,23 @@ mod tests {
 
     #[test]
     fn plans_that_cannot_be() {
-        let plan = |canary: &[u8], shadow| Plan { canary: canary.to_vec(), shadow, ..Plan::default() };
+        let plan =
+            |canary: &[u8], shadow| Plan { canary: canary.to_vec(), shadow, ..Plan::default() };
         assert!(plan(&[], None).validate().is_ok());
         assert!(plan(&[5, 25, 50], Some(20)).validate().is_ok());
-        for bad in [plan(&[0], None), plan(&[100], None), plan(&[25, 5], None), plan(&[5, 5], None), plan(&[], Some(0))] {
+        for bad in [
+            plan(&[0], None),
+            plan(&[100], None),
+            plan(&[25, 5], None),
+            plan(&[5, 5], None),
+            plan(&[], Some(0)),
+        ] {
             assert!(bad.validate().is_err(), "{bad:?}");
         }
         assert!(Plan { sticky: Some("X-User".into()), ..Plan::default() }.validate().is_err());
         assert!(Plan { sticky: Some("X User".into()), ..plan(&[5], None) }.validate().is_err());
-        let compares = Plan { guards: vec!["disagreement<2%".parse().unwrap()], ..plan(&[5], None) };
+        let compares =
+            Plan { guards: vec!["disagreement<2%".parse().unwrap()], ..plan(&[5], None) };
         assert!(compares.validate().is_err());
         assert!(Plan { shadow: Some(20), ..compares }.validate().is_ok());
         assert_eq!(serde_json::to_string(&Plan::default()).unwrap(), "{}");
@@ -204,7 +228,12 @@ mod tests {
 
     #[test]
     fn reads_like_a_sentence() {
-        let plan = Plan { canary: vec![5, 25], shadow: Some(20), sticky: Some("X-User".into()), ..Plan::default() };
+        let plan = Plan {
+            canary: vec![5, 25],
+            shadow: Some(20),
+            sticky: Some("X-User".into()),
+            ..Plan::default()
+        };
         assert_eq!(plan.to_string(), "shadow 20%, canary 5, 25% every 120 s, sticky by X-User");
         assert_eq!(plan.phases().len(), 3);
     }

@@ -12,8 +12,9 @@ use crate::scale::LoadSample;
 use crate::schema::Schema;
 use crate::{Digest, VersionNumber};
 
-/// Where all requests go; swapped whole. A larger epoch is newer. Two tables share the routes of models that are the same in
-/// both, so that a change costs what has changed, however many models there are.
+/// Where all requests go; swapped whole. A larger epoch is newer. Two tables share the routes of
+/// models that are the same in both, so that a change costs what has changed, however many models
+/// there are.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct RouteTable {
     /// Counts changes; never falls within a data directory.
@@ -29,7 +30,8 @@ pub struct ModelRoutes {
     pub routes: Vec<Route>,
     /// What the routes and explicit versions lead to.
     pub placements: Vec<PlacementRoute>,
-    /// All versions that exist, so that a reference to one that does not run is answered truthfully.
+    /// All versions that exist, so that a reference to one that does not run is answered
+    /// truthfully.
     pub versions: Vec<KnownVersion>,
 }
 
@@ -92,8 +94,8 @@ pub struct PlacementRoute {
     pub predict_ms_max: u64,
     /// Whether it has no replica because nobody asked: a request wakes it.
     pub asleep: bool,
-    /// Why no replica could be started, if the last start failed and none is there: requests fail with it at once, until
-    /// one is.
+    /// Why no replica could be started, if the last start failed and none is there: requests fail
+    /// with it at once, until one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Problem>,
     /// Those that may be used.

@@ -1,16 +1,18 @@
-//! How many replicas a placement should have: what the gateway reports, what a decision rests on, and the decision.
-//! A decision is recorded with all its inputs, so that anybody can take it again from the ledger and compare.
+//! How many replicas a placement should have: what the gateway reports, what a decision rests on,
+//! and the decision. A decision is recorded with all its inputs, so that anybody can take it again
+//! from the ledger and compare.
 
 use serde::{Deserialize, Serialize};
 
-/// The most replicas of one placement, whatever anybody asks for: beyond the cores of any machine, and few enough that all
-/// of them can be looked at many times a second.
+/// The most replicas of one placement, whatever anybody asks for: beyond the cores of any machine,
+/// and few enough that all of them can be looked at many times a second.
 pub const REPLICAS_MAX: u32 = 256;
 /// The longest time without requests before replicas stop, in seconds: a year.
 pub const IDLE_S_MAX: u64 = 365 * 86_400;
 
-/// What the gateway reports of one placement's load. Counts are cumulative since the gateway started to serve the placement, so
-/// that a report may be late or lost without an error in any mean.
+/// What the gateway reports of one placement's load. Counts are cumulative since the gateway
+/// started to serve the placement, so that a report may be late or lost without an error in any
+/// mean.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LoadSample {
@@ -63,14 +65,16 @@ pub enum TargetSource {
     Unlearned,
 }
 
-/// All that a decision depends on. Numbers are rounded to thousandths, so that they survive JSON exactly.
+/// All that a decision depends on. Numbers are rounded to thousandths, so that they survive JSON
+/// exactly.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ScaleInputs {
     /// The unit of `stable`, `burst`, `forecast`, `backlog`, `held` and `target`.
     pub measure: LoadMeasure,
     /// Mean load over the stable window.
     pub stable: f64,
-    /// What the load of the last seconds surely is: the highest lower bound over several short windows.
+    /// What the load of the last seconds surely is: the highest lower bound over several short
+    /// windows.
     pub burst: f64,
     /// The load expected when a replica that is started now would be ready.
     pub forecast: f64,
@@ -80,9 +84,11 @@ pub struct ScaleInputs {
     pub held: f64,
     /// How long a load is remembered before replicas are stopped, in milliseconds.
     pub hold_ms: u64,
-    /// One more than the highest number that turned out to be too low for such a load within the last hour.
+    /// One more than the highest number that turned out to be too low for such a load within the
+    /// last hour.
     pub tried_floor: u32,
-    /// Replicas that the arrivals of the stable window keep busy without a pause, at the largest learned throughput; 0 if unknown.
+    /// Replicas that the arrivals of the stable window keep busy without a pause, at the largest
+    /// learned throughput; 0 if unknown.
     pub busy_replicas: f64,
     /// The load that one replica should carry; above 0.
     pub target: f64,
@@ -211,9 +217,16 @@ impl std::fmt::Display for ScaleRecord {
             ScaleRule::Wake => write!(f, "{} waiting, ", inputs.queued)?,
             ScaleRule::Idle => write!(f, "idle for {} s, ", inputs.idle_ms / 1_000)?,
             ScaleRule::NoData => write!(f, "no reports, ")?,
-            _ => write!(f, "load {}{unit}, target {}, ", short(decision.load), short(inputs.target))?,
+            _ => {
+                write!(f, "load {}{unit}, target {}, ", short(decision.load), short(inputs.target))?
+            }
         }
-        write!(f, "start-up {} s (rule: {})", short(inputs.startup_ms as f64 / 1_000.0), decision.rule)
+        write!(
+            f,
+            "start-up {} s (rule: {})",
+            short(inputs.startup_ms as f64 / 1_000.0),
+            decision.rule
+        )
     }
 }
 
@@ -269,11 +282,17 @@ mod tests {
             inputs: inputs(),
             decision: ScaleDecision { target: 4, rule: ScaleRule::Burst, wanted: 4, load: 61.0 },
         };
-        assert_eq!(record.to_string(), "1 → 4: load 61 in flight, target 16.3, start-up 1.9 s (rule: burst)");
+        assert_eq!(
+            record.to_string(),
+            "1 → 4: load 61 in flight, target 16.3, start-up 1.9 s (rule: burst)"
+        );
         record.inputs.measure = LoadMeasure::PerSecond;
         record.inputs.target = 0.7;
         record.decision.load = 123.4;
-        assert_eq!(record.to_string(), "1 → 4: load 123/s, target 0.7, start-up 1.9 s (rule: burst)");
+        assert_eq!(
+            record.to_string(),
+            "1 → 4: load 123/s, target 0.7, start-up 1.9 s (rule: burst)"
+        );
         record.inputs.current = 0;
         record.decision = ScaleDecision { target: 1, rule: ScaleRule::Wake, wanted: 1, load: 0.0 };
         assert_eq!(record.to_string(), "0 → 1: 45 waiting, start-up 1.9 s (rule: wake)");
@@ -290,25 +309,34 @@ mod tests {
             decision: ScaleDecision { target: 4, rule: ScaleRule::InFlight, wanted: 4, load: 61.0 },
         };
         let json = serde_json::to_string(&record).unwrap();
-        assert!(json.contains(r#""rule":"in_flight""#) && json.contains(r#""target_source":"target_concurrency""#), "{json}");
+        assert!(
+            json.contains(r#""rule":"in_flight""#)
+                && json.contains(r#""target_source":"target_concurrency""#),
+            "{json}"
+        );
         assert!(!json.contains("budget"), "{json}");
         assert_eq!(serde_json::from_str::<ScaleRecord>(&json).unwrap(), record);
     }
 
     #[test]
     fn names_are_those_of_json() {
-        for rule in
-            [ScaleRule::Stable, ScaleRule::Burst, ScaleRule::Forecast, ScaleRule::Backlog, ScaleRule::Wake, ScaleRule::Idle]
-                .into_iter()
-                .chain([
-                    ScaleRule::InFlight,
-                    ScaleRule::Min,
-                    ScaleRule::Max,
-                    ScaleRule::Budget,
-                    ScaleRule::Hold,
-                    ScaleRule::NoData,
-                ])
-        {
+        for rule in [
+            ScaleRule::Stable,
+            ScaleRule::Burst,
+            ScaleRule::Forecast,
+            ScaleRule::Backlog,
+            ScaleRule::Wake,
+            ScaleRule::Idle,
+        ]
+        .into_iter()
+        .chain([
+            ScaleRule::InFlight,
+            ScaleRule::Min,
+            ScaleRule::Max,
+            ScaleRule::Budget,
+            ScaleRule::Hold,
+            ScaleRule::NoData,
+        ]) {
             assert_eq!(serde_json::to_string(&rule).unwrap(), format!("\"{rule}\""));
         }
     }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::problem::excerpt;
 
-/// What the elements of a column are: the datatypes of the Open Inference Protocol, and two of our own.
+/// What the elements of a column are: the datatypes of the Open Inference Protocol, and two of our
+/// own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs)]
@@ -127,7 +128,8 @@ pub struct Column {
     pub name: String,
     /// Of its elements.
     pub datatype: Datatype,
-    /// The shape of one row: `[]` a scalar, `[3, -1]` a matrix with a free dimension, absent if anything goes.
+    /// The shape of one row: `[]` a scalar, `[3, -1]` a matrix with a free dimension, absent if
+    /// anything goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Vec<i64>>,
     /// Whether `null` is allowed.
@@ -144,18 +146,33 @@ pub struct Column {
 impl Column {
     /// A scalar column without further conditions.
     pub fn scalar(name: &str, datatype: Datatype) -> Column {
-        Column { name: name.into(), datatype, shape: Some(vec![]), nullable: false, default: None, categories: vec![] }
+        Column {
+            name: name.into(),
+            datatype,
+            shape: Some(vec![]),
+            nullable: false,
+            default: None,
+            categories: vec![],
+        }
     }
 
-    /// Checks what the types cannot: numbers that somebody names are bounded before anything is made after them.
+    /// Checks what the types cannot: numbers that somebody names are bounded before anything is
+    /// made after them.
     pub fn check(&self) -> Result<(), String> {
         let name = excerpt(&self.name);
         if self.name.is_empty() || self.name.len() > COLUMN_NAME_BYTES_MAX {
-            return Err(format!("has a column `{name}`: a name has from 1 to {COLUMN_NAME_BYTES_MAX} bytes"));
+            return Err(format!(
+                "has a column `{name}`: a name has from 1 to {COLUMN_NAME_BYTES_MAX} bytes"
+            ));
         }
         let shape = self.shape.as_deref().unwrap_or_default();
-        let elements = shape.iter().fold(1_u64, |size, dimension| size.saturating_mul((*dimension).max(1) as u64));
-        if shape.len() > DIMENSIONS_MAX || shape.iter().any(|dimension| *dimension < -1) || elements > ROW_ELEMENTS_MAX {
+        let elements = shape
+            .iter()
+            .fold(1_u64, |size, dimension| size.saturating_mul((*dimension).max(1) as u64));
+        if shape.len() > DIMENSIONS_MAX
+            || shape.iter().any(|dimension| *dimension < -1)
+            || elements > ROW_ELEMENTS_MAX
+        {
             return Err(format!(
                 "has a column `{name}` of an impossible shape: at most {DIMENSIONS_MAX} dimensions, each -1 or a size, and \
                  {ROW_ELEMENTS_MAX} elements in a row"
@@ -171,7 +188,8 @@ impl Column {
 }
 
 impl fmt::Display for Column {
-    /// As people read it: `age: INT64`, `city: one of 2`, `income: FP64?`, `image: FP32[3,224,224]`.
+    /// As people read it: `age: INT64`, `city: one of 2`, `income: FP64?`, `image:
+    /// FP32[3,224,224]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.categories.is_empty() {
             write!(f, "{}: {}", self.name, self.datatype)?;
@@ -180,7 +198,9 @@ impl fmt::Display for Column {
         }
         match self.shape.as_deref() {
             Some([]) => {}
-            Some(shape) => write!(f, "[{}]", shape.iter().map(i64::to_string).collect::<Vec<_>>().join(","))?,
+            Some(shape) => {
+                write!(f, "[{}]", shape.iter().map(i64::to_string).collect::<Vec<_>>().join(","))?
+            }
             None => f.write_str("[...]")?,
         }
         if self.nullable {
@@ -202,10 +222,12 @@ pub struct Schema {
     /// Whether an answer comes in pieces.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub streams: bool,
-    /// Whether inputs have a leading batch dimension; a graph with fixed dimensions takes one row at a time.
+    /// Whether inputs have a leading batch dimension; a graph with fixed dimensions takes one row
+    /// at a time.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub batches: bool,
-    /// Whether each row must be asked for by itself, because its answer is another one beside other rows.
+    /// Whether each row must be asked for by itself, because its answer is another one beside other
+    /// rows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
 }
@@ -227,9 +249,21 @@ impl Schema {
 
 impl fmt::Display for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |columns: &[Column]| columns.iter().map(Column::to_string).collect::<Vec<_>>().join(", ");
-        let outputs = if self.outputs.is_empty() { "known when it runs".to_string() } else { list(&self.outputs) };
-        write!(f, "predict({}) -> {}{}", list(&self.inputs), if self.streams { "stream of " } else { "" }, outputs)
+        let list = |columns: &[Column]| {
+            columns.iter().map(Column::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let outputs = if self.outputs.is_empty() {
+            "known when it runs".to_string()
+        } else {
+            list(&self.outputs)
+        };
+        write!(
+            f,
+            "predict({}) -> {}{}",
+            list(&self.inputs),
+            if self.streams { "stream of " } else { "" },
+            outputs
+        )
     }
 }
 
@@ -257,7 +291,10 @@ mod tests {
             batches: true,
             ..Schema::default()
         };
-        assert_eq!(schema.to_string(), "predict(age: INT64, city: one of 2, income: FP64?) -> leave: FP64");
+        assert_eq!(
+            schema.to_string(),
+            "predict(age: INT64, city: one of 2, income: FP64?) -> leave: FP64"
+        );
         let json = serde_json::to_string(&schema).unwrap();
         assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
     }

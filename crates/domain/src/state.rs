@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::event::{Entry, Event, Measurement, VersionPushed};
-use crate::id::{DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, VersionNumber};
+use crate::id::{
+    DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, VersionNumber,
+};
 use crate::manifest::{Configuration, Manifest};
 use crate::near::{near_name, neighbours, no_such_model, no_such_version};
 use crate::problem::Problem;
@@ -21,7 +23,8 @@ mod variables;
 
 pub use variables::Variables;
 
-/// Changes whenever `apply` gives another state for the same events; a snapshot of another number is rebuilt.
+/// Changes whenever `apply` gives another state for the same events; a snapshot of another number
+/// is rebuilt.
 pub const FOLD_VERSION: u32 = 3;
 
 /// The most finished deployments that are kept for each model.
@@ -29,8 +32,8 @@ const DEPLOYMENTS_MAX: usize = 32;
 /// The most versions that rollbacks can go back through.
 pub const BEFORE_MAX: usize = 256;
 
-/// All models, versions, routes and variables. Its maps share what is equal: to copy it costs nothing, and to change a copy
-/// costs what is changed.
+/// All models, versions, routes and variables. Its maps share what is equal: to copy it costs
+/// nothing, and to change a copy costs what is changed.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     /// Of the last entry applied.
@@ -50,7 +53,8 @@ pub struct State {
 pub struct Subject {
     /// The number of its entries.
     pub entries: u64,
-    /// The last number that a version got; none comes again, so that nothing of an earlier model is taken for a later one's.
+    /// The last number that a version got; none comes again, so that nothing of an earlier model is
+    /// taken for a later one's.
     pub last_version: u32,
 }
 
@@ -141,7 +145,8 @@ pub enum Outcome {
     },
 }
 
-// Two states have most models and versions in common: what is the same value in memory is not compared field by field.
+// Two states have most models and versions in common: what is the same value in memory is not
+// compared field by field.
 
 impl PartialEq for Model {
     fn eq(&self, other: &Model) -> bool {
@@ -159,7 +164,10 @@ impl PartialEq for Version {
     fn eq(&self, other: &Version) -> bool {
         let Version { pushed, at_ms, schema, measured } = self;
         std::ptr::eq(self, other)
-            || *at_ms == other.at_ms && *schema == other.schema && *measured == other.measured && *pushed == other.pushed
+            || *at_ms == other.at_ms
+                && *schema == other.schema
+                && *measured == other.measured
+                && *pushed == other.pushed
     }
 }
 
@@ -190,15 +198,32 @@ impl State {
 
     /// The number of a model's next version, also after a model of that name was removed.
     pub fn next_version(&self, key: &ModelKey) -> VersionNumber {
-        VersionNumber(self.subjects.get(&key.to_string()).map_or(0, |subject| subject.last_version) + 1)
+        VersionNumber(
+            self.subjects.get(&key.to_string()).map_or(0, |subject| subject.last_version) + 1,
+        )
     }
 
     /// The placement of a version under today's configuration.
-    pub fn placement(&self, key: &ModelKey, environment: &EnvironmentName, version: VersionNumber) -> Placement {
+    pub fn placement(
+        &self,
+        key: &ModelKey,
+        environment: &EnvironmentName,
+        version: VersionNumber,
+    ) -> Placement {
         let revision = self.revision_of(key, environment);
-        let pushed = self.models.get(key).and_then(|model| model.versions.get(&version)).map(|version| &version.pushed);
+        let pushed = self
+            .models
+            .get(key)
+            .and_then(|model| model.versions.get(&version))
+            .map(|version| &version.pushed);
         let digest = pushed.map_or(Digest::ZERO, |pushed| pushed.digest);
-        Placement { model: key.clone(), environment: environment.clone(), version, digest, revision }
+        Placement {
+            model: key.clone(),
+            environment: environment.clone(),
+            version,
+            digest,
+            revision,
+        }
     }
 
     /// What the manifest of a placement's version says.
@@ -207,15 +232,21 @@ impl State {
         Some(&model.versions.get(&placement.version)?.pushed.manifest)
     }
 
-    /// The configuration of a placement: of the attempt that is on its way there, else of the last release.
+    /// The configuration of a placement: of the attempt that is on its way there, else of the last
+    /// release.
     pub fn configuration(&self, placement: &Placement) -> Configuration {
         let model = self.models.get(&placement.model);
         let coming = model.and_then(|model| {
-            let mut here = model.running().filter(|d| d.environment == placement.environment && d.version == placement.version);
+            let mut here = model.running().filter(|d| {
+                d.environment == placement.environment && d.version == placement.version
+            });
             here.find_map(|deployment| deployment.configuration.as_ref())
         });
-        let set = coming.or_else(|| model.and_then(|model| model.configurations.get(&placement.environment)));
-        set.cloned().or_else(|| self.manifest(placement).map(Manifest::configuration)).unwrap_or_default()
+        let set = coming
+            .or_else(|| model.and_then(|model| model.configurations.get(&placement.environment)));
+        set.cloned()
+            .or_else(|| self.manifest(placement).map(Manifest::configuration))
+            .unwrap_or_default()
     }
 
     /// The version that a reference means.
@@ -224,16 +255,26 @@ impl State {
         let environment = reference.environment();
         let found = match &reference.selector {
             None => model.live.get(&environment).map(|live| live.version),
-            Some(Selector::Number(number)) => Some(*number).filter(|number| model.versions.contains_key(number)),
+            Some(Selector::Number(number)) => {
+                Some(*number).filter(|number| model.versions.contains_key(number))
+            }
             Some(Selector::Digest(digits)) => {
-                let mut matching = model.versions.iter().filter(|(_, v)| v.pushed.digest.begins_with(digits));
+                let mut matching =
+                    model.versions.iter().filter(|(_, v)| v.pushed.digest.begins_with(digits));
                 matching.next().map(|(number, _)| *number)
             }
         };
         found.ok_or_else(|| match &reference.selector {
-            None => Problem::new(Code::NotLive, format!("no version of `{}` is live in {environment}", reference.model.model))
-                .help(format!("decalog show {}", reference.model.model)),
-            Some(_) => no_such_version(reference, model.versions.len(), model.versions.keys().rev().copied()),
+            None => Problem::new(
+                Code::NotLive,
+                format!("no version of `{}` is live in {environment}", reference.model.model),
+            )
+            .help(format!("decalog show {}", reference.model.model)),
+            Some(_) => no_such_version(
+                reference,
+                model.versions.len(),
+                model.versions.keys().rev().copied(),
+            ),
         })
     }
 
@@ -255,7 +296,12 @@ impl Model {
     fn apply(&mut self, entry: &Entry) {
         match &entry.event {
             Event::VersionPushed(pushed) => {
-                let version = Version { pushed: (**pushed).clone(), at_ms: entry.at_ms, schema: None, measured: None };
+                let version = Version {
+                    pushed: (**pushed).clone(),
+                    at_ms: entry.at_ms,
+                    schema: None,
+                    measured: None,
+                };
                 self.versions.insert(pushed.version, Arc::new(version));
             }
             Event::DeployStarted { version, environment, plan, configuration } => {
@@ -270,7 +316,9 @@ impl Model {
                     progress: None,
                     outcome: Outcome::Running,
                 });
-                while self.deployments.len() > DEPLOYMENTS_MAX && self.deployments[0].outcome != Outcome::Running {
+                while self.deployments.len() > DEPLOYMENTS_MAX
+                    && self.deployments[0].outcome != Outcome::Running
+                {
                     self.deployments.pop_front();
                 }
             }
@@ -288,9 +336,20 @@ impl Model {
             Event::TrafficShifted { deployment, baseline, step, phase, .. } => {
                 let (step, phase, baseline, since_ms) = (*step, *phase, *baseline, entry.at_ms);
                 if let Some(deployment) = self.deployment_mut(*deployment) {
-                    let before = deployment.progress.take().map(|progress| (progress.said, progress.segments));
+                    let before = deployment
+                        .progress
+                        .take()
+                        .map(|progress| (progress.said, progress.segments));
                     let (said, segments) = before.unwrap_or_default();
-                    deployment.progress = Some(Progress { step, phase, since_ms, baseline, paused: false, said, segments });
+                    deployment.progress = Some(Progress {
+                        step,
+                        phase,
+                        since_ms,
+                        baseline,
+                        paused: false,
+                        said,
+                        segments,
+                    });
                 }
             }
             Event::GuardsJudged { deployment, inputs, judgements, .. } => {
@@ -299,29 +358,51 @@ impl Model {
                     progress.segments = progress.segments.max(inputs.segment);
                 });
             }
-            Event::ReleasePaused { deployment } => self.with_progress(*deployment, |progress| progress.paused = true),
-            Event::ReleaseResumed { deployment } => self.with_progress(*deployment, |progress| progress.paused = false),
+            Event::ReleasePaused { deployment } => {
+                self.with_progress(*deployment, |progress| progress.paused = true)
+            }
+            Event::ReleaseResumed { deployment } => {
+                self.with_progress(*deployment, |progress| progress.paused = false)
+            }
             Event::Released { deployment, version, environment, previous, .. } => {
                 let live = self.live.get(environment);
-                let (mut before, mut forgotten) = live.map_or((vec![], 0), |live| (live.before.clone(), live.forgotten));
+                let (mut before, mut forgotten) =
+                    live.map_or((vec![], 0), |live| (live.before.clone(), live.forgotten));
                 let replaced = previous.filter(|previous| previous != version);
-                let is_rollback = self.deployment(*deployment).is_some_and(|known| known.plan.cause == Cause::Rollback);
+                let is_rollback = self
+                    .deployment(*deployment)
+                    .is_some_and(|known| known.plan.cause == Cause::Rollback);
                 if is_rollback {
-                    before.truncate(before.iter().rposition(|earlier| earlier == version).unwrap_or(before.len()));
+                    before.truncate(
+                        before
+                            .iter()
+                            .rposition(|earlier| earlier == version)
+                            .unwrap_or(before.len()),
+                    );
                 } else {
                     before.extend(replaced);
-                    forgotten += before.drain(..before.len().saturating_sub(BEFORE_MAX)).count() as u64;
+                    forgotten +=
+                        before.drain(..before.len().saturating_sub(BEFORE_MAX)).count() as u64;
                 }
                 self.configure(*deployment, environment, replaced.is_some());
                 // A new version begins with the replicas that its release started.
-                let target = self.live.get(environment).filter(|_| replaced.is_none()).and_then(|live| live.target);
+                let target = self
+                    .live
+                    .get(environment)
+                    .filter(|_| replaced.is_none())
+                    .and_then(|live| live.target);
                 let (version, since_ms, deployment) = (*version, entry.at_ms, *deployment);
-                self.live
-                    .insert(environment.clone(), Live { version, since_ms, deployment, replaced, before, forgotten, target });
+                self.live.insert(
+                    environment.clone(),
+                    Live { version, since_ms, deployment, replaced, before, forgotten, target },
+                );
                 self.finish(deployment, Outcome::Live);
             }
             Event::ScaleChanged { placement, record } => {
-                let live = self.live.get_mut(&placement.environment).filter(|live| live.version == placement.version);
+                let live = self
+                    .live
+                    .get_mut(&placement.environment)
+                    .filter(|live| live.version == placement.version);
                 if let Some(live) = live {
                     live.target = Some(record.decision.target);
                 }
@@ -335,7 +416,10 @@ impl Model {
                 }
             }
             Event::DeployFailed { deployment, step, problem } => {
-                self.finish(*deployment, Outcome::Failed { step: step.clone(), problem: problem.clone() });
+                self.finish(
+                    *deployment,
+                    Outcome::Failed { step: step.clone(), problem: problem.clone() },
+                );
             }
             _ => {}
         }
@@ -343,9 +427,13 @@ impl Model {
 
     /// Puts the configuration of a released attempt in force.
     fn configure(&mut self, id: DeploymentId, environment: &EnvironmentName, is_new: bool) {
-        let Some(new) = self.deployment(id).and_then(|deployment| deployment.configuration.clone()) else { return };
+        let Some(new) = self.deployment(id).and_then(|deployment| deployment.configuration.clone())
+        else {
+            return;
+        };
         let old = self.configurations.insert(environment.clone(), new.clone());
-        // Replicas that run already must get the new variables; those of a new version were started with them.
+        // Replicas that run already must get the new variables; those of a new version were started
+        // with them.
         if !is_new && old.is_some_and(|old| old.env != new.env) {
             self.variables.entry(environment.clone()).or_default().revision += 1;
         }
@@ -356,7 +444,9 @@ impl Model {
     }
 
     fn with_progress(&mut self, id: DeploymentId, change: impl FnOnce(&mut Progress)) {
-        if let Some(progress) = self.deployment_mut(id).and_then(|deployment| deployment.progress.as_mut()) {
+        if let Some(progress) =
+            self.deployment_mut(id).and_then(|deployment| deployment.progress.as_mut())
+        {
             change(progress);
         }
     }
@@ -380,7 +470,9 @@ impl Model {
     /// The attempt in an environment that has a part of its traffic.
     pub fn shifting(&self, environment: &EnvironmentName) -> Option<(&Deployment, &Progress)> {
         let mut here = self.running().filter(|deployment| deployment.environment == *environment);
-        here.find_map(|deployment| deployment.progress.as_ref().map(|progress| (deployment, progress)))
+        here.find_map(|deployment| {
+            deployment.progress.as_ref().map(|progress| (deployment, progress))
+        })
     }
 
     /// The version with this digest.

@@ -25,7 +25,12 @@ fn apply(state: &mut State, subject: &str, event: Event) -> u64 {
 }
 
 fn started(version: VersionNumber, environment: &EnvironmentName) -> Event {
-    Event::DeployStarted { version, environment: environment.clone(), plan: Plan::default(), configuration: None }
+    Event::DeployStarted {
+        version,
+        environment: environment.clone(),
+        plan: Plan::default(),
+        configuration: None,
+    }
 }
 
 fn pushed(version: u32) -> Event {
@@ -66,7 +71,10 @@ fn a_version_goes_live_and_is_found() {
     assert_eq!(resolve("churn@v9").unwrap_err().code, Code::NoSuchVersion);
     assert_eq!(resolve("churn@staging").unwrap_err().code, Code::NotLive);
     let problem = resolve("chrun").unwrap_err();
-    assert_eq!((problem.code.as_str(), problem.help.as_str()), ("no_such_model", "did you mean `churn`?"));
+    assert_eq!(
+        (problem.code.as_str(), problem.help.as_str()),
+        ("no_such_model", "did you mean `churn`?")
+    );
     let json = serde_json::to_string(&state).unwrap();
     assert_eq!(serde_json::from_str::<State>(&json).unwrap(), state);
 }
@@ -88,7 +96,13 @@ fn variables_of_a_model_win_and_count() {
     apply(&mut state, "default/churn", set(Some(&key), None));
     assert_eq!(state.variables_of(&key, &environment)["LEVEL"], (None, true));
     assert_eq!(state.revision_of(&key, &environment), 2);
-    let file = |state: &State| state.variables_at(&key.project, Some(&key.model), &environment)?.secrets.get("LEVEL").copied();
+    let file = |state: &State| {
+        state
+            .variables_at(&key.project, Some(&key.model), &environment)?
+            .secrets
+            .get("LEVEL")
+            .copied()
+    };
     assert_eq!(file(&state), Some(Digest::of(b"file")));
     apply(&mut state, "default/churn", set(Some(&key), Some("2")));
     assert_eq!(file(&state), None, "it is no secret any more");
@@ -106,14 +120,28 @@ fn with_versions(count: u32) -> State {
 fn release(state: &mut State, version: u32, cause: Cause) {
     let (version, environment) = (VersionNumber(version), EnvironmentName::default());
     let plan = Plan { cause, ..Plan::default() };
-    let event = Event::DeployStarted { version, environment: environment.clone(), plan, configuration: None };
+    let event = Event::DeployStarted {
+        version,
+        environment: environment.clone(),
+        plan,
+        configuration: None,
+    };
     let deployment = DeploymentId(apply(state, "default/churn", event));
     let previous = live(state).map(|live| live.version);
-    apply(state, "default/churn", Event::Released { deployment, version, environment, previous, elapsed_ms: 1 });
+    apply(
+        state,
+        "default/churn",
+        Event::Released { deployment, version, environment, previous, elapsed_ms: 1 },
+    );
 }
 
 fn live(state: &State) -> Option<Live> {
-    state.models.get(&default_model("churn").unwrap())?.live.get(&EnvironmentName::default()).cloned()
+    state
+        .models
+        .get(&default_model("churn").unwrap())?
+        .live
+        .get(&EnvironmentName::default())
+        .cloned()
 }
 
 #[test]
@@ -122,13 +150,25 @@ fn a_rollback_goes_back_and_does_not_swing() {
     (1..=3).for_each(|version| release(&mut state, version, Cause::Deploy));
     assert_eq!(live(&state).unwrap().before, [1, 2].map(VersionNumber));
     release(&mut state, 2, Cause::Rollback);
-    assert_eq!(live(&state).unwrap().before, [VersionNumber(1)], "a second rollback goes on to v1, not back to v3");
+    assert_eq!(
+        live(&state).unwrap().before,
+        [VersionNumber(1)],
+        "a second rollback goes on to v1, not back to v3"
+    );
     assert_eq!(live(&state).unwrap().replaced, Some(VersionNumber(3)));
     release(&mut state, 2, Cause::Deploy);
-    assert_eq!(live(&state).unwrap().before, [VersionNumber(1)], "to release what is live changes nothing of that");
+    assert_eq!(
+        live(&state).unwrap().before,
+        [VersionNumber(1)],
+        "to release what is live changes nothing of that"
+    );
     apply(&mut state, "default/churn", Event::VersionRemoved { version: VersionNumber(1) });
     assert!(live(&state).unwrap().before.is_empty());
-    assert_eq!(live(&state).unwrap().forgotten, 1, "so that nobody is told that nothing was live before");
+    assert_eq!(
+        live(&state).unwrap().forgotten,
+        1,
+        "so that nobody is told that nothing was live before"
+    );
     assert_eq!(state.next_version(&default_model("churn").unwrap()), VersionNumber(4));
 }
 
@@ -141,7 +181,8 @@ fn numbers_of_removed_versions_are_not_used_again() {
     let first = state.placement(&key, &environment, VersionNumber(1));
     apply(&mut state, "default/churn", Event::ModelRemoved {});
     assert_eq!(state.next_version(&key), VersionNumber(3), "nor those of a removed model");
-    // A ledger of a program that began again at 1 after a removal is folded, too, and its placements differ.
+    // A ledger of a program that began again at 1 after a removal is folded, too, and its
+    // placements differ.
     let Event::VersionPushed(mut other) = pushed(1) else { unreachable!() };
     other.digest = Digest::of(b"other content");
     apply(&mut state, "default/churn", Event::VersionPushed(other));
@@ -153,14 +194,21 @@ fn numbers_of_removed_versions_are_not_used_again() {
 #[test]
 fn a_placement_without_a_digest_is_taken_at_its_number() {
     let state = with_versions(1);
-    let known = state.placement(&default_model("churn").unwrap(), &EnvironmentName::default(), VersionNumber(1));
+    let known = state.placement(
+        &default_model("churn").unwrap(),
+        &EnvironmentName::default(),
+        VersionNumber(1),
+    );
     let json = serde_json::to_value(&known).unwrap();
     assert_eq!(serde_json::from_value::<Placement>(json.clone()).unwrap(), known);
     let mut old = json;
     old.as_object_mut().unwrap().remove("digest");
     let old: Placement = serde_json::from_value(old).unwrap();
     assert!(old != known && old.is_same_version(&known));
-    assert!(serde_json::to_value(&old).unwrap().get("digest").is_none(), "it is written as it was read");
+    assert!(
+        serde_json::to_value(&old).unwrap().get("digest").is_none(),
+        "it is written as it was read"
+    );
 }
 
 #[test]
@@ -169,7 +217,12 @@ fn a_release_moves_on_pauses_and_ends() {
     release(&mut state, 1, Cause::Deploy);
     let (key, environment) = (default_model("churn").unwrap(), EnvironmentName::default());
     let plan = Plan { canary: vec![5, 50], ..Plan::default() };
-    let event = Event::DeployStarted { version: VersionNumber(2), environment: environment.clone(), plan, configuration: None };
+    let event = Event::DeployStarted {
+        version: VersionNumber(2),
+        environment: environment.clone(),
+        plan,
+        configuration: None,
+    };
     let deployment = DeploymentId(apply(&mut state, "default/churn", event));
     assert!(state.models[&key].shifting(&environment).is_none(), "it is built and tested first");
     let shifted = |step: u32, percent: u8| Event::TrafficShifted {
@@ -182,13 +235,22 @@ fn a_release_moves_on_pauses_and_ends() {
     };
     apply(&mut state, "default/churn", shifted(0, 5));
     apply(&mut state, "default/churn", Event::ReleasePaused { deployment });
-    let progress = |state: &State| state.models[&key].shifting(&environment).map(|(_, progress)| progress.clone()).unwrap();
+    let progress = |state: &State| {
+        state.models[&key].shifting(&environment).map(|(_, progress)| progress.clone()).unwrap()
+    };
     assert!(progress(&state).paused);
     apply(&mut state, "default/churn", Event::ReleaseResumed { deployment });
     apply(&mut state, "default/churn", shifted(1, 50));
-    assert_eq!((progress(&state).step, progress(&state).paused, progress(&state).baseline), (1, false, VersionNumber(1)));
+    assert_eq!(
+        (progress(&state).step, progress(&state).paused, progress(&state).baseline),
+        (1, false, VersionNumber(1))
+    );
     let problem = Problem::new(Code::Aborted, "by ann");
-    apply(&mut state, "default/churn", Event::DeployFailed { deployment, step: "aborted".into(), problem });
+    apply(
+        &mut state,
+        "default/churn",
+        Event::DeployFailed { deployment, step: "aborted".into(), problem },
+    );
     assert!(state.models[&key].shifting(&environment).is_none());
     assert_eq!(live(&state).unwrap().version, VersionNumber(1));
 }
@@ -209,7 +271,11 @@ fn a_configuration_comes_with_its_release() {
         let deployment = DeploymentId(apply(state, "default/churn", event));
         let previous = live(state).map(|live| live.version);
         let (version, environment) = (VersionNumber(1), EnvironmentName::default());
-        apply(state, "default/churn", Event::Released { deployment, version, environment, previous, elapsed_ms: 1 });
+        apply(
+            state,
+            "default/churn",
+            Event::Released { deployment, version, environment, previous, elapsed_ms: 1 },
+        );
     };
     deploy(&mut state, "1");
     let first = state.placement(&key, &environment, VersionNumber(1));
@@ -218,5 +284,8 @@ fn a_configuration_comes_with_its_release() {
     assert_eq!(state.placement(&key, &environment, VersionNumber(1)), first, "nothing changed");
     deploy(&mut state, "2");
     let second = state.placement(&key, &environment, VersionNumber(1));
-    assert_eq!((state.configuration(&second).env["LEVEL"].as_str(), second.revision), ("2", first.revision + 1));
+    assert_eq!(
+        (state.configuration(&second).env["LEVEL"].as_str(), second.revision),
+        ("2", first.revision + 1)
+    );
 }

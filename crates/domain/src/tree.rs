@@ -44,7 +44,9 @@ pub enum TreeError {
     )]
     Path(String),
     /// Over [`PATH_BYTES_MAX`], [`PATH_PARTS_MAX`] or [`NAME_BYTES_MAX`].
-    #[error("the path `{0}` is too long: at most 1,024 bytes are allowed, 64 names, and 255 bytes for each of them")]
+    #[error(
+        "the path `{0}` is too long: at most 1,024 bytes are allowed, 64 names, and 255 bytes for each of them"
+    )]
     TooLong(String),
     /// Twice the same path, or a file where another has a folder.
     #[error("`{0}` is in the tree twice")]
@@ -62,7 +64,10 @@ pub fn path_is_safe(path: &str) -> bool {
 fn check_path(path: &str) -> Result<(), TreeError> {
     let shown = || path.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
     let is_deep = path.split('/').count() > PATH_PARTS_MAX;
-    if path.len() > PATH_BYTES_MAX || is_deep || path.split('/').any(|part| part.len() > NAME_BYTES_MAX) {
+    if path.len() > PATH_BYTES_MAX
+        || is_deep
+        || path.split('/').any(|part| part.len() > NAME_BYTES_MAX)
+    {
         return Err(TreeError::TooLong(shown()));
     }
     let is_within = !path.is_empty()
@@ -79,7 +84,8 @@ impl Tree {
         }
         files.iter().try_for_each(|file| check_path(&file.path))?;
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        let paths: std::collections::HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        let paths: std::collections::HashSet<&str> =
+            files.iter().map(|file| file.path.as_str()).collect();
         for (index, file) in files.iter().enumerate() {
             let twice = index > 0 && files[index - 1].path == file.path;
             let mut folders = file.path.match_indices('/').map(|(at, _)| &file.path[..at]);
@@ -135,13 +141,20 @@ mod tests {
     use super::*;
 
     fn file(path: &str) -> TreeFile {
-        TreeFile { path: path.into(), digest: Digest::of(path.as_bytes()), size: 1, executable: false }
+        TreeFile {
+            path: path.into(),
+            digest: Digest::of(path.as_bytes()),
+            size: 1,
+            executable: false,
+        }
     }
 
     #[test]
     fn refuses_what_leaves_the_tree() {
         let (long, deep) = ("x".repeat(256), ["a"; 65].join("/"));
-        for path in ["../x", "/etc/passwd", "a/../../b", "a//b", "", "a\\b", "./a", "a/\u{0}", &long, &deep] {
+        for path in
+            ["../x", "/etc/passwd", "a/../../b", "a//b", "", "a\\b", "./a", "a/\u{0}", &long, &deep]
+        {
             assert!(Tree::new(vec![file(path)]).is_err(), "{path:?}");
         }
         assert!(Tree::new(vec![file("a"), file("a")]).is_err());
@@ -150,9 +163,17 @@ mod tests {
 
     #[test]
     fn refuses_what_no_disk_takes_and_names_it() {
-        for path in ["x".repeat(256), format!("a/{}/b", "y".repeat(300)), "d/".repeat(600) + "f", "d/".repeat(64) + "f"] {
+        for path in [
+            "x".repeat(256),
+            format!("a/{}/b", "y".repeat(300)),
+            "d/".repeat(600) + "f",
+            "d/".repeat(64) + "f",
+        ] {
             let refused = Tree::new(vec![file(&path)]).unwrap_err();
-            assert!(matches!(&refused, TreeError::TooLong(shown) if path.starts_with(shown)), "{refused}");
+            assert!(
+                matches!(&refused, TreeError::TooLong(shown) if path.starts_with(shown)),
+                "{refused}"
+            );
         }
         let at_the_limit = ("a".repeat(11) + "/").repeat(PATH_PARTS_MAX - 1) + &"x".repeat(255);
         assert!(Tree::new(vec![file(&at_the_limit)]).is_ok());

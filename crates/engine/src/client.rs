@@ -36,8 +36,8 @@ pub enum News {
     Changed(Box<Process>),
     /// A process is no longer in the list.
     Forgotten(ProcessId),
-    /// The connection was lost and is there again; these are the processes of now. None are left if the supervisor itself
-    /// had ended.
+    /// The connection was lost and is there again; these are the processes of now. None are left if
+    /// the supervisor itself had ended.
     Listed(Vec<Process>),
 }
 
@@ -60,15 +60,27 @@ fn not_adoptable(theirs: u32) -> Problem {
 
 impl Supervisor {
     /// Connects to the running supervisor of a data directory, or starts one.
-    pub async fn connect(config: &EngineConfig, files: &Files) -> Result<(Supervisor, mpsc::Receiver<News>), EngineError> {
+    pub async fn connect(
+        config: &EngineConfig,
+        files: &Files,
+    ) -> Result<(Supervisor, mpsc::Receiver<News>), EngineError> {
         let link = Link::open(config, files).await?;
         let (calls, incoming) = mpsc::channel(CALLS_MAX);
         let (news, receiver) = mpsc::channel(CALLS_MAX);
-        // The process before this one, if there is one, serves with these workers no more when the connection is lost.
+        // The process before this one, if there is one, serves with these workers no more when the
+        // connection is lost.
         let config = EngineConfig { takes_over: false, ..config.clone() };
         let (trouble, watched) = watch::channel(None);
-        let task =
-            Task { config, files: files.clone(), incoming, news, trouble, waiting: HashMap::new(), next_id: 1, asked: None };
+        let task = Task {
+            config,
+            files: files.clone(),
+            incoming,
+            news,
+            trouble,
+            waiting: HashMap::new(),
+            next_id: 1,
+            asked: None,
+        };
         tokio::spawn(task.serve(link));
         Ok((Supervisor { calls, trouble: watched }, receiver))
     }
@@ -103,7 +115,8 @@ struct Link {
 }
 
 impl Link {
-    /// Connects to the supervisor; starts one if nobody listens. One that was killed, or is about to end, is waited for.
+    /// Connects to the supervisor; starts one if nobody listens. One that was killed, or is about
+    /// to end, is waited for.
     async fn open(config: &EngineConfig, files: &Files) -> Result<Link, EngineError> {
         let begin = Instant::now();
         let mut started: Option<Child> = None;
@@ -114,15 +127,23 @@ impl Link {
                     started.map(|mut child| std::thread::spawn(move || child.wait()));
                     return Ok(link);
                 }
-                // Another version's workers cannot be adopted; they are not ended while another process serves with them.
-                Ok((_, theirs)) if config.takes_over => return Err(EngineError::User(not_adoptable(theirs))),
+                // Another version's workers cannot be adopted; they are not ended while another
+                // process serves with them.
+                Ok((_, theirs)) if config.takes_over => {
+                    return Err(EngineError::User(not_adoptable(theirs)));
+                }
                 Ok((mut link, _)) => {
-                    let asked = link.send(0, Request::Shutdown { drain_ms_max: START_MS_MAX / 2 }).await;
-                    while asked.is_ok() && link.lines.next().await.is_ok_and(|line| line.is_some()) {}
+                    let asked =
+                        link.send(0, Request::Shutdown { drain_ms_max: START_MS_MAX / 2 }).await;
+                    while asked.is_ok() && link.lines.next().await.is_ok_and(|line| line.is_some())
+                    {
+                    }
                     started = None;
                 }
                 // To start another beside it would be of no use: it holds the data directory.
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(EngineError::Silent),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return Err(EngineError::Silent);
+                }
                 Err(_) => {
                     let has_ended = |child: &mut Child| !matches!(child.try_wait(), Ok(None));
                     if started.as_mut().is_none_or(has_ended) {
@@ -136,7 +157,10 @@ impl Link {
             }
             if begin.elapsed() > Duration::from_millis(START_MS_MAX) {
                 let log = files.data.supervisor_log();
-                return Err(EngineError::Supervisor(format!("it does not start; see {}", log.display())));
+                return Err(EngineError::Supervisor(format!(
+                    "it does not start; see {}",
+                    log.display()
+                )));
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -147,26 +171,35 @@ impl Link {
         let stream = UnixStream::connect(files.supervisor_socket()).await?;
         let (reader, writer) = stream.into_split();
         let mut link = Link { lines: Lines::new(reader, MESSAGE_BYTES_MAX), writer };
-        let theirs = tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), link.version()).await??;
+        let theirs =
+            tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), link.version()).await??;
         Ok((link, theirs))
     }
 
     async fn send(&mut self, id: u64, request: Request) -> io::Result<()> {
         let mut line = serde_json::to_vec(&Call { id, request })?;
         line.push(b'\n');
-        tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), self.writer.write_all(&line)).await?
+        tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), self.writer.write_all(&line))
+            .await?
     }
 
     /// All processes.
     async fn list(&mut self) -> Result<Vec<Process>, EngineError> {
         self.send(0, Request::List).await.map_err(EngineError::io("writing to the supervisor"))?;
         loop {
-            let line = self.lines.next().await.map_err(EngineError::io("reading from the supervisor"))?;
+            let line =
+                self.lines.next().await.map_err(EngineError::io("reading from the supervisor"))?;
             match line.and_then(|line| serde_json::from_slice(&line).ok()) {
-                Some(Message::Reply { result: Ok(Reply::Processes(processes)), .. }) => return Ok(processes),
+                Some(Message::Reply { result: Ok(Reply::Processes(processes)), .. }) => {
+                    return Ok(processes);
+                }
                 // The list knows it all.
                 Some(Message::Changed(_) | Message::Forgotten(_)) => {}
-                _ => return Err(EngineError::Supervisor("it gives no list of its processes".into())),
+                _ => {
+                    return Err(EngineError::Supervisor(
+                        "it gives no list of its processes".into(),
+                    ));
+                }
             }
         }
     }
@@ -176,7 +209,9 @@ impl Link {
         loop {
             let line = self.lines.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
             match serde_json::from_slice(&line) {
-                Ok(Message::Reply { result: Ok(Reply::Version(version)), .. }) => return Ok(version),
+                Ok(Message::Reply { result: Ok(Reply::Version(version)), .. }) => {
+                    return Ok(version);
+                }
                 Ok(Message::Changed(_) | Message::Forgotten(_)) => {}
                 _ => return Ok(0),
             }
@@ -186,7 +221,8 @@ impl Link {
 
 /// Starts a supervisor that outlives this process and its terminal.
 fn start(config: &EngineConfig, files: &Files) -> Result<Child, EngineError> {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(files.data.supervisor_log());
+    let log =
+        std::fs::OpenOptions::new().create(true).append(true).open(files.data.supervisor_log());
     let log = log.map_err(EngineError::io("opening the supervisor's log"))?;
     let errors = log.try_clone().map_err(EngineError::io("opening the supervisor's log"))?;
     let mut command = Command::new(&config.program);
@@ -265,10 +301,16 @@ impl Task {
         self.next_id - 1
     }
 
-    /// Takes in what the supervisor says. Gives whether the connection is lost, or an error if nobody wants to know.
-    async fn hear(&mut self, message: Option<Message>) -> Result<bool, mpsc::error::SendError<News>> {
+    /// Takes in what the supervisor says. Gives whether the connection is lost, or an error if
+    /// nobody wants to know.
+    async fn hear(
+        &mut self,
+        message: Option<Message>,
+    ) -> Result<bool, mpsc::error::SendError<News>> {
         match message {
-            Some(Message::Reply { id, .. }) if self.asked.is_some_and(|(asked, _)| asked == id) => self.asked = None,
+            Some(Message::Reply { id, .. }) if self.asked.is_some_and(|(asked, _)| asked == id) => {
+                self.asked = None
+            }
             Some(Message::Reply { id, result }) => {
                 if let Some(reply) = self.waiting.remove(&id) {
                     let _ = reply.send(result);
@@ -281,8 +323,8 @@ impl Task {
         Ok(false)
     }
 
-    /// Asks whether it is there, and takes note if it has not answered or cannot start anything. Gives whether the
-    /// connection is lost.
+    /// Asks whether it is there, and takes note if it has not answered or cannot start anything.
+    /// Gives whether the connection is lost.
     async fn ask(&mut self, link: &mut Link) -> bool {
         let mut trouble = None;
         let lost = match self.asked {
@@ -316,7 +358,8 @@ impl Task {
         lost
     }
 
-    /// Connects again, to another supervisor if need be, and tells what is left. Gives `None` if nobody wants to know.
+    /// Connects again, to another supervisor if need be, and tells what is left. Gives `None` if
+    /// nobody wants to know.
     async fn reopen(&mut self) -> Option<Link> {
         loop {
             let listed = match Link::open(&self.config, &self.files).await {

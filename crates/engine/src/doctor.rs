@@ -33,13 +33,20 @@ pub struct Check {
 fn check(name: &str, optional: bool, found: Result<String, String>, remedy: &str) -> Check {
     let ok = found.is_ok();
     let remedy = if ok { String::new() } else { remedy.into() };
-    Check { name: name.into(), ok, optional, found: found.unwrap_or_else(|missing| missing), remedy }
+    Check {
+        name: name.into(),
+        ok,
+        optional,
+        found: found.unwrap_or_else(|missing| missing),
+        remedy,
+    }
 }
 
 /// The first line that a program prints.
 fn says(program: &str, arguments: &[&str], path: &str) -> Result<String, String> {
     let program_path = find(program, path).ok_or_else(|| format!("{program} is missing"))?;
-    let output = Command::new(program_path).args(arguments).output().map_err(|error| error.to_string())?;
+    let output =
+        Command::new(program_path).args(arguments).output().map_err(|error| error.to_string())?;
     let text = [output.stdout, output.stderr].concat();
     let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_string();
     if output.status.success() { Ok(line) } else { Err(line) }
@@ -51,12 +58,18 @@ fn named(path: &Path) -> Result<String, String> {
 }
 
 /// Looks at this machine. `uv` and `onnxruntime` are what the operator has named, if anything.
-pub fn doctor(data: &DataDirectory, path: &str, uv: Option<&Path>, onnxruntime: Option<&Path>) -> Vec<Check> {
+pub fn doctor(
+    data: &DataDirectory,
+    path: &str,
+    uv: Option<&Path>,
+    onnxruntime: Option<&Path>,
+) -> Vec<Check> {
     let mut existing = data.root();
     while !existing.exists() {
         existing = existing.parent().unwrap_or(Path::new("/"));
     }
-    let free = nix::sys::statvfs::statvfs(existing).map(|stat| (stat.blocks_available() * stat.fragment_size()) >> 30);
+    let free = nix::sys::statvfs::statvfs(existing)
+        .map(|stat| (stat.blocks_available() * stat.fragment_size()) >> 30);
     let free = match free {
         Ok(gb) if gb >= FREE_GB_MIN => Ok(format!("{gb} GiB free")),
         Ok(gb) => Err(format!("only {gb} GiB free")),
@@ -80,7 +93,8 @@ pub fn doctor(data: &DataDirectory, path: &str, uv: Option<&Path>, onnxruntime: 
         None if own_library.exists() => Ok(own_library.display().to_string()),
         None => Err("not fetched yet".to_string()),
     };
-    let r_packages = "for (p in c('httpuv', 'jsonlite')) cat(p, as.character(packageVersion(p)), '')";
+    let r_packages =
+        "for (p in c('httpuv', 'jsonlite')) cat(p, as.character(packageVersion(p)), '')";
     vec![
         check("python3", false, says("python3", &["--version"], path), "apt install python3"),
         check(
@@ -89,14 +103,24 @@ pub fn doctor(data: &DataDirectory, path: &str, uv: Option<&Path>, onnxruntime: 
             says("python3", &["-c", "import venv, ensurepip; print('present')"], path),
             "apt install python3-venv",
         ),
-        check("uv", true, uv, "pip install uv (else Decalog installs one of its own at the first build)"),
+        check(
+            "uv",
+            true,
+            uv,
+            "pip install uv (else Decalog installs one of its own at the first build)",
+        ),
         check(
             "ONNX Runtime",
             true,
             onnxruntime,
             "Decalog fetches it with the first ONNX model; or set ORT_DYLIB_PATH to libonnxruntime.so",
         ),
-        check("R", true, says("Rscript", &["--version"], path), "apt install r-base-core (only for models in R)"),
+        check(
+            "R",
+            true,
+            says("Rscript", &["--version"], path),
+            "apt install r-base-core (only for models in R)",
+        ),
         check(
             "R packages",
             true,

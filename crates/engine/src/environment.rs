@@ -1,4 +1,5 @@
-//! Python environments: resolved to a lock before a version exists, built once per lock, never changed.
+//! Python environments: resolved to a lock before a version exists, built once per lock, never
+//! changed.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,8 @@ impl Environments {
         Environments { files, building: Mutex::new(()), sound: parking_lot::Mutex::default() }
     }
 
-    /// The exact packages that a tree needs, and the lock's text; `None` if Decalog has nothing to install for it.
+    /// The exact packages that a tree needs, and the lock's text; `None` if Decalog has nothing to
+    /// install for it.
     pub async fn resolve(
         &self,
         tools: &Tools,
@@ -95,14 +97,22 @@ impl Environments {
         let python = self.interpreter(tools, &uv, tree).await?;
         let version = python_version(tools, &python).await?;
         let text = if tree.join("uv.lock").exists() {
-            let arguments = ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--quiet"];
+            let arguments =
+                ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--quiet"];
             self.compiled(tools, &uv, tree, arguments.map(Into::into).into(), "uv.lock").await?
-        } else if let Some(source) = ["requirements.txt", "pyproject.toml"].into_iter().find(|name| tree.join(name).exists()) {
+        } else if let Some(source) =
+            ["requirements.txt", "pyproject.toml"].into_iter().find(|name| tree.join(name).exists())
+        {
             self.compile(tools, &uv, tree, Path::new(source), &python, source).await?
         } else if let Some(file) = file.filter(|file| is_pickle(file)) {
             let list = self.packages_of_pickle(tools, &python, &tree.join(file)).await?;
-            let temporary = self.files.data.environments().join(format!("{}.in", Digest::of(list.as_bytes()).short()));
-            std::fs::write(&temporary, &list).map_err(EngineError::io("writing a list of packages"))?;
+            let temporary = self
+                .files
+                .data
+                .environments()
+                .join(format!("{}.in", Digest::of(list.as_bytes()).short()));
+            std::fs::write(&temporary, &list)
+                .map_err(EngineError::io("writing a list of packages"))?;
             let text = self.compile(tools, &uv, tree, &temporary, &python, file).await;
             let _ = std::fs::remove_file(&temporary);
             text?
@@ -122,16 +132,26 @@ impl Environments {
         Ok(Some((Lock { digest, inputs, python: version, packages }, text)))
     }
 
-    async fn interpreter(&self, tools: &Tools, uv: &Path, tree: &Path) -> Result<PathBuf, EngineError> {
+    async fn interpreter(
+        &self,
+        tools: &Tools,
+        uv: &Path,
+        tree: &Path,
+    ) -> Result<PathBuf, EngineError> {
         let mut arguments = vec!["python".to_string(), "find".into(), "--no-project".into()];
         arguments.extend(wanted_python(tree)?);
         let found = tools.run(uv, &arguments, tree, &|_| {}).await?;
         let path = found.stdout.trim();
         if !found.ok || path.is_empty() {
-            let wanted = wanted_python(tree)?.map(|wanted| format!(" that fits `{wanted}`")).unwrap_or_default();
-            let problem = Problem::new(Code::NoPython, format!("no Python{wanted} is on this machine"));
+            let wanted = wanted_python(tree)?
+                .map(|wanted| format!(" that fits `{wanted}`"))
+                .unwrap_or_default();
+            let problem =
+                Problem::new(Code::NoPython, format!("no Python{wanted} is on this machine"));
             return Err(EngineError::User(
-                problem.details(found.last_lines()).help("install it, or change requires-python in pyproject.toml"),
+                problem
+                    .details(found.last_lines())
+                    .help("install it, or change requires-python in pyproject.toml"),
             ));
         }
         Ok(PathBuf::from(path))
@@ -146,8 +166,17 @@ impl Environments {
         python: &Path,
         name: &str,
     ) -> Result<String, EngineError> {
-        let mut arguments: Vec<std::ffi::OsString> =
-            ["pip", "compile", "--generate-hashes", "--no-header", "--no-annotate", "--quiet", "--python"].map(Into::into).into();
+        let mut arguments: Vec<std::ffi::OsString> = [
+            "pip",
+            "compile",
+            "--generate-hashes",
+            "--no-header",
+            "--no-annotate",
+            "--quiet",
+            "--python",
+        ]
+        .map(Into::into)
+        .into();
         arguments.extend([python.into(), source.into()]);
         arguments.extend(tools.index());
         self.compiled(tools, uv, tree, arguments, name).await
@@ -165,21 +194,34 @@ impl Environments {
         if output.ok {
             return Ok(output.stdout);
         }
-        let problem = Problem::new(Code::LockFailed, format!("the packages of {name} do not resolve"));
+        let problem =
+            Problem::new(Code::LockFailed, format!("the packages of {name} do not resolve"));
         Err(EngineError::User(
-            problem.details(output.last_lines()).help(format!("correct {name}; uv pip compile {name} shows the same")),
+            problem
+                .details(output.last_lines())
+                .help(format!("correct {name}; uv pip compile {name} shows the same")),
         ))
     }
 
-    async fn packages_of_pickle(&self, tools: &Tools, python: &Path, file: &Path) -> Result<String, EngineError> {
+    async fn packages_of_pickle(
+        &self,
+        tools: &Tools,
+        python: &Path,
+        file: &Path,
+    ) -> Result<String, EngineError> {
         let arguments = ["-I".as_ref(), "-c".as_ref(), INSPECT.as_ref(), file.as_os_str()];
         let output = tools.run(python, arguments, Path::new("/"), &|_| {}).await?;
         let mut lines = output.stdout.lines();
         let version = lines.next().unwrap_or_default();
         if !output.ok || version.is_empty() {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let problem = Problem::new(Code::LockFailed, format!("{name} does not tell which packages it needs"));
-            return Err(EngineError::User(problem.help("add a requirements.txt with the versions that it was trained with")));
+            let problem = Problem::new(
+                Code::LockFailed,
+                format!("{name} does not tell which packages it needs"),
+            );
+            return Err(EngineError::User(
+                problem.help("add a requirements.txt with the versions that it was trained with"),
+            ));
         }
         let pandas = lines.next().unwrap_or_default();
         Ok(format!("scikit-learn=={version}\njoblib\n{pandas}\n"))
@@ -223,9 +265,10 @@ impl Environments {
         if !lock.packages.is_empty() {
             let list = directory.join("lock.txt");
             std::fs::write(&list, text).map_err(EngineError::io("writing the lock"))?;
-            // Links would let a write reach the cache of whoever runs this, and all other environments. Where the disk can,
-            // copies share its blocks.
-            let mut arguments: Vec<std::ffi::OsString> = ["pip", "sync", "--link-mode", "copy"].map(Into::into).into();
+            // Links would let a write reach the cache of whoever runs this, and all other
+            // environments. Where the disk can, copies share its blocks.
+            let mut arguments: Vec<std::ffi::OsString> =
+                ["pip", "sync", "--link-mode", "copy"].map(Into::into).into();
             if text.contains("--hash=") {
                 arguments.push("--require-hashes".into());
             }
@@ -234,7 +277,9 @@ impl Environments {
             self.step(tools, &uv, arguments, progress).await?;
         }
         let built = directory.clone();
-        blocking(move || installed::finish(&built)).await.map_err(EngineError::io("finishing the environment"))?;
+        blocking(move || installed::finish(&built))
+            .await
+            .map_err(EngineError::io("finishing the environment"))?;
         self.sound.lock().insert(lock.digest);
         Ok(done(false))
     }
@@ -269,17 +314,27 @@ impl Environments {
             return Ok(());
         }
         let lines = output.last_lines();
-        if lines.iter().any(|line| line.contains("No space left on device") || line.contains("os error 28")) {
+        if lines
+            .iter()
+            .any(|line| line.contains("No space left on device") || line.contains("os error 28"))
+        {
             return Err(EngineError::NoSpace("building the environment".into()));
         }
-        let problem = Problem::new(Code::BuildFailed, "the environment could not be built").details(lines);
-        Err(EngineError::User(problem.help("correct the requirements, or the index that decalog up was started with")))
+        let problem =
+            Problem::new(Code::BuildFailed, "the environment could not be built").details(lines);
+        Err(EngineError::User(
+            problem.help("correct the requirements, or the index that decalog up was started with"),
+        ))
     }
 }
 
 /// Runs file work off the async runtime.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
 /// What pyproject.toml or .python-version ask for.
@@ -287,10 +342,14 @@ fn wanted_python(tree: &Path) -> Result<Option<String>, EngineError> {
     if let Ok(text) = std::fs::read_to_string(tree.join("pyproject.toml")) {
         let value: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             EngineError::User(
-                Problem::new(Code::LockFailed, format!("pyproject.toml cannot be read: {error}")).help("correct it"),
+                Problem::new(Code::LockFailed, format!("pyproject.toml cannot be read: {error}"))
+                    .help("correct it"),
             )
         })?;
-        let wanted = value.get("project").and_then(|project| project.get("requires-python")).and_then(toml::Value::as_str);
+        let wanted = value
+            .get("project")
+            .and_then(|project| project.get("requires-python"))
+            .and_then(toml::Value::as_str);
         if let Some(wanted) = wanted {
             return Ok(Some(wanted.to_string()));
         }
@@ -307,6 +366,7 @@ async fn python_version(tools: &Tools, python: &Path) -> Result<String, EngineEr
         return Ok(version);
     }
     Err(EngineError::User(
-        Problem::new(Code::NoPython, format!("{} does not run", python.display())).details(output.last_lines()),
+        Problem::new(Code::NoPython, format!("{} does not run", python.display()))
+            .details(output.last_lines()),
     ))
 }

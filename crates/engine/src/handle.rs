@@ -24,7 +24,8 @@ use crate::replica::{self, BecameReady, Begin, ReplicaState, ReplicaStatus};
 use crate::tools::Tools;
 use crate::{EngineConfig, EngineError};
 
-/// How long an adopted replica of which nothing is known has to answer, in milliseconds: as long as a start.
+/// How long an adopted replica of which nothing is known has to answer, in milliseconds: as long as
+/// a start.
 const ADOPT_MS_MAX: u64 = 180_000;
 
 /// Logs that are kept of each version's replicas.
@@ -96,7 +97,8 @@ impl Engine {
                 self.tick();
             }
             News::Listed(processes) => {
-                let listed: HashSet<&str> = processes.iter().map(|process| process.id.0.as_str()).collect();
+                let listed: HashSet<&str> =
+                    processes.iter().map(|process| process.id.0.as_str()).collect();
                 let lost = "its supervisor ended";
                 let holders: Vec<ProcessId> = self.inner.holders.lock().keys().cloned().collect();
                 holders
@@ -104,9 +106,18 @@ impl Engine {
                     .filter(|id| !listed.contains(id.0.as_str()))
                     .for_each(|id| self.holder_ended(id, lost.into(), true));
                 let replicas = self.replicas().into_iter().filter(|status| status.pid > 0);
-                replicas.filter(|status| !listed.contains(status.replica.0.as_str())).for_each(|status| {
-                    self.set_state(&status.replica, ReplicaState::Ended { reason: lost.into(), details: vec![], local: true });
-                });
+                replicas.filter(|status| !listed.contains(status.replica.0.as_str())).for_each(
+                    |status| {
+                        self.set_state(
+                            &status.replica,
+                            ReplicaState::Ended {
+                                reason: lost.into(),
+                                details: vec![],
+                                local: true,
+                            },
+                        );
+                    },
+                );
                 processes.into_iter().for_each(|process| self.process_changed(process));
             }
         }
@@ -121,7 +132,9 @@ impl Engine {
         let replica = ReplicaId(process.id.0.clone());
         let known = self.take_process(&process);
         let is_known = known.is_some();
-        if known.is_some_and(|status| matches!(status.state, ReplicaState::Ended { .. })) && process.ended.is_none() {
+        if known.is_some_and(|status| matches!(status.state, ReplicaState::Ended { .. }))
+            && process.ended.is_none()
+        {
             // Its time was up, or it was stopped, in the moment in which it was started.
             let engine = self.clone();
             tokio::spawn(async move { engine.signal(&replica, true).await });
@@ -149,7 +162,11 @@ impl Engine {
             let probe_as = process.plain_path.map_or(ProbeAs::OpenInference, ProbeAs::Plain);
             let engine = self.clone();
             let limit = Duration::from_millis(ADOPT_MS_MAX);
-            tokio::spawn(async move { engine.watch_start(replica, probe_as, Begin { at: None, at_once: false }, limit).await });
+            tokio::spawn(async move {
+                engine
+                    .watch_start(replica, probe_as, Begin { at: None, at_once: false }, limit)
+                    .await
+            });
         }
         self.tick();
     }
@@ -157,12 +174,15 @@ impl Engine {
     /// An id that no other process of this data directory has.
     pub(crate) fn next_id(&self, prefix: &str) -> ProcessId {
         let count = self.inner.ids.fetch_add(1, Ordering::Relaxed) + 1;
-        // The supervisor refuses an id that it knows, should two platforms open within a millisecond.
+        // The supervisor refuses an id that it knows, should two platforms open within a
+        // millisecond.
         ProcessId(format!("{prefix}{:x}-{count}", self.inner.opened_ms))
     }
 
     pub(crate) fn set_ended(&self, replica: &ReplicaId, reason: String) {
-        let Some(placement) = self.status(replica).map(|status| status.placement.clone()) else { return };
+        let Some(placement) = self.status(replica).map(|status| status.placement.clone()) else {
+            return;
+        };
         let details = replica::last_words(&self.inner.files, &placement, &replica.into());
         self.set_state(replica, ReplicaState::Ended { reason, details, local: false });
     }
@@ -170,7 +190,10 @@ impl Engine {
     /// It could not be started.
     pub(crate) fn set_failed(&self, replica: &ReplicaId, error: &EngineError) {
         if error.is_local() {
-            self.set_state(replica, ReplicaState::Ended { reason: error.to_string(), details: vec![], local: true });
+            self.set_state(
+                replica,
+                ReplicaState::Ended { reason: error.to_string(), details: vec![], local: true },
+            );
         } else {
             self.set_ended(replica, error.to_string());
         }
@@ -192,14 +215,19 @@ impl Engine {
     }
 
     pub(crate) fn is_starting(&self, replica: &ReplicaId) -> bool {
-        self.inner.replicas.lock().get(replica).is_some_and(|status| status.state == ReplicaState::Starting)
+        self.inner
+            .replicas
+            .lock()
+            .get(replica)
+            .is_some_and(|status| status.state == ReplicaState::Starting)
     }
 
     pub(crate) fn tick(&self) {
         self.inner.changed.send_modify(|count| *count += 1);
     }
 
-    /// The exact packages that a tree needs, and the lock's text; `None` if there is nothing to install.
+    /// The exact packages that a tree needs, and the lock's text; `None` if there is nothing to
+    /// install.
     pub async fn resolve(
         &self,
         tree: &Path,
@@ -208,7 +236,10 @@ impl Engine {
     ) -> Result<Option<(Lock, String)>, EngineError> {
         let inner = &self.inner;
         let has_environment = crate::runtime::of(runtime).has_environment(tree);
-        inner.environments.resolve(&inner.tools, tree, has_environment, file, inner.config.index_url.as_deref()).await
+        inner
+            .environments
+            .resolve(&inner.tools, tree, has_environment, file, inner.config.index_url.as_deref())
+            .await
     }
 
     /// Of everything that [`Engine::resolve`] depends on.
@@ -217,7 +248,12 @@ impl Engine {
     }
 
     /// Installs a lock, unless it is installed.
-    pub async fn build(&self, lock: &Lock, text: &str, progress: &(dyn Fn(&str) + Sync)) -> Result<Built, EngineError> {
+    pub async fn build(
+        &self,
+        lock: &Lock,
+        text: &str,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<Built, EngineError> {
         self.inner.environments.build(&self.inner.tools, lock, text, progress).await
     }
 
@@ -260,13 +296,20 @@ impl Engine {
             // It has no process yet, and must not get one.
             self.set_state(
                 replica,
-                ReplicaState::Ended { reason: "stopped before it was started".into(), details: vec![], local: false },
+                ReplicaState::Ended {
+                    reason: "stopped before it was started".into(),
+                    details: vec![],
+                    local: false,
+                },
             );
             return Ok(());
         }
         self.signal(replica, drain_ms_max == 0).await?;
         let ended = async {
-            while self.status(replica).is_some_and(|status| !matches!(status.state, ReplicaState::Ended { .. })) {
+            while self
+                .status(replica)
+                .is_some_and(|status| !matches!(status.state, ReplicaState::Ended { .. }))
+            {
                 if changed.changed().await.is_err() {
                     break;
                 }
@@ -285,7 +328,14 @@ impl Engine {
         }
         let forgotten = self.inner.replicas.lock().remove(replica);
         if let Some(status) = forgotten {
-            self.remove_old_logs(&self.inner.files.data.version_logs(&status.placement.model, status.placement.version)).await;
+            self.remove_old_logs(
+                &self
+                    .inner
+                    .files
+                    .data
+                    .version_logs(&status.placement.model, status.placement.version),
+            )
+            .await;
         }
         let _ = tokio::fs::remove_file(self.inner.files.socket(replica)).await;
         self.tick();
@@ -296,14 +346,16 @@ impl Engine {
         let logs = newest_last(directory);
         for log in &logs[..logs.len().saturating_sub(LOGS_MAX)] {
             let id = log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let runs = self.inner.holders.lock().contains_key(&ProcessId(id.clone())) || self.status(&ReplicaId(id)).is_some();
+            let runs = self.inner.holders.lock().contains_key(&ProcessId(id.clone()))
+                || self.status(&ReplicaId(id)).is_some();
             if !runs {
                 let _ = tokio::fs::remove_file(log).await;
             }
         }
     }
 
-    /// Drops an ended process from the supervisor's list, with the directories that nobody uses then.
+    /// Drops an ended process from the supervisor's list, with the directories that nobody uses
+    /// then.
     pub(crate) async fn forget_process(&self, id: &ProcessId) -> bool {
         match self.inner.supervisor.call(Request::Forget { id: id.clone() }).await {
             Ok(Reply::Unused(unused)) => {
@@ -323,12 +375,20 @@ impl Engine {
         }
     }
 
-    /// Memory of all replicas of a placement and of its parents together, in MiB; pages that they share count once (PSS).
+    /// Memory of all replicas of a placement and of its parents together, in MiB; pages that they
+    /// share count once (PSS).
     pub fn placement_memory_mb(&self, placement: &Placement) -> Option<f64> {
-        let replicas = self.replicas().into_iter().filter(|status| status.placement == *placement).map(|status| status.pid);
+        let replicas = self
+            .replicas()
+            .into_iter()
+            .filter(|status| status.placement == *placement)
+            .map(|status| status.pid);
         let holders = self.inner.holders.lock();
-        let parents = holders.values().filter(|holder| matches!(&holder.role, Role::Parent(of) if of == placement));
-        let groups: Vec<u32> = replicas.chain(parents.map(|holder| holder.pid)).filter(|pid| *pid > 0).collect();
+        let parents = holders
+            .values()
+            .filter(|holder| matches!(&holder.role, Role::Parent(of) if of == placement));
+        let groups: Vec<u32> =
+            replicas.chain(parents.map(|holder| holder.pid)).filter(|pid| *pid > 0).collect();
         drop(holders);
         let memory = memory_mb_of_groups(&groups);
         (!memory.is_empty()).then(|| memory.values().sum())
@@ -362,14 +422,22 @@ impl Engine {
 
 /// What an earlier platform knew of a replica; what it wrote is input like any other.
 fn known_info(known: Option<&str>) -> Option<WorkerInfo> {
-    serde_json::from_str(known?).inspect_err(|error| tracing::warn!("what is known of a replica is not understood: {error}")).ok()
+    serde_json::from_str(known?)
+        .inspect_err(|error| {
+            tracing::warn!("what is known of a replica is not understood: {error}")
+        })
+        .ok()
 }
 
 /// The `*.log` files of a directory by the time of their last line.
 fn newest_last(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let logs = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|extension| extension == "log"));
-    let mut dated: Vec<_> = logs.map(|path| (path.metadata().and_then(|metadata| metadata.modified()).ok(), path)).collect();
+    let logs = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    let mut dated: Vec<_> = logs
+        .map(|path| (path.metadata().and_then(|metadata| metadata.modified()).ok(), path))
+        .collect();
     dated.sort();
     dated.into_iter().map(|(_, path)| path).collect()
 }

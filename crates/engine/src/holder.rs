@@ -44,7 +44,8 @@ pub struct ParentStatus {
     pub state: ParentState,
     /// How it was started itself.
     pub temperature: Temperature,
-    /// When something was last forked from it, or else when it was started, in milliseconds since 1970.
+    /// When something was last forked from it, or else when it was started, in milliseconds since
+    /// 1970.
     pub used_at_ms: u64,
 }
 
@@ -62,7 +63,11 @@ pub(crate) struct Holder {
 
 impl From<&Readiness> for ParentState {
     fn from(ready: &Readiness) -> ParentState {
-        ParentState::Ready { can_fork: ready.can_fork, reason: ready.reason.clone(), elapsed_ms: ready.elapsed_ms }
+        ParentState::Ready {
+            can_fork: ready.can_fork,
+            reason: ready.reason.clone(),
+            elapsed_ms: ready.elapsed_ms,
+        }
     }
 }
 

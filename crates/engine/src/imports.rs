@@ -1,5 +1,6 @@
-//! Which modules a zygote imports beforehand: those that the text of its versions names, and those that a parent turned out
-//! to need when it loaded its model, such as what a pickle asks for. Kept beside the environment.
+//! Which modules a zygote imports beforehand: those that the text of its versions names, and those
+//! that a parent turned out to need when it loaded its model, such as what a pickle asks for. Kept
+//! beside the environment.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -19,8 +20,9 @@ const IMPORTS: &str = "imports";
 const IMPORTS_BYTES_MAX: usize = 96 * 1024;
 
 impl Engine {
-    /// The modules that versions with this environment import, as far as they are known: those that earlier ones needed, and
-    /// those of this version, by its text and without running any of its code.
+    /// The modules that versions with this environment import, as far as they are known: those that
+    /// earlier ones needed, and those of this version, by its text and without running any of its
+    /// code.
     pub(crate) async fn imports_of(&self, spec: &ReplicaSpec) -> Vec<String> {
         let Some(lock) = spec.lock else { return vec![] };
         let environment = self.inner.files.data.environment(&lock);
@@ -34,7 +36,8 @@ impl Engine {
         add(&environment.with_extension(IMPORTS), named).0
     }
 
-    /// Takes note of what a parent has loaded. A zygote that has less is ended: the next parent has one made that has all.
+    /// Takes note of what a parent has loaded. A zygote that has less is ended: the next parent has
+    /// one made that has all.
     pub(crate) async fn learn_imports(&self, spec: &ReplicaSpec, id: &ProcessId) {
         let is_parent = {
             let holders = self.inner.holders.lock();
@@ -47,7 +50,8 @@ impl Engine {
         };
         let Some(lock) = spec.lock.filter(|_| is_parent) else { return };
         let loaded = read(&self.inner.files.data.modules(id));
-        let (_, has_grown) = add(&self.inner.files.data.environment(&lock).with_extension(IMPORTS), loaded);
+        let (_, has_grown) =
+            add(&self.inner.files.data.environment(&lock).with_extension(IMPORTS), loaded);
         let zygote = {
             let key = launch::zygote_key(spec);
             let holders = self.inner.holders.lock();
@@ -60,30 +64,44 @@ impl Engine {
         }
     }
 
-    async fn describe_imports(&self, spec: &ReplicaSpec, python: &Path) -> Result<Vec<String>, EngineError> {
+    async fn describe_imports(
+        &self,
+        spec: &ReplicaSpec,
+        python: &Path,
+    ) -> Result<Vec<String>, EngineError> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let shim = text(&shim::put(&self.inner.files.data.shim())?);
         let file = spec.file.clone().unwrap_or_else(|| "model.py".into());
-        let arguments = ["-I".to_string(), shim, "--describe".into(), text(&spec.tree), "--file".into(), file];
+        let arguments =
+            ["-I".to_string(), shim, "--describe".into(), text(&spec.tree), "--file".into(), file];
         let output = self.inner.tools.run(python, arguments, Path::new("/"), &|_| {}).await?;
-        let described: serde_json::Value = serde_json::from_str(output.stdout.trim()).unwrap_or_default();
-        let names = described.get("modules").or(described.get("imports")).and_then(|names| names.as_array());
+        let described: serde_json::Value =
+            serde_json::from_str(output.stdout.trim()).unwrap_or_default();
+        let names = described
+            .get("modules")
+            .or(described.get("imports"))
+            .and_then(|names| names.as_array());
         Ok(names.into_iter().flatten().filter_map(|name| name.as_str().map(String::from)).collect())
     }
 }
 
-/// The names of modules in a file, each on a line; `a:b` stands for `from a import b`. What is no name is left out.
+/// The names of modules in a file, each on a line; `a:b` stands for `from a import b`. What is no
+/// name is left out.
 fn read(path: &Path) -> Vec<String> {
     let mut text = String::new();
-    let _ = std::fs::File::open(path).map(|file| file.take(IMPORTS_BYTES_MAX as u64).read_to_string(&mut text));
+    let _ = std::fs::File::open(path)
+        .map(|file| file.take(IMPORTS_BYTES_MAX as u64).read_to_string(&mut text));
     let is_name = |line: &&str| {
         !line.is_empty()
-            && line.split([':', '.']).all(|part| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_'))
+            && line.split([':', '.']).all(|part| {
+                !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+            })
     };
     text.lines().filter(is_name).map(String::from).collect()
 }
 
-/// Adds names to those of a file, in the order in which they were first seen. Gives all of them, and whether any was new.
+/// Adds names to those of a file, in the order in which they were first seen. Gives all of them,
+/// and whether any was new.
 fn add(path: &Path, names: Vec<String>) -> (Vec<String>, bool) {
     let mut all = read(path);
     let before = all.len();

@@ -1,5 +1,6 @@
-//! Built environments on disk: read-only for workers, whole on disk before they count, and looked at again by every
-//! process that uses them. Python keeps compiled modules in folders of their own that stay open for it.
+//! Built environments on disk: read-only for workers, whole on disk before they count, and looked
+//! at again by every process that uses them. Python keeps compiled modules in folders of their own
+//! that stay open for it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
@@ -64,15 +65,20 @@ pub fn is_sound(environment: &Path) -> bool {
     sound
 }
 
-/// Whether all files of a finished environment hold what they held. One that does not is taken for half built from now
-/// on. `None` if it is not finished.
+/// Whether all files of a finished environment hold what they held. One that does not is taken for
+/// half built from now on. `None` if it is not finished.
 pub fn verify(environment: &Path) -> Option<bool> {
     let marked = read_marker(environment)?;
     let files = list(environment);
-    let found = files.and_then(|files| Ok(listing(&files) == marked.listing && content(environment, &files)? == marked.content));
+    let found = files.and_then(|files| {
+        Ok(listing(&files) == marked.listing && content(environment, &files)? == marked.content)
+    });
     let sound = found.unwrap_or(false);
     if !sound && let Err(error) = std::fs::remove_file(marker(environment)) {
-        tracing::warn!("{} is damaged, but is still taken for finished: {error}", environment.display());
+        tracing::warn!(
+            "{} is damaged, but is still taken for finished: {error}",
+            environment.display()
+        );
     }
     Some(sound)
 }
@@ -175,7 +181,9 @@ mod tests {
     fn whatever_is_done_to_an_environment_is_noticed_but_for_compiled_modules() {
         type Damage = fn(&Path);
         let damages: [Damage; 5] = [
-            |environment| std::fs::write(environment.join("lib/package/__init__.py"), "x = 2").unwrap(),
+            |environment| {
+                std::fs::write(environment.join("lib/package/__init__.py"), "x = 2").unwrap()
+            },
             |environment| std::fs::write(environment.join("lib/library.so"), "").unwrap(),
             |environment| std::fs::remove_file(environment.join("lib/library.so")).unwrap(),
             |environment| std::fs::write(environment.join("lib/other.py"), "").unwrap(),
@@ -186,15 +194,20 @@ mod tests {
             assert!(!is_sound(&environment));
             finish(&environment).unwrap();
             for (path, metadata) in list(&environment).unwrap() {
-                assert!(metadata.is_symlink() || metadata.mode() & 0o222 == 0, "{path:?} can be written to");
+                assert!(
+                    metadata.is_symlink() || metadata.mode() & 0o222 == 0,
+                    "{path:?} can be written to"
+                );
             }
             std::fs::write(environment.join("lib/package/__pycache__/x.pyc"), "compiled").unwrap();
             assert!(is_sound(&environment) && verify(&environment) == Some(true));
             for folder in ["lib", "lib/package"] {
-                std::fs::set_permissions(environment.join(folder), Permissions::from_mode(0o755)).unwrap();
+                std::fs::set_permissions(environment.join(folder), Permissions::from_mode(0o755))
+                    .unwrap();
             }
             for file in ["lib/package/__init__.py", "lib/library.so"] {
-                std::fs::set_permissions(environment.join(file), Permissions::from_mode(0o644)).unwrap();
+                std::fs::set_permissions(environment.join(file), Permissions::from_mode(0o644))
+                    .unwrap();
             }
             damage(&environment);
             assert!(!is_sound(&environment), "damage {number}");
@@ -209,7 +222,12 @@ mod tests {
         let before = library.metadata().unwrap();
         std::fs::set_permissions(&library, Permissions::from_mode(0o644)).unwrap();
         std::fs::write(&library, "mach1ne").unwrap();
-        File::options().write(true).open(&library).unwrap().set_modified(before.modified().unwrap()).unwrap();
+        File::options()
+            .write(true)
+            .open(&library)
+            .unwrap()
+            .set_modified(before.modified().unwrap())
+            .unwrap();
         std::fs::set_permissions(&library, before.permissions()).unwrap();
         assert!(is_sound(&environment), "its time, length and mode are as before");
         assert_eq!(verify(&environment), Some(false));

@@ -1,4 +1,5 @@
-//! What a process gets: the `Launch` for a replica, or for the parent or zygote that replicas are forked from.
+//! What a process gets: the `Launch` for a replica, or for the parent or zygote that replicas are
+//! forked from.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,17 +12,19 @@ use crate::replica::ReplicaSpec;
 use crate::runtime::{self, Start};
 use crate::{EngineConfig, EngineError};
 
-/// Processes and threads of one replica or parent together: far beyond any model's need, far below the system's.
+/// Processes and threads of one replica or parent together: far beyond any model's need, far below
+/// the system's.
 const PROCESSES_MAX: u32 = 4_096;
-/// Beginnings and ends of variables that libraries read when they are imported or a program when it starts: a zygote had
-/// others.
+/// Beginnings and ends of variables that libraries read when they are imported or a program when it
+/// starts: a zygote had others.
 const READ_BEGINS: &str = "ARROW_ BLIS_ CUDA_ GLIBC_ GOTO_ HF_ JAX_ JE_ KERAS_ KMP_ LC_ LD_ MALLOC_ MKL_ MPL NPY_ NUMBA_ NUMEXPR_ OMP_ \
                            OPENBLAS_ ORT_ POLARS_ PYTHON PYTORCH_ SCIPY_ SKLEARN_ TF_ TORCH TRANSFORMERS_ XLA_ _RJEM_";
 const READ_ENDS: &str = "_CACHE _HOME";
 const READ_WHOLE: &str = "HOME LANG PATH TMPDIR TZ";
 
 /// How many threads numeric libraries use.
-const THREAD_VARIABLES: [&str; 4] = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"];
+const THREAD_VARIABLES: [&str; 4] =
+    ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"];
 
 /// A variable of the version that makes a zygote of no use for it.
 pub fn variable_read_on_import(spec: &ReplicaSpec) -> Option<&str> {
@@ -30,7 +33,10 @@ pub fn variable_read_on_import(spec: &ReplicaSpec) -> Option<&str> {
             || READ_BEGINS.split_ascii_whitespace().any(|begin| name.starts_with(begin))
             || READ_ENDS.split(' ').any(|end| name.ends_with(end))
     };
-    spec.variables.keys().map(String::as_str).find(|name| is_read(name) && !THREAD_VARIABLES.contains(name))
+    spec.variables
+        .keys()
+        .map(String::as_str)
+        .find(|name| is_read(name) && !THREAD_VARIABLES.contains(name))
 }
 
 /// What is to be started from a spec, and from what.
@@ -51,7 +57,13 @@ impl Plan {
     /// A replica as a program of its own.
     pub fn cold(spec: &ReplicaSpec, colder_because: Option<String>) -> Plan {
         let role = Role::Replica(spec.placement.clone());
-        Plan { id: (&spec.replica).into(), role, origin: None, temperature: Temperature::Cold, colder_because }
+        Plan {
+            id: (&spec.replica).into(),
+            role,
+            origin: None,
+            temperature: Temperature::Cold,
+            colder_because,
+        }
     }
 }
 
@@ -89,7 +101,8 @@ pub fn launch(
     } else {
         variables.extend(spec.variables.clone());
         variables.extend(model_variables(spec));
-        variables.insert("DECALOG_ROLE".into(), if is_replica { "worker" } else { "parent" }.into());
+        variables
+            .insert("DECALOG_ROLE".into(), if is_replica { "worker" } else { "parent" }.into());
         variables.insert("DECALOG_FAILURE".into(), text(&files.data.failure(&plan.id)));
         if !is_replica {
             variables.insert("DECALOG_MODULES".into(), text(&files.data.modules(&plan.id)));
@@ -97,7 +110,8 @@ pub fn launch(
         variables.extend(socket.clone().map(|socket| ("DECALOG_SOCKET".into(), socket)));
     }
     if !is_replica {
-        // Pools of threads that start with an import would forbid every fork; each replica gets the true number.
+        // Pools of threads that start with an import would forbid every fork; each replica gets the
+        // true number.
         variables.extend(THREAD_VARIABLES.iter().map(|name| (name.to_string(), "1".into())));
     }
     let origin = match plan.origin {
@@ -107,8 +121,10 @@ pub fn launch(
             Origin::Program(runtime::of(spec.runtime).program(&start, &mut variables)?)
         }
     };
-    // A zygote may use what its environment's libraries need; what a model may use is the model's affair.
-    let (memory_mb_max, cpu_max) = if is_zygote { (None, None) } else { (spec.memory_mb_max, spec.cpu_max) };
+    // A zygote may use what its environment's libraries need; what a model may use is the model's
+    // affair.
+    let (memory_mb_max, cpu_max) =
+        if is_zygote { (None, None) } else { (spec.memory_mb_max, spec.cpu_max) };
     Ok(Launch {
         id: plan.id,
         role: plan.role,
@@ -125,8 +141,14 @@ pub fn launch(
 }
 
 /// Variables that have nothing to do with any one model.
-fn surroundings(spec: &ReplicaSpec, config: &EngineConfig, files: &Files) -> BTreeMap<String, String> {
-    let own = spec.lock.map(|lock| files.data.environment(&lock).join("bin").to_string_lossy().into_owned());
+fn surroundings(
+    spec: &ReplicaSpec,
+    config: &EngineConfig,
+    files: &Files,
+) -> BTreeMap<String, String> {
+    let own = spec
+        .lock
+        .map(|lock| files.data.environment(&lock).join("bin").to_string_lossy().into_owned());
     let path = own.into_iter().chain([config.path.clone()]).collect::<Vec<_>>().join(":");
     let mut variables = BTreeMap::from([
         ("PATH".to_string(), path),
@@ -135,7 +157,9 @@ fn surroundings(spec: &ReplicaSpec, config: &EngineConfig, files: &Files) -> BTr
         ("DECALOG_THREADS".into(), spec.threads.to_string()),
     ]);
     if spec.threads > 0 {
-        variables.extend(THREAD_VARIABLES.iter().map(|name| (name.to_string(), spec.threads.to_string())));
+        variables.extend(
+            THREAD_VARIABLES.iter().map(|name| (name.to_string(), spec.threads.to_string())),
+        );
     }
     let particular = runtime::of(spec.runtime).surroundings().iter();
     variables.extend(particular.map(|(name, value)| (name.to_string(), value.to_string())));
@@ -150,7 +174,10 @@ fn model_variables(spec: &ReplicaSpec) -> BTreeMap<String, String> {
     ]);
     variables.extend(spec.file.clone().map(|file| ("DECALOG_FILE".into(), file)));
     if spec.schema != SchemaSection::default() {
-        variables.insert("DECALOG_SCHEMA".into(), serde_json::to_string(&spec.schema).unwrap_or_default());
+        variables.insert(
+            "DECALOG_SCHEMA".into(),
+            serde_json::to_string(&spec.schema).unwrap_or_default(),
+        );
     }
     variables
 }

@@ -1,5 +1,6 @@
-//! The local engine: builds environments, and starts, watches and stops single replicas, and what they are forked from,
-//! through the supervisor. How many replicas and parents there are, and who gets requests, is not its business.
+//! The local engine: builds environments, and starts, watches and stops single replicas, and what
+//! they are forked from, through the supervisor. How many replicas and parents there are, and who
+//! gets requests, is not its business.
 
 mod client;
 mod doctor;
@@ -45,7 +46,8 @@ pub struct EngineConfig {
     pub uv: Option<PathBuf>,
     /// The ONNX Runtime library to use, if not one of Decalog's own.
     pub onnxruntime: Option<PathBuf>,
-    /// Variables that tools which fetch packages may see (proxies, certificates, `UV_*`); workers never do.
+    /// Variables that tools which fetch packages may see (proxies, certificates, `UV_*`); workers
+    /// never do.
     pub tool_variables: BTreeMap<String, String>,
     /// `PATH` of workers and tools.
     pub path: String,
@@ -67,7 +69,8 @@ pub enum EngineError {
     /// The supervisor does not do its part.
     #[error("the supervisor cannot be used: {0}")]
     Supervisor(String),
-    /// This machine has not enough of something at this moment: descriptors, memory, processes. The same may work later.
+    /// This machine has not enough of something at this moment: descriptors, memory, processes. The
+    /// same may work later.
     #[error("this machine cannot do it now: {0}")]
     Local(String),
     /// The supervisor lives, and does nothing: the processes that it owns go on.
@@ -96,7 +99,9 @@ impl EngineError {
     /// Says what was tried when an operation of the system failed.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> EngineError {
         move |source| match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => EngineError::NoSpace(what.into()),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                EngineError::NoSpace(what.into())
+            }
             _ => EngineError::Io { what: what.into(), source },
         }
     }
@@ -104,7 +109,10 @@ impl EngineError {
     /// Whether this machine is to blame, and nothing that a user gave: the same may work later.
     pub fn is_local(&self) -> bool {
         match self {
-            EngineError::NoSpace(_) | EngineError::Local(_) | EngineError::Silent | EngineError::Lost => true,
+            EngineError::NoSpace(_)
+            | EngineError::Local(_)
+            | EngineError::Silent
+            | EngineError::Lost => true,
             EngineError::Io { source, .. } => supervisor::local::is_local(source),
             EngineError::User(_) | EngineError::Supervisor(_) => false,
         }
@@ -114,14 +122,18 @@ impl EngineError {
     pub fn problem(self) -> Problem {
         match self {
             EngineError::User(problem) => problem,
-            EngineError::NoSpace(what) => Problem::new(Code::NoSpace, format!("the disk is full: {what}"))
-                .help("free some space, or run decalog gc, and try again"),
-            EngineError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
-                Problem::new(Code::Engine, self.to_string()).help("mount the file system of the data directory for writing")
+            EngineError::NoSpace(what) => {
+                Problem::new(Code::NoSpace, format!("the disk is full: {what}"))
+                    .help("free some space, or run decalog gc, and try again")
             }
-            other => {
-                Problem::new(Code::Engine, other.to_string()).help("see the server's log; decalog doctor checks this machine")
+            EngineError::Io { ref source, .. }
+                if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>
+            {
+                Problem::new(Code::Engine, self.to_string())
+                    .help("mount the file system of the data directory for writing")
             }
+            other => Problem::new(Code::Engine, other.to_string())
+                .help("see the server's log; decalog doctor checks this machine"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Parents, which have a model loaded, and zygotes, which have libraries imported: what replicas are forked from. When
-//! there should be one, and when it should go, is not the engine's business.
+//! Parents, which have a model loaded, and zygotes, which have libraries imported: what replicas
+//! are forked from. When there should be one, and when it should go, is not the engine's business.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use crate::launch::{self, Plan};
 use crate::replica::{self, ReplicaSpec};
 use crate::runtime;
 
-/// How long a parent or zygote that another platform started may take to become ready, in milliseconds.
+/// How long a parent or zygote that another platform started may take to become ready, in
+/// milliseconds.
 const ADOPTED_START_MS_MAX: u64 = 180_000;
 
 /// What a start finds when it looks for a parent.
@@ -30,7 +31,8 @@ pub(crate) enum Found {
     Missing(ProcessId, watch::Receiver<ParentState>),
 }
 
-/// Why a process does not fork; an error if only the system did not let it, which says nothing of the process.
+/// Why a process does not fork; an error if only the system did not let it, which says nothing of
+/// the process.
 pub(crate) fn refused(reason: String) -> Result<String, EngineError> {
     match reason.strip_prefix("fork: ") {
         Some(error) => Err(EngineError::Local(format!("a process could not be forked: {error}"))),
@@ -61,16 +63,28 @@ impl Engine {
     /// Whether the next replica of a placement is forked from a parent that has its model loaded.
     pub fn can_fork(&self, placement: &Placement) -> bool {
         let holders = self.inner.holders.lock();
-        let mut parents = holders.values().filter(|holder| matches!(&holder.role, Role::Parent(of) if of == placement));
-        parents.any(|holder| matches!(*holder.state.borrow(), ParentState::Ready { can_fork: true, .. }))
+        let mut parents = holders
+            .values()
+            .filter(|holder| matches!(&holder.role, Role::Parent(of) if of == placement));
+        parents.any(|holder| {
+            matches!(*holder.state.borrow(), ParentState::Ready { can_fork: true, .. })
+        })
     }
 
-    /// Starts a zygote that serves this spec, unless there is one. Gives its id; `None` if the runtime has no such level.
-    pub async fn ensure_zygote(&self, spec: &ReplicaSpec) -> Result<Option<ProcessId>, EngineError> {
+    /// Starts a zygote that serves this spec, unless there is one. Gives its id; `None` if the
+    /// runtime has no such level.
+    pub async fn ensure_zygote(
+        &self,
+        spec: &ReplicaSpec,
+    ) -> Result<Option<ProcessId>, EngineError> {
         if runtime::of(spec.runtime).warmest().0 < Temperature::Tepid {
             return Ok(None);
         }
-        let Some(key) = launch::zygote_key(spec).filter(|key| !self.inner.barren.lock().contains(key)) else { return Ok(None) };
+        let Some(key) =
+            launch::zygote_key(spec).filter(|key| !self.inner.barren.lock().contains(key))
+        else {
+            return Ok(None);
+        };
         let role = Role::Zygote(key);
         let id = {
             let mut holders = self.inner.holders.lock();
@@ -81,20 +95,32 @@ impl Engine {
             holders.insert(id.clone(), Holder::starting(role.clone()));
             id
         };
-        let plan = Plan { id: id.clone(), role, origin: None, temperature: Temperature::Cold, colder_because: None };
+        let plan = Plan {
+            id: id.clone(),
+            role,
+            origin: None,
+            temperature: Temperature::Cold,
+            colder_because: None,
+        };
         self.start_holder(spec, plan).await?;
         Ok(Some(id))
     }
 
-    /// Starts a parent for this spec's placement, unless there is one. Gives its id; `None` if the runtime has no such level.
-    pub async fn ensure_parent(&self, spec: &ReplicaSpec) -> Result<Option<ProcessId>, EngineError> {
+    /// Starts a parent for this spec's placement, unless there is one. Gives its id; `None` if the
+    /// runtime has no such level.
+    pub async fn ensure_parent(
+        &self,
+        spec: &ReplicaSpec,
+    ) -> Result<Option<ProcessId>, EngineError> {
         if runtime::of(spec.runtime).warmest().0 < Temperature::Warm {
             return Ok(None);
         }
         let role = Role::Parent(spec.placement.clone());
         let id = {
             let mut holders = self.inner.holders.lock();
-            if let Some((id, _)) = holders.iter().find(|(_, holder)| holder.role == role && holder.taken_by.is_none()) {
+            if let Some((id, _)) =
+                holders.iter().find(|(_, holder)| holder.role == role && holder.taken_by.is_none())
+            {
                 return Ok(Some(id.clone()));
             }
             let id = self.next_id("p");
@@ -114,12 +140,15 @@ impl Engine {
         self.inner.supervisor.call(Request::Signal { id: id.clone(), kill: true }).await.map(|_| ())
     }
 
-    /// The parent of a placement for one replica; if there is none, makes room for one that the caller must start.
+    /// The parent of a placement for one replica; if there is none, makes room for one that the
+    /// caller must start.
     pub(crate) fn find_parent(&self, placement: &Placement, replica: &ReplicaId) -> Found {
         let mut holders = self.inner.holders.lock();
         let mut starting = None;
         for (id, holder) in holders.iter_mut() {
-            if holder.taken_by.is_some() || !matches!(&holder.role, Role::Parent(of) if of == placement) {
+            if holder.taken_by.is_some()
+                || !matches!(&holder.role, Role::Parent(of) if of == placement)
+            {
                 continue;
             }
             let state = holder.state.borrow().clone();
@@ -150,7 +179,8 @@ impl Engine {
 
     /// Ends a parent that was about to become a replica which has ended meanwhile.
     pub(crate) async fn drop_taken_by(&self, replica: &ReplicaId) {
-        let is_taken = |(_, holder): &(&ProcessId, &Holder)| holder.taken_by.as_ref() == Some(replica);
+        let is_taken =
+            |(_, holder): &(&ProcessId, &Holder)| holder.taken_by.as_ref() == Some(replica);
         let taken = self.inner.holders.lock().iter().find(is_taken).map(|(id, _)| id.clone());
         if let Some(id) = taken {
             let _ = self.drop_parent(&id).await;
@@ -166,19 +196,28 @@ impl Engine {
             }
             match &*holder.state.borrow() {
                 ParentState::Ready { can_fork: true, .. } => return Ok(id.clone()),
-                ParentState::Ready { reason, .. } => because = format!("no parent yet, and the zygote cannot fork: {reason}"),
-                ParentState::Starting => because = "no parent yet, and the zygote still imports".into(),
+                ParentState::Ready { reason, .. } => {
+                    because = format!("no parent yet, and the zygote cannot fork: {reason}")
+                }
+                ParentState::Starting => {
+                    because = "no parent yet, and the zygote still imports".into()
+                }
                 ParentState::Ended { .. } => {}
             }
         }
         Err(because)
     }
 
-    /// A zygote to fork a parent from, how warm the parent is by it, and why not warmer. One that is made for it takes as long
-    /// as a fresh program, but then both hold the libraries once.
-    async fn zygote_for(&self, spec: &ReplicaSpec) -> Result<(ProcessId, Temperature, String), String> {
+    /// A zygote to fork a parent from, how warm the parent is by it, and why not warmer. One that
+    /// is made for it takes as long as a fresh program, but then both hold the libraries once.
+    async fn zygote_for(
+        &self,
+        spec: &ReplicaSpec,
+    ) -> Result<(ProcessId, Temperature, String), String> {
         if let Some(name) = launch::variable_read_on_import(spec) {
-            return Err(format!("no zygote: libraries may read the variable {name} when they are imported"));
+            return Err(format!(
+                "no zygote: libraries may read the variable {name} when they are imported"
+            ));
         }
         let key = launch::zygote_key(spec).ok_or("no zygote without an environment")?;
         let because = match self.find_zygote(&key) {
@@ -186,10 +225,14 @@ impl Engine {
             Err(because) => because,
         };
         let made = self.ensure_zygote(spec).await.map_err(|error| format!("{because}: {error}"))?;
-        let state = made.and_then(|id| Some((id.clone(), self.inner.holders.lock().get(&id)?.state.subscribe())));
+        let state = made.and_then(|id| {
+            Some((id.clone(), self.inner.holders.lock().get(&id)?.state.subscribe()))
+        });
         let (id, mut state) = state.ok_or(because.clone())?;
         let limit = Duration::from_millis(spec.start_ms_max / 2);
-        let _ = tokio::time::timeout(limit, state.wait_for(|state| *state != ParentState::Starting)).await;
+        let _ =
+            tokio::time::timeout(limit, state.wait_for(|state| *state != ParentState::Starting))
+                .await;
         let is_barren = matches!(*state.borrow(), ParentState::Ready { can_fork: false, .. });
         if is_barren {
             // Its libraries would only be there twice.
@@ -199,13 +242,24 @@ impl Engine {
         self.find_zygote(&key).map(|zygote| (zygote, Temperature::Cold, because))
     }
 
-    /// Starts the process of a parent that has its place already: from a zygote, else as a fresh program.
-    pub(crate) async fn start_parent(&self, spec: &ReplicaSpec, id: &ProcessId) -> Result<(), EngineError> {
+    /// Starts the process of a parent that has its place already: from a zygote, else as a fresh
+    /// program.
+    pub(crate) async fn start_parent(
+        &self,
+        spec: &ReplicaSpec,
+        id: &ProcessId,
+    ) -> Result<(), EngineError> {
         let role = Role::Parent(spec.placement.clone());
         let because = match self.zygote_for(spec).await {
             Ok((zygote, temperature, because)) => {
                 let origin = Some(Origin::Fork(zygote.clone()));
-                let plan = Plan { id: id.clone(), role: role.clone(), origin, temperature, colder_because: Some(because) };
+                let plan = Plan {
+                    id: id.clone(),
+                    role: role.clone(),
+                    origin,
+                    temperature,
+                    colder_because: Some(because),
+                };
                 match self.try_holder(spec, plan).await {
                     Ok(None) => return Ok(()),
                     Ok(Some(refused)) => {
@@ -224,7 +278,13 @@ impl Engine {
             }
             Err(because) => because,
         };
-        let plan = Plan { id: id.clone(), role, origin: None, temperature: Temperature::Cold, colder_because: Some(because) };
+        let plan = Plan {
+            id: id.clone(),
+            role,
+            origin: None,
+            temperature: Temperature::Cold,
+            colder_because: Some(because),
+        };
         self.start_holder(spec, plan).await
     }
 
@@ -242,7 +302,11 @@ impl Engine {
     }
 
     /// Gives why it was refused, if it was.
-    async fn try_holder(&self, spec: &ReplicaSpec, plan: Plan) -> Result<Option<String>, EngineError> {
+    async fn try_holder(
+        &self,
+        spec: &ReplicaSpec,
+        plan: Plan,
+    ) -> Result<Option<String>, EngineError> {
         let mut launch = launch::launch(spec, plan, &self.inner.config, &self.inner.files, None)?;
         if matches!(launch.role, Role::Zygote(_)) {
             let imports = self.imports_of(spec).await;
@@ -270,7 +334,11 @@ impl Engine {
 
     /// Ends a parent or zygote that is not ready in time.
     pub(crate) async fn limit_start(&self, id: &ProcessId, limit: Duration) {
-        let Some(mut state) = self.inner.holders.lock().get(id).map(|holder| holder.state.subscribe()) else { return };
+        let Some(mut state) =
+            self.inner.holders.lock().get(id).map(|holder| holder.state.subscribe())
+        else {
+            return;
+        };
         let ready = state.wait_for(|state| *state != ParentState::Starting);
         if tokio::time::timeout(limit, ready).await.is_err() {
             tracing::warn!("{id} is not ready after {} ms; it is ended", limit.as_millis());
@@ -316,7 +384,9 @@ impl Engine {
         if !is_known && process.ready.is_none() {
             // Started by another platform, which may be gone.
             let engine = self.clone();
-            tokio::spawn(async move { engine.limit_start(&id, Duration::from_millis(ADOPTED_START_MS_MAX)).await });
+            tokio::spawn(async move {
+                engine.limit_start(&id, Duration::from_millis(ADOPTED_START_MS_MAX)).await
+            });
         }
         self.tick();
     }
@@ -326,7 +396,9 @@ impl Engine {
         let removed = self.inner.holders.lock().remove(id);
         let Some(holder) = removed else { return };
         let placement = holder.role.placement();
-        let details = placement.map(|placement| replica::last_words(&self.inner.files, placement, id)).unwrap_or_default();
+        let details = placement
+            .map(|placement| replica::last_words(&self.inner.files, placement, id))
+            .unwrap_or_default();
         holder.state.send_replace(ParentState::Ended { reason, details, local });
         self.tick();
     }
@@ -343,7 +415,14 @@ impl Engine {
     }
 
     /// How a parent was started, and why not warmer.
-    pub(crate) fn holder_temperature(&self, id: &ProcessId) -> Option<(Temperature, Option<String>)> {
-        self.inner.holders.lock().get(id).map(|holder| (holder.temperature, holder.colder_because.clone()))
+    pub(crate) fn holder_temperature(
+        &self,
+        id: &ProcessId,
+    ) -> Option<(Temperature, Option<String>)> {
+        self.inner
+            .holders
+            .lock()
+            .get(id)
+            .map(|holder| (holder.temperature, holder.colder_because.clone()))
     }
 }

@@ -1,5 +1,5 @@
-//! Waits until a started replica answers: at first without pauses that the eye could see, since a forked one serves at
-//! once; then more and more patiently.
+//! Waits until a started replica answers: at first without pauses that the eye could see, since a
+//! forked one serves at once; then more and more patiently.
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -13,7 +13,8 @@ use worker::{ProbeAs, WorkerInfo};
 use crate::handle::Engine;
 use crate::replica::{Begin, ReplicaState};
 
-/// Between two looks at the socket in the first moments, in microseconds: finer than the runtime's timer.
+/// Between two looks at the socket in the first moments, in microseconds: finer than the runtime's
+/// timer.
 const CONNECT_US: u64 = 250;
 /// How long it is looked at so closely, in milliseconds.
 const CONNECT_MS_MAX: u64 = 60;
@@ -29,7 +30,13 @@ pub(crate) fn not_ready(limit_ms: u64) -> String {
 
 impl Engine {
     /// Tries a starting replica until it is ready, has ended, or its time is up.
-    pub(crate) async fn watch_start(&self, replica: ReplicaId, probe_as: ProbeAs, begin: Begin, limit: Duration) {
+    pub(crate) async fn watch_start(
+        &self,
+        replica: ReplicaId,
+        probe_as: ProbeAs,
+        begin: Begin,
+        limit: Duration,
+    ) {
         let Some(status) = self.status(&replica) else { return };
         let since = begin.at.unwrap_or_else(Instant::now);
         let model = status.placement.model.model.as_str();
@@ -45,7 +52,8 @@ impl Engine {
             let probe = worker::probe(&status.socket, model, &probe_as);
             match tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), probe).await {
                 Ok(Ok(info)) => {
-                    let elapsed_ms = begin.at.map_or(0, |begin| (begin.elapsed().as_millis() as u64).max(1));
+                    let elapsed_ms =
+                        begin.at.map_or(0, |begin| (begin.elapsed().as_millis() as u64).max(1));
                     return self.set_ready(&replica, info, elapsed_ms);
                 }
                 Ok(Err(ProbeError::Unusable(problem))) => {
@@ -67,10 +75,13 @@ impl Engine {
             let known = serde_json::to_string(&info);
             self.set_state(replica, ReplicaState::Ready { info, elapsed_ms });
             let (engine, id) = (self.clone(), replica.into());
-            // A platform that finds it later believes this, instead of asking a worker that may be busy for long.
+            // A platform that finds it later believes this, instead of asking a worker that may be
+            // busy for long.
             tokio::spawn(async move {
                 let Ok(known) = known else { return };
-                if let Err(error) = engine.inner.supervisor.call(Request::Remember { id, known }).await {
+                if let Err(error) =
+                    engine.inner.supervisor.call(Request::Remember { id, known }).await
+                {
                     tracing::debug!("what is known of a replica is not kept: {error}");
                 }
             });
@@ -81,7 +92,9 @@ impl Engine {
 /// Returns when somebody listens, or after [`CONNECT_MS_MAX`].
 fn connect_soon(socket: &Path) {
     let begin = Instant::now();
-    while UnixStream::connect(socket).is_err() && begin.elapsed() < Duration::from_millis(CONNECT_MS_MAX) {
+    while UnixStream::connect(socket).is_err()
+        && begin.elapsed() < Duration::from_millis(CONNECT_MS_MAX)
+    {
         std::thread::sleep(Duration::from_micros(CONNECT_US));
     }
 }

@@ -99,7 +99,8 @@ pub struct ReplicaStatus {
     pub replica: ReplicaId,
     /// What it runs.
     pub placement: Placement,
-    /// Of its process, also the id of its group; 0 while a parent that it will be forked from loads the model.
+    /// Of its process, also the id of its group; 0 while a parent that it will be forked from loads
+    /// the model.
     pub pid: u32,
     /// What it serves.
     pub socket: PathBuf,
@@ -123,7 +124,9 @@ pub(crate) struct Begin {
 
 /// Why a replica or parent ended: what it wrote for the user, else the last lines of its log.
 pub fn last_words(files: &Files, placement: &Placement, id: &ProcessId) -> Vec<String> {
-    let found = end_of(&files.data.failure(id)).or_else(|_| end_of(&files.data.log(placement, id))).unwrap_or_default();
+    let found = end_of(&files.data.failure(id))
+        .or_else(|_| end_of(&files.data.log(placement, id)))
+        .unwrap_or_default();
     let text = String::from_utf8_lossy(&found);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| line.to_string()).collect()

@@ -1,5 +1,5 @@
-//! The Python worker: the files of its package, put where the interpreter of any environment can run them. Nothing is
-//! installed there.
+//! The Python worker: the files of its package, put where the interpreter of any environment can
+//! run them. Nothing is installed there.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,9 +31,9 @@ const FILES: &[(&str, &str)] = files![
 
 /// Puts the worker below a directory, and gives the program to run.
 ///
-/// Its place changes with its content, so that old workers keep theirs. What is there and right is left as it is, and
-/// with it the byte code that Python keeps beside it; what is damaged is replaced. Each file appears whole, so that
-/// several processes may do this at a time.
+/// Its place changes with its content, so that old workers keep theirs. What is there and right is
+/// left as it is, and with it the byte code that Python keeps beside it; what is damaged is
+/// replaced. Each file appears whole, so that several processes may do this at a time.
 pub fn put(directory: &Path) -> Result<PathBuf, EngineError> {
     let package = directory.join(place()).join(PACKAGE);
     private_directory(&package)?;
@@ -46,7 +46,8 @@ pub fn put(directory: &Path) -> Result<PathBuf, EngineError> {
     Ok(package.join("__main__.py"))
 }
 
-/// The directory of this content, the only one on the way of imports while the worker imports itself.
+/// The directory of this content, the only one on the way of imports while the worker imports
+/// itself.
 fn place() -> String {
     let mut hasher = Hasher::new();
     for (name, text) in FILES {
@@ -77,8 +78,12 @@ mod tests {
 
     #[test]
     fn every_file_of_the_package_is_embedded() {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python/src").join(PACKAGE);
-        assert_eq!(FILES.iter().map(|(name, _)| name.to_string()).collect::<BTreeSet<_>>(), names(&source));
+        let source =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python/src").join(PACKAGE);
+        assert_eq!(
+            FILES.iter().map(|(name, _)| name.to_string()).collect::<BTreeSet<_>>(),
+            names(&source)
+        );
     }
 
     #[test]
@@ -96,7 +101,11 @@ mod tests {
             assert_eq!(std::fs::read_to_string(package.join(name)).unwrap(), *text, "{name}");
         }
         assert_eq!(modified("server.py"), before);
-        assert_eq!(std::fs::read_dir(package).unwrap().count(), FILES.len(), "nothing else is left there");
+        assert_eq!(
+            std::fs::read_dir(package).unwrap().count(),
+            FILES.len(),
+            "nothing else is left there"
+        );
     }
 
     #[test]
@@ -108,7 +117,11 @@ mod tests {
                     let package = put(directory.path()).unwrap();
                     let package = package.parent().unwrap();
                     for (name, text) in FILES {
-                        assert_eq!(std::fs::read_to_string(package.join(name)).unwrap(), *text, "{name}");
+                        assert_eq!(
+                            std::fs::read_to_string(package.join(name)).unwrap(),
+                            *text,
+                            "{name}"
+                        );
                     }
                 });
             }

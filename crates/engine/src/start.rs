@@ -1,4 +1,5 @@
-//! How a replica starts: in the warmest way that is there, one level colder where that fails, and loaded only once.
+//! How a replica starts: in the warmest way that is there, one level colder where that fails, and
+//! loaded only once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,9 +29,9 @@ enum Step {
 }
 
 impl Engine {
-    /// Starts a replica: from a parent of its placement if there is one, else by making one, from a zygote if there is
-    /// one; runtimes that do not fork start as fresh programs. It is `Starting` when this returns; [`Engine::changed`]
-    /// tells what becomes of it.
+    /// Starts a replica: from a parent of its placement if there is one, else by making one, from a
+    /// zygote if there is one; runtimes that do not fork start as fresh programs. It is `Starting`
+    /// when this returns; [`Engine::changed`] tells what becomes of it.
     pub async fn start(&self, spec: ReplicaSpec) -> Result<(), EngineError> {
         let begin = Instant::now();
         let (warmest, because) = runtime::of(spec.runtime).warmest();
@@ -71,16 +72,24 @@ impl Engine {
     }
 
     /// As a program of its own.
-    async fn start_program(&self, spec: &ReplicaSpec, because: Option<String>, begin: Instant) -> Result<(), EngineError> {
+    async fn start_program(
+        &self,
+        spec: &ReplicaSpec,
+        because: Option<String>,
+        begin: Instant,
+    ) -> Result<(), EngineError> {
         let library = match runtime::of(spec.runtime).needs_onnxruntime() {
             true => Some(self.inner.tools.onnxruntime(&|_| {}).await?),
             false => None,
         };
         let plan = Plan::cold(spec, because);
-        let launch = launch::launch(spec, plan, &self.inner.config, &self.inner.files, library.as_deref())?;
+        let launch =
+            launch::launch(spec, plan, &self.inner.config, &self.inner.files, library.as_deref())?;
         match self.inner.supervisor.call(Request::Spawn(Box::new(launch))).await? {
             Reply::Started(process) => self.started(spec, *process, begin, false).await,
-            other => return Err(EngineError::Supervisor(format!("it answered {other:?} to a start"))),
+            other => {
+                return Err(EngineError::Supervisor(format!("it answered {other:?} to a start")));
+            }
         }
         Ok(())
     }
@@ -95,13 +104,29 @@ impl Engine {
             }
             let step = match self.find_parent(&spec.placement, &spec.replica) {
                 Found::Forks(parent) => {
-                    let (temperature, because) = waited.clone().unwrap_or((Temperature::Warm, None));
-                    self.ask_parent(spec, Origin::Fork(parent.clone()), parent, (temperature, because), begin).await?
+                    let (temperature, because) =
+                        waited.clone().unwrap_or((Temperature::Warm, None));
+                    self.ask_parent(
+                        spec,
+                        Origin::Fork(parent.clone()),
+                        parent,
+                        (temperature, because),
+                        begin,
+                    )
+                    .await?
                 }
                 Found::Serves(parent, reason) => {
-                    let temperature = waited.clone().map_or(Temperature::Warm, |(temperature, _)| temperature);
+                    let temperature =
+                        waited.clone().map_or(Temperature::Warm, |(temperature, _)| temperature);
                     let because = (temperature < Temperature::Warm).then_some(reason);
-                    self.ask_parent(spec, Origin::Serve(parent.clone()), parent, (temperature, because), begin).await?
+                    self.ask_parent(
+                        spec,
+                        Origin::Serve(parent.clone()),
+                        parent,
+                        (temperature, because),
+                        begin,
+                    )
+                    .await?
                 }
                 Found::Starting(parent, mut state) => {
                     if let Some(ended) = wait_until_loaded(&mut state).await {
@@ -139,7 +164,13 @@ impl Engine {
         begin: Instant,
     ) -> Result<Step, EngineError> {
         let role = Role::Replica(spec.placement.clone());
-        let plan = Plan { id: (&spec.replica).into(), role, origin: Some(origin), temperature, colder_because };
+        let plan = Plan {
+            id: (&spec.replica).into(),
+            role,
+            origin: Some(origin),
+            temperature,
+            colder_because,
+        };
         let launch = launch::launch(spec, plan, &self.inner.config, &self.inner.files, None)?;
         match self.inner.supervisor.call(Request::Spawn(Box::new(launch))).await {
             Ok(Reply::Started(process)) => {
@@ -165,12 +196,17 @@ impl Engine {
     }
 
     /// The replica shares the fate of the parent that should have loaded its model.
-    fn parent_failed(&self, spec: &ReplicaSpec, (reason, details, local): LoadFailure) -> Result<(), EngineError> {
+    fn parent_failed(
+        &self,
+        spec: &ReplicaSpec,
+        (reason, details, local): LoadFailure,
+    ) -> Result<(), EngineError> {
         self.set_state(&spec.replica, ReplicaState::Ended { reason, details, local });
         Ok(())
     }
 
-    /// Its process runs: waits for it to answer, in a task of its own; `at_once` if the model is loaded already.
+    /// Its process runs: waits for it to answer, in a task of its own; `at_once` if the model is
+    /// loaded already.
     async fn started(&self, spec: &ReplicaSpec, process: Process, begin: Instant, at_once: bool) {
         let status = self.take_process(&process);
         if status.as_ref().is_none_or(|status| status.state != ReplicaState::Starting) {
@@ -179,7 +215,8 @@ impl Engine {
             return;
         }
         let engine = self.clone();
-        let (replica, limit, probe_as) = (spec.replica.clone(), Duration::from_millis(spec.start_ms_max), spec.probe_as());
+        let (replica, limit, probe_as) =
+            (spec.replica.clone(), Duration::from_millis(spec.start_ms_max), spec.probe_as());
         let begin = Begin { at: Some(begin), at_once };
         tokio::spawn(async move { engine.watch_start(replica, probe_as, begin, limit).await });
     }
@@ -199,14 +236,18 @@ impl Engine {
     }
 }
 
-/// How a parent ended that should have loaded a model: in a few words, by what it said last, and whether only this machine
-/// is to blame.
+/// How a parent ended that should have loaded a model: in a few words, by what it said last, and
+/// whether only this machine is to blame.
 type LoadFailure = (String, Vec<String>, bool);
 
 /// How the parent ended, if it did; a parent that left the list serves somebody else.
-async fn wait_until_loaded(state: &mut tokio::sync::watch::Receiver<ParentState>) -> Option<LoadFailure> {
+async fn wait_until_loaded(
+    state: &mut tokio::sync::watch::Receiver<ParentState>,
+) -> Option<LoadFailure> {
     match state.wait_for(|state| *state != ParentState::Starting).await.as_deref() {
-        Ok(ParentState::Ended { reason, details, local }) => Some((reason.clone(), details.clone(), *local)),
+        Ok(ParentState::Ended { reason, details, local }) => {
+            Some((reason.clone(), details.clone(), *local))
+        }
         _ => None,
     }
 }

@@ -1,4 +1,5 @@
-//! Tools that the engine needs and brings along itself where they are missing: uv, and the ONNX Runtime library.
+//! Tools that the engine needs and brings along itself where they are missing: uv, and the ONNX
+//! Runtime library.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -82,7 +83,8 @@ impl Tools {
         };
         // Both at once: a tool that fills one pipe would wait for ever.
         let (lines, output) = tokio::join!(said, child.wait_with_output());
-        let (lines, output) = (lines.map_err(EngineError::io(what()))?, output.map_err(EngineError::io(what()))?);
+        let (lines, output) =
+            (lines.map_err(EngineError::io(what()))?, output.map_err(EngineError::io(what()))?);
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(Output { ok: output.status.success(), stdout, stderr: lines })
     }
@@ -90,8 +92,12 @@ impl Tools {
     /// uv: the one configured, on PATH, or of Decalog's own.
     pub async fn uv(&self, progress: &(dyn Fn(&str) + Sync)) -> Result<PathBuf, EngineError> {
         let own = self.files.data.uv();
-        if let Some(uv) =
-            self.config.uv.clone().or_else(|| find("uv", &self.config.path)).or_else(|| own.exists().then(|| own.clone()))
+        if let Some(uv) = self
+            .config
+            .uv
+            .clone()
+            .or_else(|| find("uv", &self.config.path))
+            .or_else(|| own.exists().then(|| own.clone()))
         {
             return Ok(uv);
         }
@@ -101,24 +107,48 @@ impl Tools {
         }
         progress("installing uv");
         let missing = |lines: Vec<String>| {
-            let problem = Problem::new(Code::NoUv, "uv, which builds Python environments, is missing and could not be installed");
+            let problem = Problem::new(
+                Code::NoUv,
+                "uv, which builds Python environments, is missing and could not be installed",
+            );
             EngineError::User(
                 problem.details(lines).help("pip install uv, or install python3 with its venv module; decalog doctor tells more"),
             )
         };
-        let python = find("python3", &self.config.path).ok_or_else(|| missing(vec!["python3 is missing too".into()]))?;
+        let python = find("python3", &self.config.path)
+            .ok_or_else(|| missing(vec!["python3 is missing too".into()]))?;
         let directory = self.files.data.tools().join("uv.partial");
-        let made = self.run(&python, ["-m".as_ref(), "venv".as_ref(), directory.as_os_str()], Path::new("/"), progress).await?;
+        let made = self
+            .run(
+                &python,
+                ["-m".as_ref(), "venv".as_ref(), directory.as_os_str()],
+                Path::new("/"),
+                progress,
+            )
+            .await?;
         if !made.ok {
             return Err(missing(made.last_lines()));
         }
-        let installed =
-            self.run(&directory.join("bin/python"), ["-m", "pip", "install", "-q", "uv"], Path::new("/"), progress).await?;
-        if installed.ok && self.keep(&directory, "uv")? && own.exists() { Ok(own) } else { Err(missing(installed.last_lines())) }
+        let installed = self
+            .run(
+                &directory.join("bin/python"),
+                ["-m", "pip", "install", "-q", "uv"],
+                Path::new("/"),
+                progress,
+            )
+            .await?;
+        if installed.ok && self.keep(&directory, "uv")? && own.exists() {
+            Ok(own)
+        } else {
+            Err(missing(installed.last_lines()))
+        }
     }
 
     /// The ONNX Runtime library: the one configured, or of Decalog's own.
-    pub async fn onnxruntime(&self, progress: &(dyn Fn(&str) + Sync)) -> Result<PathBuf, EngineError> {
+    pub async fn onnxruntime(
+        &self,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<PathBuf, EngineError> {
         if let Some(library) = &self.config.onnxruntime {
             return Ok(library.clone());
         }
@@ -132,21 +162,28 @@ impl Tools {
         let partial = self.files.data.tools().join("onnxruntime.partial");
         let target = partial.as_os_str().to_os_string();
         let mut arguments: Vec<std::ffi::OsString> =
-            ["pip", "install", "--no-deps", "--link-mode", "copy", "--target"].map(Into::into).into();
+            ["pip", "install", "--no-deps", "--link-mode", "copy", "--target"]
+                .map(Into::into)
+                .into();
         arguments.extend([target, ONNXRUNTIME.into()]);
         arguments.extend(self.index());
         let output = self.run(&uv, arguments, Path::new("/"), progress).await?;
         let kept = output.ok && self.keep(&partial, "onnxruntime")?;
         library_in(&directory).filter(|_| kept).ok_or_else(|| {
-            let problem = Problem::new(Code::NoOnnxruntime, "the ONNX Runtime library is missing and could not be fetched");
+            let problem = Problem::new(
+                Code::NoOnnxruntime,
+                "the ONNX Runtime library is missing and could not be fetched",
+            );
             EngineError::User(
-                problem.details(output.last_lines()).help("set ORT_DYLIB_PATH to libonnxruntime.so, or check the package index"),
+                problem
+                    .details(output.last_lines())
+                    .help("set ORT_DYLIB_PATH to libonnxruntime.so, or check the package index"),
             )
         })
     }
 
-    /// Gives a tool that was installed its name, once all of it is on disk: what a kill or a power cut leaves is not taken
-    /// for it.
+    /// Gives a tool that was installed its name, once all of it is on disk: what a kill or a power
+    /// cut leaves is not taken for it.
     fn keep(&self, partial: &Path, name: &str) -> Result<bool, EngineError> {
         let place = self.files.data.tools().join(name);
         let kept = || {
@@ -176,6 +213,8 @@ pub fn find(name: &str, path: &str) -> Option<PathBuf> {
 fn library_in(directory: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(directory.join("onnxruntime/capi")).ok()?;
     let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so")));
+    found.retain(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime.so"))
+    });
     found.into_iter().max()
 }

@@ -71,15 +71,23 @@ async fn the_first_is_cold_and_the_next_are_warm() {
     let (second, temperature) = start(&engine, place.spec("r1-2", &tree)).await;
     assert_eq!((temperature, &second.colder_because), (Temperature::Warm, &None));
     let parent = parent(&engine, |parent| matches!(parent.role, Role::Parent(_))).await;
-    let (one, two) = (predict(&first, json!({"x": 1.5})).await, predict(&second, json!({"x": 2})).await);
+    let (one, two) =
+        (predict(&first, json!({"x": 1.5})).await, predict(&second, json!({"x": 2})).await);
     assert_eq!((&one["twice"], &two["twice"]), (&json!(3.0), &json!(4.0)));
     // Loaded once, in a process that is neither of the two.
-    assert_eq!((&one["loaded_by"], &two["loaded_by"]), (&json!(parent.pid as f64), &json!(parent.pid as f64)));
-    assert_eq!((&one["answered_by"], &two["answered_by"]), (&json!(first.pid as f64), &json!(second.pid as f64)));
+    assert_eq!(
+        (&one["loaded_by"], &two["loaded_by"]),
+        (&json!(parent.pid as f64), &json!(parent.pid as f64))
+    );
+    assert_eq!(
+        (&one["answered_by"], &two["answered_by"]),
+        (&json!(first.pid as f64), &json!(second.pid as f64))
+    );
     assert_ne!(one["luck"], two["luck"]);
     // Both are the supervisor's children, with memory of their own that is less than all they show.
     assert_eq!(parent_of(first.pid), parent_of(second.pid));
-    let memory = engine::memory_mb_of_groups(&[engine.status(&id("r1-1")).unwrap().pid, parent.pid]);
+    let memory =
+        engine::memory_mb_of_groups(&[engine.status(&id("r1-1")).unwrap().pid, parent.pid]);
     assert!(memory.len() == 2 && memory.values().all(|mb| *mb > 0.1), "{memory:?}");
     engine.stop(&id("r1-1"), 5_000).await.unwrap();
     assert_eq!(ended(&engine, "r1-1").await.0, "exited with status 0");
@@ -123,7 +131,10 @@ async fn a_zygote_makes_it_tepid() {
     let mut with_secret = spec.clone();
     with_secret.variables.insert("TOKEN".into(), "s3cret".into());
     let (status, temperature) = start(&engine, with_secret).await;
-    assert_eq!((temperature, status.colder_because.as_deref()), (Temperature::Tepid, Some("no parent yet")));
+    assert_eq!(
+        (temperature, status.colder_because.as_deref()),
+        (Temperature::Tepid, Some("no parent yet"))
+    );
     assert!(lives(zygote.pid));
     // Another that sets what libraries read when they are imported cannot use it.
     let mut other = place.spec("r2-1", &place.tree("other", MODEL));
@@ -166,7 +177,11 @@ async fn a_parent_that_can_fork_no_longer_serves() {
     let engine = place.engine().await;
     start(&engine, place.spec("r1-1", &tree)).await;
     let parent = parent(&engine, |parent| matches!(parent.role, Role::Parent(_))).await;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(parent.pid as i32), nix::sys::signal::Signal::SIGUSR1).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(parent.pid as i32),
+        nix::sys::signal::Signal::SIGUSR1,
+    )
+    .unwrap();
     let threads = || std::fs::read_dir(format!("/proc/{}/task", parent.pid)).unwrap().count();
     until("it has a second thread", || (threads() == 2).then_some(())).await;
     let (second, temperature) = start(&engine, place.spec("r1-2", &tree)).await;
@@ -199,7 +214,9 @@ async fn processor_time_is_limited_where_there_are_groups() {
     }
     let is_inside = || {
         let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", status.pid)).unwrap();
-        groups.lines().any(|line| line.contains("cpu") && line.contains("/decalog-") && line.ends_with("/r1-1"))
+        groups.lines().any(|line| {
+            line.contains("cpu") && line.contains("/decalog-") && line.ends_with("/r1-1")
+        })
     };
     until("it is in its group", || is_inside().then_some(())).await;
     let used = predict(&status, json!({"seconds": 1})).await["output"].as_f64().unwrap();
@@ -209,7 +226,10 @@ async fn processor_time_is_limited_where_there_are_groups() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_does_not_load_says_why() {
     let place = Place::new();
-    let tree = place.tree("broken", "import os\nvalue = {}['missing']\ndef predict(x: float) -> float:\n    return x\n");
+    let tree = place.tree(
+        "broken",
+        "import os\nvalue = {}['missing']\ndef predict(x: float) -> float:\n    return x\n",
+    );
     let engine = place.engine().await;
     engine.start(place.spec("r1-1", &tree)).await.unwrap();
     let (reason, details) = ended(&engine, "r1-1").await;
@@ -223,7 +243,10 @@ async fn a_model_that_does_not_load_says_why() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_takes_too_long_is_given_up() {
     let place = Place::new();
-    let tree = place.tree("slow", "import time\ntime.sleep(600)\ndef predict(x: float) -> float:\n    return x\n");
+    let tree = place.tree(
+        "slow",
+        "import time\ntime.sleep(600)\ndef predict(x: float) -> float:\n    return x\n",
+    );
     let engine = place.engine().await;
     let mut spec = place.spec("r1-1", &tree);
     spec.start_ms_max = 1_500;
@@ -255,20 +278,32 @@ async fn a_killed_platform_finds_its_replicas_again() {
     let place = Place::new();
     let tree = place.tree("twice", MODEL);
     let mut client = place.client("r1-1,r1-2", &tree);
-    until("the client is ready", || place.data().join("client-is-ready").exists().then_some(())).await;
+    until("the client is ready", || place.data().join("client-is-ready").exists().then_some(()))
+        .await;
     let seen = |engine: &Engine| {
         let mut all: Vec<_> = engine
             .replicas()
             .into_iter()
-            .map(|status| (status.replica.clone(), status.pid, status.temperature, status.colder_because.clone()))
+            .map(|status| {
+                (
+                    status.replica.clone(),
+                    status.pid,
+                    status.temperature,
+                    status.colder_because.clone(),
+                )
+            })
             .collect();
         all.sort();
         all
     };
-    // A second platform while the first one runs, as in an upgrade, sees the same, and what comes later.
+    // A second platform while the first one runs, as in an upgrade, sees the same, and what comes
+    // later.
     let other = place.engine().await;
     let before = seen(&other);
-    assert_eq!(before.iter().map(|replica| replica.2).collect::<Vec<_>>(), [Temperature::Cold, Temperature::Warm]);
+    assert_eq!(
+        before.iter().map(|replica| replica.2).collect::<Vec<_>>(),
+        [Temperature::Cold, Temperature::Warm]
+    );
     client.kill().unwrap();
     client.wait().unwrap();
     let engine = place.engine().await;
@@ -296,7 +331,10 @@ async fn replicas_outlive_their_parent() {
     until("its death is news", || loaders(&engine).is_empty().then_some(())).await;
     assert_eq!(predict(&first, json!({"x": 1})).await["twice"], json!(2.0));
     let (second, temperature) = start(&engine, place.spec("r1-2", &tree)).await;
-    assert_eq!((temperature, predict(&second, json!({"x": 1})).await["twice"].as_f64()), (Temperature::Tepid, Some(2.0)));
+    assert_eq!(
+        (temperature, predict(&second, json!({"x": 1})).await["twice"].as_f64()),
+        (Temperature::Tepid, Some(2.0))
+    );
     // The way the platform does it.
     let parent = engine.parents().remove(0);
     engine.drop_parent(&parent.id).await.unwrap();
@@ -310,7 +348,8 @@ async fn replicas_outlive_their_parent() {
     assert!(!directory.exists());
 }
 
-/// What is forked while its zygote ends is in the zygote's control group for a moment, and so is what it forks itself.
+/// What is forked while its zygote ends is in the zygote's control group for a moment, and so is
+/// what it forks itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zygote_that_ends_takes_nothing_that_was_forked_from_it() {
     let place = Place::new();
@@ -318,17 +357,22 @@ async fn a_zygote_that_ends_takes_nothing_that_was_forked_from_it() {
     for round in 0..10 {
         let spec = place.spec(&format!("r{round}-1"), &place.tree(&format!("model{round}"), MODEL));
         let zygote = engine.ensure_zygote(&spec).await.unwrap().unwrap();
-        parent(&engine, |parent| parent.id == zygote && parent.state != ParentState::Starting).await;
+        parent(&engine, |parent| parent.id == zygote && parent.state != ParentState::Starting)
+            .await;
         let starting = tokio::spawn({
             let (engine, spec) = (engine.clone(), spec.clone());
             async move { engine.start(spec).await }
         });
         let of_this = Role::Parent(spec.placement.clone());
-        parent(&engine, |parent| parent.role == of_this && parent.state != ParentState::Starting).await;
+        parent(&engine, |parent| parent.role == of_this && parent.state != ParentState::Starting)
+            .await;
         engine.drop_parent(&zygote).await.unwrap();
         starting.await.unwrap().unwrap();
         let status = ready(&engine, &spec.replica.0).await;
-        until("the zygote is gone", || engine.parents().iter().all(|parent| parent.id != zygote).then_some(())).await;
+        until("the zygote is gone", || {
+            engine.parents().iter().all(|parent| parent.id != zygote).then_some(())
+        })
+        .await;
         assert_eq!(predict(&status, json!({"x": 1})).await["twice"], json!(2.0), "round {round}");
     }
 }
@@ -358,20 +402,28 @@ async fn out_of_memory_is_reported_as_such() {
     assert_eq!(predict(&status, json!({"x": 1})).await, json!({"output": 1.0}));
     let asking = tokio::spawn(async move {
         let ReplicaState::Ready { info, .. } = &status.state else { return };
-        let mut caller =
-            worker::Caller::new(status.socket.clone(), "hungry", info.protocol.clone(), info.schema.clone().unwrap());
+        let mut caller = worker::Caller::new(
+            status.socket.clone(),
+            "hungry",
+            info.protocol.clone(),
+            info.schema.clone().unwrap(),
+        );
         let _ = caller.predict(&[json!({"x": 200})], Duration::from_secs(30)).await;
         // Where no group ends it at once, it is looked at every second.
         let _ = caller.predict(&[json!({"x": 0})], Duration::from_secs(30)).await;
     });
     let (reason, _) = ended(&engine, "r1-1").await;
     assert!(
-        reason.starts_with("out of memory: it used ") && reason.ends_with(" of 96 MB ([resources] memory_mb_max)"),
+        reason.starts_with("out of memory: it used ")
+            && reason.ends_with(" of 96 MB ([resources] memory_mb_max)"),
         "{reason}"
     );
     asking.await.unwrap();
     // So does one that needs too much to load.
-    let tree = place.tree("fat", "kept = bytearray(200 << 20)\ndef predict(x: float) -> float:\n    return x\n");
+    let tree = place.tree(
+        "fat",
+        "kept = bytearray(200 << 20)\ndef predict(x: float) -> float:\n    return x\n",
+    );
     let mut spec = place.spec("r2-1", &tree);
     spec.memory_mb_max = Some(96);
     engine.start(spec).await.unwrap();
@@ -405,7 +457,10 @@ async fn a_supervisor_that_is_killed_takes_all_with_it() {
     until("no parents", || loaders(&engine).is_empty().then_some(())).await;
     // Another supervisor is there already.
     let (again, temperature) = start(&engine, place.spec("r1-3", &tree)).await;
-    assert_eq!((temperature, predict(&again, json!({"x": 1})).await["twice"].as_f64()), (Temperature::Cold, Some(2.0)));
+    assert_eq!(
+        (temperature, predict(&again, json!({"x": 1})).await["twice"].as_f64()),
+        (Temperature::Cold, Some(2.0))
+    );
     assert!(group.is_none_or(|group| !group.exists()), "a group is left");
 }
 
@@ -444,7 +499,8 @@ async fn runtimes_that_do_not_fork_say_so() {
     );
 }
 
-/// Prints how long starts take: `cargo test --release -p engine --test supervised measure -- --ignored --nocapture`.
+/// Prints how long starts take: `cargo test --release -p engine --test supervised measure --
+/// --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures"]
 async fn measure_starts() {
@@ -467,7 +523,9 @@ async fn measure_starts() {
         ended(&engine, &replica).await;
         engine.forget(&id(&replica)).await;
         if n % 10 == 9 {
-            for parent in engine.parents().into_iter().filter(|parent| matches!(parent.role, Role::Parent(_))) {
+            for parent in
+                engine.parents().into_iter().filter(|parent| matches!(parent.role, Role::Parent(_)))
+            {
                 engine.drop_parent(&parent.id).await.unwrap();
             }
         }
@@ -475,6 +533,12 @@ async fn measure_starts() {
     for (temperature, mut times) in times {
         times.sort();
         let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize] as f64 / 1_000.0;
-        eprintln!("{temperature}: {} starts, p50 {:.1} ms, p90 {:.1} ms, max {:.1} ms", times.len(), at(0.5), at(0.9), at(1.0));
+        eprintln!(
+            "{temperature}: {} starts, p50 {:.1} ms, p90 {:.1} ms, max {:.1} ms",
+            times.len(),
+            at(0.5),
+            at(0.9),
+            at(1.0)
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! Refuses at once what may not come in: a foreign `Host` or `Origin`, a body that is too long.
 //!
-//! A page of another site, or of another port of this machine, must not manage: a request for the control plane that names
-//! an `Origin` names this server's own, with scheme, host and port, and one that a browser sends for a page of another site
-//! is refused. Predictions may be asked for by a page of any of the names that this server allows, at any port, as a page
-//! under development has. Programs that are no browsers send no `Origin`, and pass.
+//! A page of another site, or of another port of this machine, must not manage: a request for the
+//! control plane that names an `Origin` names this server's own, with scheme, host and port, and
+//! one that a browser sends for a page of another site is refused. Predictions may be asked for by
+//! a page of any of the names that this server allows, at any port, as a page under development
+//! has. Programs that are no browsers send no `Origin`, and pass.
 
 use std::collections::BTreeSet;
 
@@ -39,13 +40,15 @@ impl Hosts {
     }
 
     fn allow(&self, authority: &str) -> bool {
-        self.any || self.names.contains(name_of(authority)) || self.names.contains(&name_of(authority).to_ascii_lowercase())
+        self.any
+            || self.names.contains(name_of(authority))
+            || self.names.contains(&name_of(authority).to_ascii_lowercase())
     }
 }
 
 impl Hosts {
-    /// Whether a page of `origin` came from where a request names as its `Host`. Names that were allowed may be those of a
-    /// proxy that speaks TLS.
+    /// Whether a page of `origin` came from where a request names as its `Host`. Names that were
+    /// allowed may be those of a proxy that speaks TLS.
     fn is_own_origin(&self, host: &str, origin: &str) -> bool {
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
         let port = match scheme {
@@ -73,8 +76,11 @@ fn name_of(authority: &str) -> &str {
 /// Refuses what a page of a foreign site, or a name that was bent to this address, sends.
 pub fn check_host(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let refuse = |what: &str, value: &str| {
-        Err(Problem::new(Code::ForeignHost, format!("the request's {what} `{value}` is not a name of this server"))
-            .help("call it by the address that decalog up printed, or start it with --allow-host NAME"))
+        Err(Problem::new(
+            Code::ForeignHost,
+            format!("the request's {what} `{value}` is not a name of this server"),
+        )
+        .help("call it by the address that decalog up printed, or start it with --allow-host NAME"))
     };
     let host = match (uri.authority(), headers.get(header::HOST)) {
         (Some(authority), _) => Some(authority.as_str()),
@@ -102,15 +108,20 @@ pub fn check_manages<B>(hosts: &Hosts, request: &Request<B>) -> Result<(), Probl
         Err(Problem::new(Code::ForeignOrigin, format!("{what} may not manage this server"))
             .help("use the decalog command, or a page that this server itself has given"))
     };
-    let host = request.uri().authority().map(|authority| authority.as_str()).or_else(|| text(&header::HOST));
+    let host = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str())
+        .or_else(|| text(&header::HOST));
     if let Some(origin) = text(&header::ORIGIN)
         && !host.is_some_and(|host| hosts.is_own_origin(host, origin))
     {
         return refuse(&format!("a page of {origin}"));
     }
     // To follow a link to a page of this server is no request of the page that has the link.
-    let is_visit =
-        request.method() == Method::GET && text(&FETCH_MODE) == Some("navigate") && text(&FETCH_DESTINATION) == Some("document");
+    let is_visit = request.method() == Method::GET
+        && text(&FETCH_MODE) == Some("navigate")
+        && text(&FETCH_DESTINATION) == Some("document");
     match text(&FETCH_SITE) {
         None | Some("same-origin" | "none") => Ok(()),
         Some(_) if is_visit => Ok(()),
@@ -120,7 +131,9 @@ pub fn check_manages<B>(hosts: &Hosts, request: &Request<B>) -> Result<(), Probl
 
 /// Refuses a body that announces more than the limit, before any of it is read.
 pub fn check_length(headers: &HeaderMap, body_bytes_max: usize) -> Result<(), Problem> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match length {
         Some(length) if length > body_bytes_max as u64 => Err(too_large(body_bytes_max)),
         _ => Ok(()),
@@ -129,8 +142,11 @@ pub fn check_length(headers: &HeaderMap, body_bytes_max: usize) -> Result<(), Pr
 
 /// The 413.
 pub fn too_large(body_bytes_max: usize) -> Problem {
-    Problem::new(Code::BodyTooLarge, format!("the body is over the limit of {body_bytes_max} bytes"))
-        .help("send fewer rows in one request, or start the server with a larger --body-bytes-max")
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("the body is over the limit of {body_bytes_max} bytes"),
+    )
+    .help("send fewer rows in one request, or start the server with a larger --body-bytes-max")
 }
 
 #[cfg(test)]
@@ -143,12 +159,15 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        check_host(&Hosts::loopback().with("ml.example.org"), &Uri::from_static("/"), &headers).is_ok()
+        check_host(&Hosts::loopback().with("ml.example.org"), &Uri::from_static("/"), &headers)
+            .is_ok()
     }
 
     #[test]
     fn hosts_and_origins() {
-        for host in ["127.0.0.1:8010", "localhost", "LOCALHOST:1", "[::1]:8010", "ml.example.org:443"] {
+        for host in
+            ["127.0.0.1:8010", "localhost", "LOCALHOST:1", "[::1]:8010", "ml.example.org:443"]
+        {
             assert!(check(host, None), "{host}");
             assert!(check(host, Some("http://localhost:8010")), "{host}");
             assert!(!check(host, Some("http://evil.example")), "{host}");
@@ -170,21 +189,35 @@ mod tests {
 
     #[test]
     fn only_pages_of_this_server_manage_it() {
-        let own = |host: &str, origin: &str| manages("DELETE", &[("host", host), ("origin", origin)]);
+        let own =
+            |host: &str, origin: &str| manages("DELETE", &[("host", host), ("origin", origin)]);
         for host in ["localhost:8010", "127.0.0.1:8010", "[::1]:8010"] {
             assert!(manages("DELETE", &[("host", host)]), "a program sends no Origin");
             assert!(own(host, &format!("http://{host}")));
-            for foreign in
-                ["http://localhost:3000", "http://localhost", "https://localhost:8010", "http://evil.example:8010", "null"]
-            {
-                assert!(foreign == format!("http://{host}") || !own(host, foreign), "{host} {foreign}");
+            for foreign in [
+                "http://localhost:3000",
+                "http://localhost",
+                "https://localhost:8010",
+                "http://evil.example:8010",
+                "null",
+            ] {
+                assert!(
+                    foreign == format!("http://{host}") || !own(host, foreign),
+                    "{host} {foreign}"
+                );
             }
         }
         assert!(own("localhost", "http://localhost:80"), "the port of the scheme");
         assert!(own("ml.example.org", "https://ml.example.org"), "behind a proxy that speaks TLS");
         assert!(!own("ml.example.org", "https://ml.example.org:8443"));
-        for (site, passes) in [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false)] {
-            assert_eq!(manages("GET", &[("host", "localhost:8010"), ("sec-fetch-site", site)]), passes, "{site}");
+        for (site, passes) in
+            [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false)]
+        {
+            assert_eq!(
+                manages("GET", &[("host", "localhost:8010"), ("sec-fetch-site", site)]),
+                passes,
+                "{site}"
+            );
         }
         let visit = [
             ("host", "localhost:8010"),
@@ -192,6 +225,9 @@ mod tests {
             ("sec-fetch-mode", "navigate"),
             ("sec-fetch-dest", "document"),
         ];
-        assert!(manages("GET", &visit) && !manages("POST", &visit), "a link may be followed, a form not sent");
+        assert!(
+            manages("GET", &visit) && !manages("POST", &visit),
+            "a link may be followed, a form not sent"
+        );
     }
 }

@@ -1,11 +1,12 @@
-//! What waits in the queue of a placement: the earliest deadline first, with those that have left and were not yet swept out.
+//! What waits in the queue of a placement: the earliest deadline first, with those that have left
+//! and were not yet swept out.
 
 use std::collections::BinaryHeap;
 
 use crate::waiting::Waiting;
 
-/// The longest service time at which a second batch is sent ahead to a busy replica, in microseconds: there the round
-/// trip counts. Above it, waiting for a fuller batch is worth more.
+/// The longest service time at which a second batch is sent ahead to a busy replica, in
+/// microseconds: there the round trip counts. Above it, waiting for a fuller batch is worth more.
 pub const PREFETCH_SERVICE_US_MAX: f64 = 500.0;
 
 /// The limits of a queue.
@@ -91,7 +92,9 @@ impl Backlog {
 
     /// Whether a batch may be sent ahead.
     pub fn may_prefetch_now(&self) -> bool {
-        self.idle == 0 && self.busy > 0 && self.latency.mean_us(1).is_some_and(|mean_us| mean_us <= PREFETCH_SERVICE_US_MAX)
+        self.idle == 0
+            && self.busy > 0
+            && self.latency.mean_us(1).is_some_and(|mean_us| mean_us <= PREFETCH_SERVICE_US_MAX)
     }
 
     /// Takes the earliest that still waits.

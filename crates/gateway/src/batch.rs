@@ -1,6 +1,7 @@
-//! Forms the next batch out of a queue: the earliest deadline first, then what agrees with it, as many rows as the
-//! latency model lets finish in time. What cannot finish in time even alone is shed, and nothing else; and that only while
-//! others wait: else a model that was slow once would be thought slow for ever.
+//! Forms the next batch out of a queue: the earliest deadline first, then what agrees with it, as
+//! many rows as the latency model lets finish in time. What cannot finish in time even alone is
+//! shed, and nothing else; and that only while others wait: else a model that was slow once would
+//! be thought slow for ever.
 
 use std::time::Instant;
 
@@ -58,6 +59,9 @@ fn fill(batch: &mut Batch, inner: &mut Backlog, rows_max: usize) {
 
 fn shed(waiting: &Waiting) -> Problem {
     let waited_ms = waiting.queued_at.elapsed().as_millis();
-    Problem::new(Code::NoCapacity, format!("the request waited {waited_ms} ms and cannot be answered before its deadline"))
-        .help("try again, allow more time with Decalog-Timeout-Ms, or raise [scale] max")
+    Problem::new(
+        Code::NoCapacity,
+        format!("the request waited {waited_ms} ms and cannot be answered before its deadline"),
+    )
+    .help("try again, allow more time with Decalog-Timeout-Ms, or raise [scale] max")
 }

@@ -1,4 +1,5 @@
-//! Bodies: reads a request's within its limits; writes whole ones, streams, and those of the control plane.
+//! Bodies: reads a request's within its limits; writes whole ones, streams, and those of the
+//! control plane.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,11 +22,11 @@ use crate::stall::Reader;
 use crate::stream::Pieces;
 use crate::turns::Turn;
 
-/// On HTTP/2 a whole answer is handed over in parts of this size, so that what a reader has not asked for stays here and
-/// one that takes nothing is noticed.
+/// On HTTP/2 a whole answer is handed over in parts of this size, so that what a reader has not
+/// asked for stays here and one that takes nothing is noticed.
 const PART_BYTES: usize = 64 * 1024;
-/// After the first [`GatewayConfig::body_ms_max`], a body for the control plane must have come at this rate: uploads may be
-/// long, but not for ever.
+/// After the first [`GatewayConfig::body_ms_max`], a body for the control plane must have come at
+/// this rate: uploads may be long, but not for ever.
 const CONTROL_BYTES_PER_MS_MIN: u64 = 16;
 
 /// The body of an answer.
@@ -72,14 +73,25 @@ impl Body {
     }
 
     /// What the control plane answers; what has no end has a place among those.
-    pub fn control(body: axum::body::Body, ticket: Arc<Ticket>, stream: Option<OwnedSemaphorePermit>) -> Body {
+    pub fn control(
+        body: axum::body::Body,
+        ticket: Arc<Ticket>,
+        stream: Option<OwnedSemaphorePermit>,
+    ) -> Body {
         ticket.waits_for(if stream.is_none() { Wait::Answer } else { Wait::Follow });
-        Body { held: Held::Shared { _ticket: ticket, _stream: stream }, ..Body::new(Kind::Control(body)) }
+        Body {
+            held: Held::Shared { _ticket: ticket, _stream: stream },
+            ..Body::new(Kind::Control(body))
+        }
     }
 
     /// Holds the connection's account of this request until the answer is written.
     pub fn hold(&mut self, ticket: Ticket) {
-        ticket.waits_for(if matches!(self.kind, Kind::Pieces(_)) { Wait::Stream } else { Wait::Answer });
+        ticket.waits_for(if matches!(self.kind, Kind::Pieces(_)) {
+            Wait::Stream
+        } else {
+            Wait::Answer
+        });
         self.held = Held::Alone { _ticket: ticket };
     }
 
@@ -110,14 +122,24 @@ impl Body {
 }
 
 impl Kind {
-    fn poll(&mut self, context: &mut Context<'_>, in_parts: bool) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        in_parts: bool,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match self {
             Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Whole(bytes) => {
-                let part = if in_parts { bytes.split_to(bytes.len().min(PART_BYTES)) } else { std::mem::take(bytes) };
+                let part = if in_parts {
+                    bytes.split_to(bytes.len().min(PART_BYTES))
+                } else {
+                    std::mem::take(bytes)
+                };
                 Poll::Ready(Some(Ok(Frame::data(part))))
             }
-            Kind::Pieces(pieces) => pieces.poll(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
+            Kind::Pieces(pieces) => {
+                pieces.poll(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+            }
             Kind::Control(body) => Pin::new(body).poll_frame(context),
         }
     }
@@ -127,7 +149,10 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let body = self.get_mut();
         let frame = body.kind.poll(context, body.reader.is_some());
         match &body.reader {
@@ -155,7 +180,8 @@ impl HttpBody for Body {
     }
 }
 
-/// Reads a request's whole body, for which memory is taken before it comes. Small ones arrive in one piece and are not copied.
+/// Reads a request's whole body, for which memory is taken before it comes. Small ones arrive in
+/// one piece and are not copied.
 pub async fn collect(
     mut incoming: Incoming,
     config: &GatewayConfig,
@@ -167,11 +193,18 @@ pub async fn collect(
     let announced = incoming.size_hint().exact();
     let mut held = announced.map_or(SMALL_BYTES, |announced| announced as usize);
     memory.grow(held)?;
-    let Some(first) = next(&mut incoming, config, began, end).await? else { return Ok(Bytes::new()) };
+    let Some(first) = next(&mut incoming, config, began, end).await? else {
+        return Ok(Bytes::new());
+    };
     if incoming.is_end_stream() || announced == Some(first.len() as u64) {
-        return if first.len() > config.body_bytes_max { Err(too_large(config.body_bytes_max)) } else { Ok(first) };
+        return if first.len() > config.body_bytes_max {
+            Err(too_large(config.body_bytes_max))
+        } else {
+            Ok(first)
+        };
     }
-    let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(config.body_bytes_max as u64) as usize);
+    let mut body =
+        BytesMut::with_capacity(announced.unwrap_or(0).min(config.body_bytes_max as u64) as usize);
     body.extend_from_slice(&first);
     while let Some(more) = next(&mut incoming, config, Instant::now(), end).await? {
         ticket.touch();
@@ -189,23 +222,32 @@ pub async fn collect(
     Ok(body.freeze())
 }
 
-async fn next(incoming: &mut Incoming, config: &GatewayConfig, now: Instant, end: Instant) -> Result<Option<Bytes>, Problem> {
+async fn next(
+    incoming: &mut Incoming,
+    config: &GatewayConfig,
+    now: Instant,
+    end: Instant,
+) -> Result<Option<Bytes>, Problem> {
     let stall = Duration::from_millis(config.body_stall_ms_max);
     let frame = match tokio::time::timeout_at((now + stall).min(end), incoming.frame()).await {
         Ok(None) => return Ok(None),
-        Ok(Some(frame)) => {
-            frame.map_err(|error| Problem::new(Code::BadRequest, format!("the body stopped half-way: {error}")))?
-        }
+        Ok(Some(frame)) => frame.map_err(|error| {
+            Problem::new(Code::BadRequest, format!("the body stopped half-way: {error}"))
+        })?,
         Err(_) => {
             let (whole_ms, stall_ms) = (config.body_ms_max, config.body_stall_ms_max);
-            let text = format!("the body did not arrive within {whole_ms} ms, or paused for {stall_ms} ms");
-            return Err(Problem::new(Code::BodyTimeout, text).help("send it faster, or in smaller requests"));
+            let text = format!(
+                "the body did not arrive within {whole_ms} ms, or paused for {stall_ms} ms"
+            );
+            return Err(Problem::new(Code::BodyTimeout, text)
+                .help("send it faster, or in smaller requests"));
         }
     };
     Ok(Some(frame.into_data().unwrap_or_default()))
 }
 
-/// A request's body on its way to the control plane: an error once it pauses for too long or is too slow all in all.
+/// A request's body on its way to the control plane: an error once it pauses for too long or is too
+/// slow all in all.
 pub struct Arriving {
     incoming: Incoming,
     ticket: Arc<Ticket>,
@@ -219,7 +261,12 @@ pub struct Arriving {
 
 impl Arriving {
     /// Once it is all there, the request waits for its answer.
-    pub fn new(incoming: Incoming, ticket: Arc<Ticket>, turn: Arc<Turn>, config: &GatewayConfig) -> Arriving {
+    pub fn new(
+        incoming: Incoming,
+        ticket: Arc<Ticket>,
+        turn: Arc<Turn>,
+        config: &GatewayConfig,
+    ) -> Arriving {
         if incoming.is_end_stream() {
             ticket.waits_for(Wait::Answer);
         }
@@ -233,7 +280,10 @@ impl HttpBody for Arriving {
     type Data = Bytes;
     type Error = axum::BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         let this = self.get_mut();
         let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(context) else {
             this.turn.give();

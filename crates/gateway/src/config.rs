@@ -1,4 +1,5 @@
-//! What the gateway is told once: its names, and the limits that hold for connections, bodies and memory.
+//! What the gateway is told once: its names, and the limits that hold for connections, bodies and
+//! memory.
 
 use crate::Hosts;
 
@@ -30,25 +31,28 @@ pub struct GatewayConfig {
     pub hosts: Hosts,
     /// The longest body of a request, in bytes.
     pub body_bytes_max: usize,
-    /// Bytes of all requests in flight, from before a body is read until its rows are answered, and of answers until they are
-    /// written. What a request takes while it is read and run is up to four times as much. One placement may have half.
+    /// Bytes of all requests in flight, from before a body is read until its rows are answered, and
+    /// of answers until they are written. What a request takes while it is read and run is up to
+    /// four times as much. One placement may have half.
     pub memory_bytes_max: usize,
     /// A body must arrive within it, in milliseconds.
     pub body_ms_max: u64,
     /// The longest pause within a body, in milliseconds.
     pub body_stall_ms_max: u64,
-    /// Connections open at the same time. When there are as many, the one that is quiet for longest makes room for the
-    /// next; while all are at work, the next is refused.
+    /// Connections open at the same time. When there are as many, the one that is quiet for longest
+    /// makes room for the next; while all are at work, the next is refused.
     pub connections_max: usize,
     /// From a connection's begin to the end of its first request's head, in milliseconds.
     pub head_ms_max: u64,
-    /// How long a connection may stay open on which nothing is asked and nothing owed, in milliseconds.
+    /// How long a connection may stay open on which nothing is asked and nothing owed, in
+    /// milliseconds.
     pub idle_ms_max: u64,
-    /// The longest that a reader may take nothing of an answer that is there, in milliseconds. A slow reader that goes on
-    /// reading may take as long as it likes.
+    /// The longest that a reader may take nothing of an answer that is there, in milliseconds. A
+    /// slow reader that goes on reading may take as long as it likes.
     pub write_stall_ms_max: u64,
-    /// Requests that the control plane has at work at a time, from their head to their answer, but for the time in which they
-    /// wait for the rest of their bodies. More are answered 503. Those that ask for health and metrics are not among them.
+    /// Requests that the control plane has at work at a time, from their head to their answer, but
+    /// for the time in which they wait for the rest of their bodies. More are answered 503. Those
+    /// that ask for health and metrics are not among them.
     pub control_requests_max: usize,
     /// Answers of the control plane without an end that are read at a time. More are answered 503.
     pub control_streams_max: usize,

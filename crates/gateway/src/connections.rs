@@ -1,8 +1,10 @@
-//! The connections that are open: how many there may be, of one peer too, and which is closed so that another gets in.
+//! The connections that are open: how many there may be, of one peer too, and which is closed so
+//! that another gets in.
 //!
-//! A connection is *quiet* while no request of it is owed an answer: it is silent, idle, or its request is still on its
-//! way. Quiet ones are closed when their time is up, the quietest first when there are too many, and all of them soon
-//! after the server was told to stop. One that is owed an answer is not.
+//! A connection is *quiet* while no request of it is owed an answer: it is silent, idle, or its
+//! request is still on its way. Quiet ones are closed when their time is up, the quietest first
+//! when there are too many, and all of them soon after the server was told to stop. One that is
+//! owed an answer is not.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,7 +18,8 @@ use tokio::task::AbortHandle;
 
 /// The part of all connections that one peer may have, in percent: others always find room.
 const PEER_PERCENT_MAX: usize = 75;
-/// The quietest connections are looked up so many at a time, so that a flood of new ones does not look through all for each.
+/// The quietest connections are looked up so many at a time, so that a flood of new ones does not
+/// look through all for each.
 const FOUND_MAX: usize = 64;
 /// When all were at work, nobody looks again for so long, in milliseconds.
 const LOOK_PAUSE_MS: u64 = 10;
@@ -120,7 +123,9 @@ impl Link {
 
     fn is_quiet(&self) -> bool {
         !self.writes.load(Ordering::Acquire)
-            && [&self.owed, &self.streams, &self.follows].iter().all(|count| count.load(Ordering::Acquire) == 0)
+            && [&self.owed, &self.streams, &self.follows]
+                .iter()
+                .all(|count| count.load(Ordering::Acquire) == 0)
     }
 
     fn count(&self, wait: u8) -> Option<&AtomicU32> {
@@ -181,14 +186,21 @@ impl Connections {
     /// None yet.
     pub fn new(max: usize) -> Arc<Connections> {
         let peer_max = (max * PEER_PERCENT_MAX / 100).max(1);
-        Arc::new(Connections { max: max.max(1), peer_max, begin: Instant::now(), inner: Mutex::default(), empty: Notify::new() })
+        Arc::new(Connections {
+            max: max.max(1),
+            peer_max,
+            begin: Instant::now(),
+            inner: Mutex::default(),
+            empty: Notify::new(),
+        })
     }
 
     fn now_ms(&self) -> u64 {
         self.begin.elapsed().as_millis() as u64
     }
 
-    /// Lets a connection in, in place of a quiet one if there are too many; `None` while all of those are at work.
+    /// Lets a connection in, in place of a quiet one if there are too many; `None` while all of
+    /// those are at work.
     pub fn admit(self: &Arc<Connections>, ip: IpAddr) -> Option<Open> {
         let peer = peer_of(ip);
         let mut inner = self.inner.lock();
@@ -230,7 +242,11 @@ impl Connections {
 
     fn close_quietest(&self, inner: &mut Inner, peer: Option<IpAddr>) -> bool {
         let now_ms = self.now_ms();
-        let mut found = std::mem::take(if peer.is_some() { &mut inner.found_of_peer } else { &mut inner.found });
+        let mut found = std::mem::take(if peer.is_some() {
+            &mut inner.found_of_peer
+        } else {
+            &mut inner.found
+        });
         if found.peer != peer {
             found = Found { peer, ..Found::default() };
         }
@@ -244,21 +260,26 @@ impl Connections {
         closed
     }
 
-    /// Closes those whose time is up: without a first request after `head_ms_max`, without another after `idle_ms_max`.
+    /// Closes those whose time is up: without a first request after `head_ms_max`, without another
+    /// after `idle_ms_max`.
     pub fn sweep(&self, head_ms_max: u64, idle_ms_max: u64) {
         let now_ms = self.now_ms();
         self.close_where(|link| {
-            let limit_ms = if link.has_asked.load(Ordering::Relaxed) { idle_ms_max } else { head_ms_max };
-            link.is_quiet() && now_ms.saturating_sub(link.quiet_since_ms.load(Ordering::Relaxed)) >= limit_ms
+            let limit_ms =
+                if link.has_asked.load(Ordering::Relaxed) { idle_ms_max } else { head_ms_max };
+            link.is_quiet()
+                && now_ms.saturating_sub(link.quiet_since_ms.load(Ordering::Relaxed)) >= limit_ms
         });
     }
 
-    /// Closes those that are owed no answer; with `streams`, also those that a model's answer is still coming on.
+    /// Closes those that are owed no answer; with `streams`, also those that a model's answer is
+    /// still coming on.
     pub fn close_quiet(&self, streams: bool) {
         let none = |count: &AtomicU32| count.load(Ordering::Acquire) == 0;
         let is_free = |link: &Link| {
             // The end of a whole answer may still be on its way to a slow reader.
-            let ends = link.writes.load(Ordering::Acquire) && none(&link.streams) && none(&link.follows);
+            let ends =
+                link.writes.load(Ordering::Acquire) && none(&link.streams) && none(&link.follows);
             none(&link.owed) && !ends && (streams || none(&link.streams))
         };
         self.close_where(is_free);
@@ -266,7 +287,11 @@ impl Connections {
 
     fn close_where(&self, closes: impl Fn(&Link) -> bool) {
         let inner = self.inner.lock();
-        let closing = inner.open.values().filter(|entry| closes(&entry.link)).filter_map(|entry| entry.task.as_ref());
+        let closing = inner
+            .open
+            .values()
+            .filter(|entry| closes(&entry.link))
+            .filter_map(|entry| entry.task.as_ref());
         // Each leaves the table when its task ends, which takes the lock.
         closing.for_each(AbortHandle::abort);
     }
@@ -311,7 +336,8 @@ impl Found {
     fn close_one(&mut self, inner: &mut Inner) -> bool {
         while let Some((since_ms, id)) = self.ids.pop() {
             let Some(entry) = inner.open.get(&id) else { continue };
-            let is_same = entry.link.is_quiet() && entry.link.quiet_since_ms.load(Ordering::Relaxed) == since_ms;
+            let is_same = entry.link.is_quiet()
+                && entry.link.quiet_since_ms.load(Ordering::Relaxed) == since_ms;
             if let (true, Some(task)) = (is_same, &entry.task) {
                 task.abort();
                 inner.remove(id);
@@ -335,10 +361,12 @@ impl Inner {
 
     /// The quietest, the very quietest last.
     fn quietest(&self, peer: Option<IpAddr>) -> Vec<(u64, u64)> {
-        let quiet =
-            self.open.iter().filter(|(_, entry)| peer.is_none_or(|peer| entry.link.peer == peer) && entry.link.is_quiet());
-        let mut ids: Vec<(u64, u64)> =
-            quiet.map(|(id, entry)| (entry.link.quiet_since_ms.load(Ordering::Relaxed), *id)).collect();
+        let quiet = self.open.iter().filter(|(_, entry)| {
+            peer.is_none_or(|peer| entry.link.peer == peer) && entry.link.is_quiet()
+        });
+        let mut ids: Vec<(u64, u64)> = quiet
+            .map(|(id, entry)| (entry.link.quiet_since_ms.load(Ordering::Relaxed), *id))
+            .collect();
         if ids.len() > FOUND_MAX {
             ids.select_nth_unstable(FOUND_MAX);
             ids.truncate(FOUND_MAX);
@@ -355,7 +383,10 @@ mod tests {
     const HERE: [u8; 4] = [127, 0, 0, 1];
 
     /// Connections whose tasks wait for ever.
-    fn open(connections: &Arc<Connections>, ip: [u8; 4]) -> Option<(Open, tokio::task::JoinHandle<()>)> {
+    fn open(
+        connections: &Arc<Connections>,
+        ip: [u8; 4],
+    ) -> Option<(Open, tokio::task::JoinHandle<()>)> {
         let open = connections.admit(ip.into())?;
         let task = tokio::spawn(std::future::pending());
         connections.started(open.id(), task.abort_handle());
@@ -394,7 +425,8 @@ mod tests {
         let mut opened: Vec<_> = (0..20).filter_map(|_| open(&connections, HERE)).collect();
         assert_eq!(connections.count(), 6);
         assert!(open(&connections, [10, 0, 0, 1]).is_some());
-        let tickets: Vec<_> = opened.iter().rev().take(6).map(|(open, _)| open.link.ask()).collect();
+        let tickets: Vec<_> =
+            opened.iter().rev().take(6).map(|(open, _)| open.link.ask()).collect();
         tickets.iter().for_each(|ticket| ticket.waits_for(Wait::Answer));
         assert!(open(&connections, HERE).is_none(), "all of this peer are at work");
         opened.clear();
@@ -413,7 +445,10 @@ mod tests {
         assert!(silent_task.await.unwrap_err().is_cancelled());
         assert!(!busy_task.is_finished());
         connections.close_quiet(false);
-        assert!(busy_task.await.unwrap_err().is_cancelled(), "what has no end is ended when the server stops");
+        assert!(
+            busy_task.await.unwrap_err().is_cancelled(),
+            "what has no end is ended when the server stops"
+        );
         drop((silent, ticket, busy));
     }
 

@@ -1,4 +1,5 @@
-//! Slots: each carries one batch at a time to its replica, over its own connection, and hands out the answers.
+//! Slots: each carries one batch at a time to its replica, over its own connection, and hands out
+//! the answers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -29,11 +30,19 @@ const LOCAL_TRIES: u32 = 5;
 const LOCAL_PAUSE_MS: u64 = 20;
 
 /// Starts the slots of a replica.
-pub fn start(lane: &Arc<Lane>, replica: Arc<Replica>, route: &ReplicaRoute, shared: &Arc<Shared>, heavy: &Heavy) {
+pub fn start(
+    lane: &Arc<Lane>,
+    replica: Arc<Replica>,
+    route: &ReplicaRoute,
+    shared: &Arc<Shared>,
+    heavy: &Heavy,
+) {
     let primary = route.concurrency.max(1) as usize;
     let kinds = std::iter::repeat_n(SlotKind::Primary, primary);
-    // One call at a time is what makes sending ahead worthwhile: with more, the replica overlaps them itself.
-    let ahead = (route.prefetch && primary == 1 && lane.queue.limits.mix).then_some(SlotKind::Prefetch);
+    // One call at a time is what makes sending ahead worthwhile: with more, the replica overlaps
+    // them itself.
+    let ahead =
+        (route.prefetch && primary == 1 && lane.queue.limits.mix).then_some(SlotKind::Prefetch);
     for (index, kind) in kinds.chain(ahead).enumerate() {
         replica.slots.fetch_add(1, Ordering::Relaxed);
         lane.queue.slot_started();
@@ -69,8 +78,10 @@ impl Slot {
             self.replica.in_flight.fetch_add(1, Ordering::Relaxed);
             self.runs(batch.requests.len());
             let streams = self.lane.schema.streams;
-            let running = async { if streams { self.stream(batch).await } else { self.batch(batch).await } };
-            // A panic costs the requests of this batch, which hear of it by their dropped replies, and no slot.
+            let running =
+                async { if streams { self.stream(batch).await } else { self.batch(batch).await } };
+            // A panic costs the requests of this batch, which hear of it by their dropped replies,
+            // and no slot.
             let ran = AssertUnwindSafe(running).catch_unwind().await;
             let service = ran.unwrap_or_else(|_| {
                 self.connection = None;
@@ -93,29 +104,42 @@ impl Slot {
     fn runs(&self, requests: usize) {
         let Some(running) = self.replica.running.get(self.index) else { return };
         if requests > 0 {
-            running.since_us.store(self.replica.begin.elapsed().as_micros() as u64, Ordering::Relaxed);
+            running
+                .since_us
+                .store(self.replica.begin.elapsed().as_micros() as u64, Ordering::Relaxed);
         }
         running.requests.store(requests as u32, Ordering::Release);
     }
 
-    /// Puts payloads together for the worker, asked as a request asks. The payloads stay here, whatever happens.
+    /// Puts payloads together for the worker, asked as a request asks. The payloads stay here,
+    /// whatever happens.
     async fn encode(&self, payloads: &[&Payload], of: &Waiting) -> Result<WorkerRequest, Problem> {
-        let encode =
-            |payloads: &[&Payload], parameters: &Map<String, Value>, outputs: &[String], lane: &Lane, replica: &Replica| {
-                worker_wire::encode(&replica.protocol, payloads, parameters, outputs, &lane.schema)
-            };
+        let encode = |payloads: &[&Payload],
+                      parameters: &Map<String, Value>,
+                      outputs: &[String],
+                      lane: &Lane,
+                      replica: &Replica| {
+            worker_wire::encode(&replica.protocol, payloads, parameters, outputs, &lane.schema)
+        };
         let text_bytes = match self.replica.protocol {
             WorkerProtocol::Binary => 0,
             _ => payloads.iter().map(|payload| payload.size()).sum(),
         };
         if Cost::Text(text_bytes).is_light() {
-            let encode = || encode(payloads, &of.parameters, &of.outputs, &self.lane, &self.replica);
-            return catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|_| Err(reply::panicked()));
+            let encode =
+                || encode(payloads, &of.parameters, &of.outputs, &self.lane, &self.replica);
+            return catch_unwind(AssertUnwindSafe(encode))
+                .unwrap_or_else(|_| Err(reply::panicked()));
         }
         let (lane, replica) = (self.lane.clone(), self.replica.clone());
-        let (payloads, parameters, outputs) =
-            (payloads.iter().copied().cloned().collect::<Vec<_>>(), of.parameters.clone(), of.outputs.clone());
-        let encode = move || encode(&payloads.iter().collect::<Vec<_>>(), &parameters, &outputs, &lane, &replica);
+        let (payloads, parameters, outputs) = (
+            payloads.iter().copied().cloned().collect::<Vec<_>>(),
+            of.parameters.clone(),
+            of.outputs.clone(),
+        );
+        let encode = move || {
+            encode(&payloads.iter().collect::<Vec<_>>(), &parameters, &outputs, &lane, &replica)
+        };
         self.heavy.run(Cost::Text(text_bytes), encode).await.and_then(|request| request)
     }
 
@@ -125,8 +149,15 @@ impl Slot {
         let outputs = of.outputs.clone();
         let cost = Cost::Text(raw.body.len() - self.numbers(&raw));
         let decode = move || match raw.status {
-            200 => worker_wire::decode(&replica.protocol, raw.body, raw.header_bytes, rows, &outputs, &lane.schema)
-                .map_err(Problem::from),
+            200 => worker_wire::decode(
+                &replica.protocol,
+                raw.body,
+                raw.header_bytes,
+                rows,
+                &outputs,
+                &lane.schema,
+            )
+            .map_err(Problem::from),
             _ => Err(worker::refusal::problem_of(&raw)),
         };
         self.heavy.run(cost, decode).await.and_then(|answer| answer)
@@ -134,7 +165,8 @@ impl Slot {
 
     /// The bytes of an answer that are taken as they are: tensors of numbers behind the JSON.
     fn numbers(&self, raw: &RawAnswer) -> usize {
-        let has_texts = self.lane.schema.outputs.iter().any(|column| column.datatype.size().is_none());
+        let has_texts =
+            self.lane.schema.outputs.iter().any(|column| column.datatype.size().is_none());
         match raw.header_bytes {
             Some(header_bytes) if !has_texts && !self.lane.schema.outputs.is_empty() => {
                 raw.body.len().saturating_sub(header_bytes)
@@ -146,9 +178,12 @@ impl Slot {
     /// Runs one batch. Gives its service time if the model answered.
     async fn batch(&mut self, batch: Batch) -> Option<Duration> {
         let answered = match batch.requests.as_slice() {
-            [one] if one.payload.rows > 1 && self.lane.schema.is_row_by_row() => self.row_by_row(one).await,
+            [one] if one.payload.rows > 1 && self.lane.schema.is_row_by_row() => {
+                self.row_by_row(one).await
+            }
             requests => {
-                let payloads: Vec<&Payload> = requests.iter().map(|waiting| &waiting.payload).collect();
+                let payloads: Vec<&Payload> =
+                    requests.iter().map(|waiting| &waiting.payload).collect();
                 self.answer(&payloads, batch.rows, &requests[0]).await
             }
         };
@@ -167,7 +202,8 @@ impl Slot {
             match answer.failure(first_row..first_row + rows) {
                 Some(problem) => fail(waiting, problem.clone()),
                 None => {
-                    let _ = waiting.reply.send(Outcome::Answer { answer, first_row, bytes, timing });
+                    let _ =
+                        waiting.reply.send(Outcome::Answer { answer, first_row, bytes, timing });
                 }
             }
             first_row += rows;
@@ -176,7 +212,12 @@ impl Slot {
     }
 
     /// The worker's answer to payloads that it gets at once, asked as a request asks.
-    async fn answer(&mut self, payloads: &[&Payload], rows: usize, of: &Waiting) -> Result<Answered, Failure> {
+    async fn answer(
+        &mut self,
+        payloads: &[&Payload],
+        rows: usize,
+        of: &Waiting,
+    ) -> Result<Answered, Failure> {
         let request = self.encode(payloads, of).await.map_err(Failure::Answer)?;
         let sent_at = Instant::now();
         let raw = self.post(&request).await?;
@@ -186,8 +227,9 @@ impl Slot {
         Ok(Answered { answer, bytes, timing })
     }
 
-    /// The answers to the rows of a request, asked for one after the other, as one; the first row that fails fails the request.
-    /// Ends with the row that runs when the caller has gone or its deadline has passed.
+    /// The answers to the rows of a request, asked for one after the other, as one; the first row
+    /// that fails fails the request. Ends with the row that runs when the caller has gone or its
+    /// deadline has passed.
     async fn row_by_row(&mut self, waiting: &Waiting) -> Result<Answered, Failure> {
         let (lane, rows, sent_at) = (self.lane.clone(), waiting.payload.rows, Instant::now());
         let mut answers = Vec::with_capacity(rows);
@@ -196,7 +238,10 @@ impl Slot {
             if waiting.reply.is_closed() {
                 return Err(Failure::Left);
             }
-            let answered = self.answer(&[&payload], 1, waiting).await.map_err(|failure| failure.of_row(row, rows))?;
+            let answered = self
+                .answer(&[&payload], 1, waiting)
+                .await
+                .map_err(|failure| failure.of_row(row, rows))?;
             if let Some(problem) = answered.answer.failure(0..1) {
                 return Err(Failure::Answer(problem.clone()).of_row(row, rows));
             }
@@ -207,7 +252,8 @@ impl Slot {
         Ok(Answered { answer: Answer::joined(answers), bytes, timing })
     }
 
-    /// One request that was in a batch with others runs again by itself; one that was by itself has failed.
+    /// One request that was in a batch with others runs again by itself; one that was by itself has
+    /// failed.
     fn rerun_or(&self, batch: Batch, problem: Problem) {
         let by_itself = batch.requests.len() == 1;
         for waiting in batch.requests {
@@ -222,10 +268,11 @@ impl Slot {
     async fn post(&mut self, request: &WorkerRequest) -> Result<RawAnswer, Failure> {
         let limit = Duration::from_millis(self.lane.predict_ms_max);
         let sent = async {
-            let mut connection = match self.connection.take().filter(|connection| !connection.is_stale()) {
-                Some(connection) => connection,
-                None => self.connect().await?,
-            };
+            let mut connection =
+                match self.connection.take().filter(|connection| !connection.is_stale()) {
+                    Some(connection) => connection,
+                    None => self.connect().await?,
+                };
             let form = if self.lane.schema.streams { Form::Events } else { Form::Whole };
             let answer = connection.post(&self.replica.infer_path, request, form).await?;
             Ok((connection, answer))
@@ -240,7 +287,8 @@ impl Slot {
         }
     }
 
-    /// A connection to the worker. If descriptors are short here, callers that are quiet give theirs.
+    /// A connection to the worker. If descriptors are short here, callers that are quiet give
+    /// theirs.
     async fn connect(&self) -> Result<Connection, ConnectionError> {
         let mut tries = 0;
         loop {
@@ -259,16 +307,18 @@ impl Slot {
             Failure::Answer(problem) => self.rerun_or(batch, problem),
             Failure::Timeout => {
                 let limit_ms = self.lane.predict_ms_max;
-                let problem =
-                    Problem::new(Code::PredictTimeout, format!("the prediction took longer than {limit_ms} ms and was ended"))
-                        .help("raise [model] predict_ms_max in decalog.toml, or make the model faster");
+                let problem = Problem::new(
+                    Code::PredictTimeout,
+                    format!("the prediction took longer than {limit_ms} ms and was ended"),
+                )
+                .help("raise [model] predict_ms_max in decalog.toml, or make the model faster");
                 batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
                 self.broken(format!("a prediction took longer than {limit_ms} ms")).await;
             }
             Failure::Connection(ConnectionError::Local(error)) => {
                 let text = format!("the server has no connection to the worker left: {error}");
-                let problem =
-                    Problem::new(Code::ServerBusy, text).help("try again; raise the limit of open files (ulimit -n) if it lasts");
+                let problem = Problem::new(Code::ServerBusy, text)
+                    .help("try again; raise the limit of open files (ulimit -n) if it lasts");
                 batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
             }
             Failure::Connection(ConnectionError::Protocol(text)) => {
@@ -281,8 +331,14 @@ impl Slot {
                 }
                 for waiting in batch.requests {
                     if waiting.alone {
-                        let problem = Problem::new(Code::WorkerDied, "the worker ended while it ran this request, twice")
-                            .help(format!("its last words: decalog logs {}", self.lane.placement.model.model));
+                        let problem = Problem::new(
+                            Code::WorkerDied,
+                            "the worker ended while it ran this request, twice",
+                        )
+                        .help(format!(
+                            "its last words: decalog logs {}",
+                            self.lane.placement.model.model
+                        ));
                         fail(waiting, problem);
                     } else if !waiting.reply.is_closed() {
                         self.lane.queue.requeue(waiting);
@@ -295,7 +351,9 @@ impl Slot {
     async fn broken(&self, reason: String) {
         if self.replica.set_broken() {
             self.lane.queue.wake_all();
-            self.shared.observe(Observation::Broken { replica: self.replica.id.clone(), reason }).await;
+            self.shared
+                .observe(Observation::Broken { replica: self.replica.id.clone(), reason })
+                .await;
         }
     }
 
@@ -353,12 +411,16 @@ impl Slot {
                     return;
                 }
                 Ok(Err(ConnectionError::Protocol(text))) => not_understood(&text),
-                Ok(Err(error)) => {
-                    Problem::new(Code::WorkerDied, format!("the worker ended in the middle of its answer: {error}"))
-                }
+                Ok(Err(error)) => Problem::new(
+                    Code::WorkerDied,
+                    format!("the worker ended in the middle of its answer: {error}"),
+                ),
                 Err(_) => {
                     self.broken(format!("nothing came for {} ms", limit.as_millis())).await;
-                    Problem::new(Code::PredictTimeout, format!("nothing came for {} ms", limit.as_millis()))
+                    Problem::new(
+                        Code::PredictTimeout,
+                        format!("nothing came for {} ms", limit.as_millis()),
+                    )
                 }
             };
             pieces.fail(&problem).await;

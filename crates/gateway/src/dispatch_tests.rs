@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use domain::route::{KnownVersion, ModelRoutes, PlacementRoute, Route, RouteTable};
 use domain::state::default_model;
-use domain::{Column, Datatype, Digest, EnvironmentName, Placement, ReplicaId, Schema, VersionNumber};
+use domain::{
+    Column, Datatype, Digest, EnvironmentName, Placement, ReplicaId, Schema, VersionNumber,
+};
 use http::HeaderMap;
 use protocol::payload::Cells;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,13 +19,15 @@ use crate::{Gateway, GatewayConfig};
 
 /// Answers whatever it is asked with one row.
 async fn answer_all(listener: UnixListener) {
-    const BODY: &str = r#"{"outputs": [{"name": "y", "datatype": "INT64", "shape": [1], "data": [7]}]}"#;
+    const BODY: &str =
+        r#"{"outputs": [{"name": "y", "datatype": "INT64", "shape": [1], "data": [7]}]}"#;
     loop {
         let mut stream = listener.accept().await.unwrap().0;
         tokio::spawn(async move {
             // Its requests are short, and come in one piece.
             while stream.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {
-                let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
+                let text =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
                 stream.write_all(text.as_bytes()).await.unwrap();
             }
         });
@@ -31,7 +35,8 @@ async fn answer_all(listener: UnixListener) {
 }
 
 fn routes(socket: &std::path::Path) -> RouteTable {
-    let (version, digest, environment) = (VersionNumber(1), Digest::of(b"m"), EnvironmentName::default());
+    let (version, digest, environment) =
+        (VersionNumber(1), Digest::of(b"m"), EnvironmentName::default());
     let model = default_model("m").unwrap();
     let replica = ReplicaRoute {
         replica: ReplicaId("r1".into()),
@@ -41,7 +46,13 @@ fn routes(socket: &std::path::Path) -> RouteTable {
         prefetch: false,
     };
     let placement = PlacementRoute {
-        placement: Placement { model: model.clone(), environment: environment.clone(), version, digest, revision: 0 },
+        placement: Placement {
+            model: model.clone(),
+            environment: environment.clone(),
+            version,
+            digest,
+            revision: 0,
+        },
         schema: Schema {
             inputs: vec![Column { nullable: true, ..Column::scalar("x", Datatype::Int64) }],
             outputs: vec![Column::scalar("y", Datatype::Int64)],
@@ -76,15 +87,25 @@ async fn a_panic_within_a_slot_costs_one_request() {
     let lane = gateway.snapshot.load().route("m").unwrap().lane.clone();
     for _ in 0..3 {
         // What no decoder gives: it says two rows and holds one.
-        let cells = Cells { shape: vec![], data: Bytes::from_static(&[0; 16]), valid: Some(Bytes::from_static(&[1])) };
+        let cells = Cells {
+            shape: vec![],
+            data: Bytes::from_static(&[0; 16]),
+            valid: Some(Bytes::from_static(&[1])),
+        };
         let payload = Payload { rows: 2, columns: vec![cells] };
         let (sender, receiver) = oneshot::channel();
-        let place = lane.queue.submit(Waiting::new(payload, Instant::now() + Duration::from_secs(20), sender));
+        let place = lane.queue.submit(Waiting::new(
+            payload,
+            Instant::now() + Duration::from_secs(20),
+            sender,
+        ));
         assert!(receiver.await.is_err(), "whoever waits hears of it");
         drop(place);
         let question = Simple(Bytes::from_static(br#"{"rows": [{"x": 1}, {"x": 2}]}"#));
         let asked = gateway.ask("m", &HeaderMap::new(), Instant::now(), question, None).await;
-        let Ok(Reply::Rows(rows)) = asked.map(|(_, _, reply)| reply) else { panic!("the slot answers the next") };
+        let Ok(Reply::Rows(rows)) = asked.map(|(_, _, reply)| reply) else {
+            panic!("the slot answers the next")
+        };
         let mut written = vec![];
         rows.answer.write_simple(rows.range(), false, &mut written);
         assert_eq!(written, br#"{"rows":[{"y":7},{"y":7}]}"#);

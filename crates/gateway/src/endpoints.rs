@@ -27,26 +27,41 @@ pub enum Endpoint {
 
 /// Which endpoint a path is; `None` belongs to the control plane.
 pub fn endpoint(path: &str) -> Option<Endpoint> {
-    if let Some(reference) = path.strip_prefix("/v1/models/").and_then(|rest| rest.strip_suffix("/predict")) {
+    if let Some(reference) =
+        path.strip_prefix("/v1/models/").and_then(|rest| rest.strip_suffix("/predict"))
+    {
         return percent_decoded(reference).map(Endpoint::Predict);
     }
-    if path == "/v2" || path.starts_with("/v2/") { oip_rest::parse_path(path).map(Endpoint::OpenInference) } else { None }
+    if path == "/v2" || path.starts_with("/v2/") {
+        oip_rest::parse_path(path).map(Endpoint::OpenInference)
+    } else {
+        None
+    }
 }
 
 impl Gateway {
     /// Answers a request of the data plane.
-    pub(crate) async fn infer(&self, endpoint: Endpoint, request: Request<Incoming>, ticket: &Ticket) -> Response<Body> {
+    pub(crate) async fn infer(
+        &self,
+        endpoint: Endpoint,
+        request: Request<Incoming>,
+        ticket: &Ticket,
+    ) -> Response<Body> {
         let arrived_at = Instant::now();
         let (parts, incoming) = request.into_parts();
         match endpoint {
-            Endpoint::Predict(reference) => self.answer::<Simple>(&reference, &parts, incoming, arrived_at, ticket).await,
+            Endpoint::Predict(reference) => {
+                self.answer::<Simple>(&reference, &parts, incoming, arrived_at, ticket).await
+            }
             Endpoint::OpenInference(oip_rest::Path::Infer(reference)) => {
                 self.answer::<OipRest>(&reference, &parts, incoming, arrived_at, ticket).await
             }
             Endpoint::OpenInference(_) if parts.method != Method::GET => {
                 self.finish::<OipRest>(Err(wrong_method(&parts, Method::GET).into()), arrived_at)
             }
-            Endpoint::OpenInference(path) => self.describe(&path).unwrap_or_else(|problem| OipRest::refuse(&problem)),
+            Endpoint::OpenInference(path) => {
+                self.describe(&path).unwrap_or_else(|problem| OipRest::refuse(&problem))
+            }
         }
     }
 
@@ -75,10 +90,15 @@ impl Gateway {
         }
         let (body, memory) = self.body(reference, parts, incoming, ticket).await?;
         let head = W::head(&parts.headers)?;
-        let question = self.heavy.run(W::read_cost(&head, &body), move || W::read(head, body)).await??;
-        let (question, done, reply) = self.ask(reference, &parts.headers, arrived_at, question, Some(memory)).await?;
+        let question =
+            self.heavy.run(W::read_cost(&head, &body), move || W::read(head, body)).await??;
+        let (question, done, reply) =
+            self.ask(reference, &parts.headers, arrived_at, question, Some(memory)).await?;
         let (form, lane) = (done.form, done.lane.clone());
-        let response = self.heavy.run(question.write_cost(&reply), move || question.write(reply, form, &lane)).await;
+        let response = self
+            .heavy
+            .run(question.write_cost(&reply), move || question.write(reply, form, &lane))
+            .await;
         let fail = |problem| Failed { problem, lane: Some(done.lane.clone()), rows: done.rows };
         let response = response.map_err(fail)?;
         Ok((done, response))
@@ -92,16 +112,22 @@ impl Gateway {
         ticket: &Ticket,
     ) -> Result<(bytes::Bytes, Memory), Problem> {
         admit::check_length(&parts.headers, self.config.body_bytes_max)?;
-        let is_small = incoming.size_hint().exact().is_some_and(|announced| announced <= SMALL_BYTES as u64);
+        let is_small =
+            incoming.size_hint().exact().is_some_and(|announced| announced <= SMALL_BYTES as u64);
         // For which model a large one is, is asked before it is read.
         let target = if is_small { None } else { Some(self.snapshot.load().route(reference)?) };
-        let mut memory = Memory::new(&self.shared.memory, target.as_ref().map(|target| &target.lane.memory));
+        let mut memory =
+            Memory::new(&self.shared.memory, target.as_ref().map(|target| &target.lane.memory));
         let body = body::collect(incoming, &self.config, ticket, &mut memory).await?;
         ticket.waits_for(Wait::Answer);
         Ok((body, memory))
     }
 
-    fn finish<W: Wire>(&self, result: Result<(Done, Response<Body>), Failed>, arrived_at: Instant) -> Response<Body> {
+    fn finish<W: Wire>(
+        &self,
+        result: Result<(Done, Response<Body>), Failed>,
+        arrived_at: Instant,
+    ) -> Response<Body> {
         let id = self.request_ids.next();
         let total_us = micros(arrived_at.elapsed());
         let mut record = Record::new(None, 0, total_us);
@@ -110,8 +136,10 @@ impl Gateway {
                 record.placement = Some(done.lane.placement.clone());
                 record.rows = done.rows as u32;
                 record.batch_rows = done.timing.batch_rows;
-                record.queue_us = micros(done.timing.sent_at.saturating_duration_since(done.queued_at));
-                record.worker_us = micros(done.timing.answered_at.saturating_duration_since(done.timing.sent_at));
+                record.queue_us =
+                    micros(done.timing.sent_at.saturating_duration_since(done.queued_at));
+                record.worker_us =
+                    micros(done.timing.answered_at.saturating_duration_since(done.timing.sent_at));
                 let headers = response.headers_mut();
                 headers.insert(reply::VERSION, done.lane.version_header.clone());
                 reply::server_timing(headers, record.queue_us, record.worker_us, total_us);

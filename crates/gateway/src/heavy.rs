@@ -1,4 +1,5 @@
-//! Long work on large bodies and answers, off the threads that serve: whoever sends much waits for himself.
+//! Long work on large bodies and answers, off the threads that serve: whoever sends much waits for
+//! himself.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use tokio::sync::Semaphore;
 
 use crate::reply;
 
-/// Up to as many bytes are read or written as text where they are: at some hundred bytes a microsecond, other requests wait
-/// for a millisecond or two at most.
+/// Up to as many bytes are read or written as text where they are: at some hundred bytes a
+/// microsecond, other requests wait for a millisecond or two at most.
 const INLINE_BYTES_MAX: usize = 256 * 1024;
 /// What is merely copied is so much cheaper than what is read or written as text.
 const COPY_FACTOR: usize = 16;
@@ -28,7 +29,12 @@ impl Cost {
     /// Whether it is done where it is.
     pub fn is_light(self) -> bool {
         let (Cost::Text(bytes) | Cost::Copy(bytes)) = self;
-        bytes <= if matches!(self, Cost::Text(_)) { INLINE_BYTES_MAX } else { COPY_FACTOR * INLINE_BYTES_MAX }
+        bytes
+            <= if matches!(self, Cost::Text(_)) {
+                INLINE_BYTES_MAX
+            } else {
+                COPY_FACTOR * INLINE_BYTES_MAX
+            }
     }
 }
 
@@ -52,12 +58,18 @@ impl Heavy {
     }
 
     /// Does light work at once and heavy work elsewhere. A panic in it is a problem like others.
-    pub async fn run<T: Send + 'static>(&self, cost: Cost, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    pub async fn run<T: Send + 'static>(
+        &self,
+        cost: Cost,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         if cost.is_light() {
             return std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_| reply::panicked());
         }
         // Nobody closes it.
-        let Ok(turn) = self.turns.clone().acquire_owned().await else { return Err(reply::panicked()) };
+        let Ok(turn) = self.turns.clone().acquire_owned().await else {
+            return Err(reply::panicked());
+        };
         let done = self.runtime.spawn_blocking(move || {
             // It lasts as long as the work, even if the caller has gone.
             let _turn = turn;

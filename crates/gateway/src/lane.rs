@@ -1,4 +1,5 @@
-//! One placement in the data plane: its queue, its replicas, its measurements. It outlives route tables that agree on it.
+//! One placement in the data plane: its queue, its replicas, its measurements. It outlives route
+//! tables that agree on it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::memory::Budget;
 use crate::queue::Queue;
 use crate::replica::Replica;
 
-/// One placement in the data plane: its queue and its replicas. It outlives route tables that agree on it.
+/// One placement in the data plane: its queue and its replicas. It outlives route tables that agree
+/// on it.
 pub struct Lane {
     /// Which.
     pub placement: Arc<Placement>,
@@ -65,7 +67,8 @@ impl Lane {
             predict_ms_max: route.predict_ms_max,
             schema: route.schema,
             queue: Queue::new(limits),
-            version_header: HeaderValue::try_from(version).unwrap_or(HeaderValue::from_static("v0")),
+            version_header: HeaderValue::try_from(version)
+                .unwrap_or(HeaderValue::from_static("v0")),
             load: LoadMeter::new(),
             copies: AtomicUsize::new(0),
             memory: memory.of_lane(),
@@ -95,7 +98,8 @@ impl Lane {
     /// The load at this moment.
     pub fn demand(&self) -> Demand {
         let replicas = self.replicas.lock();
-        let in_flight: BTreeMap<_, _> = replicas.values().map(|replica| (replica.id.clone(), replica.in_flight())).collect();
+        let in_flight: BTreeMap<_, _> =
+            replicas.values().map(|replica| (replica.id.clone(), replica.in_flight())).collect();
         drop(replicas);
         let reading = self.load.read();
         let waiting = self.queue.waiting();
@@ -108,7 +112,12 @@ impl Lane {
             rows_per_request: reading.rows as f64 / reading.arrived.max(1) as f64,
             service: waiting.service,
         };
-        Demand { placement: (*self.placement).clone(), queued_rows: waiting.rows as u64, in_flight, load }
+        Demand {
+            placement: (*self.placement).clone(),
+            queued_rows: waiting.rows as u64,
+            in_flight,
+            load,
+        }
     }
 
     /// How old the requests are that wait or run.
@@ -131,7 +140,8 @@ impl Lane {
         }
     }
 
-    /// Forgets a replica whose last slot has ended; one of the same name that came back meanwhile stays.
+    /// Forgets a replica whose last slot has ended; one of the same name that came back meanwhile
+    /// stays.
     pub fn forget(&self, replica: &Arc<Replica>) {
         let mut replicas = self.replicas.lock();
         if replicas.get(&replica.id).is_some_and(|known| Arc::ptr_eq(known, replica)) {
@@ -139,14 +149,16 @@ impl Lane {
         }
     }
 
-    /// Takes in what a newer table says, and returns the replicas that the table lacks. Gives those that are new.
+    /// Takes in what a newer table says, and returns the replicas that the table lacks. Gives those
+    /// that are new.
     pub fn follow<'r>(&self, wanted: &'r PlacementRoute) -> Vec<(Arc<Replica>, &'r ReplicaRoute)> {
         self.asleep.store(wanted.asleep, Ordering::Relaxed);
         self.deadline_ms.store(wanted.deadline_ms, Ordering::Relaxed);
         let mut started = vec![];
         let mut replicas = self.replicas.lock();
         for route in &wanted.replicas {
-            // One that is on its way out and comes back is used anew; what it does yet, it does beside that.
+            // One that is on its way out and comes back is used anew; what it does yet, it does
+            // beside that.
             if !replicas.get(&route.replica).is_some_and(|known| known.is_wanted()) {
                 let replica = Arc::new(Replica::new(&self.placement, route));
                 replicas.insert(route.replica.clone(), replica.clone());
@@ -154,13 +166,16 @@ impl Lane {
                 started.push((replica, route));
             }
         }
-        let gone = replicas.values().filter(|replica| !wanted.replicas.iter().any(|route| route.replica == replica.id));
+        let gone = replicas
+            .values()
+            .filter(|replica| !wanted.replicas.iter().any(|route| route.replica == replica.id));
         gone.for_each(|replica| replica.drain());
         drop(replicas);
         started
     }
 
-    /// Tells those who wait what has become of that for which they wait, once its new replicas take work.
+    /// Tells those who wait what has become of that for which they wait, once its new replicas take
+    /// work.
     pub fn tell(&self, wanted: &PlacementRoute) {
         self.queue.wake_all();
         self.fail(wanted);
@@ -189,7 +204,8 @@ impl Lane {
     }
 }
 
-/// Keeps a placement in use as long as a snapshot has it; then its last requests are answered and its replicas returned.
+/// Keeps a placement in use as long as a snapshot has it; then its last requests are answered and
+/// its replicas returned.
 pub struct LaneGuard(pub Arc<Lane>);
 
 impl Drop for LaneGuard {

@@ -1,7 +1,8 @@
-//! The data plane: answers inference requests. It opens no database and runs no model code, and keeps serving by its
-//! last route table while the control plane is down.
+//! The data plane: answers inference requests. It opens no database and runs no model code, and
+//! keeps serving by its last route table while the control plane is down.
 //!
-//! A request passes these files in this order: `admit` → `route` → `queue` → `batch` → `dispatch` → worker → `reply`.
+//! A request passes these files in this order: `admit` → `route` → `queue` → `batch` → `dispatch` →
+//! worker → `reply`.
 
 mod admit;
 mod ask;
@@ -158,7 +159,8 @@ impl Gateway {
         self.snapshot.load().lane(placement).map(|lane| lane.demand())
     }
 
-    /// How old the requests of a placement are that wait or run; of those that run, since they were sent.
+    /// How old the requests of a placement are that wait or run; of those that run, since they were
+    /// sent.
     pub fn unfinished(&self, placement: &Placement) -> LatencyHistogram {
         let snapshot = self.snapshot.load();
         snapshot.lane(placement).map(|lane| lane.ages()).unwrap_or_default()

@@ -1,11 +1,12 @@
-//! How much a placement has to do: exact integrals over time of the requests that wait or run, kept by four counters.
+//! How much a placement has to do: exact integrals over time of the requests that wait or run, kept
+//! by four counters.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Counts requests in and out. With `n` present, the time that all have spent so far is
-/// `n · now − Σ entered + Σ left`; the sums may wrap around, their difference is right all the same.
+/// Counts requests in and out. With `n` present, the time that all have spent so far is `n · now −
+/// Σ entered + Σ left`; the sums may wrap around, their difference is right all the same.
 pub struct LoadMeter {
     begin: Instant,
     entered: AtomicU64,
@@ -53,13 +54,18 @@ impl LoadMeter {
         Present { meter: self.clone() }
     }
 
-    /// What it shows now. The counters are read one by one: a request that comes at this moment may be half in it, for
-    /// this reading only.
+    /// What it shows now. The counters are read one by one: a request that comes at this moment may
+    /// be half in it, for this reading only.
     pub fn read(&self) -> Reading {
-        let (left, left_us) = (self.left.load(Ordering::Relaxed), self.left_us.load(Ordering::Relaxed));
-        let (arrived, entered_us) = (self.entered.load(Ordering::Relaxed), self.entered_us.load(Ordering::Relaxed));
+        let (left, left_us) =
+            (self.left.load(Ordering::Relaxed), self.left_us.load(Ordering::Relaxed));
+        let (arrived, entered_us) =
+            (self.entered.load(Ordering::Relaxed), self.entered_us.load(Ordering::Relaxed));
         let requests = arrived.saturating_sub(left);
-        let spent_us = requests.wrapping_mul(self.us(Instant::now())).wrapping_sub(entered_us).wrapping_add(left_us);
+        let spent_us = requests
+            .wrapping_mul(self.us(Instant::now()))
+            .wrapping_sub(entered_us)
+            .wrapping_add(left_us);
         Reading { requests, arrived, rows: self.rows.load(Ordering::Relaxed), spent_us }
     }
 }
@@ -96,7 +102,10 @@ mod tests {
         assert_eq!((reading.requests, reading.arrived), (1, 2));
         let elapsed_us = begin.elapsed().as_micros() as u64;
         // Each time is cut to whole microseconds.
-        assert!((9_998..=2 * elapsed_us + 2).contains(&reading.spent_us), "{reading:?} {elapsed_us}");
+        assert!(
+            (9_998..=2 * elapsed_us + 2).contains(&reading.spent_us),
+            "{reading:?} {elapsed_us}"
+        );
         drop(second);
         let after = meter.read();
         assert_eq!(meter.read().spent_us, after.spent_us, "nobody is there");

@@ -1,5 +1,6 @@
-//! A budget of bytes for the requests in flight, of all models and of each: taken before a body is read, given back when its
-//! rows have been answered. What does not fit is refused at once, with a time to try again.
+//! A budget of bytes for the requests in flight, of all models and of each: taken before a body is
+//! read, given back when its rows have been answered. What does not fit is refused at once, with a
+//! time to try again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -100,8 +101,13 @@ impl Memory {
             return Err(too_large(self.process.budget.max));
         }
         let refused = |code: Code, whose: &str, budget: &Budget| {
-            let text = format!("requests {whose} in flight have {} bytes; at most {} may", budget.used(), budget.max);
-            Err(Problem::new(code, text).help("try again in a moment, or send fewer rows in one request"))
+            let text = format!(
+                "requests {whose} in flight have {} bytes; at most {} may",
+                budget.used(),
+                budget.max
+            );
+            Err(Problem::new(code, text)
+                .help("try again in a moment, or send fewer rows in one request"))
         };
         if let Some(lane) = &mut self.lane
             && !lane.try_grow(bytes)
@@ -134,7 +140,11 @@ mod tests {
         assert_eq!(take(&left, 1_001).err(), Some(Code::BodyTooLarge));
         drop(first);
         let mut third = take(&left, 400).ok().unwrap();
-        assert_eq!(third.grow(200).unwrap_err().code, Code::QueueFull, "a body that grows is refused on its way");
+        assert_eq!(
+            third.grow(200).unwrap_err().code,
+            Code::QueueFull,
+            "a body that grows is refused on its way"
+        );
         drop((second, third));
         assert_eq!((process.used(), left.used(), right.used()), (0, 0, 0));
         assert!(take(&left, 900).is_ok(), "alone it may have more than its part");

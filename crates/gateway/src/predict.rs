@@ -36,32 +36,45 @@ impl Gateway {
         mut question: W,
         mut memory: Option<Memory>,
     ) -> Result<(W, Done, Reply), Failed> {
-        let fail = |problem, lane: Option<&Arc<Lane>>, rows| Failed { problem, lane: lane.cloned(), rows };
+        let fail =
+            |problem, lane: Option<&Arc<Lane>>, rows| Failed { problem, lane: lane.cloned(), rows };
         for _ in 0..MOVES_MAX {
             let target = self.snapshot.load().route(reference)?;
             let lane = target.answers(headers).clone();
-            let deadline = deadline(headers, arrived_at, &lane).map_err(|problem| fail(problem, Some(&lane), 0))?;
-            let read = self.read(question, &lane).await.map_err(|problem| fail(problem, Some(&lane), 0))?;
+            let deadline = deadline(headers, arrived_at, &lane)
+                .map_err(|problem| fail(problem, Some(&lane), 0))?;
+            let read = self
+                .read(question, &lane)
+                .await
+                .map_err(|problem| fail(problem, Some(&lane), 0))?;
             question = read.0;
             let ask = read.1.map_err(|problem| fail(problem, Some(&lane), 0))?;
             let form = ask.form;
             let rows = ask.payload.rows;
             if lane.schema.streams && rows != 1 {
-                let problem = Problem::new(Code::Streams, format!("a model that streams takes one row at a time, got {rows}"));
+                let problem = Problem::new(
+                    Code::Streams,
+                    format!("a model that streams takes one row at a time, got {rows}"),
+                );
                 return Err(fail(problem, Some(&lane), rows));
             }
             if lane.schema.is_row_by_row() && rows > ROW_BY_ROW_MAX {
-                let text = format!("this model is given its rows one by one, and {rows} are too many for one request");
-                let problem = Problem::new(Code::BadShape, text).help(format!("send at most {ROW_BY_ROW_MAX} rows in a request"));
+                let text = format!(
+                    "this model is given its rows one by one, and {rows} are too many for one request"
+                );
+                let problem = Problem::new(Code::BadShape, text)
+                    .help(format!("send at most {ROW_BY_ROW_MAX} rows in a request"));
                 return Err(fail(problem, Some(&lane), rows));
             }
-            let copy = target.copies_to(headers).and_then(|split| ShadowCopy::of(&ask, split, &target));
+            let copy =
+                target.copies_to(headers).and_then(|split| ShadowCopy::of(&ask, split, &target));
             let (sender, receiver) = oneshot::channel();
             let mut waiting = Waiting::new(ask.payload, deadline, sender);
             (waiting.parameters, waiting.outputs) = (ask.parameters, ask.outputs);
             let queued_at = waiting.queued_at;
             // If it was queued before, what it took is free already.
-            waiting.memory = memory.take().or_else(|| Some(Memory::anyway(&self.shared.memory, waiting.bytes)));
+            waiting.memory =
+                memory.take().or_else(|| Some(Memory::anyway(&self.shared.memory, waiting.bytes)));
             waiting.present = Some(lane.load.enter(queued_at, rows));
             let place = match lane.queue.submit(waiting) {
                 Ok(place) => place,
@@ -99,11 +112,17 @@ impl Gateway {
             }
             return Ok((question, Done { lane, rows, queued_at, timing, form }, reply));
         }
-        Err(Problem::new(Code::NoCapacity, "the model's placement changes too often").help("try again").into())
+        Err(Problem::new(Code::NoCapacity, "the model's placement changes too often")
+            .help("try again")
+            .into())
     }
 
     /// Reads a request for the schema of a placement, and gives it back for another.
-    async fn read<W: Wire>(&self, question: W, lane: &Arc<Lane>) -> Result<(W, Result<Ask, Problem>), Problem> {
+    async fn read<W: Wire>(
+        &self,
+        question: W,
+        lane: &Arc<Lane>,
+    ) -> Result<(W, Result<Ask, Problem>), Problem> {
         let (lane, cost) = (lane.clone(), question.ask_cost());
         let read = move || {
             let ask = question.ask(&lane);
@@ -113,7 +132,8 @@ impl Gateway {
     }
 }
 
-/// Records a caller that hangs up while its request waits or runs: what it dropped is all that is left of it.
+/// Records a caller that hangs up while its request waits or runs: what it dropped is all that is
+/// left of it.
 struct Departure<'a> {
     shared: &'a Shared,
     lane: &'a Lane,
@@ -139,8 +159,11 @@ impl Drop for Departure<'_> {
 fn waited(lane: &Lane, queued_at: Instant) -> Problem {
     let waited_ms = queued_at.elapsed().as_millis();
     let why = if lane.is_ready() { "all replicas stayed busy" } else { "no replica is ready" };
-    Problem::new(Code::NoCapacity, format!("the request waited {waited_ms} ms until its deadline: {why}"))
-        .help("try again, allow more time with Decalog-Timeout-Ms, or raise [scale] max")
+    Problem::new(
+        Code::NoCapacity,
+        format!("the request waited {waited_ms} ms until its deadline: {why}"),
+    )
+    .help("try again, allow more time with Decalog-Timeout-Ms, or raise [scale] max")
 }
 
 fn deadline(headers: &HeaderMap, arrived_at: Instant, lane: &Lane) -> Result<Instant, Problem> {

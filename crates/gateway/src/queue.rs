@@ -1,5 +1,6 @@
-//! One bounded queue per placement, earliest deadline first. Callers put requests in; slots (one for each batch that a
-//! replica may have in flight) take batches out. The lock is held for a few pointer moves and never across an await.
+//! One bounded queue per placement, earliest deadline first. Callers put requests in; slots (one
+//! for each batch that a replica may have in flight) take batches out. The lock is held for a few
+//! pointer moves and never across an await.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -97,16 +98,22 @@ impl Queue {
             return Err(Refused::Closed);
         }
         if inner.rows + rows > self.limits.queue_rows_max && inner.rows > 0 {
-            let message = format!("{} rows are waiting; at most {} may", inner.rows, self.limits.queue_rows_max);
-            return Err(Refused::Full(
-                Problem::new(Code::QueueFull, message)
-                    .help("send less, try again later, or raise [batch] queue_rows_max or [scale] max"),
-            ));
+            let message = format!(
+                "{} rows are waiting; at most {} may",
+                inner.rows, self.limits.queue_rows_max
+            );
+            return Err(Refused::Full(Problem::new(Code::QueueFull, message).help(
+                "send less, try again later, or raise [batch] queue_rows_max or [scale] max",
+            )));
         }
         if inner.bytes + bytes > self.limits.queue_bytes_max && inner.bytes > 0 {
-            let message = format!("{} bytes are waiting; at most {} may", inner.bytes, self.limits.queue_bytes_max);
+            let message = format!(
+                "{} bytes are waiting; at most {} may",
+                inner.bytes, self.limits.queue_bytes_max
+            );
             return Err(Refused::Full(
-                Problem::new(Code::QueueFull, message).help("send less, try again later, or raise [scale] max"),
+                Problem::new(Code::QueueFull, message)
+                    .help("send less, try again later, or raise [scale] max"),
             ));
         }
         waiting.order = inner.next_order;
@@ -142,7 +149,8 @@ impl Queue {
         }
     }
 
-    /// Waits until the callers just answered have asked again: as many rows as they had, or until they cease to come.
+    /// Waits until the callers just answered have asked again: as many rows as they had, or until
+    /// they cease to come.
     pub async fn linger(&self, linger: Linger, rows: usize) {
         let end = Instant::now() + Duration::from_micros(linger.limit_us);
         let mut queued = {
@@ -152,7 +160,8 @@ impl Queue {
         };
         loop {
             let gap_end = (Instant::now() + Duration::from_micros(linger.gap_us)).min(end);
-            let is_full = tokio::time::timeout_at(gap_end.into(), self.linger_done.notified()).await.is_ok();
+            let is_full =
+                tokio::time::timeout_at(gap_end.into(), self.linger_done.notified()).await.is_ok();
             let now_queued = self.inner.lock().rows;
             if is_full || now_queued <= queued || Instant::now() >= end {
                 break;
@@ -175,7 +184,8 @@ impl Queue {
                 let mut inner = self.inner.lock();
                 let ended = match using() {
                     Use::Normal => false,
-                    // The last requests of a retired placement are answered by the replicas that it still has.
+                    // The last requests of a retired placement are answered by the replicas that it
+                    // still has.
                     Use::Draining => !inner.retired || inner.is_empty(),
                     Use::Broken => true,
                 };
@@ -186,7 +196,9 @@ impl Queue {
                     SlotKind::Primary => true,
                     SlotKind::Prefetch => inner.may_prefetch_now(),
                 };
-                if may_take && let Some(batch) = batch::form(&mut inner, &self.limits, Instant::now()) {
+                if may_take
+                    && let Some(batch) = batch::form(&mut inner, &self.limits, Instant::now())
+                {
                     inner.busy += (kind == SlotKind::Primary) as usize;
                     return Next::Batch(batch);
                 }
@@ -196,14 +208,20 @@ impl Queue {
             let idle = Idle { queue: self, kind };
             notified.await;
             drop(idle);
-            // The callers whose requests came at the same moment ask first: one batch for all of them.
+            // The callers whose requests came at the same moment ask first: one batch for all of
+            // them.
             tokio::task::yield_now().await;
         }
     }
 
-    /// Takes note of a finished batch. Returns how, and for how many queued rows, its slot should wait before it takes the
-    /// next.
-    pub fn finished(&self, kind: SlotKind, rows: usize, service: Option<Duration>) -> Option<(Linger, usize)> {
+    /// Takes note of a finished batch. Returns how, and for how many queued rows, its slot should
+    /// wait before it takes the next.
+    pub fn finished(
+        &self,
+        kind: SlotKind,
+        rows: usize,
+        service: Option<Duration>,
+    ) -> Option<(Linger, usize)> {
         let mut inner = self.inner.lock();
         inner.busy -= (kind == SlotKind::Primary) as usize;
         if let Some(service) = service {
@@ -224,7 +242,8 @@ impl Queue {
         self.inner.lock().slots += 1;
     }
 
-    /// Counts a slot out; the last one of a retired placement closes the queue and sends the rest to be routed again.
+    /// Counts a slot out; the last one of a retired placement closes the queue and sends the rest
+    /// to be routed again.
     pub fn slot_ended(&self) {
         let mut inner = self.inner.lock();
         inner.slots -= 1;
@@ -242,15 +261,22 @@ impl Queue {
     /// What waits, and how long batches take.
     pub fn waiting(&self) -> WaitingNow {
         let inner = self.inner.lock();
-        WaitingNow { rows: inner.rows, requests: inner.heap.len() - inner.left, service: inner.latency.points() }
+        WaitingNow {
+            rows: inner.rows,
+            requests: inner.heap.len() - inner.left,
+            service: inner.latency.points(),
+        }
     }
 
     /// How old those are that wait.
     pub fn ages(&self, ages: &mut LatencyHistogram) {
         let now = Instant::now();
         let inner = self.inner.lock();
-        let waiting = inner.heap.iter().filter(|waiting| waiting.ticket.load(Ordering::Acquire) == QUEUED);
-        waiting.for_each(|waiting| ages.record_us(now.saturating_duration_since(waiting.queued_at).as_micros() as u64));
+        let waiting =
+            inner.heap.iter().filter(|waiting| waiting.ticket.load(Ordering::Acquire) == QUEUED);
+        waiting.for_each(|waiting| {
+            ages.record_us(now.saturating_duration_since(waiting.queued_at).as_micros() as u64)
+        });
     }
 
     /// Wakes all slots so that they see that their replica ended.
@@ -262,7 +288,8 @@ impl Queue {
     fn close_if_done(&self, mut inner: parking_lot::MutexGuard<'_, Backlog>) {
         if inner.retired && inner.slots == 0 {
             inner.closed = true;
-            let rest: Vec<Waiting> = std::mem::take(&mut inner.heap).into_iter().filter(Waiting::take).collect();
+            let rest: Vec<Waiting> =
+                std::mem::take(&mut inner.heap).into_iter().filter(Waiting::take).collect();
             inner.forget_all();
             drop(inner);
             for waiting in rest {
@@ -274,7 +301,8 @@ impl Queue {
     /// Answers all that wait with this.
     pub fn fail_all(&self, problem: &Problem) {
         let mut inner = self.inner.lock();
-        let all: Vec<Waiting> = std::mem::take(&mut inner.heap).into_iter().filter(Waiting::take).collect();
+        let all: Vec<Waiting> =
+            std::mem::take(&mut inner.heap).into_iter().filter(Waiting::take).collect();
         inner.forget_all();
         drop(inner);
         for waiting in all {
@@ -315,7 +343,8 @@ impl Place<'_> {
             return false;
         }
         let mut inner = self.queue.inner.lock();
-        if self.ticket.compare_exchange(QUEUED, LEFT, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        if self.ticket.compare_exchange(QUEUED, LEFT, Ordering::AcqRel, Ordering::Acquire).is_err()
+        {
             return false;
         }
         inner.rows -= self.rows;

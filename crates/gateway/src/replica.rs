@@ -60,7 +60,8 @@ impl Replica {
         self.using() == Use::Normal
     }
 
-    /// Whether it is to be used as far as the routes go: a broken one comes back under another name.
+    /// Whether it is to be used as far as the routes go: a broken one comes back under another
+    /// name.
     pub fn is_wanted(&self) -> bool {
         self.using() != Use::Draining
     }
@@ -76,14 +77,22 @@ impl Replica {
         for running in &self.running {
             let requests = running.requests.load(Ordering::Acquire);
             if requests > 0 {
-                ages.record_many_us(now_us.saturating_sub(running.since_us.load(Ordering::Relaxed)), requests);
+                ages.record_many_us(
+                    now_us.saturating_sub(running.since_us.load(Ordering::Relaxed)),
+                    requests,
+                );
             }
         }
     }
 
     /// From now on it gets no more.
     pub fn drain(&self) {
-        let _ = self.using.compare_exchange(Use::Normal as u8, Use::Draining as u8, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.using.compare_exchange(
+            Use::Normal as u8,
+            Use::Draining as u8,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
     }
 
     pub(crate) fn using(&self) -> Use {
@@ -94,11 +103,16 @@ impl Replica {
         }
     }
 
-    /// A process that is being killed still takes connections for a moment, but answers nothing. One that is slow to
-    /// answer is judged by its process and by the limit of a prediction, not here.
+    /// A process that is being killed still takes connections for a moment, but answers nothing.
+    /// One that is slow to answer is judged by its process and by the limit of a prediction, not
+    /// here.
     pub(crate) async fn is_alive(&self) -> bool {
-        let asked = async { Connection::connect(&self.socket).await?.get("/v2/health/ready").await };
-        !matches!(tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), asked).await, Ok(Err(ConnectionError::Closed(_))))
+        let asked =
+            async { Connection::connect(&self.socket).await?.get("/v2/health/ready").await };
+        !matches!(
+            tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), asked).await,
+            Ok(Err(ConnectionError::Closed(_)))
+        )
     }
 
     /// `true` the first time.

@@ -1,4 +1,5 @@
-//! What a request ends with, and how it is written: status, body, headers, one mapping of errors to HTTP.
+//! What a request ends with, and how it is written: status, body, headers, one mapping of errors to
+//! HTTP.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,7 +60,9 @@ pub fn status_of(code: &Code) -> StatusCode {
 pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -75,19 +78,26 @@ pub fn problem(problem: &Problem) -> Response<Body> {
 
 /// What a panic of ours becomes. Its message is in the server's log.
 pub fn panicked() -> Problem {
-    Problem::new(Code::Internal, "the server failed on this request; others go on").help("see the server's log, and report it")
+    Problem::new(Code::Internal, "the server failed on this request; others go on")
+        .help("see the server's log, and report it")
 }
 
 /// Adds `Server-Timing`, in milliseconds.
 pub fn server_timing(headers: &mut HeaderMap, queue_us: u32, worker_us: u32, total_us: u32) {
     let mut text = Vec::with_capacity(64);
-    for (name, us) in [("queue;dur=", queue_us), (", worker;dur=", worker_us), (", total;dur=", total_us)] {
+    for (name, us) in
+        [("queue;dur=", queue_us), (", worker;dur=", worker_us), (", total;dur=", total_us)]
+    {
         text.extend_from_slice(name.as_bytes());
         let mut digits = itoa::Buffer::new();
         text.extend_from_slice(digits.format(us / 1_000).as_bytes());
         text.push(b'.');
         let rest = us % 1_000;
-        text.extend_from_slice(&[b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);
+        text.extend_from_slice(&[
+            b'0' + (rest / 100) as u8,
+            b'0' + (rest / 10 % 10) as u8,
+            b'0' + (rest % 10) as u8,
+        ]);
     }
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
         headers.insert(SERVER_TIMING, value);

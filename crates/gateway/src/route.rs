@@ -1,4 +1,5 @@
-//! From a reference to a placement, by a snapshot that is swapped whole. A request keeps the snapshot it began with.
+//! From a reference to a placement, by a snapshot that is swapped whole. A request keeps the
+//! snapshot it began with.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,11 +25,19 @@ struct Served {
 
 impl Served {
     /// Of newer routes; lanes that both have go on.
-    fn next(before: Option<&Served>, routes: &Arc<ModelRoutes>, shared: &Arc<Shared>, heavy: &Heavy) -> Served {
-        let mut next = Served { routes: routes.clone(), lanes: BTreeMap::new(), live: BTreeMap::new() };
+    fn next(
+        before: Option<&Served>,
+        routes: &Arc<ModelRoutes>,
+        shared: &Arc<Shared>,
+        heavy: &Heavy,
+    ) -> Served {
+        let mut next =
+            Served { routes: routes.clone(), lanes: BTreeMap::new(), live: BTreeMap::new() };
         for route in &routes.placements {
             let known = before.and_then(|before| before.lanes.get(&route.placement)).cloned();
-            let guard = known.unwrap_or_else(|| Arc::new(LaneGuard(Arc::new(Lane::new(route.clone(), &shared.memory)))));
+            let guard = known.unwrap_or_else(|| {
+                Arc::new(LaneGuard(Arc::new(Lane::new(route.clone(), &shared.memory))))
+            });
             let lane = &guard.0;
             for (replica, route) in lane.follow(route) {
                 dispatch::start(lane, replica, route, shared, heavy);
@@ -48,15 +57,19 @@ impl Served {
         next
     }
 
-    /// The placement of a version. While variables change, two revisions of it run; of those that are ready, the later.
+    /// The placement of a version. While variables change, two revisions of it run; of those that
+    /// are ready, the later.
     fn lane_of(&self, environment: &EnvironmentName, version: VersionNumber) -> Option<&Arc<Lane>> {
         let lanes = self.lanes.values().map(|guard| &guard.0);
-        let own = lanes.filter(|lane| lane.placement.environment == *environment && lane.placement.version == version);
+        let own = lanes.filter(|lane| {
+            lane.placement.environment == *environment && lane.placement.version == version
+        });
         own.max_by_key(|lane| (lane.is_ready(), lane.placement.revision))
     }
 }
 
-/// All routes at one epoch. Snapshots share what is the same in both: the next costs what has changed.
+/// All routes at one epoch. Snapshots share what is the same in both: the next costs what has
+/// changed.
 #[derive(Clone, Default)]
 pub struct Snapshot {
     /// Of the table it came from.
@@ -70,11 +83,19 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The snapshot of a newer table; lanes that both have go on.
-    pub fn next(current: &Snapshot, table: RouteTable, shared: &Arc<Shared>, heavy: &Heavy) -> Snapshot {
-        let mut next = Snapshot { epoch: table.epoch, table: table.models.clone(), ..current.clone() };
+    pub fn next(
+        current: &Snapshot,
+        table: RouteTable,
+        shared: &Arc<Shared>,
+        heavy: &Heavy,
+    ) -> Snapshot {
+        let mut next =
+            Snapshot { epoch: table.epoch, table: table.models.clone(), ..current.clone() };
         for change in current.table.diff(&table.models) {
             let (key, routes) = match change {
-                DiffItem::Add(key, routes) | DiffItem::Update { new: (key, routes), .. } => (key, Some(routes)),
+                DiffItem::Add(key, routes) | DiffItem::Update { new: (key, routes), .. } => {
+                    (key, Some(routes))
+                }
                 DiffItem::Remove(key, _) => (key, None),
             };
             let before = current.models.get(key).map(AsRef::as_ref);
@@ -85,7 +106,8 @@ impl Snapshot {
     }
 
     fn set(&mut self, key: &ModelKey, served: Option<Arc<Served>>) {
-        let target = served.as_ref().and_then(|served| served.live.get(&EnvironmentName::default()));
+        let target =
+            served.as_ref().and_then(|served| served.live.get(&EnvironmentName::default()));
         for text in [Reference::live(key.clone()).to_string(), key.to_string()] {
             match target {
                 Some(target) => self.by_text.insert(text, target.clone()),
@@ -118,9 +140,10 @@ impl Snapshot {
         if let Some(target) = self.by_text.get(text) {
             return Ok(target.clone());
         }
-        let reference: Reference = text
-            .parse()
-            .map_err(|error: domain::reference::ReferenceError| Problem::new(Code::BadReference, error.to_string()))?;
+        let reference: Reference =
+            text.parse().map_err(|error: domain::reference::ReferenceError| {
+                Problem::new(Code::BadReference, error.to_string())
+            })?;
         self.resolve(&reference)
     }
 
@@ -132,12 +155,19 @@ impl Snapshot {
         let version = match &reference.selector {
             None => {
                 return served.live.get(&environment).cloned().ok_or_else(|| {
-                    Problem::new(Code::NotLive, format!("no version of `{}` is live in {environment}", model.model))
-                        .help(format!("decalog show {}", model.model))
+                    Problem::new(
+                        Code::NotLive,
+                        format!("no version of `{}` is live in {environment}", model.model),
+                    )
+                    .help(format!("decalog show {}", model.model))
                 });
             }
-            Some(Selector::Number(number)) => versions.iter().find(|known| known.version == *number),
-            Some(Selector::Digest(digits)) => versions.iter().find(|known| known.digest.begins_with(digits)),
+            Some(Selector::Number(number)) => {
+                versions.iter().find(|known| known.version == *number)
+            }
+            Some(Selector::Digest(digits)) => {
+                versions.iter().find(|known| known.digest.begins_with(digits))
+            }
         };
         let Some(known) = version else {
             let newest = versions.iter().rev().map(|known| known.version);
@@ -147,14 +177,18 @@ impl Snapshot {
         lane.map(|lane| Arc::new(Target { lane, split: None })).ok_or_else(|| {
             Problem::new(
                 Code::NotRunning,
-                format!("{} of `{}` exists, but does not run in {environment}", known.version, model.model),
+                format!(
+                    "{} of `{}` exists, but does not run in {environment}",
+                    known.version, model.model
+                ),
             )
             .help(format!("decalog show {} tells which version does", model.model))
         })
     }
 
     fn no_such_model(&self, key: &ModelKey) -> Problem {
-        let names = domain::near::neighbours(&self.models, key).map(|(other, _)| other.model.as_str());
+        let names =
+            domain::near::neighbours(&self.models, key).map(|(other, _)| other.model.as_str());
         domain::near::no_such_model(key, domain::near::near_name(key.model.as_str(), names))
     }
 }
@@ -182,7 +216,10 @@ mod tests {
             let versions = vec![KnownVersion { version: VersionNumber(version), digest }];
             Arc::new(ModelRoutes { versions, ..ModelRoutes::default() })
         };
-        let first = RouteTable { epoch: 1, models: (0..1_000).map(|number| (key(number), routes(1))).collect() };
+        let first = RouteTable {
+            epoch: 1,
+            models: (0..1_000).map(|number| (key(number), routes(1))).collect(),
+        };
         let mut second = RouteTable { epoch: 2, ..first.clone() };
         second.models.insert(key(500), routes(2));
         second.models.remove(&key(7));

@@ -1,5 +1,5 @@
-//! Listens: HTTP/1.1 and HTTP/2 on one port. Inference is answered here; everything else goes to the control plane,
-//! on its own runtime, so that slow work there costs no request its latency.
+//! Listens: HTTP/1.1 and HTTP/2 on one port. Inference is answered here; everything else goes to
+//! the control plane, on its own runtime, so that slow work there costs no request its latency.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, TcpListener};
@@ -41,10 +41,11 @@ const IDLE_MARGIN_MS: u64 = 1_000;
 const ACCEPT_PAUSE_MS: u64 = 50;
 /// How often connections are looked through for those whose time is up, in milliseconds.
 const SWEEP_MS: u64 = 1_000;
-/// When the server stops, requests that have not arrived in full and answers of the control plane without end are cut
-/// after so long, in milliseconds, …
+/// When the server stops, requests that have not arrived in full and answers of the control plane
+/// without end are cut after so long, in milliseconds, …
 const STOP_QUIET_MS: u64 = 1_000;
-/// … answers that a model yields piece by piece after so long, and whole ones at [`Serve::drain_ms_max`].
+/// … answers that a model yields piece by piece after so long, and whole ones at
+/// [`Serve::drain_ms_max`].
 const STOP_STREAMS_MS: u64 = 5_000;
 /// How often connections are looked through for those meanwhile, in milliseconds.
 const STOP_LOOK_MS: u64 = 200;
@@ -66,8 +67,8 @@ pub enum Stop {
     No,
     /// The server stops: idle connections are closed at once.
     Shutdown,
-    /// Another process has the listening socket: connections end after their next answer, so that none is closed while a
-    /// request is on its way, and idle ones when the time is up.
+    /// Another process has the listening socket: connections end after their next answer, so that
+    /// none is closed while a request is on its way, and idle ones when the time is up.
     Replaced,
 }
 
@@ -84,12 +85,16 @@ impl Gateway {
         let connections = self.shared.connections.clone();
         let drain_ms_max = serve.drain_ms_max;
         let mut accepting = Accepting { connections, shedding: Shedding::new(), failed: false };
-        let serving = Serving { gateway: self.clone(), serve: Arc::new(serve), stopping: stopping.clone() };
+        let serving =
+            Serving { gateway: self.clone(), serve: Arc::new(serve), stopping: stopping.clone() };
         let (head_ms_max, idle_ms_max) = (self.config.head_ms_max, self.config.idle_ms_max);
-        let mut sweep = tokio::time::interval(Duration::from_millis(SWEEP_MS.min(head_ms_max / 4).max(1)));
+        let mut sweep =
+            tokio::time::interval(Duration::from_millis(SWEEP_MS.min(head_ms_max / 4).max(1)));
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut told = stopping;
-        let told = async move { told.wait_for(|stop| *stop != Stop::No).await.map_or(Stop::Shutdown, |stop| *stop) };
+        let told = async move {
+            told.wait_for(|stop| *stop != Stop::No).await.map_or(Stop::Shutdown, |stop| *stop)
+        };
         let mut told = pin!(told);
         let stop = loop {
             tokio::select! {
@@ -147,7 +152,8 @@ impl Accepting {
         self.connections.started(id, task.abort_handle());
     }
 
-    /// Descriptors or memory have run out: quiet connections are closed for those that wait to be accepted.
+    /// Descriptors or memory have run out: quiet connections are closed for those that wait to be
+    /// accepted.
     async fn fail(&mut self, error: &std::io::Error) {
         let closed = self.connections.relieve(RELIEVED);
         if !std::mem::replace(&mut self.failed, true) {
@@ -173,7 +179,10 @@ impl Serving {
     /// One request. A panic, which is a mistake of ours, costs this request and no other.
     async fn respond(&self, request: Request<Incoming>, link: &Arc<Link>) -> Response<Body> {
         let is_h1 = request.version() != Version::HTTP_2;
-        let answered = AssertUnwindSafe(self.gateway.clone().respond(request, &self.serve, link.ask())).catch_unwind().await;
+        let answered =
+            AssertUnwindSafe(self.gateway.clone().respond(request, &self.serve, link.ask()))
+                .catch_unwind()
+                .await;
         let mut response = answered.unwrap_or_else(|_| reply::problem(&reply::panicked()));
         if is_h1 && *self.stopping.borrow() == Stop::Replaced {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -209,12 +218,18 @@ impl Serving {
         let stop = async move {
             let stop = stopping.wait_for(|stop| *stop != Stop::No).await.map(|stop| *stop);
             if matches!(stop, Ok(Stop::Replaced)) && !is_h2.load(Ordering::Relaxed) {
-                // A quiet connection may have a request on its way at this moment: it gets its answer first.
-                tokio::time::sleep(Duration::from_millis(drain_ms_max.saturating_sub(IDLE_MARGIN_MS))).await;
+                // A quiet connection may have a request on its way at this moment: it gets its
+                // answer first.
+                tokio::time::sleep(Duration::from_millis(
+                    drain_ms_max.saturating_sub(IDLE_MARGIN_MS),
+                ))
+                .await;
             }
         };
-        let mut connection =
-            pin!(builder.serve_connection(TokioIo::new(Stalling::new(stream, stall, open.link.clone())), service));
+        let mut connection = pin!(builder.serve_connection(
+            TokioIo::new(Stalling::new(stream, stall, open.link.clone())),
+            service
+        ));
         let result = tokio::select! {
             biased;
             result = connection.as_mut() => result,
@@ -231,8 +246,15 @@ impl Serving {
 }
 
 impl Gateway {
-    async fn respond(self: Arc<Gateway>, request: Request<Incoming>, serve: &Serve, ticket: Ticket) -> Response<Body> {
-        if let Err(problem) = admit::check_host(&self.config.hosts, request.uri(), request.headers()) {
+    async fn respond(
+        self: Arc<Gateway>,
+        request: Request<Incoming>,
+        serve: &Serve,
+        ticket: Ticket,
+    ) -> Response<Body> {
+        if let Err(problem) =
+            admit::check_host(&self.config.hosts, request.uri(), request.headers())
+        {
             return reply::problem(&problem);
         }
         match endpoint(request.uri().path()) {
@@ -248,16 +270,23 @@ impl Gateway {
         }
     }
 
-    async fn control(&self, request: Request<Incoming>, serve: &Serve, ticket: Arc<Ticket>) -> Response<Body> {
+    async fn control(
+        &self,
+        request: Request<Incoming>,
+        serve: &Serve,
+        ticket: Arc<Ticket>,
+    ) -> Response<Body> {
         let turn = Arc::new(self.turns.of(request.uri().path()));
         if let Err(problem) = turn.take() {
             return reply::problem(&problem);
         }
         let router = serve.control.clone();
-        let arriving = |incoming| Arriving::new(incoming, ticket.clone(), turn.clone(), &self.config);
+        let arriving =
+            |incoming| Arriving::new(incoming, ticket.clone(), turn.clone(), &self.config);
         let request = request.map(|incoming| axum::body::Body::new(arriving(incoming)));
         let of_answer = turn.clone();
-        // A caller that hangs up does not end what he asked for: its turn lasts as long as the work.
+        // A caller that hangs up does not end what he asked for: its turn lasts as long as the
+        // work.
         let answered = serve.control_runtime.spawn(async move {
             let answered = router.oneshot(request).await;
             of_answer.give();
@@ -269,13 +298,19 @@ impl Gateway {
             Err(error) => {
                 tracing::error!("a control request failed: {error}");
                 let problem =
-                    Problem::new(Code::Internal, "the control plane failed on this request").help("see the server's log");
+                    Problem::new(Code::Internal, "the control plane failed on this request")
+                        .help("see the server's log");
                 reply::problem(&problem)
             }
         }
     }
 
-    fn answer_of_control(&self, response: Response<axum::body::Body>, ticket: Arc<Ticket>, turn: &Turn) -> Response<Body> {
+    fn answer_of_control(
+        &self,
+        response: Response<axum::body::Body>,
+        ticket: Arc<Ticket>,
+        turn: &Turn,
+    ) -> Response<Body> {
         let is_whole = response.body().size_hint().exact().is_some();
         let stream = if is_whole { Ok(None) } else { self.turns.stream().map(Some) };
         match (turn.refusal(), stream) {

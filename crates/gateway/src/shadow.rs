@@ -1,5 +1,6 @@
-//! Copies of live requests to a version that does not answer yet: its answers are compared with the live ones and dropped.
-//! Live requests never wait for a copy, and under load copies are what is shed first.
+//! Copies of live requests to a version that does not answer yet: its answers are compared with the
+//! live ones and dropped. Live requests never wait for a copy, and under load copies are what is
+//! shed first.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,8 +38,11 @@ impl ShadowCopy {
         let is_free = split.lane.copies.load(Ordering::Relaxed) < COPIES_MAX
             && split.lane.is_ready()
             && target.lane.queue.queued_rows() <= target.lane.rows_max;
-        // Streams are not compared, and what does not fit the candidate's schema was named when it was released.
-        let fits = is_free && !split.lane.schema.streams && split.lane.schema.inputs == target.lane.schema.inputs;
+        // Streams are not compared, and what does not fit the candidate's schema was named when it
+        // was released.
+        let fits = is_free
+            && !split.lane.schema.streams
+            && split.lane.schema.inputs == target.lane.schema.inputs;
         fits.then(|| ShadowCopy {
             lane: split.lane.clone(),
             tolerance: split.tolerance,
@@ -81,7 +85,14 @@ impl ShadowCopy {
         let problem = match outcome {
             Ok(Ok(Outcome::Answer { answer, first_row, bytes, .. })) => {
                 let (cost, tolerance) = (Cost::Text(bytes), self.tolerance);
-                let compare = move || answer.agrees(first_row..first_row + rows, &live.answer, live.range(), tolerance);
+                let compare = move || {
+                    answer.agrees(
+                        first_row..first_row + rows,
+                        &live.answer,
+                        live.range(),
+                        tolerance,
+                    )
+                };
                 record.agrees = heavy.run(cost, compare).await.ok();
                 return record.agrees.is_some().then_some(record);
             }

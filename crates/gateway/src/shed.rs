@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Content-Type: application/json\r\nContent-Length: 108\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
     {\"code\":\"server_busy\",\"error\":\"the server has as many connections as it may\",\"help\":\"try again in a second\"}";
-/// Refused connections that are kept open until their request has come: closed with unread bytes, they would be reset and
-/// the answer lost. More are closed at once.
+/// Refused connections that are kept open until their request has come: closed with unread bytes,
+/// they would be reset and the answer lost. More are closed at once.
 const LINGERING_MAX: usize = 32;
 /// How long each is kept, in milliseconds.
 const LINGER_MS_MAX: u64 = 500;
@@ -41,7 +41,8 @@ impl Shedding {
         let Ok(mut stream) = TcpStream::from_std(stream) else { return };
         tokio::spawn(async move {
             let mut unread = [0; 4096];
-            let drained = async { while stream.read(&mut unread).await.is_ok_and(|count| count > 0) {} };
+            let drained =
+                async { while stream.read(&mut unread).await.is_ok_and(|count| count > 0) {} };
             let _ = tokio::time::timeout(Duration::from_millis(LINGER_MS_MAX), drained).await;
             drop(permit);
         });

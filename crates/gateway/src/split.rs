@@ -1,4 +1,5 @@
-//! Which version of a model answers: the live one, or the candidate of a release for its part of the requests.
+//! Which version of a model answers: the live one, or the candidate of a release for its part of
+//! the requests.
 
 use std::sync::Arc;
 
@@ -31,8 +32,10 @@ pub struct Split {
 impl Split {
     /// As the route table says.
     pub fn new(lane: Arc<Lane>, candidate: &Candidate) -> Split {
-        let sticky = candidate.sticky.as_ref().and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
-        let (shadow, share, salt, tolerance) = (candidate.shadow, candidate.share, candidate.salt, candidate.tolerance);
+        let sticky =
+            candidate.sticky.as_ref().and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+        let (shadow, share, salt, tolerance) =
+            (candidate.shadow, candidate.share, candidate.salt, candidate.tolerance);
         Split { lane, shadow, tolerance, share, sticky, salt }
     }
 
@@ -40,7 +43,8 @@ impl Split {
     fn draws(&self, headers: &HeaderMap) -> bool {
         let key = self.sticky.as_ref().and_then(|name| headers.get(name));
         let ticket = match key {
-            // The same caller draws the same ticket throughout a release: a growing share only adds callers.
+            // The same caller draws the same ticket throughout a release: a growing share only adds
+            // callers.
             Some(key) => (hash(self.salt, key.as_bytes()) % u64::from(SHARES)) as u32,
             None => fastrand::u32(..SHARES),
         };
@@ -49,10 +53,13 @@ impl Split {
 }
 
 impl Target {
-    /// What answers a request. A candidate without a ready replica gets none: what is live answers instead.
+    /// What answers a request. A candidate without a ready replica gets none: what is live answers
+    /// instead.
     pub fn answers(&self, headers: &HeaderMap) -> &Arc<Lane> {
         match &self.split {
-            Some(split) if !split.shadow && split.draws(headers) && split.lane.is_ready() => &split.lane,
+            Some(split) if !split.shadow && split.draws(headers) && split.lane.is_ready() => {
+                &split.lane
+            }
             _ => &self.lane,
         }
     }
@@ -63,8 +70,8 @@ impl Target {
     }
 }
 
-/// FNV-1a over the salt and the key, finished by the mixer of SplitMix64: the same on all machines and in all versions of
-/// this program.
+/// FNV-1a over the salt and the key, finished by the mixer of SplitMix64: the same on all machines
+/// and in all versions of this program.
 fn hash(salt: u64, key: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for byte in salt.to_le_bytes().iter().chain(key) {
@@ -81,14 +88,18 @@ mod tests {
 
     #[test]
     fn keys_spread_evenly_and_anew_for_each_release() {
-        let below =
-            |salt: u64, share: u64| (0..10_000u32).filter(|n| hash(salt, n.to_string().as_bytes()) % 10_000 < share).count();
+        let below = |salt: u64, share: u64| {
+            (0..10_000u32).filter(|n| hash(salt, n.to_string().as_bytes()) % 10_000 < share).count()
+        };
         for salt in [1, 2, 77] {
             assert!((400..600).contains(&below(salt, 500)), "{}", below(salt, 500));
             assert!((4_700..5_300).contains(&below(salt, 5_000)));
         }
-        let both =
-            (0..10_000u32).filter(|n| [1, 2].iter().all(|salt| hash(*salt, n.to_string().as_bytes()) % 10_000 < 1_000)).count();
+        let both = (0..10_000u32)
+            .filter(|n| {
+                [1, 2].iter().all(|salt| hash(*salt, n.to_string().as_bytes()) % 10_000 < 1_000)
+            })
+            .count();
         assert!((50..200).contains(&both), "{both} callers are drawn twice");
     }
 }

@@ -1,5 +1,5 @@
-//! Cuts off readers that take nothing: a socket whose writes make no progress, and a stream of an HTTP/2 connection whose
-//! peer gives it no more window while the connection itself lives.
+//! Cuts off readers that take nothing: a socket whose writes make no progress, and a stream of an
+//! HTTP/2 connection whose peer gives it no more window while the connection itself lives.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -14,7 +14,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::connections::Link;
 
-/// A head and its body up to this size together are sent as one piece: that costs the kernel less than two.
+/// A head and its body up to this size together are sent as one piece: that costs the kernel less
+/// than two.
 const JOINED_BYTES_MAX: usize = 1_024;
 
 /// A socket whose writes fail once they have made no progress for `limit`.
@@ -32,7 +33,11 @@ impl Stalling {
         Stalling { stream, limit, link, timer: None, waits: false }
     }
 
-    fn checked<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn checked<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             if std::mem::take(&mut self.waits) {
                 self.link.writes(false);
@@ -58,13 +63,21 @@ impl Stalling {
 }
 
 impl AsyncRead for Stalling {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Stalling {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, buffer);
         self.checked(context, written)
     }
@@ -138,8 +151,8 @@ impl Reader {
     }
 }
 
-/// Runs each stream of an HTTP/2 connection as a task that ends when its reader takes nothing for `limit`; only this stream
-/// is reset then.
+/// Runs each stream of an HTTP/2 connection as a task that ends when its reader takes nothing for
+/// `limit`; only this stream is reset then.
 #[derive(Clone)]
 pub struct Streams {
     /// See [`crate::GatewayConfig::write_stall_ms_max`].

@@ -1,5 +1,5 @@
-//! An answer that a model yields piece by piece, on its way from the worker to the reader: bounded in pieces and bytes, so
-//! that the model waits for a slow reader, and recorded at its end.
+//! An answer that a model yields piece by piece, on its way from the worker to the reader: bounded
+//! in pieces and bytes, so that the model waits for a slow reader, and recorded at its end.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -52,7 +52,10 @@ enum End {
 pub fn pieces() -> (PieceSender, Pieces) {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let room = Arc::new(Semaphore::new(PIECES_BYTES_MAX));
-    (PieceSender { sender, room }, Pieces { receiver, end: End::Open, awaited_at: None, record: None })
+    (
+        PieceSender { sender, room },
+        Pieces { receiver, end: End::Open, awaited_at: None, record: None },
+    )
 }
 
 impl PieceSender {
@@ -120,7 +123,8 @@ impl Drop for Pieces {
                 record.code = code.label();
             }
             End::Open => {
-                // The model's part is how long the reader waited for it, not how long the reader took.
+                // The model's part is how long the reader waited for it, not how long the reader
+                // took.
                 let waited_us = self.awaited_at.map_or(0, |at| micros(at.elapsed()));
                 record.abandon(record.total_us.max(waited_us));
             }

@@ -1,5 +1,6 @@
-//! How many requests the control plane has at work at a time: what manages shares its one thread, and whoever asks for more
-//! is told when to come again. Those that only watch have turns of their own, so that nobody shuts them out.
+//! How many requests the control plane has at work at a time: what manages shares its one thread,
+//! and whoever asks for more is told when to come again. Those that only watch have turns of their
+//! own, so that nobody shuts them out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,11 @@ impl Turns {
     /// So many requests at work, and so many answers without an end.
     pub fn new(requests_max: usize, streams_max: usize) -> Turns {
         let semaphore = |max: usize| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-        Turns { ordinary: semaphore(requests_max), watches: semaphore(WATCHES_MAX), streams: semaphore(streams_max) }
+        Turns {
+            ordinary: semaphore(requests_max),
+            watches: semaphore(WATCHES_MAX),
+            streams: semaphore(streams_max),
+        }
     }
 
     /// For a request of this path; it has no turn yet.
@@ -35,12 +40,15 @@ impl Turns {
 
     /// For an answer without an end, as long as it is read.
     pub fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.streams.clone().try_acquire_owned().map_err(|_| busy("answers without an end, such as of `events --follow`,"))
+        self.streams
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| busy("answers without an end, such as of `events --follow`,"))
     }
 }
 
-/// One request's turn: from its head to its answer, but for the time in which it waits for the rest of its own body. So a
-/// caller that stalls takes no turn from others.
+/// One request's turn: from its head to its answer, but for the time in which it waits for the rest
+/// of its own body. So a caller that stalls takes no turn from others.
 pub struct Turn {
     among: Arc<Semaphore>,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
@@ -73,7 +81,8 @@ impl Turn {
 }
 
 fn busy(what: &str) -> Problem {
-    Problem::new(Code::ServerBusy, format!("the server has as many {what} as it may")).help("try again in a second")
+    Problem::new(Code::ServerBusy, format!("the server has as many {what} as it may"))
+        .help("try again in a second")
 }
 
 #[cfg(test)]
@@ -83,7 +92,8 @@ mod tests {
     #[test]
     fn a_turn_is_given_back_while_its_body_is_on_its_way() {
         let turns = Turns::new(1, 1);
-        let (first, second, watch) = (turns.of("/v1/models"), turns.of("/v1/models"), turns.of("/readyz"));
+        let (first, second, watch) =
+            (turns.of("/v1/models"), turns.of("/v1/models"), turns.of("/readyz"));
         assert!(first.take().is_ok() && first.take().is_ok(), "one turn is enough");
         assert_eq!(second.take().unwrap_err().code, Code::ServerBusy);
         assert!(watch.take().is_ok());

@@ -1,4 +1,5 @@
-//! A request that waits: what it asks, until when, where its answer goes, and whether its caller is still there.
+//! A request that waits: what it asks, until when, where its answer goes, and whether its caller is
+//! still there.
 
 use std::cmp::Ordering as Order;
 use std::sync::Arc;

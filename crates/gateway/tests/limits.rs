@@ -1,5 +1,5 @@
-//! Whoever stalls is cut off: silent and idle connections, slow bodies, readers that take nothing; and what a server that
-//! stops does not wait for.
+//! Whoever stalls is cut off: silent and idle connections, slow bodies, readers that take nothing;
+//! and what a server that stops does not wait for.
 
 mod support;
 
@@ -14,8 +14,10 @@ use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const HALF_BODY: &str = "POST /v1/models/m/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{\"x\":";
-const HALF_UPLOAD: &str = "POST /v1/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc";
+const HALF_BODY: &str =
+    "POST /v1/models/m/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{\"x\":";
+const HALF_UPLOAD: &str =
+    "POST /v1/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc";
 const FOLLOW: &str = "GET /v1/follow HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[tokio::test]
@@ -45,7 +47,11 @@ async fn one_too_many_is_told_so_while_all_are_at_work() {
     server.until_queued(2).await;
     let refused = server.predict("m", r#"{"x": 9}"#).await;
     assert_eq!(refused.status, 503);
-    assert!(refused.body.contains("server_busy") && refused.head.to_lowercase().contains("retry-after"), "{}", refused.head);
+    assert!(
+        refused.body.contains("server_busy") && refused.head.to_lowercase().contains("retry-after"),
+        "{}",
+        refused.head
+    );
     worker.gate.add_permits(100);
     for (stream, y) in working.iter_mut().zip(101..) {
         assert_eq!(read_answer(stream).await.body, format!("{{\"y\":{y}}}"));
@@ -72,7 +78,10 @@ async fn connections_on_which_nothing_happens_are_closed() {
 
 #[tokio::test]
 async fn what_manages_has_as_many_turns_as_it_may_and_probes_have_their_own() {
-    let server = start_gateway_with(|config| (config.control_requests_max, config.control_streams_max) = (3, 2)).await;
+    let server = start_gateway_with(|config| {
+        (config.control_requests_max, config.control_streams_max) = (3, 2)
+    })
+    .await;
     let worker = start_worker(server.directory.path(), "r1", 100, true);
     server.gateway.apply(table(1, 1, vec![route(1, &[&worker.socket])]));
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -101,9 +110,17 @@ async fn what_manages_has_as_many_turns_as_it_may_and_probes_have_their_own() {
     while refused.status != 503 {
         refused = server.send(upload).await;
     }
-    assert!(refused.body.contains("server_busy") && refused.head.to_lowercase().contains("retry-after"), "{}", refused.head);
+    assert!(
+        refused.body.contains("server_busy") && refused.head.to_lowercase().contains("retry-after"),
+        "{}",
+        refused.head
+    );
     stalled[0].write_all(&[b'x'; 97]).await.unwrap();
-    assert_eq!(read_answer(&mut stalled[0]).await.status, 503, "the rest of a body takes no turn that is not free");
+    assert_eq!(
+        read_answer(&mut stalled[0]).await.status,
+        503,
+        "the rest of a body takes no turn that is not free"
+    );
     assert_eq!(server.send(&get("/readyz")).await.body, "ready");
     assert_eq!(server.predict("m", r#"{"x": 1}"#).await.status, 200);
 }
@@ -115,7 +132,8 @@ async fn a_reader_that_takes_nothing_gives_its_replica_back() {
     server.gateway.apply(table(1, 1, vec![streaming(1, &[&socket])]));
     let stalled = server.begin(ENDLESS).await;
     until("the stream runs", || running.load(Ordering::SeqCst) == 1).await;
-    let mut next = server.open(&server.predict_text("m", r#"{"x": 2}"#, "Connection: close\r\n")).await;
+    let mut next =
+        server.open(&server.predict_text("m", r#"{"x": 2}"#, "Connection: close\r\n")).await;
     let answer = until_closed(&mut next).await;
     assert!(answer.contains("data: 1"), "{answer}");
     assert_eq!(running.load(Ordering::SeqCst), 0);
@@ -130,7 +148,9 @@ async fn a_slow_reader_that_goes_on_reading_gets_all() {
     let (socket, _) = start_streamer(server.directory.path(), "r1");
     server.gateway.apply(table(1, 1, vec![streaming(1, &[&socket])]));
     let count = 200_000;
-    let mut slow = server.open(&server.predict_text("m", &format!("{{\"x\": {count}}}"), "Connection: close\r\n")).await;
+    let mut slow = server
+        .open(&server.predict_text("m", &format!("{{\"x\": {count}}}"), "Connection: close\r\n"))
+        .await;
     let (mut all, mut part) = (vec![], vec![0; 64 * 1024]);
     loop {
         // Slower than the model, and never for as long as the limit.
@@ -158,14 +178,17 @@ async fn the_end_of_a_large_answer_reaches_a_slow_reader_also_when_the_server_st
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut slow = socket.connect(server.address).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut slow, server.predict_text("m", &text, "").as_bytes()).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut slow, server.predict_text("m", &text, "").as_bytes())
+        .await
+        .unwrap();
     let mut first = [0; 100];
     slow.read_exact(&mut first).await.unwrap();
     let begin = tokio::time::Instant::now();
     until("the idle limit is long over", || begin.elapsed() > Duration::from_millis(600)).await;
     server.stop.send_replace(Stop::Shutdown);
     let begin = tokio::time::Instant::now();
-    until("quiet connections have been cut", || begin.elapsed() > Duration::from_millis(1_500)).await;
+    until("quiet connections have been cut", || begin.elapsed() > Duration::from_millis(1_500))
+        .await;
     let rest = until_closed(&mut slow).await;
     assert!(rest.ends_with("{\"y\":101}]}"), "{}", rest.len());
 }
@@ -193,7 +216,15 @@ async fn one_http2_stream_that_is_not_read_is_reset_and_its_neighbours_go_on() {
     let mut client = http2(&server).await;
     let unread = client.send_request(predict2(ENDLESS)).await.unwrap();
     assert_eq!(unread.status(), 200);
-    let read = client.send_request(predict2(3)).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let read = client
+        .send_request(predict2(3))
+        .await
+        .unwrap()
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes();
     assert!(read.ends_with(b"data: 2\n\n"), "{read:?}");
     assert_eq!(running.load(Ordering::SeqCst), 0);
     assert!(unread.into_body().collect().await.is_err(), "it was reset");
@@ -233,7 +264,9 @@ async fn memory_is_taken_before_a_body_is_read() {
     let worker = start_worker(server.directory.path(), "r1", 100, true);
     server.gateway.apply(table(1, 1, vec![route(1, &[&worker.socket]), route(2, &[])]));
     let head = |reference: &str, length: usize| {
-        format!("POST /v1/models/{reference}/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")
+        format!(
+            "POST /v1/models/{reference}/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+        )
     };
     // Announced and not sent.
     let first = server.open(&head("m", 400_000)).await;
@@ -241,7 +274,8 @@ async fn memory_is_taken_before_a_body_is_read() {
         // The first is counted at some moment after it connected.
         for _ in 0..1_000 {
             let mut stream = server.open(&text).await;
-            let answer = tokio::time::timeout(Duration::from_millis(100), read_answer(&mut stream)).await;
+            let answer =
+                tokio::time::timeout(Duration::from_millis(100), read_answer(&mut stream)).await;
             if answer.is_ok_and(|answer| answer.status == status && answer.body.contains(code)) {
                 return;
             }
@@ -253,7 +287,8 @@ async fn memory_is_taken_before_a_body_is_read() {
     refused(head("m@v3", 500_000), 404, "no_such_version").await;
     refused(head("m@v2", 1_000_001), 413, "body_too_large").await;
     let chunked = "POST /v1/models/m/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
-    refused(format!("{chunked}{:x}\r\n{}\r\n", 200_000, "x".repeat(200_000)), 429, "queue_full").await;
+    refused(format!("{chunked}{:x}\r\n{}\r\n", 200_000, "x".repeat(200_000)), 429, "queue_full")
+        .await;
     assert_eq!(server.predict("m", r#"{"x": 1}"#).await.status, 200, "small ones go on");
     drop((first, second));
     let text = format!("{{\"rows\": [{}]}}", vec![r#"{"x": 1}"#; 40_000].join(","));
@@ -267,12 +302,19 @@ async fn a_large_body_holds_up_nobody() {
     let worker = start_worker(server.directory.path(), "r1", 100, true);
     server.gateway.apply(table(1, 1, vec![route(1, &[&worker.socket])]));
     // This test has one thread: if that read the large body, it would answer the small one later.
-    let mut large =
-        server.open(&server.predict_text("m", &format!("{{\"rows\": [{}]}}", vec![r#"{"x": 1}"#; 90_000].join(",")), "")).await;
+    let mut large = server
+        .open(&server.predict_text(
+            "m",
+            &format!("{{\"rows\": [{}]}}", vec![r#"{"x": 1}"#; 90_000].join(",")),
+            "",
+        ))
+        .await;
     let mut byte = [0; 1];
     let small = server.predict("m", r#"{"x": 1}"#).await;
     assert_eq!(small.status, 200);
-    assert!(matches!(large.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock));
+    assert!(
+        matches!(large.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    );
     assert_eq!(read_answer(&mut large).await.status, 200);
 }
 
@@ -282,5 +324,8 @@ async fn a_panic_costs_one_request() {
     let answer = server.send("GET /v1/panic HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(answer.status, 500);
     assert!(answer.body.contains("internal"), "{}", answer.body);
-    assert_eq!(server.send("GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await.status, 200);
+    assert_eq!(
+        server.send("GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await.status,
+        200
+    );
 }

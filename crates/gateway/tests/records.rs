@@ -1,4 +1,5 @@
-//! What is left of requests for those who judge a version: also of those whose callers did not wait.
+//! What is left of requests for those who judge a version: also of those whose callers did not
+//! wait.
 
 mod support;
 
@@ -14,7 +15,10 @@ async fn a_caller_that_hangs_up_leaves_a_record() {
     assert_eq!(worker.batches.recv().await, Some(1));
     let waiting = server.begin(2).await;
     server.until_queued(1).await;
-    until("both are old enough to see", || server.gateway.unfinished(&placement(1)).above_us(1_000) == 2).await;
+    until("both are old enough to see", || {
+        server.gateway.unfinished(&placement(1)).above_us(1_000) == 2
+    })
+    .await;
     drop(waiting);
     let record = server.record().await;
     assert_eq!((record.status, record.code, record.rows), (499, "abandoned", 1));
@@ -30,7 +34,8 @@ async fn a_stream_is_recorded_at_its_end() {
     let server = start_gateway().await;
     let (socket, _) = start_streamer(server.directory.path(), "r1");
     server.gateway.apply(table(1, 1, vec![streaming(1, &[&socket])]));
-    let text = |x: i64| server.predict_text("m", &format!("{{\"x\": {x}}}"), "Connection: close\r\n");
+    let text =
+        |x: i64| server.predict_text("m", &format!("{{\"x\": {x}}}"), "Connection: close\r\n");
     for (x, status, code) in [(3, 200, ""), (RAISES, 500, "model_raised")] {
         assert!(until_closed(&mut server.open(&text(x)).await).await.starts_with("HTTP/1.1 200"));
         let record = server.record().await;
@@ -55,14 +60,23 @@ async fn a_start_that_fails_tells_those_who_wait_for_it() {
     server.gateway.apply(table(1, 1, vec![asleep.clone()]));
     let mut waiting = server.begin(1).await;
     server.until_queued(1).await;
-    let problem = Problem::new(Code::LoadFailed, "ImportError: no module named torch").help("add it to requirements.txt");
+    let problem = Problem::new(Code::LoadFailed, "ImportError: no module named torch")
+        .help("add it to requirements.txt");
     let failed = domain::route::PlacementRoute { failed: Some(problem), ..asleep };
     server.gateway.apply(table(2, 1, vec![failed]));
     let answer = read_answer(&mut waiting).await;
     assert_eq!(answer.status, 503);
-    assert!(answer.body.contains("load_failed") && answer.body.contains("ImportError"), "{}", answer.body);
+    assert!(
+        answer.body.contains("load_failed") && answer.body.contains("ImportError"),
+        "{}",
+        answer.body
+    );
     let next = server.predict("m", r#"{"x": 2}"#).await;
-    assert!(next.status == 503 && next.body.contains("ImportError"), "until a start succeeds: {}", next.body);
+    assert!(
+        next.status == 503 && next.body.contains("ImportError"),
+        "until a start succeeds: {}",
+        next.body
+    );
     let worker = start_worker(server.directory.path(), "r1", 100, true);
     server.gateway.apply(table(3, 1, vec![route(1, &[&worker.socket])]));
     assert_eq!(server.predict("m", r#"{"x": 2}"#).await.body, r#"{"y":102}"#);

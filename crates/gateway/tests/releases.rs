@@ -1,4 +1,5 @@
-//! Traffic between two versions: shares, sticky callers, copies, epochs, and connections that change processes.
+//! Traffic between two versions: shares, sticky callers, copies, epochs, and connections that
+//! change processes.
 
 mod support;
 
@@ -19,7 +20,14 @@ fn shared(
     placements: Vec<domain::route::PlacementRoute>,
 ) -> RouteTable {
     let mut table = table(epoch, 1, placements);
-    let mut candidate = Candidate { version: VersionNumber(2), share, shadow: false, sticky: None, salt: 7, tolerance: 1e-6 };
+    let mut candidate = Candidate {
+        version: VersionNumber(2),
+        share,
+        shadow: false,
+        sticky: None,
+        salt: 7,
+        tolerance: 1e-6,
+    };
     change(&mut candidate);
     change_routes(&mut table, |model| model.routes[0].candidate = Some(candidate));
     table
@@ -59,7 +67,12 @@ async fn callers_stay_where_they_are_while_the_share_grows() {
     let both = || vec![route(1, &[&v1.socket]), route(2, &[&v2.socket])];
     let mut on_new: Vec<u32> = vec![];
     for (epoch, percent) in [(1, 10), (2, 30), (3, 70)] {
-        server.gateway.apply(shared(epoch, SHARES / 100 * percent, |c| c.sticky = Some("X-User".into()), both()));
+        server.gateway.apply(shared(
+            epoch,
+            SHARES / 100 * percent,
+            |c| c.sticky = Some("X-User".into()),
+            both(),
+        ));
         let mut now = vec![];
         for user in 0..100u32 {
             let header = format!("X-User: user-{user}\r\n");
@@ -80,7 +93,12 @@ async fn copies_are_compared_and_never_answer() {
     let server = start_gateway().await;
     let v1 = start_worker(server.directory.path(), "r1", 100, true);
     let mut v2 = start_worker(server.directory.path(), "r2", 200, true);
-    server.gateway.apply(shared(1, SHARES, |c| c.shadow = true, vec![route(1, &[&v1.socket]), route(2, &[&v2.socket])]));
+    server.gateway.apply(shared(
+        1,
+        SHARES,
+        |c| c.shadow = true,
+        vec![route(1, &[&v1.socket]), route(2, &[&v2.socket])],
+    ));
     let records = server.gateway.records();
     for _ in 0..5 {
         assert_eq!(who(&server, "").await, r#"{"y":101}"#);
@@ -111,10 +129,16 @@ async fn a_request_for_nothing_that_runs_is_told_once() {
     asleep.asleep = true;
     server.gateway.apply(table(1, 1, vec![asleep]));
     let ready = "GET /v2/models/m/ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    assert_eq!(server.send(ready).await.status, 200, "asleep is ready: it answers when it is asked");
+    assert_eq!(
+        server.send(ready).await.status,
+        200,
+        "asleep is ready: it answers when it is asked"
+    );
     let (mut one, mut two) = (server.begin(1).await, server.begin(2).await);
     server.until_queued(2).await;
-    let Some(Observation::Waiting { placement: told }) = observations.recv().await else { panic!() };
+    let Some(Observation::Waiting { placement: told }) = observations.recv().await else {
+        panic!()
+    };
     assert_eq!(told, placement(1));
     assert!(observations.try_recv().is_err(), "once");
     let worker = start_worker(server.directory.path(), "r1", 100, true);
@@ -137,7 +161,8 @@ async fn connections_of_a_replaced_process_end_after_their_next_answer() {
     let before = read_answer(&mut stream).await;
     assert!(!before.head.to_lowercase().contains("connection: close"), "{}", before.head);
     server.stop.send_replace(Stop::Replaced);
-    // The connection was idle, and its next request was perhaps on its way: it is answered, and told to go elsewhere.
+    // The connection was idle, and its next request was perhaps on its way: it is answered, and
+    // told to go elsewhere.
     stream.write_all(request.as_bytes()).await.unwrap();
     let after = read_answer(&mut stream).await;
     assert_eq!(after.body, r#"{"y":101}"#);

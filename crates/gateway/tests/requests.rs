@@ -15,7 +15,9 @@ async fn one_row_many_rows_and_references() {
     let server = start_gateway().await;
     let worker = start_worker(server.directory.path(), "r1", 100, true);
     server.gateway.apply(table(1, 1, vec![route(1, &[&worker.socket])]));
-    for reference in ["m", "default/m", "m@production", "m@v1", "default%2Fm%40production", "m@production@v1"] {
+    for reference in
+        ["m", "default/m", "m@production", "m@v1", "default%2Fm%40production", "m@production@v1"]
+    {
         let answer = server.predict(reference, r#"{"x": 1}"#).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"y":101}"#), "{reference}");
         assert!(answer.head.contains("decalog-version: v1"), "{}", answer.head);
@@ -35,7 +37,10 @@ async fn open_inference_in_json() {
     server.gateway.apply(table(1, 1, vec![route(1, &[&worker.socket])]));
     let body = r#"{"id": "abc", "inputs": [{"name": "x", "shape": [2, 1], "datatype": "INT64", "data": [1, 2]}]}"#;
     let post = |path: &str, body: &str| {
-        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
     };
     let answer = server.send(&post("/v2/models/m/infer", body)).await;
     assert_eq!(
@@ -72,15 +77,20 @@ async fn a_bad_row_fails_its_own_request_and_no_other() {
     assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200, 500, 200]);
     assert!(answers[1].body.contains("ValueError: negative"));
     let batches: Vec<usize> = std::iter::from_fn(|| worker.batches.try_recv().ok()).collect();
-    assert_eq!(batches, [2, 1, 1, 1], "a batch of two, a size that was not tried before; then one by one");
+    assert_eq!(
+        batches,
+        [2, 1, 1, 1],
+        "a batch of two, a size that was not tried before; then one by one"
+    );
 }
 
 #[tokio::test]
 async fn a_worker_that_dies_costs_only_the_row_that_kills_it() {
     let server = start_gateway().await;
     let mut observations = server.gateway.observations().unwrap();
-    let mut workers: Vec<Started> =
-        (1..=3).map(|n| start_worker(server.directory.path(), &format!("r{n}"), 100, false)).collect();
+    let mut workers: Vec<Started> = (1..=3)
+        .map(|n| start_worker(server.directory.path(), &format!("r{n}"), 100, false))
+        .collect();
     let sockets: Vec<_> = workers.iter().map(|worker| worker.socket.clone()).collect();
     let mut only_first = route(1, &[&sockets[0]]);
     only_first.deadline_ms = 15_000;
@@ -93,7 +103,10 @@ async fn a_worker_that_dies_costs_only_the_row_that_kills_it() {
     workers.iter().for_each(|worker| worker.gate.add_permits(1_000));
     assert_eq!(read_answer(&mut first).await.status, 200);
     let broken = observations.recv().await.unwrap();
-    assert!(matches!(&broken, Observation::Broken { replica, .. } if replica.0 == "r1"), "{broken:?}");
+    assert!(
+        matches!(&broken, Observation::Broken { replica, .. } if replica.0 == "r1"),
+        "{broken:?}"
+    );
     // Two more replicas, as a supervisor would start them.
     server.gateway.apply(table(2, 1, vec![route(1, &[&sockets[1], &sockets[2]])]));
     assert_eq!(read_answer(&mut good).await.body, r#"{"y":101}"#);
@@ -134,12 +147,24 @@ async fn deadlines_are_kept_in_the_queue_and_at_the_worker() {
     let server = start_gateway().await;
     let mut worker = start_worker(server.directory.path(), "r1", 100, false);
     server.gateway.apply(table(1, 1, vec![route(1, &[&worker.socket])]));
-    let timeout = |ms: &str| server.predict_text("m", r#"{"x": 1}"#, &format!("Decalog-Timeout-Ms: {ms}\r\n"));
+    let timeout = |ms: &str| {
+        server.predict_text("m", r#"{"x": 1}"#, &format!("Decalog-Timeout-Ms: {ms}\r\n"))
+    };
     let running = server.send(&timeout("50")).await;
     assert_eq!(worker.batches.recv().await, Some(1));
-    assert_eq!((running.status, running.body.contains("while the model ran")), (504, true), "{}", running.body);
+    assert_eq!(
+        (running.status, running.body.contains("while the model ran")),
+        (504, true),
+        "{}",
+        running.body
+    );
     let queued = server.send(&timeout("50")).await;
-    assert_eq!((queued.status, queued.body.contains("all replicas stayed busy")), (503, true), "{}", queued.body);
+    assert_eq!(
+        (queued.status, queued.body.contains("all replicas stayed busy")),
+        (503, true),
+        "{}",
+        queued.body
+    );
     assert_eq!(server.send(&timeout("soon")).await.status, 400);
     assert_eq!(server.queued(), 0);
 }
@@ -173,11 +198,22 @@ async fn a_release_drops_nothing_and_returns_the_old_replica() {
     assert_eq!(server.predict("m", r#"{"x": 2}"#).await.body, r#"{"y":202}"#);
     old.gate.add_permits(1_000);
     assert_eq!(read_answer(&mut running).await.body, r#"{"y":100}"#);
-    assert_eq!(read_answer(&mut queued).await.body, r#"{"y":101}"#, "what was queued for the old version is answered by it");
-    assert_eq!(observations.recv().await, Some(Observation::Returned { replica: ReplicaId("old".into()) }));
+    assert_eq!(
+        read_answer(&mut queued).await.body,
+        r#"{"y":101}"#,
+        "what was queued for the old version is answered by it"
+    );
+    assert_eq!(
+        observations.recv().await,
+        Some(Observation::Returned { replica: ReplicaId("old".into()) })
+    );
     assert_eq!(server.predict("m@v1", r#"{"x": 2}"#).await.status, 503);
     server.gateway.apply(table(1, 1, vec![route(1, &[&old.socket])]));
-    assert_eq!(server.predict("m", r#"{"x": 2}"#).await.body, r#"{"y":202}"#, "an older table is ignored");
+    assert_eq!(
+        server.predict("m", r#"{"x": 2}"#).await.body,
+        r#"{"y":202}"#,
+        "an older table is ignored"
+    );
 }
 
 #[tokio::test]

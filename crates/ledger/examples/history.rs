@@ -1,6 +1,7 @@
-//! Makes a long history out of the events of one model, for `bench/many.py`: the same deployment for many models and versions,
-//! then a year of changed numbers of replicas. `history LEDGER MODELS VERSIONS IN_USE CHANGES`, with the JSON of
-//! `decalog events --json` on standard input; the ledger must not be in use.
+//! Makes a long history out of the events of one model, for `bench/many.py`: the same deployment
+//! for many models and versions, then a year of changed numbers of replicas. `history LEDGER MODELS
+//! VERSIONS IN_USE CHANGES`, with the JSON of `decalog events --json` on standard input; the ledger
+//! must not be in use.
 
 use std::collections::HashMap;
 
@@ -61,7 +62,12 @@ impl End<'_> {
     }
 
     /// The events of one deployment, as those of another version of another model.
-    fn deploy(&mut self, name: &str, version: u64, template: &[(String, Value)]) -> Result<(), Failure> {
+    fn deploy(
+        &mut self,
+        name: &str,
+        version: u64,
+        template: &[(String, Value)],
+    ) -> Result<(), Failure> {
         let subject = format!("default/{name}");
         let mut deployment = 0;
         for (kind, body) in template {
@@ -73,8 +79,16 @@ impl End<'_> {
             };
             set(&mut body, "version", version.into());
             set(&mut body, "deployment", deployment.into());
-            set(&mut body, "previous", if version > 1 { (version - 1).into() } else { Value::Null });
-            set(&mut body, "digest", Digest::of(format!("{name} {version}").as_bytes()).to_string().into());
+            set(
+                &mut body,
+                "previous",
+                if version > 1 { (version - 1).into() } else { Value::Null },
+            );
+            set(
+                &mut body,
+                "digest",
+                Digest::of(format!("{name} {version}").as_bytes()).to_string().into(),
+            );
             let seq = self.append(&subject, kind, &body)?;
             if kind == "deploy_started" {
                 deployment = seq;
@@ -84,7 +98,13 @@ impl End<'_> {
     }
 
     /// Another number of replicas of a model's newest version.
-    fn scale(&mut self, name: &str, version: u64, target: u64, template: &Value) -> Result<(), Failure> {
+    fn scale(
+        &mut self,
+        name: &str,
+        version: u64,
+        target: u64,
+        template: &Value,
+    ) -> Result<(), Failure> {
         let mut body = template.clone();
         body["placement"] = json!({
             "model": format!("default/{name}"), "environment": "production", "version": version, "revision": 0,
@@ -100,24 +120,42 @@ fn main() -> Result<(), Failure> {
     let [_, path, models, versions, in_use, changes] = arguments.as_slice() else {
         return Err("history LEDGER MODELS VERSIONS IN_USE CHANGES".into());
     };
-    let (models, versions, in_use): (u64, u64, u64) = (models.parse()?, versions.parse()?, in_use.parse()?);
+    let (models, versions, in_use): (u64, u64, u64) =
+        (models.parse()?, versions.parse()?, in_use.parse()?);
     let changes: u64 = changes.parse()?;
     let page: Value = serde_json::from_reader(std::io::stdin())?;
     let events = page["events"].as_array().ok_or("no events")?;
-    let of = |event: &Value| (event["kind"].as_str().unwrap_or_default().to_string(), event["body"].clone());
-    let scaled = events.iter().find(|event| event["kind"] == "scale_changed").ok_or("no scale_changed among the events")?;
+    let of = |event: &Value| {
+        (event["kind"].as_str().unwrap_or_default().to_string(), event["body"].clone())
+    };
+    let scaled = events
+        .iter()
+        .find(|event| event["kind"] == "scale_changed")
+        .ok_or("no scale_changed among the events")?;
     let scaled = scaled["body"].clone();
-    const DEPLOYMENT: [&str; 4] = ["version_pushed", "deploy_started", "schema_recorded", "released"];
-    let template: Vec<_> = events.iter().map(of).filter(|(kind, _)| DEPLOYMENT.contains(&kind.as_str())).collect();
+    const DEPLOYMENT: [&str; 4] =
+        ["version_pushed", "deploy_started", "schema_recorded", "released"];
+    let template: Vec<_> =
+        events.iter().map(of).filter(|(kind, _)| DEPLOYMENT.contains(&kind.as_str())).collect();
     let path = std::path::Path::new(path);
     let state = ledger::fold(&Ledger::open_read_only(path)?, State::default(), Damage::Refused)?;
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "synchronous", "OFF")?;
-    let epoch = connection.query_row("SELECT max(writer_epoch) FROM entries", [], |row| row.get(0))?;
-    let newest_ms: u64 = connection.query_row("SELECT max(at) FROM entries", [], |row| row.get(0))?;
+    let epoch =
+        connection.query_row("SELECT max(writer_epoch) FROM entries", [], |row| row.get(0))?;
+    let newest_ms: u64 =
+        connection.query_row("SELECT max(at) FROM entries", [], |row| row.get(0))?;
     connection.execute_batch("BEGIN")?;
-    let subjects = state.subjects.iter().map(|(subject, known)| (subject.clone(), known.entries)).collect();
-    let mut end = End { connection: &connection, seq: state.seq, hash: state.hash, epoch, at_ms: newest_ms - YEAR_MS, subjects };
+    let subjects =
+        state.subjects.iter().map(|(subject, known)| (subject.clone(), known.entries)).collect();
+    let mut end = End {
+        connection: &connection,
+        seq: state.seq,
+        hash: state.hash,
+        epoch,
+        at_ms: newest_ms - YEAR_MS,
+        subjects,
+    };
     let name = |model: u64| format!("m{model:05}");
     for version in 1..=versions {
         for model in 0..models {

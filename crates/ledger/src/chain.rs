@@ -35,7 +35,9 @@ impl Row {
     /// SHA-256 over all fields, each with its length before it.
     pub fn hash(&self) -> Digest {
         let mut hasher = Hasher::new();
-        for number in [self.seq, self.at_ms, self.subject_seq, self.writer_epoch, self.body_version.into()] {
+        for number in
+            [self.seq, self.at_ms, self.subject_seq, self.writer_epoch, self.body_version.into()]
+        {
             hasher.field(&number.to_le_bytes());
         }
         for text in [&self.actor, &self.subject, &self.kind] {
@@ -69,7 +71,10 @@ pub const COLUMNS: &str = "seq, at, actor, subject, subject_seq, writer_epoch, k
 pub fn read(row: &rusqlite::Row) -> Result<(Row, Digest), LedgerError> {
     let seq: u64 = row.get(0)?;
     let digest = |bytes: Vec<u8>| {
-        bytes.try_into().map(Digest).map_err(|_| LedgerError::Corrupt(format!("entry {seq} has a hash of a wrong length")))
+        bytes
+            .try_into()
+            .map(Digest)
+            .map_err(|_| LedgerError::Corrupt(format!("entry {seq} has a hash of a wrong length")))
     };
     let read = Row {
         seq,

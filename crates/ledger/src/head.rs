@@ -1,5 +1,6 @@
-//! The head marker: a small file beside the ledger that says how far it went. The ledger's own chain cannot tell that its end
-//! is missing; the marker can, whether entries were cut off, the file was deleted, or an older copy was put in its place.
+//! The head marker: a small file beside the ledger that says how far it went. The ledger's own
+//! chain cannot tell that its end is missing; the marker can, whether entries were cut off, the
+//! file was deleted, or an older copy was put in its place.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -8,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use domain::Digest;
 
-/// Number and hash of an entry: 20 digits, a space, 64 digits, a newline. Always as long, so that one write replaces another.
+/// Number and hash of an entry: 20 digits, a space, 64 digits, a newline. Always as long, so that
+/// one write replaces another.
 const BYTES: usize = 86;
 
 /// The marker of an open ledger.
@@ -32,11 +34,17 @@ pub fn read(ledger: &Path) -> Option<(u64, Digest)> {
 impl HeadMarker {
     /// Opens or makes the marker of a ledger.
     pub fn open(ledger: &Path) -> std::io::Result<HeadMarker> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path(ledger))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path(ledger))?;
         Ok(HeadMarker { file })
     }
 
-    /// Says that the ledger has come to an entry, which is on disk already. After a power loss the marker may be behind.
+    /// Says that the ledger has come to an entry, which is on disk already. After a power loss the
+    /// marker may be behind.
     pub fn set(&self, seq: u64, hash: Digest) -> std::io::Result<()> {
         self.file.write_all_at(format!("{seq:020} {hash}\n").as_bytes(), 0)
     }

@@ -1,5 +1,5 @@
-//! The append-only, hash-chained event log in SQLite. It decides nothing: it keeps what it is given, in order, for good; and
-//! beside it, for a time, what is only telemetry.
+//! The append-only, hash-chained event log in SQLite. It decides nothing: it keeps what it is
+//! given, in order, for good; and beside it, for a time, what is only telemetry.
 
 mod chain;
 mod fold;
@@ -17,7 +17,9 @@ use domain::event::{BODY_VERSION, Entry, Event, PLATFORM, UnknownEvent};
 
 use domain::Digest;
 use head::HeadMarker;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, ffi, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, ffi, params,
+};
 
 pub use chain::Row;
 pub use fold::{Damage, fold, fold_nothing};
@@ -71,7 +73,9 @@ pub enum LedgerError {
     #[error("the ledger cannot be written: its disk or its file is read-only")]
     ReadOnly,
     /// Entries that were written are not there.
-    #[error("the ledger ends at entry {last}, and entry {seq}, which was written, is not in it: it was cut off or replaced")]
+    #[error(
+        "the ledger ends at entry {last}, and entry {seq}, which was written, is not in it: it was cut off or replaced"
+    )]
     CutOff {
         /// What is missing.
         seq: u64,
@@ -91,13 +95,16 @@ pub enum LedgerError {
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> LedgerError {
-        // SQLite reports a full disk under its own code, except where it could not extend the shared memory of its log.
+        // SQLite reports a full disk under its own code, except where it could not extend the
+        // shared memory of its log.
         let extended = error.sqlite_error().map(|error| error.extended_code);
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => LedgerError::Full,
             _ if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => LedgerError::Full,
             Some(ErrorCode::ReadOnly) => LedgerError::ReadOnly,
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => LedgerError::Corrupt(error.to_string()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                LedgerError::Corrupt(error.to_string())
+            }
             _ => LedgerError::Sql(error),
         }
     }
@@ -131,8 +138,8 @@ struct Writer {
 }
 
 impl Ledger {
-    /// Opens or makes a ledger and becomes its one writer; whoever wrote before is fenced off. Whether it is whole is
-    /// [`fold`]'s business, before this.
+    /// Opens or makes a ledger and becomes its one writer; whoever wrote before is fenced off.
+    /// Whether it is whole is [`fold`]'s business, before this.
     pub fn open(path: &Path, at_ms: u64, program_version: &str) -> Result<Ledger, LedgerError> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
@@ -144,10 +151,18 @@ impl Ledger {
         transaction.execute_batch(kinds::INDEX)?;
         kinds::check(&transaction)?;
         let newest = "SELECT writer_epoch FROM entries ORDER BY seq DESC LIMIT 1";
-        let epoch = transaction.query_row(newest, [], |row| row.get::<_, u64>(0)).optional()?.unwrap_or(0) + 1;
+        let epoch =
+            transaction.query_row(newest, [], |row| row.get::<_, u64>(0)).optional()?.unwrap_or(0)
+                + 1;
         let expected_subject_seq = subject_seq(&transaction, PLATFORM)?;
         let event = Event::WriterStarted { program_version: program_version.into() };
-        let new = NewEntry { at_ms, actor: PLATFORM, subject: PLATFORM, expected_subject_seq, event: &event };
+        let new = NewEntry {
+            at_ms,
+            actor: PLATFORM,
+            subject: PLATFORM,
+            expected_subject_seq,
+            event: &event,
+        };
         let entry = insert(&transaction, epoch, new)?;
         transaction.commit()?;
         let marker = HeadMarker::open(path).map_err(marker_failed)?;
@@ -165,10 +180,12 @@ impl Ledger {
     /// Appends one entry. When it returns, the entry is on disk.
     pub fn append(&mut self, new: NewEntry) -> Result<Entry, LedgerError> {
         let writer = self.writer.as_ref().ok_or(LedgerError::ReadOnly)?;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let entry = insert(&transaction, writer.epoch, new)?;
         transaction.commit()?;
-        // It only helps to find out later whether something is missing: the entry is on disk without it.
+        // It only helps to find out later whether something is missing: the entry is on disk
+        // without it.
         let _ = writer.marker.set(entry.seq, entry.hash);
         Ok(entry)
     }
@@ -189,7 +206,12 @@ impl Ledger {
     }
 
     /// Looks at the entries after `after_seq`.
-    pub fn scan(&self, after_seq: u64, selection: &Selection, reach: Reach) -> Result<Scan, LedgerError> {
+    pub fn scan(
+        &self,
+        after_seq: u64,
+        selection: &Selection,
+        reach: Reach,
+    ) -> Result<Scan, LedgerError> {
         scan::entries(&self.connection, after_seq, selection, reach)
     }
 
@@ -197,24 +219,35 @@ impl Ledger {
     pub fn head(&self) -> Result<(u64, Digest), LedgerError> {
         let newest: Option<(u64, Vec<u8>)> = self
             .connection
-            .query_row("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .optional()?;
         let Some((seq, hash)) = newest else { return Ok((0, Digest::ZERO)) };
-        let hash = hash.try_into().map_err(|_| LedgerError::Corrupt(format!("entry {seq} has no whole hash")))?;
+        let hash = hash
+            .try_into()
+            .map_err(|_| LedgerError::Corrupt(format!("entry {seq} has no whole hash")))?;
         Ok((seq, Digest(hash)))
     }
 
-    /// Whether it has entries; a process that is killed at the wrong moment leaves a file without its tables.
+    /// Whether it has entries; a process that is killed at the wrong moment leaves a file without
+    /// its tables.
     fn has_entries(&self) -> Result<bool, LedgerError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'entries')";
+        let sql =
+            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'entries')";
         let has_table: bool = self.connection.query_row(sql, [], |row| row.get(0))?;
-        Ok(has_table && self.connection.query_row("SELECT EXISTS (SELECT 1 FROM entries)", [], |row| row.get(0))?)
+        Ok(has_table
+            && self
+                .connection
+                .query_row("SELECT EXISTS (SELECT 1 FROM entries)", [], |row| row.get(0))?)
     }
 
     /// The hash of an entry, if it is there.
     fn hash_of(&self, seq: u64) -> Result<Option<Digest>, LedgerError> {
-        let hash: Option<Vec<u8>> =
-            self.connection.query_row("SELECT hash FROM entries WHERE seq = ?1", [seq], |row| row.get(0)).optional()?;
+        let hash: Option<Vec<u8>> = self
+            .connection
+            .query_row("SELECT hash FROM entries WHERE seq = ?1", [seq], |row| row.get(0))
+            .optional()?;
         Ok(hash.and_then(|hash| hash.try_into().ok()).map(Digest))
     }
 
@@ -238,7 +271,8 @@ fn backup(from: &Connection, path: &Path) -> Result<(), LedgerError> {
 fn copy(from: &Connection, path: &Path) -> Result<(), LedgerError> {
     let mut copy = Connection::open(path)?;
     let backup = rusqlite::backup::Backup::new(from, &mut copy)?;
-    // In one step: what another connection writes in between would make it begin again, for ever on a busy ledger.
+    // In one step: what another connection writes in between would make it begin again, for ever on
+    // a busy ledger.
     Ok(backup.run_to_completion(i32::MAX, Duration::from_millis(10), None)?)
 }
 
@@ -254,7 +288,9 @@ fn remove_database(path: &Path) {
 fn marker_failed(error: std::io::Error) -> LedgerError {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => LedgerError::Full,
-        std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => LedgerError::ReadOnly,
+        std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+            LedgerError::ReadOnly
+        }
         _ => LedgerError::Corrupt(format!("its head marker cannot be used: {error}")),
     }
 }
@@ -279,8 +315,10 @@ fn insert(connection: &Connection, writer_epoch: u64, new: NewEntry) -> Result<E
         let subject = new.subject.to_string();
         return Err(LedgerError::Conflict { subject, expected: new.expected_subject_seq, found });
     }
-    let previous_hash =
-        previous.try_into().map(Digest).map_err(|_| LedgerError::Corrupt(format!("entry {seq} has no whole hash")))?;
+    let previous_hash = previous
+        .try_into()
+        .map(Digest)
+        .map_err(|_| LedgerError::Corrupt(format!("entry {seq} has no whole hash")))?;
     let row = Row {
         seq: seq + 1,
         at_ms: new.at_ms,
@@ -294,19 +332,23 @@ fn insert(connection: &Connection, writer_epoch: u64, new: NewEntry) -> Result<E
         previous_hash,
     };
     let hash = row.hash();
-    connection.prepare_cached("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?.execute(params![
-        row.seq,
-        row.at_ms,
-        row.actor,
-        row.subject,
-        row.subject_seq,
-        row.writer_epoch,
-        row.kind,
-        row.body_version,
-        row.body,
-        row.previous_hash.0.as_slice(),
-        hash.0.as_slice()
-    ])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            row.seq,
+            row.at_ms,
+            row.actor,
+            row.subject,
+            row.subject_seq,
+            row.writer_epoch,
+            row.kind,
+            row.body_version,
+            row.body,
+            row.previous_hash.0.as_slice(),
+            hash.0.as_slice()
+        ])?;
     // Read back before it is committed: what this program cannot read must never be in the log.
     Ok(row.into_entry(hash)?)
 }

@@ -1,5 +1,5 @@
-//! Looking through what happened, a bounded number of rows at a time: whoever looks for what hardly ever happens learns how far
-//! it was looked.
+//! Looking through what happened, a bounded number of rows at a time: whoever looks for what hardly
+//! ever happens learns how far it was looked.
 
 use domain::event::Event;
 use domain::happened::{After, Happened};
@@ -79,7 +79,8 @@ impl Scan {
         Scan { rows, has_more, found }
     }
 
-    /// The first `limit` of what was found, and how far somebody has read then who had read up to `after`.
+    /// The first `limit` of what was found, and how far somebody has read then who had read up to
+    /// `after`.
     pub fn page(self, after: After, limit: usize) -> Page {
         let mut page = Page { events: vec![], next: after, more: self.has_more };
         for (place, found) in self.rows {
@@ -109,14 +110,20 @@ pub struct Page {
 }
 
 /// Looks at the entries of a ledger after `after_seq`.
-pub(crate) fn entries(connection: &Connection, after_seq: u64, selection: &Selection, reach: Reach) -> Result<Scan, LedgerError> {
+pub(crate) fn entries(
+    connection: &Connection,
+    after_seq: u64,
+    selection: &Selection,
+    reach: Reach,
+) -> Result<Scan, LedgerError> {
     let scans = selection.parts().into_iter().map(|subject| {
         let mut scan = Scan::default();
         let (place, from) = match subject {
             None => ("?1 IS NULL AND seq > ?2 ORDER BY seq", after_seq),
-            Some(subject) => {
-                ("subject = ?1 AND subject_seq > ?2 ORDER BY subject_seq", entries_before(connection, subject, after_seq)?)
-            }
+            Some(subject) => (
+                "subject = ?1 AND subject_seq > ?2 ORDER BY subject_seq",
+                entries_before(connection, subject, after_seq)?,
+            ),
         };
         let sql = format!("SELECT {} FROM entries WHERE {place} LIMIT ?3", chain::COLUMNS);
         let mut statement = connection.prepare_cached(&sql)?;
@@ -136,14 +143,18 @@ pub(crate) fn entries(connection: &Connection, after_seq: u64, selection: &Selec
     Ok(Scan::joined(scans.collect::<Result<Vec<Scan>, LedgerError>>()?))
 }
 
-/// How many entries of a subject are no later than an entry. Both numbers rise together, so that few entries are looked at.
+/// How many entries of a subject are no later than an entry. Both numbers rise together, so that
+/// few entries are looked at.
 fn entries_before(connection: &Connection, subject: &str, seq: u64) -> Result<u64, LedgerError> {
     let all = "SELECT coalesce(max(subject_seq), 0) FROM entries WHERE subject = ?1";
-    let (mut least, mut most): (u64, u64) = (0, connection.query_row(all, [subject], |row| row.get(0))?);
-    let mut statement = connection.prepare_cached("SELECT seq FROM entries WHERE subject = ?1 AND subject_seq = ?2")?;
+    let (mut least, mut most): (u64, u64) =
+        (0, connection.query_row(all, [subject], |row| row.get(0))?);
+    let mut statement = connection
+        .prepare_cached("SELECT seq FROM entries WHERE subject = ?1 AND subject_seq = ?2")?;
     while least < most {
         let middle = least + (most - least).div_ceil(2);
-        let at: Option<u64> = statement.query_row(params![subject, middle], |row| row.get(0)).optional()?;
+        let at: Option<u64> =
+            statement.query_row(params![subject, middle], |row| row.get(0)).optional()?;
         match at.is_some_and(|at| at <= seq) {
             true => least = middle,
             false => most = middle - 1,
@@ -152,12 +163,13 @@ fn entries_before(connection: &Connection, subject: &str, seq: u64) -> Result<u6
     Ok(least)
 }
 
-/// The kinds of events that a name stands for: one of them, or `release`, `scale`, `version`, `replica`, `variable`, `writer`
-/// for all of theirs.
+/// The kinds of events that a name stands for: one of them, or `release`, `scale`, `version`,
+/// `replica`, `variable`, `writer` for all of theirs.
 pub fn kinds_of(name: &str) -> impl Iterator<Item = &'static str> + '_ {
     let group = |kind: &'static str| match kind {
-        "deploy_started" | "environment_built" | "candidate_ready" | "tests_passed" | "gates_passed" | "deploy_failed"
-        | "traffic_shifted" | "guards_judged" | "release_paused" | "release_resumed" | "released" => "release",
+        "deploy_started" | "environment_built" | "candidate_ready" | "tests_passed"
+        | "gates_passed" | "deploy_failed" | "traffic_shifted" | "guards_judged"
+        | "release_paused" | "release_resumed" | "released" => "release",
         _ => kind.split('_').next().unwrap_or_default(),
     };
     Event::KINDS.into_iter().filter(move |kind| *kind == name || group(kind) == name)

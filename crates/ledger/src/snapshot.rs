@@ -1,5 +1,6 @@
-//! Snapshots: the state after some entry, part by part, in a file of its own beside the ledger. It can be made again at any
-//! time, so that whatever is not as it was written is thrown away; and it never holds up those who append.
+//! Snapshots: the state after some entry, part by part, in a file of its own beside the ledger. It
+//! can be made again at any time, so that whatever is not as it was written is thrown away; and it
+//! never holds up those who append.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, TrySendError};
@@ -100,16 +101,20 @@ impl Snapshot {
             transaction.execute_batch("DELETE FROM parts; DELETE FROM head;")?;
             self.state = State::default();
         }
-        let mut put = transaction.prepare("INSERT OR REPLACE INTO parts (key, hash, body) VALUES (?1, ?2, ?3)")?;
+        let mut put = transaction
+            .prepare("INSERT OR REPLACE INTO parts (key, hash, body) VALUES (?1, ?2, ?3)")?;
         let mut drop_part = transaction.prepare("DELETE FROM parts WHERE key = ?1")?;
         for part in state.parts_changed_since(&self.state) {
             match part.body {
-                Some(body) => put.execute(params![part.key, hash_of(&part.key, &body).0.as_slice(), body])?,
+                Some(body) => {
+                    put.execute(params![part.key, hash_of(&part.key, &body).0.as_slice(), body])?
+                }
                 None => drop_part.execute([part.key])?,
             };
         }
         drop((put, drop_part));
-        let head = Head { seq: state.seq, entry_hash: state.hash, parts_hash: parts_hash(&transaction)? };
+        let head =
+            Head { seq: state.seq, entry_hash: state.hash, parts_hash: parts_hash(&transaction)? };
         transaction.execute(
             "INSERT OR REPLACE INTO head (one, seq, entry_hash, parts_hash) VALUES (1, ?1, ?2, ?3)",
             params![head.seq, head.entry_hash.0.as_slice(), head.parts_hash.0.as_slice()],
@@ -120,7 +125,8 @@ impl Snapshot {
     }
 }
 
-/// The state of a ledger's snapshot, if there is one, for who only reads; fails if it is not as it was written.
+/// The state of a ledger's snapshot, if there is one, for who only reads; fails if it is not as it
+/// was written.
 pub fn read(ledger: &Path) -> Result<State, LedgerError> {
     let path = path(ledger);
     if !path.exists() {
@@ -133,16 +139,22 @@ pub fn read(ledger: &Path) -> Result<State, LedgerError> {
 
 /// Throws the snapshots of earlier programs away, which folded in another way.
 fn remove_others(ledger: &Path) {
-    (0..FOLD_VERSION).for_each(|version| remove_database(&ledger.with_extension(format!("fold{version}"))));
+    (0..FOLD_VERSION)
+        .for_each(|version| remove_database(&ledger.with_extension(format!("fold{version}"))));
 }
 
 fn digest(bytes: Vec<u8>) -> Result<Digest, LedgerError> {
-    bytes.try_into().map(Digest).map_err(|_| LedgerError::Corrupt("the snapshot has a hash of a wrong length".into()))
+    bytes
+        .try_into()
+        .map(Digest)
+        .map_err(|_| LedgerError::Corrupt("the snapshot has a hash of a wrong length".into()))
 }
 
 fn read_head(connection: &Connection) -> Result<Option<Head>, LedgerError> {
     let sql = "SELECT seq, entry_hash, parts_hash FROM head";
-    let row = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+    let row = connection
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
     let Some((seq, entry_hash, parts_hash)) = row else { return Ok(None) };
     Ok(Some(Head { seq, entry_hash: digest(entry_hash)?, parts_hash: digest(parts_hash)? }))
 }
@@ -157,7 +169,8 @@ fn hash_of(key: &str, body: &[u8]) -> Digest {
 /// Over the hashes of all parts, in order.
 fn parts_hash(connection: &Connection) -> Result<Digest, LedgerError> {
     let mut hasher = Hasher::new();
-    let mut statement = connection.prepare("SELECT hash FROM parts INDEXED BY parts_hash ORDER BY key")?;
+    let mut statement =
+        connection.prepare("SELECT hash FROM parts INDEXED BY parts_hash ORDER BY key")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         hasher.field(row.get_ref(0)?.as_blob().unwrap_or_default());
@@ -165,7 +178,8 @@ fn parts_hash(connection: &Connection) -> Result<Digest, LedgerError> {
     Ok(hasher.finish())
 }
 
-/// Reads all parts. Another thread takes in what it can, as that takes longer than reading them; this one does the rest.
+/// Reads all parts. Another thread takes in what it can, as that takes longer than reading them;
+/// this one does the rest.
 fn load(connection: &Connection) -> Result<(State, Option<Head>), LedgerError> {
     let Some(head) = read_head(connection)? else { return Ok((State::default(), None)) };
     let (hand_over, handed_over) = mpsc::sync_channel::<Batch>(BATCHES_WAITING_MAX);
@@ -216,15 +230,18 @@ impl Taken {
     fn take(&mut self, batch: Batch) -> Result<(), LedgerError> {
         for (number, (key, body)) in (batch.first..).zip(batch.parts) {
             self.hashes.push((number, hash_of(&key, &body)));
-            self.state
-                .take_part(&key, &body)
-                .map_err(|error| LedgerError::Corrupt(format!("the snapshot's part `{key}` cannot be read: {error}")))?;
+            self.state.take_part(&key, &body).map_err(|error| {
+                LedgerError::Corrupt(format!("the snapshot's part `{key}` cannot be read: {error}"))
+            })?;
         }
         Ok(())
     }
 }
 
-fn read_batches(connection: &Connection, mut take: impl FnMut(Batch) -> Result<(), LedgerError>) -> Result<(), LedgerError> {
+fn read_batches(
+    connection: &Connection,
+    mut take: impl FnMut(Batch) -> Result<(), LedgerError>,
+) -> Result<(), LedgerError> {
     let mut statement = connection.prepare("SELECT key, body FROM parts ORDER BY key")?;
     let mut rows = statement.query([])?;
     let mut batch = Batch { first: 0, parts: Vec::new() };

@@ -1,5 +1,6 @@
-//! What load and processes do by themselves, in a file of its own beside the ledger: it is kept for a time, so that it does
-//! not grow with use. No decision of anybody is in here; if it is lost, replicas start as if nobody had asked yet.
+//! What load and processes do by themselves, in a file of its own beside the ledger: it is kept for
+//! a time, so that it does not grow with use. No decision of anybody is in here; if it is lost,
+//! replicas start as if nobody had asked yet.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use crate::{BUSY_MS_MAX, LedgerError};
 
 /// The most rows that are kept, about a kilobyte each.
 pub const ROWS_MAX: u64 = 200_000;
-/// The most rows that are kept of one model, so that one that fails all day long displaces nothing of the others.
+/// The most rows that are kept of one model, so that one that fails all day long displaces nothing
+/// of the others.
 pub const ROWS_OF_SUBJECT_MAX: u64 = 10_000;
 /// The longest that a row is kept, in days.
 pub const DAYS_MAX: u64 = 90;
@@ -95,7 +97,11 @@ impl Telemetry {
         // After a power loss, the last seconds may be missing.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.execute_batch(SCHEMA)?;
-        let limits = Limits { rows_max: ROWS_MAX, rows_of_subject_max: ROWS_OF_SUBJECT_MAX, age_ms_max: DAYS_MAX * DAY_MS };
+        let limits = Limits {
+            rows_max: ROWS_MAX,
+            rows_of_subject_max: ROWS_OF_SUBJECT_MAX,
+            age_ms_max: DAYS_MAX * DAY_MS,
+        };
         Ok(Telemetry { connection, limits, fresh: HashSet::new(), count: 0 })
     }
 
@@ -123,32 +129,47 @@ impl Telemetry {
     fn drop_oldest(&mut self, now_ms: u64) -> Result<(), LedgerError> {
         let Limits { rows_max, rows_of_subject_max, age_ms_max } = self.limits;
         let transaction = self.connection.transaction()?;
-        transaction.execute("DELETE FROM happened WHERE at < ?1", [now_ms.saturating_sub(age_ms_max)])?;
+        transaction
+            .execute("DELETE FROM happened WHERE at < ?1", [now_ms.saturating_sub(age_ms_max)])?;
         for subject in self.fresh.drain() {
-            let oldest = "SELECT id FROM happened WHERE subject = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2";
-            let oldest: Option<u64> =
-                transaction.query_row(oldest, params![subject, rows_of_subject_max], |row| row.get(0)).optional()?;
+            let oldest =
+                "SELECT id FROM happened WHERE subject = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2";
+            let oldest: Option<u64> = transaction
+                .query_row(oldest, params![subject, rows_of_subject_max], |row| row.get(0))
+                .optional()?;
             if let Some(oldest) = oldest {
-                transaction.execute("DELETE FROM happened WHERE subject = ?1 AND id <= ?2", params![subject, oldest])?;
+                transaction.execute(
+                    "DELETE FROM happened WHERE subject = ?1 AND id <= ?2",
+                    params![subject, oldest],
+                )?;
             }
         }
-        let rows: u64 = transaction.query_row("SELECT count(*) FROM happened", [], |row| row.get(0))?;
+        let rows: u64 =
+            transaction.query_row("SELECT count(*) FROM happened", [], |row| row.get(0))?;
         let excess = rows.saturating_sub(rows_max);
-        transaction.execute("DELETE FROM happened WHERE id IN (SELECT id FROM happened ORDER BY id LIMIT ?1)", [excess])?;
+        transaction.execute(
+            "DELETE FROM happened WHERE id IN (SELECT id FROM happened ORDER BY id LIMIT ?1)",
+            [excess],
+        )?;
         transaction.commit()?;
         self.count = 0;
         Ok(())
     }
 
-    /// Keeps how many replicas are wanted of versions; `None` of one that is not to be known any more.
+    /// Keeps how many replicas are wanted of versions; `None` of one that is not to be known any
+    /// more.
     pub fn set_targets(&mut self, targets: &[(String, Option<u32>)]) -> Result<(), LedgerError> {
         let transaction = self.connection.transaction()?;
         for (version, target) in targets {
             match target {
                 Some(target) => transaction
-                    .prepare_cached("INSERT OR REPLACE INTO targets (version, target) VALUES (?1, ?2)")?
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO targets (version, target) VALUES (?1, ?2)",
+                    )?
                     .execute(params![version, target])?,
-                None => transaction.prepare_cached("DELETE FROM targets WHERE version = ?1")?.execute([version])?,
+                None => transaction
+                    .prepare_cached("DELETE FROM targets WHERE version = ?1")?
+                    .execute([version])?,
             };
         }
         Ok(transaction.commit()?)
@@ -162,21 +183,36 @@ impl Telemetry {
     }
 
     /// Looks at the rows after a place.
-    pub fn scan(&self, after: After, selection: &Selection, reach: Reach) -> Result<Scan, LedgerError> {
+    pub fn scan(
+        &self,
+        after: After,
+        selection: &Selection,
+        reach: Reach,
+    ) -> Result<Scan, LedgerError> {
         let from = match after.telemetry {
             Some(id) => id,
             None => {
                 let first = "SELECT id FROM happened WHERE after >= ?1 ORDER BY after, id LIMIT 1";
-                let first: Option<u64> = self.connection.query_row(first, [after.seq], |row| row.get(0)).optional()?;
+                let first: Option<u64> =
+                    self.connection.query_row(first, [after.seq], |row| row.get(0)).optional()?;
                 let Some(first) = first else { return Ok(Scan::default()) };
                 first - 1
             }
         };
-        let scans = selection.parts().into_iter().map(|subject| self.scan_part(from, subject, selection, reach));
+        let scans = selection
+            .parts()
+            .into_iter()
+            .map(|subject| self.scan_part(from, subject, selection, reach));
         Ok(Scan::joined(scans.collect::<Result<Vec<Scan>, LedgerError>>()?))
     }
 
-    fn scan_part(&self, from: u64, subject: Option<&str>, selection: &Selection, reach: Reach) -> Result<Scan, LedgerError> {
+    fn scan_part(
+        &self,
+        from: u64,
+        subject: Option<&str>,
+        selection: &Selection,
+        reach: Reach,
+    ) -> Result<Scan, LedgerError> {
         let of = if subject.is_some() { "subject = ?1" } else { "?1 IS NULL" };
         let sql = format!(
             "SELECT id, after, at, subject, kind, body_version, body FROM happened WHERE {of} AND id > ?2 ORDER BY id LIMIT ?3"
@@ -189,9 +225,11 @@ impl Telemetry {
             let kind: String = row.get(4)?;
             let (version, body): (u32, Vec<u8>) = (row.get(5)?, row.get(6)?);
             // What a newer program wrote is left out.
-            let event = Event::from_parts(&kind, version, &body).ok().filter(|_| selection.takes(&kind));
+            let event =
+                Event::from_parts(&kind, version, &body).ok().filter(|_| selection.takes(&kind));
             let (at_ms, subject, actor) = (row.get(2)?, row.get(3)?, PLATFORM.to_string());
-            let happened = event.map(|event| Happened { place, at_ms, actor, subject, entry: None, event });
+            let happened =
+                event.map(|event| Happened { place, at_ms, actor, subject, entry: None, event });
             if scan.take(place, happened, reach) {
                 break;
             }
@@ -219,7 +257,11 @@ mod tests {
             digest: Digest::ZERO,
             revision: 0,
         };
-        Event::ReplicaReady { replica: ReplicaId(format!("r1-{number}")), placement, elapsed_ms: number }
+        Event::ReplicaReady {
+            replica: ReplicaId(format!("r1-{number}")),
+            placement,
+            elapsed_ms: number,
+        }
     }
 
     fn add(telemetry: &mut Telemetry, after: u64, at_ms: u64, subject: &str) {
@@ -227,9 +269,15 @@ mod tests {
     }
 
     fn at(telemetry: &Telemetry, after: &str, subject: Option<&str>) -> Vec<u64> {
-        let selection = Selection { subjects: subject.into_iter().map(String::from).collect(), kinds: None };
-        let scan =
-            telemetry.scan(after.parse().unwrap(), &selection, Reach { rows_max: 1_000_000, found_max: 1_000_000 }).unwrap();
+        let selection =
+            Selection { subjects: subject.into_iter().map(String::from).collect(), kinds: None };
+        let scan = telemetry
+            .scan(
+                after.parse().unwrap(),
+                &selection,
+                Reach { rows_max: 1_000_000, found_max: 1_000_000 },
+            )
+            .unwrap();
         scan.rows.into_iter().map(|(_, found)| found.unwrap().at_ms).collect()
     }
 
@@ -243,9 +291,17 @@ mod tests {
         for at_ms in 1..=5_000 {
             add(&mut telemetry, 1, at_ms, "default/noisy");
         }
-        assert_eq!(at(&telemetry, "0", Some("quiet")), [0], "who is noisy displaces nothing of the others");
+        assert_eq!(
+            at(&telemetry, "0", Some("quiet")),
+            [0],
+            "who is noisy displaces nothing of the others"
+        );
         let noisy = at(&telemetry, "0", Some("default/noisy"));
-        assert!(noisy.len() <= 300 + ROWS_BETWEEN && noisy.last() == Some(&5_000), "{}", noisy.len());
+        assert!(
+            noisy.len() <= 300 + ROWS_BETWEEN && noisy.last() == Some(&5_000),
+            "{}",
+            noisy.len()
+        );
         for number in 0..2_000 {
             add(&mut telemetry, 1, 5_000, &format!("default/m{number}"));
         }
@@ -272,19 +328,28 @@ mod tests {
         assert_eq!(telemetry.targets().unwrap(), [("a v1".to_string(), 3)].into());
         assert_eq!(at(&telemetry, "0", None), [10, 20, 30, 40]);
         assert_eq!(at(&telemetry, "4", None), [30, 40]);
-        assert_eq!(at(&telemetry, "5", Some("a")), [30], "what came after entry 5 and before the next");
+        assert_eq!(
+            at(&telemetry, "5", Some("a")),
+            [30],
+            "what came after entry 5 and before the next"
+        );
         assert_eq!(at(&telemetry, "3.1", None), [20, 30, 40]);
         assert!(at(&telemetry, "9.4", None).is_empty() && at(&telemetry, "10", None).is_empty());
         let kinds = Some(kinds_of("scale").map(String::from).collect());
         let scan = telemetry
-            .scan(After::default(), &Selection { kinds, subjects: vec![] }, Reach { rows_max: 3, found_max: 9 })
+            .scan(
+                After::default(),
+                &Selection { kinds, subjects: vec![] },
+                Reach { rows_max: 3, found_max: 9 },
+            )
             .unwrap();
         let page = scan.page(After::default(), 100);
         assert!(page.events.is_empty() && page.more && page.next.to_string() == "0.3", "{page:?}");
         let copy = directory.path().join("copy.sqlite");
         telemetry.backup_to(&copy).unwrap();
         drop(telemetry);
-        std::fs::write(path(&ledger), "no database, but long enough to be one ".repeat(200)).unwrap();
+        std::fs::write(path(&ledger), "no database, but long enough to be one ".repeat(200))
+            .unwrap();
         let (telemetry, made_anew) = Telemetry::open(&ledger).unwrap();
         assert!(made_anew.is_some() && at(&telemetry, "0", None).is_empty());
     }

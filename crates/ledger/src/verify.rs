@@ -1,4 +1,5 @@
-//! Walks the whole chain and names the first entry that is not as it was written; then looks at what is derived from it.
+//! Walks the whole chain and names the first entry that is not as it was written; then looks at
+//! what is derived from it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -45,19 +46,31 @@ impl Walk {
         let expected = self.state.seq + 1;
         let subject_seq = self.subjects.get(&row.subject).copied().unwrap_or(0) + 1;
         if seq != expected {
-            return Err(broken(expected, format!("it is missing: {seq} follows {}", self.state.seq)));
+            return Err(broken(
+                expected,
+                format!("it is missing: {seq} follows {}", self.state.seq),
+            ));
         }
         if row.previous_hash != self.state.hash {
             return Err(broken(seq, "its previous hash is not that of the entry before"));
         }
         if row.hash() != hash {
-            return Err(broken(seq, "its content does not have its hash: it was changed after it was written"));
+            return Err(broken(
+                seq,
+                "its content does not have its hash: it was changed after it was written",
+            ));
         }
         if row.subject_seq != subject_seq {
-            return Err(broken(seq, format!("it is number {} of `{}`, not {subject_seq}", row.subject_seq, row.subject)));
+            return Err(broken(
+                seq,
+                format!("it is number {} of `{}`, not {subject_seq}", row.subject_seq, row.subject),
+            ));
         }
         if row.writer_epoch < self.epoch {
-            let text = format!("a writer of epoch {} wrote it after one of epoch {}", row.writer_epoch, self.epoch);
+            let text = format!(
+                "a writer of epoch {} wrote it after one of epoch {}",
+                row.writer_epoch, self.epoch
+            );
             return Err(broken(seq, text));
         }
         self.epoch = row.writer_epoch;
@@ -68,15 +81,16 @@ impl Walk {
     }
 }
 
-/// Verifies the ledger in this file, with or without a running writer, and the snapshot and the head marker beside it. With
-/// `expected_head`, an entry must have that hash.
+/// Verifies the ledger in this file, with or without a running writer, and the snapshot and the
+/// head marker beside it. With `expected_head`, an entry must have that hash.
 pub fn verify(path: &Path, expected_head: Option<Digest>) -> Result<Verified, Broken> {
     let ledger = Ledger::open_read_only(path).map_err(|error| broken(0, error))?;
     // Read first: a running writer may go on meanwhile.
     let marked = head::read(path);
     let kept = snapshot::read(path).map_err(|error| broken(0, error))?;
     let mut walk = Walk::default();
-    let mut missing: Vec<Digest> = expected_head.into_iter().chain(marked.map(|(_, hash)| hash)).collect();
+    let mut missing: Vec<Digest> =
+        expected_head.into_iter().chain(marked.map(|(_, hash)| hash)).collect();
     missing.retain(|hash| *hash != Digest::ZERO);
     let mut first: Option<Broken> = None;
     let walked = chain::rows(&ledger.connection, 0, i64::MAX as usize, |row, hash| {
@@ -92,17 +106,22 @@ pub fn verify(path: &Path, expected_head: Option<Digest>) -> Result<Verified, Br
     }
     walked.map_err(|error| broken(walk.state.seq + 1, error))?;
     if !missing.is_empty() {
-        let reason = "no entry has the expected head's hash: the end was cut off, or it is another ledger";
+        let reason =
+            "no entry has the expected head's hash: the end was cut off, or it is another ledger";
         return Err(broken(walk.state.seq + 1, reason));
     }
     Ok(Verified { entries: walk.state.seq, head: walk.state.hash })
 }
 
-/// A snapshot of this history must be what its entries give; one of another is of no use, and does no harm.
+/// A snapshot of this history must be what its entries give; one of another is of no use, and does
+/// no harm.
 fn check_snapshot(kept: &State, state: &State) -> Result<(), Broken> {
     let is_of_here = kept.seq == state.seq && kept.hash == state.hash && kept.seq > 0;
     match is_of_here && kept != state {
-        true => Err(broken(state.seq, "the snapshot of the state after it is not what the entries give")),
+        true => Err(broken(
+            state.seq,
+            "the snapshot of the state after it is not what the entries give",
+        )),
         false => Ok(()),
     }
 }

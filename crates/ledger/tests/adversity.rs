@@ -1,4 +1,5 @@
-//! The ledger under adversity: writers that race, bytes that change anywhere, histories that are swapped.
+//! The ledger under adversity: writers that race, bytes that change anywhere, histories that are
+//! swapped.
 
 use std::path::Path;
 use std::sync::{Barrier, Mutex};
@@ -15,7 +16,12 @@ fn shapes() -> Vec<Event> {
     SHAPES.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn append(ledger: &mut Ledger, subject: &str, seen: u64, event: &Event) -> Result<Entry, LedgerError> {
+fn append(
+    ledger: &mut Ledger,
+    subject: &str,
+    seen: u64,
+    event: &Event,
+) -> Result<Entry, LedgerError> {
     ledger.append(NewEntry { at_ms: 7, actor: "ann", subject, expected_subject_seq: seen, event })
 }
 
@@ -43,7 +49,8 @@ fn many_threads_append_each_to_its_subject() {
             scope.spawn(move || {
                 for seen in 0..25 {
                     let subject = format!("default/m{thread}");
-                    append(&mut ledger.lock().unwrap(), &subject, seen, &Event::ModelRemoved {}).unwrap();
+                    append(&mut ledger.lock().unwrap(), &subject, seen, &Event::ModelRemoved {})
+                        .unwrap();
                 }
             });
         }
@@ -68,8 +75,10 @@ fn of_writers_that_open_at_once_exactly_one_may_write() {
         let threads: Vec<_> = (0..WRITERS).map(|_| scope.spawn(open)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let appended: Vec<_> =
-        ledgers.into_iter().map(|mut ledger| append(&mut ledger, "default/a", 0, &Event::ModelRemoved {})).collect();
+    let appended: Vec<_> = ledgers
+        .into_iter()
+        .map(|mut ledger| append(&mut ledger, "default/a", 0, &Event::ModelRemoved {}))
+        .collect();
     assert_eq!(appended.iter().filter(|result| result.is_ok()).count(), 1);
     let newest = WRITERS + 1;
     assert!(appended.iter().all(|result| match result {
@@ -86,7 +95,8 @@ fn an_event_that_could_not_be_read_again_is_not_written() {
     let mut ledger = Ledger::open(&path, 1, "test").unwrap();
     // JSON has no NaN: it would be written as null, which is no number.
     let candidate = Measurement { p50_ms: f64::NAN, p99_ms: 1.0, memory_mb: 1.0, requests: 1 };
-    let event = Event::GatesPassed { deployment: DeploymentId(1), candidate, live: None, elapsed_ms: 1 };
+    let event =
+        Event::GatesPassed { deployment: DeploymentId(1), candidate, live: None, elapsed_ms: 1 };
     assert!(matches!(append(&mut ledger, "default/a", 0, &event), Err(LedgerError::Unknown(_))));
     append(&mut ledger, "default/a", 0, &Event::ModelRemoved {}).unwrap();
     drop(ledger);
@@ -111,17 +121,32 @@ fn one_changed_byte_in_any_column_of_any_entry_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("l.sqlite");
     let (entries, head) = filled(&path);
-    let columns =
-        ["at", "actor", "subject", "subject_seq", "writer_epoch", "kind", "body_version", "body", "previous_hash", "hash"];
+    let columns = [
+        "at",
+        "actor",
+        "subject",
+        "subject_seq",
+        "writer_epoch",
+        "kind",
+        "body_version",
+        "body",
+        "previous_hash",
+        "hash",
+    ];
     for entry in [&entries[0], &entries[3], &entries[entries.len() - 1]] {
         for column in columns {
             let connection = rusqlite::Connection::open(&path).unwrap();
-            let sql = format!("SELECT {column}, typeof({column}), length(cast({column} AS blob)) FROM entries WHERE seq = ?1");
-            let (value, kind, length): (rusqlite::types::Value, String, usize) =
-                connection.query_row(&sql, [entry.seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+            let sql = format!(
+                "SELECT {column}, typeof({column}), length(cast({column} AS blob)) FROM entries WHERE seq = ?1"
+            );
+            let (value, kind, length): (rusqlite::types::Value, String, usize) = connection
+                .query_row(&sql, [entry.seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .unwrap();
             for at in [0, length / 2, length - 1] {
                 let changed = match value.clone() {
-                    rusqlite::types::Value::Integer(number) => rusqlite::types::Value::Integer(number ^ (1 << (at * 8))),
+                    rusqlite::types::Value::Integer(number) => {
+                        rusqlite::types::Value::Integer(number ^ (1 << (at * 8)))
+                    }
                     rusqlite::types::Value::Text(text) => {
                         let mut bytes = text.into_bytes();
                         bytes[at] ^= 1;
@@ -135,7 +160,10 @@ fn one_changed_byte_in_any_column_of_any_entry_is_named() {
                 };
                 let update = format!("UPDATE entries SET {column} = ?1 WHERE seq = ?2");
                 if connection.execute(&update, rusqlite::params![changed, entry.seq]).is_err() {
-                    assert!(["subject", "subject_seq"].contains(&column), "only a place that is taken cannot be taken");
+                    assert!(
+                        ["subject", "subject_seq"].contains(&column),
+                        "only a place that is taken cannot be taken"
+                    );
                     continue;
                 }
                 let broken = verify(&path, None).unwrap_err();
@@ -156,7 +184,10 @@ fn a_snapshot_of_another_history_is_not_trusted() {
     Snapshot::open(&path).unwrap().save(&folded(&ledger)).unwrap();
     drop(ledger);
     // The end is cut off and other entries take its place, as after a restored backup.
-    rusqlite::Connection::open(&path).unwrap().execute("DELETE FROM entries WHERE seq = 2", []).unwrap();
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute("DELETE FROM entries WHERE seq = 2", [])
+        .unwrap();
     let mut ledger = Ledger::open(&path, 1, "test").unwrap();
     append(&mut ledger, "default/b", 0, &Event::ModelRemoved {}).unwrap();
     let kept = Snapshot::open(&path).unwrap().state().clone();
@@ -203,7 +234,8 @@ proptest! {
         let at = (at * bytes.len() as f64) as usize;
         bytes[at] ^= mask;
         std::fs::write(&path, bytes).unwrap();
-        // Some bytes mean nothing (free space, the index that reading does not use); else the damage must be found.
+        // Some bytes mean nothing (free space, the index that reading does not use); else the
+        // damage must be found.
         if verify(&path, Some(head)).is_ok() {
             prop_assert_eq!(Ledger::open_read_only(&path).unwrap().read(0, 1_000).unwrap(), entries);
         }

@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use domain::event::Event;
 use domain::state::Subject;
 use domain::{After, Digest, EnvironmentName, State};
-use ledger::{Damage, Ledger, LedgerError, NewEntry, Reach, Selection, Snapshot, fold, snapshot, verify};
+use ledger::{
+    Damage, Ledger, LedgerError, NewEntry, Reach, Selection, Snapshot, fold, snapshot, verify,
+};
 
 fn open(path: &Path) -> Ledger {
     Ledger::open(path, 1, "test").unwrap()
@@ -29,7 +31,8 @@ fn variable(value: u64) -> Event {
 
 fn append(ledger: &mut Ledger, subject: &str, expected: u64) -> Result<u64, LedgerError> {
     let event = variable(expected);
-    let new = NewEntry { at_ms: 7, actor: "ann", subject, expected_subject_seq: expected, event: &event };
+    let new =
+        NewEntry { at_ms: 7, actor: "ann", subject, expected_subject_seq: expected, event: &event };
     ledger.append(new).map(|entry| entry.seq)
 }
 
@@ -52,7 +55,11 @@ fn whoever_looks_for_what_is_rare_is_told_how_far_it_was_looked() {
     // Of 300 entries every hundredth concerns the one; the first, 1, is the writer's.
     let (mut rare, mut others) = (0, 0);
     for number in 2..=300 {
-        let (subject, count) = if number % 100 == 0 { ("default/rare", &mut rare) } else { ("default/other", &mut others) };
+        let (subject, count) = if number % 100 == 0 {
+            ("default/rare", &mut rare)
+        } else {
+            ("default/other", &mut others)
+        };
         append(&mut ledger, subject, *count).unwrap();
         *count += 1;
     }
@@ -60,8 +67,15 @@ fn whoever_looks_for_what_is_rare_is_told_how_far_it_was_looked() {
         let subjects = subjects.iter().map(|subject| subject.to_string()).collect();
         let selection = Selection { subjects, kinds: kinds.map(|kind| vec![kind.into()]) };
         let after = After { seq: after, telemetry: None };
-        let page = ledger.scan(after.seq, &selection, Reach { rows_max, found_max: 1_000 }).unwrap().page(after, 1_000);
-        (page.events.iter().map(|event| event.place.seq).collect::<Vec<_>>(), page.next.seq, page.more)
+        let page = ledger
+            .scan(after.seq, &selection, Reach { rows_max, found_max: 1_000 })
+            .unwrap()
+            .page(after, 1_000);
+        (
+            page.events.iter().map(|event| event.place.seq).collect::<Vec<_>>(),
+            page.next.seq,
+            page.more,
+        )
     };
     // Of one subject nothing else is looked at.
     assert_eq!(look(0, &["default/rare", "default"], None, 10), (vec![100, 200, 300], 300, false));
@@ -75,7 +89,10 @@ fn whoever_looks_for_what_is_rare_is_told_how_far_it_was_looked() {
     assert_eq!(look(0, &[], Some("model_removed"), 100), (vec![], 100, true));
     assert_eq!(look(200, &[], Some("model_removed"), 101), (vec![], 300, false));
     assert_eq!(look(0, &[], Some("writer_started"), 100), (vec![1], 100, true));
-    let page = ledger.scan(0, &Selection::default(), Reach { rows_max: 100, found_max: 3 }).unwrap().page(After::default(), 3);
+    let page = ledger
+        .scan(0, &Selection::default(), Reach { rows_max: 100, found_max: 3 })
+        .unwrap()
+        .page(After::default(), 3);
     assert_eq!((page.events.len(), page.next.seq, page.more), (3, 3, true));
 }
 
@@ -118,7 +135,8 @@ fn a_change_in_any_column_is_named() {
     ];
     for change in changes {
         let connection = rusqlite::Connection::open(&path).unwrap();
-        let changed = connection.execute(&format!("UPDATE entries SET {change} WHERE seq = 4"), []).unwrap();
+        let changed =
+            connection.execute(&format!("UPDATE entries SET {change} WHERE seq = 4"), []).unwrap();
         assert_eq!(changed, 1);
         drop(connection);
         let broken = verify(&path, None).unwrap_err();
@@ -128,10 +146,18 @@ fn a_change_in_any_column_is_named() {
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.execute("DELETE FROM entries WHERE seq = 6", []).unwrap();
     drop(connection);
-    assert_eq!(verify(&path, None).unwrap_err().seq, 6, "the marker beside it tells that the end is missing");
+    assert_eq!(
+        verify(&path, None).unwrap_err().seq,
+        6,
+        "the marker beside it tells that the end is missing"
+    );
     std::fs::remove_file(path.with_extension("head")).unwrap();
     assert_eq!(verify(&path, None).unwrap().entries, 5);
-    assert_eq!(verify(&path, Some(head)).unwrap_err().seq, 6, "without it, only a head that was kept elsewhere does");
+    assert_eq!(
+        verify(&path, Some(head)).unwrap_err().seq,
+        6,
+        "without it, only a head that was kept elsewhere does"
+    );
 }
 
 #[test]
@@ -169,7 +195,11 @@ fn a_snapshot_gives_the_same_state() {
     assert_eq!(*Snapshot::open(&path).unwrap().state(), folded(&ledger));
     other.save(&State { seq: 1_000, ..State::default() }).unwrap();
     let beyond = Snapshot::open(&path).unwrap().state().clone();
-    assert_eq!(fold(&ledger, beyond, Damage::Refused).unwrap().seq, 21, "a snapshot beyond the log is not trusted");
+    assert_eq!(
+        fold(&ledger, beyond, Damage::Refused).unwrap().seq,
+        21,
+        "a snapshot beyond the log is not trusted"
+    );
 }
 
 #[test]
@@ -224,7 +254,10 @@ fn a_large_snapshot_is_read_as_it_was_written() {
             let key = subject(n).0;
             connection.execute(change, rusqlite::params![key, body.as_bytes()]).unwrap();
             let error = snapshot::read(&path).unwrap_err().to_string();
-            assert!(error.contains("changed after it was written") || error.contains(&key), "{error}");
+            assert!(
+                error.contains("changed after it was written") || error.contains(&key),
+                "{error}"
+            );
         }
         drop(connection);
         Snapshot::open(&path).unwrap().save(&state).unwrap();
@@ -242,18 +275,32 @@ fn what_was_written_and_is_not_there_is_missed() {
         append(&mut ledger, "default", n).unwrap();
     }
     drop(ledger);
-    let refused = || fold(&Ledger::open_read_only(&path).unwrap(), State::default(), Damage::Refused).unwrap_err();
-    rusqlite::Connection::open(&path).unwrap().execute("DELETE FROM entries WHERE seq > 3", []).unwrap();
+    let refused = || {
+        fold(&Ledger::open_read_only(&path).unwrap(), State::default(), Damage::Refused)
+            .unwrap_err()
+    };
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute("DELETE FROM entries WHERE seq > 3", [])
+        .unwrap();
     assert!(matches!(refused(), LedgerError::CutOff { seq: 4, last: 3 }));
     assert_eq!(verify(&path, None).unwrap_err().seq, 4);
     // An older copy in its place is whole in itself.
     std::fs::copy(&copy, &path).unwrap();
     assert!(matches!(refused(), LedgerError::CutOff { seq: 4, last: 1 }));
     std::fs::remove_file(&path).unwrap();
-    assert!(matches!(ledger::fold_nothing(&path, Damage::Refused), Err(LedgerError::CutOff { seq: 4, last: 0 })));
-    assert_eq!(ledger::fold_nothing(&path, Damage::Accepted).unwrap(), State::default(), "somebody said so");
+    assert!(matches!(
+        ledger::fold_nothing(&path, Damage::Refused),
+        Err(LedgerError::CutOff { seq: 4, last: 0 })
+    ));
+    assert_eq!(
+        ledger::fold_nothing(&path, Damage::Accepted).unwrap(),
+        State::default(),
+        "somebody said so"
+    );
     std::fs::copy(&copy, &path).unwrap();
-    let state = fold(&Ledger::open_read_only(&path).unwrap(), State::default(), Damage::Accepted).unwrap();
+    let state =
+        fold(&Ledger::open_read_only(&path).unwrap(), State::default(), Damage::Accepted).unwrap();
     assert_eq!(state.seq, 1);
     drop(open(&path));
     verify(&path, None).unwrap();
@@ -272,7 +319,11 @@ fn a_broken_chain_is_not_folded() {
         }
     }
     drop(ledger);
-    for change in ["body = cast(replace(cast(body as text), '4', '5') as blob)", "previous_hash = zeroblob(32)", "seq = 77"] {
+    for change in [
+        "body = cast(replace(cast(body as text), '4', '5') as blob)",
+        "previous_hash = zeroblob(32)",
+        "seq = 77",
+    ] {
         let whole = std::fs::read(&path).unwrap();
         let connection = rusqlite::Connection::open(&path).unwrap();
         connection.execute(&format!("UPDATE entries SET {change} WHERE seq = 6"), []).unwrap();
@@ -280,7 +331,10 @@ fn a_broken_chain_is_not_folded() {
         let ledger = Ledger::open_read_only(&path).unwrap();
         for from in [State::default(), kept.state().clone()] {
             let error = fold(&ledger, from.clone(), Damage::Refused).unwrap_err();
-            assert!(matches!(&error, LedgerError::Corrupt(why) if why.contains("entry 6")), "{change}: {error}");
+            assert!(
+                matches!(&error, LedgerError::Corrupt(why) if why.contains("entry 6")),
+                "{change}: {error}"
+            );
             fold(&ledger, from, Damage::Accepted).unwrap();
         }
         drop(ledger);
@@ -331,7 +385,10 @@ fn kill_9_at_any_moment() {
         // Every fourth is killed while it opens the ledger.
         let appends = if round % 4 == 3 { 0 } else { 3 + round * 3 };
         for _ in 0..appends {
-            let line = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("appended "))).unwrap().unwrap();
+            let line = lines
+                .find(|line| line.as_ref().is_ok_and(|line| line.contains("appended ")))
+                .unwrap()
+                .unwrap();
             acknowledged = line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
         }
         child.kill().unwrap();
@@ -340,7 +397,11 @@ fn kill_9_at_any_moment() {
         }
         child.wait().unwrap();
         let verified = verify(&path, None).unwrap();
-        assert!(verified.entries >= acknowledged, "{} entries, {acknowledged} acknowledged", verified.entries);
+        assert!(
+            verified.entries >= acknowledged,
+            "{} entries, {acknowledged} acknowledged",
+            verified.entries
+        );
     }
     assert_ne!(verify(&path, None).unwrap().head, Digest::ZERO);
 }

@@ -1,5 +1,5 @@
-//! Drains the data plane's records into metrics and short windows. It is never waited for by a request, and keeps
-//! nothing that a restart must not lose.
+//! Drains the data plane's records into metrics and short windows. It is never waited for by a
+//! request, and keeps nothing that a restart must not lose.
 
 mod metrics;
 mod window;
@@ -61,10 +61,18 @@ pub struct Scrape {
 impl Monitor {
     /// Drains this queue.
     pub fn new(records: Arc<ArrayQueue<Record>>) -> Monitor {
-        Monitor { records, inner: Mutex::new(Inner { metrics: Metrics::new(), windows: HashMap::new(), arms: HashMap::new() }) }
+        Monitor {
+            records,
+            inner: Mutex::new(Inner {
+                metrics: Metrics::new(),
+                windows: HashMap::new(),
+                arms: HashMap::new(),
+            }),
+        }
     }
 
-    /// Takes in all records that wait; call it several times a second. Gives whether there were any.
+    /// Takes in all records that wait; call it several times a second. Gives whether there were
+    /// any.
     pub fn drain(&self, now_ms: u64) -> bool {
         let mut inner = self.inner.lock();
         if inner.windows.len() > WINDOWS_MAX {
@@ -120,13 +128,17 @@ impl Inner {
     /// Takes in requests of one placement: what they move is looked up once.
     fn take(&mut self, run: &[Record], now_ms: u64) {
         self.metrics.take(run, now_ms);
-        let Some(placement) = run.first().and_then(|record| record.placement.as_ref()) else { return };
+        let Some(placement) = run.first().and_then(|record| record.placement.as_ref()) else {
+            return;
+        };
         if let Some(arm) = self.arms.get_mut(placement.as_ref()) {
             run.iter().for_each(|record| arm.take(record));
         }
         if run.iter().any(|record| !record.is_copy) {
             let window = self.windows.entry(placement.clone()).or_default();
-            run.iter().filter(|record| !record.is_copy).for_each(|record| window.take(record, now_ms));
+            run.iter()
+                .filter(|record| !record.is_copy)
+                .for_each(|record| window.take(record, now_ms));
         }
     }
 }
@@ -167,9 +179,20 @@ mod tests {
 
     #[test]
     fn a_version_answers_for_its_faults_and_for_no_others() {
-        let faults = window(&[(200, ""), (500, "model_raised"), (504, "deadline"), (429, "queue_full"), (503, "no_capacity")]);
+        let faults = window(&[
+            (200, ""),
+            (500, "model_raised"),
+            (504, "deadline"),
+            (429, "queue_full"),
+            (503, "no_capacity"),
+        ]);
         assert_eq!((faults.requests, faults.errors, faults.latency.count()), (5, 4, 1));
-        let others = window(&[(422, "schema_mismatch"), (422, "bad_input"), (503, "server_busy"), (400, "bad_json")]);
+        let others = window(&[
+            (422, "schema_mismatch"),
+            (422, "bad_input"),
+            (503, "server_busy"),
+            (400, "bad_json"),
+        ]);
         assert_eq!((others.requests, others.errors, others.ended()), (0, 0, 0));
         let left = window(&[(ABANDONED, "abandoned")]);
         assert_eq!((left.requests, left.abandoned.count(), left.ended()), (0, 1, 1));

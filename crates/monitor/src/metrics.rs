@@ -16,9 +16,12 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::Scrape;
 
 /// Upper bounds in seconds: from 50 µs, three steps for each factor of ten.
-const SECONDS: [f64; 19] =
-    [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
-const ROWS: [f64; 13] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
+const SECONDS: [f64; 19] = [
+    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
+    2.0, 5.0, 10.0, 30.0, 60.0,
+];
+const ROWS: [f64; 13] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PlacementLabels {
@@ -77,10 +80,11 @@ struct CopyLabels {
 
 /// Parts of a request's time.
 const PARTS: [&str; 4] = ["queue", "worker", "overhead", "total"];
-/// The most placements that have series: a scrape stays below 16 MB. The one that was asked last the longest ago goes first.
+/// The most placements that have series: a scrape stays below 16 MB. The one that was asked last
+/// the longest ago goes first.
 const PLACEMENTS_MAX: usize = 1_000;
-/// Series of a placement that is out of the route table stay so long after its last request, in milliseconds: long enough for
-/// the last scrape.
+/// Series of a placement that is out of the route table stay so long after its last request, in
+/// milliseconds: long enough for the last scrape.
 const GONE_MS: u64 = 600_000;
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
@@ -111,7 +115,8 @@ impl Answered {
         self.requests.inc();
         self.rows.inc_by(u64::from(record.rows));
         self.batch_rows.observe(f64::from(record.batch_rows));
-        let overhead_us = record.total_us.saturating_sub(record.queue_us).saturating_sub(record.worker_us);
+        let overhead_us =
+            record.total_us.saturating_sub(record.queue_us).saturating_sub(record.worker_us);
         let parts = [record.queue_us, record.worker_us, overhead_us, record.total_us];
         for (histogram, us) in self.durations.iter().zip(parts) {
             histogram.observe(f64::from(us) / 1e6);
@@ -157,10 +162,26 @@ impl Metrics {
             registry: Registry::default(),
             placements: HashMap::new(),
         };
-        registry.register("requests", "Requests that reached a placement, by status", metrics.requests.clone());
-        registry.register("errors", "Requests that failed at a placement, by code", metrics.errors.clone());
-        registry.register("refused", "Requests refused before a placement was found, by code", metrics.refused.clone());
-        registry.register("shadow_copies", "Copies of requests sent to a shadow, by what came of it", metrics.copies.clone());
+        registry.register(
+            "requests",
+            "Requests that reached a placement, by status",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "errors",
+            "Requests that failed at a placement, by code",
+            metrics.errors.clone(),
+        );
+        registry.register(
+            "refused",
+            "Requests refused before a placement was found, by code",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "shadow_copies",
+            "Copies of requests sent to a shadow, by what came of it",
+            metrics.copies.clone(),
+        );
         registry.register("rows", "Rows that were answered", metrics.rows.clone());
         registry.register_with_unit(
             "request_duration",
@@ -168,12 +189,24 @@ impl Metrics {
             Unit::Seconds,
             metrics.durations.clone(),
         );
-        registry.register("batch_rows", "Rows of the batch that carried a request", metrics.batch_rows.clone());
+        registry.register(
+            "batch_rows",
+            "Rows of the batch that carried a request",
+            metrics.batch_rows.clone(),
+        );
         registry.register("queue_rows", "Rows that wait", metrics.queue_rows.clone());
         registry.register("replicas", "Replicas in use", metrics.replicas.clone());
         registry.register("batches_in_flight", "Batches at workers", metrics.in_flight.clone());
-        registry.register("records_dropped", "Records of requests that found no room", metrics.records_dropped.clone());
-        registry.register("route_epoch", "Number of the route table in force", metrics.epoch.clone());
+        registry.register(
+            "records_dropped",
+            "Records of requests that found no room",
+            metrics.records_dropped.clone(),
+        );
+        registry.register(
+            "route_epoch",
+            "Number of the route table in force",
+            metrics.epoch.clone(),
+        );
         Metrics { registry, ..metrics }
     }
 
@@ -181,7 +214,9 @@ impl Metrics {
     pub fn take(&mut self, run: &[Record], now_ms: u64) {
         let Some(placement) = run.first().and_then(|record| record.placement.as_ref()) else {
             for Record { status, code, .. } in run {
-                self.refused.get_or_create(&RefusalLabels { status: u32::from(*status), code }).inc();
+                self.refused
+                    .get_or_create(&RefusalLabels { status: u32::from(*status), code })
+                    .inc();
             }
             return;
         };
@@ -190,7 +225,9 @@ impl Metrics {
         }
         self.placements.entry(placement.clone()).or_default().last_ms = now_ms;
         let is_answered = |record: &&Record| !record.is_copy && record.status == 200;
-        run.iter().filter(|record| !is_answered(record)).for_each(|record| self.take_odd(placement, record));
+        run.iter()
+            .filter(|record| !is_answered(record))
+            .for_each(|record| self.take_odd(placement, record));
         if run.iter().any(|record| is_answered(&record)) {
             let answered = self.answered(placement);
             run.iter().filter(is_answered).for_each(|record| answered.take(record));
@@ -218,20 +255,29 @@ impl Metrics {
         self.errors.get_or_create(&CodeLabels { placement: labels, code: record.code }).inc();
     }
 
-    /// Drops the placement that was asked last the longest ago, if there are as many as there may be.
+    /// Drops the placement that was asked last the longest ago, if there are as many as there may
+    /// be.
     fn make_room(&mut self) {
         if self.placements.len() < PLACEMENTS_MAX {
             return;
         }
-        let oldest = self.placements.iter().min_by_key(|(_, series)| series.last_ms).map(|(placement, _)| placement.clone());
+        let oldest = self
+            .placements
+            .iter()
+            .min_by_key(|(_, series)| series.last_ms)
+            .map(|(placement, _)| placement.clone());
         oldest.into_iter().for_each(|placement| self.drop_series(&placement));
     }
 
     /// Drops what is neither in the route table nor was asked for a while.
     fn drop_gone(&mut self, demand: &[Demand], now_ms: u64) {
         let is_old = |series: &Series| now_ms.saturating_sub(series.last_ms) > GONE_MS;
-        let mut gone: HashSet<Arc<Placement>> =
-            self.placements.iter().filter(|(_, series)| is_old(series)).map(|(placement, _)| placement.clone()).collect();
+        let mut gone: HashSet<Arc<Placement>> = self
+            .placements
+            .iter()
+            .filter(|(_, series)| is_old(series))
+            .map(|(placement, _)| placement.clone())
+            .collect();
         for demand in demand {
             gone.remove(&demand.placement);
         }
@@ -263,9 +309,16 @@ impl Metrics {
         let series = self.placements.entry(placement.clone()).or_default();
         let find = || {
             let labels = PlacementLabels::of(placement);
-            let duration = |part| self.durations.get_or_create(&PartLabels { placement: labels.clone(), part }).clone();
+            let duration = |part| {
+                self.durations
+                    .get_or_create(&PartLabels { placement: labels.clone(), part })
+                    .clone()
+            };
             Arc::new(Answered {
-                requests: self.requests.get_or_create(&StatusLabels { placement: labels.clone(), status: 200 }).clone(),
+                requests: self
+                    .requests
+                    .get_or_create(&StatusLabels { placement: labels.clone(), status: 200 })
+                    .clone(),
                 rows: self.rows.get_or_create(&labels).clone(),
                 batch_rows: self.batch_rows.get_or_create(&labels).clone(),
                 durations: PARTS.map(duration),
@@ -282,13 +335,19 @@ impl Metrics {
         self.in_flight.clear();
         // What sleeps and was not asked has no numbers.
         let has_numbers = |demand: &&Demand| {
-            demand.queued_rows > 0 || !demand.in_flight.is_empty() || self.placements.contains_key(&demand.placement)
+            demand.queued_rows > 0
+                || !demand.in_flight.is_empty()
+                || self.placements.contains_key(&demand.placement)
         };
-        for Demand { placement, queued_rows, in_flight, .. } in scrape.demand.iter().filter(has_numbers).take(PLACEMENTS_MAX) {
+        for Demand { placement, queued_rows, in_flight, .. } in
+            scrape.demand.iter().filter(has_numbers).take(PLACEMENTS_MAX)
+        {
             let labels = PlacementLabels::of(placement);
             self.queue_rows.get_or_create(&labels).set(*queued_rows as i64);
             self.replicas.get_or_create(&labels).set(in_flight.len() as i64);
-            self.in_flight.get_or_create(&labels).set(in_flight.values().map(|n| i64::from(*n)).sum());
+            self.in_flight
+                .get_or_create(&labels)
+                .set(in_flight.values().map(|n| i64::from(*n)).sum());
         }
         self.records_dropped.set(scrape.records_dropped as i64);
         self.epoch.set(scrape.epoch as i64);
@@ -304,9 +363,17 @@ mod tests {
     use super::*;
 
     fn placement(version: u32) -> Arc<Placement> {
-        let model = domain::ModelKey { project: "default".parse().unwrap(), model: "m".parse().unwrap() };
-        let (version, digest) = (domain::VersionNumber(version), domain::Digest::of(&version.to_le_bytes()));
-        Arc::new(Placement { model, environment: "production".parse().unwrap(), version, digest, revision: 0 })
+        let model =
+            domain::ModelKey { project: "default".parse().unwrap(), model: "m".parse().unwrap() };
+        let (version, digest) =
+            (domain::VersionNumber(version), domain::Digest::of(&version.to_le_bytes()));
+        Arc::new(Placement {
+            model,
+            environment: "production".parse().unwrap(),
+            version,
+            digest,
+            revision: 0,
+        })
     }
 
     fn ask(metrics: &mut Metrics, version: u32, now_ms: u64) {
@@ -342,18 +409,28 @@ mod tests {
         ask(&mut metrics, 1, 1_000);
         ask(&mut metrics, 2, 1_000);
         let both = metrics.render(&scrape(&[2]), 1_000 + GONE_MS);
-        assert!(both.contains("version=\"v1\"") && both.contains("version=\"v2\""), "a last scrape finds both");
+        assert!(
+            both.contains("version=\"v1\"") && both.contains("version=\"v2\""),
+            "a last scrape finds both"
+        );
         let one = metrics.render(&scrape(&[2]), 1_001 + GONE_MS);
         assert!(!one.contains("version=\"v1\"") && one.contains("version=\"v2\""));
-        assert!(metrics.render(&scrape(&[]), 1_001 + GONE_MS).len() < empty + 200, "nothing is left of either");
+        assert!(
+            metrics.render(&scrape(&[]), 1_001 + GONE_MS).len() < empty + 200,
+            "nothing is left of either"
+        );
     }
 
     #[test]
     fn many_deploys_do_not_grow_the_scrape() {
         let mut metrics = Metrics::new();
-        (1..=PLACEMENTS_MAX as u32 + 50).for_each(|version| ask(&mut metrics, version, u64::from(version)));
+        (1..=PLACEMENTS_MAX as u32 + 50)
+            .for_each(|version| ask(&mut metrics, version, u64::from(version)));
         assert_eq!(metrics.placements.len(), PLACEMENTS_MAX);
         let text = metrics.render(&scrape(&[]), 0);
-        assert!(!text.contains("version=\"v50\"") && text.contains("version=\"v51\""), "the oldest went");
+        assert!(
+            !text.contains("version=\"v50\"") && text.contains("version=\"v51\""),
+            "the oldest went"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The last minute of one placement, in buckets of five seconds, with latencies by a logarithmic histogram.
+//! The last minute of one placement, in buckets of five seconds, with latencies by a logarithmic
+//! histogram.
 
 use domain::record::Record;
 use serde::Serialize;
@@ -43,7 +44,11 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Window { buckets: vec![Bucket { number: 0, requests: 0, errors: 0, cells: vec![] }; BUCKETS], first_ms: 0, last_ms: 0 }
+        Window {
+            buckets: vec![Bucket { number: 0, requests: 0, errors: 0, cells: vec![] }; BUCKETS],
+            first_ms: 0,
+            last_ms: 0,
+        }
     }
 }
 
@@ -78,7 +83,11 @@ impl Window {
     /// The last minute before `now_ms`.
     pub fn summary(&self, now_ms: u64) -> Summary {
         let number = now_ms / BUCKET_MS;
-        let recent = || self.buckets.iter().filter(|bucket| bucket.number + BUCKETS as u64 > number && bucket.requests > 0);
+        let recent = || {
+            self.buckets
+                .iter()
+                .filter(|bucket| bucket.number + BUCKETS as u64 > number && bucket.requests > 0)
+        };
         let requests: u64 = recent().map(|bucket| bucket.requests).sum();
         if requests == 0 {
             return Summary::default();
@@ -99,7 +108,11 @@ impl Window {
             // The middle of the cell.
             at.map_or(0.0, |at| 2f64.powf((at as f64 + 0.5) / STEPS) / 1_000.0)
         };
-        let oldest_ms = recent().map(|bucket| bucket.number * BUCKET_MS).min().unwrap_or(now_ms).max(self.first_ms);
+        let oldest_ms = recent()
+            .map(|bucket| bucket.number * BUCKET_MS)
+            .min()
+            .unwrap_or(now_ms)
+            .max(self.first_ms);
         let span_s = (now_ms.saturating_sub(oldest_ms) as f64 / 1_000.0).max(1.0);
         Summary {
             requests,

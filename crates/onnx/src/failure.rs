@@ -23,7 +23,8 @@ pub fn library(path: &Path, error: impl Display) -> Problem {
     )
 }
 
-/// The file is not there, or is no graph at all: seen before ONNX Runtime is asked, which would say less.
+/// The file is not there, or is no graph at all: seen before ONNX Runtime is asked, which would say
+/// less.
 pub fn file(path: &Path) -> Option<Problem> {
     let name = path.display();
     let mut file = match std::fs::File::open(path) {
@@ -34,14 +35,20 @@ pub fn file(path: &Path) -> Option<Problem> {
                 true => "there is no *.onnx file next to it".to_string(),
                 false => format!("files next to it: {}", neighbours.join(", ")),
             };
-            return Some(Problem::new(Code::LoadFailed, format!("there is no file {name}")).help(help));
+            return Some(
+                Problem::new(Code::LoadFailed, format!("there is no file {name}")).help(help),
+            );
         }
-        Err(error) => return Some(Problem::new(Code::LoadFailed, format!("{name} cannot be read: {error}"))),
+        Err(error) => {
+            return Some(Problem::new(Code::LoadFailed, format!("{name} cannot be read: {error}")));
+        }
     };
     let mut start = [0; LFS_POINTER.len()];
     if file.read(&mut start).is_ok_and(|count| count == start.len()) && start == *LFS_POINTER {
         let text = format!("{name} is a pointer of Git LFS, not the model itself");
-        return Some(Problem::new(Code::LoadFailed, text).help("run `git lfs pull`, then deploy again"));
+        return Some(
+            Problem::new(Code::LoadFailed, text).help("run `git lfs pull`, then deploy again"),
+        );
     }
     if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
         return Some(Problem::new(Code::LoadFailed, format!("{name} is empty")));
@@ -69,16 +76,25 @@ pub fn graph(path: &Path, error: impl Display) -> Problem {
             "export it with standard operators only; custom operators are not supported",
         )
     } else if said.contains("external") || said.contains("model_path must not be empty") {
-        ("needs a file of weights that cannot be read", "deploy the *.onnx.data file beside the graph, or export it as one file")
+        (
+            "needs a file of weights that cannot be read",
+            "deploy the *.onnx.data file beside the graph, or export it as one file",
+        )
     } else {
-        ("cannot be loaded", "check it with `python -c \"import onnx; onnx.checker.check_model('FILE')\"`")
+        (
+            "cannot be loaded",
+            "check it with `python -c \"import onnx; onnx.checker.check_model('FILE')\"`",
+        )
     };
     let help = help.replace("FILE", &name.to_string());
-    Problem::new(Code::LoadFailed, format!("{name} {what}")).details(said.lines().map(String::from)).help(help)
+    Problem::new(Code::LoadFailed, format!("{name} {what}"))
+        .details(said.lines().map(String::from))
+        .help(help)
 }
 
 fn neighbours(path: &Path) -> Vec<String> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
         .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "onnx"))

@@ -21,7 +21,8 @@ use crate::{failure, input, output};
 pub struct Settings {
     /// Threads within one run; 0 leaves it to ONNX Runtime.
     pub threads: usize,
-    /// Runs at the same time. Each has a session of its own, as sessions are not safe to share; packed weights are shared.
+    /// Runs at the same time. Each has a session of its own, as sessions are not safe to share;
+    /// packed weights are shared.
     pub concurrency: u32,
 }
 
@@ -41,19 +42,31 @@ pub fn environment(library: &Path) -> Result<Environment, Problem> {
         return Err(failure::library(library, "no such file"));
     }
     let builder = ort::init_from(library).map_err(|error| failure::library(library, error))?;
-    builder.with_name("decalog").with_telemetry(false).build().map_err(|error| failure::library(library, error))
+    builder
+        .with_name("decalog")
+        .with_telemetry(false)
+        .build()
+        .map_err(|error| failure::library(library, error))
 }
 
 impl Graph {
     /// Loads a graph. `section` is the manifest's `[schema]` as JSON, if it says anything.
-    pub fn load(environment: &Environment, file: &Path, settings: Settings, section: Option<&str>) -> Result<Graph, Problem> {
+    pub fn load(
+        environment: &Environment,
+        file: &Path,
+        settings: Settings,
+        section: Option<&str>,
+    ) -> Result<Graph, Problem> {
         if let Some(problem) = failure::file(file) {
             return Err(problem);
         }
         let weights = PrepackedWeights::new();
         let mut sessions = vec![];
         for _ in 0..settings.concurrency.max(1) {
-            sessions.push(session(environment, file, settings, &weights).map_err(|error| failure::graph(file, error))?);
+            sessions.push(
+                session(environment, file, settings, &weights)
+                    .map_err(|error| failure::graph(file, error))?,
+            );
         }
         let mut signature = sign(&sessions[0])?;
         if let Some(section) = section {
@@ -77,7 +90,8 @@ impl Graph {
         if self.signature.rows != Rows::OneByOne {
             return self.run(&mut session, &inputs, None, &wanted);
         }
-        let rows = inputs.first().and_then(|input| input.tensor.shape.first().copied()).unwrap_or(0);
+        let rows =
+            inputs.first().and_then(|input| input.tensor.shape.first().copied()).unwrap_or(0);
         let mut answers = Vec::with_capacity(rows);
         for row in 0..rows {
             answers.push(self.run(&mut session, &inputs, Some(row), &wanted)?);
@@ -90,20 +104,33 @@ impl Graph {
         let signature = &self.signature;
         let known = |name: &str| signature.inputs.iter().any(|input| input.name == name);
         if let Some(unknown) = request.inputs.iter().find(|tensor| !known(&tensor.name)) {
-            let names: Vec<&str> = signature.inputs.iter().map(|input| input.name.as_str()).collect();
-            return Err(Problem::new(Code::BadRequest, format!("the graph has no input `{}`", unknown.name))
-                .help(format!("it has {}", names.join(", "))));
+            let names: Vec<&str> =
+                signature.inputs.iter().map(|input| input.name.as_str()).collect();
+            return Err(Problem::new(
+                Code::BadRequest,
+                format!("the graph has no input `{}`", unknown.name),
+            )
+            .help(format!("it has {}", names.join(", "))));
         }
         let mut feeds: Vec<Feed> = Vec::with_capacity(signature.inputs.len());
         for declared in &signature.inputs {
-            let tensor = request.inputs.iter().find(|tensor| tensor.name == declared.name).ok_or_else(|| {
-                Problem::new(
-                    Code::BadRequest,
-                    format!("the input `{}` is missing: expected {}", declared.name, declared.datatype),
-                )
-            })?;
+            let tensor =
+                request.inputs.iter().find(|tensor| tensor.name == declared.name).ok_or_else(
+                    || {
+                        Problem::new(
+                            Code::BadRequest,
+                            format!(
+                                "the input `{}` is missing: expected {}",
+                                declared.name, declared.datatype
+                            ),
+                        )
+                    },
+                )?;
             if tensor.datatype.wire_name() != declared.datatype.wire_name() {
-                let text = format!("`{}` must be {}, got {}", declared.name, declared.datatype, tensor.datatype);
+                let text = format!(
+                    "`{}` must be {}, got {}",
+                    declared.name, declared.datatype, tensor.datatype
+                );
                 return Err(Problem::new(Code::BadRequest, text));
             }
             let dimensions = input::dimensions_for(declared, &tensor.shape, signature.rows)?;
@@ -115,7 +142,10 @@ impl Graph {
             && let Some(other) = others.iter().find(|other| rows(other) != rows(first))
         {
             let (a, b) = (&first.tensor, &other.tensor);
-            let text = format!("`{}` has the shape {:?}, but `{}` has {:?}: rows differ", a.name, a.shape, b.name, b.shape);
+            let text = format!(
+                "`{}` has the shape {:?}, but `{}` has {:?}: rows differ",
+                a.name, a.shape, b.name, b.shape
+            );
             return Err(Problem::new(Code::BadRequest, text));
         }
         Ok(feeds)
@@ -124,17 +154,32 @@ impl Graph {
     /// The outputs that the request wants: others are not even read.
     fn wanted(&self, request: &InferRequest) -> Result<Vec<&Output>, Problem> {
         let outputs = &self.signature.outputs;
-        if let Some(unknown) = request.outputs.iter().find(|wanted| !outputs.iter().any(|output| output.name == wanted.name)) {
+        if let Some(unknown) = request
+            .outputs
+            .iter()
+            .find(|wanted| !outputs.iter().any(|output| output.name == wanted.name))
+        {
             let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
-            return Err(Problem::new(Code::BadRequest, format!("the model has no output `{}`", unknown.name))
-                .help(format!("it has {}", names.join(", "))));
+            return Err(Problem::new(
+                Code::BadRequest,
+                format!("the model has no output `{}`", unknown.name),
+            )
+            .help(format!("it has {}", names.join(", "))));
         }
-        let is_wanted =
-            |output: &&Output| request.outputs.is_empty() || request.outputs.iter().any(|wanted| wanted.name == output.name);
+        let is_wanted = |output: &&Output| {
+            request.outputs.is_empty()
+                || request.outputs.iter().any(|wanted| wanted.name == output.name)
+        };
         Ok(outputs.iter().filter(is_wanted).collect())
     }
 
-    fn run(&self, session: &mut Session, feeds: &[Feed], row: Option<usize>, wanted: &[&Output]) -> Result<Vec<Tensor>, Problem> {
+    fn run(
+        &self,
+        session: &mut Session,
+        feeds: &[Feed],
+        row: Option<usize>,
+        wanted: &[&Output],
+    ) -> Result<Vec<Tensor>, Problem> {
         let mut values: Vec<SessionInputValue> = Vec::with_capacity(feeds.len());
         let mut borrowed: Vec<Range<usize>> = Vec::with_capacity(feeds.len());
         for (declared, feed) in self.signature.inputs.iter().zip(feeds) {
@@ -153,7 +198,9 @@ impl Graph {
         let mut values: Vec<_> = outputs.into_iter().map(|(_, value)| Some(value)).collect();
         for output in wanted {
             let value = values.get_mut(output.at).and_then(Option::take);
-            let value = value.ok_or_else(|| Problem::new(Code::BadOutput, format!("the graph gave no `{}`", output.name)))?;
+            let value = value.ok_or_else(|| {
+                Problem::new(Code::BadOutput, format!("the graph gave no `{}`", output.name))
+            })?;
             let mut tensor = output::tensor(output, value, &borrowed)?;
             if let Kind::Tensor { scalar: true, .. } = output.kind
                 && let [_, 1] = tensor.shape[..]
@@ -180,7 +227,12 @@ impl Feed<'_> {
         let span = match self.tensor.datatype.size() {
             Some(size) => row * per_row * size..(row + 1) * per_row * size,
             None => {
-                let bytes = |elements: usize| byte_elements(data).take(elements).map(|element| 4 + element.len()).sum::<usize>();
+                let bytes = |elements: usize| {
+                    byte_elements(data)
+                        .take(elements)
+                        .map(|element| 4 + element.len())
+                        .sum::<usize>()
+                };
                 bytes(row * per_row)..bytes((row + 1) * per_row)
             }
         };
@@ -202,9 +254,12 @@ fn stack(answers: Vec<Vec<Tensor>>) -> Result<Vec<Tensor>, Problem> {
     for answer in answers {
         for ((whole, data), part) in stacked.iter().zip(&mut data).zip(answer) {
             if whole.shape != part.shape {
-                let text =
-                    format!("`{}` has the shape {:?} for one row and {:?} for another", whole.name, whole.shape, part.shape);
-                return Err(Problem::new(Code::BadOutput, text).help("send these rows as separate requests"));
+                let text = format!(
+                    "`{}` has the shape {:?} for one row and {:?} for another",
+                    whole.name, whole.shape, part.shape
+                );
+                return Err(Problem::new(Code::BadOutput, text)
+                    .help("send these rows as separate requests"));
             }
             data.extend_from_slice(&part.data);
         }
@@ -218,7 +273,12 @@ fn stack(answers: Vec<Vec<Tensor>>) -> Result<Vec<Tensor>, Problem> {
     Ok(stacked)
 }
 
-fn session(environment: &Environment, file: &Path, settings: Settings, weights: &PrepackedWeights) -> ort::Result<Session> {
+fn session(
+    environment: &Environment,
+    file: &Path,
+    settings: Settings,
+    weights: &PrepackedWeights,
+) -> ort::Result<Session> {
     let mut builder = Session::builder(environment)?
         .with_intra_threads(settings.threads)?
         .with_inter_threads(1)?
@@ -235,18 +295,27 @@ fn sign(session: &Session) -> Result<Signature, Problem> {
         .inputs()
         .iter()
         .enumerate()
-        .map(|(at, input)| Declared { name: input.name(), value: input.dtype(), has_shape: has_shape(session, at, true) })
+        .map(|(at, input)| Declared {
+            name: input.name(),
+            value: input.dtype(),
+            has_shape: has_shape(session, at, true),
+        })
         .collect();
     let outputs: Vec<Declared> = session
         .outputs()
         .iter()
         .enumerate()
-        .map(|(at, output)| Declared { name: output.name(), value: output.dtype(), has_shape: has_shape(session, at, false) })
+        .map(|(at, output)| Declared {
+            name: output.name(),
+            value: output.dtype(),
+            has_shape: has_shape(session, at, false),
+        })
         .collect();
     Signature::new(&inputs, &outputs)
 }
 
-/// Whether the graph says how many dimensions a tensor has: without, it looks like a scalar otherwise.
+/// Whether the graph says how many dimensions a tensor has: without, it looks like a scalar
+/// otherwise.
 fn has_shape(session: &Session, at: usize, is_input: bool) -> bool {
     let outlets = if is_input { session.inputs() } else { session.outputs() };
     // A tensor with dimensions has a shape; what is no tensor has none to ask for.
@@ -257,14 +326,19 @@ fn has_shape(session: &Session, at: usize, is_input: bool) -> bool {
     let api = ort::api();
     let mut about = std::ptr::null_mut();
     let mut tensor = std::ptr::null();
-    // SAFETY: the session is alive, `at` is one of its inputs or outputs, which is a tensor, and what the first call
-    // gives is released below, after its last use. Statuses of calls that cannot fail are null.
+    // SAFETY: the session is alive, `at` is one of its inputs or outputs, which is a tensor, and
+    // what the first call gives is released below, after its last use. Statuses of calls that
+    // cannot fail are null.
     unsafe {
-        let describe = if is_input { api.SessionGetInputTypeInfo } else { api.SessionGetOutputTypeInfo };
-        if ort::Error::result_from_status(describe(session.ptr(), at, &mut about)).is_err() || about.is_null() {
+        let describe =
+            if is_input { api.SessionGetInputTypeInfo } else { api.SessionGetOutputTypeInfo };
+        if ort::Error::result_from_status(describe(session.ptr(), at, &mut about)).is_err()
+            || about.is_null()
+        {
             return true;
         }
-        let cast = ort::Error::result_from_status((api.CastTypeInfoToTensorInfo)(about, &mut tensor));
+        let cast =
+            ort::Error::result_from_status((api.CastTypeInfoToTensorInfo)(about, &mut tensor));
         let found = cast.is_err() || tensor.is_null() || (api.TensorTypeAndShape_HasShape)(tensor);
         (api.ReleaseTypeInfo)(about);
         found

@@ -1,4 +1,5 @@
-//! From the tensors of a request to values of ONNX Runtime: in place where the bytes are aligned, else copied.
+//! From the tensors of a request to values of ONNX Runtime: in place where the bytes are aligned,
+//! else copied.
 
 use std::fmt::Debug;
 
@@ -16,22 +17,29 @@ fn bad_request(message: String) -> Problem {
     Problem::new(Code::BadRequest, message)
 }
 
-/// The dimensions in which the graph takes a tensor of a request that has this shape. The graph and the schema may
-/// disagree on dimensions of 1: a scalar for each row may be declared as `(rows, 1)`.
+/// The dimensions in which the graph takes a tensor of a request that has this shape. The graph and
+/// the schema may disagree on dimensions of 1: a scalar for each row may be declared as `(rows,
+/// 1)`.
 pub fn dimensions_for(input: &Input, shape: &[usize], rows: Rows) -> Result<Vec<i64>, Problem> {
-    let given: Vec<i64> = shape.iter().map(|dimension| i64::try_from(*dimension).unwrap_or(i64::MAX)).collect();
+    let given: Vec<i64> =
+        shape.iter().map(|dimension| i64::try_from(*dimension).unwrap_or(i64::MAX)).collect();
     let Some(declared) = &input.dimensions else { return Ok(given) };
     let fits = |declared: &[i64], given: &[i64]| {
-        declared.len() == given.len() && declared.iter().zip(given).all(|(wanted, got)| *wanted < 0 || wanted == got)
+        declared.len() == given.len()
+            && declared.iter().zip(given).all(|(wanted, got)| *wanted < 0 || wanted == got)
     };
     let refuse = || {
-        let text = format!("`{}` has the shape {given:?}, but the graph takes {declared:?}", input.name);
+        let text =
+            format!("`{}` has the shape {given:?}, but the graph takes {declared:?}", input.name);
         bad_request(text).help("-1 is any number")
     };
     if rows == Rows::Whole {
         return if fits(declared, &given) { Ok(given) } else { Err(refuse()) };
     }
-    let (Some((_, row)), Some((_, declared_row))) = (given.split_first(), declared.split_first()) else { return Err(refuse()) };
+    let (Some((_, row)), Some((_, declared_row))) = (given.split_first(), declared.split_first())
+    else {
+        return Err(refuse());
+    };
     let row = match (declared_row, row) {
         (declared, row) if fits(declared, row) => row.to_vec(),
         ([1], []) => vec![1],
@@ -44,7 +52,11 @@ pub fn dimensions_for(input: &Input, shape: &[usize], rows: Rows) -> Result<Vec<
 }
 
 /// A value over `data`, which has as many elements as the dimensions say.
-pub fn value<'a>(input: &Input, dimensions: &[i64], data: &'a [u8]) -> Result<SessionInputValue<'a>, Problem> {
+pub fn value<'a>(
+    input: &Input,
+    dimensions: &[i64],
+    data: &'a [u8],
+) -> Result<SessionInputValue<'a>, Problem> {
     let made = match input.datatype {
         Datatype::Bool => booleans(dimensions, data),
         Datatype::Uint8 => numbers::<u8>(dimensions, data),
@@ -59,9 +71,13 @@ pub fn value<'a>(input: &Input, dimensions: &[i64], data: &'a [u8]) -> Result<Se
         Datatype::Bf16 => numbers::<bf16>(dimensions, data),
         Datatype::Fp32 => numbers::<f32>(dimensions, data),
         Datatype::Fp64 => numbers::<f64>(dimensions, data),
-        Datatype::Bytes | Datatype::Timestamp | Datatype::Json => return texts(input, dimensions, data),
+        Datatype::Bytes | Datatype::Timestamp | Datatype::Json => {
+            return texts(input, dimensions, data);
+        }
     };
-    made.map_err(|error| bad_request(format!("`{}` is not accepted by ONNX Runtime: {error}", input.name)))
+    made.map_err(|error| {
+        bad_request(format!("`{}` is not accepted by ONNX Runtime: {error}", input.name))
+    })
 }
 
 fn shape_of(dimensions: &[i64]) -> Shape {
@@ -83,16 +99,30 @@ where
 }
 
 fn booleans<'a>(dimensions: &[i64], data: &'a [u8]) -> ort::Result<SessionInputValue<'a>> {
-    let elements = <[bool]>::try_ref_from_bytes(data).map_err(|_| ort::Error::new("a byte is neither 0 nor 1"))?;
+    let elements = <[bool]>::try_ref_from_bytes(data)
+        .map_err(|_| ort::Error::new("a byte is neither 0 nor 1"))?;
     Ok(TensorRef::from_array_view((shape_of(dimensions), elements))?.into())
 }
 
-fn texts<'a>(input: &Input, dimensions: &[i64], data: &[u8]) -> Result<SessionInputValue<'a>, Problem> {
-    let texts = byte_elements(data).map(|text| String::from_utf8(text.to_vec())).collect::<Result<Vec<String>, _>>();
-    let texts = texts.map_err(|_| bad_request(format!("`{}` has an element that is not UTF-8 text", input.name)))?;
+fn texts<'a>(
+    input: &Input,
+    dimensions: &[i64],
+    data: &[u8],
+) -> Result<SessionInputValue<'a>, Problem> {
+    let texts = byte_elements(data)
+        .map(|text| String::from_utf8(text.to_vec()))
+        .collect::<Result<Vec<String>, _>>();
+    let texts = texts.map_err(|_| {
+        bad_request(format!("`{}` has an element that is not UTF-8 text", input.name))
+    })?;
     if texts.iter().any(|text| text.contains('\0')) {
-        return Err(bad_request(format!("`{}` has an element with a zero byte, which ONNX Runtime cannot take", input.name)));
+        return Err(bad_request(format!(
+            "`{}` has an element with a zero byte, which ONNX Runtime cannot take",
+            input.name
+        )));
     }
     let tensor = Tensor::from_string_array((shape_of(dimensions), texts.as_slice()));
-    tensor.map(Into::into).map_err(|error| bad_request(format!("`{}` is not accepted by ONNX Runtime: {error}", input.name)))
+    tensor.map(Into::into).map_err(|error| {
+        bad_request(format!("`{}` is not accepted by ONNX Runtime: {error}", input.name))
+    })
 }

@@ -13,16 +13,21 @@ use zerocopy::IntoBytes;
 
 use crate::signature::{Kind, Output, datatype_of};
 
-/// An output up to this size is copied; a larger one stays where it lies until it is sent, in bytes.
+/// An output up to this size is copied; a larger one stays where it lies until it is sent, in
+/// bytes.
 const COPY_BYTES_MAX: usize = 4 * 1024;
 
 fn bad_output(name: &str, error: impl Display) -> Problem {
     Problem::new(Code::BadOutput, format!("the output `{name}` cannot be read: {error}"))
 }
 
-/// The tensor of one output of a run, with its dimensions as they came. `borrowed` is the memory of the inputs, which
-/// an output may share.
-pub fn tensor(output: &Output, value: DynValue, borrowed: &[Range<usize>]) -> Result<Tensor, Problem> {
+/// The tensor of one output of a run, with its dimensions as they came. `borrowed` is the memory of
+/// the inputs, which an output may share.
+pub fn tensor(
+    output: &Output,
+    value: DynValue,
+    borrowed: &[Range<usize>],
+) -> Result<Tensor, Problem> {
     if output.kind == Kind::Maps {
         return maps(&output.name, &value);
     }
@@ -33,7 +38,8 @@ pub fn tensor(output: &Output, value: DynValue, borrowed: &[Range<usize>]) -> Re
         }
         other => return Err(bad(&format!("it is {other}, not a tensor"))),
     };
-    let datatype = datatype_of(element).ok_or_else(|| bad(&format!("its elements are {element}")))?;
+    let datatype =
+        datatype_of(element).ok_or_else(|| bad(&format!("its elements are {element}")))?;
     let data = if datatype == Datatype::Bytes {
         let (_, texts) = value.try_extract_strings().map_err(|error| bad(&error))?;
         let mut data = Vec::with_capacity(texts.iter().map(|text| 4 + text.len()).sum());
@@ -91,10 +97,14 @@ fn maps(name: &str, value: &DynValue) -> Result<Tensor, Problem> {
     let mut data = vec![];
     for row in &rows {
         let object = match row.dtype() {
-            ValueType::Map { key: TensorElementType::String, value: TensorElementType::Float32 } => {
-                row.try_extract_key_values::<String, f32>().map(|pairs| object(pairs, float32))
-            }
-            ValueType::Map { key: TensorElementType::String, value: TensorElementType::Float64 } => {
+            ValueType::Map {
+                key: TensorElementType::String,
+                value: TensorElementType::Float32,
+            } => row.try_extract_key_values::<String, f32>().map(|pairs| object(pairs, float32)),
+            ValueType::Map {
+                key: TensorElementType::String,
+                value: TensorElementType::Float64,
+            } => {
                 row.try_extract_key_values::<String, f64>().map(|pairs| object(pairs, Value::from))
             }
             ValueType::Map { key: TensorElementType::String, .. } => {
@@ -110,11 +120,21 @@ fn maps(name: &str, value: &DynValue) -> Result<Tensor, Problem> {
         };
         push_byte_element(&mut data, object.map_err(bad)?.to_string().as_bytes());
     }
-    Ok(Tensor { name: name.into(), datatype: Datatype::Json, shape: vec![rows.len()], data: data.into() })
+    Ok(Tensor {
+        name: name.into(),
+        datatype: Datatype::Json,
+        shape: vec![rows.len()],
+        data: data.into(),
+    })
 }
 
 fn object<K: Display, V>(pairs: Vec<(K, V)>, number: impl Fn(V) -> Value) -> Value {
-    Value::Object(pairs.into_iter().map(|(key, value)| (key.to_string(), number(value))).collect::<Map<_, _>>())
+    Value::Object(
+        pairs
+            .into_iter()
+            .map(|(key, value)| (key.to_string(), number(value)))
+            .collect::<Map<_, _>>(),
+    )
 }
 
 /// The shortest digits that give the same FP32, not those of its FP64 neighbour.

@@ -1,4 +1,5 @@
-//! What a graph's inputs and outputs mean: the schema, and how rows are laid out for a run. Pure; knows no session.
+//! What a graph's inputs and outputs mean: the schema, and how rows are laid out for a run. Pure;
+//! knows no session.
 
 use domain::Code;
 use domain::{Column, Datatype, Problem, Schema};
@@ -99,22 +100,27 @@ impl Signature {
         let named_dimension = first_dimension_names_differ(inputs);
         let inputs = inputs.iter().map(input_of).collect::<Result<Vec<_>, _>>()?;
         if inputs.is_empty() {
-            return Err(
-                Problem::new(Code::LoadFailed, "the graph has no inputs").help("export it with its inputs as graph inputs")
-            );
+            return Err(Problem::new(Code::LoadFailed, "the graph has no inputs")
+                .help("export it with its inputs as graph inputs"));
         }
         let mut notes = vec![];
         let mut served = vec![];
         for (at, output) in outputs.iter().enumerate() {
             match kind_of(output) {
                 Some(kind) => served.push(Output { at, name: output.name.into(), kind }),
-                None => notes.push(format!("the output `{}` is left out: {} is not supported", output.name, output.value)),
+                None => notes.push(format!(
+                    "the output `{}` is left out: {} is not supported",
+                    output.name, output.value
+                )),
             }
         }
         if served.is_empty() {
-            return Err(Problem::new(Code::LoadFailed, "the graph has no output that can be served")
-                .details(notes)
-                .help("export it with tensors as outputs"));
+            return Err(Problem::new(
+                Code::LoadFailed,
+                "the graph has no output that can be served",
+            )
+            .details(notes)
+            .help("export it with tensors as outputs"));
         }
         let rows = if named_dimension { Rows::Whole } else { rows_of(&inputs, &served) };
         if rows == Rows::Whole {
@@ -134,22 +140,38 @@ impl Signature {
             Problem::new(Code::LoadFailed, message)
                 .help("correct [schema] in decalog.toml; without it the graph's own schema is used")
         };
-        let section: Value = serde_json::from_str(section).map_err(|error| bad(format!("[schema] cannot be read: {error}")))?;
-        for (key, columns) in [("inputs", &mut self.schema.inputs), ("outputs", &mut self.schema.outputs)] {
+        let section: Value = serde_json::from_str(section)
+            .map_err(|error| bad(format!("[schema] cannot be read: {error}")))?;
+        for (key, columns) in
+            [("inputs", &mut self.schema.inputs), ("outputs", &mut self.schema.outputs)]
+        {
             let Some(list) = section.get(key).filter(|list| !list.is_null()) else { continue };
-            let replacements: Vec<Column> =
-                serde_json::from_value(list.clone()).map_err(|error| bad(format!("[schema] {key} cannot be read: {error}")))?;
+            let replacements: Vec<Column> = serde_json::from_value(list.clone())
+                .map_err(|error| bad(format!("[schema] {key} cannot be read: {error}")))?;
             for replacement in replacements {
                 let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-                let column = columns.iter_mut().find(|column| column.name == replacement.name).ok_or_else(|| {
-                    bad(format!("[schema] {key} has `{}`, but the graph has {}", replacement.name, names.join(", ")))
-                })?;
+                let column = columns
+                    .iter_mut()
+                    .find(|column| column.name == replacement.name)
+                    .ok_or_else(|| {
+                        bad(format!(
+                            "[schema] {key} has `{}`, but the graph has {}",
+                            replacement.name,
+                            names.join(", ")
+                        ))
+                    })?;
                 if column.datatype.wire_name() != replacement.datatype.wire_name() {
-                    let (name, wanted, found) = (&column.name, replacement.datatype, column.datatype);
-                    return Err(bad(format!("[schema] says that `{name}` is {wanted}, but in the graph it is {found}")));
+                    let (name, wanted, found) =
+                        (&column.name, replacement.datatype, column.datatype);
+                    return Err(bad(format!(
+                        "[schema] says that `{name}` is {wanted}, but in the graph it is {found}"
+                    )));
                 }
                 if replacement.nullable {
-                    return Err(bad(format!("[schema] says that `{}` is nullable, but ONNX has no null", column.name)));
+                    return Err(bad(format!(
+                        "[schema] says that `{}` is nullable, but ONNX has no null",
+                        column.name
+                    )));
                 }
                 *column = replacement;
             }
@@ -165,8 +187,10 @@ fn dimensions_of(declared: &Declared) -> Option<Vec<i64>> {
 
 fn input_of(declared: &Declared) -> Result<Input, Problem> {
     let datatype = declared.value.tensor_type().and_then(datatype_of).ok_or_else(|| {
-        let text = format!("the input `{}` is {}, which cannot be served", declared.name, declared.value);
-        Problem::new(Code::LoadFailed, text).help("export the graph with inputs that are tensors of numbers, booleans or strings")
+        let text =
+            format!("the input `{}` is {}, which cannot be served", declared.name, declared.value);
+        Problem::new(Code::LoadFailed, text)
+            .help("export the graph with inputs that are tensors of numbers, booleans or strings")
     })?;
     Ok(Input { name: declared.name.into(), datatype, dimensions: dimensions_of(declared) })
 }
@@ -174,7 +198,10 @@ fn input_of(declared: &Declared) -> Result<Input, Problem> {
 fn kind_of(declared: &Declared) -> Option<Kind> {
     if let ValueType::Sequence(inner) = declared.value {
         use TensorElementType::{Float32, Float64, Int64, String};
-        let fits = matches!(**inner, ValueType::Map { key: Int64 | String, value: Float32 | Float64 | Int64 });
+        let fits = matches!(
+            **inner,
+            ValueType::Map { key: Int64 | String, value: Float32 | Float64 | Int64 }
+        );
         return fits.then_some(Kind::Maps);
     }
     let datatype = declared.value.tensor_type().and_then(datatype_of)?;
@@ -183,10 +210,13 @@ fn kind_of(declared: &Declared) -> Option<Kind> {
     Some(Kind::Tensor { datatype, dimensions, scalar })
 }
 
-/// Whether inputs name their first dimensions, and not all the same. Names that exporters make up say nothing.
+/// Whether inputs name their first dimensions, and not all the same. Names that exporters make up
+/// say nothing.
 fn first_dimension_names_differ(inputs: &[Declared]) -> bool {
     let mut names = inputs.iter().filter_map(|input| match input.value {
-        ValueType::Tensor { shape, dimension_symbols, .. } if shape.first() == Some(&-1) => dimension_symbols.first(),
+        ValueType::Tensor { shape, dimension_symbols, .. } if shape.first() == Some(&-1) => {
+            dimension_symbols.first()
+        }
         _ => None,
     });
     let mut first: Option<&String> = None;
@@ -202,8 +232,10 @@ fn rows_of(inputs: &[Input], outputs: &[Output]) -> Rows {
         None => Some(-1),
         Some(dimensions) => dimensions.first().copied(),
     };
-    let all_inputs = |wanted: i64| inputs.iter().all(|input| first(&input.dimensions) == Some(wanted));
-    // A first dimension that is fixed is not the rows, whatever the inputs say. Only 1 is often what an exporter has noted.
+    let all_inputs =
+        |wanted: i64| inputs.iter().all(|input| first(&input.dimensions) == Some(wanted));
+    // A first dimension that is fixed is not the rows, whatever the inputs say. Only 1 is often
+    // what an exporter has noted.
     let fixes_another = outputs.iter().any(|output| match &output.kind {
         Kind::Tensor { dimensions, .. } => matches!(dimensions.as_deref(), Some([0 | 2.., ..])),
         Kind::Maps => false,
@@ -212,7 +244,9 @@ fn rows_of(inputs: &[Input], outputs: &[Output]) -> Rows {
         return if fixes_another { Rows::Whole } else { Rows::Together };
     }
     let stackable = outputs.iter().all(|output| match &output.kind {
-        Kind::Tensor { dimensions, .. } => dimensions.as_ref().is_some_and(|dimensions| dimensions.first() == Some(&1)),
+        Kind::Tensor { dimensions, .. } => {
+            dimensions.as_ref().is_some_and(|dimensions| dimensions.first() == Some(&1))
+        }
         Kind::Maps => true,
     });
     if all_inputs(1) && stackable { Rows::OneByOne } else { Rows::Whole }
@@ -228,14 +262,19 @@ fn schema_of(inputs: &[Input], outputs: &[Output], rows: Rows) -> Schema {
         });
         Column { shape, ..Column::scalar(name, datatype) }
     };
-    let inputs = inputs.iter().map(|input| column(&input.name, input.datatype, &input.dimensions)).collect();
+    let inputs =
+        inputs.iter().map(|input| column(&input.name, input.datatype, &input.dimensions)).collect();
     let outputs = outputs.iter().map(|output| match &output.kind {
         // A run whose rows come together gives rows, whatever an exporter has noted.
-        Kind::Tensor { datatype, dimensions, .. } if rows != Rows::Whole && dimensions.as_deref() == Some(&[]) => {
+        Kind::Tensor { datatype, dimensions, .. }
+            if rows != Rows::Whole && dimensions.as_deref() == Some(&[]) =>
+        {
             column(&output.name, *datatype, &None)
         }
         Kind::Tensor { datatype, dimensions, .. } => column(&output.name, *datatype, dimensions),
-        Kind::Maps if rows == Rows::Whole => Column { shape: Some(vec![-1]), ..Column::scalar(&output.name, Datatype::Json) },
+        Kind::Maps if rows == Rows::Whole => {
+            Column { shape: Some(vec![-1]), ..Column::scalar(&output.name, Datatype::Json) }
+        }
         Kind::Maps => Column::scalar(&output.name, Datatype::Json),
     });
     Schema { inputs, outputs: outputs.collect(), batches: rows != Rows::Whole, ..Schema::default() }

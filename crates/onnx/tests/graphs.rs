@@ -46,7 +46,12 @@ fn every_element_type_passes_through() {
     for (name, datatype) in types {
         // 1 where a larger byte has no meaning, and a largest value elsewhere.
         let byte = if datatype == Datatype::Bool { 1 } else { 0x7b };
-        inputs.push(tensor(name, datatype, &[rows, 2], vec![byte; rows * 2 * datatype.size().unwrap()]));
+        inputs.push(tensor(
+            name,
+            datatype,
+            &[rows, 2],
+            vec![byte; rows * 2 * datatype.size().unwrap()],
+        ));
     }
     inputs.push(texts("text", &[rows, 2], &["", "Zürich", "a", "b", "c", "\u{1f600}"]));
     let sent = inputs.clone();
@@ -54,7 +59,12 @@ fn every_element_type_passes_through() {
     assert_eq!(outputs.len(), sent.len());
     for (sent, got) in sent.iter().zip(outputs) {
         assert_eq!(got.name, format!("{}_out", sent.name));
-        assert_eq!((got.datatype, got.shape, got.data), (sent.datatype, sent.shape.clone(), sent.data.clone()), "{}", sent.name);
+        assert_eq!(
+            (got.datatype, got.shape, got.data),
+            (sent.datatype, sent.shape.clone(), sent.data.clone()),
+            "{}",
+            sent.name
+        );
     }
 }
 
@@ -63,8 +73,14 @@ fn unaligned_bytes_are_copied_and_aligned_ones_are_not_needed() {
     let graph = load("affine.onnx");
     let values: Vec<u8> = [1f32, 2., 3.].iter().flat_map(|value| value.to_le_bytes()).collect();
     for shift in 0..5 {
-        let body: Bytes = std::iter::repeat_n(0, shift).chain(values.iter().copied()).collect::<Vec<u8>>().into();
-        let x = Tensor { name: "x".into(), datatype: Datatype::Fp32, shape: vec![1, 3], data: body.slice(shift..) };
+        let body: Bytes =
+            std::iter::repeat_n(0, shift).chain(values.iter().copied()).collect::<Vec<u8>>().into();
+        let x = Tensor {
+            name: "x".into(),
+            datatype: Datatype::Fp32,
+            shape: vec![1, 3],
+            data: body.slice(shift..),
+        };
         assert_eq!(read_floats(&graph.infer(0, &request(vec![x])).unwrap()[0]), [321.5]);
     }
 }
@@ -72,24 +88,36 @@ fn unaligned_bytes_are_copied_and_aligned_ones_are_not_needed() {
 #[test]
 fn a_fixed_dimension_of_one_runs_row_by_row() {
     let graph = load("single.onnx");
-    assert_eq!(graph.schema().to_string(), "predict(x: FP32[2,3], name: BYTES) -> y: FP32[2], echo: BYTES");
+    assert_eq!(
+        graph.schema().to_string(),
+        "predict(x: FP32[2,3], name: BYTES) -> y: FP32[2], echo: BYTES"
+    );
     assert!(graph.schema().batches);
     let values: Vec<f32> = (0..18).map(|value| value as f32).collect();
     let inputs = vec![floats("x", &[3, 2, 3], &values), texts("name", &[3], &["a", "bcd", ""])];
     let outputs = graph.infer(0, &request(inputs)).unwrap();
     assert_eq!(outputs[0].shape, [3, 2]);
     assert_eq!(read_floats(&outputs[0]), [3., 12., 21., 30., 39., 48.]);
-    assert_eq!((outputs[1].shape.as_slice(), read_texts(&outputs[1])), (&[3][..], vec!["a".into(), "bcd".into(), String::new()]));
+    assert_eq!(
+        (outputs[1].shape.as_slice(), read_texts(&outputs[1])),
+        (&[3][..], vec!["a".into(), "bcd".into(), String::new()])
+    );
 }
 
 #[test]
 fn without_rows_a_request_is_taken_whole() {
     let graph = load("threshold.onnx");
-    assert_eq!(graph.schema().to_string(), "predict(x: FP32[-1,2], limit: FP32) -> above: BOOL[-1,2]");
+    assert_eq!(
+        graph.schema().to_string(),
+        "predict(x: FP32[-1,2], limit: FP32) -> above: BOOL[-1,2]"
+    );
     assert!(!graph.schema().batches);
     let inputs = vec![floats("x", &[2, 2], &[1., 5., 3., 0.]), floats("limit", &[], &[2.])];
     let outputs = graph.infer(0, &request(inputs)).unwrap();
-    assert_eq!((outputs[0].shape.as_slice(), &outputs[0].data[..]), (&[2, 2][..], &[0, 1, 1, 0][..]));
+    assert_eq!(
+        (outputs[0].shape.as_slice(), &outputs[0].data[..]),
+        (&[2, 2][..], &[0, 1, 1, 0][..])
+    );
 
     let graph = load("findings.onnx");
     assert!(!graph.schema().batches);
@@ -112,22 +140,32 @@ fn an_open_number_of_dimensions_takes_anything() {
 #[test]
 fn maps_become_objects() {
     let graph = load("classifier.onnx");
-    assert_eq!(graph.schema().to_string(), "predict(x: FP32[4]) -> output_label: BYTES, output_probability: json");
+    assert_eq!(
+        graph.schema().to_string(),
+        "predict(x: FP32[4]) -> output_label: BYTES, output_probability: json"
+    );
     let rows = [5.1, 3.5, 1.4, 0.2, 6.3, 3.3, 6.0, 2.5];
     let outputs = graph.infer(0, &request(vec![floats("x", &[2, 4], &rows)])).unwrap();
     assert_eq!(read_texts(&outputs[0]), ["setosa", "virginica"]);
     assert_eq!((outputs[1].datatype, outputs[1].shape.as_slice()), (Datatype::Json, &[2][..]));
     let first: serde_json::Value = serde_json::from_str(&read_texts(&outputs[1])[0]).unwrap();
     assert!((first["setosa"].as_f64().unwrap() - 0.98165685).abs() < 1e-6, "{first}");
-    assert_eq!(first.as_object().unwrap().keys().collect::<Vec<_>>(), ["setosa", "versicolor", "virginica"]);
+    assert_eq!(
+        first.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["setosa", "versicolor", "virginica"]
+    );
 }
 
 #[test]
 fn columns_of_mixed_types() {
     let graph = load("columns.onnx");
-    assert_eq!(graph.schema().to_string(), "predict(city: BYTES, age: FP32) -> label: INT64, probabilities: FP32[2]");
+    assert_eq!(
+        graph.schema().to_string(),
+        "predict(city: BYTES, age: FP32) -> label: INT64, probabilities: FP32[2]"
+    );
     for shape in [&[2usize][..], &[2, 1]] {
-        let inputs = vec![texts("city", shape, &["Utrecht", "Delft"]), floats("age", shape, &[20., 30.])];
+        let inputs =
+            vec![texts("city", shape, &["Utrecht", "Delft"]), floats("age", shape, &[20., 30.])];
         let outputs = graph.infer(0, &request(inputs)).unwrap();
         assert!((read_floats(&outputs[1])[0] - 0.79355156).abs() < 1e-5);
     }
@@ -141,7 +179,10 @@ fn large_answers_keep_their_bytes() {
     let _ = graph.infer(0, &request(vec![floats("x", &[3], &[7., 7., 7.])])).unwrap();
     assert_eq!(outputs[0].shape, [3, 4096]);
     let values = read_floats(&outputs[0]);
-    assert!(values[..4096].iter().all(|value| *value == 1.) && values[8192..].iter().all(|value| *value == 3.));
+    assert!(
+        values[..4096].iter().all(|value| *value == 1.)
+            && values[8192..].iter().all(|value| *value == 3.)
+    );
 }
 
 #[test]
@@ -152,7 +193,10 @@ fn only_requested_outputs_are_read() {
     assert_eq!(graph.infer(0, &one).unwrap().len(), 1);
     one.outputs[0].name = "label".into();
     let problem = graph.infer(0, &one).unwrap_err();
-    assert_eq!(problem.to_string(), "the model has no output `label`\nhelp: it has output_label, output_probability");
+    assert_eq!(
+        problem.to_string(),
+        "the model has no output `label`\nhelp: it has output_label, output_probability"
+    );
 }
 
 #[test]
@@ -165,16 +209,25 @@ fn wrong_inputs_are_named() {
     };
     assert_eq!(refuse(vec![]), "the input `x` is missing: expected FP32");
     assert_eq!(refuse(vec![floats("z", &[1], &[1.])]), "the graph has no input `z`");
-    assert_eq!(refuse(vec![tensor("x", Datatype::Fp64, &[1, 3], [0; 24])]), "`x` must be FP32, got FP64");
+    assert_eq!(
+        refuse(vec![tensor("x", Datatype::Fp64, &[1, 3], [0; 24])]),
+        "`x` must be FP32, got FP64"
+    );
     let shape = refuse(vec![floats("x", &[2, 2], &[0.; 4])]);
     assert_eq!(shape, "`x` has the shape [2, 2], but the graph takes [-1, 3]");
-    assert_eq!(refuse(vec![floats("x", &[], &[0.])]), "`x` has the shape [], but the graph takes [-1, 3]");
+    assert_eq!(
+        refuse(vec![floats("x", &[], &[0.])]),
+        "`x` has the shape [], but the graph takes [-1, 3]"
+    );
 
     let graph = load("columns.onnx");
     let inputs = vec![texts("city", &[2], &["Utrecht", "Delft"]), floats("age", &[1], &[20.])];
     let problem = graph.infer(0, &request(inputs)).unwrap_err();
     assert_eq!(problem.message, "`city` has the shape [2], but `age` has [1]: rows differ");
-    let inputs = vec![tensor("city", Datatype::Bytes, &[1], [1, 0, 0, 0, 0xff]), floats("age", &[1], &[20.])];
+    let inputs = vec![
+        tensor("city", Datatype::Bytes, &[1], [1, 0, 0, 0, 0xff]),
+        floats("age", &[1], &[20.]),
+    ];
     assert!(graph.infer(0, &request(inputs)).unwrap_err().message.contains("not UTF-8"));
     let inputs = vec![texts("city", &[1], &["a\0b"]), floats("age", &[1], &[20.])];
     assert!(graph.infer(0, &request(inputs)).unwrap_err().message.contains("zero byte"));
@@ -188,7 +241,9 @@ fn several_at_a_time() {
             let graph = &graph;
             scope.spawn(move || {
                 for value in 0..200 {
-                    let outputs = graph.infer(slot, &request(vec![floats("x", &[1, 3], &[value as f32, 0., 0.])])).unwrap();
+                    let outputs = graph
+                        .infer(slot, &request(vec![floats("x", &[1, 3], &[value as f32, 0., 0.])]))
+                        .unwrap();
                     assert_eq!(read_floats(&outputs[0]), [value as f32 + 0.5]);
                 }
             });
@@ -198,9 +253,14 @@ fn several_at_a_time() {
 
 #[test]
 fn the_manifest_refines_columns() {
-    let refined = |section: &str| load_with(&file("columns.onnx"), 1, Some(section)).map(|graph| graph.schema().to_string());
+    let refined = |section: &str| {
+        load_with(&file("columns.onnx"), 1, Some(section)).map(|graph| graph.schema().to_string())
+    };
     let cities = r#"{"inputs": [{"name": "city", "datatype": "BYTES", "shape": [], "categories": ["Utrecht", "Delft"]}]}"#;
-    assert_eq!(refined(cities).unwrap(), "predict(city: one of 2, age: FP32) -> label: INT64, probabilities: FP32[2]");
+    assert_eq!(
+        refined(cities).unwrap(),
+        "predict(city: one of 2, age: FP32) -> label: INT64, probabilities: FP32[2]"
+    );
     let message = |section: &str| refined(section).unwrap_err().message;
     assert_eq!(
         message(r#"{"inputs": [{"name": "town", "datatype": "BYTES"}]}"#),
@@ -210,7 +270,10 @@ fn the_manifest_refines_columns() {
         message(r#"{"inputs": [{"name": "age", "datatype": "INT64"}]}"#),
         "[schema] says that `age` is INT64, but in the graph it is FP32"
     );
-    assert!(message(r#"{"inputs": [{"name": "age", "datatype": "FP32", "nullable": true}]}"#).contains("nullable"));
+    assert!(
+        message(r#"{"inputs": [{"name": "age", "datatype": "FP32", "nullable": true}]}"#)
+            .contains("nullable")
+    );
     assert!(message("{").contains("cannot be read"));
 }
 
@@ -222,12 +285,23 @@ fn graphs_that_do_not_load_say_why() {
         if let Some(content) = content {
             std::fs::write(&path, content).unwrap();
         }
-        load_with(&path, 1, None).err().unwrap().to_string().replace(&directory.path().display().to_string(), "DIR")
+        load_with(&path, 1, None)
+            .err()
+            .unwrap()
+            .to_string()
+            .replace(&directory.path().display().to_string(), "DIR")
     };
-    assert_eq!(refuse("none.onnx", None), "there is no file DIR/none.onnx\nhelp: there is no *.onnx file next to it");
+    assert_eq!(
+        refuse("none.onnx", None),
+        "there is no file DIR/none.onnx\nhelp: there is no *.onnx file next to it"
+    );
     assert_eq!(refuse("empty.onnx", Some(b"")), "DIR/empty.onnx is empty");
-    assert_eq!(refuse("model.onnx", None), "there is no file DIR/model.onnx\nhelp: files next to it: empty.onnx");
-    let pointer = refuse("lfs.onnx", Some(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"));
+    assert_eq!(
+        refuse("model.onnx", None),
+        "there is no file DIR/model.onnx\nhelp: files next to it: empty.onnx"
+    );
+    let pointer =
+        refuse("lfs.onnx", Some(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"));
     assert!(pointer.contains("git lfs pull"), "{pointer}");
     let noise = refuse("noise.onnx", Some(b"these are no protocol buffers at all"));
     assert!(noise.starts_with("DIR/noise.onnx is not an ONNX graph, or is damaged"), "{noise}");
@@ -235,22 +309,44 @@ fn graphs_that_do_not_load_say_why() {
     let half = refuse("half.onnx", Some(&whole[..whole.len() / 2]));
     assert!(half.starts_with("DIR/half.onnx is not an ONNX graph, or is damaged"), "{half}");
     let custom = load_with(&file("custom.onnx"), 1, None).err().unwrap().to_string();
-    assert!(custom.contains("com.example:Guess") && custom.contains("custom operators are not supported"), "{custom}");
+    assert!(
+        custom.contains("com.example:Guess")
+            && custom.contains("custom operators are not supported"),
+        "{custom}"
+    );
 }
 
 #[test]
 fn the_example_keeps_its_cases() {
-    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/digits-onnx");
+    let example =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/digits-onnx");
     let graph = load_with(&example.join("model.onnx"), 1, None).unwrap();
-    assert_eq!(graph.schema().to_string(), "predict(image: FP32[1,8,8]) -> digit: INT64, probability: FP32[10]");
+    assert_eq!(
+        graph.schema().to_string(),
+        "predict(image: FP32[1,8,8]) -> digit: INT64, probability: FP32[10]"
+    );
     for digit in 0..10i64 {
-        let text = std::fs::read_to_string(example.join(format!("tests/digit-{digit}.json"))).unwrap();
+        let text =
+            std::fs::read_to_string(example.join(format!("tests/digit-{digit}.json"))).unwrap();
         let case: serde_json::Value = serde_json::from_str(&text).unwrap();
         let lines = case["input"]["image"][0].as_array().unwrap().iter();
-        let pixels: Vec<f32> = lines.flat_map(|line| line.as_array().unwrap()).map(|x| x.as_f64().unwrap() as f32).collect();
-        let outputs = graph.infer(0, &request(vec![floats("image", &[1, 1, 8, 8], &pixels)])).unwrap();
+        let pixels: Vec<f32> = lines
+            .flat_map(|line| line.as_array().unwrap())
+            .map(|x| x.as_f64().unwrap() as f32)
+            .collect();
+        let outputs =
+            graph.infer(0, &request(vec![floats("image", &[1, 1, 8, 8], &pixels)])).unwrap();
         assert_eq!(outputs[0].data[..], case["expected"]["digit"].as_i64().unwrap().to_le_bytes());
-        let expected = case["expected"]["probability"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32);
-        assert!(read_floats(&outputs[1]).iter().zip(expected).all(|(got, wanted)| (got - wanted).abs() < 1e-4));
+        let expected = case["expected"]["probability"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_f64().unwrap() as f32);
+        assert!(
+            read_floats(&outputs[1])
+                .iter()
+                .zip(expected)
+                .all(|(got, wanted)| (got - wanted).abs() < 1e-4)
+        );
     }
 }

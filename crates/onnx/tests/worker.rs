@@ -117,11 +117,22 @@ async fn serves_until_told_to_end() {
 #[test]
 fn explains_what_is_missing() {
     let mut no_file = Worker::start(Path::new("/nowhere/model.onnx"), &library());
-    assert_eq!(no_file.failure(), "there is no file /nowhere/model.onnx\nhelp: there is no *.onnx file next to it");
-    let mut no_library = Worker::start(&file("affine.onnx"), Path::new("/nowhere/libonnxruntime.so"));
+    assert_eq!(
+        no_file.failure(),
+        "there is no file /nowhere/model.onnx\nhelp: there is no *.onnx file next to it"
+    );
+    let mut no_library =
+        Worker::start(&file("affine.onnx"), Path::new("/nowhere/libonnxruntime.so"));
     let text = no_library.failure();
-    assert!(text.starts_with("ONNX Runtime is not at /nowhere/libonnxruntime.so") && text.contains("decalog doctor"), "{text}");
+    assert!(
+        text.starts_with("ONNX Runtime is not at /nowhere/libonnxruntime.so")
+            && text.contains("decalog doctor"),
+        "{text}"
+    );
     let mut no_elf = Worker::start(&file("affine.onnx"), &file("make.py"));
     let text = no_elf.failure();
-    assert!(text.starts_with("ONNX Runtime cannot be loaded from") && text.contains("ORT_DYLIB_PATH"), "{text}");
+    assert!(
+        text.starts_with("ONNX Runtime cannot be loaded from") && text.contains("ORT_DYLIB_PATH"),
+        "{text}"
+    );
 }

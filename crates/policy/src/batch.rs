@@ -1,8 +1,9 @@
 //! How many rows a batch gets, from a measured model of latency by batch size.
 //!
-//! Each size class (powers of two) keeps a decaying mean and deviation of its service time; mean + 3 deviations stands for
-//! a high quantile, as TCP's retransmission timer does (Jacobson, 'Congestion Avoidance and Control', 1988).
-//! Unlike a straight line through all sizes, or the largest latency ever seen, it forgets: after a slow hour it recovers.
+//! Each size class (powers of two) keeps a decaying mean and deviation of its service time; mean +
+//! 3 deviations stands for a high quantile, as TCP's retransmission timer does (Jacobson,
+//! 'Congestion Avoidance and Control', 1988). Unlike a straight line through all sizes, or the
+//! largest latency ever seen, it forgets: after a slow hour it recovers.
 
 use domain::scale::ServicePoint;
 
@@ -14,11 +15,13 @@ const MEAN_GAIN: f64 = 0.125;
 const DEVIATION_GAIN: f64 = 0.25;
 /// Deviations above the mean that a batch is planned with.
 const DEVIATIONS: f64 = 3.0;
-/// A larger size class is worth filling while a row in it takes at most this part of the time that it takes in the best
-/// smaller one. With a fixed cost a and a cost b of each row this stops where a batch has 9·a/b rows: a tenth of the
-/// throughput at most is left, and nobody waits for rows that gain less.
+/// A larger size class is worth filling while a row in it takes at most this part of the time that
+/// it takes in the best smaller one. With a fixed cost a and a cost b of each row this stops where
+/// a batch has 9·a/b rows: a tenth of the throughput at most is left, and nobody waits for rows
+/// that gain less.
 const WORTHWHILE: f64 = 0.95;
-/// A size class that was not used for so many batches is tried again: what was learned of it may have been one slow moment.
+/// A size class that was not used for so many batches is tried again: what was learned of it may
+/// have been one slow moment.
 const FORGOTTEN_AFTER_BATCHES: u64 = 1_024;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,18 +65,25 @@ impl LatencyModel {
             class.mean_rows += MEAN_GAIN * (rows as f64 - class.mean_rows);
         } else {
             let (mean_us, deviation_us) = (service_us, service_us / 2.0);
-            *class = Class { mean_us, deviation_us, mean_rows: rows as f64, seen: true, last: self.batches };
+            *class = Class {
+                mean_us,
+                deviation_us,
+                mean_rows: rows as f64,
+                seen: true,
+                last: self.batches,
+            };
         }
     }
 
     /// The mean rows and service time of each size class that was seen, the smallest first.
     pub fn points(&self) -> Vec<ServicePoint> {
         let seen = self.classes.iter().filter(|class| class.seen);
-        seen.map(|class| ServicePoint { rows: class.mean_rows.max(1.0), mean_us: class.mean_us }).collect()
+        seen.map(|class| ServicePoint { rows: class.mean_rows.max(1.0), mean_us: class.mean_us })
+            .collect()
     }
 
-    /// The expected service time; `None` before anything was observed. Between classes it takes the next larger one that
-    /// was seen; beyond them it grows with the rows.
+    /// The expected service time; `None` before anything was observed. Between classes it takes the
+    /// next larger one that was seen; beyond them it grows with the rows.
     pub fn mean_us(&self, rows: usize) -> Option<f64> {
         self.estimate(rows, |class| class.mean_us)
     }
@@ -92,11 +102,13 @@ impl LatencyModel {
         Some(of(class) * (1 << (wanted - at)) as f64)
     }
 
-    /// The service time to expect of a batch of a size that may be larger than any before: on the line through the two
-    /// largest that were seen.
+    /// The service time to expect of a batch of a size that may be larger than any before: on the
+    /// line through the two largest that were seen.
     fn projected_us(&self, rows: usize) -> Option<f64> {
         let mut seen = self.classes.iter().filter(|class| class.seen).rev();
-        let (Some(last), Some(before)) = (seen.next(), seen.next()) else { return self.mean_us(rows) };
+        let (Some(last), Some(before)) = (seen.next(), seen.next()) else {
+            return self.mean_us(rows);
+        };
         let beyond = rows as f64 - last.mean_rows;
         if self.classes[class_of(rows)..].iter().any(|class| class.seen) || beyond <= 0.0 {
             return self.mean_us(rows);
@@ -105,9 +117,10 @@ impl LatencyModel {
         Some(last.mean_us + beyond * row_us.max(0.0))
     }
 
-    /// The batch of at most `rows` in which a row takes least time, the smaller where it makes no difference. Where time
-    /// grows with the rows (large tensors that are mostly copied), a larger batch serves no more rows a second, and all
-    /// its callers wait for the last. The next class on either side is tried where it was never used, or not for long.
+    /// The batch of at most `rows` in which a row takes least time, the smaller where it makes no
+    /// difference. Where time grows with the rows (large tensors that are mostly copied), a larger
+    /// batch serves no more rows a second, and all its callers wait for the last. The next class on
+    /// either side is tried where it was never used, or not for long.
     pub fn rows_worthwhile(&self, rows: usize) -> usize {
         let classes = &self.classes[..=class_of(rows)];
         let mut best: Option<usize> = None;
@@ -119,13 +132,16 @@ impl LatencyModel {
         let Some(best) = best else { return rows };
         let is_unknown = |at: &usize| {
             let class = classes.get(*at);
-            class.is_some_and(|class| !class.seen || self.batches - class.last >= FORGOTTEN_AFTER_BATCHES)
+            class.is_some_and(|class| {
+                !class.seen || self.batches - class.last >= FORGOTTEN_AFTER_BATCHES
+            })
         };
         let tried = [best.wrapping_sub(1), best + 1].into_iter().find(is_unknown);
         rows.min(1 << tried.unwrap_or(best))
     }
 
-    /// The largest batch of at most `rows` that is done within `slack_us`; `None` if not even one row is.
+    /// The largest batch of at most `rows` that is done within `slack_us`; `None` if not even one
+    /// row is.
     pub fn rows_within(&self, rows: usize, slack_us: f64) -> Option<usize> {
         if slack_us <= 0.0 {
             return None;
@@ -134,7 +150,8 @@ impl LatencyModel {
         if fits(rows) {
             return Some(rows);
         }
-        // What is rarely exceeded is the wrong measure for one row alone: refuse only what the mean cannot meet.
+        // What is rarely exceeded is the wrong measure for one row alone: refuse only what the mean
+        // cannot meet.
         let mut best = self.mean_us(1).is_none_or(|mean_us| mean_us <= slack_us).then_some(1);
         for size in (1..CLASSES).map(|class| 1 << class).take_while(|size| *size < rows) {
             if fits(size) {
@@ -159,18 +176,27 @@ pub struct Linger {
     pub limit_us: u64,
 }
 
-/// A pause before the next batch, when one of several rows has just been answered: the callers just answered tend to ask
-/// again at once, and one batch for all costs less than two. Without it, a closed loop of n callers settles into two or
-/// three alternating batches, or the first to return runs alone, and all keep paying for all of them. It lasts as long as
-/// callers keep coming, with gaps of at most a quarter of the batch that it delays, and half of that batch in all; it ends
+/// A pause before the next batch, when one of several rows has just been answered: the callers just
+/// answered tend to ask again at once, and one batch for all costs less than two. Without it, a
+/// closed loop of n callers settles into two or three alternating batches, or the first to return
+/// runs alone, and all keep paying for all of them. It lasts as long as callers keep coming, with
+/// gaps of at most a quarter of the batch that it delays, and half of that batch in all; it ends
 /// when all may be back; and it never follows one row: a lone caller never waits.
-pub fn linger(model: &LatencyModel, answered_rows: usize, queued_rows: usize, rows_max: usize) -> Option<Linger> {
+pub fn linger(
+    model: &LatencyModel,
+    answered_rows: usize,
+    queued_rows: usize,
+    rows_max: usize,
+) -> Option<Linger> {
     if answered_rows <= 1 || queued_rows >= rows_max {
         return None;
     }
     let together = (queued_rows + answered_rows).min(rows_max);
-    let (alone_us, others_us, together_us) =
-        (model.mean_us(queued_rows.max(1))?, model.mean_us(answered_rows)?, model.projected_us(together)?);
+    let (alone_us, others_us, together_us) = (
+        model.mean_us(queued_rows.max(1))?,
+        model.mean_us(answered_rows)?,
+        model.projected_us(together)?,
+    );
     let gap_us = (alone_us / 4.0).min(LINGER_GAP_US_MAX as f64);
     let saved_us = alone_us + others_us - together_us;
     let limit_us = (alone_us / 2.0).min(saved_us);
@@ -226,12 +252,18 @@ mod tests {
     fn a_batch_grows_while_a_row_takes_less_time_in_it() {
         let most = |sizes: Vec<usize>| {
             let late = &sizes[100..];
-            [1, 2, 4, 8, 16, 32, 64].into_iter().max_by_key(|size| late.iter().filter(|used| *used == size).count())
+            [1, 2, 4, 8, 16, 32, 64]
+                .into_iter()
+                .max_by_key(|size| late.iter().filter(|used| *used == size).count())
         };
         assert_eq!(most(settled(|rows| 4_000.0 + 10.0 * rows as f64)), Some(64), "a forest");
         assert_eq!(most(settled(|rows| 400.0 * rows as f64)), Some(1), "a copy");
         assert_eq!(most(settled(|rows| 100.0 + 100.0 * rows as f64)), Some(16));
-        assert_eq!(most(settled(|rows| 300.0 * rows as f64 + 20.0 * (rows * rows) as f64)), Some(1), "falls out of the cache");
+        assert_eq!(
+            most(settled(|rows| 300.0 * rows as f64 + 20.0 * (rows * rows) as f64)),
+            Some(1),
+            "falls out of the cache"
+        );
         assert_eq!(LatencyModel::default().rows_worthwhile(64), 64);
     }
 
@@ -262,7 +294,10 @@ mod tests {
         assert_eq!(model.points(), []);
         (0..200).for_each(|_| model.observe(33, 5_000.0));
         model.observe(1, 1_000.0);
-        let expected = [ServicePoint { rows: 1.0, mean_us: 1_000.0 }, ServicePoint { rows: 33.0, mean_us: 5_000.0 }];
+        let expected = [
+            ServicePoint { rows: 1.0, mean_us: 1_000.0 },
+            ServicePoint { rows: 33.0, mean_us: 5_000.0 },
+        ];
         assert_eq!(model.points(), expected);
     }
 
@@ -274,7 +309,10 @@ mod tests {
         assert_eq!(linger(&forest, 63, 0, 64), Some(Linger { gap_us: 1_052, limit_us: 2_104 }));
         assert_eq!(linger(&forest, 1, 0, 64), None);
         let slow = learned(|rows| 42_000.0 + 8.0 * rows as f64);
-        assert_eq!(linger(&slow, 63, 1, 64), Some(Linger { gap_us: LINGER_GAP_US_MAX, limit_us: 21_004 }));
+        assert_eq!(
+            linger(&slow, 63, 1, 64),
+            Some(Linger { gap_us: LINGER_GAP_US_MAX, limit_us: 21_004 })
+        );
         let echo = learned(|rows| 40.0 + rows as f64);
         assert_eq!(linger(&echo, 63, 1, 64), None);
         let linear = learned(|rows| 4_000.0 * rows as f64);
@@ -292,8 +330,16 @@ mod tests {
                 model
             };
             let forest = learned(|rows| 4_000.0 + 10.0 * rows as f64);
-            assert_eq!(linger(&forest, 32, 32, 64), Some(Linger { gap_us: 1_080, limit_us: 2_160 }), "{sizes:?}");
-            assert_eq!(linger(&learned(|rows| 400.0 * rows as f64), 32, 32, 64), None, "{sizes:?}: nothing is saved");
+            assert_eq!(
+                linger(&forest, 32, 32, 64),
+                Some(Linger { gap_us: 1_080, limit_us: 2_160 }),
+                "{sizes:?}"
+            );
+            assert_eq!(
+                linger(&learned(|rows| 400.0 * rows as f64), 32, 32, 64),
+                None,
+                "{sizes:?}: nothing is saved"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! Who gets how many replicas when the models together want more than the machine has, and what is evicted of what is parked.
+//! Who gets how many replicas when the models together want more than the machine has, and what is
+//! evicted of what is parked.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -37,7 +38,8 @@ pub struct Budget {
 pub enum GrantRule {
     /// It got all that it wants.
     Full,
-    /// The cores went to placements that were used more recently, or were shared with those as busy.
+    /// The cores went to placements that were used more recently, or were shared with those as
+    /// busy.
     Cores,
     /// The memory did.
     Memory,
@@ -52,20 +54,30 @@ pub struct Grant {
     pub rule: GrantRule,
 }
 
-/// Shares the budget; the grants are in the order of the wants. Each placement first gets its guarantee, the larger of `min` and
-/// `in_flight_floor` but no more than it wants; only these can exceed the budget. The rest goes to the busy ones, replica by
-/// replica to the one that has the smallest part of what it wants, and then to the idle ones, the least recently used last.
+/// Shares the budget; the grants are in the order of the wants. Each placement first gets its
+/// guarantee, the larger of `min` and `in_flight_floor` but no more than it wants; only these can
+/// exceed the budget. The rest goes to the busy ones, replica by replica to the one that has the
+/// smallest part of what it wants, and then to the idle ones, the least recently used last.
 pub fn allot(wants: &[Want], budget: Budget) -> Vec<Grant> {
     let guarantee = |want: &Want| want.min.max(want.in_flight_floor).min(want.replicas);
-    let mut grants: Vec<Grant> = wants.iter().map(|want| Grant { replicas: guarantee(want), rule: GrantRule::Full }).collect();
-    let mut left = Left { cores_milli: budget.cores_milli as u128, memory_mb: budget.memory_mb as u128 };
+    let mut grants: Vec<Grant> = wants
+        .iter()
+        .map(|want| Grant { replicas: guarantee(want), rule: GrantRule::Full })
+        .collect();
+    let mut left =
+        Left { cores_milli: budget.cores_milli as u128, memory_mb: budget.memory_mb as u128 };
     for (want, grant) in wants.iter().zip(&grants) {
         left.take(want, grant.replicas as u128);
     }
-    // First in the queue: busy before idle, the most recently used first; among the busy by the part that they have.
+    // First in the queue: busy before idle, the most recently used first; among the busy by the
+    // part that they have.
     let idle_ms = |want: &Want| if want.idle_ms < BUSY_MS { 0 } else { want.idle_ms };
     let part = |want: &Want, granted: u32| {
-        if want.idle_ms < BUSY_MS { granted as u64 * 1_000_000 / want.replicas.max(1) as u64 } else { 0 }
+        if want.idle_ms < BUSY_MS {
+            granted as u64 * 1_000_000 / want.replicas.max(1) as u64
+        } else {
+            0
+        }
     };
     let mut queue: BinaryHeap<Reverse<(u64, u64, usize)>> = wants
         .iter()
@@ -111,7 +123,8 @@ impl Left {
     }
 }
 
-/// What is kept without serving, so that a later replica starts fast. In the order in which it is given up.
+/// What is kept without serving, so that a later replica starts fast. In the order in which it is
+/// given up.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum ParkedKind {
     /// A replica that was forked and serves nobody.
@@ -133,8 +146,8 @@ pub struct Parked {
     pub idle_ms: u64,
 }
 
-/// Which parked processes to end, as indexes in the order of ending, until the rest fits the budget: spares, then parents, then
-/// zygotes, the least recently used first within each.
+/// Which parked processes to end, as indexes in the order of ending, until the rest fits the
+/// budget: spares, then parents, then zygotes, the least recently used first within each.
 pub fn evict(parked: &[Parked], memory_mb_max: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..parked.len()).collect();
     order.sort_by_key(|&at| (parked[at].kind, Reverse(parked[at].idle_ms), at));
@@ -157,7 +170,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ONE: Want = Want { replicas: 1, min: 0, in_flight_floor: 0, cores_milli: 1_000, memory_mb: 100, idle_ms: 0 };
+    const ONE: Want = Want {
+        replicas: 1,
+        min: 0,
+        in_flight_floor: 0,
+        cores_milli: 1_000,
+        memory_mb: 100,
+        idle_ms: 0,
+    };
 
     fn replicas(wants: &[Want], cores: u64, memory_mb: u64) -> Vec<(u32, GrantRule)> {
         let grants = allot(wants, Budget { cores_milli: cores * 1_000, memory_mb });
@@ -174,10 +194,16 @@ mod tests {
     fn the_least_recently_used_gives_way_first() {
         let idle = |idle_ms| Want { idle_ms, ..ONE };
         let wants = [idle(50_000), idle(20_000), Want { replicas: 2, ..ONE }, idle(90_000)];
-        let expected = [(0, GrantRule::Cores), (1, GrantRule::Full), (2, GrantRule::Full), (0, GrantRule::Cores)];
+        let expected = [
+            (0, GrantRule::Cores),
+            (1, GrantRule::Full),
+            (2, GrantRule::Full),
+            (0, GrantRule::Cores),
+        ];
         assert_eq!(replicas(&wants, 3, 1_000), expected);
-        let expected =
-            expected.map(|(replicas, rule)| (replicas, if rule == GrantRule::Cores { GrantRule::Memory } else { rule }));
+        let expected = expected.map(|(replicas, rule)| {
+            (replicas, if rule == GrantRule::Cores { GrantRule::Memory } else { rule })
+        });
         assert_eq!(replicas(&wants, 30, 300), expected);
     }
 
@@ -191,8 +217,14 @@ mod tests {
     fn guarantees_come_first_even_beyond_the_budget() {
         let idle = Want { replicas: 4, min: 2, idle_ms: 60_000, ..ONE };
         let busy = Want { replicas: 4, in_flight_floor: 1, ..ONE };
-        assert_eq!(replicas(&[idle, busy], 4, 1_000), [(2, GrantRule::Cores), (2, GrantRule::Cores)]);
-        assert_eq!(replicas(&[idle, busy], 1, 1_000), [(2, GrantRule::Cores), (1, GrantRule::Cores)]);
+        assert_eq!(
+            replicas(&[idle, busy], 4, 1_000),
+            [(2, GrantRule::Cores), (2, GrantRule::Cores)]
+        );
+        assert_eq!(
+            replicas(&[idle, busy], 1, 1_000),
+            [(2, GrantRule::Cores), (1, GrantRule::Cores)]
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! How many replicas a placement should have.
 //!
-//! [`Scaler`] remembers the load of one placement and condenses it into [`ScaleInputs`]; [`decide`] is a pure function of those,
-//! so that every decision can be taken again from its record. The windows follow Knative's KPA; what differs, and why, stands in
-//! `docs/scaling.md`.
+//! [`Scaler`] remembers the load of one placement and condenses it into [`ScaleInputs`]; [`decide`]
+//! is a pure function of those, so that every decision can be taken again from its record. The
+//! windows follow Knative's KPA; what differs, and why, stands in `docs/scaling.md`.
 
 mod capacity;
 mod decide;
@@ -14,7 +14,8 @@ mod window;
 pub use capacity::{Capacity, capacity};
 pub use decide::decide;
 pub use domain::scale::{
-    LoadMeasure, LoadSample, ScaleDecision, ScaleInputs, ScaleRecord, ScaleRule, ServicePoint, TargetSource,
+    LoadMeasure, LoadSample, ScaleDecision, ScaleInputs, ScaleRecord, ScaleRule, ServicePoint,
+    TargetSource,
 };
 pub use scaler::{Counts, Scaler, Settings};
 pub use startup::StartupTime;

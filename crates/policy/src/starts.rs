@@ -1,5 +1,6 @@
-//! Which missing replicas start now. Starts cost processor time, memory and descriptors, and a machine that makes many at once
-//! makes none of them soon; so their number at a time is bounded, however many are missing.
+//! Which missing replicas start now. Starts cost processor time, memory and descriptors, and a
+//! machine that makes many at once makes none of them soon; so their number at a time is bounded,
+//! however many are missing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,7 +9,8 @@ use std::collections::BinaryHeap;
 pub const STARTS_PER_CORE: u32 = 2;
 /// On a machine of few cores.
 pub const STARTS_AT_ONCE_MIN: u32 = 4;
-/// So many times as many are made where requests wait for a first replica: those must not queue behind slow starts of others.
+/// So many times as many are made where requests wait for a first replica: those must not queue
+/// behind slow starts of others.
 pub const WAKES: u32 = 4;
 
 /// Starts at the same time on a machine with so many cores.
@@ -29,8 +31,9 @@ pub struct Lack {
     pub waits: bool,
 }
 
-/// How many of each placement's missing replicas start now, in the order of the lacks; `starting` are all on their way already.
-/// First one each where requests wait and no replica is there or coming, then one by one to whoever has the fewest.
+/// How many of each placement's missing replicas start now, in the order of the lacks; `starting`
+/// are all on their way already. First one each where requests wait and no replica is there or
+/// coming, then one by one to whoever has the fewest.
 pub fn starts(lacks: &[Lack], starting: u32, at_once_max: u32) -> Vec<u32> {
     let mut given = vec![0; lacks.len()];
     let mut total = starting;

@@ -1,6 +1,8 @@
-//! An answer: the output columns of one batch, shared by all requests that were in it. Rows that a model answered with
-//! other columns, types or shapes than their neighbours keep their own, and a row that failed is known by itself.
+//! An answer: the output columns of one batch, shared by all requests that were in it. Rows that a
+//! model answered with other columns, types or shapes than their neighbours keep their own, and a
+//! row that failed is known by itself.
 
+mod agree;
 mod declared;
 mod join;
 
@@ -9,8 +11,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use domain::schema::{Column, Schema};
 use domain::{Datatype, Problem};
-use serde_json::Value;
 
+use self::agree::json_agrees;
 use self::declared::{as_declared, is_validity, owners};
 use crate::columns::{ColumnIndex, Named};
 use crate::element::{is_close, number, write_json};
@@ -61,20 +63,31 @@ impl Named for AnswerColumn {
 }
 
 impl Answer {
-    /// Takes the output tensors of a worker for a batch of `rows`. Types that travel as BYTES become what the schema says.
-    pub fn from_tensors(tensors: Vec<Tensor>, rows: usize, schema: &Schema) -> Result<Answer, WorkerFault> {
+    /// Takes the output tensors of a worker for a batch of `rows`. Types that travel as BYTES
+    /// become what the schema says.
+    pub fn from_tensors(
+        tensors: Vec<Tensor>,
+        rows: usize,
+        schema: &Schema,
+    ) -> Result<Answer, WorkerFault> {
         Answer::from_parts(vec![(rows, Ok(tensors))], rows, schema)
     }
 
     /// Takes what a worker gave for a batch of `rows`, part by part in their order.
-    pub fn from_parts(given: Vec<Given>, rows: usize, schema: &Schema) -> Result<Answer, WorkerFault> {
+    pub fn from_parts(
+        given: Vec<Given>,
+        rows: usize,
+        schema: &Schema,
+    ) -> Result<Answer, WorkerFault> {
         let mut answer = Answer { rows, parts: Vec::with_capacity(given.len()), failures: vec![] };
         let mut end = 0usize;
         for (count, outputs) in given {
             let range = end..end.saturating_add(count);
             end = range.end;
             if count == 0 || end > rows {
-                return Err(WorkerFault::output(format!("the parts of the answer do not fit {rows} rows of input")));
+                return Err(WorkerFault::output(format!(
+                    "the parts of the answer do not fit {rows} rows of input"
+                )));
             }
             match outputs {
                 Ok(tensors) => answer.parts.push(Part::from_tensors(tensors, range, schema)?),
@@ -82,13 +95,20 @@ impl Answer {
             }
         }
         if end != rows {
-            return Err(WorkerFault::output(format!("the parts of the answer have {end} rows for {rows} rows of input")));
+            return Err(WorkerFault::output(format!(
+                "the parts of the answer have {end} rows for {rows} rows of input"
+            )));
         }
         Ok(answer)
     }
 
-    /// Fails if an output is missing that was asked for, or, if none was, one that the schema declares.
-    pub(crate) fn has_declared(&self, wanted: &[String], schema: &Schema) -> Result<(), WorkerFault> {
+    /// Fails if an output is missing that was asked for, or, if none was, one that the schema
+    /// declares.
+    pub(crate) fn has_declared(
+        &self,
+        wanted: &[String],
+        schema: &Schema,
+    ) -> Result<(), WorkerFault> {
         self.parts.iter().try_for_each(|part| part.has_declared(wanted, schema))
     }
 
@@ -127,20 +147,27 @@ impl Answer {
         out.extend_from_slice(b"]}");
     }
 
-    /// Whether some rows say the same as some of another answer: the same columns in any order, numbers within
-    /// `tolerance`, absolute or relative, whichever is larger. Both ranges have the same length.
-    pub fn agrees(&self, range: Range<usize>, other: &Answer, of_other: Range<usize>, tolerance: f64) -> bool {
+    /// Whether some rows say the same as some of another answer: the same columns in any order,
+    /// numbers within `tolerance`, absolute or relative, whichever is larger. Both ranges have the
+    /// same length.
+    pub fn agrees(
+        &self,
+        range: Range<usize>,
+        other: &Answer,
+        of_other: Range<usize>,
+        tolerance: f64,
+    ) -> bool {
         let own: Vec<_> = self.pieces(range.clone()).collect();
         let others: Vec<_> = other.pieces(of_other.clone()).collect();
         if let ([(part, rows)], [(twin, of_twin)]) = (own.as_slice(), others.as_slice()) {
-            return rows.len() == of_twin.len() && part.agrees(rows.clone(), twin, of_twin.clone(), tolerance);
+            return rows.len() == of_twin.len()
+                && part.agrees(rows.clone(), twin, of_twin.clone(), tolerance);
         }
         let (own, others) = (one_by_one(own), one_by_one(others));
         own.len() == others.len()
-            && own
-                .iter()
-                .zip(&others)
-                .all(|((part, row), (twin, of_twin))| part.agrees(*row..*row + 1, twin, *of_twin..*of_twin + 1, tolerance))
+            && own.iter().zip(&others).all(|((part, row), (twin, of_twin))| {
+                part.agrees(*row..*row + 1, twin, *of_twin..*of_twin + 1, tolerance)
+            })
     }
 
     fn write_row(&self, row: usize, out: &mut Vec<u8>) {
@@ -150,14 +177,17 @@ impl Answer {
         }
     }
 
-    /// The rows as tensors with a leading dimension, without copying where they have the same columns. Where they do not,
-    /// a column has nulls for rows without it, and is JSON if its types or shapes differ.
+    /// The rows as tensors with a leading dimension, without copying where they have the same
+    /// columns. Where they do not, a column has nulls for rows without it, and is JSON if its types
+    /// or shapes differ.
     pub fn to_tensors(&self, range: Range<usize>) -> Result<Vec<Tensor>, Problem> {
         let mut pieces = self.pieces(range);
         match (pieces.next(), pieces.next()) {
             (None, _) => Ok(vec![]),
             (Some((part, rows)), None) => Ok(part.to_tensors(rows)),
-            (Some(first), Some(second)) => join::tensors(&[first, second].into_iter().chain(pieces).collect::<Vec<_>>()),
+            (Some(first), Some(second)) => {
+                join::tensors(&[first, second].into_iter().chain(pieces).collect::<Vec<_>>())
+            }
         }
     }
 }
@@ -168,11 +198,16 @@ fn one_by_one(pieces: Vec<(&Part, Range<usize>)>) -> Vec<(&Part, usize)> {
 }
 
 impl Part {
-    fn from_tensors(tensors: Vec<Tensor>, range: Range<usize>, schema: &Schema) -> Result<Part, WorkerFault> {
+    fn from_tensors(
+        tensors: Vec<Tensor>,
+        range: Range<usize>,
+        schema: &Schema,
+    ) -> Result<Part, WorkerFault> {
         let rows = range.len();
         let declared = ColumnIndex::new(&schema.outputs);
         let mut columns: Vec<AnswerColumn> = Vec::with_capacity(tensors.len());
-        let (validities, values): (Vec<Tensor>, Vec<Tensor>) = tensors.into_iter().partition(is_validity);
+        let (validities, values): (Vec<Tensor>, Vec<Tensor>) =
+            tensors.into_iter().partition(is_validity);
         let column = |tensor: Tensor, at: usize| {
             let declared = declared.find(&tensor.name, at).map(|at| &schema.outputs[at]);
             AnswerColumn::from_tensor(tensor, rows, declared, schema.batches)
@@ -187,19 +222,29 @@ impl Part {
             }
         }
         if let Some(twice) = ColumnIndex::new(&columns).twice() {
-            return Err(WorkerFault::output(format!("the output `{}` is there twice", shown_name(&twice.name))));
+            return Err(WorkerFault::output(format!(
+                "the output `{}` is there twice",
+                shown_name(&twice.name)
+            )));
         }
         Ok(Part { rows: range, columns })
     }
 
-    /// Fails if an output is missing that was asked for, or, if none was, one that the schema declares.
+    /// Fails if an output is missing that was asked for, or, if none was, one that the schema
+    /// declares.
     fn has_declared(&self, wanted: &[String], schema: &Schema) -> Result<(), WorkerFault> {
         let own = ColumnIndex::new(&self.columns);
         let declared = ColumnIndex::new(&schema.outputs);
         let is_missing = |at: usize, name: &str| own.find(name, at).is_none();
         let missing = match wanted {
-            [] => schema.outputs.iter().enumerate().find(|(at, column)| is_missing(*at, &column.name)).map(|(_, c)| &c.name),
-            // What the schema does not know, only the model does: then it is the caller who asked for too much.
+            [] => schema
+                .outputs
+                .iter()
+                .enumerate()
+                .find(|(at, column)| is_missing(*at, &column.name))
+                .map(|(_, c)| &c.name),
+            // What the schema does not know, only the model does: then it is the caller who asked
+            // for too much.
             wanted => wanted
                 .iter()
                 .enumerate()
@@ -216,11 +261,20 @@ impl Part {
         }
     }
 
-    fn agrees(&self, range: Range<usize>, other: &Part, of_other: Range<usize>, tolerance: f64) -> bool {
+    fn agrees(
+        &self,
+        range: Range<usize>,
+        other: &Part,
+        of_other: Range<usize>,
+        tolerance: f64,
+    ) -> bool {
         let same = |column: &AnswerColumn| {
             let twin = other.columns.iter().find(|twin| twin.name == column.name);
             twin.is_some_and(|twin| {
-                range.clone().zip(of_other.clone()).all(|(row, of_other)| column.row_agrees(row, twin, of_other, tolerance))
+                range
+                    .clone()
+                    .zip(of_other.clone())
+                    .all(|(row, of_other)| column.row_agrees(row, twin, of_other, tolerance))
             })
         };
         self.columns.len() == other.columns.len() && self.columns.iter().all(same)
@@ -259,12 +313,22 @@ impl Part {
 
 /// The tensor that says which rows of a column are there.
 fn validity(name: &str, valid: Bytes) -> Tensor {
-    Tensor { name: format!("{name}:valid"), datatype: Datatype::Bool, shape: vec![valid.len()], data: valid }
+    Tensor {
+        name: format!("{name}:valid"),
+        datatype: Datatype::Bool,
+        shape: vec![valid.len()],
+        data: valid,
+    }
 }
 
 impl AnswerColumn {
     /// `declared` is what the schema says of it, if it knows it.
-    fn from_tensor(tensor: Tensor, rows: usize, declared: Option<&Column>, has_rows: bool) -> Result<AnswerColumn, WorkerFault> {
+    fn from_tensor(
+        tensor: Tensor,
+        rows: usize,
+        declared: Option<&Column>,
+        has_rows: bool,
+    ) -> Result<AnswerColumn, WorkerFault> {
         tensor.check()?;
         let (leading, mut shape) = match tensor.shape.split_first() {
             Some((leading, shape)) if has_rows => (*leading, shape.to_vec()),
@@ -272,7 +336,10 @@ impl AnswerColumn {
             _ => (1, tensor.shape.clone()),
         };
         if leading != rows {
-            let text = format!("`{}` has {leading} rows for {rows} rows of input", shown_name(&tensor.name));
+            let text = format!(
+                "`{}` has {leading} rows for {rows} rows of input",
+                shown_name(&tensor.name)
+            );
             return Err(WorkerFault::output(text));
         }
         let datatype = match declared {
@@ -295,7 +362,15 @@ impl AnswerColumn {
             offsets.resize(rows + 1, end);
             offsets
         });
-        Ok(AnswerColumn { name: tensor.name, datatype, shape, data: tensor.data, offsets, valid: None, has_rows })
+        Ok(AnswerColumn {
+            name: tensor.name,
+            datatype,
+            shape,
+            data: tensor.data,
+            offsets,
+            valid: None,
+            has_rows,
+        })
     }
 
     fn set_valid(&mut self, tensor: Tensor, rows: usize) -> Result<(), WorkerFault> {
@@ -303,7 +378,9 @@ impl AnswerColumn {
         let name = shown_name(&tensor.name);
         if tensor.data.len() != rows {
             let found = tensor.data.len();
-            return Err(WorkerFault::output(format!("`{name}` has {found} rows for {rows} rows of input")));
+            return Err(WorkerFault::output(format!(
+                "`{name}` has {found} rows for {rows} rows of input"
+            )));
         }
         match self.valid.replace(tensor.data) {
             None => Ok(()),
@@ -322,20 +399,29 @@ impl AnswerColumn {
     }
 
     fn row_agrees(&self, row: usize, twin: &AnswerColumn, of_twin: usize, tolerance: f64) -> bool {
-        let is_valid = |column: &AnswerColumn, row: usize| column.valid.as_ref().is_none_or(|valid| valid[row] != 0);
+        let is_valid = |column: &AnswerColumn, row: usize| {
+            column.valid.as_ref().is_none_or(|valid| valid[row] != 0)
+        };
         match (is_valid(self, row), is_valid(twin, of_twin)) {
             (false, false) => return true,
             (true, true) if self.shape == twin.shape => {}
             _ => return false,
         }
-        let (own, others) = (&self.data[self.byte_range(row..row + 1)], &twin.data[twin.byte_range(of_twin..of_twin + 1)]);
+        let (own, others) = (
+            &self.data[self.byte_range(row..row + 1)],
+            &twin.data[twin.byte_range(of_twin..of_twin + 1)],
+        );
         match (self.datatype.size(), twin.datatype.size()) {
             (Some(size), Some(other_size)) => {
                 let numbers = own.chunks_exact(size).zip(others.chunks_exact(other_size));
-                let mut numbers = numbers.map(|(own, other)| (number(self.datatype, own), number(twin.datatype, other)));
+                let mut numbers = numbers
+                    .map(|(own, other)| (number(self.datatype, own), number(twin.datatype, other)));
                 numbers.all(|(own, other)| is_close(own, other, tolerance))
             }
-            (None, None) => own == others || (self.datatype == Datatype::Json && json_agrees(own, others, tolerance)),
+            (None, None) => {
+                own == others
+                    || (self.datatype == Datatype::Json && json_agrees(own, others, tolerance))
+            }
             _ => false,
         }
     }
@@ -363,34 +449,12 @@ impl AnswerColumn {
     }
 }
 
-/// Whether elements that are JSON say the same.
-fn json_agrees(own: &[u8], others: &[u8], tolerance: f64) -> bool {
-    let values = |data| byte_elements(data).map(|element| serde_json::from_slice::<Value>(element).ok()).collect::<Vec<_>>();
-    let (own, others) = (values(own), values(others));
-    let agrees = |(own, other): (&Option<Value>, &Option<Value>)| match (own, other) {
-        (Some(own), Some(other)) => value_agrees(own, other, tolerance),
-        _ => false,
-    };
-    own.len() == others.len() && own.iter().zip(&others).all(agrees)
-}
-
-fn value_agrees(own: &Value, other: &Value, tolerance: f64) -> bool {
-    match (own, other) {
-        (Value::Number(own), Value::Number(other)) => {
-            is_close(own.as_f64().unwrap_or(f64::NAN), other.as_f64().unwrap_or(f64::NAN), tolerance)
-        }
-        (Value::Array(own), Value::Array(others)) => {
-            own.len() == others.len() && own.iter().zip(others).all(|(own, other)| value_agrees(own, other, tolerance))
-        }
-        (Value::Object(own), Value::Object(others)) => {
-            own.len() == others.len()
-                && own.iter().all(|(name, own)| others.get(name).is_some_and(|other| value_agrees(own, other, tolerance)))
-        }
-        _ => own == other,
-    }
-}
-
-fn write_nested<'a>(shape: &[usize], next: &mut impl FnMut() -> Option<&'a [u8]>, datatype: Datatype, out: &mut Vec<u8>) {
+fn write_nested<'a>(
+    shape: &[usize],
+    next: &mut impl FnMut() -> Option<&'a [u8]>,
+    datatype: Datatype,
+    out: &mut Vec<u8>,
+) {
     let Some((count, inner)) = shape.split_first() else {
         match next() {
             Some(element) => write_json(datatype, element, out),

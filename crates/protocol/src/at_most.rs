@@ -22,11 +22,16 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for AtMost<T, 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
                 Err(E::custom(format!("expected a list, got the string \"{}\"", shown_name(text))))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut elements: A,
+            ) -> Result<Self::Value, A::Error> {
                 let mut list = vec![];
                 while let Some(element) = elements.next_element()? {
                     if list.len() == MAX {
-                        return Err(A::Error::custom(format!("a list has more than {MAX} elements")));
+                        return Err(A::Error::custom(format!(
+                            "a list has more than {MAX} elements"
+                        )));
                     }
                     list.push(element);
                 }

@@ -87,7 +87,9 @@ impl<'s> CellsBuilder<'s> {
     /// For one of so many columns.
     pub fn new(column: &'s Column, columns: usize, allowance: &'s Allowance) -> CellsBuilder<'s> {
         let shape: Vec<usize> = match &column.shape {
-            Some(shape) => shape.iter().map(|dimension| usize::try_from(*dimension).unwrap_or(FREE)).collect(),
+            Some(shape) => {
+                shape.iter().map(|dimension| usize::try_from(*dimension).unwrap_or(FREE)).collect()
+            }
             None => vec![],
         };
         // Room for one row, but no more than the text can fill.
@@ -96,7 +98,9 @@ impl<'s> CellsBuilder<'s> {
             dimension => product.saturating_mul(dimension),
         });
         let size = column.datatype.size().unwrap_or(16);
-        let capacity = per_row.saturating_mul(size).min(text_elements_max(allowance.text_bytes) * size / columns.max(1));
+        let capacity = per_row
+            .saturating_mul(size)
+            .min(text_elements_max(allowance.text_bytes) * size / columns.max(1));
         CellsBuilder {
             column,
             allowance,
@@ -119,11 +123,14 @@ impl<'s> CellsBuilder<'s> {
         })
     }
 
-    /// Appends one row's value as it was written; `false` if it does not fit, and then nothing is appended.
+    /// Appends one row's value as it was written; `false` if it does not fit, and then nothing is
+    /// appended.
     pub(crate) fn push_raw(&mut self, raw: &RawValue) -> bool {
         self.push_or_undo(|builder| match builder.keeps_json() {
             true => builder.push_raw_json(raw),
-            false => CellSeed { builder }.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).is_ok(),
+            false => CellSeed { builder }
+                .deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
+                .is_ok(),
         })
     }
 
@@ -139,7 +146,11 @@ impl<'s> CellsBuilder<'s> {
 
     /// Of a column that keeps JSON.
     pub(crate) fn push_raw_json(&mut self, raw: &RawValue) -> bool {
-        if raw.get() == "null" && self.column.nullable { self.push_absent() } else { self.push_json(raw.get()) }
+        if raw.get() == "null" && self.column.nullable {
+            self.push_absent()
+        } else {
+            self.push_json(raw.get())
+        }
     }
 
     /// Whether this column keeps JSON as it was written.
@@ -156,7 +167,8 @@ impl<'s> CellsBuilder<'s> {
         self.row_done()
     }
 
-    /// Appends a row without a value; `false` if all that stands in for missing values takes too much memory.
+    /// Appends a row without a value; `false` if all that stands in for missing values takes too
+    /// much memory.
     pub(crate) fn push_absent(&mut self) -> bool {
         let row_bytes = self.stand_in_bytes();
         if !row_bytes.is_some_and(|bytes| self.allowance.take(bytes + 1)) {
@@ -238,11 +250,16 @@ impl<'s> CellsBuilder<'s> {
         if self.shaped_by.is_none() {
             self.put_stand_ins();
         }
-        Cells { shape: self.fixed_shape(), data: Bytes::from(self.data), valid: self.valid.map(Bytes::from) }
+        Cells {
+            shape: self.fixed_shape(),
+            data: Bytes::from(self.data),
+            valid: self.valid.map(Bytes::from),
+        }
     }
 
     fn element(&mut self, scalar: Scalar<'_>, depth: usize) -> bool {
-        // The first leaf tells how deep the arrays of this column are, unless an empty array went deeper.
+        // The first leaf tells how deep the arrays of this column are, unless an empty array went
+        // deeper.
         self.rank_known |= self.shape.len() == depth;
         if depth != self.shape.len() {
             return self.other_rank();
@@ -265,7 +282,8 @@ impl<'s> CellsBuilder<'s> {
 
     /// Grows as a vector does, but to no more than the text can fill.
     fn make_room(&mut self, size: usize) {
-        let left = (text_elements_max(self.allowance.text_bytes) * size).saturating_sub(self.data.len());
+        let left =
+            (text_elements_max(self.allowance.text_bytes) * size).saturating_sub(self.data.len());
         self.data.reserve_exact(self.data.len().min(left).max(8 * size));
     }
 
@@ -292,8 +310,17 @@ impl<'s> CellsBuilder<'s> {
         if had == FREE {
             self.shape[depth] = length;
         } else if had != length {
-            let is_fixed = self.column.shape.as_ref().is_some_and(|shape| shape.get(depth).is_some_and(|wanted| *wanted >= 0));
-            self.misfit = (!is_fixed).then_some(Misfit::Ragged { depth, row: self.shaped_by, had, got: length });
+            let is_fixed = self
+                .column
+                .shape
+                .as_ref()
+                .is_some_and(|shape| shape.get(depth).is_some_and(|wanted| *wanted >= 0));
+            self.misfit = (!is_fixed).then_some(Misfit::Ragged {
+                depth,
+                row: self.shaped_by,
+                had,
+                got: length,
+            });
             return false;
         }
         true
@@ -309,7 +336,11 @@ impl<'de> DeserializeSeed<'de> for CellSeed<'_, '_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         self.builder.misfit = None;
         let nullable = self.builder.column.nullable;
-        let is_valid = deserializer.deserialize_any(ElementVisitor { builder: self.builder, depth: 0, nullable })?;
+        let is_valid = deserializer.deserialize_any(ElementVisitor {
+            builder: self.builder,
+            depth: 0,
+            nullable,
+        })?;
         let taken = if is_valid { self.builder.row_done() } else { self.builder.push_absent() };
         if taken { Ok(()) } else { Err(D::Error::custom("does not fit")) }
     }
@@ -324,7 +355,11 @@ struct ElementVisitor<'b, 's> {
 
 impl ElementVisitor<'_, '_> {
     fn element<E: serde::de::Error>(self, scalar: Scalar<'_>) -> Result<bool, E> {
-        if self.builder.element(scalar, self.depth) { Ok(true) } else { Err(E::custom("does not fit")) }
+        if self.builder.element(scalar, self.depth) {
+            Ok(true)
+        } else {
+            Err(E::custom("does not fit"))
+        }
     }
 }
 
@@ -359,10 +394,17 @@ impl<'de> Visitor<'de> for ElementVisitor<'_, '_> {
             return Err(A::Error::custom("too deep"));
         }
         let mut length = 0;
-        while elements.next_element_seed(ElementSeed { builder: &mut *self.builder, depth: self.depth + 1 })?.is_some() {
+        while elements
+            .next_element_seed(ElementSeed { builder: &mut *self.builder, depth: self.depth + 1 })?
+            .is_some()
+        {
             length += 1;
         }
-        if self.builder.end_array(self.depth, length) { Ok(true) } else { Err(A::Error::custom("another length")) }
+        if self.builder.end_array(self.depth, length) {
+            Ok(true)
+        } else {
+            Err(A::Error::custom("another length"))
+        }
     }
 }
 

@@ -31,7 +31,8 @@ impl<'s, T: Named> ColumnIndex<'s, T> {
         ColumnIndex { columns, by_name: OnceCell::new() }
     }
 
-    /// The place of the first column with this name, or `guess` if that has it, as names mostly come in order.
+    /// The place of the first column with this name, or `guess` if that has it, as names mostly
+    /// come in order.
     pub(crate) fn find(&self, name: &str, guess: usize) -> Option<usize> {
         if self.columns.get(guess).is_some_and(|column| column.name() == name) {
             return Some(guess);

@@ -23,8 +23,8 @@ pub enum Scalar<'a> {
     Text(&'a str),
 }
 
-/// Appends the scalar as one element; `false` if it is not a value of the datatype. Whole floats count as integers
-/// up to 2^53, integers count as floats; text is never taken for a number.
+/// Appends the scalar as one element; `false` if it is not a value of the datatype. Whole floats
+/// count as integers up to 2^53, integers count as floats; text is never taken for a number.
 pub fn push(datatype: Datatype, scalar: Scalar<'_>, data: &mut Vec<u8>) -> bool {
     use Datatype::*;
     match datatype {
@@ -55,7 +55,9 @@ pub fn push(datatype: Datatype, scalar: Scalar<'_>, data: &mut Vec<u8>) -> bool 
             _ => return false,
         },
         Timestamp => match scalar {
-            Scalar::Text(text) if is_timestamp(text.as_bytes()) => push_byte_element(data, text.as_bytes()),
+            Scalar::Text(text) if is_timestamp(text.as_bytes()) => {
+                push_byte_element(data, text.as_bytes())
+            }
             _ => return false,
         },
         Json => return false,
@@ -67,7 +69,9 @@ fn whole(scalar: Scalar<'_>) -> Option<i128> {
     match scalar {
         Scalar::Signed(value) => Some(value.into()),
         Scalar::Unsigned(value) => Some(value.into()),
-        Scalar::Float(value) if value.fract() == 0.0 && value.abs() <= EXACT_MAX => Some(value as i128),
+        Scalar::Float(value) if value.fract() == 0.0 && value.abs() <= EXACT_MAX => {
+            Some(value as i128)
+        }
         _ => None,
     }
 }
@@ -95,12 +99,21 @@ fn push_integer(datatype: Datatype, value: i128, data: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Whether the text has the form of RFC 3339: `2026-11-23T08:00:00Z`, with a fraction or an offset if need be.
+/// Whether the text has the form of RFC 3339: `2026-11-23T08:00:00Z`, with a fraction or an offset
+/// if need be.
 pub fn is_timestamp(text: &[u8]) -> bool {
-    let digits = |range: std::ops::Range<usize>| text.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit));
+    let digits = |range: std::ops::Range<usize>| {
+        text.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit))
+    };
     let mark = |at: usize, allowed: &[u8]| text.get(at).is_some_and(|c| allowed.contains(c));
-    let date = digits(0..4) && mark(4, b"-") && digits(5..7) && mark(7, b"-") && digits(8..10) && mark(10, b"Tt ");
-    let time = digits(11..13) && mark(13, b":") && digits(14..16) && mark(16, b":") && digits(17..19);
+    let date = digits(0..4)
+        && mark(4, b"-")
+        && digits(5..7)
+        && mark(7, b"-")
+        && digits(8..10)
+        && mark(10, b"Tt ");
+    let time =
+        digits(11..13) && mark(13, b":") && digits(14..16) && mark(16, b":") && digits(17..19);
     if !date || !time {
         return false;
     }
@@ -116,8 +129,11 @@ pub fn is_timestamp(text: &[u8]) -> bool {
         }
     }
     let zulu = mark(at, b"Zz") && text.len() == at + 1;
-    let offset =
-        mark(at, b"+-") && digits(at + 1..at + 3) && mark(at + 3, b":") && digits(at + 4..at + 6) && text.len() == at + 6;
+    let offset = mark(at, b"+-")
+        && digits(at + 1..at + 3)
+        && mark(at + 3, b":")
+        && digits(at + 4..at + 6)
+        && text.len() == at + 6;
     zulu || offset
 }
 
@@ -128,7 +144,9 @@ pub fn write_json(datatype: Datatype, bytes: &[u8], out: &mut Vec<u8>) {
     macro_rules! integer {
         ($type:ty) => {
             match bytes.try_into() {
-                Ok(raw) => out.extend_from_slice(itoa::Buffer::new().format(<$type>::from_le_bytes(raw)).as_bytes()),
+                Ok(raw) => out.extend_from_slice(
+                    itoa::Buffer::new().format(<$type>::from_le_bytes(raw)).as_bytes(),
+                ),
                 Err(_) => out.extend_from_slice(b"null"),
             }
         };
@@ -185,18 +203,20 @@ pub fn number(datatype: Datatype, bytes: &[u8]) -> f64 {
     }
 }
 
-/// Whether two numbers are the same within a tolerance, absolute or relative, whichever is larger. Two that are no
-/// numbers are the same, and so are two infinities of one sign.
+/// Whether two numbers are the same within a tolerance, absolute or relative, whichever is larger.
+/// Two that are no numbers are the same, and so are two infinities of one sign.
 pub fn is_close(a: f64, b: f64, tolerance: f64) -> bool {
     a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance.max(tolerance * a.abs())
 }
 
 fn write_float<T: serde::Serialize>(value: T, out: &mut Vec<u8>) {
-    // serde_json writes the shortest form that reads back as the same number, and `null` for what is not finite.
+    // serde_json writes the shortest form that reads back as the same number, and `null` for what
+    // is not finite.
     let _ = serde_json::to_writer(out, &value);
 }
 
-/// Writes text as a JSON string; bytes that are not UTF-8 are replaced, as JSON has no form for them.
+/// Writes text as a JSON string; bytes that are not UTF-8 are replaced, as JSON has no form for
+/// them.
 pub fn write_text(bytes: &[u8], out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, &String::from_utf8_lossy(bytes));
 }
@@ -238,10 +258,18 @@ mod tests {
 
     #[test]
     fn timestamps() {
-        for good in ["2026-11-23T08:00:00Z", "2026-11-23t08:00:00.125+01:00", "2026-11-23 08:00:00Z"] {
+        for good in
+            ["2026-11-23T08:00:00Z", "2026-11-23t08:00:00.125+01:00", "2026-11-23 08:00:00Z"]
+        {
             assert!(is_timestamp(good.as_bytes()), "{good}");
         }
-        for bad in ["2026-11-23", "2026-11-23T08:00:00", "yesterday", "2026-11-23T08:00:00.Z", "2026-11-23T08:00:00Zz"] {
+        for bad in [
+            "2026-11-23",
+            "2026-11-23T08:00:00",
+            "yesterday",
+            "2026-11-23T08:00:00.Z",
+            "2026-11-23T08:00:00Zz",
+        ] {
             assert!(!is_timestamp(bad.as_bytes()), "{bad}");
         }
     }

@@ -1,6 +1,6 @@
-//! What is wrong with bytes, and whose mistake it is. A decoder that both directions use says what is wrong (a [`Flaw`]); the
-//! direction says whose it is: a caller's becomes a [`Problem`] with a 4xx, a worker's a [`WorkerFault`], which can only
-//! become a 5xx.
+//! What is wrong with bytes, and whose mistake it is. A decoder that both directions use says what
+//! is wrong (a [`Flaw`]); the direction says whose it is: a caller's becomes a [`Problem`] with a
+//! 4xx, a worker's a [`WorkerFault`], which can only become a 5xx.
 
 use std::fmt;
 
@@ -33,13 +33,14 @@ impl From<Flaw> for Problem {
     }
 }
 
-/// What is wrong with a worker's answer. It becomes `bad_output` or `bad_worker`, a 500: never the caller's mistake. There is
-/// no way from a [`Problem`] to it, nor from it to another code.
+/// What is wrong with a worker's answer. It becomes `bad_output` or `bad_worker`, a 500: never the
+/// caller's mistake. There is no way from a [`Problem`] to it, nor from it to another code.
 #[derive(Clone, PartialEq, Debug)]
 pub struct WorkerFault(Problem);
 
 impl WorkerFault {
-    /// The answer is understood, but is not what the model declares: wrong type, shape, number of rows, a missing output.
+    /// The answer is understood, but is not what the model declares: wrong type, shape, number of
+    /// rows, a missing output.
     pub fn output(message: impl Into<String>) -> WorkerFault {
         WorkerFault(
             Problem::new(Code::BadOutput, message)
@@ -50,8 +51,9 @@ impl WorkerFault {
     /// The answer is not understood: wrong HTTP, JSON, length.
     pub fn malformed(message: impl Into<String>) -> WorkerFault {
         WorkerFault(
-            Problem::new(Code::BadWorker, message)
-                .help("the worker must answer as docs/protocols.md says; see its log: decalog logs"),
+            Problem::new(Code::BadWorker, message).help(
+                "the worker must answer as docs/protocols.md says; see its log: decalog logs",
+            ),
         )
     }
 
@@ -98,8 +100,9 @@ const DETAIL_CHARS_MAX: usize = 500;
 /// The most lines of detail that are kept: a traceback.
 const DETAILS_MAX: usize = 60;
 
-/// What a worker says is wrong, bounded and under a code that a worker may use: `bad_input` is its refusal of a row, which is
-/// the caller's mistake; `bad_output` and `model_raised` are its own. `None` if that is not what it says.
+/// What a worker says is wrong, bounded and under a code that a worker may use: `bad_input` is its
+/// refusal of a row, which is the caller's mistake; `bad_output` and `model_raised` are its own.
+/// `None` if that is not what it says.
 pub fn words(json: &[u8]) -> Option<Problem> {
     if json.len() > WORDS_BYTES_MAX {
         return None;
@@ -110,7 +113,8 @@ pub fn words(json: &[u8]) -> Option<Problem> {
         Code::BadOutput => Code::BadOutput,
         _ => Code::ModelRaised,
     };
-    let mut details: Vec<String> = said.details.iter().take(DETAILS_MAX).map(|line| shorten(line, DETAIL_CHARS_MAX)).collect();
+    let mut details: Vec<String> =
+        said.details.iter().take(DETAILS_MAX).map(|line| shorten(line, DETAIL_CHARS_MAX)).collect();
     if said.details.len() > details.len() {
         details.push(format!("… {} more lines", said.details.len() - details.len()));
     }

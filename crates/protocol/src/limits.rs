@@ -1,5 +1,5 @@
-//! What a payload may have at most, whoever names it: a caller, a worker or a schema. A number from outside is held against
-//! one of these before anything is allocated or looped over for it.
+//! What a payload may have at most, whoever names it: a caller, a worker or a schema. A number from
+//! outside is held against one of these before anything is allocated or looped over for it.
 
 use serde_json::value::RawValue;
 
@@ -7,19 +7,20 @@ use serde_json::value::RawValue;
 pub const ROWS_MAX: usize = 1 << 20;
 /// The most dimensions of a tensor, or levels of an array.
 pub const DIMENSIONS_MAX: usize = 16;
-/// The most dimensions that are read; more than a tensor may have, so that the refusal can say how many there are.
+/// The most dimensions that are read; more than a tensor may have, so that the refusal can say how
+/// many there are.
 pub const DIMENSIONS_READ_MAX: usize = 256;
 /// The most elements of a tensor.
 pub const ELEMENTS_MAX: usize = 1 << 31;
-/// The most places of a tensor without elements: the product of the dimensions that are not 0. `[1000, 0]` has 1,000,
-/// each of which is written as `[]`.
+/// The most places of a tensor without elements: the product of the dimensions that are not 0.
+/// `[1000, 0]` has 1,000, each of which is written as `[]`.
 pub const EMPTY_PLACES_MAX: usize = ROWS_MAX;
 /// The most tensors of one request or answer.
 pub const TENSORS_MAX: usize = 1 << 14;
 /// The most parts of an answer: rows beside each other that have the same outputs.
 pub const PARTS_MAX: usize = 1 << 16;
-/// The most rows of one request to a model that is given its rows one by one. Each takes a round trip to the worker, and its
-/// answer some hundred bytes beside its data.
+/// The most rows of one request to a model that is given its rows one by one. Each takes a round
+/// trip to the worker, and its answer some hundred bytes beside its data.
 pub const ROW_BY_ROW_MAX: usize = 4_096;
 /// The most outputs that a request may name.
 pub const OUTPUTS_MAX: usize = 1024;
@@ -27,8 +28,8 @@ pub const OUTPUTS_MAX: usize = 1024;
 pub const NAME_BYTES_MAX: usize = 1024;
 /// The largest parameters of a request or of one of its tensors, in bytes of JSON.
 pub const PARAMETERS_BYTES_MAX: usize = 64 * 1024;
-/// The most bytes that stand in for what the rows of one request leave out or set to `null`. A row of `{}` is three bytes
-/// long, and what stands in for its missing image a million.
+/// The most bytes that stand in for what the rows of one request leave out or set to `null`. A row
+/// of `{}` is three bytes long, and what stands in for its missing image a million.
 pub const FILLED_BYTES_MAX: usize = 64 << 20;
 /// The deepest JSON of one element. Readers of JSON refuse more, or overflow their stack.
 pub const JSON_DEPTH_MAX: usize = 128;
@@ -46,7 +47,8 @@ pub const SENTENCE_CHARS_MAX: usize = 300;
 /// The beginning of a text that somebody else chose the length of, on one line.
 pub fn cut(text: &str, chars_max: usize) -> String {
     let end = text.char_indices().nth(chars_max).map_or(text.len(), |(at, _)| at);
-    let mut short: String = text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut short: String =
+        text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if end < text.len() {
         short.push('…');
     }
@@ -121,6 +123,9 @@ mod tests {
     fn texts_are_cut_between_characters() {
         assert_eq!(cut("héllo", 2), "hé…");
         assert_eq!(cut("a\nb", 3), "a b");
-        assert_eq!(shown_names(["a"; 30].into_iter()), format!("{}, 10 more", ["a"; 20].join(", ")));
+        assert_eq!(
+            shown_names(["a"; 30].into_iter()),
+            format!("{}, 10 more", ["a"; 20].join(", "))
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! Open Inference Protocol v2: requests and responses, as JSON and with the binary tensor extension.
-//! <https://github.com/kserve/open-inference-protocol> and Triton's `extension_binary_data.md`.
+//! Open Inference Protocol v2: requests and responses, as JSON and with the binary tensor
+//! extension. <https://github.com/kserve/open-inference-protocol> and Triton's
+//! `extension_binary_data.md`.
 
 use domain::schema::{Column, Schema};
 use serde_json::{Value, json};

@@ -6,7 +6,9 @@ use domain::{Code, Datatype, Problem};
 
 use crate::cells::{Allowance, CellsBuilder};
 use crate::columns::ColumnIndex;
-use crate::limits::{DETAILS_MAX, FILLED_BYTES_MAX, ROWS_MAX, VALUE_SHOWN_CHARS_MAX, cut, shown_name, shown_names};
+use crate::limits::{
+    DETAILS_MAX, FILLED_BYTES_MAX, ROWS_MAX, VALUE_SHOWN_CHARS_MAX, cut, shown_name, shown_names,
+};
 use crate::tensor::{Tensor, byte_elements, elements, push_byte_element};
 
 /// The rows of one request.
@@ -31,18 +33,26 @@ pub struct Cells {
 
 /// The refusal of rows that break the schema.
 pub fn mismatch(details: Vec<String>) -> Problem {
-    let message = if details.len() == 1 { "the row does not fit the schema" } else { "the rows do not fit the schema" };
+    let message = if details.len() == 1 {
+        "the row does not fit the schema"
+    } else {
+        "the rows do not fit the schema"
+    };
     Problem::new(Code::SchemaMismatch, message).details(details)
 }
 
 /// The refusal of a request with more rows than one may have.
 pub(crate) fn too_many_rows() -> Problem {
-    Problem::new(Code::BadShape, format!("the request has more than {ROWS_MAX} rows")).help("send them in several requests")
+    Problem::new(Code::BadShape, format!("the request has more than {ROWS_MAX} rows"))
+        .help("send them in several requests")
 }
 
 /// The refusal of rows that leave out more than is filled in for one request.
 pub(crate) fn too_much_filled() -> Problem {
-    let text = format!("what the rows leave out or set to null would take more than {} MiB", FILLED_BYTES_MAX >> 20);
+    let text = format!(
+        "what the rows leave out or set to null would take more than {} MiB",
+        FILLED_BYTES_MAX >> 20
+    );
     Problem::new(Code::BadShape, text).help("send fewer rows in one request")
 }
 
@@ -51,7 +61,8 @@ pub fn shape_fits(column: &Column, shape: &[usize]) -> bool {
     match &column.shape {
         None => true,
         Some(wanted) => {
-            wanted.len() == shape.len() && wanted.iter().zip(shape).all(|(want, got)| *want < 0 || *want as usize == *got)
+            wanted.len() == shape.len()
+                && wanted.iter().zip(shape).all(|(want, got)| *want < 0 || *want as usize == *got)
         }
     }
 }
@@ -59,7 +70,8 @@ pub fn shape_fits(column: &Column, shape: &[usize]) -> bool {
 impl Payload {
     /// Two payloads may share a batch if the shapes of their rows agree.
     pub fn shapes_agree(&self, other: &Payload) -> bool {
-        self.columns.len() == other.columns.len() && self.columns.iter().zip(&other.columns).all(|(a, b)| a.shape == b.shape)
+        self.columns.len() == other.columns.len()
+            && self.columns.iter().zip(&other.columns).all(|(a, b)| a.shape == b.shape)
     }
 
     /// The size of all data in bytes.
@@ -82,7 +94,8 @@ impl Payload {
         })
     }
 
-    /// Sorts tensors into the schema's order and checks each; absent optional columns get their default.
+    /// Sorts tensors into the schema's order and checks each; absent optional columns get their
+    /// default.
     pub fn from_tensors(tensors: Vec<Tensor>, schema: &Schema) -> Result<Payload, Problem> {
         let mut sorter = Sorter::new(schema);
         for (at, tensor) in tensors.into_iter().enumerate() {
@@ -112,7 +125,12 @@ impl Payload {
             if column.nullable {
                 let data = cells.valid.clone().unwrap_or_else(|| Bytes::from(vec![1; self.rows]));
                 let name = format!("{}:valid", column.name);
-                tensors.push(Tensor { name, datatype: Datatype::Bool, shape: vec![self.rows], data });
+                tensors.push(Tensor {
+                    name,
+                    datatype: Datatype::Bool,
+                    shape: vec![self.rows],
+                    data,
+                });
             }
         }
         tensors
@@ -125,7 +143,10 @@ impl Cells {
         let per_row = elements(&self.shape).unwrap_or(0);
         match datatype.size() {
             Some(size) => per_row * size,
-            None => byte_elements(&self.data[begin..]).take(per_row).map(|element| 4 + element.len()).sum(),
+            None => byte_elements(&self.data[begin..])
+                .take(per_row)
+                .map(|element| 4 + element.len())
+                .sum(),
         }
     }
 }
@@ -145,7 +166,14 @@ impl<'s> Sorter<'s> {
     fn new(schema: &'s Schema) -> Sorter<'s> {
         let slots = schema.inputs.iter().map(|_| None).collect();
         let valids = schema.inputs.iter().map(|_| None).collect();
-        Sorter { schema, index: ColumnIndex::new(&schema.inputs), rows: None, slots, valids, details: vec![] }
+        Sorter {
+            schema,
+            index: ColumnIndex::new(&schema.inputs),
+            rows: None,
+            slots,
+            valids,
+            details: vec![],
+        }
     }
 
     /// `at` is the tensor's place in the request.
@@ -153,7 +181,11 @@ impl<'s> Sorter<'s> {
         tensor.check()?;
         let name = || shown_name(&tensor.name);
         let Some(count) = self.leading(&tensor) else {
-            let text = format!("{}  expected a leading dimension for the rows, got the shape {:?}", name(), tensor.shape);
+            let text = format!(
+                "{}  expected a leading dimension for the rows, got the shape {:?}",
+                name(),
+                tensor.shape
+            );
             self.details.push(text);
             return Ok(());
         };
@@ -162,7 +194,8 @@ impl<'s> Sorter<'s> {
         }
         let rows = *self.rows.get_or_insert(count);
         if rows != count {
-            self.details.push(format!("{}  has {count} rows where another input has {rows}", name()));
+            self.details
+                .push(format!("{}  has {count} rows where another input has {rows}", name()));
         } else if let Some(at) = self.index.find(&tensor.name, at) {
             match cells_of(&self.schema.inputs[at], &tensor, self.schema.batches) {
                 Ok(cells) if self.slots[at].is_none() => self.slots[at] = Some(cells),
@@ -182,11 +215,18 @@ impl<'s> Sorter<'s> {
 
     /// The number of rows: the leading dimension, or 1 for a graph without one.
     fn leading(&self, tensor: &Tensor) -> Option<usize> {
-        if self.schema.batches || tensor.name.ends_with(":valid") { tensor.shape.first().copied() } else { Some(1) }
+        if self.schema.batches || tensor.name.ends_with(":valid") {
+            tensor.shape.first().copied()
+        } else {
+            Some(1)
+        }
     }
 
     fn validity_of(&self, tensor: &Tensor) -> Option<usize> {
-        let name = tensor.name.strip_suffix(":valid").filter(|_| tensor.datatype == Datatype::Bool && tensor.shape.len() == 1)?;
+        let name = tensor
+            .name
+            .strip_suffix(":valid")
+            .filter(|_| tensor.datatype == Datatype::Bool && tensor.shape.len() == 1)?;
         self.index.find(name, usize::MAX).filter(|at| self.schema.inputs[*at].nullable)
     }
 
@@ -194,7 +234,9 @@ impl<'s> Sorter<'s> {
         let Sorter { schema, slots, valids, mut details, .. } = self;
         let rows = self.rows.unwrap_or(0);
         if rows == 0 && details.is_empty() {
-            return Err(Problem::new(Code::NoRows, "the request has no rows").help("send at least one row"));
+            return Err(
+                Problem::new(Code::NoRows, "the request has no rows").help("send at least one row")
+            );
         }
         let allowance = Allowance::new(0);
         let mut columns = Vec::with_capacity(schema.inputs.len());
@@ -204,7 +246,11 @@ impl<'s> Sorter<'s> {
                     let cells = Cells { valid, ..cells };
                     if let Some(element) = bad_element(column, &cells) {
                         let element = cut(&element, VALUE_SHOWN_CHARS_MAX);
-                        details.push(format!("{}  expected {}, got {element}", column.name, expected(column)));
+                        details.push(format!(
+                            "{}  expected {}, got {element}",
+                            column.name,
+                            expected(column)
+                        ));
                     }
                     columns.push(cells);
                 }
@@ -212,7 +258,11 @@ impl<'s> Sorter<'s> {
                     columns.push(absent(column, rows, &allowance).ok_or_else(too_much_filled)?);
                 }
                 None if details.len() >= DETAILS_MAX => break,
-                None => details.push(format!("{}  is missing: expected {}", column.name, expected(column))),
+                None => details.push(format!(
+                    "{}  is missing: expected {}",
+                    column.name,
+                    expected(column)
+                )),
             }
         }
         if details.is_empty() { Ok(Payload { rows, columns }) } else { Err(mismatch(details)) }
@@ -221,7 +271,10 @@ impl<'s> Sorter<'s> {
 
 fn cells_of(column: &Column, tensor: &Tensor, batches: bool) -> Result<Cells, String> {
     if tensor.datatype.wire_name() != column.datatype.wire_name() {
-        return Err(format!("{}  expected {}, got {}", column.name, column.datatype, tensor.datatype));
+        return Err(format!(
+            "{}  expected {}, got {}",
+            column.name, column.datatype, tensor.datatype
+        ));
     }
     let mut shape = tensor.shape.get(batches as usize..).unwrap_or_default().to_vec();
     if column.shape.as_deref() == Some(&[]) && shape == [1] {
@@ -230,19 +283,25 @@ fn cells_of(column: &Column, tensor: &Tensor, batches: bool) -> Result<Cells, St
     }
     if !shape_fits(column, &shape) {
         let wanted = column.shape.clone().unwrap_or_default();
-        return Err(format!("{}  expected rows of the shape {wanted:?}, got {shape:?}", column.name));
+        return Err(format!(
+            "{}  expected rows of the shape {wanted:?}, got {shape:?}",
+            column.name
+        ));
     }
     Ok(Cells { shape, data: tensor.data.clone(), valid: None })
 }
 
-/// The first element that is not what the column allows, as JSON. What stands in for a missing row may be anything.
+/// The first element that is not what the column allows, as JSON. What stands in for a missing row
+/// may be anything.
 fn bad_element(column: &Column, cells: &Cells) -> Option<String> {
-    let needs_look = !column.categories.is_empty() || matches!(column.datatype, Datatype::Timestamp | Datatype::Json);
+    let needs_look = !column.categories.is_empty()
+        || matches!(column.datatype, Datatype::Timestamp | Datatype::Json);
     if !needs_look {
         return None;
     }
     let per_row = elements(&cells.shape)?.max(1);
-    let is_there = |at: usize| cells.valid.as_ref().is_none_or(|valid| valid.get(at / per_row) != Some(&0));
+    let is_there =
+        |at: usize| cells.valid.as_ref().is_none_or(|valid| valid.get(at / per_row) != Some(&0));
     let fits = |element: &[u8]| match column.datatype {
         Datatype::Timestamp => crate::element::is_timestamp(element),
         Datatype::Json => is_json(element),
@@ -261,7 +320,8 @@ fn bad_element(column: &Column, cells: &Cells) -> Option<String> {
 }
 
 fn is_json(element: &[u8]) -> bool {
-    serde_json::from_slice::<&serde_json::value::RawValue>(element).is_ok_and(|raw| !crate::limits::is_deep(raw.get()))
+    serde_json::from_slice::<&serde_json::value::RawValue>(element)
+        .is_ok_and(|raw| !crate::limits::is_deep(raw.get()))
 }
 
 /// Whether an element, as bytes, is among the column's categories.
@@ -329,9 +389,11 @@ pub fn unknown_column(name: &str, schema: &Schema) -> String {
     }
 }
 
-/// The cells of an optional column that a request leaves out; `None` if they would take more than the request may.
+/// The cells of an optional column that a request leaves out; `None` if they would take more than
+/// the request may.
 pub(crate) fn absent(column: &Column, rows: usize, allowance: &Allowance) -> Option<Cells> {
-    let fixed = column.shape.iter().flatten().map(|dimension| usize::try_from(*dimension).unwrap_or(0));
+    let fixed =
+        column.shape.iter().flatten().map(|dimension| usize::try_from(*dimension).unwrap_or(0));
     let mut shape: Vec<usize> = fixed.collect();
     let default = column.default.as_ref().filter(|value| !value.is_null());
     let mut element = vec![];
@@ -343,7 +405,9 @@ pub(crate) fn absent(column: &Column, rows: usize, allowance: &Allowance) -> Opt
                 (element, shape) = (cells.data.to_vec(), cells.shape);
             }
         }
-        None if null_bytes(column.datatype, &shape)? <= FILLED_BYTES_MAX => push_null(column.datatype, &shape, &mut element),
+        None if null_bytes(column.datatype, &shape)? <= FILLED_BYTES_MAX => {
+            push_null(column.datatype, &shape, &mut element)
+        }
         None => return None,
     }
     if !allowance.take((element.len() + 1).saturating_mul(rows)) {
@@ -355,14 +419,17 @@ pub(crate) fn absent(column: &Column, rows: usize, allowance: &Allowance) -> Opt
 
 /// How many bytes stand in for a missing row of this shape; `None` if the shape is too large.
 pub(crate) fn null_bytes(datatype: Datatype, shape: &[usize]) -> Option<usize> {
-    let element = if datatype == Datatype::Json { 4 + b"null".len() } else { datatype.size().unwrap_or(4) };
+    let element =
+        if datatype == Datatype::Json { 4 + b"null".len() } else { datatype.size().unwrap_or(4) };
     Some(elements(shape)? * element)
 }
 
 /// Appends what stands in for a missing row, which takes [`null_bytes`]: zeros, or empty elements.
 pub(crate) fn push_null(datatype: Datatype, shape: &[usize], data: &mut Vec<u8>) {
     match datatype {
-        Datatype::Json => (0..elements(shape).unwrap_or(0)).for_each(|_| push_byte_element(data, b"null")),
+        Datatype::Json => {
+            (0..elements(shape).unwrap_or(0)).for_each(|_| push_byte_element(data, b"null"))
+        }
         _ => data.resize(data.len() + null_bytes(datatype, shape).unwrap_or(0), 0),
     }
 }

@@ -1,5 +1,6 @@
-//! Simple JSON: one row as an object of input columns, or `{"rows": [...]}`. Values go straight into the
-//! columns' bytes; only a request that does not fit is read a second time, to explain what is wrong with it.
+//! Simple JSON: one row as an object of input columns, or `{"rows": [...]}`. Values go straight
+//! into the columns' bytes; only a request that does not fit is read a second time, to explain what
+//! is wrong with it.
 
 use std::fmt;
 
@@ -27,12 +28,15 @@ pub enum Form {
     Rows,
 }
 
-/// Reads a request body. Takes no more memory than four times the body and what stands in for missing values.
+/// Reads a request body. Takes no more memory than four times the body and what stands in for
+/// missing values.
 pub fn decode(body: &[u8], schema: &Schema) -> Result<(Payload, Form), Problem> {
     let read = read(body, schema);
     let Ok((payload, form)) = read else { return Err(explain::explain(body, schema)) };
     if payload.rows == 0 {
-        return Err(Problem::new(Code::NoRows, "the request has no rows").help("send at least one row"));
+        return Err(
+            Problem::new(Code::NoRows, "the request has no rows").help("send at least one row")
+        );
     }
     Ok((payload, form))
 }
@@ -48,7 +52,11 @@ fn read(body: &[u8], schema: &Schema) -> Result<(Payload, Form), serde_json::Err
 
 /// One for each input column.
 fn builders<'s>(schema: &'s Schema, allowance: &'s Allowance) -> Vec<CellsBuilder<'s>> {
-    schema.inputs.iter().map(|column| CellsBuilder::new(column, schema.inputs.len(), allowance)).collect()
+    schema
+        .inputs
+        .iter()
+        .map(|column| CellsBuilder::new(column, schema.inputs.len(), allowance))
+        .collect()
 }
 
 /// The whole body.
@@ -70,12 +78,16 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
         f.write_str("an object of input columns, or {\"rows\": [...]}")
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(usize, Form), A::Error> {
-        let mut row = RowReader { columns: self.columns, builders: self.builders, row: 0, seen: 0, next: 0 };
+        let mut row =
+            RowReader { columns: self.columns, builders: self.builders, row: 0, seen: 0, next: 0 };
         while let Some(target) = map.next_key_seed(KeySeed { row: &row })? {
             match target {
                 Target::Column(at) => row.cell(&mut map, at)?,
                 Target::Rows if row.seen == 0 => {
-                    let rows = map.next_value_seed(RowsSeed { columns: self.columns, builders: row.builders })?;
+                    let rows = map.next_value_seed(RowsSeed {
+                        columns: self.columns,
+                        builders: row.builders,
+                    })?;
                     return match map.next_key::<serde::de::IgnoredAny>()? {
                         None => Ok((rows, Form::Rows)),
                         Some(_) => Err(A::Error::custom("more than rows")),
@@ -181,7 +193,14 @@ impl<'de> Visitor<'de> for RowsSeed<'_, '_> {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<usize, A::Error> {
         let mut rows = 0;
-        while elements.next_element_seed(OneRow { columns: self.columns, row: rows, builders: &mut *self.builders })?.is_some() {
+        while elements
+            .next_element_seed(OneRow {
+                columns: self.columns,
+                row: rows,
+                builders: &mut *self.builders,
+            })?
+            .is_some()
+        {
             rows += 1;
             if rows > ROWS_MAX {
                 return Err(A::Error::custom("too many rows"));
@@ -210,7 +229,13 @@ impl<'de> Visitor<'de> for OneRow<'_, '_> {
         f.write_str("an object of input columns")
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut row = RowReader { columns: self.columns, builders: self.builders, row: self.row, seen: 0, next: 0 };
+        let mut row = RowReader {
+            columns: self.columns,
+            builders: self.builders,
+            row: self.row,
+            seen: 0,
+            next: 0,
+        };
         while let Some(target) = map.next_key_seed(KeySeed { row: &row })? {
             match target {
                 Target::Column(at) => row.cell(&mut map, at)?,

@@ -11,11 +11,19 @@ fn schema() -> Schema {
     income.nullable = true;
     let mut level = Column::scalar("level", Datatype::Int32);
     level.default = Some(3.into());
-    Schema { inputs: vec![Column::scalar("age", Datatype::Int64), city, income, level], batches: true, ..Schema::default() }
+    Schema {
+        inputs: vec![Column::scalar("age", Datatype::Int64), city, income, level],
+        batches: true,
+        ..Schema::default()
+    }
 }
 
 fn array(shape: Option<Vec<i64>>) -> Schema {
-    Schema { inputs: vec![Column { shape, ..Column::scalar("x", Datatype::Fp64) }], batches: true, ..Schema::default() }
+    Schema {
+        inputs: vec![Column { shape, ..Column::scalar("x", Datatype::Fp64) }],
+        batches: true,
+        ..Schema::default()
+    }
 }
 
 fn refused(body: &str, schema: &Schema) -> String {
@@ -43,7 +51,10 @@ fn a_row_and_rows() {
 fn refusals_say_all_that_is_wrong() {
     let text = refused(r#"{"age": "42", "city": "Rome"}"#, &schema());
     assert!(text.contains("age  expected INT64, got the string \"42\""), "{text}");
-    assert!(text.contains("city  expected one of \"Utrecht\", \"Delft\", got the string \"Rome\""), "{text}");
+    assert!(
+        text.contains("city  expected one of \"Utrecht\", \"Delft\", got the string \"Rome\""),
+        "{text}"
+    );
     let cases = [
         ("{", "not JSON"),
         ("[1]", "not a row"),
@@ -67,7 +78,9 @@ fn refusals_say_all_that_is_wrong() {
 
 #[test]
 fn arrays_of_any_shape() {
-    let shape = |body: &str, schema: &Schema| decode(body.as_bytes(), schema).unwrap().0.columns[0].shape.clone();
+    let shape = |body: &str, schema: &Schema| {
+        decode(body.as_bytes(), schema).unwrap().0.columns[0].shape.clone()
+    };
     assert_eq!(shape(r#"{"x": [1, 2, 3, 4]}"#, &array(None)), [4]);
     assert_eq!(shape(r#"{"x": [[1, 2], [3, 4], [5, 6]]}"#, &array(None)), [3, 2]);
     assert_eq!(shape(r#"{"x": 1}"#, &array(None)), Vec::<usize>::new());
@@ -87,7 +100,11 @@ fn arrays_of_any_shape() {
 
 #[test]
 fn json_columns_are_kept_as_written() {
-    let schema = Schema { inputs: vec![Column::scalar("x", Datatype::Json)], batches: true, ..Schema::default() };
+    let schema = Schema {
+        inputs: vec![Column::scalar("x", Datatype::Json)],
+        batches: true,
+        ..Schema::default()
+    };
     let (payload, _) = decode(br#"{"x": {"a": [1, 2.50]}}"#, &schema).unwrap();
     assert_eq!(&payload.columns[0].data[4..], br#"{"a": [1, 2.50]}"#);
 }
@@ -111,7 +128,10 @@ fn a_row_without_a_list_may_come_before_one_with() {
     for schema in [nullable(None), nullable(Some(vec![-1]))] {
         let cells = |body: &str| decode(body.as_bytes(), &schema).unwrap().0.columns.remove(0);
         let first = cells(r#"{"rows": [{"x": null}, {}, {"x": [1, 2]}]}"#);
-        assert_eq!((&first.shape[..], first.data.len(), first.valid.as_deref()), (&[2][..], 24, Some(&[0, 0, 1][..])));
+        assert_eq!(
+            (&first.shape[..], first.data.len(), first.valid.as_deref()),
+            (&[2][..], 24, Some(&[0, 0, 1][..]))
+        );
         assert_eq!(first.data[16..], cells(r#"{"x": [1, 2]}"#).data[..]);
         let last = cells(r#"{"rows": [{"x": [1, 2]}, {"x": null}]}"#);
         assert_eq!((last.shape, last.data.len()), (vec![2], 16));
@@ -120,11 +140,18 @@ fn a_row_without_a_list_may_come_before_one_with() {
 
 #[test]
 fn empty_lists_have_the_shape_that_they_were_sent_in() {
-    let cells = |body: &str, shape: Option<Vec<i64>>| decode(body.as_bytes(), &array(shape)).unwrap().0.columns.remove(0);
+    let cells = |body: &str, shape: Option<Vec<i64>>| {
+        decode(body.as_bytes(), &array(shape)).unwrap().0.columns.remove(0)
+    };
     for shape in [None, Some(vec![-1, -1])] {
         assert_eq!(cells(r#"{"x": [[], []]}"#, shape.clone()).shape, [2, 0]);
         assert_eq!(cells(r#"{"rows": [{"x": [[]]}, {"x": [[]]}]}"#, shape.clone()).shape, [1, 0]);
-        for body in [r#"{"x": [[], 3]}"#, r#"{"x": [3, []]}"#, r#"{"rows": [{"x": []}, {"x": 3}]}"#, r#"{"x": [[], [1]]}"#] {
+        for body in [
+            r#"{"x": [[], 3]}"#,
+            r#"{"x": [3, []]}"#,
+            r#"{"rows": [{"x": []}, {"x": 3}]}"#,
+            r#"{"x": [[], [1]]}"#,
+        ] {
             assert!(decode(body.as_bytes(), &array(shape.clone())).is_err(), "{body}");
         }
     }
@@ -135,19 +162,30 @@ fn ragged_rows_are_told_their_lengths() {
     let text = refused(r#"{"rows": [{"x": [1, 2, 3]}, {"x": [1, 2]}]}"#, &array(Some(vec![-1])));
     assert!(text.contains("row 1: x  has the length 2 in dimension 0 where row 0 has 3"), "{text}");
     let text = refused(r#"{"x": [[1, 2], [3]]}"#, &array(None));
-    assert!(text.contains("x  is ragged: in dimension 1, one array has the length 2 and another 1"), "{text}");
+    assert!(
+        text.contains("x  is ragged: in dimension 1, one array has the length 2 and another 1"),
+        "{text}"
+    );
     let text = refused(r#"{"rows": [{"x": [1]}, {"x": [[1]]}]}"#, &array(None));
     assert!(text.contains("row 1: x  has another number of dimensions than in row 0"), "{text}");
 }
 
 #[test]
 fn what_is_nested_too_deep_is_refused() {
-    let nested = |levels: usize| format!(r#"{{"x": {}1{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    let nested =
+        |levels: usize| format!(r#"{{"x": {}1{}}}"#, "[".repeat(levels), "]".repeat(levels));
     assert!(decode(nested(16).as_bytes(), &array(None)).is_ok());
     for levels in [17, 65, 127, 1_000, 100_000] {
-        assert!(refused(&nested(levels), &array(None)).contains("more than 16 dimensions"), "{levels}");
+        assert!(
+            refused(&nested(levels), &array(None)).contains("more than 16 dimensions"),
+            "{levels}"
+        );
     }
-    let json = Schema { inputs: vec![Column::scalar("x", Datatype::Json)], batches: true, ..Schema::default() };
+    let json = Schema {
+        inputs: vec![Column::scalar("x", Datatype::Json)],
+        batches: true,
+        ..Schema::default()
+    };
     assert!(decode(nested(128).as_bytes(), &json).is_ok());
     assert!(refused(&nested(1_000), &json).contains("nested deeper than 128"));
 }

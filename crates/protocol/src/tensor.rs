@@ -16,18 +16,26 @@ pub struct Tensor {
     pub datatype: Datatype,
     /// With the leading dimension, the rows.
     pub shape: Vec<usize>,
-    /// Little-endian and row-major; elements of BYTES carry a length of 4 bytes, little-endian, before them.
+    /// Little-endian and row-major; elements of BYTES carry a length of 4 bytes, little-endian,
+    /// before them.
     pub data: Bytes,
 }
 
-/// The number of elements of a shape; `None` if the shape is beyond what a tensor may have. A dimension of 0 does not hide how
-/// large the others are: whoever writes the tensor as JSON goes through them.
+/// The number of elements of a shape; `None` if the shape is beyond what a tensor may have. A
+/// dimension of 0 does not hide how large the others are: whoever writes the tensor as JSON goes
+/// through them.
 pub fn elements(shape: &[usize]) -> Option<usize> {
     if shape.len() > DIMENSIONS_MAX {
         return None;
     }
-    let places = shape.iter().try_fold(1usize, |product, dimension| product.checked_mul((*dimension).max(1)))?;
-    if shape.contains(&0) { (places <= EMPTY_PLACES_MAX).then_some(0) } else { (places <= ELEMENTS_MAX).then_some(places) }
+    let places = shape
+        .iter()
+        .try_fold(1usize, |product, dimension| product.checked_mul((*dimension).max(1)))?;
+    if shape.contains(&0) {
+        (places <= EMPTY_PLACES_MAX).then_some(0)
+    } else {
+        (places <= ELEMENTS_MAX).then_some(places)
+    }
 }
 
 /// The elements of a BYTES tensor, in order; ends early if a length is wrong.
@@ -53,18 +61,29 @@ impl Tensor {
         let name = || shown_name(&self.name);
         let count = elements(&self.shape).ok_or_else(|| too_large(&self.name, &self.shape))?;
         let disagree = |got: String| {
-            Flaw::new(Code::ShapeMismatch, format!("`{}` has the shape {:?}, but {got}", name(), self.shape))
-                .help("the product of the shape must be the number of elements")
+            Flaw::new(
+                Code::ShapeMismatch,
+                format!("`{}` has the shape {:?}, but {got}", name(), self.shape),
+            )
+            .help("the product of the shape must be the number of elements")
         };
         match self.datatype.size() {
             Some(size) => {
                 let bytes = count.saturating_mul(size);
                 if bytes != self.data.len() {
-                    let text = format!("its data has {} bytes where {} {} take {bytes}", self.data.len(), count, self.datatype);
+                    let text = format!(
+                        "its data has {} bytes where {} {} take {bytes}",
+                        self.data.len(),
+                        count,
+                        self.datatype
+                    );
                     return Err(disagree(text));
                 }
                 if self.datatype == Datatype::Bool && self.data.iter().any(|byte| *byte > 1) {
-                    return Err(Flaw::new(Code::BadValue, format!("`{}` is BOOL, but a byte is neither 0 nor 1", name())));
+                    return Err(Flaw::new(
+                        Code::BadValue,
+                        format!("`{}` is BOOL, but a byte is neither 0 nor 1", name()),
+                    ));
                 }
             }
             None => {
@@ -74,7 +93,10 @@ impl Tensor {
                     used += 4 + element.len();
                 }
                 if found != count || used != self.data.len() {
-                    return Err(disagree(format!("its data has {found} whole elements in {} bytes", self.data.len())));
+                    return Err(disagree(format!(
+                        "its data has {found} whole elements in {} bytes",
+                        self.data.len()
+                    )));
                 }
             }
         }
@@ -86,7 +108,10 @@ impl Tensor {
 pub(crate) fn too_large(name: &str, shape: &[usize]) -> Flaw {
     let (name, dimensions) = (shown_name(name), shape.len());
     if dimensions > DIMENSIONS_MAX {
-        return Flaw::new(Code::BadShape, format!("`{name}` has {dimensions} dimensions; at most {DIMENSIONS_MAX} are allowed"));
+        return Flaw::new(
+            Code::BadShape,
+            format!("`{name}` has {dimensions} dimensions; at most {DIMENSIONS_MAX} are allowed"),
+        );
     }
     Flaw::new(Code::BadShape, format!("the shape {shape:?} of `{name}` is too large"))
         .help("at most 2^31 elements are allowed; where a dimension is 0, the product of the others may be at most 2^20")
@@ -101,7 +126,14 @@ mod tests {
         assert_eq!(elements(&[2, 3]), Some(6));
         assert_eq!(elements(&[]), Some(1));
         assert_eq!(elements(&[1000, 0, 3]), Some(0));
-        for shape in [&[1 << 62, 0][..], &[1, 1 << 40, 0], &[0, 1 << 21], &[1 << 40], &[1 << 62, 8], &[1; 17]] {
+        for shape in [
+            &[1 << 62, 0][..],
+            &[1, 1 << 40, 0],
+            &[0, 1 << 21],
+            &[1 << 40],
+            &[1 << 62, 8],
+            &[1; 17],
+        ] {
             assert_eq!(elements(shape), None, "{shape:?}");
         }
     }

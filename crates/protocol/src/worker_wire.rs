@@ -1,5 +1,5 @@
-//! What goes to a worker and comes back, built for batches: the Open Inference Protocol in its binary form, the same
-//! in JSON for servers without the extension, or plain JSON rows.
+//! What goes to a worker and comes back, built for batches: the Open Inference Protocol in its
+//! binary form, the same in JSON for servers without the extension, or plain JSON rows.
 
 use bytes::Bytes;
 use domain::route::WorkerProtocol;
@@ -24,7 +24,8 @@ pub struct WorkerRequest {
     pub blobs: Vec<Bytes>,
 }
 
-/// Puts requests together as one batch, in the form that the worker speaks. All agree on the shapes of their rows.
+/// Puts requests together as one batch, in the form that the worker speaks. All agree on the shapes
+/// of their rows.
 pub fn encode(
     protocol: &WorkerProtocol,
     payloads: &[&Payload],
@@ -37,14 +38,16 @@ pub fn encode(
     }
     let batch = concatenate(payloads);
     let tensors = batch.to_tensors(schema);
-    let json = match protocol {
-        WorkerProtocol::Plain(_) => {
-            let mut json = vec![];
-            Answer::from_tensors(tensors, batch.rows, &inputs_as_outputs(schema))?.write_simple(0..batch.rows, false, &mut json);
-            json
-        }
-        _ => encode_json(&tensors, parameters, outputs),
-    };
+    let json =
+        match protocol {
+            WorkerProtocol::Plain(_) => {
+                let mut json = vec![];
+                Answer::from_tensors(tensors, batch.rows, &inputs_as_outputs(schema))?
+                    .write_simple(0..batch.rows, false, &mut json);
+                json
+            }
+            _ => encode_json(&tensors, parameters, outputs),
+        };
     Ok(WorkerRequest { json, blobs: vec![] })
 }
 
@@ -56,16 +59,22 @@ fn concatenate(payloads: &[&Payload]) -> Payload {
     if let [one] = payloads {
         return (*one).clone();
     }
-    let mut batch = Payload { rows: payloads.iter().map(|payload| payload.rows).sum(), columns: vec![] };
+    let mut batch =
+        Payload { rows: payloads.iter().map(|payload| payload.rows).sum(), columns: vec![] };
     for at in 0..payloads.iter().map(|payload| payload.columns.len()).min().unwrap_or(0) {
         let cells = || payloads.iter().map(|payload| (&payload.columns[at], payload.rows));
         let mut data = Vec::with_capacity(cells().map(|(cells, _)| cells.data.len()).sum());
         cells().for_each(|(cells, _)| data.extend_from_slice(&cells.data));
         let valid = cells().any(|(cells, _)| cells.valid.is_some()).then(|| {
-            let all: Vec<u8> = cells().flat_map(|(cells, rows)| validity(cells, rows).to_vec()).collect();
+            let all: Vec<u8> =
+                cells().flat_map(|(cells, rows)| validity(cells, rows).to_vec()).collect();
             Bytes::from(all)
         });
-        batch.columns.push(Cells { shape: payloads[0].columns[at].shape.clone(), data: Bytes::from(data), valid });
+        batch.columns.push(Cells {
+            shape: payloads[0].columns[at].shape.clone(),
+            data: Bytes::from(data),
+            valid,
+        });
     }
     batch
 }
@@ -127,8 +136,9 @@ pub fn encode_batch(
         if column.nullable {
             json.push(b',');
             write_input(&column.name, ":valid", Datatype::Bool, Some(rows), &[], rows, &mut json);
-            blobs
-                .extend(payloads.iter().filter_map(|payload| payload.columns.get(at).map(|cells| validity(cells, payload.rows))));
+            blobs.extend(payloads.iter().filter_map(|payload| {
+                payload.columns.get(at).map(|cells| validity(cells, payload.rows))
+            }));
         }
     }
     json.push(b']');

@@ -8,7 +8,11 @@ use protocol::{Payload, oip, simple, worker_wire};
 use serde_json::{Map, Value, json};
 
 fn schema() -> Schema {
-    let nullable = |name: &str, datatype, shape| Column { nullable: true, shape, ..Column::scalar(name, datatype) };
+    let nullable = |name: &str, datatype, shape| Column {
+        nullable: true,
+        shape,
+        ..Column::scalar(name, datatype)
+    };
     let inputs = vec![
         nullable("number", Datatype::Fp64, Some(vec![])),
         nullable("list", Datatype::Fp32, Some(vec![-1])),
@@ -34,28 +38,51 @@ fn row() -> impl Strategy<Value = Value> {
     ];
     let text = prop_oneof![2 => Just(None), 3 => "[a-c]{0,3}".prop_map(|text| Some(json!(text)))];
     let object = prop_oneof![Just(json!({ "a": [1, null] })), Just(json!("b")), Just(json!(1.5))];
-    (maybe((0..9i32).prop_map(|number| json!(number))), maybe(list), maybe(any), text, maybe(object)).prop_map(
-        |(number, list, any, text, object)| {
-            let columns = [("number", number), ("list", list), ("any", any), ("text", text), ("json", object)];
-            Value::Object(columns.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))).collect())
-        },
+    (
+        maybe((0..9i32).prop_map(|number| json!(number))),
+        maybe(list),
+        maybe(any),
+        text,
+        maybe(object),
     )
+        .prop_map(|(number, list, any, text, object)| {
+            let columns = [
+                ("number", number),
+                ("list", list),
+                ("any", any),
+                ("text", text),
+                ("json", object),
+            ];
+            Value::Object(
+                columns
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name.to_string(), value?)))
+                    .collect(),
+            )
+        })
 }
 
 fn decode(rows: &[Value]) -> Result<Payload, String> {
     let body = json!({ "rows": rows }).to_string();
-    simple::decode(body.as_bytes(), &schema()).map(|(payload, _)| payload).map_err(|problem| problem.to_string())
+    simple::decode(body.as_bytes(), &schema())
+        .map(|(payload, _)| payload)
+        .map_err(|problem| problem.to_string())
 }
 
 /// What a worker that gives its inputs back answers to each row of a batch.
 fn echoed(payloads: &[&Payload]) -> Vec<String> {
     let sent = worker_wire::encode_batch(payloads, &Map::new(), &[], &schema());
-    let body = [vec![sent.json.clone()], sent.blobs.iter().map(|blob| blob.to_vec()).collect()].concat().concat();
-    let read = oip::decode_request(Bytes::from(body), Some(sent.json.len())).expect("what is sent can be read");
-    let response = InferResponse { model_name: "m".into(), outputs: read.inputs, ..InferResponse::default() };
+    let body = [vec![sent.json.clone()], sent.blobs.iter().map(|blob| blob.to_vec()).collect()]
+        .concat()
+        .concat();
+    let read = oip::decode_request(Bytes::from(body), Some(sent.json.len()))
+        .expect("what is sent can be read");
+    let response =
+        InferResponse { model_name: "m".into(), outputs: read.inputs, ..InferResponse::default() };
     let (header_bytes, body) = response.encode(&[], true);
     let rows = payloads.iter().map(|payload| payload.rows).sum();
-    let answer = worker_wire::decode_answer(body, header_bytes, rows, &schema()).expect("what is given back is an answer");
+    let answer = worker_wire::decode_answer(body, header_bytes, rows, &schema())
+        .expect("what is given back is an answer");
     let write = |row: usize| {
         let mut out = vec![];
         answer.write_simple(row..row + 1, true, &mut out);
@@ -68,7 +95,9 @@ fn echoed(payloads: &[&Payload]) -> Vec<String> {
 fn shape(value: Option<&Value>) -> Option<Vec<usize>> {
     match value {
         None | Some(Value::Null) => None,
-        Some(Value::Array(list)) => Some(std::iter::once(list.len()).chain(shape(list.first()).unwrap_or_default()).collect()),
+        Some(Value::Array(list)) => Some(
+            std::iter::once(list.len()).chain(shape(list.first()).unwrap_or_default()).collect(),
+        ),
         Some(_) => Some(vec![]),
     }
 }

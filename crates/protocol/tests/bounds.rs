@@ -1,5 +1,5 @@
-//! No number, name or nesting that somebody sends makes a decoder take more memory than four times what was sent, beside a
-//! fixed sum.
+//! No number, name or nesting that somebody sends makes a decoder take more memory than four times
+//! what was sent, beside a fixed sum.
 
 use bytes::Bytes;
 use domain::route::WorkerProtocol;
@@ -23,11 +23,18 @@ fn schema(inputs: Vec<Column>) -> Schema {
 /// Any column of a request, and an optional one.
 fn wide() -> Schema {
     let optional = Column { nullable: true, ..column("income", Datatype::Fp64, Some(vec![])) };
-    let image = Column { nullable: true, ..column("image", Datatype::Fp32, Some(vec![224, 224, 3])) };
-    schema(vec![column("x", Datatype::Fp64, None), column("json", Datatype::Json, Some(vec![])), optional, image])
+    let image =
+        Column { nullable: true, ..column("image", Datatype::Fp32, Some(vec![224, 224, 3])) };
+    schema(vec![
+        column("x", Datatype::Fp64, None),
+        column("json", Datatype::Json, Some(vec![])),
+        optional,
+        image,
+    ])
 }
 
-/// The code of the refusal of a body in the Open Inference Protocol, `ok` if there is none, and the memory it took.
+/// The code of the refusal of a body in the Open Inference Protocol, `ok` if there is none, and the
+/// memory it took.
 fn infer(body: &str, schema: &Schema) -> (String, usize) {
     let body = Bytes::copy_from_slice(body.as_bytes());
     let (result, peak) = measured(|| {
@@ -58,7 +65,11 @@ fn a_dimension_that_somebody_names_is_bounded() {
         column("x", Datatype::Fp32, Some(vec![-1])),
         Column { nullable: true, ..Column::scalar("o", Datatype::Fp64) },
     ]);
-    let tensor = |shape: &str| format!(r#"{{"inputs": [{{"name": "x", "shape": {shape}, "datatype": "FP32", "data": []}}]}}"#);
+    let tensor = |shape: &str| {
+        format!(
+            r#"{{"inputs": [{{"name": "x", "shape": {shape}, "datatype": "FP32", "data": []}}]}}"#
+        )
+    };
     let ones = |count: usize| format!("{:?}", vec![1; count]);
     for (shape, code) in [
         ("[4611686018427387904, 0]", "bad_shape"),
@@ -82,7 +93,10 @@ fn a_dimension_that_somebody_names_is_bounded() {
 
 #[test]
 fn what_rows_leave_out_is_bounded() {
-    let (found, peak) = predict(&format!(r#"{{"rows": [{}]}}"#, vec![r#"{"x":1,"json":1}"#; 1_000].join(",")), &wide());
+    let (found, peak) = predict(
+        &format!(r#"{{"rows": [{}]}}"#, vec![r#"{"x":1,"json":1}"#; 1_000].join(",")),
+        &wide(),
+    );
     assert_eq!(found, "bad_shape");
     assert!(peak < 2 * FILLED_BYTES_MAX + MIB, "{peak}");
     let x = r#"{"inputs": [{"name": "x", "shape": [1048576, 0], "datatype": "FP64", "data": []}]}"#;
@@ -104,19 +118,30 @@ fn memory_is_bounded_by_the_body() {
     let name = long("A");
     let bodies = [
         ("numbers", format!(r#"{{"x": [{}1], "json": 1}}"#, long("1,")), "ok"),
-        ("numbers that do not fit", format!(r#"{{"x": [{}"a"], "json": 1}}"#, long("1,")), "schema_mismatch"),
+        (
+            "numbers that do not fit",
+            format!(r#"{{"x": [{}"a"], "json": 1}}"#, long("1,")),
+            "schema_mismatch",
+        ),
         ("a long name", format!(r#"{{"{name}": 1}}"#), "schema_mismatch"),
         ("a long text", format!(r#"{{"x": "{name}", "json": 1}}"#), "schema_mismatch"),
         ("an escaped text", format!(r#"{{"x": "{}", "json": 1}}"#, long("\\n")), "schema_mismatch"),
         (
             "many names",
-            format!(r#"{{{}"x": 1}}"#, (0..LONG / 12).map(|at| format!(r#""{at}":1,"#)).collect::<String>()),
+            format!(
+                r#"{{{}"x": 1}}"#,
+                (0..LONG / 12).map(|at| format!(r#""{at}":1,"#)).collect::<String>()
+            ),
             "schema_mismatch",
         ),
         ("many rows", format!(r#"{{"rows": [{}{{}}]}}"#, long("{},")), "schema_mismatch"),
         ("empty arrays", format!(r#"{{"x": [{}[]], "json": 1}}"#, long("[],")), "ok"),
         ("nested", format!(r#"{{"x": {}, "json": 1}}"#, long("[")), "bad_json"),
-        ("nested JSON", format!(r#"{{"x": 1, "json": {}{}}}"#, "[".repeat(LONG / 2), "]".repeat(LONG / 2)), "schema_mismatch"),
+        (
+            "nested JSON",
+            format!(r#"{{"x": 1, "json": {}{}}}"#, "[".repeat(LONG / 2), "]".repeat(LONG / 2)),
+            "schema_mismatch",
+        ),
         ("JSON", format!(r#"{{"x": 1, "json": [{}0]}}"#, long("0,")), "ok"),
         ("a list", format!("[{}0]", long("0,")), "bad_form"),
         ("no JSON", name.clone(), "bad_json"),
@@ -133,37 +158,88 @@ fn memory_is_bounded_by_the_body() {
 fn memory_is_bounded_by_the_body_in_the_open_protocol() {
     let long = |text: &str| text.repeat(LONG / text.len());
     let tensor = |name: &str, count: usize, data: &str| {
-        format!(r#"{{"name": "{name}", "shape": [1, {count}], "datatype": "FP64", "data": [{data}]}}"#)
+        format!(
+            r#"{{"name": "{name}", "shape": [1, {count}], "datatype": "FP64", "data": [{data}]}}"#
+        )
     };
     let x = tensor("x", 1, "1");
     let numbers = long("1,");
     let bodies = [
-        ("numbers", format!(r#"{{"inputs": [{}]}}"#, tensor("x", LONG / 2 + 1, &format!("{numbers}1"))), "schema_mismatch"),
-        ("more than the shape", format!(r#"{{"inputs": [{}]}}"#, tensor("x", 3, &format!("{numbers}1"))), "bad_value"),
-        ("a long name", format!(r#"{{"inputs": [{}]}}"#, tensor(&long("A"), 1, "1")), "bad_request"),
+        (
+            "numbers",
+            format!(r#"{{"inputs": [{}]}}"#, tensor("x", LONG / 2 + 1, &format!("{numbers}1"))),
+            "schema_mismatch",
+        ),
+        (
+            "more than the shape",
+            format!(r#"{{"inputs": [{}]}}"#, tensor("x", 3, &format!("{numbers}1"))),
+            "bad_value",
+        ),
+        (
+            "a long name",
+            format!(r#"{{"inputs": [{}]}}"#, tensor(&long("A"), 1, "1")),
+            "bad_request",
+        ),
         ("a long id", format!(r#"{{"id": "{}", "inputs": [{x}]}}"#, long("A")), "bad_request"),
-        ("parameters", format!(r#"{{"parameters": {{"a": [{numbers}1]}}, "inputs": [{x}]}}"#), "bad_request"),
+        (
+            "parameters",
+            format!(r#"{{"parameters": {{"a": [{numbers}1]}}, "inputs": [{x}]}}"#),
+            "bad_request",
+        ),
         (
             "nested parameters",
-            format!(r#"{{"parameters": {}{}, "inputs": [{x}]}}"#, r#"{"a":"#.repeat(1_000), format!("1{}", "}".repeat(1_000))),
+            format!(
+                r#"{{"parameters": {}{}, "inputs": [{x}]}}"#,
+                r#"{"a":"#.repeat(1_000),
+                format!("1{}", "}".repeat(1_000))
+            ),
             "bad_json",
         ),
-        ("many tensors", format!(r#"{{"inputs": [{}{x}]}}"#, format!("{x},").repeat(20_000)), "bad_json"),
-        ("one tensor often", format!(r#"{{"inputs": [{}{x}]}}"#, format!("{x},").repeat(10_000)), "schema_mismatch"),
-        ("outputs", format!(r#"{{"inputs": [{x}], "outputs": [{}]}}"#, vec![r#"{"name":"y"}"#; 300].join(",")), "bad_request"),
+        (
+            "many tensors",
+            format!(r#"{{"inputs": [{}{x}]}}"#, format!("{x},").repeat(20_000)),
+            "bad_json",
+        ),
+        (
+            "one tensor often",
+            format!(r#"{{"inputs": [{}{x}]}}"#, format!("{x},").repeat(10_000)),
+            "schema_mismatch",
+        ),
+        (
+            "outputs",
+            format!(
+                r#"{{"inputs": [{x}], "outputs": [{}]}}"#,
+                vec![r#"{"name":"y"}"#; 300].join(",")
+            ),
+            "bad_request",
+        ),
         (
             "many outputs",
-            format!(r#"{{"inputs": [{x}], "outputs": [{}]}}"#, vec![r#"{"name":"y"}"#; 30_000].join(",")),
+            format!(
+                r#"{{"inputs": [{x}], "outputs": [{}]}}"#,
+                vec![r#"{"name":"y"}"#; 30_000].join(",")
+            ),
             "bad_json",
         ),
         ("a list for a text", format!(r#"{{"inputs": "{}"}}"#, long("A")), "bad_json"),
-        ("a wrong text", format!(r#"{{"inputs": [{}]}}"#, tensor("x", 1, &format!("\"{}\"", long("A")))), "bad_value"),
         (
-            "deep data",
-            format!(r#"{{"inputs": [{}]}}"#, tensor("x", 1, &format!("{}1{}", "[".repeat(1_000), "]".repeat(1_000)))),
+            "a wrong text",
+            format!(r#"{{"inputs": [{}]}}"#, tensor("x", 1, &format!("\"{}\"", long("A")))),
             "bad_value",
         ),
-        ("a long datatype", format!(r#"{{"inputs": [{}]}}"#, x.replace("FP64", &long("F"))), "bad_request"),
+        (
+            "deep data",
+            format!(
+                r#"{{"inputs": [{}]}}"#,
+                tensor("x", 1, &format!("{}1{}", "[".repeat(1_000), "]".repeat(1_000)))
+            ),
+            "bad_value",
+        ),
+        (
+            "a long datatype",
+            format!(r#"{{"inputs": [{}]}}"#, x.replace("FP64", &long("F"))),
+            "bad_request",
+        ),
     ];
     for (what, body, code) in &bodies {
         let (found, peak) = infer(body, &schema(vec![column("x", Datatype::Fp64, Some(vec![2]))]));
@@ -174,23 +250,50 @@ fn memory_is_bounded_by_the_body_in_the_open_protocol() {
 
 #[test]
 fn a_workers_answer_is_bounded_too() {
-    let declared =
-        Schema { outputs: vec![column("y", Datatype::Fp32, None)], ..schema(vec![Column::scalar("x", Datatype::Fp64)]) };
+    let declared = Schema {
+        outputs: vec![column("y", Datatype::Fp32, None)],
+        ..schema(vec![Column::scalar("x", Datatype::Fp64)])
+    };
     let free = schema(vec![Column::scalar("x", Datatype::Fp64)]);
     let output = |shape: &str, data: &str| {
-        format!(r#"{{"outputs": [{{"name": "y", "shape": {shape}, "datatype": "FP32", "data": {data}}}]}}"#)
+        format!(
+            r#"{{"outputs": [{{"name": "y", "shape": {shape}, "datatype": "FP32", "data": {data}}}]}}"#
+        )
     };
     let plain = WorkerProtocol::Plain("/".into());
     let row = |at: usize| format!(r#"{{"a{at}": 1}}"#);
-    let rows = |count: usize| format!(r#"{{"rows": [{}]}}"#, (0..count).map(row).collect::<Vec<_>>().join(","));
+    let rows = |count: usize| {
+        format!(r#"{{"rows": [{}]}}"#, (0..count).map(row).collect::<Vec<_>>().join(","))
+    };
     let cases = [
-        ("rows of nothing", output("[1, 1099511627776, 0]", "[]"), &WorkerProtocol::Json, 1, &declared),
-        ("65 dimensions", output(&format!("{:?}", [1; 65]), "[1]"), &WorkerProtocol::Json, 1, &declared),
-        ("more values", output("[1]", &format!("[{}1]", "1,".repeat(LONG / 2))), &WorkerProtocol::Json, 1, &declared),
+        (
+            "rows of nothing",
+            output("[1, 1099511627776, 0]", "[]"),
+            &WorkerProtocol::Json,
+            1,
+            &declared,
+        ),
+        (
+            "65 dimensions",
+            output(&format!("{:?}", [1; 65]), "[1]"),
+            &WorkerProtocol::Json,
+            1,
+            &declared,
+        ),
+        (
+            "more values",
+            output("[1]", &format!("[{}1]", "1,".repeat(LONG / 2))),
+            &WorkerProtocol::Json,
+            1,
+            &declared,
+        ),
         ("null", output("[1]", "[null]"), &WorkerProtocol::Json, 1, &declared),
         (
             "two outputs of one name",
-            format!(r#"{{"outputs": [{0}, {0}]}}"#, r#"{"name": "y", "shape": [1], "datatype": "FP32", "data": [1]}"#),
+            format!(
+                r#"{{"outputs": [{0}, {0}]}}"#,
+                r#"{"name": "y", "shape": [1], "datatype": "FP32", "data": [1]}"#
+            ),
             &WorkerProtocol::Json,
             1,
             &declared,
@@ -204,7 +307,13 @@ fn a_workers_answer_is_bounded_too() {
             &declared,
         ),
         ("another key in each row", rows(70_000), &plain, 70_000, &free),
-        ("nested", format!(r#"{{"rows": [{{"y": {}{}}}]}}"#, "[".repeat(LONG / 2), "]".repeat(LONG / 2)), &plain, 1, &free),
+        (
+            "nested",
+            format!(r#"{{"rows": [{{"y": {}{}}}]}}"#, "[".repeat(LONG / 2), "]".repeat(LONG / 2)),
+            &plain,
+            1,
+            &free,
+        ),
         ("more rows", format!(r#"{{"rows": [{}{{}}]}}"#, "{},".repeat(LONG / 3)), &plain, 1, &free),
         ("no rows", "{}".into(), &plain, 1, &free),
         ("a row of null", r#"{"rows": [{"y": null}]}"#.into(), &plain, 1, &declared),
@@ -212,9 +321,14 @@ fn a_workers_answer_is_bounded_too() {
     ];
     for (what, body, protocol, rows, schema) in cases {
         let bytes = Bytes::copy_from_slice(body.as_bytes());
-        let (result, peak) = measured(|| worker_wire::decode(protocol, bytes, None, rows, &[], schema));
+        let (result, peak) =
+            measured(|| worker_wire::decode(protocol, bytes, None, rows, &[], schema));
         let fault = result.map(|_| ()).expect_err(what);
         assert!([Code::BadOutput, Code::BadWorker].contains(fault.code()), "{what}: {fault}");
-        assert!(peak <= 4 * body.len() + 2 * FILLED_BYTES_MAX, "{what}: {peak} bytes for {}", body.len());
+        assert!(
+            peak <= 4 * body.len() + 2 * FILLED_BYTES_MAX,
+            "{what}: {peak} bytes for {}",
+            body.len()
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! Decoders of what strangers send: any bytes give an answer or a problem, and never a panic or a large allocation.
-//! `cargo bolero test` drives the same targets by coverage for as long as one likes.
+//! Decoders of what strangers send: any bytes give an answer or a problem, and never a panic or a
+//! large allocation. `cargo bolero test` drives the same targets by coverage for as long as one
+//! likes.
 
 use bolero::{TypeGenerator, check};
 use bytes::Bytes;
@@ -84,7 +85,8 @@ fn run_open(bytes: &[u8], header_bytes: Option<usize>) {
         let sent = worker_wire::encode_batch(&[&payload], &request.parameters, &[], &schema());
         let mut body = sent.json.clone();
         sent.blobs.iter().for_each(|blob| body.extend_from_slice(blob));
-        oip::decode_request(Bytes::from(body), Some(sent.json.len())).expect("what we send can be read");
+        oip::decode_request(Bytes::from(body), Some(sent.json.len()))
+            .expect("what we send can be read");
     }
 }
 
@@ -94,19 +96,27 @@ fn simple_json() {
         let bytes = spoilt.bytes(SIMPLE);
         if let Ok((payload, _)) = simple::decode(&bytes, &schema()) {
             assert!(payload.rows > 0);
-            worker_wire::encode(&WorkerProtocol::Plain("/".into()), &[&payload], &Default::default(), &[], &schema())
-                .expect("what was read can be sent");
+            worker_wire::encode(
+                &WorkerProtocol::Plain("/".into()),
+                &[&payload],
+                &Default::default(),
+                &[],
+                &schema(),
+            )
+            .expect("what was read can be sent");
         }
     });
 }
 
 #[test]
 fn open_inference() {
-    check!().with_iterations(ITERATIONS).with_type::<(Spoilt, Option<u16>)>().for_each(|(spoilt, header_bytes)| {
-        let bytes = spoilt.bytes(OPEN);
-        run_open(&bytes, header_bytes.map(usize::from));
-        run_open(&bytes, Some(bytes.len().saturating_sub(spoilt.tail.len())));
-    });
+    check!().with_iterations(ITERATIONS).with_type::<(Spoilt, Option<u16>)>().for_each(
+        |(spoilt, header_bytes)| {
+            let bytes = spoilt.bytes(OPEN);
+            run_open(&bytes, header_bytes.map(usize::from));
+            run_open(&bytes, Some(bytes.len().saturating_sub(spoilt.tail.len())));
+        },
+    );
 }
 
 #[test]
@@ -115,7 +125,14 @@ fn any_bytes() {
         let _ = simple::decode(bytes, &schema());
         run_open(bytes, None);
         for protocol in [WorkerProtocol::Binary, WorkerProtocol::Plain("/".into())] {
-            let _ = worker_wire::decode(&protocol, Bytes::copy_from_slice(bytes), Some(bytes.len() / 2), 1, &[], &schema());
+            let _ = worker_wire::decode(
+                &protocol,
+                Bytes::copy_from_slice(bytes),
+                Some(bytes.len() / 2),
+                1,
+                &[],
+                &schema(),
+            );
         }
     });
 }

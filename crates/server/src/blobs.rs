@@ -21,8 +21,8 @@ const REST_MS_MAX: u64 = 5_000;
 #[derive(Deserialize)]
 pub struct Wanted {
     blobs: Vec<Blob>,
-    /// The name of the upload, chosen by the client: what it asks for is held for it, and two uploads of the same blob do
-    /// not meet.
+    /// The name of the upload, chosen by the client: what it asks for is held for it, and two
+    /// uploads of the same blob do not meet.
     #[serde(default)]
     upload: String,
 }
@@ -63,14 +63,24 @@ fn problem(error: artifacts::ArtifactError) -> ApiError {
     control::artifact_problem(error).into()
 }
 
-pub async fn missing(State(api): State<Api>, Body(wanted): Body<Wanted>) -> Result<Json<MissingBlobs>, ApiError> {
+pub async fn missing(
+    State(api): State<Api>,
+    Body(wanted): Body<Wanted>,
+) -> Result<Json<MissingBlobs>, ApiError> {
     let store = api.control.store();
     let name: UploadName = wanted.upload.parse().map_err(problem)?;
-    let blobs: Vec<_> = wanted.blobs.iter().map(|blob| artifacts::Wanted { digest: blob.digest, size: blob.size }).collect();
+    let blobs: Vec<_> = wanted
+        .blobs
+        .iter()
+        .map(|blob| artifacts::Wanted { digest: blob.digest, size: blob.size })
+        .collect();
     let digests: Vec<Digest> = blobs.iter().map(|blob| blob.digest).collect();
     store.leases().hold_for(name.as_str(), &digests).await;
     let missing = store.missing(&blobs, &name).await.map_err(problem)?;
-    let missing = missing.into_iter().map(|missing| MissingBlob { digest: missing.digest, offset: missing.offset }).collect();
+    let missing = missing
+        .into_iter()
+        .map(|missing| MissingBlob { digest: missing.digest, offset: missing.offset })
+        .collect();
     Ok(Json(MissingBlobs { missing }))
 }
 
@@ -82,7 +92,9 @@ pub async fn upload(
     body: Raw,
 ) -> Result<Json<Progress>, ApiError> {
     let digest: Digest = digest.parse().map_err(bad_name)?;
-    let length = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let length = headers
+        .get(http::header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > CHUNK_BYTES_MAX) {
         return Err(bad_request(format!("a chunk has at most {CHUNK_BYTES_MAX} bytes")));
     }
@@ -102,7 +114,9 @@ pub async fn upload(
 }
 
 /// Takes what a client still sends, up to one chunk.
-async fn drain(pieces: &mut (impl futures_util::Stream<Item = Result<axum::body::Bytes, axum::Error>> + Unpin)) {
+async fn drain(
+    pieces: &mut (impl futures_util::Stream<Item = Result<axum::body::Bytes, axum::Error>> + Unpin),
+) {
     let mut left = CHUNK_BYTES_MAX;
     while let Some(Ok(piece)) = pieces.next().await {
         left = left.saturating_sub(piece.len());

@@ -27,8 +27,10 @@ impl IntoResponse for ApiError {
             problem.details.truncate(DETAILS_MAX);
             problem.details.push(format!("… and {left_out} more"));
         }
-        let status = StatusCode::from_u16(problem.code.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after = (problem.code.retry() == Retry::Soon).then_some([(header::RETRY_AFTER, "1")]);
+        let status =
+            StatusCode::from_u16(problem.code.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after =
+            (problem.code.retry() == Retry::Soon).then_some([(header::RETRY_AFTER, "1")]);
         (status, retry_after, Json(problem)).into_response()
     }
 }
@@ -42,7 +44,11 @@ pub async fn no_such_path(uri: Uri) -> ApiError {
 
 /// Something is there, but not for this method.
 pub async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
-    Problem::new(Code::MethodNotAllowed, format!("{} is not for {}", excerpt(method.as_str()), excerpt(uri.path()))).into()
+    Problem::new(
+        Code::MethodNotAllowed,
+        format!("{} is not for {}", excerpt(method.as_str()), excerpt(uri.path())),
+    )
+    .into()
 }
 
 /// A release cannot be treated so.
@@ -59,7 +65,9 @@ pub fn bad_name(error: impl std::fmt::Display) -> ApiError {
 
 /// A body or a query that cannot be read.
 pub fn bad_request(error: impl std::fmt::Display) -> ApiError {
-    Problem::new(Code::BadRequest, excerpt(&error.to_string())).help("GET /openapi.json describes the request").into()
+    Problem::new(Code::BadRequest, excerpt(&error.to_string()))
+        .help("GET /openapi.json describes the request")
+        .into()
 }
 
 /// Something on this side failed.

@@ -20,7 +20,8 @@ const LIMIT_MAX: usize = 1_000;
 #[derive(Deserialize)]
 pub struct EventsQuery {
     model: Option<String>,
-    /// Comma-separated: kinds of events, or `release`, `scale`, `version`, `replica`, `variable`, `writer` for all of theirs.
+    /// Comma-separated: kinds of events, or `release`, `scale`, `version`, `replica`, `variable`,
+    /// `writer` for all of theirs.
     kind: Option<String>,
     after: Option<String>,
     limit: Option<usize>,
@@ -32,7 +33,8 @@ impl EventsQuery {
     fn selection(&self) -> Result<Selection, ApiError> {
         let model = self.model.clone().map(ModelKey::try_from).transpose().map_err(bad_name)?;
         // What befalls a project befalls its models.
-        let subjects = model.into_iter().flat_map(|key| [key.to_string(), key.project.to_string()]).collect();
+        let subjects =
+            model.into_iter().flat_map(|key| [key.to_string(), key.project.to_string()]).collect();
         let kinds = self.kind.as_ref().map(|kinds| {
             let names = kinds.split(',').map(str::trim);
             names.flat_map(|name| kinds_of(name).map(String::from)).collect()
@@ -41,7 +43,10 @@ impl EventsQuery {
     }
 }
 
-pub async fn read(State(api): State<Api>, Query(query): Query<EventsQuery>) -> Result<Response, ApiError> {
+pub async fn read(
+    State(api): State<Api>,
+    Query(query): Query<EventsQuery>,
+) -> Result<Response, ApiError> {
     let selection = query.selection()?;
     let after: After = query.after.as_deref().unwrap_or("0").parse().map_err(bad_request)?;
     if query.follow {
@@ -49,7 +54,8 @@ pub async fn read(State(api): State<Api>, Query(query): Query<EventsQuery>) -> R
     }
     let limit = query.limit.unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX);
     let page = api.control.events(after, &selection, limit).await?;
-    Ok(Json(serde_json::json!({ "events": page.events, "next": page.next, "more": page.more })).into_response())
+    Ok(Json(serde_json::json!({ "events": page.events, "next": page.next, "more": page.more }))
+        .into_response())
 }
 
 struct Following {
@@ -97,5 +103,6 @@ fn follow(api: Api, selection: Selection, after: After) -> Response {
         let next = following.next().await.transpose()?;
         Some((next, following))
     });
-    ([(http::header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    ([(http::header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines))
+        .into_response()
 }

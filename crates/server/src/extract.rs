@@ -1,4 +1,5 @@
-//! What handlers take from a request. Whatever cannot be read is a problem like any other, and never repeats much of it.
+//! What handlers take from a request. Whatever cannot be read is a problem like any other, and
+//! never repeats much of it.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -15,8 +16,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Body<T>, ApiError> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| bad_request(error.body_text()))?;
-        serde_json::from_slice(&bytes).map(Body).map_err(|error| bad_request(format!("the body cannot be read: {error}")))
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|error| bad_request(error.body_text()))?;
+        serde_json::from_slice(&bytes)
+            .map(Body)
+            .map_err(|error| bad_request(format!("the body cannot be read: {error}")))
     }
 }
 

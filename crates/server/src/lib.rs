@@ -1,4 +1,5 @@
-//! The control API: thin handlers over `control`, one line of a table each, from which the OpenAPI document is made too.
+//! The control API: thin handlers over `control`, one line of a table each, from which the OpenAPI
+//! document is made too.
 
 mod blobs;
 mod error;
@@ -106,8 +107,11 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// Runs what reads files or takes long on a thread for that: the control plane has one thread for everything else.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+/// Runs what reads files or takes long on a thread for that: the control plane has one thread for
+/// everything else.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
     tokio::task::spawn_blocking(work).await.map_err(error::failed)
 }
 

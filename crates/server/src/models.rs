@@ -80,11 +80,21 @@ pub struct LogsQuery {
 }
 
 pub(crate) fn key(project: &str, model: &str) -> Result<ModelKey, ApiError> {
-    Ok(ModelKey { project: project.parse().map_err(bad_name)?, model: model.parse().map_err(bad_name)? })
+    Ok(ModelKey {
+        project: project.parse().map_err(bad_name)?,
+        model: model.parse().map_err(bad_name)?,
+    })
 }
 
-pub async fn list(State(api): State<Api>, Query(query): Query<ListQuery>) -> Result<Json<Models>, ApiError> {
-    let project = query.project.map(|project| project.parse::<ProjectName>()).transpose().map_err(bad_name)?;
+pub async fn list(
+    State(api): State<Api>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Models>, ApiError> {
+    let project = query
+        .project
+        .map(|project| project.parse::<ProjectName>())
+        .transpose()
+        .map_err(bad_name)?;
     Ok(Json(aside(move || listed(&api, project)).await?))
 }
 
@@ -95,15 +105,23 @@ fn listed(api: &Api, project: Option<ProjectName>) -> Models {
         let key = ModelKey { project: row.project.clone(), model: row.name.clone() };
         let live = row.live.as_deref().and_then(|live| live.parse::<VersionNumber>().ok());
         let summary: Option<Summary> = match (&row.environment, live) {
-            (Some(environment), Some(live)) => api.monitor.summary(&state.placement(&key, environment, live), now_ms),
+            (Some(environment), Some(live)) => {
+                api.monitor.summary(&state.placement(&key, environment, live), now_ms)
+            }
             _ => None,
         };
-        ModelListed { row, last_minute: summary.and_then(|summary| serde_json::to_value(summary).ok()) }
+        ModelListed {
+            row,
+            last_minute: summary.and_then(|summary| serde_json::to_value(summary).ok()),
+        }
     };
     Models { models: api.control.list(project.as_ref()).into_iter().map(with_summary).collect() }
 }
 
-pub async fn show(State(api): State<Api>, Path((project, model)): Path<(String, String)>) -> Result<Json<ModelView>, ApiError> {
+pub async fn show(
+    State(api): State<Api>,
+    Path((project, model)): Path<(String, String)>,
+) -> Result<Json<ModelView>, ApiError> {
     let key = key(&project, &model)?;
     // It reads how much memory each process has.
     Ok(Json(aside(move || api.control.show(&key)).await??))
@@ -136,7 +154,17 @@ pub async fn deploy(
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let version = asked.version.parse().map_err(bad_name)?;
     let DeploymentAsked { environment, plan, configuration, .. } = asked;
-    let id = api.control.deploy(&actor(&headers), &key(&project, &model)?, version, environment, plan, configuration).await?;
+    let id = api
+        .control
+        .deploy(
+            &actor(&headers),
+            &key(&project, &model)?,
+            version,
+            environment,
+            plan,
+            configuration,
+        )
+        .await?;
     Ok(Json(serde_json::json!({ "deployment": id })))
 }
 
@@ -165,7 +193,8 @@ pub async fn logs(
         Ok(version) => version,
         // Nothing is live: the newest version's log tells why.
         Err(problem) if problem.code == Code::NotLive => {
-            let newest = state.models.get(&key).and_then(|model| model.versions.keys().next_back().copied());
+            let newest =
+                state.models.get(&key).and_then(|model| model.versions.keys().next_back().copied());
             newest.ok_or(problem)?
         }
         Err(problem) => return Err(problem.into()),

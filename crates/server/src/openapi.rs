@@ -26,8 +26,7 @@ pub fn document() -> Value {
             },
         });
         if ["post", "put"].contains(&endpoint.method) && endpoint.path != "/v1/gc" {
-            operation["requestBody"] =
-                json!({ "required": true, "content": { "application/json": { "schema": { "type": "object" } } } });
+            operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": { "type": "object" } } } });
         }
         if endpoint.method == "patch" {
             operation["requestBody"] = json!({ "required": true, "content": { "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } } });

@@ -25,29 +25,52 @@ pub async fn healthz() -> &'static str {
 
 pub async fn readyz(State(api): State<Api>) -> Result<String, ApiError> {
     if let Some(trouble) = api.control.engine().trouble() {
-        let problem = Problem::new(Code::NotReady, "no replica can be started or stopped").details([trouble]);
-        return Err(problem.help("what runs goes on; the server's log and logs/supervisor.log tell more").into());
+        let problem =
+            Problem::new(Code::NotReady, "no replica can be started or stopped").details([trouble]);
+        return Err(problem
+            .help("what runs goes on; the server's log and logs/supervisor.log tell more")
+            .into());
     }
     let (waiting, failing) = api.control.unanswered();
     if !failing.is_empty() {
-        let problem = Problem::new(Code::NotReady, "models that are live cannot be started").details(failing);
-        return Err(problem.details(waiting).help("decalog show MODEL and decalog logs MODEL tell more").into());
+        let problem =
+            Problem::new(Code::NotReady, "models that are live cannot be started").details(failing);
+        return Err(problem
+            .details(waiting)
+            .help("decalog show MODEL and decalog logs MODEL tell more")
+            .into());
     }
     if waiting.is_empty() {
         // What runs can be asked, also while nothing can be changed.
-        return Ok(api.control.refusal().map_or("ready\n".into(), |problem| format!("ready, but read-only: {problem}\n")));
+        return Ok(api
+            .control
+            .refusal()
+            .map_or("ready\n".into(), |problem| format!("ready, but read-only: {problem}\n")));
     }
-    Err(Problem::new(Code::NotReady, "replicas are starting").details(waiting).help("ask again in a moment").into())
+    Err(Problem::new(Code::NotReady, "replicas are starting")
+        .details(waiting)
+        .help("ask again in a moment")
+        .into())
 }
 
 pub async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
     let render = move || {
-        let scrape =
-            Scrape { demand: api.gateway.demand(), records_dropped: api.gateway.records_dropped(), epoch: api.gateway.epoch() };
+        let scrape = Scrape {
+            demand: api.gateway.demand(),
+            records_dropped: api.gateway.records_dropped(),
+            epoch: api.gateway.epoch(),
+        };
         api.monitor.render(&scrape, control::now_ms())
     };
     let text = aside(render).await?;
-    Ok(([(http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+    Ok((
+        [(
+            http::header::CONTENT_TYPE,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response())
 }
 
 pub async fn openapi() -> Json<Value> {
@@ -75,7 +98,10 @@ pub async fn collect(State(api): State<Api>) -> Result<Json<Garbage>, ApiError> 
     Ok(Json(api.control.collect().await?))
 }
 
-pub async fn verify(State(api): State<Api>, Query(query): Query<HeadQuery>) -> Result<Json<Value>, ApiError> {
+pub async fn verify(
+    State(api): State<Api>,
+    Query(query): Query<HeadQuery>,
+) -> Result<Json<Value>, ApiError> {
     let head = query.head.map(|head| head.parse::<Digest>()).transpose().map_err(bad_name)?;
     let path = api.control.ledger_path();
     let verified = aside(move || ledger::verify(&path, head)).await?;
@@ -89,5 +115,6 @@ pub async fn verify(State(api): State<Api>, Query(query): Query<HeadQuery>) -> R
 
 pub async fn backup(State(api): State<Api>) -> Result<Response, ApiError> {
     let pieces = api.control.backup().await?;
-    Ok(([(http::header::CONTENT_TYPE, "application/x-tar")], Body::from_stream(pieces)).into_response())
+    Ok(([(http::header::CONTENT_TYPE, "application/x-tar")], Body::from_stream(pieces))
+        .into_response())
 }

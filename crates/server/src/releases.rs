@@ -45,7 +45,12 @@ pub async fn status(
     Path((project, model)): Path<(String, String)>,
     Query(query): Query<StatusQuery>,
 ) -> Result<Json<ReleaseView>, ApiError> {
-    let environment = query.environment.map(|name| name.parse()).transpose().map_err(bad_name)?.unwrap_or_default();
+    let environment = query
+        .environment
+        .map(|name| name.parse())
+        .transpose()
+        .map_err(bad_name)?
+        .unwrap_or_default();
     Ok(Json(api.control.release_status(&key(&project, &model)?, &environment)?))
 }
 
@@ -57,7 +62,9 @@ pub async fn act(
 ) -> Result<Json<ReleaseView>, ApiError> {
     let (key, actor, environment) = (key(&project, &model)?, actor(&headers), asked.environment);
     match action.as_str() {
-        "pause" | "resume" => api.control.pause(&actor, &key, &environment, action == "pause").await?,
+        "pause" | "resume" => {
+            api.control.pause(&actor, &key, &environment, action == "pause").await?
+        }
         "abort" => api.control.abort(&actor, &key, &environment, "aborted").await.map(|_| ())?,
         _ => return Err(no_such_action(&action)),
     }
@@ -71,7 +78,8 @@ pub async fn promote(
     Body(asked): Body<PromotionAsked>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let PromotionAsked { from, to, plan } = asked;
-    let (id, version) = api.control.promote(&actor(&headers), &key(&project, &model)?, from, to, plan).await?;
+    let (id, version) =
+        api.control.promote(&actor(&headers), &key(&project, &model)?, from, to, plan).await?;
     Ok(Json(serde_json::json!({ "deployment": id, "version": version.to_string() })))
 }
 
@@ -81,6 +89,7 @@ pub async fn rollback(
     headers: HeaderMap,
     Body(asked): Body<InEnvironment>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    let (version, id) = api.control.rollback(&actor(&headers), &key(&project, &model)?, asked.environment).await?;
+    let (version, id) =
+        api.control.rollback(&actor(&headers), &key(&project, &model)?, asked.environment).await?;
     Ok(Json(serde_json::json!({ "deployment": id, "version": version.to_string() })))
 }

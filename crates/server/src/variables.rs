@@ -53,7 +53,10 @@ pub async fn set(
     let (project, environment) = names(&project, &environment)?;
     let Setting { value, secret, model } = setting;
     let value = if secret { VariableValue::Secret(value) } else { VariableValue::Plain(value) };
-    let changed = api.control.set_variable(&actor(&headers), &project, &environment, model, &name, value).await?;
+    let changed = api
+        .control
+        .set_variable(&actor(&headers), &project, &environment, model, &name, value)
+        .await?;
     Ok(Json(json!({ "set": name, "changed": changed })))
 }
 
@@ -64,6 +67,8 @@ pub async fn remove(
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
     let (project, environment) = names(&project, &environment)?;
-    api.control.remove_variable(&actor(&headers), &project, &environment, model(of)?, &name).await?;
+    api.control
+        .remove_variable(&actor(&headers), &project, &environment, model(of)?, &name)
+        .await?;
     Ok(Json(json!({ "removed": name })))
 }

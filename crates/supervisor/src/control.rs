@@ -1,4 +1,5 @@
-//! The control socket of a parent or zygote: one packet is one JSON object, and descriptors travel beside it.
+//! The control socket of a parent or zygote: one packet is one JSON object, and descriptors travel
+//! beside it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -7,7 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use domain::launch::ProcessId;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg,
+    setsockopt, socketpair, sockopt,
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
@@ -79,7 +81,8 @@ pub struct Control {
 
 /// A connected pair: the supervisor's end, and the other, which is closed on exec.
 pub fn pair() -> io::Result<(Control, OwnedFd)> {
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    let (ours, theirs) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     for socket in [&ours, &theirs] {
         // The kernel may grant less, which is enough still.
         let _ = setsockopt(socket, sockopt::SndBuf, &BUFFER_BYTES);
@@ -93,12 +96,20 @@ pub fn pair() -> io::Result<(Control, OwnedFd)> {
 
 impl Control {
     /// Sends a command, with descriptors.
-    pub async fn send(&self, command: &Command<'_>, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub async fn send(
+        &self,
+        command: &Command<'_>,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         let packet = serde_json::to_vec(command)?;
         if packet.len() > PACKET_BYTES_MAX {
-            return Err(io::Error::other(format!("its variables have {} bytes, which is too much", packet.len())));
+            return Err(io::Error::other(format!(
+                "its variables have {} bytes, which is too much",
+                packet.len()
+            )));
         }
-        let numbers: Vec<RawFd> = descriptors.iter().map(|descriptor| descriptor.as_raw_fd()).collect();
+        let numbers: Vec<RawFd> =
+            descriptors.iter().map(|descriptor| descriptor.as_raw_fd()).collect();
         let rights = [ControlMessage::ScmRights(&numbers)];
         let rights = if numbers.is_empty() { &rights[..0] } else { &rights[..] };
         let flags = MsgFlags::MSG_NOSIGNAL;
@@ -115,7 +126,8 @@ impl Control {
         }
     }
 
-    /// Asks for a process. What comes of it is told when the parent has said so; never if the parent has ended.
+    /// Asks for a process. What comes of it is told when the parent has said so; never if the
+    /// parent has ended.
     pub async fn fork(
         &self,
         command: &Command<'_>,
@@ -148,14 +160,19 @@ impl Control {
         waiting.len()
     }
 
-    /// The next thing it says; `None` once it has closed its end. What is not understood is an error, and costs nothing else.
-    /// `buffer` holds one packet.
+    /// The next thing it says; `None` once it has closed its end. What is not understood is an
+    /// error, and costs nothing else. `buffer` holds one packet.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Word>> {
         loop {
             let mut ready = self.socket.readable().await?;
             let received = ready.try_io(|socket| {
                 let mut pieces = [IoSliceMut::new(buffer)];
-                let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut pieces, None, MsgFlags::MSG_CMSG_CLOEXEC);
+                let message = recvmsg::<UnixAddr>(
+                    socket.as_raw_fd(),
+                    &mut pieces,
+                    None,
+                    MsgFlags::MSG_CMSG_CLOEXEC,
+                );
                 let message = match message {
                     Err(nix::errno::Errno::ECONNRESET) => return Ok((0, false)),
                     other => other?,
@@ -164,7 +181,12 @@ impl Control {
             });
             match received {
                 Ok(Ok((0, _))) => return Ok(None),
-                Ok(Ok((_, true))) => return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet that is too long")),
+                Ok(Ok((_, true))) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "a packet that is too long",
+                    ));
+                }
                 Ok(Ok((bytes, false))) => {
                     return serde_json::from_slice(&buffer[..bytes])
                         .map(Some)
@@ -196,13 +218,24 @@ mod tests {
     async fn a_fork_is_asked_for_with_descriptors_and_answered() {
         let (ours, theirs) = pair().unwrap();
         let variables = BTreeMap::from([("TOKEN".to_string(), "ü".repeat(100_000))]);
-        let command = Command::Fork { id: &id("r3-7"), role: "worker", variables: &variables, directory: "/abs" };
+        let command = Command::Fork {
+            id: &id("r3-7"),
+            role: "worker",
+            variables: &variables,
+            directory: "/abs",
+        };
         let (reader, writer) = std::io::pipe().unwrap();
         let answer = ours.fork(&command, &id("r3-7"), &[writer.as_fd()]).await.unwrap();
         let mut buffer = vec![0; PACKET_BYTES_MAX];
         let mut space = nix::cmsg_space!([RawFd; 2]);
         let mut pieces = [IoSliceMut::new(&mut buffer)];
-        let message = recvmsg::<UnixAddr>(theirs.as_raw_fd(), &mut pieces, Some(&mut space), MsgFlags::empty()).unwrap();
+        let message = recvmsg::<UnixAddr>(
+            theirs.as_raw_fd(),
+            &mut pieces,
+            Some(&mut space),
+            MsgFlags::empty(),
+        )
+        .unwrap();
         let bytes = message.bytes;
         let rights: Vec<RawFd> = message
             .cmsgs()
@@ -213,7 +246,10 @@ mod tests {
             })
             .collect();
         let asked: serde_json::Value = serde_json::from_slice(&buffer[..bytes]).unwrap();
-        assert_eq!((&asked["fork"]["role"], &asked["fork"]["directory"]), (&"worker".into(), &"/abs".into()));
+        assert_eq!(
+            (&asked["fork"]["role"], &asked["fork"]["directory"]),
+            (&"worker".into(), &"/abs".into())
+        );
         assert_eq!(asked["fork"]["variables"]["TOKEN"].as_str().unwrap().chars().count(), 100_000);
         drop(writer);
         // SAFETY: the kernel has just made it for this process.
@@ -222,7 +258,10 @@ mod tests {
         drop(passed);
         assert_eq!(std::io::read_to_string(reader).unwrap(), "words");
         say(&theirs, r#"{"forked": {"id": "r3-7", "pid": 1234}}"#);
-        let Some(Word::Forked { id: forked, pid }) = ours.receive(&mut buffer).await.unwrap() else { panic!() };
+        let Some(Word::Forked { id: forked, pid }) = ours.receive(&mut buffer).await.unwrap()
+        else {
+            panic!()
+        };
         assert!(ours.settle(&forked, Ok(pid)) && !ours.settle(&forked, Ok(pid)));
         assert_eq!(answer.await.unwrap(), Ok(1234));
     }
@@ -231,10 +270,18 @@ mod tests {
     async fn what_it_says() {
         let (ours, theirs) = pair().unwrap();
         let mut buffer = vec![0; PACKET_BYTES_MAX];
-        say(&theirs, r#"{"ready": {"threads": 2, "can_fork": false, "reason": "2 threads run", "elapsed_ms": 812, "more": 1}}"#);
+        say(
+            &theirs,
+            r#"{"ready": {"threads": 2, "can_fork": false, "reason": "2 threads run", "elapsed_ms": 812, "more": 1}}"#,
+        );
         say(&theirs, "nonsense");
         say(&theirs, r#"{"refused": {"id": "r3-7", "reason": "no"}}"#);
-        let ready = Readiness { threads: 2, can_fork: false, reason: "2 threads run".into(), elapsed_ms: 812 };
+        let ready = Readiness {
+            threads: 2,
+            can_fork: false,
+            reason: "2 threads run".into(),
+            elapsed_ms: 812,
+        };
         assert_eq!(ours.receive(&mut buffer).await.unwrap(), Some(Word::Ready(ready)));
         assert_eq!(ours.receive(&mut buffer).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
         let refused = Word::Refused { id: id("r3-7"), reason: "no".into() };
@@ -244,7 +291,8 @@ mod tests {
         assert!(ours.send(&command, &[]).await.unwrap_err().to_string().contains("too much"));
         drop(theirs);
         assert_eq!(ours.receive(&mut buffer).await.unwrap(), None);
-        let command = Command::Serve { id: &id("r3-7"), variables: &BTreeMap::new(), directory: "/" };
+        let command =
+            Command::Serve { id: &id("r3-7"), variables: &BTreeMap::new(), directory: "/" };
         assert!(ours.send(&command, &[]).await.is_err());
     }
 }

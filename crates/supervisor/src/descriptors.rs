@@ -1,13 +1,16 @@
-//! How many descriptors a process may have open: as many as the system allows where connections and workers are held, and
-//! what was inherited for the workers, of which some close or look at every number that there could be.
+//! How many descriptors a process may have open: as many as the system allows where connections and
+//! workers are held, and what was inherited for the workers, of which some close or look at every
+//! number that there could be.
 
 use std::os::fd::AsRawFd;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Descriptors of `up` that connections of callers must leave to everything else: the ledger, artifacts, workers, logs.
+/// Descriptors of `up` that connections of callers must leave to everything else: the ledger,
+/// artifacts, workers, logs.
 pub const DESCRIPTORS_RESERVED: u64 = 256;
-/// Descriptors of the supervisor that new processes must leave to it: to take calls, and to tell how processes end.
+/// Descriptors of the supervisor that new processes must leave to it: to take calls, and to tell
+/// how processes end.
 const SUPERVISOR_RESERVED: u64 = 32;
 
 /// The limits of a process.
@@ -38,10 +41,11 @@ impl Descriptors {
         Ok(setrlimit(Resource::RLIMIT_NOFILE, self.inherited.min(hard), hard)?)
     }
 
-    /// Whether a descriptor that was just opened is one of those that the supervisor keeps for itself: the kernel gives the
-    /// lowest that is free.
+    /// Whether a descriptor that was just opened is one of those that the supervisor keeps for
+    /// itself: the kernel gives the lowest that is free.
     pub fn is_reserved(&self, newest: &impl AsRawFd) -> bool {
-        newest.as_raw_fd() as u64 >= self.limit.saturating_sub(SUPERVISOR_RESERVED).max(self.limit / 2)
+        newest.as_raw_fd() as u64
+            >= self.limit.saturating_sub(SUPERVISOR_RESERVED).max(self.limit / 2)
     }
 }
 

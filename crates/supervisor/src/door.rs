@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 
-/// After a connection could not be taken, in milliseconds: without descriptors it would be tried again at once, for ever.
+/// After a connection could not be taken, in milliseconds: without descriptors it would be tried
+/// again at once, for ever.
 const PAUSE_MS: u64 = 100;
 
 /// A listening socket and its file.
@@ -18,7 +19,8 @@ pub struct Door {
 }
 
 impl Door {
-    /// Listens; a file that lies there is an earlier process's, since this one holds the data directory.
+    /// Listens; a file that lies there is an earlier process's, since this one holds the data
+    /// directory.
     pub fn open(path: PathBuf) -> io::Result<Door> {
         let (listener, inode) = bind(&path)?;
         Ok(Door { path, listener, inode })

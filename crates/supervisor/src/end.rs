@@ -15,7 +15,9 @@ impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             End::Exited(code) => write!(f, "exited with status {code}"),
-            End::Killed(signal) => write!(f, "killed by signal {} ({})", *signal as i32, signal.as_str()),
+            End::Killed(signal) => {
+                write!(f, "killed by signal {} ({})", *signal as i32, signal.as_str())
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The directories and sockets of running processes, which must be there, be short enough, and be nobody else's.
+//! The directories and sockets of running processes, which must be there, be short enough, and be
+//! nobody else's.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -38,13 +39,19 @@ impl Files {
 
     /// Makes the directories that must be there.
     pub fn make_directories(&self) -> Result<(), DirectoryError> {
-        let of_data = [self.data.run(), self.data.processes(), self.data.logs(), self.data.environments()];
-        of_data.iter().chain([&self.run, &self.sockets()]).try_for_each(|directory| private_directory(directory))
+        let of_data =
+            [self.data.run(), self.data.processes(), self.data.logs(), self.data.environments()];
+        of_data
+            .iter()
+            .chain([&self.run, &self.sockets()])
+            .try_for_each(|directory| private_directory(directory))
     }
 
     /// Makes what a process has for itself.
     pub fn make_process(&self, id: &ProcessId) -> Result<(), DirectoryError> {
-        ["home", "tmp"].iter().try_for_each(|name| private_directory(&self.data.process(id).join(name)))
+        ["home", "tmp"]
+            .iter()
+            .try_for_each(|name| private_directory(&self.data.process(id).join(name)))
     }
 
     /// The supervisor's socket.
@@ -63,7 +70,8 @@ impl Files {
     }
 }
 
-/// `<data>/run`, or a short directory that stands for it if sockets below it would have too long a path.
+/// `<data>/run`, or a short directory that stands for it if sockets below it would have too long a
+/// path.
 pub fn run_directory(data: &DataDirectory) -> Result<PathBuf, DirectoryError> {
     let run = data.run();
     private_directory(&run)?;
@@ -83,7 +91,8 @@ pub fn run_directory(data: &DataDirectory) -> Result<PathBuf, DirectoryError> {
     Ok(short)
 }
 
-/// Makes a directory that only its owner may enter. A file that has its name, as after a fault, gives way.
+/// Makes a directory that only its owner may enter. A file that has its name, as after a fault,
+/// gives way.
 pub fn private_directory(path: &Path) -> Result<(), DirectoryError> {
     if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
         let _ = std::fs::remove_file(path);

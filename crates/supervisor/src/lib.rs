@@ -1,6 +1,6 @@
-//! The supervisor: one small process per data directory that owns all workers and what they are forked from, so that
-//! they outlive `decalog up`. It restarts nothing and decides nothing. Beside its main, this crate has what the other end of
-//! its protocol needs.
+//! The supervisor: one small process per data directory that owns all workers and what they are
+//! forked from, so that they outlive `decalog up`. It restarts nothing and decides nothing. Beside
+//! its main, this crate has what the other end of its protocol needs.
 
 mod clock;
 mod control;

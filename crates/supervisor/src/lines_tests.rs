@@ -16,7 +16,11 @@ fn line(value: impl Serialize) -> Vec<u8> {
 }
 
 fn launch() -> Launch {
-    let zygote = ZygoteKey { project: "default".parse().unwrap(), lock: Digest::of(b"lock"), sandbox: String::new() };
+    let zygote = ZygoteKey {
+        project: "default".parse().unwrap(),
+        lock: Digest::of(b"lock"),
+        sandbox: String::new(),
+    };
     Launch {
         id: ProcessId("r1-1".into()),
         role: Role::Zygote(zygote),
@@ -73,8 +77,14 @@ fn messages() -> Vec<Vec<u8>> {
         Ok(Reply::Local("no".into())),
         Err("no".to_string()),
     ];
-    let replies = replies.into_iter().zip(1..).map(|(result, id)| line(Message::Reply { id, result }));
-    replies.chain([line(Message::Changed(Box::new(process()))), line(Message::Forgotten(ProcessId("p1".into())))]).collect()
+    let replies =
+        replies.into_iter().zip(1..).map(|(result, id)| line(Message::Reply { id, result }));
+    replies
+        .chain([
+            line(Message::Changed(Box::new(process()))),
+            line(Message::Forgotten(ProcessId("p1".into()))),
+        ])
+        .collect()
 }
 
 /// The longest line here, in bytes.
@@ -104,11 +114,19 @@ fn whatever_comes_is_understood_or_refused() {
     .map(|text| format!("{text}\n").into_bytes())
     .into();
     let call = |line: &[u8]| serde_json::from_slice::<Call<serde_json::Value>>(line);
-    let request = |line: &[u8]| call(line).is_ok_and(|call| serde_json::from_value::<Request>(call.request).is_ok());
+    let request = |line: &[u8]| {
+        call(line).is_ok_and(|call| serde_json::from_value::<Request>(call.request).is_ok())
+    };
     let message = |line: &[u8]| serde_json::from_slice::<Message>(line).is_ok();
     let word = |line: &[u8]| serde_json::from_slice::<Word>(line).is_ok();
-    assert!(read(&calls().concat()).iter().all(|line| request(line)) && read(&calls().concat()).len() == calls().len());
-    assert!(read(&messages().concat()).iter().all(|line| message(line)) && words.iter().all(|line| word(line)));
+    assert!(
+        read(&calls().concat()).iter().all(|line| request(line))
+            && read(&calls().concat()).len() == calls().len()
+    );
+    assert!(
+        read(&messages().concat()).iter().all(|line| message(line))
+            && words.iter().all(|line| word(line))
+    );
     let inputs = [calls(), messages(), words, vec![calls().concat(), messages().concat()]].concat();
     Corpus::of("lines of the supervisor", inputs).check(|bytes| {
         for line in read(bytes) {

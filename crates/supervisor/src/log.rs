@@ -26,7 +26,10 @@ impl Output {
     /// Copies from the pipe to the log at `path` until all writers have closed it.
     pub fn collect(pipe: OwnedFd, path: PathBuf) -> std::io::Result<Rc<Output>> {
         let mut pipe = Receiver::from_owned_fd(pipe)?;
-        let output = Rc::new(Output { log: RefCell::new(Log::open(path, LOG_BYTES_MAX)), closed: watch::channel(false).0 });
+        let output = Rc::new(Output {
+            log: RefCell::new(Log::open(path, LOG_BYTES_MAX)),
+            closed: watch::channel(false).0,
+        });
         let to = output.clone();
         tokio::task::spawn_local(async move {
             let mut buffer = vec![0; PIECE_BYTES];
@@ -69,7 +72,11 @@ impl Log {
 
     fn reopen(&mut self) {
         self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
-        self.bytes = self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
+        self.bytes = self
+            .file
+            .as_ref()
+            .and_then(|file| file.metadata().ok())
+            .map_or(0, |metadata| metadata.len());
     }
 
     /// Appends. A full disk loses lines, and must not stop the model.

@@ -20,7 +20,8 @@ pub struct Line {
     pub threads: u32,
     /// Pages in memory.
     pub resident_pages: u64,
-    /// When it was started, in the kernel's ticks since the machine was: with the number it names one process only.
+    /// When it was started, in the kernel's ticks since the machine was: with the number it names
+    /// one process only.
     pub started_ticks: u64,
 }
 
@@ -34,7 +35,8 @@ pub fn table() -> Vec<Line> {
 /// One process.
 pub fn line(pid: u32) -> Option<Line> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; the fields after it are state, parent, group, session, …
+    // The name in parentheses may hold anything; the fields after it are state, parent, group,
+    // session, …
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     let field = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
@@ -49,9 +51,10 @@ pub fn line(pid: u32) -> Option<Line> {
     })
 }
 
-/// Memory of all processes of each group, in MiB: a page that several processes share counts in part at each (PSS), so
-/// that the sum over all processes is what they use together. Groups without processes are left out. The kernel counts all
-/// pages of each process for it: milliseconds where there are many.
+/// Memory of all processes of each group, in MiB: a page that several processes share counts in
+/// part at each (PSS), so that the sum over all processes is what they use together. Groups without
+/// processes are left out. The kernel counts all pages of each process for it: milliseconds where
+/// there are many.
 pub fn memory_mb_of_groups(groups: &[u32]) -> HashMap<u32, f64> {
     let mut memory = HashMap::new();
     let groups: HashSet<u32> = groups.iter().copied().filter(|group| *group > 0).collect();
@@ -67,9 +70,13 @@ pub fn memory_mb_of_groups(groups: &[u32]) -> HashMap<u32, f64> {
 /// The proportional set size of a process; its resident memory where the kernel does not tell.
 fn proportional_mb(line: &Line) -> f64 {
     let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", line.pid)).unwrap_or_default();
-    let kilobytes =
-        rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_ascii_whitespace().next()?.parse::<f64>().ok());
-    kilobytes.map_or_else(|| line.resident_pages as f64 * page_bytes() / MIB, |kilobytes| kilobytes / 1_024.0)
+    let kilobytes = rollup.lines().find_map(|line| {
+        line.strip_prefix("Pss:")?.split_ascii_whitespace().next()?.parse::<f64>().ok()
+    });
+    kilobytes.map_or_else(
+        || line.resident_pages as f64 * page_bytes() / MIB,
+        |kilobytes| kilobytes / 1_024.0,
+    )
 }
 
 fn page_bytes() -> f64 {

@@ -3,22 +3,24 @@
 use domain::launch::{Launch, ProcessId, Role, Temperature};
 use serde::{Deserialize, Serialize};
 
-/// Of this protocol. What is added to it keeps the number if both sides do without; else the number changes, and programs of
-/// the two versions cannot take over from each other: a supervisor of another version is only replaced, with its workers,
-/// where no process serves with them.
+/// Of this protocol. What is added to it keeps the number if both sides do without; else the number
+/// changes, and programs of the two versions cannot take over from each other: a supervisor of
+/// another version is only replaced, with its workers, where no process serves with them.
 pub const VERSION: u32 = 3;
 
-/// The most that is kept of what is known of a process, in bytes: more than the schema of thousands of columns.
+/// The most that is kept of what is known of a process, in bytes: more than the schema of thousands
+/// of columns.
 pub const KNOWN_BYTES_MAX: usize = 1 << 20;
 
-/// The longest line that the supervisor is told, in bytes: a launch with all the variables that an environment may have.
+/// The longest line that the supervisor is told, in bytes: a launch with all the variables that an
+/// environment may have.
 pub const CALL_BYTES_MAX: usize = 16 << 20;
 
 /// The longest line that the supervisor says, in bytes: what is known of thousands of processes.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
-/// A request with a number that its reply repeats. The supervisor reads the number first: a request that it does not know
-/// is answered, too.
+/// A request with a number that its reply repeats. The supervisor reads the number first: a request
+/// that it does not know is answered, too.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Call<R> {
     /// The caller's.
@@ -33,7 +35,8 @@ pub struct Call<R> {
 pub enum Request {
     /// The first of each connection.
     Hello,
-    /// Start a process, or fork it, or let a parent serve. The reply to a fork comes when it is done.
+    /// Start a process, or fork it, or let a parent serve. The reply to a fork comes when it is
+    /// done.
     Spawn(Box<Launch>),
     /// Ask a process group to end, or end it.
     Signal {
@@ -42,7 +45,8 @@ pub enum Request {
         /// SIGKILL instead of SIGTERM.
         kill: bool,
     },
-    /// Keep what is known of a process, for a platform that finds it later. The supervisor does not read it.
+    /// Keep what is known of a process, for a platform that finds it later. The supervisor does not
+    /// read it.
     Remember {
         /// Which.
         id: ProcessId,
@@ -92,7 +96,8 @@ pub enum Reply {
     Started(Box<Process>),
     /// Why nothing was forked: the parent goes on as before.
     Refused(String),
-    /// Nothing was started, for want of descriptors, memory or the like: nobody is to blame, and it may work later.
+    /// Nothing was started, for want of descriptors, memory or the like: nobody is to blame, and it
+    /// may work later.
     Local(String),
     /// All of them.
     Processes(Vec<Process>),
@@ -117,12 +122,14 @@ pub struct Process {
     pub temperature: Temperature,
     /// Why not warmer.
     pub colder_because: Option<String>,
-    /// What it was forked from, or was itself, the nearest first: files in their directories may be in use by it.
+    /// What it was forked from, or was itself, the nearest first: files in their directories may be
+    /// in use by it.
     #[serde(default)]
     pub ancestors: Vec<ProcessId>,
     /// What a parent or zygote said when it was ready.
     pub ready: Option<Readiness>,
-    /// When something was last forked from it, or else when it was started, in milliseconds since 1970.
+    /// When something was last forked from it, or else when it was started, in milliseconds since
+    /// 1970.
     pub used_at_ms: u64,
     /// What a platform asked to be kept of it.
     #[serde(default)]

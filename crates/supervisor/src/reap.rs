@@ -1,4 +1,5 @@
-//! Collects the ends of all children: the supervisor's own, those that parents forked for it, and orphans of models.
+//! Collects the ends of all children: the supervisor's own, those that parents forked for it, and
+//! orphans of models.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -11,11 +12,12 @@ use nix::unistd::Pid;
 use crate::end::End;
 use crate::table::{Entry, Shared, send};
 
-/// How long the last words of a process are waited for, in milliseconds: something that fled the group may hold its
-/// output open.
+/// How long the last words of a process are waited for, in milliseconds: something that fled the
+/// group may hold its output open.
 const LAST_WORDS_MS_MAX: u64 = 500;
 
-/// How long processes may take to leave the group of the one that they were forked from, in milliseconds: as long as a fork.
+/// How long processes may take to leave the group of the one that they were forked from, in
+/// milliseconds: as long as a fork.
 const MOVING_MS_MAX: u64 = 5_000;
 /// How often that is looked at, in milliseconds.
 const MOVING_LOOK_MS: u64 = 2;
@@ -42,14 +44,18 @@ pub fn reap(shared: &Rc<Shared>) {
     }
 }
 
-/// Waits until what was forked from a process is known, and is out of its group: what these fork themselves begins in the group
-/// that they are in, and would be ended with it before anybody knows of it.
+/// Waits until what was forked from a process is known, and is out of its group: what these fork
+/// themselves begins in the group that they are in, and would be ended with it before anybody knows
+/// of it.
 async fn moved_out(shared: &Shared, id: &ProcessId) {
     let is_moving = |entry: &Entry| {
-        entry.process.ancestors.contains(id) && entry.attaching.as_ref().is_some_and(|attaching| !attaching.is_finished())
+        entry.process.ancestors.contains(id)
+            && entry.attaching.as_ref().is_some_and(|attaching| !attaching.is_finished())
     };
     let end = Instant::now() + Duration::from_millis(MOVING_MS_MAX);
-    while Instant::now() < end && (!shared.reserved.borrow().is_empty() || shared.entries.borrow().values().any(is_moving)) {
+    while Instant::now() < end
+        && (!shared.reserved.borrow().is_empty() || shared.entries.borrow().values().any(is_moving))
+    {
         tokio::time::sleep(Duration::from_millis(MOVING_LOOK_MS)).await;
     }
 }
@@ -61,7 +67,13 @@ pub async fn finish(shared: Rc<Shared>, id: ProcessId, end: End) {
         entries.get_mut(&id).map(|entry| {
             entry.control = None;
             let forks = entry.process.role.is_forked_from();
-            (entry.process.pid, entry.output.clone(), entry.group.clone(), entry.attaching.take(), forks)
+            (
+                entry.process.pid,
+                entry.output.clone(),
+                entry.group.clone(),
+                entry.attaching.take(),
+                forks,
+            )
         })
     };
     let Some((pid, output, group, attaching, forks)) = taken else { return };
@@ -85,14 +97,18 @@ pub async fn finish(shared: Rc<Shared>, id: ProcessId, end: End) {
     {
         let mut entries = shared.entries.borrow_mut();
         if !entries.contains_key(&id)
-            && let Some(entry) = entries.values().find(|entry| entry.process.pid == pid && entry.process.ended.is_none())
+            && let Some(entry) = entries
+                .values()
+                .find(|entry| entry.process.pid == pid && entry.process.ended.is_none())
         {
             // It had been about to serve under another id.
             id = entry.process.id.clone();
         }
         let Some(entry) = entries.get_mut(&id) else { return };
-        let out_of_memory =
-            group.as_ref().filter(|_| end == End::Killed(Signal::SIGKILL)).and_then(|group| group.out_of_memory());
+        let out_of_memory = group
+            .as_ref()
+            .filter(|_| end == End::Killed(Signal::SIGKILL))
+            .and_then(|group| group.out_of_memory());
         let reason = entry.killed_for.take().or(out_of_memory).unwrap_or_else(|| end.to_string());
         entry.process.ended = Some(reason);
     }

@@ -47,7 +47,8 @@ pub fn run(data: &DataDirectory) -> i32 {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime: {error}")),
     };
-    // Everything that starts a process stays on this thread: workers die with the thread that started them.
+    // Everything that starts a process stays on this thread: workers die with the thread that
+    // started them.
     match tokio::task::LocalSet::new().block_on(&runtime, supervise(data)) {
         Ok(()) => 0,
         Err(error) => fail(&error.to_string()),
@@ -66,8 +67,10 @@ async fn supervise(data: &DataDirectory) -> io::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     remove_left_overs(&files);
-    let shared = Rc::new(Shared::new(Groups::open(data.root()), Descriptors::raise(), DRAIN_MS_MAX));
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let shared =
+        Rc::new(Shared::new(Groups::open(data.root()), Descriptors::raise(), DRAIN_MS_MAX));
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut children = signal(SignalKind::child())?;
     let reaping = shared.clone();
     tokio::task::spawn_local(async move {
@@ -106,7 +109,11 @@ async fn supervise(data: &DataDirectory) -> io::Result<()> {
 
 /// Waits a moment for a predecessor that is just ending.
 async fn lock(files: &Files) -> io::Result<Flock<File>> {
-    let mut file = File::options().create(true).truncate(false).write(true).open(files.data.supervisor_lock())?;
+    let mut file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(files.data.supervisor_lock())?;
     let end = Instant::now() + Duration::from_millis(LOCK_MS_MAX);
     loop {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -120,14 +127,18 @@ async fn lock(files: &Files) -> io::Result<Flock<File>> {
     }
 }
 
-/// Files of processes that a killed supervisor took with it. What cannot be moved away stays, and is in nobody's way: each
-/// process gets a directory that was not there.
+/// Files of processes that a killed supervisor took with it. What cannot be moved away stays, and
+/// is in nobody's way: each process gets a directory that was not there.
 fn remove_left_overs(files: &Files) {
     let (current, old) = (files.data.processes(), files.data.old_processes());
     let moved = private_directory(&old).map_err(io::Error::other).and_then(|()| {
-        let names = (0..OLD_NAMES_MAX).map(|count| old.join(format!("{}-{count}", std::process::id())));
+        let names =
+            (0..OLD_NAMES_MAX).map(|count| old.join(format!("{}-{count}", std::process::id())));
         let free = names.into_iter().find(|name| name.symlink_metadata().is_err());
-        std::fs::rename(&current, free.ok_or_else(|| io::Error::other("too much lies there already"))?)
+        std::fs::rename(
+            &current,
+            free.ok_or_else(|| io::Error::other("too much lies there already"))?,
+        )
     });
     let made = moved.and_then(|()| private_directory(&current).map_err(io::Error::other));
     if let Err(error) = made {
@@ -168,7 +179,11 @@ async fn end_all(shared: &Rc<Shared>) {
     let end = Instant::now() + Duration::from_millis(KILLED_MS_MAX);
     let own = std::process::id();
     loop {
-        let left: Vec<u32> = process::table().into_iter().filter(|line| line.parent == own).map(|line| line.pid).collect();
+        let left: Vec<u32> = process::table()
+            .into_iter()
+            .filter(|line| line.parent == own)
+            .map(|line| line.pid)
+            .collect();
         if left.is_empty() || Instant::now() > end {
             return;
         }
@@ -186,7 +201,12 @@ fn accept(shared: &Rc<Shared>, stream: UnixStream) {
     shared.alone_since.set(None);
 }
 
-async fn client(shared: Rc<Shared>, stream: UnixStream, sender: mpsc::Sender<Message>, mut messages: mpsc::Receiver<Message>) {
+async fn client(
+    shared: Rc<Shared>,
+    stream: UnixStream,
+    sender: mpsc::Sender<Message>,
+    mut messages: mpsc::Receiver<Message>,
+) {
     let (reader, mut writer) = stream.into_split();
     tokio::task::spawn_local(async move {
         while let Some(message) = messages.recv().await {
@@ -199,7 +219,9 @@ async fn client(shared: Rc<Shared>, stream: UnixStream, sender: mpsc::Sender<Mes
     });
     let mut lines = Lines::new(reader, CALL_BYTES_MAX);
     while let Ok(Some(line)) = lines.next().await {
-        let Ok(Call::<serde_json::Value> { id, request }) = serde_json::from_slice(&line) else { break };
+        let Ok(Call::<serde_json::Value> { id, request }) = serde_json::from_slice(&line) else {
+            break;
+        };
         let (shared, replies) = (shared.clone(), sender.clone());
         // Each on its own: a fork waits for its parent, and others need not wait for it.
         tokio::task::spawn_local(async move {
@@ -249,16 +271,23 @@ async fn answer(shared: &Rc<Shared>, request: Request) -> Result<Reply, String> 
     }
 }
 
-/// Drops a process from the list. A parent's directory stays as long as something lives that was forked from it.
+/// Drops a process from the list. A parent's directory stays as long as something lives that was
+/// forked from it.
 fn forget(shared: &Rc<Shared>, id: ProcessId) -> Result<Reply, String> {
     let mut entries = shared.entries.borrow_mut();
-    if entries.get(&id).is_some_and(|entry| entry.process.ended.is_none()) || shared.reserved.borrow().contains(&id) {
+    if entries.get(&id).is_some_and(|entry| entry.process.ended.is_none())
+        || shared.reserved.borrow().contains(&id)
+    {
         return Err(format!("{id} still runs"));
     }
     let ancestors = entries.remove(&id).map(|entry| entry.process.ancestors).unwrap_or_default();
-    let is_used =
-        |id: &ProcessId| entries.values().any(|Entry { process, .. }| process.id == *id || process.ancestors.contains(id));
-    let unused: Vec<ProcessId> = [id.clone()].into_iter().chain(ancestors).filter(|id| !is_used(id)).collect();
+    let is_used = |id: &ProcessId| {
+        entries
+            .values()
+            .any(|Entry { process, .. }| process.id == *id || process.ancestors.contains(id))
+    };
+    let unused: Vec<ProcessId> =
+        [id.clone()].into_iter().chain(ancestors).filter(|id| !is_used(id)).collect();
     drop(entries);
     shared.tell(|| Message::Forgotten(id.clone()));
     Ok(Reply::Unused(unused))

@@ -1,4 +1,5 @@
-//! Starts processes: as programs, forked from a parent or zygote, or as a parent that serves from now on.
+//! Starts processes: as programs, forked from a parent or zygote, or as a parent that serves from
+//! now on.
 
 use std::cell::RefCell;
 use std::io;
@@ -36,7 +37,11 @@ enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
-        if is_local(&error) { Failure::Local(error.to_string()) } else { Failure::Other(error.to_string()) }
+        if is_local(&error) {
+            Failure::Local(error.to_string())
+        } else {
+            Failure::Other(error.to_string())
+        }
     }
 }
 
@@ -80,7 +85,9 @@ fn pipe(shared: &Shared) -> Result<(io::PipeReader, io::PipeWriter), Failure> {
     let (output, input) = io::pipe()?;
     if shared.descriptors.is_reserved(&input) {
         let limit = shared.descriptors.limit;
-        return Err(Failure::Local(format!("the supervisor has too many descriptors open; its limit is {limit} (ulimit -Hn)")));
+        return Err(Failure::Local(format!(
+            "the supervisor has too many descriptors open; its limit is {limit} (ulimit -Hn)"
+        )));
     }
     Ok((output, input))
 }
@@ -110,16 +117,24 @@ fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply
     if let Some(number) = inherited {
         command.env("DECALOG_CONTROL", number.to_string());
     }
-    // SAFETY: only async-signal-safe calls between fork and exec, on descriptors that live until after it.
+    // SAFETY: only async-signal-safe calls between fork and exec, on descriptors that live until
+    // after it.
     unsafe {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
             nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?;
             descriptors.give_back()?;
-            // What is read-only is so for root's models, too. Others do not have the right, and may not give it up either.
+            // What is read-only is so for root's models, too. Others do not have the right, and may
+            // not give it up either.
             nix::libc::prctl(nix::libc::PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
-            // Also what this supervisor inherited itself: a parent with an unknown descriptor could not be forked from.
-            nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, nix::libc::CLOSE_RANGE_CLOEXEC);
+            // Also what this supervisor inherited itself: a parent with an unknown descriptor could
+            // not be forked from.
+            nix::libc::syscall(
+                nix::libc::SYS_close_range,
+                3,
+                u32::MAX,
+                nix::libc::CLOSE_RANGE_CLOEXEC,
+            );
             for door in &doors {
                 nix::unistd::write(door, b"0")?;
             }
@@ -206,7 +221,8 @@ async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<R
     let role = if launch.role.is_forked_from() { "parent" } else { "worker" };
     let (variables, directory) = (&launch.variables, launch.directory.as_str());
     let command = control::Command::Fork { id: &launch.id, role, variables, directory };
-    let descriptors: Vec<_> = [Some(input.as_fd()), theirs.as_ref().map(AsFd::as_fd)].into_iter().flatten().collect();
+    let descriptors: Vec<_> =
+        [Some(input.as_fd()), theirs.as_ref().map(AsFd::as_fd)].into_iter().flatten().collect();
     let limit = Duration::from_millis(FORK_MS_MAX);
     let asking = async {
         let answer = asked.fork(&command, &launch.id, &descriptors).await?;
@@ -229,7 +245,9 @@ async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<R
     let end = shared.take_stranger(pid).filter(|_| !is_child);
     if !is_child && end.is_none() {
         send(pid, Signal::SIGKILL);
-        return Err(format!("{from} gave the process {pid}, which is no child of the supervisor").into());
+        return Err(
+            format!("{from} gave the process {pid}, which is no child of the supervisor").into()
+        );
     }
     if shared.stopping.get() {
         send(pid, Signal::SIGKILL);
@@ -254,9 +272,15 @@ async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<R
     Ok(reply)
 }
 
-/// Puts a forked process into a group of its own. Moving one can take many milliseconds in the kernel, and nobody waits
-/// for it: what it shares with its parent is charged there in any case.
-fn attach(shared: &Rc<Shared>, id: &ProcessId, limits: Limits, pid: u32, group: Rc<RefCell<Option<Group>>>) {
+/// Puts a forked process into a group of its own. Moving one can take many milliseconds in the
+/// kernel, and nobody waits for it: what it shares with its parent is charged there in any case.
+fn attach(
+    shared: &Rc<Shared>,
+    id: &ProcessId,
+    limits: Limits,
+    pid: u32,
+    group: Rc<RefCell<Option<Group>>>,
+) {
     let groups = shared.groups.clone();
     let name = id.clone();
     let attaching = tokio::task::spawn_local(async move {
@@ -277,11 +301,15 @@ async fn serve(shared: &Rc<Shared>, launch: Launch, parent: &ProcessId) -> Resul
     let asked = control_of(shared, parent)?;
     let (variables, directory) = (&launch.variables, launch.directory.as_str());
     let command = control::Command::Serve { id: &launch.id, variables, directory };
-    let sent = tokio::time::timeout(Duration::from_millis(FORK_MS_MAX), asked.send(&command, &[])).await;
-    let sent = sent.map_err(|error| error.to_string()).and_then(|sent| sent.map_err(|error| error.to_string()));
+    let sent =
+        tokio::time::timeout(Duration::from_millis(FORK_MS_MAX), asked.send(&command, &[])).await;
+    let sent = sent
+        .map_err(|error| error.to_string())
+        .and_then(|sent| sent.map_err(|error| error.to_string()));
     sent.map_err(|error| format!("{parent} cannot be told to serve: {error}"))?;
     let mut entries = shared.entries.borrow_mut();
-    let mut entry = entries.remove(parent).ok_or_else(|| format!("{parent} ended before it served"))?;
+    let mut entry =
+        entries.remove(parent).ok_or_else(|| format!("{parent} ended before it served"))?;
     entry.output.rename(PathBuf::from(&launch.log));
     entry.process = Process {
         id: launch.id.clone(),
@@ -314,7 +342,11 @@ fn control_of(shared: &Rc<Shared>, id: &ProcessId) -> Result<Rc<Control>, String
     let entries = shared.entries.borrow();
     let entry = entries.get(id).ok_or_else(|| format!("there is no process {id}"))?;
     let usable = entry.process.role.is_forked_from() && entry.process.ended.is_none();
-    entry.control.clone().filter(|_| usable).ok_or_else(|| format!("{id} cannot be forked from any more"))
+    entry
+        .control
+        .clone()
+        .filter(|_| usable)
+        .ok_or_else(|| format!("{id} cannot be forked from any more"))
 }
 
 /// Hears what a parent or zygote says, until it closes its socket.
@@ -353,8 +385,9 @@ async fn listen(shared: Rc<Shared>, id: ProcessId, control: Rc<Control>) {
     }
 }
 
-/// Ends children of the supervisor that nobody knows: leaders of a group in its own session, as forked processes are. One
-/// that another parent forks at this moment becomes known within the time that a fork may take.
+/// Ends children of the supervisor that nobody knows: leaders of a group in its own session, as
+/// forked processes are. One that another parent forks at this moment becomes known within the time
+/// that a fork may take.
 async fn end_strays(shared: Rc<Shared>) {
     let own = std::process::id();
     let Some(session) = process::line(own).map(|line| line.session) else { return };
@@ -372,7 +405,10 @@ async fn end_strays(shared: Rc<Shared>) {
     for suspect in suspects {
         let is_same = |line: &process::Line| line.started_ticks == suspect.started_ticks;
         if process::line(suspect.pid).filter(is_stray).is_some_and(|line| is_same(&line)) {
-            eprintln!("supervise: process {} was forked by a parent that has ended; it is ended too", suspect.pid);
+            eprintln!(
+                "supervise: process {} was forked by a parent that has ended; it is ended too",
+                suspect.pid
+            );
             send(suspect.pid, Signal::SIGKILL);
         }
     }

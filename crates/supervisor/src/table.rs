@@ -87,7 +87,8 @@ impl Shared {
         }
     }
 
-    /// Tells all clients. One that does not take its messages is dropped; it connects again, and asks for the list.
+    /// Tells all clients. One that does not take its messages is dropped; it connects again, and
+    /// asks for the list.
     pub fn tell(&self, message: impl Fn() -> Message) {
         let mut clients = self.clients.borrow_mut();
         clients.retain(|client| {
@@ -129,10 +130,15 @@ impl Shared {
     /// All process groups that run.
     pub fn running(&self) -> Vec<u32> {
         let entries = self.entries.borrow();
-        entries.values().filter(|entry| entry.process.ended.is_none()).map(|entry| entry.process.pid).collect()
+        entries
+            .values()
+            .filter(|entry| entry.process.ended.is_none())
+            .map(|entry| entry.process.pid)
+            .collect()
     }
 
-    /// Keeps the end of a process that nobody has named: it may be one whose parent has not yet told that it forked it.
+    /// Keeps the end of a process that nobody has named: it may be one whose parent has not yet
+    /// told that it forked it.
     pub fn keep_stranger(&self, pid: u32, end: End) {
         let mut strangers = self.strangers.borrow_mut();
         if strangers.len() == STRANGERS_MAX {

@@ -1,6 +1,6 @@
-//! Inputs of a decoder, as they are and spoilt in many ways by seed, each within limits of time and memory.
-//! `DECODERS_SECONDS=60` goes on for so long with each decoder; an input that was found to trip one over belongs into its
-//! corpus.
+//! Inputs of a decoder, as they are and spoilt in many ways by seed, each within limits of time and
+//! memory. `DECODERS_SECONDS=60` goes on for so long with each decoder; an input that was found to
+//! trip one over belongs into its corpus.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -69,7 +69,9 @@ impl Corpus {
     pub fn read(directory: impl AsRef<Path>) -> Corpus {
         let directory = directory.as_ref();
         let read = || {
-            let mut paths = std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+            let mut paths = std::fs::read_dir(directory)?
+                .map(|entry| Ok(entry?.path()))
+                .collect::<std::io::Result<Vec<_>>>()?;
             paths.sort();
             paths.iter().map(std::fs::read).collect::<std::io::Result<Vec<_>>>()
         };
@@ -97,7 +99,8 @@ impl Corpus {
         let long = std::env::var("DECODERS_SECONDS").ok().and_then(|text| text.parse::<u64>().ok());
         let (begin, seconds) = (Instant::now(), long.unwrap_or(SECONDS));
         for seed in 0.. {
-            if begin.elapsed() > Duration::from_secs(seconds) || (long.is_none() && seed >= INPUTS) {
+            if begin.elapsed() > Duration::from_secs(seconds) || (long.is_none() && seed >= INPUTS)
+            {
                 break;
             }
             let mut random = fastrand::Rng::with_seed(seed);
@@ -109,13 +112,25 @@ impl Corpus {
     }
 }
 
-/// Fails, and shows the input, if a decoder panics, takes long, or takes more than this beside four times the input's length.
-pub fn within_limits(decoder: &str, input: &[u8], memory_bytes: usize, decode: &mut impl FnMut(&[u8])) {
+/// Fails, and shows the input, if a decoder panics, takes long, or takes more than this beside four
+/// times the input's length.
+pub fn within_limits(
+    decoder: &str,
+    input: &[u8],
+    memory_bytes: usize,
+    decode: &mut impl FnMut(&[u8]),
+) {
     let begin = Instant::now();
     let (ended, bytes) = measured(|| catch_unwind(AssertUnwindSafe(|| decode(input))));
     let seconds = begin.elapsed().as_secs();
-    let is_ok = ended.is_ok() && seconds <= INPUT_SECONDS_MAX && bytes <= 4 * input.len() + memory_bytes;
-    assert!(is_ok, "{decoder} took {seconds} s and {bytes} bytes, panicked: {}, at {}", ended.is_err(), input.escape_ascii());
+    let is_ok =
+        ended.is_ok() && seconds <= INPUT_SECONDS_MAX && bytes <= 4 * input.len() + memory_bytes;
+    assert!(
+        is_ok,
+        "{decoder} took {seconds} s and {bytes} bytes, panicked: {}, at {}",
+        ended.is_err(),
+        input.escape_ascii()
+    );
 }
 
 /// Spoils an input in one to eight places.
@@ -156,7 +171,8 @@ mod tests {
     fn what_panics_or_takes_too_much_is_shown() {
         let fails = |decode: fn(&[u8])| {
             let corpus = Corpus::of("the test", vec![b"abc".to_vec()]);
-            let error = catch_unwind(AssertUnwindSafe(|| corpus.check(decode))).expect_err("it goes beyond a limit");
+            let error = catch_unwind(AssertUnwindSafe(|| corpus.check(decode)))
+                .expect_err("it goes beyond a limit");
             error.downcast_ref::<String>().cloned().unwrap_or_default()
         };
         assert!(fails(|input| assert_eq!(input, b"abc")).contains("panicked: true"));

@@ -1,6 +1,6 @@
-//! Lets a program that only speaks TCP be a worker: starts it, and once it accepts on its port, serves the Unix socket
-//! and passes bytes on, in both directions and unread. A program that binds the socket itself is left alone.
-//! One thread; nothing here knows HTTP.
+//! Lets a program that only speaks TCP be a worker: starts it, and once it accepts on its port,
+//! serves the Unix socket and passes bytes on, in both directions and unread. A program that binds
+//! the socket itself is left alone. One thread; nothing here knows HTTP.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdTcpListener};
@@ -41,7 +41,8 @@ pub struct BridgeConfig {
     pub failure: Option<PathBuf>,
 }
 
-/// Starts the program and serves until it ends. Gives its exit code, 128 and more if a signal ended it.
+/// Starts the program and serves until it ends. Gives its exit code, 128 and more if a signal ended
+/// it.
 pub fn run(config: BridgeConfig) -> i32 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let result = runtime.and_then(|runtime| runtime.block_on(bridge(&config)));
@@ -66,7 +67,9 @@ async fn bridge(config: &BridgeConfig) -> io::Result<i32> {
             let program = config.argv.first().map(String::as_str).unwrap_or_default();
             fail(
                 config,
-                &format!("the program `{program}` cannot be started: {error}\nhelp: check [model] command in decalog.toml"),
+                &format!(
+                    "the program `{program}` cannot be started: {error}\nhelp: check [model] command in decalog.toml"
+                ),
             );
             return Ok(NOT_STARTED);
         }
@@ -75,7 +78,8 @@ async fn bridge(config: &BridgeConfig) -> io::Result<i32> {
     let (mut served, mut told) = (false, false);
     let mut connections = JoinSet::new();
     let status = {
-        let mut forwarding = std::pin::pin!(forward(&config.socket, port, &mut connections, &mut served));
+        let mut forwarding =
+            std::pin::pin!(forward(&config.socket, port, &mut connections, &mut served));
         let mut forwards = true;
         loop {
             tokio::select! {
@@ -99,18 +103,25 @@ async fn bridge(config: &BridgeConfig) -> io::Result<i32> {
             }
         }
     };
-    // Its sockets are closed now, so that each connection ends once what was written has been passed on.
+    // Its sockets are closed now, so that each connection ends once what was written has been
+    // passed on.
     let flushed = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(Duration::from_millis(FLUSH_MS_MAX), flushed).await;
     if !served && !told {
         let how = describe(status);
-        fail(config, &format!("the program {how} before it served DECALOG_SOCKET or 127.0.0.1:{port} (PORT)"));
+        fail(
+            config,
+            &format!(
+                "the program {how} before it served DECALOG_SOCKET or 127.0.0.1:{port} (PORT)"
+            ),
+        );
     }
     Ok(code(status))
 }
 
 fn start(config: &BridgeConfig, port: u16) -> io::Result<Child> {
-    let (program, arguments) = config.argv.split_first().ok_or_else(|| io::Error::other("there is no command"))?;
+    let (program, arguments) =
+        config.argv.split_first().ok_or_else(|| io::Error::other("there is no command"))?;
     let mut command = Command::new(program);
     command.args(arguments).env("PORT", port.to_string()).kill_on_drop(true);
     let bridge = Pid::this();
@@ -125,7 +136,8 @@ fn start(config: &BridgeConfig, port: u16) -> io::Result<Child> {
     command.spawn()
 }
 
-/// A port that is free now. Whoever takes it before the program does makes the program fail, and it is started again.
+/// A port that is free now. Whoever takes it before the program does makes the program fail, and it
+/// is started again.
 fn free_port() -> io::Result<u16> {
     Ok(StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
@@ -140,7 +152,9 @@ fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with status {code}"),
         (None, Some(number)) => {
-            let name = Signal::try_from(number).map(|signal| signal.to_string()).unwrap_or_else(|_| number.to_string());
+            let name = Signal::try_from(number)
+                .map(|signal| signal.to_string())
+                .unwrap_or_else(|_| number.to_string());
             format!("was ended by {name}")
         }
         (None, None) => "ended".into(),
@@ -159,8 +173,14 @@ fn fail(config: &BridgeConfig, text: &str) {
     }
 }
 
-/// Waits until the program serves one way or the other; if by TCP, accepts on the socket and passes on, for ever.
-async fn forward(socket: &Path, port: u16, connections: &mut JoinSet<()>, served: &mut bool) -> io::Result<()> {
+/// Waits until the program serves one way or the other; if by TCP, accepts on the socket and passes
+/// on, for ever.
+async fn forward(
+    socket: &Path,
+    port: u16,
+    connections: &mut JoinSet<()>,
+    served: &mut bool,
+) -> io::Result<()> {
     let mut pause_ms = LOOK_EVERY_MS;
     let address = loop {
         if UnixStream::connect(socket).await.is_ok() {
@@ -201,8 +221,8 @@ async fn accepts(port: u16) -> Option<SocketAddr> {
 }
 
 /// Passes bytes on until both sides have finished; the end of one side reaches the other as such.
-/// Ends when all that the program has to say is passed on. The end of one side reaches the other as such; a side that
-/// broke off is no news to anybody, and reaches the other as an end too.
+/// Ends when all that the program has to say is passed on. The end of one side reaches the other as
+/// such; a side that broke off is no news to anybody, and reaches the other as an end too.
 async fn pass(stream: UnixStream, address: SocketAddr) {
     let Ok(program) = TcpStream::connect(address).await else { return };
     let _ = program.set_nodelay(true);

@@ -1,4 +1,5 @@
-//! Calls a worker directly with simple JSON rows, past the gateway: for test cases and for the benchmark of a candidate.
+//! Calls a worker directly with simple JSON rows, past the gateway: for test cases and for the
+//! benchmark of a candidate.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,9 +48,13 @@ impl Caller {
         Ok((payload, request))
     }
 
-    /// One answer row for each row; a model that streams gives the array of its items, and must end within the same limit.
-    /// Rows that must be alone are asked for one after the other.
-    pub async fn predict(&mut self, rows: &[Value], timeout: Duration) -> Result<Vec<Value>, Problem> {
+    /// One answer row for each row; a model that streams gives the array of its items, and must end
+    /// within the same limit. Rows that must be alone are asked for one after the other.
+    pub async fn predict(
+        &mut self,
+        rows: &[Value],
+        timeout: Duration,
+    ) -> Result<Vec<Value>, Problem> {
         let at_once = if self.schema.is_row_by_row() { 1 } else { rows.len().max(1) };
         let mut answers = vec![];
         for rows in rows.chunks(at_once) {
@@ -58,7 +63,11 @@ impl Caller {
         Ok(answers)
     }
 
-    async fn predict_at_once(&mut self, rows: &[Value], timeout: Duration) -> Result<Vec<Value>, Problem> {
+    async fn predict_at_once(
+        &mut self,
+        rows: &[Value],
+        timeout: Duration,
+    ) -> Result<Vec<Value>, Problem> {
         let begin = Instant::now();
         let (payload, request) = self.prepare(rows)?;
         let answer = self.send(&request, timeout).await?;
@@ -72,8 +81,14 @@ impl Caller {
         }
     }
 
-    /// Whether one row is answered at all. Of a stream the beginning is enough: it is read for `enough` after its first piece.
-    pub async fn ask(&mut self, row: &Value, timeout: Duration, enough: Duration) -> Result<(), Problem> {
+    /// Whether one row is answered at all. Of a stream the beginning is enough: it is read for
+    /// `enough` after its first piece.
+    pub async fn ask(
+        &mut self,
+        row: &Value,
+        timeout: Duration,
+        enough: Duration,
+    ) -> Result<(), Problem> {
         let begin = Instant::now();
         let (payload, request) = self.prepare(std::slice::from_ref(row))?;
         let answer = self.send(&request, timeout).await?;
@@ -85,7 +100,8 @@ impl Caller {
     }
 
     fn rows(&self, answer: RawAnswer, rows: usize) -> Result<Vec<Value>, Problem> {
-        let answer = decode(&self.protocol, answer.body, answer.header_bytes, rows, &[], &self.schema)?;
+        let answer =
+            decode(&self.protocol, answer.body, answer.header_bytes, rows, &[], &self.schema)?;
         if let Some(problem) = answer.failure(0..rows) {
             return Err(problem.clone());
         }
@@ -96,37 +112,56 @@ impl Caller {
     }
 
     /// Sends a prepared request and waits for the answer, which is 200.
-    pub async fn send(&mut self, request: &WorkerRequest, timeout: Duration) -> Result<RawAnswer, Problem> {
+    pub async fn send(
+        &mut self,
+        request: &WorkerRequest,
+        timeout: Duration,
+    ) -> Result<RawAnswer, Problem> {
         let died = |error: ConnectionError| match error {
-            ConnectionError::Local(error) => Problem::new(Code::ServerBusy, format!("the worker could not be asked: {error}"))
-                .help("raise the limit of open files (ulimit -n), or try again"),
-            ConnectionError::Closed(error) => {
-                Problem::new(Code::WorkerDied, format!("the worker ended while it predicted: {error}"))
-                    .help("see its log: decalog logs")
+            ConnectionError::Local(error) => {
+                Problem::new(Code::ServerBusy, format!("the worker could not be asked: {error}"))
+                    .help("raise the limit of open files (ulimit -n), or try again")
             }
+            ConnectionError::Closed(error) => Problem::new(
+                Code::WorkerDied,
+                format!("the worker ended while it predicted: {error}"),
+            )
+            .help("see its log: decalog logs"),
             ConnectionError::Protocol(text) => {
-                WorkerFault::malformed(format!("the worker's answer is not understood: {text}")).into()
+                WorkerFault::malformed(format!("the worker's answer is not understood: {text}"))
+                    .into()
             }
         };
         let form = if self.schema.streams { Form::Events } else { Form::Whole };
-        let mut connection = match self.connection.take().filter(|connection| !connection.is_stale()) {
-            Some(connection) => connection,
-            None => Connection::connect(&self.socket).await.map_err(|error| died(error.into()))?,
-        };
+        let mut connection =
+            match self.connection.take().filter(|connection| !connection.is_stale()) {
+                Some(connection) => connection,
+                None => {
+                    Connection::connect(&self.socket).await.map_err(|error| died(error.into()))?
+                }
+            };
         let sent = tokio::time::timeout(timeout, connection.post(&self.path, request, form)).await;
         let answer = sent.map_err(|_| too_slow(timeout))?.map_err(died)?;
         self.connection = Some(connection);
         if answer.status != 200 { Err(problem_of(&answer)) } else { Ok(answer) }
     }
 
-    /// Reads a stream until its end, until `end`, or, where there is an `enough`, for so long after its first piece.
-    async fn stream(&mut self, mut end: Instant, mut enough: Option<Duration>) -> Result<Stream, Problem> {
-        let broken = || Problem::new(Code::WorkerDied, "the worker ended in the middle of its answer");
+    /// Reads a stream until its end, until `end`, or, where there is an `enough`, for so long after
+    /// its first piece.
+    async fn stream(
+        &mut self,
+        mut end: Instant,
+        mut enough: Option<Duration>,
+    ) -> Result<Stream, Problem> {
+        let broken =
+            || Problem::new(Code::WorkerDied, "the worker ended in the middle of its answer");
         let mut connection = self.connection.take().ok_or_else(broken)?;
         let mut bytes = vec![];
         let mut has_ended = false;
         while bytes.len() < STREAM_BYTES_MAX {
-            let Ok(piece) = tokio::time::timeout_at(end, connection.next_piece()).await else { break };
+            let Ok(piece) = tokio::time::timeout_at(end, connection.next_piece()).await else {
+                break;
+            };
             let Some(piece) = piece.map_err(|_| broken())? else {
                 has_ended = true;
                 break;
@@ -157,8 +192,11 @@ fn items(text: &str) -> Vec<Value> {
 }
 
 fn too_slow(timeout: Duration) -> Problem {
-    Problem::new(Code::PredictTimeout, format!("the prediction took longer than {} ms", timeout.as_millis()))
-        .help("raise [model] predict_ms_max in decalog.toml, or make the model faster")
+    Problem::new(
+        Code::PredictTimeout,
+        format!("the prediction took longer than {} ms", timeout.as_millis()),
+    )
+    .help("raise [model] predict_ms_max in decalog.toml, or make the model faster")
 }
 
 #[cfg(test)]

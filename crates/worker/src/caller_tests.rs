@@ -29,18 +29,26 @@ fn ok(body: &str) -> String {
 }
 
 fn schema() -> Schema {
-    Schema { inputs: vec![Column::scalar("x", Datatype::Int64)], batches: true, ..Schema::default() }
+    Schema {
+        inputs: vec![Column::scalar("x", Datatype::Int64)],
+        batches: true,
+        ..Schema::default()
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn predicts_and_reconnects() {
-    let answer = ok(r#"{"outputs": [{"name": "y", "datatype": "INT64", "shape": [1], "data": [7]}]}"#);
+    let answer =
+        ok(r#"{"outputs": [{"name": "y", "datatype": "INT64", "shape": [1], "data": [7]}]}"#);
     let (_keep, socket) = scripted(vec![vec![answer.clone()], vec![answer]]).await;
     let mut caller = Caller::new(socket, "m", WorkerProtocol::Json, schema());
     for _ in 0..2 {
-        assert_eq!(caller.predict(&[json!({"x": 1})], SECOND).await.unwrap(), vec![json!({"y": 7})]);
+        assert_eq!(
+            caller.predict(&[json!({"x": 1})], SECOND).await.unwrap(),
+            vec![json!({"y": 7})]
+        );
         // The server closes after each answer: wait until the client can see it.
         while !caller.connection.as_ref().is_some_and(Connection::is_stale) {
             tokio::task::yield_now().await;
@@ -52,33 +60,50 @@ async fn predicts_and_reconnects() {
 async fn errors_of_the_model() {
     let body = r#"{"error": "ValueError: no", "code": "model_raised", "details": ["File \"model.py\", line 3"]}"#;
     let raised = format!("HTTP/1.1 500 Oh\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    let (_keep, socket) = scripted(vec![vec![raised, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf".into()]]).await;
+    let (_keep, socket) =
+        scripted(vec![vec![raised, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf".into()]])
+            .await;
     let mut caller = Caller::new(socket, "m", WorkerProtocol::Binary, schema());
     let problem = caller.predict(&[json!({"x": 1})], SECOND).await.unwrap_err();
     assert_eq!((problem.code.as_str(), problem.details.len()), ("model_raised", 1));
-    assert_eq!(caller.predict(&[json!({"x": 1})], SECOND).await.unwrap_err().code, Code::WorkerDied);
+    assert_eq!(
+        caller.predict(&[json!({"x": 1})], SECOND).await.unwrap_err().code,
+        Code::WorkerDied
+    );
 }
 
 #[tokio::test]
 async fn streams() {
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let answer = format!("{head}{}{}0\r\n\r\n", chunk("data: {\"a\": 1}\n\n"), chunk("data: 2\n\n"));
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer =
+        format!("{head}{}{}0\r\n\r\n", chunk("data: {\"a\": 1}\n\n"), chunk("data: 2\n\n"));
     let (_keep, socket) = scripted(vec![vec![answer]]).await;
-    let mut caller = Caller::new(socket, "m", WorkerProtocol::Binary, Schema { streams: true, ..schema() });
-    assert_eq!(caller.predict(&[json!({"x": 1})], SECOND).await.unwrap(), vec![json!([{"a": 1}, 2])]);
+    let mut caller =
+        Caller::new(socket, "m", WorkerProtocol::Binary, Schema { streams: true, ..schema() });
+    assert_eq!(
+        caller.predict(&[json!({"x": 1})], SECOND).await.unwrap(),
+        vec![json!([{"a": 1}, 2])]
+    );
 }
 
 #[tokio::test]
 async fn a_stream_without_end_is_answered_but_is_no_case() {
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     let begun = format!("{head}9\r\ndata: 1\n\n\r\n");
     // The connections stay open: the script waits for a second request that never comes.
-    let (_keep, socket) = scripted(vec![vec![begun.clone(), String::new()], vec![begun, String::new()]]).await;
-    let mut caller = Caller::new(socket, "m", WorkerProtocol::Binary, Schema { streams: true, ..schema() });
+    let (_keep, socket) =
+        scripted(vec![vec![begun.clone(), String::new()], vec![begun, String::new()]]).await;
+    let mut caller =
+        Caller::new(socket, "m", WorkerProtocol::Binary, Schema { streams: true, ..schema() });
     let moment = Duration::from_millis(50);
     caller.ask(&json!({"x": 1}), SECOND, moment).await.unwrap();
-    assert_eq!(caller.predict(&[json!({"x": 1})], moment).await.unwrap_err().code, Code::PredictTimeout);
+    assert_eq!(
+        caller.predict(&[json!({"x": 1})], moment).await.unwrap_err().code,
+        Code::PredictTimeout
+    );
 }
 
 #[tokio::test]
@@ -88,7 +113,9 @@ async fn a_standard_server_is_probed() {
     let info = probe(&socket, "m", &ProbeAs::OpenInference).await.unwrap();
     assert_eq!(info.schema.unwrap().inputs[0].shape, Some(vec![4]));
     assert_eq!(info.protocol, WorkerProtocol::Json);
-    assert!(probe(std::path::Path::new("/nonexistent"), "m", &ProbeAs::OpenInference).await.is_err());
+    assert!(
+        probe(std::path::Path::new("/nonexistent"), "m", &ProbeAs::OpenInference).await.is_err()
+    );
 }
 
 #[tokio::test]

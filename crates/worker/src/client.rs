@@ -12,13 +12,15 @@ mod head;
 
 use head::{Head, Length, check_length, parse_chunk_line, parse_head, parse_trailers};
 
-/// Requests up to this size are sent in one piece, copied together; larger ones as they lie in memory.
+/// Requests up to this size are sent in one piece, copied together; larger ones as they lie in
+/// memory.
 const COPY_BYTES_MAX: usize = 64 * 1024;
 /// The longest answer, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// Asked of the kernel, which may grant less.
 const SOCKET_BUFFER_BYTES: usize = 1 << 20;
-/// What is reserved for an announced body before it comes, in bytes; a longer one gets room as it comes.
+/// What is reserved for an announced body before it comes, in bytes; a longer one gets room as it
+/// comes.
 const RESERVED_BYTES_MAX: usize = 16 << 20;
 /// The most interim answers, such as `100 Continue`, before the real one.
 const INTERIM_MAX: usize = 8;
@@ -31,7 +33,8 @@ pub enum ConnectionError {
     /// It was closed, or never opened. The worker may have died.
     #[error("the worker closed the connection: {0}")]
     Closed(io::Error),
-    /// This process lacks descriptors or memory, or the worker's backlog is full: nothing is known of the worker.
+    /// This process lacks descriptors or memory, or the worker's backlog is full: nothing is known
+    /// of the worker.
     #[error("no connection to the worker could be opened here: {0}")]
     Local(io::Error),
     /// What came is not HTTP, or beyond a limit.
@@ -61,7 +64,8 @@ pub struct RawAnswer {
     pub streams: bool,
 }
 
-/// Whether the answer that is expected comes in one piece or as a stream of events; the other is the worker's mistake.
+/// Whether the answer that is expected comes in one piece or as a stream of events; the other is
+/// the worker's mistake.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Form {
     /// At once.
@@ -103,8 +107,8 @@ impl Connection {
         }
     }
 
-    /// Whether it is of no use for another request: the worker has closed it or is about to, or has sent what nobody asked
-    /// for, which would be taken for the next answer.
+    /// Whether it is of no use for another request: the worker has closed it or is about to, or has
+    /// sent what nobody asked for, which would be taken for the next answer.
     pub fn is_stale(&self) -> bool {
         if self.closes || !self.incoming.is_empty() {
             return true;
@@ -118,15 +122,21 @@ impl Connection {
     /// Asks for `path` and waits for the answer.
     pub async fn get(&mut self, path: &str) -> Result<RawAnswer, ConnectionError> {
         self.outgoing.clear();
-        self.outgoing.extend_from_slice(format!("GET {path} HTTP/1.1\r\nHost: worker\r\n\r\n").as_bytes());
+        self.outgoing
+            .extend_from_slice(format!("GET {path} HTTP/1.1\r\nHost: worker\r\n\r\n").as_bytes());
         self.begin()?;
         self.stream.write_all(&self.outgoing).await?;
         self.answer(Form::Whole).await
     }
 
-    /// Posts a request to `path` and waits for the answer, or for the head of a stream. Not over a connection that
-    /// [is stale](Connection::is_stale).
-    pub async fn post(&mut self, path: &str, request: &WorkerRequest, form: Form) -> Result<RawAnswer, ConnectionError> {
+    /// Posts a request to `path` and waits for the answer, or for the head of a stream. Not over a
+    /// connection that [is stale](Connection::is_stale).
+    pub async fn post(
+        &mut self,
+        path: &str,
+        request: &WorkerRequest,
+        form: Form,
+    ) -> Result<RawAnswer, ConnectionError> {
         self.begin()?;
         self.send(path, request).await?;
         self.answer(form).await
@@ -170,7 +180,11 @@ impl Connection {
     async fn send_pieces(&mut self, mut pieces: Vec<Bytes>) -> Result<(), ConnectionError> {
         let mut first = 0;
         while first < pieces.len() {
-            let slices: Vec<io::IoSlice> = pieces[first..].iter().take(PIECES_MAX).map(|piece| io::IoSlice::new(piece)).collect();
+            let slices: Vec<io::IoSlice> = pieces[first..]
+                .iter()
+                .take(PIECES_MAX)
+                .map(|piece| io::IoSlice::new(piece))
+                .collect();
             let mut sent = self.stream.write_vectored(&slices).await?;
             if sent == 0 && slices.iter().any(|slice| !slice.is_empty()) {
                 return Err(io::Error::from(io::ErrorKind::WriteZero).into());
@@ -189,11 +203,22 @@ impl Connection {
     async fn answer(&mut self, form: Form) -> Result<RawAnswer, ConnectionError> {
         let head = self.head().await?;
         self.closes |= head.closes;
-        let mut answer = RawAnswer { status: head.status, header_bytes: head.header_bytes, body: Bytes::new(), streams: false };
+        let mut answer = RawAnswer {
+            status: head.status,
+            header_bytes: head.header_bytes,
+            body: Bytes::new(),
+            streams: false,
+        };
         if head.status == 200 && head.event_stream != (form == Form::Events) {
             self.closes = true;
-            let what = if head.event_stream { "it is a stream of events" } else { "it is no stream of events" };
-            return Err(ConnectionError::Protocol(format!("{what}, which is not what the schema says")));
+            let what = if head.event_stream {
+                "it is a stream of events"
+            } else {
+                "it is no stream of events"
+            };
+            return Err(ConnectionError::Protocol(format!(
+                "{what}, which is not what the schema says"
+            )));
         }
         match head.length {
             Length::Known(length) => answer.body = self.exactly(length).await?,
@@ -233,7 +258,9 @@ impl Connection {
                     }
                     interim += 1;
                     if interim > INTERIM_MAX {
-                        return Err(ConnectionError::Protocol(format!("over {INTERIM_MAX} interim answers came before it")));
+                        return Err(ConnectionError::Protocol(format!(
+                            "over {INTERIM_MAX} interim answers came before it"
+                        )));
                     }
                 }
             }
@@ -261,7 +288,9 @@ impl Connection {
         }
         let piece = self.exactly(size).await?;
         if self.exactly(2).await?[..] != *b"\r\n" {
-            return Err(ConnectionError::Protocol("one of its chunks is longer than it says".into()));
+            return Err(ConnectionError::Protocol(
+                "one of its chunks is longer than it says".into(),
+            ));
         }
         Ok(Some(piece))
     }

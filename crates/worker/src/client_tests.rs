@@ -37,7 +37,10 @@ async fn two_answers_to_one_request_end_the_connection() {
     assert_eq!(&answer.body[..], b"one");
     assert!(!connection.is_stale());
     let twice = format!("{ONE}{}", ONE.replace("one", "two"));
-    assert_eq!(&ask(&mut connection, &mut worker, &twice, Form::Whole).await.unwrap().body[..], b"one");
+    assert_eq!(
+        &ask(&mut connection, &mut worker, &twice, Form::Whole).await.unwrap().body[..],
+        b"one"
+    );
     assert!(connection.is_stale());
 }
 
@@ -68,8 +71,7 @@ async fn a_body_longer_than_its_length_ends_the_connection() {
 
 #[tokio::test]
 async fn a_stream_is_only_taken_where_one_is_expected() {
-    let events =
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\na: b\r\n\r\n";
+    let events = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\na: b\r\n\r\n";
     let (mut connection, mut worker) = pair();
     let refused = ask(&mut connection, &mut worker, events, Form::Whole).await.unwrap_err();
     assert!(matches!(refused, ConnectionError::Protocol(_)));
@@ -88,7 +90,8 @@ async fn a_stream_is_only_taken_where_one_is_expected() {
 async fn interim_answers_are_passed_over() {
     let (mut connection, mut worker) = pair();
     let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
-    let answer = ask(&mut connection, &mut worker, &format!("{interim}{ONE}"), Form::Whole).await.unwrap();
+    let answer =
+        ask(&mut connection, &mut worker, &format!("{interim}{ONE}"), Form::Whole).await.unwrap();
     assert_eq!((answer.status, &answer.body[..]), (200, &b"one"[..]));
     assert!(!connection.is_stale());
     let endless = "HTTP/1.1 100 Continue\r\n\r\n".repeat(INTERIM_MAX + 1);
@@ -99,5 +102,8 @@ async fn interim_answers_are_passed_over() {
 async fn a_worker_that_speaks_unasked_is_not_understood() {
     let (mut connection, mut worker) = pair();
     worker.write_all(ONE.as_bytes()).await.unwrap();
-    assert!(matches!(connection.post("/", &request(), Form::Whole).await, Err(ConnectionError::Protocol(_))));
+    assert!(matches!(
+        connection.post("/", &request(), Form::Whole).await,
+        Err(ConnectionError::Protocol(_))
+    ));
 }

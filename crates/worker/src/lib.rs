@@ -1,5 +1,5 @@
-//! Both ends of the worker protocol: the client that gateway, engine and control use, the server side for runtimes
-//! written in Rust, and the bridge for programs that only speak TCP.
+//! Both ends of the worker protocol: the client that gateway, engine and control use, the server
+//! side for runtimes written in Rust, and the bridge for programs that only speak TCP.
 
 pub mod bridge;
 pub mod caller;

@@ -81,8 +81,13 @@ impl From<ConnectionError> for ProbeError {
 }
 
 /// Connects, asks for readiness and metadata.
-pub async fn probe(socket: &Path, model: &str, probe_as: &ProbeAs) -> Result<WorkerInfo, ProbeError> {
-    let mut connection = Connection::connect(socket).await.map_err(|error| ProbeError::NotYet(error.to_string()))?;
+pub async fn probe(
+    socket: &Path,
+    model: &str,
+    probe_as: &ProbeAs,
+) -> Result<WorkerInfo, ProbeError> {
+    let mut connection =
+        Connection::connect(socket).await.map_err(|error| ProbeError::NotYet(error.to_string()))?;
     if let ProbeAs::Plain(path) = probe_as {
         connection.get(path).await?;
         let protocol = WorkerProtocol::Plain(path.clone());
@@ -93,18 +98,24 @@ pub async fn probe(socket: &Path, model: &str, probe_as: &ProbeAs) -> Result<Wor
         return Err(ProbeError::NotYet(format!("/v2/health/ready gives {}", ready.status)));
     }
     if connection.is_stale() {
-        connection = Connection::connect(socket).await.map_err(|error| ProbeError::NotYet(error.to_string()))?;
+        connection = Connection::connect(socket)
+            .await
+            .map_err(|error| ProbeError::NotYet(error.to_string()))?;
     }
     let answer = connection.get(&format!("/v2/models/{model}")).await?;
     if answer.status != 200 {
-        let message = format!("the worker is ready, but answers {} to /v2/models/{model}", answer.status);
+        let message =
+            format!("the worker is ready, but answers {} to /v2/models/{model}", answer.status);
         return Err(ProbeError::Unusable(
             Problem::new(Code::BadWorker, message)
                 .help("serve the model under the name in DECALOG_MODEL, or set [model] path if it speaks plain JSON"),
         ));
     }
     let metadata: Metadata = serde_json::from_slice(&answer.body).map_err(|error| {
-        ProbeError::Unusable(Problem::new(Code::BadWorker, format!("the worker's metadata cannot be read: {error}")))
+        ProbeError::Unusable(Problem::new(
+            Code::BadWorker,
+            format!("the worker's metadata cannot be read: {error}"),
+        ))
     })?;
     Ok(info(metadata))
 }
@@ -123,15 +134,19 @@ fn info(metadata: Metadata) -> WorkerInfo {
     }
 }
 
-/// The schema of a server that only speaks the standard: the first dimension is the rows if all inputs leave it open, and no
-/// output fixes it. Many note the 1 that they were tried with.
+/// The schema of a server that only speaks the standard: the first dimension is the rows if all
+/// inputs leave it open, and no output fixes it. Many note the 1 that they were tried with.
 fn schema_of(inputs: &[MetadataColumn], outputs: &[MetadataColumn]) -> Option<Schema> {
     let may_be_rows = |column: &MetadataColumn| !matches!(column.shape.first(), Some(0 | 2..));
-    let batches = inputs.iter().all(|column| column.shape.first() == Some(&-1)) && outputs.iter().all(may_be_rows);
+    let batches = inputs.iter().all(|column| column.shape.first() == Some(&-1))
+        && outputs.iter().all(may_be_rows);
     let column = |column: &MetadataColumn| {
         let shape = column.shape.get(batches as usize..).unwrap_or_default().to_vec();
         let shape = if shape == [1] && batches { vec![] } else { shape };
-        Some(Column { shape: Some(shape), ..Column::scalar(&column.name, Datatype::from_name(&column.datatype)?) })
+        Some(Column {
+            shape: Some(shape),
+            ..Column::scalar(&column.name, Datatype::from_name(&column.datatype)?)
+        })
     };
     let inputs = inputs.iter().map(column).collect::<Option<Vec<_>>>()?;
     let outputs = outputs.iter().map(column).collect::<Option<Vec<_>>>()?;

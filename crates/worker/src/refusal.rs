@@ -6,15 +6,17 @@ use serde_json::Value;
 
 use crate::client::RawAnswer;
 
-/// The longest error that is read as JSON, in bytes; of a longer one, the beginning is shown as text.
+/// The longest error that is read as JSON, in bytes; of a longer one, the beginning is shown as
+/// text.
 const READ_BYTES_MAX: usize = 256 * 1024;
 /// What is kept of an answer that is no error as we know it, in characters.
 const BODY_CHARS_MAX: usize = 500;
 
-/// The problem that a worker's answer other than 200 carries. With 400 and 422 a worker refuses its input: that is the
-/// caller's mistake, `bad_input`. Anything else is the worker's.
+/// The problem that a worker's answer other than 200 carries. With 400 and 422 a worker refuses its
+/// input: that is the caller's mistake, `bad_input`. Anything else is the worker's.
 pub fn problem_of(answer: &RawAnswer) -> Problem {
-    let said = words(&answer.body).unwrap_or_else(|| Problem::new(Code::ModelRaised, text_of(answer)));
+    let said =
+        words(&answer.body).unwrap_or_else(|| Problem::new(Code::ModelRaised, text_of(answer)));
     let code = match answer.status {
         400 | 422 => Code::BadInput,
         _ if said.code == Code::BadOutput => Code::BadOutput,
@@ -25,7 +27,8 @@ pub fn problem_of(answer: &RawAnswer) -> Problem {
 
 /// The problem in an event of a stream.
 pub fn problem_of_event(line: &str) -> Problem {
-    words(line.as_bytes()).unwrap_or_else(|| Problem::new(Code::ModelRaised, shorten(line, BODY_CHARS_MAX)))
+    words(line.as_bytes())
+        .unwrap_or_else(|| Problem::new(Code::ModelRaised, shorten(line, BODY_CHARS_MAX)))
 }
 
 /// What an answer says that is no error of ours.
@@ -33,7 +36,9 @@ fn text_of(answer: &RawAnswer) -> String {
     if answer.body.len() <= READ_BYTES_MAX {
         let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         // As other frameworks call it.
-        if let Some(text) = ["error", "message", "detail"].into_iter().find_map(|key| value.get(key)) {
+        if let Some(text) =
+            ["error", "message", "detail"].into_iter().find_map(|key| value.get(key))
+        {
             let text = text.as_str().map_or_else(|| text.to_string(), String::from);
             return shorten(&text, BODY_CHARS_MAX);
         }
@@ -48,13 +53,21 @@ mod tests {
     use super::*;
 
     fn problem(status: u16, body: &str) -> Problem {
-        problem_of(&RawAnswer { status, header_bytes: None, body: body.to_string().into(), streams: false })
+        problem_of(&RawAnswer {
+            status,
+            header_bytes: None,
+            body: body.to_string().into(),
+            streams: false,
+        })
     }
 
     #[test]
     fn a_refusal_is_the_callers_and_a_failure_the_workers() {
         let refused = problem(422, r#"{"error": "age must be positive", "code": "bad_input"}"#);
-        assert_eq!((refused.code.as_str(), refused.message.as_str()), ("bad_input", "age must be positive"));
+        assert_eq!(
+            (refused.code.as_str(), refused.message.as_str()),
+            ("bad_input", "age must be positive")
+        );
         assert_eq!(problem(400, r#"{"detail": "no such city"}"#).message, "no such city");
         assert_eq!(problem(422, r#"{"detail": [{"msg": "x"}]}"#).code, Code::BadInput);
         for (status, body) in [

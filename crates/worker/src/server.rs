@@ -1,6 +1,7 @@
-//! Serves a runtime written in Rust as a worker: Open Inference Protocol v2 over HTTP/1.1 on a Unix socket.
-//! Blocking threads, one for each connection, as there are few of them; the model runs on the connection's own thread,
-//! so that nothing is handed over. At most `concurrency` requests run at a time. No model code lives here.
+//! Serves a runtime written in Rust as a worker: Open Inference Protocol v2 over HTTP/1.1 on a Unix
+//! socket. Blocking threads, one for each connection, as there are few of them; the model runs on
+//! the connection's own thread, so that nothing is handed over. At most `concurrency` requests run
+//! at a time. No model code lives here.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,7 +27,8 @@ pub use termination::Termination;
 
 /// The most connections that are open at a time; one more is closed at once.
 const CONNECTIONS_MAX: usize = 256;
-/// Of a connection's thread, in bytes: kernels of numeric libraries put arrays there. Untouched pages cost nothing.
+/// Of a connection's thread, in bytes: kernels of numeric libraries put arrays there. Untouched
+/// pages cost nothing.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Asked of the kernel for each socket, which may grant less.
 const SOCKET_BUFFER_BYTES: usize = 1 << 20;
@@ -48,8 +50,8 @@ pub struct ServerConfig {
     pub prefetch: bool,
 }
 
-/// What runs the model: it gets the number of a slot, below `concurrency`, that no other call uses at the time.
-/// Its tensors keep the leading dimension of the inputs.
+/// What runs the model: it gets the number of a slot, below `concurrency`, that no other call uses
+/// at the time. Its tensors keep the leading dimension of the inputs.
 type Infer = dyn Fn(usize, &InferRequest) -> Result<Vec<Tensor>, Problem> + Send + Sync;
 
 /// A server that runs.
@@ -79,8 +81,8 @@ struct Open {
 }
 
 impl Server {
-    /// Binds the socket, replacing a stale one, and serves until stopped. Call it when the model is loaded: whoever can
-    /// connect may take the worker for ready.
+    /// Binds the socket, replacing a stale one, and serves until stopped. Call it when the model is
+    /// loaded: whoever can connect may take the worker for ready.
     pub fn start<F>(config: ServerConfig, infer: F) -> io::Result<Server>
     where
         F: Fn(usize, &InferRequest) -> Result<Vec<Tensor>, Problem> + Send + Sync + 'static,
@@ -101,12 +103,15 @@ impl Server {
         });
         let accepting = {
             let (shared, listener) = (shared.clone(), listener.clone());
-            thread::Builder::new().name("accept".into()).spawn(move || accept(&listener, &shared))?
+            thread::Builder::new()
+                .name("accept".into())
+                .spawn(move || accept(&listener, &shared))?
         };
         Ok(Server { shared, listener, accepting })
     }
 
-    /// Stops accepting, lets every request that has begun finish, and returns when the last connection is closed.
+    /// Stops accepting, lets every request that has begun finish, and returns when the last
+    /// connection is closed.
     pub fn stop(self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         let _ = std::fs::remove_file(&self.shared.config.socket);
@@ -124,7 +129,8 @@ impl Server {
             self.shared.closed.wait(&mut open);
         }
         drop(open);
-        // The last threads are about to end. The model must be freed here, and not while the process exits.
+        // The last threads are about to end. The model must be freed here, and not while the
+        // process exits.
         while Arc::strong_count(&self.shared) > 1 {
             thread::yield_now();
         }
@@ -186,7 +192,9 @@ fn open(id: u64, stream: UnixStream, shared: &Arc<Shared>) -> io::Result<()> {
     {
         let mut open = shared.open.lock();
         if open.len() >= CONNECTIONS_MAX {
-            return Err(io::Error::other(format!("{CONNECTIONS_MAX} are open, which is the limit")));
+            return Err(io::Error::other(format!(
+                "{CONNECTIONS_MAX} are open, which is the limit"
+            )));
         }
         open.insert(id, connection.clone());
     }

@@ -1,5 +1,6 @@
-//! Whatever bytes a caller, a worker or the disk gives: each decoder answers or refuses, within limits of time and memory.
-//! Inputs are those of `decoders/corpus`, each of them spoilt in many ways by seed.
+//! Whatever bytes a caller, a worker or the disk gives: each decoder answers or refuses, within
+//! limits of time and memory. Inputs are those of `decoders/corpus`, each of them spoilt in many
+//! ways by seed.
 
 use std::path::Path;
 
@@ -15,7 +16,8 @@ use worker::{Connection, Form};
 
 /// Runs a decoder over its corpus, as it is and spoilt.
 fn check(decoder: &str, decode: impl FnMut(&[u8])) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/decoders/corpus").join(decoder);
+    let directory =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/decoders/corpus").join(decoder);
     // What stands in for missing values.
     Corpus::read(directory).allowing(2 * FILLED_BYTES_MAX).check(decode);
 }
@@ -39,11 +41,13 @@ fn can_be_sent(payload: &Payload, schema: &Schema) {
     let sent = worker_wire::encode_batch(&[payload, payload], &Default::default(), &[], schema);
     let mut body = sent.json.clone();
     sent.blobs.iter().for_each(|blob| body.extend_from_slice(blob));
-    let read = oip::decode_request(Bytes::from(body), Some(sent.json.len())).expect("what is sent can be read");
+    let read = oip::decode_request(Bytes::from(body), Some(sent.json.len()))
+        .expect("what is sent can be read");
     let read = Payload::from_tensors(read.inputs, schema).expect("what is sent fits");
     assert_eq!(read.rows, 2 * payload.rows);
     for protocol in [WorkerProtocol::Json, WorkerProtocol::Plain("/".into())] {
-        worker_wire::encode(&protocol, &[payload, payload], &Default::default(), &[], schema).expect("what was read can be sent");
+        worker_wire::encode(&protocol, &[payload, payload], &Default::default(), &[], schema)
+            .expect("what was read can be sent");
     }
 }
 
@@ -84,13 +88,21 @@ fn answers_of_workers() {
         ] {
             for header_bytes in [None, Some(input.len().saturating_sub(8))] {
                 let bytes = Bytes::copy_from_slice(input);
-                if let Ok(answer) = worker_wire::decode(&protocol, bytes, header_bytes, 2, &[], schema) {
+                if let Ok(answer) =
+                    worker_wire::decode(&protocol, bytes, header_bytes, 2, &[], schema)
+                {
                     let mut out = vec![];
                     answer.write_simple(0..2, false, &mut out);
-                    serde_json::from_slice::<serde::de::IgnoredAny>(&out).expect("an answer is JSON");
+                    serde_json::from_slice::<serde::de::IgnoredAny>(&out)
+                        .expect("an answer is JSON");
                     let tensors = answer.to_tensors(0..1).unwrap_or_default();
-                    tensors.iter().for_each(|tensor| tensor.check().expect("rows of an answer are whole"));
-                    assert!(answer.agrees(0..2, &answer, 0..2, 0.0) || out.windows(4).any(|part| part == b"null"));
+                    tensors
+                        .iter()
+                        .for_each(|tensor| tensor.check().expect("rows of an answer are whole"));
+                    assert!(
+                        answer.agrees(0..2, &answer, 0..2, 0.0)
+                            || out.windows(4).any(|part| part == b"null")
+                    );
                 }
             }
         }
@@ -127,7 +139,12 @@ fn what_a_worker_writes() {
 fn words_of_a_worker() {
     check("answer", |input| {
         for status in [400, 500] {
-            let answer = worker::RawAnswer { status, header_bytes: None, body: Bytes::copy_from_slice(input), streams: false };
+            let answer = worker::RawAnswer {
+                status,
+                header_bytes: None,
+                body: Bytes::copy_from_slice(input),
+                streams: false,
+            };
             assert!(worker::refusal::problem_of(&answer).to_string().len() < 300_000);
         }
         worker::refusal::problem_of_event(&String::from_utf8_lossy(input));
@@ -142,7 +159,8 @@ fn what_the_disk_holds() {
             let _ = (manifest.model_digest(), manifest.configuration());
         }
         let _ = serde_json::from_slice::<domain::Tree>(input);
-        let _ = serde_json::from_slice::<Schema>(input).map(|schema| (schema.to_string(), simple::synthetic_row(&schema)));
+        let _ = serde_json::from_slice::<Schema>(input)
+            .map(|schema| (schema.to_string(), simple::synthetic_row(&schema)));
         let (kind, body) = text.split_once('\n').unwrap_or((&text, ""));
         let _ = Event::from_parts(kind, 1, body.as_bytes());
         let _ = kind.parse::<domain::Reference>().map(|reference| reference.to_string());

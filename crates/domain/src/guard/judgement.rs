@@ -1,5 +1,5 @@
-//! What guards are judged on, and what came of it. Both go into the ledger together: the second can be computed from the
-//! first, by `policy::guard::judge`, at any later time.
+//! What guards are judged on, and what came of it. Both go into the ledger together: the second can
+//! be computed from the first, by `policy::guard::judge`, at any later time.
 
 use std::fmt;
 
@@ -33,10 +33,12 @@ impl fmt::Display for Verdict {
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GuardSettings {
-    /// The probability that a release whose canary keeps all guards is rolled back by chance; for all guards, steps and
-    /// looks together. Advancing has the same probability of being wrong, apart.
+    /// The probability that a release whose canary keeps all guards is rolled back by chance; for
+    /// all guards, steps and looks together. Advancing has the same probability of being wrong,
+    /// apart.
     pub alpha: f64,
-    /// Intervals at the start of an arm, and of the canary at the start of each step, that are left out.
+    /// Intervals at the start of an arm, and of the canary at the start of each step, that are left
+    /// out.
     pub warm_up_intervals: u32,
     /// As many requests are left out too, …
     pub warm_up_requests: u64,
@@ -50,7 +52,8 @@ pub struct GuardSettings {
     pub intervals_min: u64,
     /// Intervals after which the look at the recent past starts anew.
     pub epoch_intervals: u64,
-    /// How many intervals' worth of requests sharing one fate are assumed before their dependence has been measured.
+    /// How many intervals' worth of requests sharing one fate are assumed before their dependence
+    /// has been measured.
     pub dependence_prior: f64,
 }
 
@@ -70,9 +73,10 @@ impl Default for GuardSettings {
     }
 }
 
-/// Sums over intervals in which both arms (or, for an absolute guard, the canary) had requests. `w` is the weight of an
-/// interval: the canary's requests n, or n·m/(n+m) beside a baseline of m, as Mantel and Haenszel weigh strata. `x` is the
-/// value of a request: 1 or 0 for a share or for a latency above a threshold, milliseconds for the mean.
+/// Sums over intervals in which both arms (or, for an absolute guard, the canary) had requests. `w`
+/// is the weight of an interval: the canary's requests n, or n·m/(n+m) beside a baseline of m, as
+/// Mantel and Haenszel weigh strata. `x` is the value of a request: 1 or 0 for a share or for a
+/// latency above a threshold, milliseconds for the mean.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Sums {
     /// Intervals.
@@ -101,8 +105,9 @@ pub struct Sums {
     pub baseline_spread: f64,
 }
 
-/// How much neighbouring blocks of intervals differ. The difference of two blocks of independent requests has the variance
-/// c·(that of a request of the canary) + b·(that of a request of the baseline), with c and b from their numbers.
+/// How much neighbouring blocks of intervals differ. The difference of two blocks of independent
+/// requests has the variance c·(that of a request of the canary) + b·(that of a request of the
+/// baseline), with c and b from their numbers.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct DispersionSums {
     /// Intervals in a block.
@@ -140,7 +145,8 @@ pub struct GuardSums {
 pub struct Silence {
     /// Intervals in which some failed, were given up, or stayed without an answer.
     pub intervals: u64,
-    /// Requests that failed, or that their callers gave up after far longer than the baseline takes.
+    /// Requests that failed, or that their callers gave up after far longer than the baseline
+    /// takes.
     pub lost: u64,
     /// Requests that wait for an answer for as long, at the last look.
     pub unfinished: u64,
@@ -157,7 +163,8 @@ pub struct GuardInputs {
     pub settings: GuardSettings,
     /// The step of the release, from 1.
     pub step: u32,
-    /// How often the look at the recent past has started anew, from 1: with each step, and in long steps now and then.
+    /// How often the look at the recent past has started anew, from 1: with each step, and in long
+    /// steps now and then.
     pub epoch: u32,
     /// Requests of the canary in this step, without those left out.
     pub step_canary_requests: u64,
@@ -171,8 +178,8 @@ pub struct GuardInputs {
     pub baseline_left_out: u64,
     /// Whether the canary is warming up.
     pub warming_up: bool,
-    /// How often the evidence was collected anew, from 1: once, and once more after each restart of the server. Each time
-    /// spends a part of α. 0 in old records, in which it had all of it.
+    /// How often the evidence was collected anew, from 1: once, and once more after each restart of
+    /// the server. Each time spends a part of α. 0 in old records, in which it had all of it.
     #[serde(default)]
     pub segment: u32,
     /// Whether it answers at all.
@@ -216,8 +223,9 @@ pub enum Span {
     Recent,
 }
 
-/// The evidence on one guard. `estimate`, `lower`, `upper`, `limit` and `tolerated` have one unit: a share for errors,
-/// disagreement and percentiles (of requests slower than `slower_than_ms`), milliseconds for the mean.
+/// The evidence on one guard. `estimate`, `lower`, `upper`, `limit` and `tolerated` have one unit:
+/// a share for errors, disagreement and percentiles (of requests slower than `slower_than_ms`),
+/// milliseconds for the mean.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Judgement {
     /// Which.
@@ -276,8 +284,8 @@ pub struct Judgements {
     pub guards: Vec<Judgement>,
 }
 
-/// A number with twelve significant digits, so that it is short in the ledger and is read back from JSON as it was.
-/// Whatever is not finite becomes 0, as does what is nearer to 0 than 10⁻⁹.
+/// A number with twelve significant digits, so that it is short in the ledger and is read back from
+/// JSON as it was. Whatever is not finite becomes 0, as does what is nearer to 0 than 10⁻⁹.
 pub fn rounded(value: f64) -> f64 {
     if !value.is_finite() || value.abs() < 1e-9 {
         return 0.0;
@@ -291,7 +299,11 @@ fn amount(metric: Metric, value: f64) -> String {
 
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent != 0.0 && percent.abs() < 0.1 { format!("{percent:.2}%") } else { format!("{percent:.1}%") }
+    if percent != 0.0 && percent.abs() < 0.1 {
+        format!("{percent:.2}%")
+    } else {
+        format!("{percent:.1}%")
+    }
 }
 
 fn milliseconds(ms: f64) -> String {
@@ -308,7 +320,8 @@ impl Judgement {
         let metric = self.guard.metric();
         let (unit, what) = match (metric, self.slower_than_ms) {
             (Metric::Quantile(_), Some(ms)) => {
-                let canary = self.canary.map_or(String::new(), |ms| format!("{} ", milliseconds(ms)));
+                let canary =
+                    self.canary.map_or(String::new(), |ms| format!("{} ", milliseconds(ms)));
                 write!(f, "{metric} {canary}")?;
                 if let (true, Some(baseline)) = (self.guard.relative(), self.baseline) {
                     write!(f, "against {} of the baseline ", milliseconds(baseline))?;
@@ -326,7 +339,9 @@ impl Judgement {
         write!(f, "{estimate}{what} [{lower}, {upper}] against at most {limit}")?;
         match (metric, self.guard.limit(), self.baseline) {
             (Metric::Quantile(_), _, _) => f.write_str(")")?,
-            (_, Limit::BaselinePlus(margin), Some(_)) => write!(f, " (baseline + {})", amount(metric, margin))?,
+            (_, Limit::BaselinePlus(margin), Some(_)) => {
+                write!(f, " (baseline + {})", amount(metric, margin))?
+            }
             (_, Limit::BaselineTimes(factor), Some(_)) => write!(f, " ({factor} × baseline)")?,
             _ => (),
         }
@@ -339,17 +354,26 @@ impl Judgement {
 
     /// What is missing, or wrong.
     fn reason(&self) -> String {
-        let more =
-            self.missing_requests.map_or("more requests".to_string(), |n| format!("about {n} more requests of the canary"));
+        let more = self.missing_requests.map_or("more requests".to_string(), |n| {
+            format!("about {n} more requests of the canary")
+        });
         match self.reason {
             Reason::Beyond | Reason::Within => String::new(),
-            Reason::WarmingUp => ": the canary is warming up, and its first requests are left out".to_string(),
+            Reason::WarmingUp => {
+                ": the canary is warming up, and its first requests are left out".to_string()
+            }
             Reason::TooFewRequests => format!(": too little traffic to tell, {more} are needed"),
-            Reason::TooFewBaselineRequests => ": too little traffic of the baseline to compare with".to_string(),
+            Reason::TooFewBaselineRequests => {
+                ": too little traffic of the baseline to compare with".to_string()
+            }
             Reason::NoBaseline => ": not judged, the baseline has no traffic".to_string(),
-            Reason::NothingCompared => ": no answers were compared; disagreement needs a release with --shadow".to_string(),
+            Reason::NothingCompared => {
+                ": no answers were compared; disagreement needs a release with --shadow".to_string()
+            }
             Reason::Undecided => format!(": undecided, {more} are needed"),
-            Reason::WorseInThisStep => ": good in the whole release, but beyond the limit in this step so far".to_string(),
+            Reason::WorseInThisStep => {
+                ": good in the whole release, but beyond the limit in this step so far".to_string()
+            }
         }
     }
 }
@@ -369,7 +393,10 @@ impl fmt::Display for Judgements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "step {}: {}", self.step, self.verdict)?;
         if let Some(unanswered) = self.unanswered {
-            write!(f, "\n  the canary answered none of its last {unanswered} requests, while the baseline answered most")?;
+            write!(
+                f,
+                "\n  the canary answered none of its last {unanswered} requests, while the baseline answered most"
+            )?;
         }
         self.guards.iter().try_for_each(|judgement| write!(f, "\n  {judgement}"))
     }

@@ -27,7 +27,10 @@ fn reads_and_shows() {
         assert_eq!(json, format!("\"{shown}\""));
         assert_eq!(serde_json::from_str::<Guard>(&json).unwrap(), guard);
     }
-    assert_eq!(Guard::defaults().iter().map(Guard::to_string).collect::<Vec<_>>(), ["errors<baseline+0.5%", "p95<1.2x"]);
+    assert_eq!(
+        Guard::defaults().iter().map(Guard::to_string).collect::<Vec<_>>(),
+        ["errors<baseline+0.5%", "p95<1.2x"]
+    );
 }
 
 #[test]
@@ -37,7 +40,10 @@ fn refusals_name_the_input_and_the_remedy() {
         ("errors", "it has no `<`"),
         ("errors>1%", "a guard says what must hold, with `<` alone"),
         ("errors<=1%", "a guard says what must hold, with `<` alone"),
-        ("latency<5ms", "`latency` is no metric; there are errors, disagreement, mean, or a percentile"),
+        (
+            "latency<5ms",
+            "`latency` is no metric; there are errors, disagreement, mean, or a percentile",
+        ),
         ("p100<5ms", "`p100` is no metric"),
         ("p99.999<5ms", "`p99.999` is no metric"),
         ("pp<5ms", "`pp` is no metric"),
@@ -48,7 +54,10 @@ fn refusals_name_the_input_and_the_remedy() {
         ("errors<-1%", "`-1%` is no share"),
         ("errors<1e3%", "`1e3%` is no share"),
         ("errors<NaN%", "`NaN%` is no share"),
-        ("p99<50", "`50` is no latency; p99 takes us, ms or s, as p99<50ms, or a factor, as p99<1.2x"),
+        (
+            "p99<50",
+            "`50` is no latency; p99 takes us, ms or s, as p99<50ms, or a factor, as p99<1.2x",
+        ),
         ("p99<5%", "`5%` is no latency"),
         ("p99<0ms", "a latency is above 0 and at most an hour"),
         ("p99<0x", "a factor on the baseline lies above 0x"),
@@ -59,7 +68,10 @@ fn refusals_name_the_input_and_the_remedy() {
         ("mean<baseline+1%", "`1%` is no latency"),
     ] {
         let error = text.parse::<Guard>().unwrap_err().to_string();
-        assert!(error.contains(expected) && error.contains(&format!("`{text}`")), "{text}: {error}");
+        assert!(
+            error.contains(expected) && error.contains(&format!("`{text}`")),
+            "{text}: {error}"
+        );
     }
 }
 
@@ -88,7 +100,10 @@ fn judgement() -> Judgement {
 #[test]
 fn a_judgement_in_one_line() {
     let beyond = judgement();
-    assert_eq!(beyond.to_string(), "errors 4.1% [2.0%, 6.9%] against at most 1.0%, n = 812: roll back");
+    assert_eq!(
+        beyond.to_string(),
+        "errors 4.1% [2.0%, 6.9%] against at most 1.0%, n = 812: roll back"
+    );
     let relative = Judgement {
         guard: "errors<baseline+0.5%".parse().unwrap(),
         baseline: Some(0.005),
@@ -115,15 +130,24 @@ fn a_judgement_in_one_line() {
         "p99 48.3 ms against 41.0 ms of the baseline (4.1% slower than 49.2 ms [2.0%, 6.9%] against at most 1.0%), \
          n = 812 and 9000: hold: undecided, about 1200 more requests of the canary are needed"
     );
-    let nothing = Judgement { reason: Reason::NothingCompared, verdict: Verdict::Hold, canary_requests: 0, ..judgement() };
-    assert_eq!(nothing.to_string(), "errors<1%: hold: no answers were compared; disagreement needs a release with --shadow");
+    let nothing = Judgement {
+        reason: Reason::NothingCompared,
+        verdict: Verdict::Hold,
+        canary_requests: 0,
+        ..judgement()
+    };
+    assert_eq!(
+        nothing.to_string(),
+        "errors<1%: hold: no answers were compared; disagreement needs a release with --shadow"
+    );
 }
 
 #[test]
 fn recorded_numbers_survive_json() {
     let mut state = 1u64;
     for _ in 0..10_000 {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let value = rounded((state >> 11) as f64 * 2f64.powi((state % 60) as i32 - 70));
         let text = serde_json::to_string(&value).unwrap();
         assert_eq!(serde_json::from_str::<f64>(&text).unwrap(), value, "{text}");

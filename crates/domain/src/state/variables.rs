@@ -29,15 +29,26 @@ fn scope(project: &ProjectName, environment: &EnvironmentName) -> String {
 impl State {
     pub(super) fn apply_variable(&mut self, entry: &Entry) {
         let (environment, model, name, value, secret) = match &entry.event {
-            Event::VariableSet { environment, model, name, value, secret } => (environment, model, name, Some(value), *secret),
-            Event::VariableRemoved { environment, model, name } => (environment, model, name, None, None),
+            Event::VariableSet { environment, model, name, value, secret } => {
+                (environment, model, name, Some(value), *secret)
+            }
+            Event::VariableRemoved { environment, model, name } => {
+                (environment, model, name, None, None)
+            }
             _ => return,
         };
-        let Ok(project) = entry.subject.split('/').next().unwrap_or_default().parse::<ProjectName>() else { return };
+        let Ok(project) =
+            entry.subject.split('/').next().unwrap_or_default().parse::<ProjectName>()
+        else {
+            return;
+        };
         let variables = match model {
             Some(model) => {
                 let key = ModelKey { project, model: model.clone() };
-                Arc::make_mut(self.models.entry(key).or_default()).variables.entry(environment.clone()).or_default()
+                Arc::make_mut(self.models.entry(key).or_default())
+                    .variables
+                    .entry(environment.clone())
+                    .or_default()
             }
             None => Arc::make_mut(self.variables.entry(scope(&project, environment)).or_default()),
         };
@@ -68,20 +79,35 @@ impl State {
         }
     }
 
-    /// The variables that a model's process gets in an environment, the model's own before the project's.
-    /// `None` is a secret; `bool` tells whether it is the model's own.
-    pub fn variables_of(&self, key: &ModelKey, environment: &EnvironmentName) -> BTreeMap<String, (Option<String>, bool)> {
+    /// The variables that a model's process gets in an environment, the model's own before the
+    /// project's. `None` is a secret; `bool` tells whether it is the model's own.
+    pub fn variables_of(
+        &self,
+        key: &ModelKey,
+        environment: &EnvironmentName,
+    ) -> BTreeMap<String, (Option<String>, bool)> {
         let project = self.variables.get(&scope(&key.project, environment));
         let own = self.models.get(key).and_then(|model| model.variables.get(environment));
-        let project = project.into_iter().flat_map(|v| &v.values).map(|(name, value)| (name.clone(), (value.clone(), false)));
-        let own = own.into_iter().flat_map(|v| &v.values).map(|(name, value)| (name.clone(), (value.clone(), true)));
+        let project = project
+            .into_iter()
+            .flat_map(|v| &v.values)
+            .map(|(name, value)| (name.clone(), (value.clone(), false)));
+        let own = own
+            .into_iter()
+            .flat_map(|v| &v.values)
+            .map(|(name, value)| (name.clone(), (value.clone(), true)));
         project.chain(own).collect()
     }
 
     /// How often the variables of a model in an environment have changed.
     pub fn revision_of(&self, key: &ModelKey, environment: &EnvironmentName) -> u32 {
-        let project = self.variables.get(&scope(&key.project, environment)).map_or(0, |v| v.revision);
-        let own = self.models.get(key).and_then(|model| model.variables.get(environment)).map_or(0, |v| v.revision);
+        let project =
+            self.variables.get(&scope(&key.project, environment)).map_or(0, |v| v.revision);
+        let own = self
+            .models
+            .get(key)
+            .and_then(|model| model.variables.get(environment))
+            .map_or(0, |v| v.revision);
         project + own
     }
 }

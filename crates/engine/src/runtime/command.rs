@@ -74,7 +74,11 @@ impl RuntimeKind for Command {
         true
     }
 
-    fn program(&self, start: &Start, variables: &mut BTreeMap<String, String>) -> Result<Vec<String>, EngineError> {
+    fn program(
+        &self,
+        start: &Start,
+        variables: &mut BTreeMap<String, String>,
+    ) -> Result<Vec<String>, EngineError> {
         variables.insert("PORT".into(), free_port()?.to_string());
         variables.extend(start.spec.path.clone().map(|path| ("DECALOG_PATH".into(), path)));
         let bridge = [text(&start.config.program), "worker".into(), "bridge".into(), "--".into()];
@@ -88,6 +92,7 @@ impl RuntimeKind for Command {
 
 /// A port of the loopback interface that nobody listens on at this moment.
 fn free_port() -> Result<u16, EngineError> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let listener =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     listener.map(|address| address.port()).map_err(EngineError::io("finding a free port"))
 }

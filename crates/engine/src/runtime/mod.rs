@@ -1,5 +1,5 @@
-//! The runtimes: what each is recognised by, what it needs, how it starts, and what it is shown with. To add one, write a file
-//! here, name it in [`of`], and give it a name in [`Runtime`].
+//! The runtimes: what each is recognised by, what it needs, how it starts, and what it is shown
+//! with. To add one, write a file here, name it in [`of`], and give it a name in [`Runtime`].
 
 mod command;
 mod onnx;
@@ -49,8 +49,14 @@ pub trait RuntimeKind: Sync {
     /// What a directory must have, as in `it needs …`.
     fn needs(&self) -> &'static str;
 
-    /// What the text of a model tells without being run; `None` if it tells nothing, or nobody here can read it.
-    fn describe(&self, _: &Path, _: &str, _: &SchemaSection) -> Result<Option<Description>, Problem> {
+    /// What the text of a model tells without being run; `None` if it tells nothing, or nobody here
+    /// can read it.
+    fn describe(
+        &self,
+        _: &Path,
+        _: &str,
+        _: &SchemaSection,
+    ) -> Result<Option<Description>, Problem> {
         Ok(None)
     }
 
@@ -62,11 +68,12 @@ pub trait RuntimeKind: Sync {
         false
     }
 
-    /// The warmest that replicas can be started, and why not warmer. All colder levels are there as well.
+    /// The warmest that replicas can be started, and why not warmer. All colder levels are there as
+    /// well.
     fn warmest(&self) -> (Temperature, Option<&'static str>);
 
-    /// Whether rows that are asked for together must be compared with rows that are asked for alone: the worker gets them
-    /// at once, and nothing tells whether it keeps them apart.
+    /// Whether rows that are asked for together must be compared with rows that are asked for
+    /// alone: the worker gets them at once, and nothing tells whether it keeps them apart.
     fn is_asked_in_company(&self) -> bool;
 
     /// Variables that are set for every process of it.
@@ -75,7 +82,11 @@ pub trait RuntimeKind: Sync {
     }
 
     /// Program and arguments of a process of its own, and the variables that only it needs.
-    fn program(&self, start: &Start, variables: &mut BTreeMap<String, String>) -> Result<Vec<String>, EngineError>;
+    fn program(
+        &self,
+        start: &Start,
+        variables: &mut BTreeMap<String, String>,
+    ) -> Result<Vec<String>, EngineError>;
 
     /// The files of a small model that deploys as it is, with what is in them.
     fn template(&self) -> &'static [(&'static str, &'static [u8])];
@@ -112,36 +123,56 @@ fn bad(message: String, help: impl Into<String>) -> Problem {
 }
 
 /// Which runtime a directory is for, and the file that holds its model.
-pub fn recognise(directory: &Path, model: &ModelSection) -> Result<(Runtime, Option<String>), Problem> {
-    let said = model.runtime.or_else(|| Runtime::ALL.into_iter().find(|runtime| of(*runtime).is_meant(model)));
+pub fn recognise(
+    directory: &Path,
+    model: &ModelSection,
+) -> Result<(Runtime, Option<String>), Problem> {
+    let said = model
+        .runtime
+        .or_else(|| Runtime::ALL.into_iter().find(|runtime| of(*runtime).is_meant(model)));
     if let Some(said) = said.filter(|said| !of(*said).has_file()) {
         return Ok((said, None));
     }
     if let Some(file) = &model.file {
         if !directory.join(file).is_file() {
-            return Err(bad(format!("[model] file names {file}, which is not there"), "correct decalog.toml"));
+            return Err(bad(
+                format!("[model] file names {file}, which is not there"),
+                "correct decalog.toml",
+            ));
         }
         let by_name = || Runtime::ALL.into_iter().find(|runtime| of(*runtime).owns(file));
         return Ok((said.or_else(by_name).unwrap_or(Runtime::Python), Some(file.clone())));
     }
     let asked = said.map_or(Runtime::ALL.to_vec(), |said| vec![said]);
-    if let Some(found) = asked.iter().find_map(|runtime| Some((*runtime, of(*runtime).certain(directory)?))) {
+    if let Some(found) =
+        asked.iter().find_map(|runtime| Some((*runtime, of(*runtime).certain(directory)?)))
+    {
         return Ok((found.0, Some(found.1)));
     }
     let names = names(directory);
-    let owned =
-        |runtime: &Runtime| names.iter().filter(|name| of(*runtime).owns(name)).map(|name| (*runtime, name)).collect::<Vec<_>>();
+    let owned = |runtime: &Runtime| {
+        names
+            .iter()
+            .filter(|name| of(*runtime).owns(name))
+            .map(|name| (*runtime, name))
+            .collect::<Vec<_>>()
+    };
     let found: Vec<(Runtime, &String)> = asked.iter().flat_map(owned).collect();
     match (found.as_slice(), said) {
         ([(runtime, file)], _) => Ok((*runtime, Some(file.to_string()))),
         ([], Some(said)) => {
-            let text = format!("runtime is {said}, but there is no model for it in {}", directory.display());
+            let text = format!(
+                "runtime is {said}, but there is no model for it in {}",
+                directory.display()
+            );
             Err(bad(text, format!("it needs {}", of(said).needs())))
         }
         ([], None) => {
-            let mut needs: Vec<&str> = Runtime::ALL.iter().map(|runtime| of(*runtime).needs()).collect();
+            let mut needs: Vec<&str> =
+                Runtime::ALL.iter().map(|runtime| of(*runtime).needs()).collect();
             let last = needs.pop().unwrap_or_default();
-            let help = format!("it needs {}, or {last}; decalog new NAME shows how", needs.join(", "));
+            let help =
+                format!("it needs {}, or {last}; decalog new NAME shows how", needs.join(", "));
             Err(bad(format!("there is no model in {}", directory.display()), help))
         }
         (many, _) => {
@@ -155,7 +186,8 @@ pub fn recognise(directory: &Path, model: &ModelSection) -> Result<(Runtime, Opt
 /// The names in a directory, in order.
 fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
 }

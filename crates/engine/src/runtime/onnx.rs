@@ -6,7 +6,8 @@ use super::*;
 pub struct Onnx;
 
 /// A classifier of handwritten digits.
-const TEMPLATE: &[(&str, &[u8])] = &[("model.onnx", include_bytes!("../../../../examples/digits-onnx/model.onnx"))];
+const TEMPLATE: &[(&str, &[u8])] =
+    &[("model.onnx", include_bytes!("../../../../examples/digits-onnx/model.onnx"))];
 
 impl RuntimeKind for Onnx {
     fn owns(&self, file: &str) -> bool {
@@ -33,7 +34,11 @@ impl RuntimeKind for Onnx {
         true
     }
 
-    fn program(&self, start: &Start, variables: &mut BTreeMap<String, String>) -> Result<Vec<String>, EngineError> {
+    fn program(
+        &self,
+        start: &Start,
+        variables: &mut BTreeMap<String, String>,
+    ) -> Result<Vec<String>, EngineError> {
         variables.insert("ORT_DYLIB_PATH".into(), start.onnxruntime.map(text).unwrap_or_default());
         Ok(vec![text(&start.config.program), "worker".into(), "onnx".into()])
     }

@@ -1,4 +1,5 @@
-//! Python: functions or a class in `model.py`, or a model that scikit-learn saved. Its processes are forked from one another.
+//! Python: functions or a class in `model.py`, or a model that scikit-learn saved. Its processes
+//! are forked from one another.
 
 use std::process::Stdio;
 
@@ -8,7 +9,8 @@ use crate::{environment, shim};
 /// Runs the worker of `sdk/python` in an environment of the version's own packages.
 pub struct Python;
 
-/// Keeps allocators and telemetry of common wheels (pyarrow, polars, onnxruntime) from starting a thread with their import.
+/// Keeps allocators and telemetry of common wheels (pyarrow, polars, onnxruntime) from starting a
+/// thread with their import.
 const WITHOUT_THREADS: [(&str, &str); 3] = [
     ("JE_ARROW_MALLOC_CONF", "background_thread:false"),
     ("_RJEM_MALLOC_CONF", "background_thread:false"),
@@ -36,8 +38,14 @@ impl RuntimeKind for Python {
         "model.py with a function predict, a .joblib file"
     }
 
-    fn describe(&self, tree: &Path, file: &str, schema: &SchemaSection) -> Result<Option<Description>, Problem> {
-        // The worker that would serve the model also tells what its text says. Without a place for it, the server does.
+    fn describe(
+        &self,
+        tree: &Path,
+        file: &str,
+        schema: &SchemaSection,
+    ) -> Result<Option<Description>, Problem> {
+        // The worker that would serve the model also tells what its text says. Without a place for
+        // it, the server does.
         let Ok(place) = tempfile::tempdir() else { return Ok(None) };
         let Ok(program) = shim::put(place.path()) else { return Ok(None) };
         let mut command = std::process::Command::new("python3");
@@ -71,9 +79,15 @@ impl RuntimeKind for Python {
         &WITHOUT_THREADS
     }
 
-    fn program(&self, start: &Start, _: &mut BTreeMap<String, String>) -> Result<Vec<String>, EngineError> {
+    fn program(
+        &self,
+        start: &Start,
+        _: &mut BTreeMap<String, String>,
+    ) -> Result<Vec<String>, EngineError> {
         let environment = start.spec.lock.map(|lock| start.files.data.environment(&lock));
-        let environment = environment.ok_or_else(|| EngineError::Supervisor("a Python version without an environment".into()))?;
+        let environment = environment.ok_or_else(|| {
+            EngineError::Supervisor("a Python version without an environment".into())
+        })?;
         let worker = shim::put(&start.files.data.shim())?;
         Ok(vec![text(&environment.join("bin/python")), "-u".into(), text(&worker)])
     }

@@ -7,7 +7,9 @@ fn recognised(files: &[&str], model: ModelSection) -> String {
     let directory = tempfile::tempdir().unwrap();
     files.iter().for_each(|file| std::fs::write(directory.path().join(file), "").unwrap());
     match recognise(directory.path(), &model) {
-        Ok((runtime, file)) => format!("{runtime} {}", file.unwrap_or_default()).trim_end().to_string(),
+        Ok((runtime, file)) => {
+            format!("{runtime} {}", file.unwrap_or_default()).trim_end().to_string()
+        }
         Err(problem) => problem.to_string().replace(&directory.path().display().to_string(), "DIR"),
     }
 }
@@ -20,7 +22,11 @@ fn said(runtime: Runtime) -> ModelSection {
 fn files_tell_the_runtime() {
     let silent = ModelSection::default;
     assert_eq!(recognised(&["model.py"], silent()), "python model.py");
-    assert_eq!(recognised(&["model.py", "a.onnx", "b.joblib"], silent()), "python model.py", "the code loads the others");
+    assert_eq!(
+        recognised(&["model.py", "a.onnx", "b.joblib"], silent()),
+        "python model.py",
+        "the code loads the others"
+    );
     assert_eq!(recognised(&["forest.joblib", "notes.txt"], silent()), "python forest.joblib");
     assert_eq!(recognised(&["net.onnx"], silent()), "onnx net.onnx");
     let several = "there are several models: a.pkl, b.onnx\nhelp: say which one with [model] file in decalog.toml";
@@ -39,8 +45,13 @@ fn a_manifest_settles_what_files_do_not() {
     let named = |file: &str| ModelSection { file: Some(file.into()), ..ModelSection::default() };
     assert_eq!(recognised(&["a.onnx", "b.onnx"], named("b.onnx")), "onnx b.onnx");
     assert_eq!(recognised(&["weights.bin"], named("weights.bin")), "python weights.bin");
-    assert!(recognised(&[], named("gone.onnx")).starts_with("[model] file names gone.onnx, which is not there"));
-    assert!(recognised(&["model.py"], said(Runtime::Onnx)).ends_with("help: it needs an .onnx file"));
+    assert!(
+        recognised(&[], named("gone.onnx"))
+            .starts_with("[model] file names gone.onnx, which is not there")
+    );
+    assert!(
+        recognised(&["model.py"], said(Runtime::Onnx)).ends_with("help: it needs an .onnx file")
+    );
 }
 
 #[test]
@@ -54,7 +65,8 @@ fn what_is_written_as_an_example_is_recognised() {
             std::fs::write(path, content).unwrap();
         }
         let manifest = template.iter().find(|(path, _)| *path == domain::manifest::MANIFEST_FILE);
-        let manifest = manifest.map(|(_, text)| domain::Manifest::parse(std::str::from_utf8(text).unwrap()).unwrap());
+        let manifest = manifest
+            .map(|(_, text)| domain::Manifest::parse(std::str::from_utf8(text).unwrap()).unwrap());
         let found = recognise(directory.path(), &manifest.unwrap_or_default().model).unwrap();
         assert_eq!(found.0, runtime);
     }

@@ -1,4 +1,5 @@
-//! A data directory with models in it, and a supervisor that is this test's own executable, started anew.
+//! A data directory with models in it, and a supervisor that is this test's own executable, started
+//! anew.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 use domain::launch::Temperature;
 use domain::manifest::{Runtime, SchemaSection};
 use domain::{DataDirectory, Digest, ModelKey, Placement, ReplicaId, VersionNumber};
-use engine::{Engine, EngineConfig, ParentState, ParentStatus, ReplicaSpec, ReplicaState, ReplicaStatus};
+use engine::{
+    Engine, EngineConfig, ParentState, ParentStatus, ReplicaSpec, ReplicaState, ReplicaStatus,
+};
 use serde_json::Value;
 
 /// Far beyond what anything here takes, on a machine that is busy with other things.
@@ -26,8 +29,12 @@ impl Place {
         let bin = place.data().join("environments").join(place.lock().to_string()).join("bin");
         std::fs::create_dir_all(&bin).unwrap();
         let path = std::env::var("PATH").unwrap();
-        let python = path.split(':').map(|directory| Path::new(directory).join("python3")).find(|python| python.exists());
-        std::os::unix::fs::symlink(python.expect("python3 is on PATH"), bin.join("python")).unwrap();
+        let python = path
+            .split(':')
+            .map(|directory| Path::new(directory).join("python3"))
+            .find(|python| python.exists());
+        std::os::unix::fs::symlink(python.expect("python3 is on PATH"), bin.join("python"))
+            .unwrap();
         let script = format!(
             "#!/bin/sh\nDECALOG_TEST_DATA='{}' exec '{}' --exact supervisor_process --ignored --nocapture\n",
             place.data().display(),
@@ -62,7 +69,8 @@ impl Place {
         engine_for(&self.data(), &self.program()).await
     }
 
-    /// A process that opens an engine on this place, starts these replicas and goes on until it is killed.
+    /// A process that opens an engine on this place, starts these replicas and goes on until it is
+    /// killed.
     pub fn client(&self, replicas: &str, tree: &Path) -> std::process::Child {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "client_process", "--ignored", "--nocapture"]);
@@ -79,11 +87,16 @@ impl Place {
     /// Processes whose environment names this place, by what the kernel tells.
     pub fn processes(&self) -> Vec<u32> {
         let needle = self.directory.path().to_str().unwrap().as_bytes().to_vec();
-        let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let pids = std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let names_it = |pid: &u32| {
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            [environment, arguments].iter().any(|text| text.windows(needle.len()).any(|part| part == needle))
+            [environment, arguments]
+                .iter()
+                .any(|text| text.windows(needle.len()).any(|part| part == needle))
         };
         pids.filter(|pid| *pid != std::process::id()).filter(names_it).collect()
     }
@@ -106,8 +119,8 @@ impl Drop for Place {
         if std::thread::panicking() {
             print_logs(&self.data().join("logs"));
         }
-        // A supervisor that may end by itself takes its control groups with it; the rest is for those that do not.
-        // An engine that still lives must not start another.
+        // A supervisor that may end by itself takes its control groups with it; the rest is for
+        // those that do not. An engine that still lives must not start another.
         let _ = std::fs::remove_file(self.program());
         let begin = Instant::now();
         let mut signal = nix::sys::signal::Signal::SIGTERM;
@@ -139,9 +152,16 @@ pub async fn engine_for(data: &Path, program: &Path) -> Engine {
 }
 
 pub fn spec(lock: Digest, replica: &str, tree: &Path) -> ReplicaSpec {
-    let model = ModelKey::try_from(format!("default/{}", tree.file_name().unwrap().to_str().unwrap())).unwrap();
-    let placement =
-        Placement { model, environment: Default::default(), version: VersionNumber(1), digest: Digest::of(b"m"), revision: 0 };
+    let model =
+        ModelKey::try_from(format!("default/{}", tree.file_name().unwrap().to_str().unwrap()))
+            .unwrap();
+    let placement = Placement {
+        model,
+        environment: Default::default(),
+        version: VersionNumber(1),
+        digest: Digest::of(b"m"),
+        revision: 0,
+    };
     ReplicaSpec {
         replica: ReplicaId(replica.into()),
         placement,
@@ -207,7 +227,8 @@ pub async fn start(engine: &Engine, spec: ReplicaSpec) -> (ReplicaStatus, Temper
 
 /// Waits for a parent or zygote that is ready.
 pub async fn parent(engine: &Engine, fits: impl Fn(&ParentStatus) -> bool) -> ParentStatus {
-    let is_ready = |status: &ParentStatus| matches!(status.state, ParentState::Ready { .. }) && fits(status);
+    let is_ready =
+        |status: &ParentStatus| matches!(status.state, ParentState::Ready { .. }) && fits(status);
     until("a parent", || engine.parents().into_iter().find(is_ready)).await
 }
 
@@ -215,12 +236,21 @@ pub async fn parent(engine: &Engine, fits: impl Fn(&ParentStatus) -> bool) -> Pa
 pub async fn predict(status: &ReplicaStatus, row: Value) -> Value {
     let ReplicaState::Ready { info, .. } = &status.state else { panic!("{status:?}") };
     let model = status.placement.model.model.as_str();
-    let mut caller = worker::Caller::new(status.socket.clone(), model, info.protocol.clone(), info.schema.clone().unwrap());
+    let mut caller = worker::Caller::new(
+        status.socket.clone(),
+        model,
+        info.protocol.clone(),
+        info.schema.clone().unwrap(),
+    );
     caller.predict(&[row], Duration::from_secs(30)).await.unwrap().remove(0)
 }
 
 pub fn kill(pid: u32) {
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid as i32),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
 }
 
 /// Whether a process exists and is no zombie.
@@ -235,12 +265,17 @@ pub fn parent_of(pid: u32) -> u32 {
     stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// The control group of the machine's that counts a process's processes, if the supervisor made one for it.
+/// The control group of the machine's that counts a process's processes, if the supervisor made one
+/// for it.
 pub fn group_of(pid: u32) -> Option<PathBuf> {
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let of = |line: &str| {
         let (names, path) = line.split_once(':')?.1.split_once(':')?;
-        let mount = if names.is_empty() { "/sys/fs/cgroup".into() } else { format!("/sys/fs/cgroup/{names}") };
+        let mount = if names.is_empty() {
+            "/sys/fs/cgroup".into()
+        } else {
+            format!("/sys/fs/cgroup/{names}")
+        };
         let is_ours = path.contains("/decalog-") && ["", "pids"].contains(&names);
         is_ours.then(|| PathBuf::from(mount + path))
     };

@@ -1,5 +1,6 @@
-//! The protocols that callers speak. Each is a file: how a request is read, what it asks, how it is answered and refused.
-//! What happens between asking and answering is the same for all of them, and knows none.
+//! The protocols that callers speak. Each is a file: how a request is read, what it asks, how it is
+//! answered and refused. What happens between asking and answering is the same for all of them, and
+//! knows none.
 
 pub mod oip_rest;
 pub mod simple;
@@ -14,8 +15,8 @@ use crate::body::Body;
 use crate::heavy::Cost;
 use crate::lane::Lane;
 
-/// A request in one of the protocols, read but not yet held against a model's schema. As a request may be routed again, it can
-/// be asked of one placement after another.
+/// A request in one of the protocols, read but not yet held against a model's schema. As a request
+/// may be routed again, it can be asked of one placement after another.
 pub trait Wire: Sized + Send + 'static {
     /// What of the headers tells how to read the body.
     type Head: Send + 'static;

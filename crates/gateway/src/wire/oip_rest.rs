@@ -44,13 +44,18 @@ pub fn parse_path(path: &str) -> Option<Path> {
         _ => {}
     }
     let rest = path.trim_end_matches('/').strip_prefix("/v2/models/")?;
-    let (rest, kind): (&str, fn(String) -> Path) = match (rest.strip_suffix("/infer"), rest.strip_suffix("/ready")) {
-        (Some(rest), _) => (rest, Path::Infer),
-        (_, Some(rest)) => (rest, Path::ModelReady),
-        _ => (rest, Path::Model),
-    };
+    let (rest, kind): (&str, fn(String) -> Path) =
+        match (rest.strip_suffix("/infer"), rest.strip_suffix("/ready")) {
+            (Some(rest), _) => (rest, Path::Infer),
+            (_, Some(rest)) => (rest, Path::ModelReady),
+            _ => (rest, Path::Model),
+        };
     let reference = match rest.rsplit_once("/versions/") {
-        Some((model, version)) => format!("{}@v{}", percent_decoded(model)?, percent_decoded(version)?.trim_start_matches('v')),
+        Some((model, version)) => format!(
+            "{}@v{}",
+            percent_decoded(model)?,
+            percent_decoded(version)?.trim_start_matches('v')
+        ),
         None => percent_decoded(rest)?,
     };
     (!reference.is_empty()).then(|| kind(reference))
@@ -66,7 +71,9 @@ impl Wire for OipRest {
     fn head(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
         let Some(value) = headers.get(&HEADER_LENGTH) else { return Ok(None) };
         let number = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
-        number.map(Some).ok_or_else(|| Problem::new(Code::BadRequest, "Inference-Header-Content-Length is no number"))
+        number.map(Some).ok_or_else(|| {
+            Problem::new(Code::BadRequest, "Inference-Header-Content-Length is no number")
+        })
     }
 
     fn read_cost(header_bytes: &Option<usize>, body: &Bytes) -> Cost {
@@ -85,17 +92,25 @@ impl Wire for OipRest {
 
     fn ask(&self, lane: &Lane) -> Result<Ask, Problem> {
         if lane.schema.streams {
-            return Err(Problem::new(Code::Streams, "the model streams its answer, which this protocol has no form for")
-                .help("POST /v1/models/{reference}/predict answers with server-sent events"));
+            return Err(Problem::new(
+                Code::Streams,
+                "the model streams its answer, which this protocol has no form for",
+            )
+            .help("POST /v1/models/{reference}/predict answers with server-sent events"));
         }
         let request = &self.0;
-        let payload = Payload::from_tensors(request.inputs.clone(), &lane.schema).map_err(|mut problem| {
-            if problem.code == Code::SchemaMismatch {
-                problem.message = format!("the inputs do not fit {} {}", lane.placement.model.model, lane.placement.version);
-                problem.help = format!("decalog show {} --schema", lane.placement.model.model);
-            }
-            problem
-        })?;
+        let payload = Payload::from_tensors(request.inputs.clone(), &lane.schema).map_err(
+            |mut problem| {
+                if problem.code == Code::SchemaMismatch {
+                    problem.message = format!(
+                        "the inputs do not fit {} {}",
+                        lane.placement.model.model, lane.placement.version
+                    );
+                    problem.help = format!("decalog show {} --schema", lane.placement.model.model);
+                }
+                problem
+            },
+        )?;
         let outputs = request.outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>();
         check_outputs(&request.outputs, lane)?;
         Ok(Ask { payload, parameters: request.parameters.clone(), outputs, form: Form::Rows })
@@ -117,7 +132,9 @@ impl Wire for OipRest {
 
 impl OipRest {
     fn answer(&self, reply: Reply, lane: &Lane) -> Result<Response<Body>, Problem> {
-        let Reply::Rows(rows) = reply else { return Err(Problem::new(Code::Streams, "the model streams its answer")) };
+        let Reply::Rows(rows) = reply else {
+            return Err(Problem::new(Code::Streams, "the model streams its answer"));
+        };
         let mut answer = InferResponse {
             model_name: lane.placement.model.model.to_string(),
             model_version: Some(lane.placement.version.0.to_string()),
@@ -130,7 +147,8 @@ impl OipRest {
         if let Some(header_bytes) = header_bytes {
             let headers = response.headers_mut();
             headers.insert(HEADER_LENGTH, HeaderValue::from(header_bytes));
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            headers
+                .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         }
         Ok(response)
     }
@@ -138,13 +156,18 @@ impl OipRest {
 
 fn check_outputs(wanted: &[RequestedOutput], lane: &Lane) -> Result<(), Problem> {
     let known = &lane.schema.outputs;
-    let unknown = |output: &&RequestedOutput| !known.is_empty() && !known.iter().any(|column| column.name == output.name);
+    let unknown = |output: &&RequestedOutput| {
+        !known.is_empty() && !known.iter().any(|column| column.name == output.name)
+    };
     match wanted.iter().find(unknown) {
         None => Ok(()),
         Some(output) => {
             let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
-            Err(Problem::new(Code::NoSuchOutput, format!("{} has no output `{}`", lane.placement.model.model, output.name))
-                .help(format!("it has {}", names.join(", "))))
+            Err(Problem::new(
+                Code::NoSuchOutput,
+                format!("{} has no output `{}`", lane.placement.model.model, output.name),
+            )
+            .help(format!("it has {}", names.join(", "))))
         }
     }
 }
@@ -167,12 +190,17 @@ impl Gateway {
                 if lane.answers() {
                     return ok(json!({ "name": lane.placement.model.model, "ready": true }));
                 }
-                Err(Problem::new(Code::NoCapacity, format!("no replica of `{reference}` is ready")).help("try again"))
+                Err(Problem::new(Code::NoCapacity, format!("no replica of `{reference}` is ready"))
+                    .help("try again"))
             }
             Path::Model(reference) | Path::Infer(reference) => {
                 let lane = &snapshot.route(reference)?.lane;
                 let model = &lane.placement.model;
-                let versions: Vec<String> = snapshot.versions(model).iter().map(|known| known.version.0.to_string()).collect();
+                let versions: Vec<String> = snapshot
+                    .versions(model)
+                    .iter()
+                    .map(|known| known.version.0.to_string())
+                    .collect();
                 ok(oip::metadata(model.model.as_str(), &versions, "decalog", &lane.schema))
             }
         }
@@ -188,7 +216,10 @@ mod tests {
         let model = |text: &str| Some(Path::Infer(text.into()));
         assert_eq!(parse_path("/v2/models/churn/infer"), model("churn"));
         assert_eq!(parse_path("/v2/models/churn/versions/3/infer"), model("churn@v3"));
-        assert_eq!(parse_path("/v2/models/team%2Fchurn%40staging/infer"), model("team/churn@staging"));
+        assert_eq!(
+            parse_path("/v2/models/team%2Fchurn%40staging/infer"),
+            model("team/churn@staging")
+        );
         assert_eq!(parse_path("/v2/models/team/churn@staging/infer"), model("team/churn@staging"));
         assert_eq!(parse_path("/v2/models/churn/ready"), Some(Path::ModelReady("churn".into())));
         assert_eq!(parse_path("/v2/"), Some(Path::Server));
@@ -217,7 +248,9 @@ mod tests {
             let Ok(path) = std::str::from_utf8(bytes) else { return };
             let reference = match endpoint(path) {
                 Some(Endpoint::Predict(reference)) => reference,
-                Some(Endpoint::OpenInference(Path::Model(name) | Path::ModelReady(name) | Path::Infer(name))) => name,
+                Some(Endpoint::OpenInference(
+                    Path::Model(name) | Path::ModelReady(name) | Path::Infer(name),
+                )) => name,
                 _ => return,
             };
             let Err(problem) = snapshot.route(&reference) else { panic!("there are no routes") };

@@ -1,4 +1,5 @@
-//! Simple JSON: a row, rows or columns in, the same out; pieces of a model that streams as server-sent events.
+//! Simple JSON: a row, rows or columns in, the same out; pieces of a model that streams as
+//! server-sent events.
 
 use bytes::Bytes;
 use domain::{Code, Problem};

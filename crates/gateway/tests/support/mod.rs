@@ -9,9 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::route::{KnownVersion, ModelRoutes, PlacementRoute, ReplicaRoute, Route, RouteTable, WorkerProtocol};
+use domain::route::{
+    KnownVersion, ModelRoutes, PlacementRoute, ReplicaRoute, Route, RouteTable, WorkerProtocol,
+};
 use domain::state::default_model;
-use domain::{Column, Datatype, Digest, EnvironmentName, Placement, ReplicaId, Schema, VersionNumber};
+use domain::{
+    Column, Datatype, Digest, EnvironmentName, Placement, ReplicaId, Schema, VersionNumber,
+};
 use gateway::{Gateway, GatewayConfig, Serve, Stop};
 use protocol::Tensor;
 use protocol::oip::{InferResponse, decode_request};
@@ -50,7 +54,8 @@ pub fn start_worker(directory: &Path, name: &str, add: i64, open: bool) -> Start
     let gate = Arc::new(Semaphore::new(if open { 1_000_000 } else { 0 }));
     let deaths = Arc::new(AtomicUsize::new(0));
     let (sender, batches) = mpsc::unbounded_channel();
-    let worker = Arc::new(Worker { add, gate: gate.clone(), batches: sender, deaths: deaths.clone() });
+    let worker =
+        Arc::new(Worker { add, gate: gate.clone(), batches: sender, deaths: deaths.clone() });
     let path = socket.clone();
     tokio::spawn(async move {
         let mut connections = tokio::task::JoinSet::new();
@@ -79,13 +84,18 @@ async fn read_request(stream: &mut UnixStream) -> Option<(usize, Bytes)> {
         if let Some(end) = buffer.windows(4).position(|part| part == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
             let number = |name: &str| {
-                head.lines().find_map(|line| line.strip_prefix(name)).map_or(0, |value| value.trim().parse::<usize>().unwrap())
+                head.lines()
+                    .find_map(|line| line.strip_prefix(name))
+                    .map_or(0, |value| value.trim().parse::<usize>().unwrap())
             };
             let total = end + 4 + number("content-length:");
             while buffer.len() < total {
                 stream.read_buf(&mut buffer).await.ok().filter(|n| *n > 0)?;
             }
-            return Some((number("inference-header-content-length:"), Bytes::from(buffer[end + 4..total].to_vec())));
+            return Some((
+                number("inference-header-content-length:"),
+                Bytes::from(buffer[end + 4..total].to_vec()),
+            ));
         }
         stream.read_buf(&mut buffer).await.ok().filter(|n| *n > 0)?;
     }
@@ -95,7 +105,11 @@ async fn read_request(stream: &mut UnixStream) -> Option<(usize, Bytes)> {
 async fn serve(worker: Arc<Worker>, mut stream: UnixStream) -> bool {
     while let Some((header_bytes, body)) = read_request(&mut stream).await {
         let request = decode_request(body, Some(header_bytes)).unwrap();
-        let x: Vec<i64> = request.inputs[0].data.chunks(8).map(|raw| i64::from_le_bytes(raw.try_into().unwrap())).collect();
+        let x: Vec<i64> = request.inputs[0]
+            .data
+            .chunks(8)
+            .map(|raw| i64::from_le_bytes(raw.try_into().unwrap()))
+            .collect();
         let _ = worker.batches.send(x.len());
         worker.gate.acquire().await.unwrap().forget();
         if x.contains(&KILLS) {
@@ -103,11 +117,21 @@ async fn serve(worker: Arc<Worker>, mut stream: UnixStream) -> bool {
         }
         let answer = if x.contains(&RAISES) {
             let body = r#"{"error": "ValueError: negative", "code": "model_raised"}"#;
-            format!("HTTP/1.1 500 Raised\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+            format!("HTTP/1.1 500 Raised\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                .into_bytes()
         } else {
             let data: Vec<u8> = x.iter().flat_map(|x| (x + worker.add).to_le_bytes()).collect();
-            let output = Tensor { name: "y".into(), datatype: Datatype::Int64, shape: vec![x.len()], data: data.into() };
-            let response = InferResponse { model_name: "m".into(), outputs: vec![output], ..Default::default() };
+            let output = Tensor {
+                name: "y".into(),
+                datatype: Datatype::Int64,
+                shape: vec![x.len()],
+                data: data.into(),
+            };
+            let response = InferResponse {
+                model_name: "m".into(),
+                outputs: vec![output],
+                ..Default::default()
+            };
             let (header_bytes, body) = response.encode(&[], true);
             let head = format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nInference-Header-Content-Length: {}\r\n\r\n",
@@ -140,10 +164,24 @@ pub fn change_routes(table: &mut RouteTable, change: impl FnOnce(&mut ModelRoute
 
 /// A table in which `live` takes the traffic.
 pub fn table(epoch: u64, live: u32, placements: Vec<PlacementRoute>) -> RouteTable {
-    let route = Route { environment: EnvironmentName::default(), version: VersionNumber(live), candidate: None };
-    let known = |version: u32| KnownVersion { version: VersionNumber(version), digest: Digest::of(&version.to_le_bytes()) };
-    let routes = ModelRoutes { routes: vec![route], placements, versions: (1..=live.max(2)).map(known).collect() };
-    RouteTable { epoch, models: [(default_model("m").unwrap(), Arc::new(routes))].into_iter().collect() }
+    let route = Route {
+        environment: EnvironmentName::default(),
+        version: VersionNumber(live),
+        candidate: None,
+    };
+    let known = |version: u32| KnownVersion {
+        version: VersionNumber(version),
+        digest: Digest::of(&version.to_le_bytes()),
+    };
+    let routes = ModelRoutes {
+        routes: vec![route],
+        placements,
+        versions: (1..=live.max(2)).map(known).collect(),
+    };
+    RouteTable {
+        epoch,
+        models: [(default_model("m").unwrap(), Arc::new(routes))].into_iter().collect(),
+    }
 }
 
 pub fn route(version: u32, sockets: &[&Path]) -> PlacementRoute {
@@ -188,19 +226,26 @@ pub async fn start_gateway() -> Server {
 
 /// With other limits.
 pub async fn start_gateway_with(change: impl FnOnce(&mut GatewayConfig)) -> Server {
-    let mut config = GatewayConfig { body_bytes_max: 1 << 20, body_ms_max: 20_000, ..GatewayConfig::default() };
+    let mut config =
+        GatewayConfig { body_bytes_max: 1 << 20, body_ms_max: 20_000, ..GatewayConfig::default() };
     change(&mut config);
     let gateway = Gateway::new(config, tokio::runtime::Handle::current());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let serve = Serve { control: control(), control_runtime: tokio::runtime::Handle::current(), drain_ms_max: DRAIN_MS };
+    let serve = Serve {
+        control: control(),
+        control_runtime: tokio::runtime::Handle::current(),
+        drain_ms_max: DRAIN_MS,
+    };
     let serving = gateway.clone();
     let (stop, stopping) = watch::channel(Stop::No);
-    let serving = tokio::spawn(async move { serving.serve(listener, serve, stopping).await.unwrap() });
+    let serving =
+        tokio::spawn(async move { serving.serve(listener, serve, stopping).await.unwrap() });
     Server { gateway, stop, address, serving, directory: tempfile::tempdir().unwrap() }
 }
 
-/// As long as answers in flight may take at the end; whoever is cut before shows it by ending sooner.
+/// As long as answers in flight may take at the end; whoever is cut before shows it by ending
+/// sooner.
 pub const DRAIN_MS: u64 = 120_000;
 
 /// A control plane that reads whole bodies, tells without end, works for ever, and panics.
@@ -233,7 +278,8 @@ pub const ENDLESS: i64 = -3;
 /// The first piece of a stream, then nothing.
 pub const HANGS: i64 = -4;
 
-/// A worker whose answers stream: `x` pieces, then the end. Gives its socket, and how many streams run.
+/// A worker whose answers stream: `x` pieces, then the end. Gives its socket, and how many streams
+/// run.
 pub fn start_streamer(directory: &Path, name: &str) -> (PathBuf, Arc<AtomicUsize>) {
     let socket = directory.join(format!("{name}.sock"));
     let listener = UnixListener::bind(&socket).unwrap();
@@ -266,7 +312,9 @@ async fn write_pieces(stream: &mut UnixStream, x: i64) -> std::io::Result<()> {
     match x {
         RAISES => {
             stream.write_all(piece("data: 1\n\n").as_bytes()).await?;
-            stream.write_all(piece("event: error\ndata: {\"error\": \"ValueError\"}\n\n").as_bytes()).await?;
+            stream
+                .write_all(piece("event: error\ndata: {\"error\": \"ValueError\"}\n\n").as_bytes())
+                .await?;
         }
         HANGS => {
             stream.write_all(piece("data: 1\n\n").as_bytes()).await?;
@@ -274,7 +322,9 @@ async fn write_pieces(stream: &mut UnixStream, x: i64) -> std::io::Result<()> {
             stream.read_u8().await?;
         }
         ENDLESS => loop {
-            stream.write_all(piece(&format!("data: {}\n\n", "x".repeat(60_000))).as_bytes()).await?;
+            stream
+                .write_all(piece(&format!("data: {}\n\n", "x".repeat(60_000))).as_bytes())
+                .await?;
         },
         count => {
             for n in 0..count {
@@ -296,7 +346,9 @@ pub fn streaming(version: u32, sockets: &[&Path]) -> PlacementRoute {
 pub async fn until_closed(stream: &mut TcpStream) -> String {
     let mut all = vec![];
     // A reset is an end as well.
-    let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut all)).await.expect("a closed connection");
+    let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut all))
+        .await
+        .expect("a closed connection");
     String::from_utf8_lossy(&all).into()
 }
 
@@ -338,7 +390,10 @@ impl Server {
     /// Opens a connection, sends a request and leaves the answer unread.
     pub async fn begin(&self, x: i64) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(self.predict_text("m", &format!("{{\"x\": {x}}}"), "").as_bytes()).await.unwrap();
+        stream
+            .write_all(self.predict_text("m", &format!("{{\"x\": {x}}}"), "").as_bytes())
+            .await
+            .unwrap();
         stream
     }
 
@@ -372,7 +427,9 @@ impl Server {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(LONG, wait).await.unwrap_or_else(|_| panic!("{} rows are queued, not {rows}", self.queued()));
+        tokio::time::timeout(LONG, wait)
+            .await
+            .unwrap_or_else(|_| panic!("{} rows are queued, not {rows}", self.queued()));
     }
 }
 
@@ -382,15 +439,26 @@ pub async fn read_answer(stream: &mut TcpStream) -> Answer {
         loop {
             if let Some(end) = buffer.windows(4).position(|part: &[u8]| part == b"\r\n\r\n") {
                 let head = String::from_utf8_lossy(&buffer[..end]).to_string();
-                let length =
-                    head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length:").map(str::to_string));
-                let total = end + 4 + length.map_or(0, |value| value.trim().parse::<usize>().unwrap());
+                let length = head
+                    .to_lowercase()
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length:").map(str::to_string));
+                let total =
+                    end + 4 + length.map_or(0, |value| value.trim().parse::<usize>().unwrap());
                 if buffer.len() >= total {
                     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-                    return Answer { status, head, body: String::from_utf8_lossy(&buffer[end + 4..total]).into() };
+                    return Answer {
+                        status,
+                        head,
+                        body: String::from_utf8_lossy(&buffer[end + 4..total]).into(),
+                    };
                 }
             }
-            assert!(stream.read_buf(&mut buffer).await.unwrap() > 0, "closed after {}", String::from_utf8_lossy(&buffer));
+            assert!(
+                stream.read_buf(&mut buffer).await.unwrap() > 0,
+                "closed after {}",
+                String::from_utf8_lossy(&buffer)
+            );
         }
     };
     tokio::time::timeout(LONG, read).await.expect("an answer in time")

@@ -35,13 +35,19 @@ pub fn load(name: &str) -> Graph {
 }
 
 pub fn tensor(name: &str, datatype: Datatype, shape: &[usize], data: impl Into<Vec<u8>>) -> Tensor {
-    let tensor = Tensor { name: name.into(), datatype, shape: shape.to_vec(), data: data.into().into() };
+    let tensor =
+        Tensor { name: name.into(), datatype, shape: shape.to_vec(), data: data.into().into() };
     tensor.check().unwrap();
     tensor
 }
 
 pub fn floats(name: &str, shape: &[usize], values: &[f32]) -> Tensor {
-    tensor(name, Datatype::Fp32, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
+    tensor(
+        name,
+        Datatype::Fp32,
+        shape,
+        values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>(),
+    )
 }
 
 pub fn texts(name: &str, shape: &[usize], values: &[&str]) -> Tensor {
@@ -60,5 +66,7 @@ pub fn read_floats(tensor: &Tensor) -> Vec<f32> {
 }
 
 pub fn read_texts(tensor: &Tensor) -> Vec<String> {
-    protocol::tensor::byte_elements(&tensor.data).map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()).collect()
+    protocol::tensor::byte_elements(&tensor.data)
+        .map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! How dependent requests are: differences between neighbouring blocks of intervals, against those of independent requests.
+//! How dependent requests are: differences between neighbouring blocks of intervals, against those
+//! of independent requests.
 
 use domain::guard::DispersionSums;
 use serde::{Deserialize, Serialize};
@@ -31,8 +32,11 @@ struct Scale {
 impl Scale {
     fn compare(&mut self, previous: &Block, block: &Block) {
         let step = block.difference / block.weight - previous.difference / previous.weight;
-        let spread = |of: fn(&Block) -> f64| of(block) / block.weight.powi(2) + of(previous) / previous.weight.powi(2);
-        let (canary, baseline) = (spread(|block| block.canary_spread), spread(|block| block.baseline_spread));
+        let spread = |of: fn(&Block) -> f64| {
+            of(block) / block.weight.powi(2) + of(previous) / previous.weight.powi(2)
+        };
+        let (canary, baseline) =
+            (spread(|block| block.canary_spread), spread(|block| block.baseline_spread));
         if canary > 0.0 && step.is_finite() {
             self.pairs += 1;
             self.squares += step * step / (canary + baseline);
@@ -41,16 +45,17 @@ impl Scale {
     }
 }
 
-/// Von Neumann's mean square successive difference, for blocks of several lengths. Unlike the variance about the mean it
-/// does not take a lasting difference between the arms, or one that begins half-way, for noise.
+/// Von Neumann's mean square successive difference, for blocks of several lengths. Unlike the
+/// variance about the mean it does not take a lasting difference between the arms, or one that
+/// begins half-way, for noise.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Dispersion {
     scales: [Scale; SCALES],
 }
 
 impl Dispersion {
-    /// Takes in an interval: the weighted difference of the arms, its weight w, and w²/n of canary and baseline, the
-    /// latter with the square of the factor that the baseline is taken by.
+    /// Takes in an interval: the weighted difference of the arms, its weight w, and w²/n of canary
+    /// and baseline, the latter with the square of the factor that the baseline is taken by.
     pub(super) fn observe(&mut self, difference: f64, weight: f64, spreads: (f64, f64)) {
         for (power, scale) in self.scales.iter_mut().enumerate() {
             scale.block.difference += difference;
@@ -81,9 +86,15 @@ impl Dispersion {
     }
 }
 
-/// As many requests count as one: at least 1. `prior` is how many intervals are assumed in which all requests shared one
-/// fate; `requests` are those of an interval on average, `variances` those of a request of canary and baseline.
-pub(super) fn design_effect(dispersion: &[DispersionSums], prior: f64, requests: f64, variances: (f64, f64)) -> f64 {
+/// As many requests count as one: at least 1. `prior` is how many intervals are assumed in which
+/// all requests shared one fate; `requests` are those of an interval on average, `variances` those
+/// of a request of canary and baseline.
+pub(super) fn design_effect(
+    dispersion: &[DispersionSums],
+    prior: f64,
+    requests: f64,
+    variances: (f64, f64),
+) -> f64 {
     // Pairs, and how much more they differ than independent requests would, summed.
     let measured = |scale: &DispersionSums| {
         let pairs = scale.pairs as f64;

@@ -1,7 +1,8 @@
 //! From sums to a verdict: pure, and the same for a release under way and for a record of one.
 
 use domain::guard::{
-    Guard, GuardInputs, GuardSums, Judgement, Judgements, Limit, Metric, Reason, Silence, Span, Sums, Verdict, rounded,
+    Guard, GuardInputs, GuardSums, Judgement, Judgements, Limit, Metric, Reason, Silence, Span,
+    Sums, Verdict, rounded,
 };
 
 use super::design::design_effect;
@@ -25,7 +26,9 @@ const MISSING_FACTOR_MAX: f64 = 1_000.0;
 /// The factor on the baseline and the shift that a canary is just at its limit with.
 pub(super) fn null_of(guard: &Guard) -> (f64, f64) {
     match (guard.metric(), guard.limit()) {
-        (Metric::Quantile(per_10000), Limit::Absolute(_)) => (0.0, 1.0 - f64::from(per_10000) / 10_000.0),
+        (Metric::Quantile(per_10000), Limit::Absolute(_)) => {
+            (0.0, 1.0 - f64::from(per_10000) / 10_000.0)
+        }
         (Metric::Quantile(_), _) => (1.0, 0.0),
         (_, Limit::Absolute(value)) => (0.0, value),
         (_, Limit::BaselinePlus(margin)) => (1.0, margin),
@@ -33,11 +36,14 @@ pub(super) fn null_of(guard: &Guard) -> (f64, f64) {
     }
 }
 
-/// How far beyond the limit the upper bound may lie for the release to advance. `baseline` is the baseline's part of it.
+/// How far beyond the limit the upper bound may lie for the release to advance. `baseline` is the
+/// baseline's part of it.
 fn tolerance(guard: &Guard, baseline: f64, shift: f64) -> f64 {
     match (guard.metric(), guard.limit()) {
         (Metric::Mean, _) => MEAN_TOLERANCE * (baseline + shift),
-        (Metric::Quantile(per_10000), _) => (1.0 - f64::from(per_10000) / 10_000.0).min(f64::from(per_10000) / 20_000.0),
+        (Metric::Quantile(per_10000), _) => {
+            (1.0 - f64::from(per_10000) / 10_000.0).min(f64::from(per_10000) / 20_000.0)
+        }
         (_, Limit::BaselineTimes(_)) => baseline.max(SHARE_TOLERANCE_MIN),
         _ => shift.max(SHARE_TOLERANCE_MIN),
     }
@@ -67,12 +73,14 @@ impl<'a> Case<'a> {
             Metric::Mean => mean_variances(&sums.whole),
             _ => share_variances(&sums.whole, sums.guard.relative(), shift),
         };
-        let design_effect = design_effect(&sums.dispersion, inputs.settings.dependence_prior, requests, variances);
+        let design_effect =
+            design_effect(&sums.dispersion, inputs.settings.dependence_prior, requests, variances);
         Case { guard: &sums.guard, sums, inputs, factor, shift, design_effect }
     }
 
     fn alpha_guard(&self) -> f64 {
-        self.inputs.settings.alpha * segment_part(self.inputs.segment) / self.inputs.guards.len() as f64
+        self.inputs.settings.alpha * segment_part(self.inputs.segment)
+            / self.inputs.guards.len() as f64
     }
 
     /// The part of α that the lower bound over this span spends.
@@ -103,15 +111,25 @@ impl<'a> Case<'a> {
         let (inputs, whole) = (self.inputs, &self.sums.whole);
         let hold = |reason| Decision { verdict: Verdict::Hold, reason, span: Span::Release };
         if self.beyond(whole, Span::Release) {
-            return Decision { verdict: Verdict::RollBack, reason: Reason::Beyond, span: Span::Release };
+            return Decision {
+                verdict: Verdict::RollBack,
+                reason: Reason::Beyond,
+                span: Span::Release,
+            };
         }
         if inputs.epoch > 1 && self.beyond(&self.sums.recent, Span::Recent) {
-            return Decision { verdict: Verdict::RollBack, reason: Reason::Beyond, span: Span::Recent };
+            return Decision {
+                verdict: Verdict::RollBack,
+                reason: Reason::Beyond,
+                span: Span::Recent,
+            };
         }
         if inputs.warming_up {
             return hold(Reason::WarmingUp);
         }
-        if inputs.step_canary_requests < inputs.settings.requests_min || inputs.step_intervals < inputs.settings.intervals_min {
+        if inputs.step_canary_requests < inputs.settings.requests_min
+            || inputs.step_intervals < inputs.settings.intervals_min
+        {
             return hold(Reason::TooFewRequests);
         }
         if self.guard.metric() == Metric::Disagreement && whole.canary_requests == 0 {
@@ -144,7 +162,8 @@ impl<'a> Case<'a> {
             test.below(self.tolerated(&test)) >= -self.alpha_guard().ln()
                 || test.above(self.shift) >= -self.alpha(Span::Release).ln()
         };
-        let few = self.inputs.settings.requests_min.saturating_sub(self.inputs.step_canary_requests);
+        let few =
+            self.inputs.settings.requests_min.saturating_sub(self.inputs.step_canary_requests);
         if test.sums.weight <= 0.0 || !decided(MISSING_FACTOR_MAX) {
             return (few > 0).then_some(few);
         }
@@ -188,8 +207,9 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The part of α that evidence which was collected anew may spend: what is left after the first is divided by 1/(k(k-1)) for
-/// k = 2, 3, …, all together 1. So a release that outlives any number of restarts is wrong with probability α at most.
+/// The part of α that evidence which was collected anew may spend: what is left after the first is
+/// divided by 1/(k(k-1)) for k = 2, 3, …, all together 1. So a release that outlives any number of
+/// restarts is wrong with probability α at most.
 fn segment_part(segment: u32) -> f64 {
     let number = f64::from(segment);
     match segment {
@@ -199,8 +219,9 @@ fn segment_part(segment: u32) -> f64 {
     }
 }
 
-/// The canary's requests without an answer, if it answers none while the baseline answers most. Of two versions that answer
-/// more than half of their requests, this befalls one in a million at 20 independent ones; no guard needs to ask for it.
+/// The canary's requests without an answer, if it answers none while the baseline answers most. Of
+/// two versions that answer more than half of their requests, this befalls one in a million at 20
+/// independent ones; no guard needs to ask for it.
 fn unanswered(silence: &Silence) -> Option<u64> {
     let unanswered = silence.lost + silence.unfinished;
     let is_silent = unanswered >= SILENT_REQUESTS_MIN && silence.intervals >= SILENT_INTERVALS_MIN;
@@ -226,7 +247,8 @@ fn grown(sums: &Sums, times: f64) -> Sums {
     }
 }
 
-/// Roll back if one guard says so; advance if there are some that could be judged, and all of them say so.
+/// Roll back if one guard says so; advance if there are some that could be judged, and all of them
+/// say so.
 fn together(decisions: impl Iterator<Item = (Verdict, Reason)>) -> Verdict {
     let mut together = None;
     for (verdict, reason) in decisions {
@@ -242,7 +264,8 @@ fn together(decisions: impl Iterator<Item = (Verdict, Reason)>) -> Verdict {
 /// The verdict, with the evidence on each guard.
 pub fn judge(inputs: &GuardInputs) -> Judgements {
     let unanswered = unanswered(&inputs.silence);
-    let guards: Vec<Judgement> = inputs.guards.iter().map(|sums| Case::new(inputs, sums).judgement()).collect();
+    let guards: Vec<Judgement> =
+        inputs.guards.iter().map(|sums| Case::new(inputs, sums).judgement()).collect();
     Judgements {
         verdict: match unanswered {
             Some(_) => Verdict::RollBack,
@@ -263,6 +286,10 @@ pub fn verdict(inputs: &GuardInputs) -> Verdict {
         return Verdict::RollBack;
     }
     together(
-        inputs.guards.iter().map(|sums| Case::new(inputs, sums).decide()).map(|decision| (decision.verdict, decision.reason)),
+        inputs
+            .guards
+            .iter()
+            .map(|sums| Case::new(inputs, sums).decide())
+            .map(|decision| (decision.verdict, decision.reason)),
     )
 }

@@ -25,7 +25,12 @@ fn feed(watch: &mut Watch, intervals: usize, canary: &ArmWindow, baseline: &ArmW
 }
 
 /// Intervals until this verdict.
-fn intervals_until(wanted: Verdict, watch: &mut Watch, canary: &ArmWindow, baseline: &ArmWindow) -> Option<usize> {
+fn intervals_until(
+    wanted: Verdict,
+    watch: &mut Watch,
+    canary: &ArmWindow,
+    baseline: &ArmWindow,
+) -> Option<usize> {
     (1..=400).find(|_| {
         watch.observe(canary, baseline);
         watch.verdict() == wanted
@@ -35,19 +40,36 @@ fn intervals_until(wanted: Verdict, watch: &mut Watch, canary: &ArmWindow, basel
 #[test]
 fn total_failure_is_found_at_once() {
     for requests in [3, 25, 500] {
-        let (canary, baseline) = (window(requests, requests, 1_000), window(requests * 9, 0, 1_000));
-        let found = intervals_until(Verdict::RollBack, &mut watch(&[]), &canary, &baseline).unwrap();
+        let (canary, baseline) =
+            (window(requests, requests, 1_000), window(requests * 9, 0, 1_000));
+        let found =
+            intervals_until(Verdict::RollBack, &mut watch(&[]), &canary, &baseline).unwrap();
         // Two intervals, or twenty requests, are left out.
-        assert!(found <= 2 + 20 / requests as usize + 6, "{requests} requests: after {found} intervals");
+        assert!(
+            found <= 2 + 20 / requests as usize + 6,
+            "{requests} requests: after {found} intervals"
+        );
     }
 }
 
 #[test]
 fn a_good_canary_advances() {
     let (canary, baseline) = (window(50, 0, 1_000), window(450, 0, 1_000));
-    let mut watch = watch(&["errors<1%", "errors<baseline+1%", "p99<3ms", "p99<1.2x", "p50<1.1x", "mean<2ms", "mean<1.2x"]);
+    let mut watch = watch(&[
+        "errors<1%",
+        "errors<baseline+1%",
+        "p99<3ms",
+        "p99<1.2x",
+        "p50<1.1x",
+        "mean<2ms",
+        "mean<1.2x",
+    ]);
     let found = intervals_until(Verdict::Advance, &mut watch, &canary, &baseline);
-    assert!(found.is_some_and(|intervals| (8..60).contains(&intervals)), "{found:?}\n{}", watch.judge());
+    assert!(
+        found.is_some_and(|intervals| (8..60).contains(&intervals)),
+        "{found:?}\n{}",
+        watch.judge()
+    );
     watch.begin_step();
     assert_eq!(watch.verdict(), Verdict::Hold, "a step has to earn it");
     assert!(watch.judge().guards.iter().all(|guard| guard.reason == Reason::WarmingUp));
@@ -64,15 +86,28 @@ fn slow_canaries_go_back() {
         ("mean<2ms", 2_000),
     ] {
         let mut watch = watch(&[guard]);
-        let found = intervals_until(Verdict::RollBack, &mut watch, &window(50, 0, canary_us), &window(450, 0, 1_000));
-        assert!(found.is_some_and(|intervals| intervals < 30), "{guard}: {found:?}\n{}", watch.judge());
+        let found = intervals_until(
+            Verdict::RollBack,
+            &mut watch,
+            &window(50, 0, canary_us),
+            &window(450, 0, 1_000),
+        );
+        assert!(
+            found.is_some_and(|intervals| intervals < 30),
+            "{guard}: {found:?}\n{}",
+            watch.judge()
+        );
         let judgement = &watch.judge().guards[0];
-        assert!(judgement.lower > judgement.limit && judgement.lower <= judgement.estimate, "{judgement:?}");
+        assert!(
+            judgement.lower > judgement.limit && judgement.lower <= judgement.estimate,
+            "{judgement:?}"
+        );
         assert!(judgement.to_string().ends_with(": roll back"), "{judgement}");
     }
 }
 
-/// A canary that hangs some of its calls, whose callers hang up after a second, and answers the rest as the baseline does.
+/// A canary that hangs some of its calls, whose callers hang up after a second, and answers the
+/// rest as the baseline does.
 fn hanging(requests: u64, hang: u64) -> ArmWindow {
     let mut window = window(requests - hang, 0, 1_000);
     window.abandoned.record_many_us(1_000_000, hang as u32);
@@ -81,11 +116,22 @@ fn hanging(requests: u64, hang: u64) -> ArmWindow {
 
 #[test]
 fn a_canary_that_hangs_is_found_by_each_guard_although_nobody_waits_for_it() {
-    for guard in ["errors<1%", "errors<baseline+0.5%", "p99<50ms", "p95<1.2x", "mean<1.2x", "mean<50ms"] {
+    for guard in
+        ["errors<1%", "errors<baseline+0.5%", "p99<50ms", "p95<1.2x", "mean<1.2x", "mean<50ms"]
+    {
         for (hang, intervals_max) in [(15, 30), (50, 30)] {
             let mut watch = watch(&[guard]);
-            let found = intervals_until(Verdict::RollBack, &mut watch, &hanging(50, hang), &window(450, 0, 1_000));
-            assert!(found.is_some_and(|found| found < intervals_max), "{guard}, {hang} of 50: {found:?}\n{}", watch.judge());
+            let found = intervals_until(
+                Verdict::RollBack,
+                &mut watch,
+                &hanging(50, hang),
+                &window(450, 0, 1_000),
+            );
+            assert!(
+                found.is_some_and(|found| found < intervals_max),
+                "{guard}, {hang} of 50: {found:?}\n{}",
+                watch.judge()
+            );
         }
     }
 }
@@ -116,7 +162,11 @@ fn a_canary_that_answers_nothing_goes_back_whatever_its_guards_are() {
         assert!(found.is_some_and(|found| found <= 2), "{found:?} {}", watch.judge());
         assert!(watch.judge().to_string().contains("answered none"), "{}", watch.judge());
         let text = serde_json::to_string(&watch.inputs()).unwrap();
-        assert_eq!(judge(&serde_json::from_str(&text).unwrap()), watch.judge(), "the record says the same");
+        assert_eq!(
+            judge(&serde_json::from_str(&text).unwrap()),
+            watch.judge(),
+            "the record says the same"
+        );
     }
     let mut watch = watch(&["p50<3000s"]);
     feed(&mut watch, 50, &failing, &window(450, 450, 1_000));
@@ -126,7 +176,8 @@ fn a_canary_that_answers_nothing_goes_back_whatever_its_guards_are() {
 #[test]
 fn restarts_do_not_spend_more_than_there_is() {
     let spent = |segment| {
-        let mut watch = Watch::resume(GuardSettings::default(), &["errors<1%".parse().unwrap()], 3, segment);
+        let mut watch =
+            Watch::resume(GuardSettings::default(), &["errors<1%".parse().unwrap()], 3, segment);
         feed(&mut watch, 10, &window(50, 0, 1_000), &window(450, 0, 1_000));
         let judgements = watch.judge();
         assert_eq!(judgements.step, 3);
@@ -140,7 +191,8 @@ fn restarts_do_not_spend_more_than_there_is() {
 
 #[test]
 fn a_harm_that_begins_late_is_found_soon() {
-    let (good, bad, baseline) = (window(50, 0, 1_000), window(50, 10, 1_000), window(450, 0, 1_000));
+    let (good, bad, baseline) =
+        (window(50, 0, 1_000), window(50, 10, 1_000), window(450, 0, 1_000));
     let mut watch = watch(&["errors<baseline+0.5%"]);
     feed(&mut watch, 720, &good, &baseline);
     assert_eq!(watch.verdict(), Verdict::Advance);
@@ -155,7 +207,12 @@ fn without_traffic_it_holds_and_says_so() {
     let judged = watch.judge();
     assert_eq!(judged.verdict, Verdict::Hold);
     let shown = judged.to_string();
-    assert!(shown.contains("too little traffic to tell, about 50 more requests of the canary are needed"), "{shown}");
+    assert!(
+        shown.contains(
+            "too little traffic to tell, about 50 more requests of the canary are needed"
+        ),
+        "{shown}"
+    );
     feed(&mut watch, 1_000, &ArmWindow::default(), &window(100, 0, 1_000));
     assert_eq!(watch.verdict(), Verdict::Hold);
     // A little: the guess grows with the guard.
@@ -164,7 +221,10 @@ fn without_traffic_it_holds_and_says_so() {
     assert_eq!(judged.verdict, Verdict::Hold);
     let errors = &judged.guards[0];
     assert_eq!(errors.reason, Reason::Undecided);
-    assert!(errors.missing_requests.is_some_and(|missing| (300..5_000).contains(&missing)), "{judged}");
+    assert!(
+        errors.missing_requests.is_some_and(|missing| (300..5_000).contains(&missing)),
+        "{judged}"
+    );
 }
 
 #[test]
@@ -173,17 +233,29 @@ fn the_guess_of_what_is_missing_is_about_right() {
     let mut watch = watch(&["errors<1%"]);
     feed(&mut watch, 20, &canary, &baseline);
     let missing = watch.judge().guards[0].missing_requests.unwrap();
-    let needed = 10 * intervals_until(Verdict::Advance, &mut watch, &canary, &baseline).unwrap() as u64;
+    let needed =
+        10 * intervals_until(Verdict::Advance, &mut watch, &canary, &baseline).unwrap() as u64;
     assert!(missing >= needed / 2 && missing <= needed * 3, "guessed {missing}, needed {needed}");
 }
 
 #[test]
 fn absolute_guards_need_no_baseline() {
     let mut alone = watch(&["errors<1%", "p99<1.2x"]);
-    assert!(intervals_until(Verdict::Advance, &mut alone, &window(50, 0, 1_000), &ArmWindow::default()).is_some());
+    assert!(
+        intervals_until(Verdict::Advance, &mut alone, &window(50, 0, 1_000), &ArmWindow::default())
+            .is_some()
+    );
     assert_eq!(alone.judge().guards[1].reason, Reason::NoBaseline);
     let mut failing = watch(&["errors<1%"]);
-    assert!(intervals_until(Verdict::RollBack, &mut failing, &window(50, 5, 1_000), &ArmWindow::default()).is_some());
+    assert!(
+        intervals_until(
+            Verdict::RollBack,
+            &mut failing,
+            &window(50, 5, 1_000),
+            &ArmWindow::default()
+        )
+        .is_some()
+    );
     let mut relative_only = watch(&["p99<1.2x"]);
     feed(&mut relative_only, 200, &window(50, 0, 1_000), &ArmWindow::default());
     assert_eq!(relative_only.verdict(), Verdict::Hold);
@@ -192,14 +264,23 @@ fn absolute_guards_need_no_baseline() {
 
 #[test]
 fn disagreement_is_counted_where_answers_were_compared() {
-    let compared = |disagreements| ArmWindow { compared: 50, disagreements, ..window(50, 0, 1_000) };
+    let compared =
+        |disagreements| ArmWindow { compared: 50, disagreements, ..window(50, 0, 1_000) };
     let mut good = watch(&["disagreement<2%"]);
-    assert!(intervals_until(Verdict::Advance, &mut good, &compared(0), &ArmWindow::default()).is_some());
+    assert!(
+        intervals_until(Verdict::Advance, &mut good, &compared(0), &ArmWindow::default()).is_some()
+    );
     let mut bad = watch(&["disagreement<2%"]);
-    assert!(intervals_until(Verdict::RollBack, &mut bad, &compared(10), &ArmWindow::default()).is_some());
+    assert!(
+        intervals_until(Verdict::RollBack, &mut bad, &compared(10), &ArmWindow::default())
+            .is_some()
+    );
     let mut none = watch(&["disagreement<2%"]);
     feed(&mut none, 100, &window(50, 0, 1_000), &window(50, 0, 1_000));
-    assert_eq!((none.verdict(), none.judge().guards[0].reason), (Verdict::Hold, Reason::NothingCompared));
+    assert_eq!(
+        (none.verdict(), none.judge().guards[0].reason),
+        (Verdict::Hold, Reason::NothingCompared)
+    );
 }
 
 #[test]
@@ -217,7 +298,8 @@ fn what_slows_both_is_no_evidence() {
 fn cold_starts_are_left_out() {
     let mut watch = watch(&["p99<2ms", "errors<1%"]);
     feed(&mut watch, 2, &window(50, 50, 50_000), &window(450, 0, 500));
-    let found = intervals_until(Verdict::Advance, &mut watch, &window(50, 0, 500), &window(450, 0, 500));
+    let found =
+        intervals_until(Verdict::Advance, &mut watch, &window(50, 0, 500), &window(450, 0, 500));
     assert!(found.is_some_and(|intervals| intervals < 60), "{}", watch.judge());
     assert_eq!((watch.judge().canary_left_out, watch.judge().baseline_left_out), (100, 900));
 }
@@ -233,11 +315,13 @@ fn a_watch_goes_on_where_it_was_read_back() {
 }
 
 fn any_window() -> impl Strategy<Value = ArmWindow> {
-    (0u64..60, 0u64..60, 0u64..2_000_000, 0u64..20).prop_map(|(requests, errors, base_us, disagreements)| ArmWindow {
-        compared: disagreements * 2,
-        disagreements,
-        ..window(requests, errors.min(requests), base_us)
-    })
+    (0u64..60, 0u64..60, 0u64..2_000_000, 0u64..20).prop_map(
+        |(requests, errors, base_us, disagreements)| ArmWindow {
+            compared: disagreements * 2,
+            disagreements,
+            ..window(requests, errors.min(requests), base_us)
+        },
+    )
 }
 
 fn any_guard() -> impl Strategy<Value = Guard> {
@@ -259,7 +343,11 @@ fn any_guard() -> impl Strategy<Value = Guard> {
     })
 }
 
-fn judged(guards: &[Guard], windows: &[(ArmWindow, ArmWindow)], step_at: usize) -> (GuardInputs, Judgements, Verdict) {
+fn judged(
+    guards: &[Guard],
+    windows: &[(ArmWindow, ArmWindow)],
+    step_at: usize,
+) -> (GuardInputs, Judgements, Verdict) {
     let mut watch = Watch::new(GuardSettings::default(), guards);
     for (at, (canary, baseline)) in windows.iter().enumerate() {
         if at == step_at {

@@ -1,7 +1,8 @@
 //! What is kept of a release under way: sums by guard, of bounded size however long it lasts.
 
 use domain::guard::{
-    ArmWindow, Guard, GuardInputs, GuardSettings, GuardSums, Judgements, Limit, Metric, Silence, Sums, Verdict, rounded,
+    ArmWindow, Guard, GuardInputs, GuardSettings, GuardSums, Judgements, Limit, Metric, Silence,
+    Sums, Verdict, rounded,
 };
 use domain::latency::{LatencyHistogram, bucket_of, bucket_start_us};
 use serde::{Deserialize, Serialize};
@@ -9,14 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::design::Dispersion;
 use super::judge::{judge, null_of, verdict};
 
-/// Intervals in which the memory of latencies halves: ten minutes. The day's rhythm moves the baseline's percentiles.
+/// Intervals in which the memory of latencies halves: ten minutes. The day's rhythm moves the
+/// baseline's percentiles.
 const MEMORY_INTERVALS: f64 = 120.0;
 /// A percentile is known once as many slower requests are expected among those seen.
 const SLOWER_MIN: f64 = 2.0;
 /// Intervals that little traffic is gathered over until both arms have some.
 const GATHER_INTERVALS_MAX: u32 = 12;
-/// A request that its caller gave up, or that is still unanswered, after so many times the baseline's 99th percentile is
-/// lost …
+/// A request that its caller gave up, or that is still unanswered, after so many times the
+/// baseline's 99th percentile is lost …
 const LOST_FACTOR: u64 = 10;
 /// … but not before it is so old, in microseconds, …
 const LOST_US_MIN: u64 = 250_000;
@@ -34,9 +36,11 @@ struct Memory {
 }
 
 impl Memory {
-    /// Takes in an interval: answers, and how long callers waited who had none, which would have taken longer.
+    /// Takes in an interval: answers, and how long callers waited who had none, which would have
+    /// taken longer.
     fn take(&mut self, window: &ArmWindow) {
-        self.weight = if self.weight == 0.0 { 1.0 } else { self.weight * 2f64.powf(1.0 / MEMORY_INTERVALS) };
+        self.weight =
+            if self.weight == 0.0 { 1.0 } else { self.weight * 2f64.powf(1.0 / MEMORY_INTERVALS) };
         if self.weight > 1e9 {
             self.counts.iter_mut().for_each(|count| *count /= self.weight);
             self.total /= self.weight;
@@ -95,7 +99,8 @@ impl WarmUp {
 
     /// Whether this window counts.
     fn admits(&mut self, window: &ArmWindow, settings: &GuardSettings) -> bool {
-        let enough = self.intervals >= settings.warm_up_intervals && self.requests >= settings.warm_up_requests;
+        let enough = self.intervals >= settings.warm_up_intervals
+            && self.requests >= settings.warm_up_requests;
         self.over |= enough || self.intervals >= settings.warm_up_intervals_max;
         if !self.over {
             self.intervals += 1;
@@ -115,12 +120,16 @@ struct Cell {
 }
 
 impl Cell {
-    /// An abandoned request counts as slower than what it had waited for already, and not at all where it had not: its
-    /// latency is only known to be longer. It has failed if it was lost. The mean takes the wait itself, which is too low for
-    /// either arm alike.
+    /// An abandoned request counts as slower than what it had waited for already, and not at all
+    /// where it had not: its latency is only known to be longer. It has failed if it was lost. The
+    /// mean takes the wait itself, which is too low for either arm alike.
     fn of(metric: Metric, window: &ArmWindow, slower_than_us: Option<u64>, lost_us: u64) -> Cell {
         let abandoned = &window.abandoned;
-        let share = |requests: u64, events: u64| Cell { requests, values: events.min(requests) as f64, squares: 0.0 };
+        let share = |requests: u64, events: u64| Cell {
+            requests,
+            values: events.min(requests) as f64,
+            squares: 0.0,
+        };
         match metric {
             Metric::Errors => {
                 let lost = abandoned.above_us(lost_us);
@@ -244,7 +253,8 @@ impl Track {
     fn add(&mut self, canary: &Cell, baseline: &Cell) {
         let relative = self.guard.relative();
         add(&mut self.recent, canary, baseline, relative);
-        let (weight, canary_weighted, baseline_weighted) = add(&mut self.whole, canary, baseline, relative);
+        let (weight, canary_weighted, baseline_weighted) =
+            add(&mut self.whole, canary, baseline, relative);
         let (factor, _) = null_of(&self.guard);
         let spread = |requests: u64| weight * weight / (requests as f64).max(1.0);
         let spreads = (spread(canary.requests), factor * factor * spread(baseline.requests));
@@ -260,8 +270,8 @@ impl Track {
     }
 }
 
-/// Watches one release. Hand it both arms' windows every [`domain::guard::INTERVAL_MS`], empty ones too, and ask it for a
-/// verdict as often as you like.
+/// Watches one release. Hand it both arms' windows every [`domain::guard::INTERVAL_MS`], empty ones
+/// too, and ask it for a verdict as often as you like.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Watch {
     settings: GuardSettings,
@@ -306,8 +316,8 @@ impl Watch {
         }
     }
 
-    /// At this step, from 1, of a release whose evidence was lost with the process that had it: it is collected anew, for the
-    /// `segment`th time.
+    /// At this step, from 1, of a release whose evidence was lost with the process that had it: it
+    /// is collected anew, for the `segment`th time.
     pub fn resume(settings: GuardSettings, guards: &[Guard], step: u32, segment: u32) -> Watch {
         Watch { step, segment, ..Watch::new(settings, guards) }
     }
@@ -338,10 +348,14 @@ impl Watch {
             self.step_canary_requests += canary.requests;
             self.step_baseline_requests += baseline.requests;
             self.step_intervals += u64::from(canary.requests > 0);
-            self.tracks.iter_mut().for_each(|track| track.observe(canary, baseline, &self.baseline_memory));
+            self.tracks
+                .iter_mut()
+                .for_each(|track| track.observe(canary, baseline, &self.baseline_memory));
             self.canary_memory.take(canary);
             let lost_us = self.baseline_memory.lost_us();
-            for (totals, window) in [(&mut self.canary_totals, canary), (&mut self.baseline_totals, baseline)] {
+            for (totals, window) in
+                [(&mut self.canary_totals, canary), (&mut self.baseline_totals, baseline)]
+            {
                 let lost = window.abandoned.above_us(lost_us);
                 *totals = (totals.0 + window.requests + lost, totals.1 + window.errors + lost);
             }
@@ -373,7 +387,11 @@ impl Watch {
             let whole = &track.whole;
             GuardSums {
                 guard: track.guard,
-                canary: track.estimate(self.canary_totals, &self.canary_memory, (whole.canary_requests, whole.canary_values)),
+                canary: track.estimate(
+                    self.canary_totals,
+                    &self.canary_memory,
+                    (whole.canary_requests, whole.canary_values),
+                ),
                 baseline: track.estimate(
                     self.baseline_totals,
                     &self.baseline_memory,
@@ -401,7 +419,8 @@ impl Watch {
         }
     }
 
-    /// What a verdict depends on, as it goes into the ledger: with numbers that JSON gives back as they are.
+    /// What a verdict depends on, as it goes into the ledger: with numbers that JSON gives back as
+    /// they are.
     pub fn inputs(&self) -> GuardInputs {
         let mut inputs = self.exact_inputs();
         for guard in &mut inputs.guards {

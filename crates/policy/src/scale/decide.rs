@@ -4,15 +4,17 @@ use domain::scale::{ScaleDecision, ScaleInputs, ScaleRule, TargetSource};
 
 use super::rounded;
 
-/// Replicas are stopped only if those that stay would still be this far below their target, so that a load at the border
-/// between two numbers does not start and stop a replica in turn.
+/// Replicas are stopped only if those that stay would still be this far below their target, so that
+/// a load at the border between two numbers does not start and stop a replica in turn.
 pub const FALL_MARGIN: f64 = 0.85;
-/// Replicas are not stopped below what keeps them this busy at their largest learned throughput, whatever the target says.
+/// Replicas are not stopped below what keeps them this busy at their largest learned throughput,
+/// whatever the target says.
 pub const BUSY_MAX: f64 = 0.9;
 
-/// Decides. Scaling up is immediate and never depends on how many replicas already start, except that they are counted: the
-/// result is the number that there should be, not how many to add. Scaling down follows the highest load within `hold_ms`.
-/// The limits apply in this order, each above those before it: the requests in the system, `min`, `max`, the budget.
+/// Decides. Scaling up is immediate and never depends on how many replicas already start, except
+/// that they are counted: the result is the number that there should be, not how many to add.
+/// Scaling down follows the highest load within `hold_ms`. The limits apply in this order, each
+/// above those before it: the requests in the system, `min`, `max`, the budget.
 pub fn decide(inputs: &ScaleInputs) -> ScaleDecision {
     let (wanted, rule, load) = want(inputs);
     let (target, rule) = limit(inputs, wanted, rule);
@@ -39,7 +41,11 @@ fn want(inputs: &ScaleInputs) -> (u32, ScaleRule, f64) {
         return (up, rule, load);
     }
     let down = fall(inputs).max(up);
-    if down < inputs.current { (down, ScaleRule::Stable, inputs.held) } else { (inputs.current, ScaleRule::Hold, inputs.held) }
+    if down < inputs.current {
+        (down, ScaleRule::Stable, inputs.held)
+    } else {
+        (inputs.current, ScaleRule::Hold, inputs.held)
+    }
 }
 
 /// The most that any of the measures of load asks for; at least one replica.
@@ -57,7 +63,8 @@ fn rise(inputs: &ScaleInputs) -> (u32, ScaleRule, f64) {
             most = (replicas, rule, load);
         }
     }
-    // A queue says nothing of how fast a replica will be: until that is learned, one is added at a time.
+    // A queue says nothing of how fast a replica will be: until that is learned, one is added at a
+    // time.
     if inputs.target_source == TargetSource::Unlearned {
         most.0 = most.0.min(inputs.ready.saturating_add(1).max(inputs.current));
     }

@@ -1,9 +1,10 @@
 //! How long a load is remembered before replicas are stopped.
 //!
-//! A multiple of the start-up time: where replicas are back in no time, little is lost by stopping them. Each time that
-//! stopping was regretted, because more were wanted again soon after, the time doubles, so that a load that comes and goes is learned.
-//! If the load had not even grown, the lower number is known to be too low for it, and is not tried again for an hour: under a
-//! constant load each number is left downwards at most once in that time.
+//! A multiple of the start-up time: where replicas are back in no time, little is lost by stopping
+//! them. Each time that stopping was regretted, because more were wanted again soon after, the time
+//! doubles, so that a load that comes and goes is learned. If the load had not even grown, the
+//! lower number is known to be too low for it, and is not tried again for an hour: under a constant
+//! load each number is left downwards at most once in that time.
 
 use std::collections::VecDeque;
 
@@ -59,7 +60,8 @@ impl Hold {
         self.peaks.clear();
     }
 
-    /// Takes in the number in force and the arrivals in requests per second, and says how long a load is to be remembered.
+    /// Takes in the number in force and the arrivals in requests per second, and says how long a
+    /// load is to be remembered.
     pub fn observe_target(&mut self, now_ms: u64, target: u32, per_s: f64, startup_ms: u64) -> u64 {
         let hold_ms = self.hold_ms(startup_ms);
         if now_ms < self.changed_at_ms {
@@ -68,13 +70,16 @@ impl Hold {
         }
         let before = self.target.replace(target).unwrap_or(target);
         if target < before {
-            self.lowered = (target > 0).then_some(Refuted { at_ms: now_ms, replicas: target, per_s });
+            self.lowered =
+                (target > 0).then_some(Refuted { at_ms: now_ms, replicas: target, per_s });
         } else if target > before
             && let Some(lowered) = self.lowered.take()
         {
             self.regret(now_ms, lowered, per_s, hold_ms);
         }
-        if self.doublings > 0 && now_ms.saturating_sub(self.changed_at_ms) > hold_ms.saturating_mul(FORGIVE_HOLDS) {
+        if self.doublings > 0
+            && now_ms.saturating_sub(self.changed_at_ms) > hold_ms.saturating_mul(FORGIVE_HOLDS)
+        {
             self.doublings -= 1;
             self.changed_at_ms = now_ms;
         }
@@ -92,7 +97,11 @@ impl Hold {
             if self.refuted.len() >= REFUTED_MAX {
                 self.refuted.remove(0);
             }
-            self.refuted.push(Refuted { at_ms: now_ms, per_s: per_s.min(lowered.per_s), ..lowered });
+            self.refuted.push(Refuted {
+                at_ms: now_ms,
+                per_s: per_s.min(lowered.per_s),
+                ..lowered
+            });
         }
     }
 
@@ -107,14 +116,18 @@ impl Hold {
 
     /// Takes in a load.
     pub fn observe_load(&mut self, now_ms: u64, measure: LoadMeasure, load: f64) {
-        if self.measure.replace(measure) != Some(measure) || self.peaks.back().is_some_and(|(at_ms, _)| *at_ms > now_ms) {
+        if self.measure.replace(measure) != Some(measure)
+            || self.peaks.back().is_some_and(|(at_ms, _)| *at_ms > now_ms)
+        {
             self.peaks.clear();
         }
         while self.peaks.back().is_some_and(|(_, peak)| *peak <= load) {
             self.peaks.pop_back();
         }
         // A lower load so soon after is covered by the one before it.
-        if self.peaks.len() <= 1 || self.peaks.back().is_none_or(|(at_ms, _)| now_ms - at_ms >= BUCKET_MS) {
+        if self.peaks.len() <= 1
+            || self.peaks.back().is_none_or(|(at_ms, _)| now_ms - at_ms >= BUCKET_MS)
+        {
             self.peaks.push_back((now_ms, load));
         }
         while self.peaks.front().is_some_and(|(at_ms, _)| now_ms - at_ms > HOLD_MS[1]) {
@@ -124,11 +137,15 @@ impl Hold {
 
     /// The highest load within this time.
     pub fn load(&self, now_ms: u64, hold_ms: u64) -> f64 {
-        self.peaks.iter().find(|(at_ms, _)| now_ms.saturating_sub(*at_ms) <= hold_ms).map_or(0.0, |(_, load)| *load)
+        self.peaks
+            .iter()
+            .find(|(at_ms, _)| now_ms.saturating_sub(*at_ms) <= hold_ms)
+            .map_or(0.0, |(_, load)| *load)
     }
 
     fn hold_ms(&self, startup_ms: u64) -> u64 {
-        let first_ms = startup_ms.saturating_mul(HOLD_STARTUPS).clamp(HOLD_MS[0], HOLD_FIRST_MS_MAX);
+        let first_ms =
+            startup_ms.saturating_mul(HOLD_STARTUPS).clamp(HOLD_MS[0], HOLD_FIRST_MS_MAX);
         first_ms.saturating_mul(1 << self.doublings.min(10)).min(HOLD_MS[1])
     }
 }

@@ -23,13 +23,15 @@ pub const BURST_DEVIATIONS: f64 = 2.0;
 pub const TREND_DEVIATIONS: f64 = 3.0;
 /// A trend is followed to this many times the present load at most.
 pub const FORECAST_MAX: f64 = 3.0;
-/// A queue is planned to be cleared within this, or within a start-up if that is longer, in milliseconds.
+/// A queue is planned to be cleared within this, or within a start-up if that is longer, in
+/// milliseconds.
 pub const CLEAR_MS_MIN: u64 = 2_000;
 /// A report older than this says nothing of now, in milliseconds.
 pub const DATA_AGE_MS_MAX: u64 = 5_000;
 /// A learned capacity is replaced by one that differs by more than this share.
 const CAPACITY_STEP: f64 = 0.1;
-/// Replicas are never asked to carry less than this, so that a wrong setting cannot ask for all of them.
+/// Replicas are never asked to carry less than this, so that a wrong setting cannot ask for all of
+/// them.
 const TARGET_MIN: f64 = 0.001;
 
 /// The replicas of a placement as they are.
@@ -100,13 +102,21 @@ pub struct Scaler {
 impl Scaler {
     /// Takes in a report. Reports may be late, lost or repeated.
     pub fn observe(&mut self, sample: LoadSample) {
-        let request_ms = if sample.in_system_request_ms.is_finite() { sample.in_system_request_ms } else { 0.0 };
+        let request_ms =
+            if sample.in_system_request_ms.is_finite() { sample.in_system_request_ms } else { 0.0 };
         let before = self.history.last();
-        let goes_on = self.history.push(Point { at_ms: sample.now_ms, arrived: sample.arrived as f64, request_ms });
+        let goes_on = self.history.push(Point {
+            at_ms: sample.now_ms,
+            arrived: sample.arrived as f64,
+            request_ms,
+        });
         let now_ms = self.history.last().map_or(sample.now_ms, |last| last.at_ms);
-        let moved = before.is_none_or(|before| before.arrived != sample.arrived as f64 || before.request_ms != request_ms);
+        let moved = before.is_none_or(|before| {
+            before.arrived != sample.arrived as f64 || before.request_ms != request_ms
+        });
         if !goes_on || before.is_none() {
-            // Whoever was there before the first report, or before the counts began anew, is not known: as if just now.
+            // Whoever was there before the first report, or before the counts began anew, is not
+            // known: as if just now.
             self.busy_at_ms = now_ms;
             self.hold.clear();
         }
@@ -116,8 +126,9 @@ impl Scaler {
         self.newest = sample;
     }
 
-    /// The inputs of a decision now. Call it for every decision, so that changes of `counts.current` are seen: how long a load is
-    /// remembered depends on whether lowering was regretted before.
+    /// The inputs of a decision now. Call it for every decision, so that changes of
+    /// `counts.current` are seen: how long a load is remembered depends on whether lowering was
+    /// regretted before.
     pub fn inputs(&mut self, now_ms: u64, counts: Counts, settings: &Settings) -> ScaleInputs {
         let learned = self.capacity(settings);
         let (measure, target, target_source) = target(learned, settings);
@@ -165,12 +176,21 @@ impl Scaler {
         }
     }
 
-    /// The learned capacity; a value is kept until the measured one has moved away from it, since it varies with every batch.
+    /// The learned capacity; a value is kept until the measured one has moved away from it, since
+    /// it varies with every batch.
     fn capacity(&mut self, settings: &Settings) -> Option<Capacity> {
         let LoadSample { service, rows_per_request, .. } = &self.newest;
-        let fresh = capacity(service, *rows_per_request, settings.rows_max, settings.concurrency, settings.slo_ms, self.capacity);
+        let fresh = capacity(
+            service,
+            *rows_per_request,
+            settings.rows_max,
+            settings.concurrency,
+            settings.slo_ms,
+            self.capacity,
+        );
         let kept = |kept: Capacity, fresh: Capacity| {
-            (fresh.requests_per_s / kept.requests_per_s - 1.0).abs() <= CAPACITY_STEP && fresh.requests_per_s > 0.0
+            (fresh.requests_per_s / kept.requests_per_s - 1.0).abs() <= CAPACITY_STEP
+                && fresh.requests_per_s > 0.0
         };
         match (self.capacity, fresh) {
             (Some(old), Some(fresh)) if kept(old, fresh) => {}
@@ -180,7 +200,8 @@ impl Scaler {
         self.capacity
     }
 
-    /// The highest lower bound of the load over the burst windows: what chance arrivals rarely reach.
+    /// The highest lower bound of the load over the burst windows: what chance arrivals rarely
+    /// reach.
     fn burst(&self, measure: LoadMeasure) -> f64 {
         BURST_MS
             .iter()
@@ -189,16 +210,19 @@ impl Scaler {
             .fold(0.0, f64::max)
     }
 
-    /// The load when a replica started now is ready: the trend over three windows in a row, as far as it exceeds chance. The
-    /// smaller of the two rises counts: a load that jumps once is no trend, and following it would overshoot.
+    /// The load when a replica started now is ready: the trend over three windows in a row, as far
+    /// as it exceeds chance. The smaller of the two rises counts: a load that jumps once is no
+    /// trend, and following it would overshoot.
     fn forecast(&self, measure: LoadMeasure, startup_ms: u64) -> f64 {
         let follow = |window_ms: u64| {
-            let spans = [2, 1, 0].map(|back| self.history.span((back + 1) * window_ms, back * window_ms));
+            let spans =
+                [2, 1, 0].map(|back| self.history.span((back + 1) * window_ms, back * window_ms));
             if spans[0].ms < window_ms as f64 * 0.9 {
                 return 0.0;
             }
             let [early, middle, late] = spans.map(|span| mean(span, measure));
-            let chance = TREND_DEVIATIONS * deviation(spans[2], measure).hypot(deviation(spans[1], measure));
+            let chance =
+                TREND_DEVIATIONS * deviation(spans[2], measure).hypot(deviation(spans[1], measure));
             let rise = (late - middle).min(middle - early) - chance;
             if rise <= 0.0 {
                 return 0.0;
@@ -210,9 +234,15 @@ impl Scaler {
         [short_ms, TREND_MS[1]].into_iter().map(follow).fold(0.0, f64::max)
     }
 
-    /// The load that clears what waits beyond one batch for each replica. Counted in requests in the system, the queue is
-    /// part of the load already.
-    fn backlog(&self, measure: LoadMeasure, learned: Option<Capacity>, counts: Counts, settings: &Settings) -> f64 {
+    /// The load that clears what waits beyond one batch for each replica. Counted in requests in
+    /// the system, the queue is part of the load already.
+    fn backlog(
+        &self,
+        measure: LoadMeasure,
+        learned: Option<Capacity>,
+        counts: Counts,
+        settings: &Settings,
+    ) -> f64 {
         let (LoadMeasure::PerSecond, Some(learned)) = (measure, learned) else { return 0.0 };
         let batch = learned.rows / self.rows_per_request() * settings.concurrency.max(1) as f64;
         let excess = self.newest.queued as f64 - batch * counts.ready.max(1) as f64;
@@ -220,7 +250,8 @@ impl Scaler {
     }
 
     fn in_flight_floor(&self, settings: &Settings) -> u32 {
-        let full = settings.rows_max.max(1) as f64 * settings.concurrency.max(1) as f64 / self.rows_per_request();
+        let full = settings.rows_max.max(1) as f64 * settings.concurrency.max(1) as f64
+            / self.rows_per_request();
         ((self.newest.queued + self.newest.in_flight) as f64 / full.max(1.0)).ceil() as u32
     }
 
@@ -232,20 +263,27 @@ impl Scaler {
 
 /// What one replica should carry, in which unit, and how that is known.
 fn target(learned: Option<Capacity>, settings: &Settings) -> (LoadMeasure, f64, TargetSource) {
-    let utilisation = if settings.utilisation.is_finite() { settings.utilisation.max(0.01) } else { UTILISATION };
+    let utilisation =
+        if settings.utilisation.is_finite() { settings.utilisation.max(0.01) } else { UTILISATION };
     if let Some(target) = settings.target_concurrency.filter(|target| target.is_finite()) {
         return (LoadMeasure::InFlight, target, TargetSource::TargetConcurrency);
     }
     match learned {
         Some(learned) => {
-            let source = if settings.slo_ms.is_some() { TargetSource::Slo } else { TargetSource::Learned };
+            let source =
+                if settings.slo_ms.is_some() { TargetSource::Slo } else { TargetSource::Learned };
             (LoadMeasure::PerSecond, utilisation * learned.requests_per_s, source)
         }
-        None => (LoadMeasure::InFlight, utilisation * settings.concurrency.max(1) as f64, TargetSource::Unlearned),
+        None => (
+            LoadMeasure::InFlight,
+            utilisation * settings.concurrency.max(1) as f64,
+            TargetSource::Unlearned,
+        ),
     }
 }
 
-/// The mean load of a span; over at least a second, so that the first request does not count as a thousand a second.
+/// The mean load of a span; over at least a second, so that the first request does not count as a
+/// thousand a second.
 fn mean(span: Span, measure: LoadMeasure) -> f64 {
     let ms = span.ms.max(1_000.0);
     match measure {

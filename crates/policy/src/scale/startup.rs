@@ -5,8 +5,9 @@ const GAIN: f64 = 0.25;
 /// Deviations above the mean that a start is planned with.
 const DEVIATIONS: f64 = 2.0;
 
-/// The learned start-up time of one version: a decaying mean and mean deviation, as for round trips in TCP (Jacobson, 'Congestion
-/// Avoidance and Control', 1988). It forgets: a slow start on a cold disk does not count for ever.
+/// The learned start-up time of one version: a decaying mean and mean deviation, as for round trips
+/// in TCP (Jacobson, 'Congestion Avoidance and Control', 1988). It forgets: a slow start on a cold
+/// disk does not count for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StartupTime {
     learned: Option<(f64, f64)>,

@@ -38,8 +38,9 @@ pub struct History {
 }
 
 impl History {
-    /// Takes in the counts of a later time. Counts that fell (the gateway restarted) and a clock that jumped back start the
-    /// history anew; a time that fell a little counts as no time passed. Returns whether the history goes on.
+    /// Takes in the counts of a later time. Counts that fell (the gateway restarted) and a clock
+    /// that jumped back start the history anew; a time that fell a little counts as no time passed.
+    /// Returns whether the history goes on.
     pub fn push(&mut self, mut point: Point) -> bool {
         let mut goes_on = true;
         if let Some(last) = self.points.back().copied() {
@@ -49,8 +50,14 @@ impl History {
                 goes_on = false;
             } else {
                 point.at_ms = point.at_ms.max(last.at_ms);
-                let before = self.points.len().checked_sub(2).and_then(|at| self.points.get(at)).map(|point| point.at_ms);
-                if before.is_some_and(|before_ms| point.at_ms.saturating_sub(before_ms) < BUCKET_MS) {
+                let before = self
+                    .points
+                    .len()
+                    .checked_sub(2)
+                    .and_then(|at| self.points.get(at))
+                    .map(|point| point.at_ms);
+                if before.is_some_and(|before_ms| point.at_ms.saturating_sub(before_ms) < BUCKET_MS)
+                {
                     self.points.pop_back();
                 }
             }
@@ -79,7 +86,9 @@ impl History {
 
     /// What happened from `from_ms` to `to_ms` before the newest counts.
     pub fn span(&self, from_ms: u64, to_ms: u64) -> Span {
-        let (Some(start), Some(end)) = (self.before(from_ms), self.before(to_ms)) else { return Span::default() };
+        let (Some(start), Some(end)) = (self.before(from_ms), self.before(to_ms)) else {
+            return Span::default();
+        };
         Span {
             ms: end.at_ms.saturating_sub(start.at_ms) as f64,
             arrived: (end.arrived - start.arrived).max(0.0),
@@ -87,13 +96,16 @@ impl History {
         }
     }
 
-    /// The counts so long before the newest, by a straight line between neighbours; the oldest if there are none so old.
+    /// The counts so long before the newest, by a straight line between neighbours; the oldest if
+    /// there are none so old.
     fn before(&self, ms: u64) -> Option<Point> {
         let last = self.points.back()?;
         let at_ms = last.at_ms.saturating_sub(ms);
         let next = self.points.partition_point(|point| point.at_ms < at_ms);
         let right = *self.points.get(next)?;
-        let Some(left) = next.checked_sub(1).and_then(|at| self.points.get(at)) else { return Some(right) };
+        let Some(left) = next.checked_sub(1).and_then(|at| self.points.get(at)) else {
+            return Some(right);
+        };
         let share = (at_ms - left.at_ms) as f64 / (right.at_ms - left.at_ms).max(1) as f64;
         Some(Point {
             at_ms,
@@ -110,7 +122,11 @@ mod tests {
     fn steady(step_ms: u64, until_ms: u64) -> History {
         let mut history = History::default();
         for at_ms in (0..=until_ms).step_by(step_ms as usize) {
-            history.push(Point { at_ms, arrived: at_ms as f64 / 100.0, request_ms: at_ms as f64 * 3.0 });
+            history.push(Point {
+                at_ms,
+                arrived: at_ms as f64 / 100.0,
+                request_ms: at_ms as f64 * 3.0,
+            });
         }
         history
     }
@@ -121,7 +137,10 @@ mod tests {
             let history = steady(step_ms, 300_000);
             for window_ms in [500, 1_000, 6_000, 60_000] {
                 let span = history.span(window_ms, 0);
-                assert!((span.arrived / span.ms - 0.01).abs() < 1e-9, "{step_ms} {window_ms} {span:?}");
+                assert!(
+                    (span.arrived / span.ms - 0.01).abs() < 1e-9,
+                    "{step_ms} {window_ms} {span:?}"
+                );
                 assert!((span.request_ms / span.ms - 3.0).abs() < 1e-9);
             }
         }
@@ -130,7 +149,9 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         for step_ms in [1, 130, 260, 499, 500] {
-            assert!(steady(step_ms, 1_000_000).points.len() as u64 <= 2 * WINDOW_MS_MAX / BUCKET_MS + 3);
+            assert!(
+                steady(step_ms, 1_000_000).points.len() as u64 <= 2 * WINDOW_MS_MAX / BUCKET_MS + 3
+            );
         }
         assert!(steady(1, 1_000_000).age_ms() <= WINDOW_MS_MAX + BUCKET_MS);
     }

@@ -5,14 +5,17 @@ use domain::{ArmWindow, LatencyHistogram};
 /// The one-sided 5% point of a standard normal.
 pub const CRITICAL_NORMAL: f64 = 1.645;
 
-/// How many standard deviations the canary's latencies rank above the baseline's (Mann, Whitney 1947, with ties).
+/// How many standard deviations the canary's latencies rank above the baseline's (Mann, Whitney
+/// 1947, with ties).
 pub fn mann_whitney(canary: &LatencyHistogram, baseline: &LatencyHistogram) -> f64 {
     let (n, m) = (canary.count() as f64, baseline.count() as f64);
     let total = n + m;
     let (mut below, mut wins, mut ties) = (0.0, 0.0, 0.0);
     let buckets = canary.counts().len().max(baseline.counts().len());
     for bucket in 0..buckets {
-        let of = |histogram: &LatencyHistogram| f64::from(histogram.counts().get(bucket).copied().unwrap_or(0));
+        let of = |histogram: &LatencyHistogram| {
+            f64::from(histogram.counts().get(bucket).copied().unwrap_or(0))
+        };
         let (mine, theirs) = (of(canary), of(baseline));
         wins += mine * (below + theirs / 2.0);
         below += theirs;
@@ -23,7 +26,8 @@ pub fn mann_whitney(canary: &LatencyHistogram, baseline: &LatencyHistogram) -> f
     (wins - n * m / 2.0) / variance.sqrt().max(f64::MIN_POSITIVE)
 }
 
-/// How many standard deviations the canary's share of errors lies above the baseline's, variances pooled.
+/// How many standard deviations the canary's share of errors lies above the baseline's, variances
+/// pooled.
 pub fn two_proportions(canary: &ArmWindow, baseline: &ArmWindow) -> f64 {
     let (n, m) = (canary.requests as f64, baseline.requests as f64);
     let pooled = (canary.errors + baseline.errors) as f64 / (n + m);

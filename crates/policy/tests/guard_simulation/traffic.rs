@@ -1,5 +1,5 @@
-//! Two arms under load: diurnal arrivals, latencies with slow noise that both arms share, noise of each arm's own, and batches
-//! whose requests share latency and fate.
+//! Two arms under load: diurnal arrivals, latencies with slow noise that both arms share, noise of
+//! each arm's own, and batches whose requests share latency and fate.
 
 use domain::ArmWindow;
 
@@ -23,7 +23,8 @@ impl Wander {
 
     fn step(&mut self, random: &mut Random) -> f64 {
         let keep = (-1.0 / self.memory_s.max(0.1)).exp();
-        self.value = keep * self.value + self.deviation * (1.0 - keep * keep).sqrt() * random.normal();
+        self.value =
+            keep * self.value + self.deviation * (1.0 - keep * keep).sqrt() * random.normal();
         self.value
     }
 }
@@ -41,8 +42,20 @@ pub struct Regime {
 }
 
 impl Regime {
-    pub fn new(every_s: f64, lasts_s: f64, slower: f64, errors: f64, random: &mut Random) -> Regime {
-        Regime { every_s, lasts_s, slower, errors, on: random.chance(lasts_s / (every_s + lasts_s)) }
+    pub fn new(
+        every_s: f64,
+        lasts_s: f64,
+        slower: f64,
+        errors: f64,
+        random: &mut Random,
+    ) -> Regime {
+        Regime {
+            every_s,
+            lasts_s,
+            slower,
+            errors,
+            on: random.chance(lasts_s / (every_s + lasts_s)),
+        }
     }
 
     fn step(&mut self, random: &mut Random) -> (f64, f64) {
@@ -91,17 +104,23 @@ pub struct Scene {
 const TAIL_NORMAL: f64 = 1.645;
 
 impl Scene {
-    /// Any. `settled` keeps slow noise short enough for absolute limits to have a meaning within ten minutes.
+    /// Any. `settled` keeps slow noise short enough for absolute limits to have a meaning within
+    /// ten minutes.
     pub fn random(settled: bool, random: &mut Random) -> Scene {
         let memory_s_max = if settled { 30.0 } else { 600.0 };
         let memory_s = random.between_log(5.0, memory_s_max);
-        let shared_deviation = if settled { random.between(0.0, 0.2) } else { random.between(0.0, 0.5) };
+        let shared_deviation =
+            if settled { random.between(0.0, 0.2) } else { random.between(0.0, 0.5) };
         let lasts_s = random.between_log(10.0, if settled { 20.0 } else { 120.0 });
-        let (every_s, slower) = (random.between_log(100.0, 600.0), random.between(1.2, if settled { 1.5 } else { 4.0 }));
+        let (every_s, slower) = (
+            random.between_log(100.0, 600.0),
+            random.between(1.2, if settled { 1.5 } else { 4.0 }),
+        );
         let outage = if settled { 0.0 } else { random.between(0.0, 0.05) };
         let own_deviation = random.between(0.0, 0.1);
         let own_memory_s = random.between_log(1.0, 30.0);
-        let (pause_every_s, pause_s) = (random.between_log(20.0, 200.0), random.between_log(1.0, 5.0));
+        let (pause_every_s, pause_s) =
+            (random.between_log(20.0, 200.0), random.between_log(1.0, 5.0));
         let pause_slower = random.between(1.0, 2.0);
         Scene {
             requests_per_s: random.between_log(1.0, 100.0),
@@ -115,7 +134,8 @@ impl Scene {
             shared: Wander::new(shared_deviation, memory_s, random),
             shared_regime: Regime::new(every_s, lasts_s, slower, outage, random),
             own: [0, 1].map(|_| Wander::new(own_deviation, own_memory_s, random)),
-            own_regime: [0, 1].map(|_| Regime::new(pause_every_s, pause_s, pause_slower, 0.0, random)),
+            own_regime: [0, 1]
+                .map(|_| Regime::new(pause_every_s, pause_s, pause_slower, 0.0, random)),
             cold_s: 10.0,
             cold_slower: random.between(1.0, 5.0),
             harm: NO_HARM,
@@ -143,15 +163,23 @@ impl Scene {
         }
     }
 
-    /// The latency that a share of the canary's requests keeps in the long run, in milliseconds, by sampling its noises as
-    /// they are distributed at rest.
+    /// The latency that a share of the canary's requests keeps in the long run, in milliseconds, by
+    /// sampling its noises as they are distributed at rest.
     pub fn long_run_quantile_ms(&self, share: f64, random: &mut Random) -> f64 {
         let regime = |regime: &Regime, random: &mut Random| {
-            if random.chance(regime.lasts_s / (regime.every_s + regime.lasts_s)) { regime.slower.ln() } else { 0.0 }
+            if random.chance(regime.lasts_s / (regime.every_s + regime.lasts_s)) {
+                regime.slower.ln()
+            } else {
+                0.0
+            }
         };
         let deviation = self.spread.hypot(self.shared.deviation).hypot(self.own[0].deviation);
         let mut draws: Vec<f64> = (0..5_000)
-            .map(|_| deviation * random.normal() + regime(&self.shared_regime, random) + regime(&self.own_regime[0], random))
+            .map(|_| {
+                deviation * random.normal()
+                    + regime(&self.shared_regime, random)
+                    + regime(&self.own_regime[0], random)
+            })
             .collect();
         draws.sort_by(f64::total_cmp);
         self.median_ms * draws[(draws.len() as f64 * share) as usize].exp()
@@ -170,7 +198,8 @@ impl Traffic {
         Traffic { scene, second: 0.0, random }
     }
 
-    /// The next interval, with this share of requests going to the canary: `arms` becomes canary and baseline.
+    /// The next interval, with this share of requests going to the canary: `arms` becomes canary
+    /// and baseline.
     pub fn interval(&mut self, weight: f64, arms: &mut [ArmWindow; 2]) {
         arms.iter_mut().for_each(ArmWindow::clear);
         let random = &mut self.random;
@@ -183,8 +212,13 @@ impl Traffic {
             for (arm, window) in arms.iter_mut().enumerate() {
                 let own = scene.own[arm].step(random) + scene.own_regime[arm].step(random).0;
                 let harm = if arm == 0 { scene.harm } else { NO_HARM };
-                let cold = if arm == 0 && self.second < scene.cold_s { scene.cold_slower.ln() } else { 0.0 };
-                let level = scene.median_ms.ln() + shared + shared_slower + own + harm.slower.ln() + cold;
+                let cold = if arm == 0 && self.second < scene.cold_s {
+                    scene.cold_slower.ln()
+                } else {
+                    0.0
+                };
+                let level =
+                    scene.median_ms.ln() + shared + shared_slower + own + harm.slower.ln() + cold;
                 let share = if arm == 0 { weight } else { 1.0 - weight };
                 let errors = scene.errors + outage + harm.errors;
                 let mut left = random.poisson(rate * share);

@@ -14,7 +14,9 @@ pub struct Spot {
 /// The spots that no other beats in both, the cheapest first.
 pub fn frontier(spots: &[Spot]) -> Vec<Spot> {
     let mut sorted = spots.to_vec();
-    sorted.sort_by(|one, other| one.cost.total_cmp(&other.cost).then(one.misses.total_cmp(&other.misses)));
+    sorted.sort_by(|one, other| {
+        one.cost.total_cmp(&other.cost).then(one.misses.total_cmp(&other.misses))
+    });
     let mut best = Vec::<Spot>::new();
     for spot in sorted {
         if best.last().is_none_or(|last| spot.misses < last.misses) {
@@ -24,7 +26,8 @@ pub fn frontier(spots: &[Spot]) -> Vec<Spot> {
     best
 }
 
-/// The misses of a frontier at a cost: between two neighbouring settings on the straight line; `None` below the cheapest.
+/// The misses of a frontier at a cost: between two neighbouring settings on the straight line;
+/// `None` below the cheapest.
 pub fn misses_at(frontier: &[Spot], cost: f64) -> Option<f64> {
     let next = frontier.partition_point(|spot| spot.cost <= cost);
     let left = frontier.get(next.checked_sub(1)?)?;
@@ -32,12 +35,16 @@ pub fn misses_at(frontier: &[Spot], cost: f64) -> Option<f64> {
     Some(left.misses + (right.misses - left.misses) * (cost - left.cost) / (right.cost - left.cost))
 }
 
-/// By how much the first curve lies above the second at worst, in misses, where the second has at most so many: negative if
-/// it is below everywhere.
+/// By how much the first curve lies above the second at worst, in misses, where the second has at
+/// most so many: negative if it is below everywhere.
 pub fn excess(ours: &[Spot], theirs: &[Spot], misses_max: f64) -> f64 {
     let ours = frontier(ours);
     let above = |spot: Spot| misses_at(&ours, spot.cost).unwrap_or(1.0) - spot.misses;
-    frontier(theirs).into_iter().filter(|spot| spot.misses <= misses_max).map(above).fold(f64::NEG_INFINITY, f64::max)
+    frontier(theirs)
+        .into_iter()
+        .filter(|spot| spot.misses <= misses_max)
+        .map(above)
+        .fold(f64::NEG_INFINITY, f64::max)
 }
 
 #[test]

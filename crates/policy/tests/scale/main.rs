@@ -1,7 +1,8 @@
-//! Simulation of scaling rules on a virtual clock: ours against ports of Knative's and Ray Serve's, over families of traffic.
+//! Simulation of scaling rules on a virtual clock: ours against ports of Knative's and Ray Serve's,
+//! over families of traffic.
 //!
-//! `DECALOG_SCALE_SEEDS` is the number of seeds in all (1,001 without it); `DECALOG_SCALE_TUNING=1` takes the seeds that rules
-//! were tuned with instead of those that are reported.
+//! `DECALOG_SCALE_SEEDS` is the number of seeds in all (1,001 without it); `DECALOG_SCALE_TUNING=1`
+//! takes the seeds that rules were tuned with instead of those that are reported.
 
 mod frontier;
 mod properties;
@@ -22,7 +23,8 @@ use traces::{Family, world};
 const REPORTED_FROM: u64 = 2_000_000;
 /// A curve within this part of missed requests of another is on it.
 const ON_THE_CURVE: f64 = 0.000_5;
-/// A setting under which more requests than this miss their deadline is nobody's; it is printed and not judged.
+/// A setting under which more requests than this miss their deadline is nobody's; it is printed and
+/// not judged.
 const USABLE: f64 = 0.1;
 
 /// Utilisations that ours is planned with.
@@ -64,11 +66,10 @@ fn sweep(family: Family, seeds: std::ops::Range<u64>) -> [Vec<Spot>; 3] {
         }
     }
     [0, 1, 2].map(|rule| {
-        let spot = |(target, (replica_s, ideal_s, missed, requests)): (&f64, &(f64, f64, f64, f64))| Spot {
-            target: *target,
-            cost: replica_s / ideal_s,
-            misses: missed / requests,
-        };
+        let spot =
+            |(target, (replica_s, ideal_s, missed, requests)): (&f64, &(f64, f64, f64, f64))| {
+                Spot { target: *target, cost: replica_s / ideal_s, misses: missed / requests }
+            };
         spots(rule).iter().zip(&sums[rule]).map(spot).collect()
     })
 }
@@ -97,7 +98,8 @@ fn compare(family: Family, name: &str, ours: &[Spot], theirs: &[Spot]) {
     let cells: Vec<String> = frontier(theirs)
         .iter()
         .map(|spot| {
-            let misses = misses_at(&frontier(ours), spot.cost).map_or("none".into(), |misses| format!("{:.2}", misses * 100.0));
+            let misses = misses_at(&frontier(ours), spot.cost)
+                .map_or("none".into(), |misses| format!("{:.2}", misses * 100.0));
             format!("{:.2}: {:.2}/{misses}", spot.cost, spot.misses * 100.0)
         })
         .collect();
@@ -108,7 +110,9 @@ fn compare(family: Family, name: &str, ours: &[Spot], theirs: &[Spot]) {
 fn on_or_below_the_frontiers_of_knative_and_ray() {
     let each = seeds().div_ceil(Family::ALL.len() as u64);
     let from = if std::env::var("DECALOG_SCALE_TUNING").is_ok() { 0 } else { REPORTED_FROM };
-    println!("cost (replica-seconds for each that would ideally do): their misses / ours at that cost, in %; {each} seeds each");
+    println!(
+        "cost (replica-seconds for each that would ideally do): their misses / ours at that cost, in %; {each} seeds each"
+    );
     let mut reached = Vec::new();
     for (family, curves) in sweep_all(from, each) {
         let mut above = [f64::NEG_INFINITY; 2];
@@ -118,7 +122,11 @@ fn on_or_below_the_frontiers_of_knative_and_ray() {
                 *above = above.max(excess(&curves[0], theirs, misses_max));
             }
         }
-        let spot = curves[0].iter().find(|spot| spot.target == Settings::default().utilisation).copied().unwrap_or_default();
+        let spot = curves[0]
+            .iter()
+            .find(|spot| spot.target == Settings::default().utilisation)
+            .copied()
+            .unwrap_or_default();
         println!(
             "{:10} default  {:.2}: {:.2}; above the others by {:+.3} at worst where they are usable, {:+.3} anywhere",
             family.name(),
@@ -129,7 +137,8 @@ fn on_or_below_the_frontiers_of_knative_and_ray() {
         );
         reached.push((family, above[0] <= ON_THE_CURVE));
     }
-    let count = reached.iter().filter(|(family, reached)| *reached && *family != Family::Flights).count();
+    let count =
+        reached.iter().filter(|(family, reached)| *reached && *family != Family::Flights).count();
     println!("on or below both in {count} of 6 families: {reached:?}");
     assert!(count >= 5, "{reached:?}");
 }

@@ -36,7 +36,8 @@ fn constant(seed: u64, hours: f64) -> World {
     let mut world = world(Family::Steady, seed);
     let every_ms = world.horizon_ms / world.arrivals_ms.len() as f64;
     world.horizon_ms = hours * 3_600_000.0;
-    world.arrivals_ms = (1..(world.horizon_ms / every_ms) as usize).map(|at| at as f64 * every_ms).collect();
+    world.arrivals_ms =
+        (1..(world.horizon_ms / every_ms) as usize).map(|at| at as f64 * every_ms).collect();
     world
 }
 
@@ -44,7 +45,8 @@ fn constant(seed: u64, hours: f64) -> World {
 fn every_decision_can_be_taken_again_from_its_record() {
     for family in Family::ALL {
         for record in records(&world(family, 7), &|_, _| ()) {
-            let back: ScaleRecord = serde_json::from_str(&serde_json::to_string(&record).unwrap()).unwrap();
+            let back: ScaleRecord =
+                serde_json::from_str(&serde_json::to_string(&record).unwrap()).unwrap();
             assert_eq!(back, record);
             assert_eq!(decide(&back.inputs), record.decision);
         }
@@ -58,7 +60,10 @@ fn never_below_what_the_requests_in_the_system_need() {
             let mut lowered = 0;
             for ScaleRecord { inputs, decision } in records(&world(family, seed as u64), set) {
                 lowered += u32::from(decision.target < inputs.current);
-                assert!(decision.target >= inputs.in_flight_floor.min(inputs.current), "{inputs:?} {decision:?}");
+                assert!(
+                    decision.target >= inputs.in_flight_floor.min(inputs.current),
+                    "{inputs:?} {decision:?}"
+                );
             }
             assert!(lowered > 0 || family == Family::Steady, "{}", family.name());
         }
@@ -71,10 +76,17 @@ fn a_constant_load_is_answered_by_a_constant_number() {
         for seed in 0..SEEDS {
             let world = constant(seed, 1.0);
             let records = records(&world, set);
-            let late: Vec<&ScaleRecord> = records.iter().skip((SETTLED_MS / Ours::PERIOD_MS) as usize).collect();
-            let changes = late.iter().filter(|record| record.decision.target != record.inputs.current).count();
+            let late: Vec<&ScaleRecord> =
+                records.iter().skip((SETTLED_MS / Ours::PERIOD_MS) as usize).collect();
+            let changes = late
+                .iter()
+                .filter(|record| record.decision.target != record.inputs.current)
+                .count();
             let reversals = reversals(&records);
-            assert!(changes <= 3 && reversals <= 6, "setting {at}, seed {seed}: {changes} changes, {reversals} reversals");
+            assert!(
+                changes <= 3 && reversals <= 6,
+                "setting {at}, seed {seed}: {changes} changes, {reversals} reversals"
+            );
         }
     }
 }
@@ -82,6 +94,7 @@ fn a_constant_load_is_answered_by_a_constant_number() {
 /// Changes of the number that go the other way than the one before.
 fn reversals(records: &[ScaleRecord]) -> usize {
     let changed = records.iter().filter(|record| record.decision.target != record.inputs.current);
-    let rises: Vec<bool> = changed.map(|record| record.decision.target > record.inputs.current).collect();
+    let rises: Vec<bool> =
+        changed.map(|record| record.decision.target > record.inputs.current).collect();
     rises.windows(2).filter(|pair| pair[0] != pair[1]).count()
 }

@@ -18,7 +18,12 @@ impl Ours {
     pub const PERIOD_MS: f64 = 1_000.0;
 
     pub fn new(world: &World, utilisation: f64) -> Self {
-        let settings = Settings { max: world.replicas_max, utilisation, rows_max: world.rows_max as u32, ..Settings::default() };
+        let settings = Settings {
+            max: world.replicas_max,
+            utilisation,
+            rows_max: world.rows_max as u32,
+            ..Settings::default()
+        };
         Ours { scaler: Scaler::default(), settings, records: None }
     }
 
@@ -44,7 +49,12 @@ impl Rule for Ours {
             rows_per_request: 1.0,
             service: view.latency.points(),
         });
-        let counts = Counts { current: view.target, ready: view.ready, starting: view.starting, draining: view.draining };
+        let counts = Counts {
+            current: view.target,
+            ready: view.ready,
+            starting: view.starting,
+            draining: view.draining,
+        };
         self.settings.startup_ms = view.startup.expected_ms().unwrap_or(self.settings.startup_ms);
         let inputs = self.scaler.inputs(view.now_ms as u64, counts, &self.settings);
         let decision = decide(&inputs);
@@ -55,10 +65,12 @@ impl Rule for Ours {
     }
 }
 
-/// Knative's pod autoscaler with its defaults but for the target, after `pkg/autoscaler/scaling/autoscaler.go` (windows, rates,
-/// panic), `pkg/autoscaler/config/config.go` (60 s, 10% of it, 200%, 1000, 2, grace 30 s) and, for the way to zero,
-/// `handleScaleToZero` in `pkg/reconciler/autoscaling/kpa/scaler.go`. Concurrency is averaged over buckets of one second, and is that
-/// of pods and activator together, which is what a queue before the replicas amounts to.
+/// Knative's pod autoscaler with its defaults but for the target, after
+/// `pkg/autoscaler/scaling/autoscaler.go` (windows, rates, panic),
+/// `pkg/autoscaler/config/config.go` (60 s, 10% of it, 200%, 1000, 2, grace 30 s) and, for the way
+/// to zero, `handleScaleToZero` in `pkg/reconciler/autoscaling/kpa/scaler.go`. Concurrency is
+/// averaged over buckets of one second, and is that of pods and activator together, which is what a
+/// queue before the replicas amounts to.
 pub struct Knative {
     /// Requests in the system per replica: `TargetValue`.
     target: f64,
@@ -111,7 +123,10 @@ impl Knative {
     fn scale(&mut self, now_ms: f64, ready: u32) -> u32 {
         let pods = ready.max(1) as f64;
         let (most, least) = ((1_000.0 * pods).ceil(), (pods / 2.0).floor());
-        let (stable, panic) = ((self.mean(60) / self.target).ceil(), (self.mean(Self::PANIC_BUCKETS) / self.target).ceil());
+        let (stable, panic) = (
+            (self.mean(60) / self.target).ceil(),
+            (self.mean(Self::PANIC_BUCKETS) / self.target).ceil(),
+        );
         let within = |pods: f64| pods.max(least).min(most) as u32;
         let over = panic / pods >= 2.0;
         if over {
@@ -164,9 +179,11 @@ impl Rule for Knative {
     }
 }
 
-/// Ray Serve's rule with its defaults but for the target, after `python/ray/serve/autoscaling_policy.py`
-/// (`_core_replica_queue_length_policy`, `_apply_scaling_factors`, `_apply_bounds`, `_apply_delay_logic`,
-/// `_get_cold_start_scale_up_replicas`) and `python/ray/serve/config.py` (look-back 30 s, up after 30 s, down after 600 s).
+/// Ray Serve's rule with its defaults but for the target, after
+/// `python/ray/serve/autoscaling_policy.py` (`_core_replica_queue_length_policy`,
+/// `_apply_scaling_factors`, `_apply_bounds`, `_apply_delay_logic`,
+/// `_get_cold_start_scale_up_replicas`) and `python/ray/serve/config.py` (look-back 30 s, up after
+/// 30 s, down after 600 s).
 pub struct Ray {
     /// Requests queued or running per replica: `target_ongoing_requests`.
     target: f64,
@@ -209,7 +226,8 @@ impl Rule for Ray {
         }
         let running = view.ready as f64;
         let desired = running * (load / (self.target * running));
-        let desired = ((running + (desired - running) - 1e-9).ceil().max(0.0) as u32).min(self.replicas_max);
+        let desired =
+            ((running + (desired - running) - 1e-9).ceil().max(0.0) as u32).min(self.replicas_max);
         if desired > view.target {
             self.counter = self.counter.max(0) + 1;
             if self.counter > Self::UP_TICKS {

@@ -1,4 +1,5 @@
-//! Replicas that serve batches from one queue, on a virtual clock. The same for every rule: only the number of replicas differs.
+//! Replicas that serve batches from one queue, on a virtual clock. The same for every rule: only
+//! the number of replicas differs.
 
 use std::collections::VecDeque;
 
@@ -35,7 +36,8 @@ impl World {
         self.rows_max as f64 / self.service_ms(self.rows_max) * 1_000.0
     }
 
-    /// Replica-seconds that would do if replicas came and went in no time and every batch were full.
+    /// Replica-seconds that would do if replicas came and went in no time and every batch were
+    /// full.
     pub fn ideal_replica_s(&self) -> f64 {
         self.arrivals_ms.len() as f64 / self.capacity_per_s()
     }
@@ -147,8 +149,12 @@ impl Simulation<'_> {
     fn run(&mut self, rule: &mut dyn Rule) {
         let mut tick_ms = rule.period_ms();
         loop {
-            let arrival_ms = self.world.arrivals_ms.get(self.arrived).copied().unwrap_or(f64::INFINITY);
-            let expiry_ms = self.queue.front().map_or(f64::INFINITY, |arrived_ms| arrived_ms + self.world.deadline_ms);
+            let arrival_ms =
+                self.world.arrivals_ms.get(self.arrived).copied().unwrap_or(f64::INFINITY);
+            let expiry_ms = self
+                .queue
+                .front()
+                .map_or(f64::INFINITY, |arrived_ms| arrived_ms + self.world.deadline_ms);
             let (replica, replica_ms) = self.overview().first;
             let next_ms = arrival_ms.min(expiry_ms).min(replica_ms).min(tick_ms);
             if next_ms >= self.world.horizon_ms {
@@ -173,8 +179,13 @@ impl Simulation<'_> {
             }
         }
         self.advance(self.world.horizon_ms);
-        // What is not over yet counts as it would if the clock stood still for the number of replicas: late only if late now.
-        let late = self.queue.iter().filter(|arrived_ms| self.now_ms - **arrived_ms > self.world.deadline_ms).count();
+        // What is not over yet counts as it would if the clock stood still for the number of
+        // replicas: late only if late now.
+        let late = self
+            .queue
+            .iter()
+            .filter(|arrived_ms| self.now_ms - **arrived_ms > self.world.deadline_ms)
+            .count();
         self.outcome.missed += late as u64;
         let from_ms: Vec<f64> = self.replicas.iter().map(|replica| replica.from_ms).collect();
         from_ms.into_iter().for_each(|from_ms| self.charge(from_ms));
@@ -189,7 +200,8 @@ impl Simulation<'_> {
         if let Some(overview) = self.overview {
             return overview;
         }
-        let mut overview = Overview { first: (0, f64::INFINITY), free: None, ready: 0, starting: 0, draining: 0 };
+        let mut overview =
+            Overview { first: (0, f64::INFINITY), free: None, ready: 0, starting: 0, draining: 0 };
         for (at, replica) in self.replicas.iter().enumerate() {
             let count = match (replica.ready, replica.draining) {
                 (_, true) => &mut overview.draining,
@@ -218,7 +230,10 @@ impl Simulation<'_> {
         let replica = &mut self.replicas[at];
         if let Some((_, rows)) = replica.batch.take() {
             self.in_flight -= rows.len();
-            let late = rows.iter().filter(|arrived_ms| self.now_ms - **arrived_ms > self.world.deadline_ms).count();
+            let late = rows
+                .iter()
+                .filter(|arrived_ms| self.now_ms - **arrived_ms > self.world.deadline_ms)
+                .count();
             self.outcome.missed += late as u64;
             self.spare.push(rows);
             if replica.draining {
@@ -234,7 +249,8 @@ impl Simulation<'_> {
         self.dispatch();
     }
 
-    /// Gives every free replica what is queued, as the gateway does: as many rows as the head's deadline allows.
+    /// Gives every free replica what is queued, as the gateway does: as many rows as the head's
+    /// deadline allows.
     fn dispatch(&mut self) {
         while !self.queue.is_empty() {
             let Some(at) = self.overview().free else { return };
@@ -282,7 +298,8 @@ impl Simulation<'_> {
         self.follow(ready + starting);
     }
 
-    /// Starts what is missing; ends what is too much: what starts first, then what is free, then what is busy, after its batch.
+    /// Starts what is missing; ends what is too much: what starts first, then what is free, then
+    /// what is busy, after its batch.
     fn follow(&mut self, running: u32) {
         if running != self.target {
             self.overview = None;
@@ -296,7 +313,8 @@ impl Simulation<'_> {
         while running > self.target {
             running -= 1;
             let last = |of: fn(&Replica) -> bool| self.replicas.iter().rposition(of);
-            let unused = last(|replica| !replica.ready).or_else(|| last(|replica| replica.batch.is_none()));
+            let unused =
+                last(|replica| !replica.ready).or_else(|| last(|replica| replica.batch.is_none()));
             match unused {
                 Some(at) => self.remove(at),
                 None => {
@@ -311,7 +329,13 @@ impl Simulation<'_> {
     fn spawn(&mut self, startup_ms: f64) {
         self.overview = None;
         let (from_ms, ready_ms) = (self.now_ms, self.now_ms + startup_ms);
-        self.replicas.push(Replica { from_ms, ready_ms, batch: None, ready: startup_ms == 0.0, draining: false });
+        self.replicas.push(Replica {
+            from_ms,
+            ready_ms,
+            batch: None,
+            ready: startup_ms == 0.0,
+            draining: false,
+        });
     }
 
     fn startup_ms(&mut self) -> f64 {

@@ -1,4 +1,5 @@
-//! Families of traffic. A seed draws the model (service time, gain of batching, deadline, start-up) and the arrivals.
+//! Families of traffic. A seed draws the model (service time, gain of batching, deadline, start-up)
+//! and the arrivals.
 
 use crate::random::Random;
 use crate::simulator::World;
@@ -17,8 +18,15 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Family; 7] =
-        [Family::Steady, Family::Ramp, Family::Burst, Family::Diurnal, Family::OnOff, Family::SlowStart, Family::Flights];
+    pub const ALL: [Family; 7] = [
+        Family::Steady,
+        Family::Ramp,
+        Family::Burst,
+        Family::Diurnal,
+        Family::OnOff,
+        Family::SlowStart,
+        Family::Flights,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -45,7 +53,8 @@ pub fn world(family: Family, seed: u64) -> World {
     let peak_per_s = random.log_between(3.0, 12.0);
     let peak_replicas = random.between(1.5, 8.0);
     let capacity_per_s = peak_per_s / peak_replicas;
-    // The largest batch takes two seconds at most; a part of its time is fixed, which is what batching gains by.
+    // The largest batch takes two seconds at most; a part of its time is fixed, which is what
+    // batching gains by.
     let rows_max = (1 << random.below(5)).min((2.0 * capacity_per_s).max(1.0) as usize);
     let full_ms = rows_max as f64 / capacity_per_s * 1_000.0;
     let fixed = random.between(0.3, 0.95);
@@ -77,8 +86,15 @@ fn shape(family: Family, random: &mut Random) -> Vec<f64> {
     match family {
         Family::Steady => vec![random.between(0.3, 1.0); seconds],
         Family::Ramp => {
-            let (low, up_s, down_s) = (random.between(0.02, 0.2), random.between(200.0, 900.0), random.between(200.0, 600.0));
-            let at = |second: f64| low + (1.0 - low) * (second / up_s).min((HORIZON_S - second) / down_s).clamp(0.0, 1.0);
+            let (low, up_s, down_s) = (
+                random.between(0.02, 0.2),
+                random.between(200.0, 900.0),
+                random.between(200.0, 600.0),
+            );
+            let at = |second: f64| {
+                low + (1.0 - low)
+                    * (second / up_s).min((HORIZON_S - second) / down_s).clamp(0.0, 1.0)
+            };
             (0..seconds).map(|second| at(second as f64)).collect()
         }
         Family::Burst => {
@@ -87,7 +103,8 @@ fn shape(family: Family, random: &mut Random) -> Vec<f64> {
             while from_s < HORIZON_S {
                 let to_s = from_s + random.between(10.0, 60.0);
                 let height = random.between(0.5, 1.0);
-                (from_s as usize..(to_s as usize).min(seconds)).for_each(|second| shape[second] = height);
+                (from_s as usize..(to_s as usize).min(seconds))
+                    .for_each(|second| shape[second] = height);
                 from_s = to_s + random.exponential(200.0);
             }
             shape
@@ -99,7 +116,9 @@ fn shape(family: Family, random: &mut Random) -> Vec<f64> {
                 if second % 30 == 0 {
                     noise = random.lognormal(0.15);
                 }
-                let day = 0.5 - 0.5 * (std::f64::consts::TAU * (second as f64 / HORIZON_S * 2.0 + phase)).cos();
+                let day = 0.5
+                    - 0.5
+                        * (std::f64::consts::TAU * (second as f64 / HORIZON_S * 2.0 + phase)).cos();
                 shape.push((0.02 + 0.9 * day * day) * noise);
             }
             shape
@@ -107,23 +126,37 @@ fn shape(family: Family, random: &mut Random) -> Vec<f64> {
         Family::OnOff => {
             let (on_s, off_s) = (random.between(30.0, 180.0), random.between(30.0, 300.0));
             pieces(random, |random, at| {
-                if at % 2 == 0 { (0.0, random.exponential(off_s)) } else { (random.between(0.5, 1.0), random.exponential(on_s)) }
+                if at % 2 == 0 {
+                    (0.0, random.exponential(off_s))
+                } else {
+                    (random.between(0.5, 1.0), random.exponential(on_s))
+                }
             })
         }
-        Family::SlowStart => pieces(random, |random, _| (random.between(0.05, 1.0), 10.0 + random.exponential(110.0))),
+        Family::SlowStart => pieces(random, |random, _| {
+            (random.between(0.05, 1.0), 10.0 + random.exponential(110.0))
+        }),
         Family::Flights => {
             let days = FLIGHTS.lines().skip(1);
-            let counts: Vec<f64> = days.flat_map(|day| day.split(',').skip(1)).map(|count| count.parse().unwrap()).collect();
+            let counts: Vec<f64> = days
+                .flat_map(|day| day.split(',').skip(1))
+                .map(|count| count.parse().unwrap())
+                .collect();
             let hours = (HORIZON_S / FLIGHT_HOUR_S) as usize;
             let from = random.below(counts.len() - hours);
             let most = counts.iter().copied().fold(0.0, f64::max);
-            (0..seconds).map(|second| counts[from + second / FLIGHT_HOUR_S as usize] / most).collect()
+            (0..seconds)
+                .map(|second| counts[from + second / FLIGHT_HOUR_S as usize] / most)
+                .collect()
         }
     }
 }
 
 /// Levels one after another, each with its length in seconds.
-fn pieces(random: &mut Random, mut piece: impl FnMut(&mut Random, usize) -> (f64, f64)) -> Vec<f64> {
+fn pieces(
+    random: &mut Random,
+    mut piece: impl FnMut(&mut Random, usize) -> (f64, f64),
+) -> Vec<f64> {
     let mut shape = Vec::new();
     for at in 0.. {
         let (level, length_s) = piece(random, at);

@@ -1,4 +1,5 @@
-//! The rows of several parts as tensors, for a caller who sent rows together that the model answered differently.
+//! The rows of several parts as tensors, for a caller who sent rows together that the model
+//! answered differently.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -22,8 +23,14 @@ impl Answer {
         let mut whole = Answer { rows: 0, parts: vec![], failures: vec![] };
         for Answer { rows, parts, failures } in answers {
             let behind = |range: Range<usize>| whole.rows + range.start..whole.rows + range.end;
-            whole.parts.extend(parts.into_iter().map(|part| Part { rows: behind(part.rows), columns: part.columns }));
-            whole.failures.extend(failures.into_iter().map(|(range, problem)| (behind(range), problem)));
+            whole.parts.extend(
+                parts
+                    .into_iter()
+                    .map(|part| Part { rows: behind(part.rows), columns: part.columns }),
+            );
+            whole
+                .failures
+                .extend(failures.into_iter().map(|(range, problem)| (behind(range), problem)));
             whole.rows += rows;
         }
         whole
@@ -45,8 +52,10 @@ pub(super) fn tensors(pieces: &[(&Part, Range<usize>)]) -> Result<Vec<Tensor>, P
         }
     }
     if names.len().saturating_mul(rows) > CELLS_MAX {
-        let text = format!("{rows} rows have {} columns among them, too many for tensors", names.len());
-        return Err(Problem::new(Code::BadOutput, text).help("send fewer rows in a request, or ask in simple JSON"));
+        let text =
+            format!("{rows} rows have {} columns among them, too many for tensors", names.len());
+        return Err(Problem::new(Code::BadOutput, text)
+            .help("send fewer rows in a request, or ask in simple JSON"));
     }
     let mut tensors = Vec::with_capacity(names.len());
     for name in names {
@@ -59,11 +68,20 @@ pub(super) fn tensors(pieces: &[(&Part, Range<usize>)]) -> Result<Vec<Tensor>, P
     Ok(tensors)
 }
 
-/// The first of the columns that are not null throughout, if all of these have the same type and shape.
-fn alike<'p>(found: &[(usize, &'p AnswerColumn)], pieces: &[(&Part, Range<usize>)]) -> Option<&'p AnswerColumn> {
-    let mut typed = found.iter().filter(|(at, column)| !column.is_null(pieces[*at].1.clone())).map(|(_, column)| *column);
+/// The first of the columns that are not null throughout, if all of these have the same type and
+/// shape.
+fn alike<'p>(
+    found: &[(usize, &'p AnswerColumn)],
+    pieces: &[(&Part, Range<usize>)],
+) -> Option<&'p AnswerColumn> {
+    let mut typed = found
+        .iter()
+        .filter(|(at, column)| !column.is_null(pieces[*at].1.clone()))
+        .map(|(_, column)| *column);
     let first = typed.next()?;
-    typed.all(|column| column.datatype == first.datatype && column.shape == first.shape).then_some(first)
+    typed
+        .all(|column| column.datatype == first.datatype && column.shape == first.shape)
+        .then_some(first)
 }
 
 fn typed_column(
@@ -92,12 +110,19 @@ fn typed_column(
     }
     let shape = std::iter::once(rows).chain(typed.shape.iter().copied()).collect();
     let has_nulls = valid.contains(&0) || typed.valid.is_some();
-    let tensor = Tensor { name: name.into(), datatype: typed.datatype, shape, data: Bytes::from(data) };
-    let valid = (has_nulls && typed.datatype != Datatype::Json).then(|| validity(name, Bytes::from(valid)));
+    let tensor =
+        Tensor { name: name.into(), datatype: typed.datatype, shape, data: Bytes::from(data) };
+    let valid =
+        (has_nulls && typed.datatype != Datatype::Json).then(|| validity(name, Bytes::from(valid)));
     [Some(tensor), valid].into_iter().flatten().collect()
 }
 
-fn json_column(name: &str, found: &[(usize, &AnswerColumn)], pieces: &[(&Part, Range<usize>)], rows: usize) -> Tensor {
+fn json_column(
+    name: &str,
+    found: &[(usize, &AnswerColumn)],
+    pieces: &[(&Part, Range<usize>)],
+    rows: usize,
+) -> Tensor {
     let (mut data, mut text) = (vec![], vec![]);
     let mut found = found.iter().peekable();
     for (at, (_, range)) in pieces.iter().enumerate() {
@@ -111,13 +136,19 @@ fn json_column(name: &str, found: &[(usize, &AnswerColumn)], pieces: &[(&Part, R
             push_byte_element(&mut data, &text);
         }
     }
-    Tensor { name: name.into(), datatype: Datatype::Json, shape: vec![rows], data: Bytes::from(data) }
+    Tensor {
+        name: name.into(),
+        datatype: Datatype::Json,
+        shape: vec![rows],
+        data: Bytes::from(data),
+    }
 }
 
 impl AnswerColumn {
     /// Whether none of these rows has a value.
     fn is_null(&self, range: Range<usize>) -> bool {
         let is_json = self.datatype == Datatype::Json && self.shape.is_empty();
-        is_json && byte_elements(&self.data[self.byte_range(range)]).all(|element| element == b"null")
+        is_json
+            && byte_elements(&self.data[self.byte_range(range)]).all(|element| element == b"null")
     }
 }

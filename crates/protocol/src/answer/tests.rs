@@ -16,7 +16,10 @@ fn answer(json: &str, blobs: &[u8], rows: usize) -> Result<Answer, WorkerFault> 
 
 fn differing() -> Answer {
     let a = |rows: usize| {
-        format!(r#"{{"name":"a","datatype":"INT64","shape":[{rows}],"parameters":{{"binary_data_size":{}}}}}"#, rows * 8)
+        format!(
+            r#"{{"name":"a","datatype":"INT64","shape":[{rows}],"parameters":{{"binary_data_size":{}}}}}"#,
+            rows * 8
+        )
     };
     let b = r#"{"name":"b","datatype":"FP64","shape":[1,2],"data":[1.5,2]}"#;
     let null = r#"{"name":"a","datatype":"BYTES","shape":[1],"parameters":{"content_type":"json"},"data":["null"]}"#;
@@ -58,13 +61,23 @@ fn a_row_that_failed_fails_its_request_alone() {
 fn answers_to_single_rows_join() {
     let long = r#"{"outputs":[{"name":"b","datatype":"FP64","shape":[1,2],"data":[1,2]}]}"#;
     let short = r#"{"outputs":[{"name":"b","datatype":"FP64","shape":[1,1],"data":[3]}]}"#;
-    let joined = |answers: &[&str]| Answer::joined(answers.iter().map(|json| answer(json, &[], 1).unwrap()));
+    let joined =
+        |answers: &[&str]| Answer::joined(answers.iter().map(|json| answer(json, &[], 1).unwrap()));
     let alike = joined(&[long, long, long]);
-    assert_eq!(simple(&alike, 0..3, false), r#"{"rows":[{"b":[1.0,2.0]},{"b":[1.0,2.0]},{"b":[1.0,2.0]}]}"#);
+    assert_eq!(
+        simple(&alike, 0..3, false),
+        r#"{"rows":[{"b":[1.0,2.0]},{"b":[1.0,2.0]},{"b":[1.0,2.0]}]}"#
+    );
     let tensors = alike.to_tensors(0..3).unwrap();
-    assert_eq!((tensors.len(), tensors[0].datatype, &tensors[0].shape[..]), (1, Datatype::Fp64, &[3, 2][..]));
+    assert_eq!(
+        (tensors.len(), tensors[0].datatype, &tensors[0].shape[..]),
+        (1, Datatype::Fp64, &[3, 2][..])
+    );
     let tensors = joined(&[long, short]).to_tensors(0..2).unwrap();
-    assert_eq!((tensors.len(), tensors[0].datatype, &tensors[0].shape[..]), (1, Datatype::Json, &[2][..]));
+    assert_eq!(
+        (tensors.len(), tensors[0].datatype, &tensors[0].shape[..]),
+        (1, Datatype::Json, &[2][..])
+    );
     tensors[0].check().unwrap();
     assert_eq!(Answer::joined([differing(), differing()]).failure(6..10).unwrap().message, "no");
     assert_eq!(Answer::joined([differing(), differing()]).failure(5..7), None);
@@ -75,17 +88,26 @@ fn rows_that_differ_become_tensors_together() {
     let tensors = differing().to_tensors(3..5).unwrap();
     let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
     assert_eq!(names, ["a", "a:valid", "b", "b:valid"]);
-    assert_eq!((tensors[0].datatype, &tensors[0].shape[..], &tensors[1].data[..]), (Datatype::Int64, &[2][..], &[1, 0][..]));
+    assert_eq!(
+        (tensors[0].datatype, &tensors[0].shape[..], &tensors[1].data[..]),
+        (Datatype::Int64, &[2][..], &[1, 0][..])
+    );
     assert_eq!((&tensors[2].shape[..], &tensors[3].data[..]), (&[2, 2][..], &[1, 0][..]));
     tensors.iter().for_each(|tensor| tensor.check().unwrap());
     assert_eq!(differing().to_tensors(0..2).unwrap().len(), 1);
 
     let part = |datatype: &str, data: &str| {
-        format!(r#"{{"rows":1,"outputs":[{{"name":"a","datatype":"{datatype}","shape":[1],"data":[{data}]}}]}}"#)
+        format!(
+            r#"{{"rows":1,"outputs":[{{"name":"a","datatype":"{datatype}","shape":[1],"data":[{data}]}}]}}"#
+        )
     };
-    let json = format!(r#"{{"parts":[{},{}]}}"#, part("INT64", "9007199254740993"), part("FP64", "0.5"));
+    let json =
+        format!(r#"{{"parts":[{},{}]}}"#, part("INT64", "9007199254740993"), part("FP64", "0.5"));
     let tensors = answer(&json, &[], 2).unwrap().to_tensors(0..2).unwrap();
-    assert_eq!(byte_elements(&tensors[0].data).collect::<Vec<_>>(), [&b"9007199254740993"[..], b"0.5"]);
+    assert_eq!(
+        byte_elements(&tensors[0].data).collect::<Vec<_>>(),
+        [&b"9007199254740993"[..], b"0.5"]
+    );
 }
 
 #[test]
@@ -98,7 +120,11 @@ fn answers_are_compared_row_by_row() {
 
 #[test]
 fn columns_without_end_are_not_made_into_tensors() {
-    let part = |at: usize| format!(r#"{{"rows":1,"outputs":[{{"name":"k{at}","datatype":"BOOL","shape":[1],"data":[true]}}]}}"#);
+    let part = |at: usize| {
+        format!(
+            r#"{{"rows":1,"outputs":[{{"name":"k{at}","datatype":"BOOL","shape":[1],"data":[true]}}]}}"#
+        )
+    };
     let json = format!(r#"{{"parts":[{}]}}"#, (0..4_000).map(part).collect::<Vec<_>>().join(","));
     let answer = answer(&json, &[], 4_000).unwrap();
     assert_eq!(answer.to_tensors(0..4_000).unwrap_err().code, Code::BadOutput);
@@ -108,9 +134,13 @@ fn columns_without_end_are_not_made_into_tensors() {
 
 #[test]
 fn parts_must_be_the_rows_of_the_batch() {
-    let part = |rows: u64| format!(r#"{{"rows":{rows},"problem":{{"code":"bad_input","error":"no"}}}}"#);
+    let part =
+        |rows: u64| format!(r#"{{"rows":{rows},"problem":{{"code":"bad_input","error":"no"}}}}"#);
     for wrong in [vec![1, 0], vec![1], vec![1, 2], vec![u64::MAX, 1], vec![]] {
-        let json = format!(r#"{{"parts":[{}]}}"#, wrong.iter().map(|rows| part(*rows)).collect::<Vec<_>>().join(","));
+        let json = format!(
+            r#"{{"parts":[{}]}}"#,
+            wrong.iter().map(|rows| part(*rows)).collect::<Vec<_>>().join(",")
+        );
         assert_eq!(answer(&json, &[], 2).unwrap_err().code(), &Code::BadOutput, "{wrong:?}");
     }
     assert!(answer(&format!(r#"{{"parts":[{},{}]}}"#, part(1), part(1)), &[], 2).is_ok());

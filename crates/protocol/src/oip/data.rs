@@ -16,31 +16,49 @@ use crate::limits::{SENTENCE_CHARS_MAX, VALUE_SHOWN_CHARS_MAX, cut, shown_name};
 pub(crate) fn split(body: &Bytes, header_bytes: Option<usize>) -> Result<(Bytes, Bytes), Flaw> {
     let length = header_bytes.unwrap_or(body.len());
     if length > body.len() {
-        let text = format!("Inference-Header-Content-Length is {length}, but the body has {} bytes", body.len());
+        let text = format!(
+            "Inference-Header-Content-Length is {length}, but the body has {} bytes",
+            body.len()
+        );
         return Err(Flaw::new(Code::BadRequest, text));
     }
     Ok((body.slice(..length), body.slice(length..)))
 }
 
 /// Reads the data of a tensor of `count` elements, flat or nested.
-pub(crate) fn decode_data(name: &str, datatype: Datatype, count: usize, raw: &RawValue) -> Result<Bytes, Flaw> {
+pub(crate) fn decode_data(
+    name: &str,
+    datatype: Datatype,
+    count: usize,
+    raw: &RawValue,
+) -> Result<Bytes, Flaw> {
     let name = shown_name(name);
     if datatype == Datatype::Bf16 {
-        return Err(Flaw::new(Code::BadRequest, format!("`{name}` is BF16, which the protocol has in binary only")));
+        return Err(Flaw::new(
+            Code::BadRequest,
+            format!("`{name}` is BF16, which the protocol has in binary only"),
+        ));
     }
-    // Each element takes at least two characters of JSON, so that a large shape alone reserves nothing.
+    // Each element takes at least two characters of JSON, so that a large shape alone reserves
+    // nothing.
     let plausible = count.min(raw.get().len() / 2 + 1);
     let mut data = Vec::with_capacity(plausible * datatype.size().unwrap_or(4));
     let mut found = 0;
     let flat = Flat { datatype, data: &mut data, found: &mut found, count };
     flat.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(|error| {
         let error = cut(&error.to_string(), SENTENCE_CHARS_MAX);
-        Flaw::new(Code::BadValue, format!("`{name}` does not hold {count} values of {datatype}: {error}"))
-            .help("send values of the datatype, flat or nested, in row-major order")
+        Flaw::new(
+            Code::BadValue,
+            format!("`{name}` does not hold {count} values of {datatype}: {error}"),
+        )
+        .help("send values of the datatype, flat or nested, in row-major order")
     })?;
     if found != count {
-        return Err(Flaw::new(Code::ShapeMismatch, format!("`{name}` has {found} values where its shape says {count}"))
-            .help("the product of the shape must be the number of values"));
+        return Err(Flaw::new(
+            Code::ShapeMismatch,
+            format!("`{name}` has {found} values where its shape says {count}"),
+        )
+        .help("the product of the shape must be the number of values"));
     }
     Ok(Bytes::from(data))
 }
@@ -111,7 +129,10 @@ impl<'de> Visitor<'de> for Flat<'_> {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let Flat { datatype, data, found, count } = self;
-        while seq.next_element_seed(Flat { datatype, data: &mut *data, found: &mut *found, count })?.is_some() {}
+        while seq
+            .next_element_seed(Flat { datatype, data: &mut *data, found: &mut *found, count })?
+            .is_some()
+        {}
         Ok(())
     }
 }

@@ -25,13 +25,18 @@ pub struct InferResponse {
 }
 
 impl InferResponse {
-    /// Keeps the requested outputs only, in the order asked; names one that the model does not have.
+    /// Keeps the requested outputs only, in the order asked; names one that the model does not
+    /// have.
     pub fn select(&mut self, request: &[RequestedOutput]) -> Result<(), Problem> {
         if request.is_empty() {
             return Ok(());
         }
-        let places: HashMap<&str, usize> =
-            self.outputs.iter().enumerate().map(|(at, output)| (output.name.as_str(), at)).collect();
+        let places: HashMap<&str, usize> = self
+            .outputs
+            .iter()
+            .enumerate()
+            .map(|(at, output)| (output.name.as_str(), at))
+            .collect();
         let mut selected = Vec::with_capacity(request.len());
         for wanted in request {
             let Some(at) = places.get(wanted.name.as_str()) else {
@@ -46,7 +51,11 @@ impl InferResponse {
     }
 
     /// The length of the JSON, if binary tensors follow it, and the body.
-    pub fn encode(&self, request: &[RequestedOutput], binary_output: bool) -> (Option<usize>, Bytes) {
+    pub fn encode(
+        &self,
+        request: &[RequestedOutput],
+        binary_output: bool,
+    ) -> (Option<usize>, Bytes) {
         // What was selected lies in the order of the request.
         let wants_binary = |at: usize, name: &str| {
             let in_order = request.get(at).filter(|wanted| wanted.name == name);
@@ -102,13 +111,19 @@ pub(crate) fn write_tensor(output: &Tensor, binary: bool, json: &mut Vec<u8>) {
     json.extend_from_slice(b"\",\"shape\":");
     write_json_value(&output.shape, json);
     if let Datatype::Json | Datatype::Timestamp = output.datatype {
-        json.extend_from_slice(format!(",\"parameters\":{{\"content_type\":\"{}\"", output.datatype.name()).as_bytes());
+        json.extend_from_slice(
+            format!(",\"parameters\":{{\"content_type\":\"{}\"", output.datatype.name()).as_bytes(),
+        );
         if binary {
-            json.extend_from_slice(format!(",\"binary_data_size\":{}", output.data.len()).as_bytes());
+            json.extend_from_slice(
+                format!(",\"binary_data_size\":{}", output.data.len()).as_bytes(),
+            );
         }
         json.push(b'}');
     } else if binary {
-        json.extend_from_slice(format!(",\"parameters\":{{\"binary_data_size\":{}}}", output.data.len()).as_bytes());
+        json.extend_from_slice(
+            format!(",\"parameters\":{{\"binary_data_size\":{}}}", output.data.len()).as_bytes(),
+        );
     }
     if !binary {
         json.extend_from_slice(b",\"data\":[");
@@ -125,7 +140,8 @@ fn write_data(output: &Tensor, json: &mut Vec<u8>) {
             json.push(b',');
         }
         // Text stays text here: to a client that speaks the protocol, JSON columns are BYTES.
-        let datatype = if output.datatype == Datatype::Json { Datatype::Bytes } else { output.datatype };
+        let datatype =
+            if output.datatype == Datatype::Json { Datatype::Bytes } else { output.datatype };
         write_json(datatype, bytes, json);
     };
     match output.datatype.size() {

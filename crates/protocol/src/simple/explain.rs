@@ -1,17 +1,21 @@
-//! Says what is wrong with a body that did not fit: a second walk over it that keeps nothing but the columns' bytes, and ends
-//! with as many details as an error lists.
+//! Says what is wrong with a body that did not fit: a second walk over it that keeps nothing but
+//! the columns' bytes, and ends with as many details as an error lists.
 
 use std::fmt;
 
 use domain::schema::Schema;
 use domain::{Code, Problem};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::value::RawValue;
 
 use super::builders;
 use crate::cells::{Allowance, CellsBuilder, Misfit};
 use crate::columns::ColumnIndex;
-use crate::limits::{DETAILS_MAX, DIMENSIONS_MAX, JSON_DEPTH_MAX, ROWS_MAX, SENTENCE_CHARS_MAX, cut, shown_value};
+use crate::limits::{
+    DETAILS_MAX, DIMENSIONS_MAX, JSON_DEPTH_MAX, ROWS_MAX, SENTENCE_CHARS_MAX, cut, shown_value,
+};
 use crate::payload::{expected, mismatch, too_many_rows, too_much_filled, unknown_column};
 
 const FORM: &str = "send one row as an object of input columns, or {\"rows\": [...]}";
@@ -80,7 +84,11 @@ impl Explainer<'_> {
 
     /// Ends the walk if nothing is left to say.
     fn go_on<E: serde::de::Error>(&self) -> Result<(), E> {
-        if self.refusal.is_some() || self.details.len() >= DETAILS_MAX { Err(E::custom("enough")) } else { Ok(()) }
+        if self.refusal.is_some() || self.details.len() >= DETAILS_MAX {
+            Err(E::custom("enough"))
+        } else {
+            Ok(())
+        }
     }
 
     fn cell(&mut self, at: usize, raw: &RawValue) {
@@ -96,7 +104,10 @@ impl Explainer<'_> {
                     column.name
                 ),
                 Some(Misfit::Ragged { depth, row: None, had, got }) => {
-                    format!("{}  is ragged: in dimension {depth}, one array has the length {had} and another {got}", column.name)
+                    format!(
+                        "{}  is ragged: in dimension {depth}, one array has the length {had} and another {got}",
+                        column.name
+                    )
                 }
                 Some(Misfit::Rank(row)) => format!(
                     "{}  has another number of dimensions than in row {row}: rows of one request must have one shape; send them \
@@ -106,8 +117,15 @@ impl Explainer<'_> {
                 Some(Misfit::Deep) if builder.keeps_json() => {
                     format!("{}  is nested deeper than {JSON_DEPTH_MAX} levels", column.name)
                 }
-                Some(Misfit::Deep) => format!("{}  has more than {DIMENSIONS_MAX} dimensions", column.name),
-                None => format!("{}  expected {}, got {}", column.name, expected(column), shown_value(raw)),
+                Some(Misfit::Deep) => {
+                    format!("{}  has more than {DIMENSIONS_MAX} dimensions", column.name)
+                }
+                None => format!(
+                    "{}  expected {}, got {}",
+                    column.name,
+                    expected(column),
+                    shown_value(raw)
+                ),
             };
             self.detail(text);
         }
@@ -122,7 +140,9 @@ impl Explainer<'_> {
             }
             if !column.is_optional() {
                 self.detail(format!("{}  is missing: expected {}", column.name, expected(column)));
-            } else if !self.builders[at].push_default() && self.builders[at].misfit == Some(Misfit::Filled) {
+            } else if !self.builders[at].push_default()
+                && self.builders[at].misfit == Some(Misfit::Filled)
+            {
                 self.refusal = Some(too_much_filled());
             }
             if self.refusal.is_some() || self.details.len() >= DETAILS_MAX {
@@ -148,7 +168,8 @@ impl<'de> DeserializeSeed<'de> for OneRow<'_, '_> {
             return Err(D::Error::custom("enough"));
         }
         if !raw.get().starts_with('{') {
-            explainer.detail(format!("expected an object of input columns, got {}", shown_value(raw)));
+            explainer
+                .detail(format!("expected an object of input columns, got {}", shown_value(raw)));
             return Ok(());
         }
         let mut reader = serde_json::Deserializer::from_str(raw.get());
@@ -181,7 +202,9 @@ impl<'de> Visitor<'de> for Row<'_, '_> {
                     rows(explainer, map.next_value::<&RawValue>()?)?;
                     if map.next_key::<IgnoredAny>()?.is_some() {
                         explainer.place = None;
-                        explainer.detail("rows  must stand alone: the columns belong into its rows".into());
+                        explainer.detail(
+                            "rows  must stand alone: the columns belong into its rows".into(),
+                        );
                     }
                     return Err(A::Error::custom("enough"));
                 }
@@ -204,7 +227,9 @@ fn rows<E: serde::de::Error>(explainer: &mut Explainer, raw: &RawValue) -> Resul
         return Ok(());
     }
     (explainer.rows, explainer.place) = (0, Some(0));
-    serde_json::Deserializer::from_str(raw.get()).deserialize_seq(Rows(explainer)).map_err(E::custom)
+    serde_json::Deserializer::from_str(raw.get())
+        .deserialize_seq(Rows(explainer))
+        .map_err(E::custom)
 }
 
 struct Rows<'e, 's>(&'e mut Explainer<'s>);
@@ -246,6 +271,8 @@ impl<'de> Visitor<'de> for KeySeed<'_, '_> {
     }
     fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Key, E> {
         let found = self.explainer.columns.find(key, self.next).map(Key::Column);
-        Ok(found.unwrap_or_else(|| Key::Unknown(unknown_column(key, self.explainer.schema), key == "rows")))
+        Ok(found.unwrap_or_else(|| {
+            Key::Unknown(unknown_column(key, self.explainer.schema), key == "rows")
+        }))
     }
 }

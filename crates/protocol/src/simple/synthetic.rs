@@ -22,7 +22,9 @@ pub fn synthetic_row(schema: &Schema) -> Value {
             _ => Value::from(1),
         };
         let shape = column.shape.clone().unwrap_or_else(|| vec![1]);
-        let size = shape.iter().fold(1_u64, |size, dimension| size.saturating_mul((*dimension).max(1) as u64));
+        let size = shape
+            .iter()
+            .fold(1_u64, |size, dimension| size.saturating_mul((*dimension).max(1) as u64));
         if size > ELEMENTS_MAX {
             return Value::Null;
         }

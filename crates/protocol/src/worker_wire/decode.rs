@@ -1,5 +1,5 @@
-//! Reads a worker's answer. It is input like any other: every number in it is bounded, and whatever is wrong with it is the
-//! worker's fault.
+//! Reads a worker's answer. It is input like any other: every number in it is bounded, and whatever
+//! is wrong with it is the worker's fault.
 
 use std::borrow::Cow;
 
@@ -14,12 +14,15 @@ use serde_json::value::RawValue;
 use crate::answer::{Answer, Given};
 use crate::at_most::AtMost;
 use crate::fault::{WorkerFault, words};
-use crate::limits::{DIMENSIONS_READ_MAX, NAME_BYTES_MAX, PARTS_MAX, SENTENCE_CHARS_MAX, TENSORS_MAX, cut, is_deep, shown_name};
+use crate::limits::{
+    DIMENSIONS_READ_MAX, NAME_BYTES_MAX, PARTS_MAX, SENTENCE_CHARS_MAX, TENSORS_MAX, cut, is_deep,
+    shown_name,
+};
 use crate::oip::{decode_data, split};
 use crate::tensor::{Tensor, elements, push_byte_element, too_large};
 
-/// Reads a worker's answer for a batch of `rows`, in the form that the worker speaks. `wanted` are the outputs that it was
-/// asked for; empty means all.
+/// Reads a worker's answer for a batch of `rows`, in the form that the worker speaks. `wanted` are
+/// the outputs that it was asked for; empty means all.
 pub fn decode(
     protocol: &WorkerProtocol,
     body: Bytes,
@@ -79,11 +82,19 @@ struct OutputParameters<'a> {
 }
 
 fn unreadable(error: &serde_json::Error) -> WorkerFault {
-    WorkerFault::malformed(format!("the worker's answer cannot be read: {}", cut(&error.to_string(), SENTENCE_CHARS_MAX)))
+    WorkerFault::malformed(format!(
+        "the worker's answer cannot be read: {}",
+        cut(&error.to_string(), SENTENCE_CHARS_MAX)
+    ))
 }
 
 /// Reads an answer in the Open Inference Protocol.
-pub fn decode_answer(body: Bytes, header_bytes: Option<usize>, rows: usize, schema: &Schema) -> Result<Answer, WorkerFault> {
+pub fn decode_answer(
+    body: Bytes,
+    header_bytes: Option<usize>,
+    rows: usize,
+    schema: &Schema,
+) -> Result<Answer, WorkerFault> {
     let (json, mut blobs) = split(&body, header_bytes)?;
     let read: ResponseJson = serde_json::from_slice(&json).map_err(|error| unreadable(&error))?;
     let mut given: Vec<Given> = vec![];
@@ -92,18 +103,31 @@ pub fn decode_answer(body: Bytes, header_bytes: Option<usize>, rows: usize, sche
         (None, Some(parts)) => {
             for part in parts.0 {
                 let outputs = match (part.problem, part.outputs) {
-                    (Some(problem), _) => Err(words(problem.get().as_bytes())
-                        .unwrap_or_else(|| Problem::new(Code::ModelRaised, "the worker failed a row, but does not say why"))),
+                    (Some(problem), _) => {
+                        Err(words(problem.get().as_bytes()).unwrap_or_else(|| {
+                            Problem::new(
+                                Code::ModelRaised,
+                                "the worker failed a row, but does not say why",
+                            )
+                        }))
+                    }
                     (None, Some(outputs)) => Ok(decode_outputs(outputs, &mut blobs)?),
                     (None, None) => Ok(vec![]),
                 };
                 given.push((part.rows, outputs));
             }
         }
-        _ => return Err(WorkerFault::malformed("the worker's answer has neither outputs nor parts, or both")),
+        _ => {
+            return Err(WorkerFault::malformed(
+                "the worker's answer has neither outputs nor parts, or both",
+            ));
+        }
     }
     if !blobs.is_empty() {
-        return Err(WorkerFault::malformed(format!("{} bytes are left behind the worker's outputs", blobs.len())));
+        return Err(WorkerFault::malformed(format!(
+            "{} bytes are left behind the worker's outputs",
+            blobs.len()
+        )));
     }
     Answer::from_parts(given, rows, schema)
 }
@@ -116,18 +140,28 @@ fn decode_output(output: OutputJson, blobs: &mut Bytes) -> Result<Tensor, Worker
     let OutputJson { name, datatype, shape, parameters, data } = output;
     let (name, parameters) = (bounded(name)?, parameters.unwrap_or_default());
     let wire = Datatype::from_name(&datatype).ok_or_else(|| {
-        WorkerFault::output(format!("the output `{name}` has the unknown datatype `{}`", shown_name(&datatype)))
+        WorkerFault::output(format!(
+            "the output `{name}` has the unknown datatype `{}`",
+            shown_name(&datatype)
+        ))
     })?;
-    let shape: Vec<usize> = shape.0.into_iter().map(|dimension| usize::try_from(dimension).unwrap_or(usize::MAX)).collect();
+    let shape: Vec<usize> = shape
+        .0
+        .into_iter()
+        .map(|dimension| usize::try_from(dimension).unwrap_or(usize::MAX))
+        .collect();
     let count = elements(&shape).ok_or_else(|| too_large(&name, &shape))?;
     let data = match (parameters.binary_data_size, data) {
         (Some(size), _) if size <= blobs.len() => blobs.split_to(size),
         (Some(size), _) => {
-            let text = format!("the output `{name}` announces {size} bytes, but {} are left", blobs.len());
+            let text =
+                format!("the output `{name}` announces {size} bytes, but {} are left", blobs.len());
             return Err(WorkerFault::malformed(text));
         }
         (None, Some(raw)) => decode_data(&name, wire, count, raw)?,
-        (None, None) => return Err(WorkerFault::malformed(format!("the output `{name}` has no data"))),
+        (None, None) => {
+            return Err(WorkerFault::malformed(format!("the output `{name}` has no data")));
+        }
     };
     let datatype = match parameters.content_type.as_deref() {
         Some("json") if wire == Datatype::Bytes => Datatype::Json,
@@ -151,14 +185,22 @@ fn wrong_rows(found: usize, rows: usize) -> WorkerFault {
 
 /// `{"rows": [{column: value, …}, …]}`. Columns that the schema does not know become JSON columns.
 fn decode_plain(body: &[u8], rows: usize, schema: &Schema) -> Result<Answer, WorkerFault> {
-    const HELP: &str = "a plain JSON worker answers {\"rows\": [{column: value, …}, …]}, one for each input row";
+    const HELP: &str =
+        "a plain JSON worker answers {\"rows\": [{column: value, …}, …]}, one for each input row";
     if schema.outputs.is_empty() {
         return decode_free(body, rows, schema).map_err(|fault| fault.help(HELP));
     }
-    let columns = Schema { inputs: schema.outputs.clone(), outputs: schema.outputs.clone(), ..schema.clone() };
+    let columns = Schema {
+        inputs: schema.outputs.clone(),
+        outputs: schema.outputs.clone(),
+        ..schema.clone()
+    };
     let (payload, _) = crate::simple::decode(body, &columns).map_err(|problem| {
         let fault = match problem.code.as_str() {
-            "bad_json" => WorkerFault::malformed(format!("the worker's answer cannot be read: {}", problem.message)),
+            "bad_json" => WorkerFault::malformed(format!(
+                "the worker's answer cannot be read: {}",
+                problem.message
+            )),
             _ => WorkerFault::output("the worker's answer does not fit the output schema"),
         };
         fault.details(problem.details).help(HELP)
@@ -169,12 +211,15 @@ fn decode_plain(body: &[u8], rows: usize, schema: &Schema) -> Result<Answer, Wor
     Answer::from_tensors(payload.to_tensors(&columns), rows, &columns)
 }
 
-/// Rows of any columns. Rows beside each other with the same keys in the same order are one part: nobody gets the keys of
-/// another.
+/// Rows of any columns. Rows beside each other with the same keys in the same order are one part:
+/// nobody gets the keys of another.
 fn decode_free(body: &[u8], rows: usize, schema: &Schema) -> Result<Answer, WorkerFault> {
     let mut read = FreeRows { rows: 0, rows_max: rows, runs: vec![] };
     let mut reader = serde_json::Deserializer::from_slice(body);
-    reader.deserialize_map(FreeTop(&mut read)).and_then(|()| reader.end()).map_err(|error| unreadable(&error))?;
+    reader
+        .deserialize_map(FreeTop(&mut read))
+        .and_then(|()| reader.end())
+        .map_err(|error| unreadable(&error))?;
     if read.rows != rows {
         return Err(wrong_rows(read.rows, rows));
     }
@@ -207,7 +252,8 @@ impl Run {
     }
 
     fn has_keys_of(&self, row: &[(Cow<str>, &RawValue)]) -> bool {
-        self.names.len() == row.len() && self.names.iter().zip(row).all(|(name, (key, _))| name == key)
+        self.names.len() == row.len()
+            && self.names.iter().zip(row).all(|(name, (key, _))| name == key)
     }
 
     fn into_tensors(self) -> Vec<Tensor> {

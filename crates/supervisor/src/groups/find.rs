@@ -11,7 +11,9 @@ pub type Found = BTreeMap<Controller, (Version, PathBuf)>;
 /// As the kernel tells now.
 pub fn find() -> Found {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let controllers = |group: &Path| std::fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
+    let controllers = |group: &Path| {
+        std::fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default()
+    };
     find_in(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), controllers)
 }
 
@@ -37,14 +39,18 @@ fn mount(line: &str) -> Option<Mount> {
     Some(Mount { root: path(3)?, point: path(4)?, is_v2: kind == "cgroup2", options })
 }
 
-/// From the text of `/proc/self/mountinfo` and `/proc/self/cgroup`, and the controllers that a group of version 2 has.
+/// From the text of `/proc/self/mountinfo` and `/proc/self/cgroup`, and the controllers that a
+/// group of version 2 has.
 fn find_in(mounts: &str, groups: &str, controllers: impl Fn(&Path) -> String) -> Found {
     let mounts: Vec<Mount> = mounts.lines().filter_map(mount).collect();
     let mut found = Found::new();
     for line in groups.lines() {
         // `NUMBER:CONTROLLERS:PATH`; version 2 is number 0 and names none.
         let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(names), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(_), Some(names), Some(path)) = (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
         for mount in &mounts {
             // In a container the mount may begin at the container's own group.
             let Ok(below) = Path::new(path).strip_prefix(&mount.root) else { continue };
@@ -58,7 +64,8 @@ fn find_in(mounts: &str, groups: &str, controllers: impl Fn(&Path) -> String) ->
                 }
             }
             for controller in Controller::ALL {
-                let is_mounted = !mount.is_v2 && mount.options.iter().any(|option| option == controller.name());
+                let is_mounted =
+                    !mount.is_v2 && mount.options.iter().any(|option| option == controller.name());
                 if is_mounted && names.split(',').any(|name| name == controller.name()) {
                     found.entry(controller).or_insert((Version::V1, group.clone()));
                 }
@@ -77,7 +84,10 @@ mod tests {
         let mounts = "29 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
         let groups = "0::/user.slice/user-1000.slice/session-3.scope\n";
         let found = find_in(mounts, groups, |group| {
-            assert_eq!(group, Path::new("/sys/fs/cgroup/user.slice/user-1000.slice/session-3.scope"));
+            assert_eq!(
+                group,
+                Path::new("/sys/fs/cgroup/user.slice/user-1000.slice/session-3.scope")
+            );
             "cpuset cpu io memory pids\n".into()
         });
         assert_eq!(found.len(), 3);
@@ -91,8 +101,14 @@ mod tests {
                       41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
         let groups = "8:pids:/\n4:memory:/jobs/a b\n1:cpu,cpuacct:/\n0::/\n";
         let found = find_in(mounts, groups, |_| "hugetlb\n".into());
-        assert_eq!(found.get(&Controller::Memory), Some(&(Version::V1, PathBuf::from("/sys/fs/cgroup/memory/jobs/a b"))));
-        assert_eq!(found.get(&Controller::Cpu), Some(&(Version::V1, PathBuf::from("/sys/fs/cgroup/cpu/"))));
+        assert_eq!(
+            found.get(&Controller::Memory),
+            Some(&(Version::V1, PathBuf::from("/sys/fs/cgroup/memory/jobs/a b")))
+        );
+        assert_eq!(
+            found.get(&Controller::Cpu),
+            Some(&(Version::V1, PathBuf::from("/sys/fs/cgroup/cpu/")))
+        );
         assert_eq!(found.get(&Controller::Processes), None);
     }
 

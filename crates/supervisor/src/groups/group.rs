@@ -10,8 +10,8 @@ use nix::unistd::Pid;
 
 use super::{Controller, Version, settle};
 
-/// The period within which processor time is given out, in microseconds: short, so that a replica that has used up its
-/// part does not stand still for long.
+/// The period within which processor time is given out, in microseconds: short, so that a replica
+/// that has used up its part does not stand still for long.
 const PERIOD_US: u64 = 20_000;
 /// How long killed processes may take to leave their group, in milliseconds.
 const EMPTY_MS_MAX: u64 = 2_000;
@@ -56,14 +56,17 @@ impl Group {
     }
 
     fn directories(&self) -> Vec<&Path> {
-        let mut directories: Vec<&Path> = self.places.iter().map(|(_, _, directory)| directory.as_path()).collect();
+        let mut directories: Vec<&Path> =
+            self.places.iter().map(|(_, _, directory)| directory.as_path()).collect();
         directories.dedup();
         directories
     }
 
     /// Files into which a process writes `0` to enter.
     pub fn doors(&self) -> Vec<File> {
-        let open = |directory: &Path| File::options().write(true).open(directory.join("cgroup.procs")).ok();
+        let open = |directory: &Path| {
+            File::options().write(true).open(directory.join("cgroup.procs")).ok()
+        };
         self.directories().into_iter().filter_map(open).collect()
     }
 
@@ -73,7 +76,9 @@ impl Group {
             let door = directory.join("cgroup.procs");
             let _ = fs::write(&door, leader.to_string());
             let inside = members(directory);
-            let outside = crate::process::table().into_iter().filter(|line| line.group == leader && !inside.contains(&line.pid));
+            let outside = crate::process::table()
+                .into_iter()
+                .filter(|line| line.group == leader && !inside.contains(&line.pid));
             outside.for_each(|line| drop(fs::write(&door, line.pid.to_string())));
         }
     }
@@ -86,28 +91,39 @@ impl Group {
     /// What is said if the kernel ended a process of the group for its memory.
     pub fn out_of_memory(&self) -> Option<String> {
         let limit = self.limits.memory_mb_max?;
-        let (_, version, directory) = self.places.iter().find(|(controller, _, _)| *controller == Controller::Memory)?;
+        let (_, version, directory) =
+            self.places.iter().find(|(controller, _, _)| *controller == Controller::Memory)?;
         let (events, peaks) = match version {
             Version::V1 => ("memory.oom_control", ["memory.max_usage_in_bytes"].as_slice()),
             Version::V2 => ("memory.events", ["memory.peak", "memory.current"].as_slice()),
         };
         let events = fs::read_to_string(directory.join(events)).ok()?;
-        let killed = events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok());
+        let killed = events
+            .lines()
+            .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok());
         if killed.unwrap_or(0) == 0 {
             return None;
         }
-        let peak = peaks.iter().find_map(|name| fs::read_to_string(directory.join(name)).ok()?.trim().parse::<u64>().ok());
+        let peak = peaks.iter().find_map(|name| {
+            fs::read_to_string(directory.join(name)).ok()?.trim().parse::<u64>().ok()
+        });
         Some(out_of_memory(peak.unwrap_or(limit * MIB) as f64 / MIB as f64, limit))
     }
 
-    /// Removes it, with all that are in it but members of these process groups. Blocks until they are gone.
+    /// Removes it, with all that are in it but members of these process groups. Blocks until they
+    /// are gone.
     pub fn remove(&self, spared: &[u32]) {
         self.directories().into_iter().for_each(|directory| remove(directory, spared));
     }
 }
 
 /// Sets the limit of one controller.
-fn set(controller: Controller, version: Version, directory: &Path, limits: &Limits) -> std::io::Result<()> {
+fn set(
+    controller: Controller,
+    version: Version,
+    directory: &Path,
+    limits: &Limits,
+) -> std::io::Result<()> {
     let write = |name: &str, value: String| fs::write(directory.join(name), value);
     match (controller, version) {
         (Controller::Memory, version) => {
@@ -124,7 +140,8 @@ fn set(controller: Controller, version: Version, directory: &Path, limits: &Limi
             Ok(())
         }
         (Controller::Cpu, version) => {
-            let quota_us = (limits.cpu_max.unwrap_or(1.0) * PERIOD_US as f64).round().max(1_000.0) as u64;
+            let quota_us =
+                (limits.cpu_max.unwrap_or(1.0) * PERIOD_US as f64).round().max(1_000.0) as u64;
             if version == Version::V1 {
                 write("cpu.cfs_period_us", PERIOD_US.to_string())?;
                 write("cpu.cfs_quota_us", quota_us.to_string())
@@ -132,7 +149,9 @@ fn set(controller: Controller, version: Version, directory: &Path, limits: &Limi
                 write("cpu.max", format!("{quota_us} {PERIOD_US}"))
             }
         }
-        (Controller::Processes, _) => write("pids.max", limits.processes_max.unwrap_or(u32::MAX).to_string()),
+        (Controller::Processes, _) => {
+            write("pids.max", limits.processes_max.unwrap_or(u32::MAX).to_string())
+        }
     }
 }
 
@@ -144,7 +163,9 @@ fn members(directory: &Path) -> Vec<u32> {
 fn kill_all(directory: &Path, spared: &[u32]) {
     let own = std::process::id();
     let is_spared = |pid: u32| {
-        pid == own || (!spared.is_empty() && crate::process::line(pid).is_some_and(|line| spared.contains(&line.group)))
+        pid == own
+            || (!spared.is_empty()
+                && crate::process::line(pid).is_some_and(|line| spared.contains(&line.group)))
     };
     for pid in members(directory).into_iter().filter(|pid| !is_spared(*pid)) {
         let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
@@ -166,6 +187,9 @@ fn remove(directory: &Path, spared: &[u32]) {
 /// Ends and removes the groups below one, as far as this process is not in them.
 pub fn remove_left_overs(base: &Path) {
     let Ok(entries) = fs::read_dir(base) else { return };
-    let groups = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    groups.filter(|entry| entry.file_name() != settle::OWN).for_each(|entry| remove(&entry.path(), &[]));
+    let groups =
+        entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    groups
+        .filter(|entry| entry.file_name() != settle::OWN)
+        .for_each(|entry| remove(&entry.path(), &[]));
 }

@@ -1,5 +1,6 @@
-//! Control groups: how the limits of a replica with all its processes are enforced. Version 2 where the host offers its
-//! controllers, version 1 where it does not, nothing where neither can be had; found out once, at run time.
+//! Control groups: how the limits of a replica with all its processes are enforced. Version 2 where
+//! the host offers its controllers, version 1 where it does not, nothing where neither can be had;
+//! found out once, at run time.
 
 mod find;
 mod group;
@@ -61,7 +62,8 @@ fn name_of(data: &Path) -> String {
 }
 
 impl Groups {
-    /// Makes a group for a data directory below this process's own, and ends what a killed supervisor left in it.
+    /// Makes a group for a data directory below this process's own, and ends what a killed
+    /// supervisor left in it.
     pub fn open(data: &Path) -> Groups {
         let places = settle::settle(&find::find(), &name_of(data));
         for (_, base) in places.values() {
@@ -78,7 +80,9 @@ impl Groups {
             Controller::Processes => limits.processes_max.is_some(),
         };
         let mut group = Group::new(*limits);
-        for (controller, (version, base)) in self.places.iter().filter(|(controller, _)| wanted(controller)) {
+        for (controller, (version, base)) in
+            self.places.iter().filter(|(controller, _)| wanted(controller))
+        {
             group.add(*controller, *version, base.join(&id.0));
         }
         (!group.is_empty()).then_some(group)
@@ -100,14 +104,28 @@ pub fn survey() -> Result<String, String> {
     let names = |controllers: &[Controller]| {
         let names = Controller::ALL.iter().filter(|controller| controllers.contains(controller));
         names
-            .map(|controller| if *controller == Controller::Processes { "processes" } else { controller.name() })
+            .map(
+                |controller| {
+                    if *controller == Controller::Processes {
+                        "processes"
+                    } else {
+                        controller.name()
+                    }
+                },
+            )
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let of =
-        |version| usable.iter().filter(|(_, found)| **found == version).map(|(controller, _)| *controller).collect::<Vec<_>>();
+    let of = |version| {
+        usable
+            .iter()
+            .filter(|(_, found)| **found == version)
+            .map(|(controller, _)| *controller)
+            .collect::<Vec<_>>()
+    };
     let (first, second) = (of(Version::V1), of(Version::V2));
-    let missing: Vec<Controller> = Controller::ALL.into_iter().filter(|controller| !usable.contains_key(controller)).collect();
+    let missing: Vec<Controller> =
+        Controller::ALL.into_iter().filter(|controller| !usable.contains_key(controller)).collect();
     let mut parts = vec![];
     for (version, controllers) in [("version 2", second), ("version 1", first)] {
         if !controllers.is_empty() {
@@ -117,7 +135,9 @@ pub fn survey() -> Result<String, String> {
     for controller in &missing {
         parts.push(match controller {
             Controller::Memory => "memory is watched once a second by Decalog itself".to_string(),
-            Controller::Processes => "processes are counted once a second by Decalog itself".to_string(),
+            Controller::Processes => {
+                "processes are counted once a second by Decalog itself".to_string()
+            }
             Controller::Cpu => "[resources] cpu_max is not enforced".to_string(),
         });
     }

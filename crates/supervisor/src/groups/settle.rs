@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::find::Found;
 use super::{Controller, Version};
 
-/// Where the supervisor itself goes in version 2: a group whose children have controllers may hold no processes.
+/// Where the supervisor itself goes in version 2: a group whose children have controllers may hold
+/// no processes.
 pub const OWN: &str = "supervisor";
 
 /// For each controller the group below which others can be made.
@@ -21,7 +22,9 @@ pub fn settle(found: &Found, name: &str) -> BTreeMap<Controller, (Version, PathB
     }
     if let Some((_, own)) = found.values().find(|(version, _)| *version == Version::V2) {
         let (base, controllers) = settle_v2(own, name);
-        places.extend(controllers.into_iter().map(|controller| (controller, (Version::V2, base.clone()))));
+        places.extend(
+            controllers.into_iter().map(|controller| (controller, (Version::V2, base.clone()))),
+        );
     }
     places
 }
@@ -63,8 +66,9 @@ fn offer(group: &Path) -> Vec<Controller> {
         let _ = fs::write(&file, format!("+{}", controller.name()));
     }
     let offered = fs::read_to_string(&file).unwrap_or_default();
-    let is_offered =
-        |controller: &Controller| offered.split_whitespace().any(|name| name.trim_start_matches('+') == controller.name());
+    let is_offered = |controller: &Controller| {
+        offered.split_whitespace().any(|name| name.trim_start_matches('+') == controller.name())
+    };
     Controller::ALL.into_iter().filter(is_offered).collect()
 }
 

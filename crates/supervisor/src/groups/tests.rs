@@ -13,13 +13,18 @@ fn limits() -> Limits {
 /// The files of a hierarchy of version 2, without a kernel behind them.
 fn fake(directory: &Path, version: Version) -> Groups {
     let place = (version, directory.to_path_buf());
-    Groups { places: Arc::new(Controller::ALL.into_iter().map(|controller| (controller, place.clone())).collect()) }
+    Groups {
+        places: Arc::new(
+            Controller::ALL.into_iter().map(|controller| (controller, place.clone())).collect(),
+        ),
+    }
 }
 
 #[test]
 fn version_2_is_written_as_the_kernel_reads_it() {
     let directory = tempfile::tempdir().unwrap();
-    let group = fake(directory.path(), Version::V2).create(&ProcessId("r1-1".into()), &limits()).unwrap();
+    let group =
+        fake(directory.path(), Version::V2).create(&ProcessId("r1-1".into()), &limits()).unwrap();
     let at = directory.path().join("r1-1");
     let read = |name: &str| fs::read_to_string(at.join(name)).unwrap();
     assert_eq!(read("memory.max"), (64 << 20).to_string());
@@ -27,24 +32,43 @@ fn version_2_is_written_as_the_kernel_reads_it() {
     assert_eq!(read("cpu.max"), "10000 20000");
     assert_eq!(read("pids.max"), "7");
     assert!(group.enforces(Controller::Cpu) && group.out_of_memory().is_none());
-    fs::write(at.join("memory.events"), "low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 0\n").unwrap();
+    fs::write(
+        at.join("memory.events"),
+        "low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 0\n",
+    )
+    .unwrap();
     assert!(group.out_of_memory().is_none());
-    fs::write(at.join("memory.events"), "low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 1\n").unwrap();
+    fs::write(
+        at.join("memory.events"),
+        "low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 1\n",
+    )
+    .unwrap();
     fs::write(at.join("memory.peak"), "67108864\n").unwrap();
-    assert_eq!(group.out_of_memory().unwrap(), "out of memory: it used 64 of 64 MB ([resources] memory_mb_max)");
+    assert_eq!(
+        group.out_of_memory().unwrap(),
+        "out of memory: it used 64 of 64 MB ([resources] memory_mb_max)"
+    );
 }
 
 #[test]
 fn version_1_is_written_as_the_kernel_reads_it() {
     let directory = tempfile::tempdir().unwrap();
-    let group = fake(directory.path(), Version::V1).create(&ProcessId("r1-1".into()), &limits()).unwrap();
+    let group =
+        fake(directory.path(), Version::V1).create(&ProcessId("r1-1".into()), &limits()).unwrap();
     let at = directory.path().join("r1-1");
     let read = |name: &str| fs::read_to_string(at.join(name)).unwrap();
-    assert_eq!((read("cpu.cfs_quota_us").as_str(), read("cpu.cfs_period_us").as_str()), ("10000", "20000"));
+    assert_eq!(
+        (read("cpu.cfs_quota_us").as_str(), read("cpu.cfs_period_us").as_str()),
+        ("10000", "20000")
+    );
     assert_eq!(read("memory.limit_in_bytes"), (64 << 20).to_string());
-    fs::write(at.join("memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n").unwrap();
+    fs::write(at.join("memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+        .unwrap();
     fs::write(at.join("memory.max_usage_in_bytes"), "66060288\n").unwrap();
-    assert_eq!(group.out_of_memory().unwrap(), "out of memory: it used 63 of 64 MB ([resources] memory_mb_max)");
+    assert_eq!(
+        group.out_of_memory().unwrap(),
+        "out of memory: it used 63 of 64 MB ([resources] memory_mb_max)"
+    );
 }
 
 #[test]
@@ -69,7 +93,12 @@ fn the_kernel_takes_the_limits_where_it_has_groups() {
     let group = groups.create(&ProcessId("t".into()), &limits()).unwrap();
     assert_eq!(
         group.doors().len(),
-        groups.places.values().map(|(_, base)| base).collect::<std::collections::BTreeSet<_>>().len()
+        groups
+            .places
+            .values()
+            .map(|(_, base)| base)
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
     );
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     group.attach(child.id());
@@ -79,7 +108,9 @@ fn the_kernel_takes_the_limits_where_it_has_groups() {
     assert!(!child.wait().unwrap().success());
     group.remove(&[]);
     groups.close();
-    assert!(groups.places.values().all(|(version, base)| *version == Version::V2 || !base.exists()));
+    assert!(
+        groups.places.values().all(|(version, base)| *version == Version::V2 || !base.exists())
+    );
 }
 
 #[test]

@@ -10,7 +10,8 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Echoes each connection until its end, then says `bye`; exits with 7 on SIGTERM once no connection is open.
+/// Echoes each connection until its end, then says `bye`; exits with 7 on SIGTERM once no
+/// connection is open.
 const ECHO: &str = r#"
 import os, signal, socket, sys, threading
 listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
@@ -55,7 +56,12 @@ fn bridge_process() {
     let directory = PathBuf::from(std::env::var("DIRECTORY").unwrap());
     let argv = serde_json::from_str(&std::env::var("ARGV").unwrap()).unwrap();
     let failure = Some(directory.join("failure"));
-    std::process::exit(run(BridgeConfig { argv, socket: directory.join("w.sock"), port: 0, failure }));
+    std::process::exit(run(BridgeConfig {
+        argv,
+        socket: directory.join("w.sock"),
+        port: 0,
+        failure,
+    }));
 }
 
 struct Bridge {
@@ -119,7 +125,11 @@ impl Bridge {
     fn processes(&self) -> usize {
         let mark = format!("MARK={}", self.directory.path().display());
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
-        entries.filter(|entry| std::fs::read(entry.path().join("environ")).is_ok_and(|text| contains(&text, &mark))).count()
+        entries
+            .filter(|entry| {
+                std::fs::read(entry.path().join("environ")).is_ok_and(|text| contains(&text, &mark))
+            })
+            .count()
     }
 }
 
@@ -183,13 +193,25 @@ fn leaves_a_program_alone_that_binds_the_socket() {
 fn a_program_that_ends_early_is_explained() {
     let mut bridge = Bridge::start(&["sh", "-c", "exit 3"]);
     assert_eq!(bridge.code(), Some(3));
-    assert!(bridge.failure().starts_with("the program ended with status 3 before it served"), "{}", bridge.failure());
+    assert!(
+        bridge.failure().starts_with("the program ended with status 3 before it served"),
+        "{}",
+        bridge.failure()
+    );
     let mut bridge = Bridge::start(&["sh", "-c", "kill -9 $$"]);
     assert_eq!(bridge.code(), Some(128 + 9));
-    assert!(bridge.failure().starts_with("the program was ended by SIGKILL"), "{}", bridge.failure());
+    assert!(
+        bridge.failure().starts_with("the program was ended by SIGKILL"),
+        "{}",
+        bridge.failure()
+    );
     let mut bridge = Bridge::start(&["no-such-program"]);
     assert_eq!(bridge.code(), Some(127));
-    assert!(bridge.failure().starts_with("the program `no-such-program` cannot be started"), "{}", bridge.failure());
+    assert!(
+        bridge.failure().starts_with("the program `no-such-program` cannot be started"),
+        "{}",
+        bridge.failure()
+    );
     let mut bridge = Bridge::start(&["sh", "-c", "echo mine > \"$MARK/failure\"; exit 1"]);
     assert_eq!((bridge.code(), bridge.failure().as_str()), (Some(1), "mine\n"));
 }

@@ -1,5 +1,6 @@
-//! Reads the head of an answer, and the lines between its chunks. A worker's bytes are input like any other: what has two
-//! meanings is refused, as the rest of it would be taken for the answer to somebody else.
+//! Reads the head of an answer, and the lines between its chunks. A worker's bytes are input like
+//! any other: what has two meanings is refused, as the rest of it would be taken for the answer to
+//! somebody else.
 
 use super::{ANSWER_BYTES_MAX, ConnectionError};
 
@@ -90,7 +91,9 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<Head>, ConnectionError> {
     head.length = match (content_length, is_chunked) {
         (Some(_), true) => return Err(bad("it has a Content-Length and is chunked")),
         _ if head.is_interim() || matches!(head.status, 204 | 304) => Length::Known(0),
-        (None, true) if head.closes && response.version == Some(0) => return Err(bad("it is chunked in HTTP/1.0")),
+        (None, true) if head.closes && response.version == Some(0) => {
+            return Err(bad("it is chunked in HTTP/1.0"));
+        }
         (None, true) => Length::Chunked,
         (Some(length), false) => Length::Known(length),
         (None, false) => Length::UntilClosed,
@@ -108,15 +111,21 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<Head>, ConnectionError> {
 /// A number that may be said twice only if it is the same.
 fn once(said: &mut Option<usize>, header: &httparse::Header) -> Result<(), ConnectionError> {
     let text = std::str::from_utf8(header.value).ok().map(str::trim);
-    let text = text.filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
-    let number = text.and_then(|text| text.parse().ok()).ok_or_else(|| bad(format!("its {} is no number", header.name)))?;
+    let text =
+        text.filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = text
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| bad(format!("its {} is no number", header.name)))?;
     match said.replace(number) {
-        Some(other) if other != number => Err(bad(format!("it has two of {}: {other} and {number}", header.name))),
+        Some(other) if other != number => {
+            Err(bad(format!("it has two of {}: {other} and {number}", header.name)))
+        }
         _ => Ok(()),
     }
 }
 
-/// The length of the line before a chunk, and the size that it tells; `None` if it is not all there.
+/// The length of the line before a chunk, and the size that it tells; `None` if it is not all
+/// there.
 pub fn parse_chunk_line(bytes: &[u8]) -> Result<Option<(usize, usize)>, ConnectionError> {
     match httparse::parse_chunk_size(bytes) {
         Ok(httparse::Status::Complete((line, size))) => {
@@ -128,7 +137,8 @@ pub fn parse_chunk_line(bytes: &[u8]) -> Result<Option<(usize, usize)>, Connecti
     }
 }
 
-/// The length of the trailers, with the empty line that ends them; `None` if they are not all there.
+/// The length of the trailers, with the empty line that ends them; `None` if they are not all
+/// there.
 pub fn parse_trailers(bytes: &[u8]) -> Result<Option<usize>, ConnectionError> {
     if bytes.starts_with(b"\r\n") {
         return Ok(Some(2));
@@ -146,13 +156,17 @@ mod tests {
     use super::*;
 
     fn head(lines: &str) -> Result<Head, ConnectionError> {
-        parse_head(format!("HTTP/1.1 {}\r\n\r\n", lines.replace('\n', "\r\n")).as_bytes()).map(|head| head.unwrap())
+        parse_head(format!("HTTP/1.1 {}\r\n\r\n", lines.replace('\n', "\r\n")).as_bytes())
+            .map(|head| head.unwrap())
     }
 
     #[test]
     fn a_body_has_one_length() {
         assert_eq!(head("200 OK\nContent-Length: 7").unwrap().length, Length::Known(7));
-        assert_eq!(head("200 OK\nContent-Length: 7\nContent-Length: 7").unwrap().length, Length::Known(7));
+        assert_eq!(
+            head("200 OK\nContent-Length: 7\nContent-Length: 7").unwrap().length,
+            Length::Known(7)
+        );
         assert_eq!(head("200 OK\nTransfer-Encoding: Chunked").unwrap().length, Length::Chunked);
         assert_eq!(head("200 OK").unwrap().length, Length::UntilClosed);
         for status in ["204 No", "304 Not", "100 Continue", "103 Early"] {
@@ -181,7 +195,9 @@ mod tests {
         assert!(parse_head(&[b'a'; HEAD_BYTES_MAX + 1]).is_err());
         let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "a".repeat(HEAD_BYTES_MAX));
         assert!(parse_head(endless.as_bytes()).is_err());
-        assert!(parse_chunk_line(format!("5;{}", "a".repeat(CHUNK_LINE_BYTES_MAX)).as_bytes()).is_err());
+        assert!(
+            parse_chunk_line(format!("5;{}", "a".repeat(CHUNK_LINE_BYTES_MAX)).as_bytes()).is_err()
+        );
         assert!(parse_chunk_line(b"ffffffffffffffff\r\n").is_err());
         assert_eq!(parse_chunk_line(b"5;x=y\r\nhello").unwrap(), Some((7, 5)));
         assert_eq!(parse_trailers(b"a: b\r\n\r\nHTTP").unwrap(), Some(8));

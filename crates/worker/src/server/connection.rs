@@ -1,4 +1,5 @@
-//! One connection: reads a request, runs it when a slot is free and its caller still waits, writes the answer.
+//! One connection: reads a request, runs it when a slot is free and its caller still waits, writes
+//! the answer.
 
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
@@ -18,9 +19,11 @@ use super::{Open, Shared};
 pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// An answer that nobody reads for so long is given up.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// An answer up to this size is sent in one piece, copied behind its head; a larger one as it lies in memory.
+/// An answer up to this size is sent in one piece, copied behind its head; a larger one as it lies
+/// in memory.
 const COPY_BYTES_MAX: usize = 64 * 1024;
-/// What is read of a request that is refused before its body, so that its caller sees the answer, in bytes.
+/// What is read of a request that is refused before its body, so that its caller sees the answer,
+/// in bytes.
 const DRAIN_BYTES_MAX: usize = 1 << 20;
 
 /// An answer.
@@ -51,7 +54,8 @@ pub fn serve(open: &Open, shared: &Shared) {
             Ok(request) => request,
             Err(Refusal::Closed) => return,
             Err(Refusal::Bad(status, message)) => {
-                let _ = writer.write(&problem(status, &Problem::new(Code::BadRequest, message)), true);
+                let _ =
+                    writer.write(&problem(status, &Problem::new(Code::BadRequest, message)), true);
                 reader::drain(stream, DRAIN_BYTES_MAX);
                 return;
             }
@@ -67,20 +71,28 @@ pub fn serve(open: &Open, shared: &Shared) {
 /// `None` if the caller has withdrawn the request.
 fn answer(request: Request, stream: &UnixStream, shared: &Shared) -> Option<Reply> {
     let path = request.path.split('?').next().unwrap_or_default();
-    let model = path.strip_prefix("/v2/models/").and_then(|rest| rest.strip_prefix(shared.config.model.as_str()));
+    let model = path
+        .strip_prefix("/v2/models/")
+        .and_then(|rest| rest.strip_prefix(shared.config.model.as_str()));
     Some(match (request.method, path, model) {
         (Method::Post, _, Some("/infer")) => return infer(request, stream, shared),
-        (Method::Get, "/v2/health/live" | "/v2/health/ready", _) | (Method::Get, _, Some("/ready")) => json("{}".into()),
+        (Method::Get, "/v2/health/live" | "/v2/health/ready", _)
+        | (Method::Get, _, Some("/ready")) => json("{}".into()),
         (Method::Get, _, Some("")) => json(shared.metadata.clone()),
-        (Method::Get, "/v2", _) => json(br#"{"name":"decalog","version":"","extensions":["binary_tensor_data"]}"#.to_vec()),
-        (_, "/v2" | "/v2/health/live" | "/v2/health/ready", _) | (_, _, Some("" | "/ready" | "/infer")) => {
-            problem(405, &Problem::new(Code::BadRequest, format!("{path} does not take this method")))
+        (Method::Get, "/v2", _) => {
+            json(br#"{"name":"decalog","version":"","extensions":["binary_tensor_data"]}"#.to_vec())
         }
+        (_, "/v2" | "/v2/health/live" | "/v2/health/ready", _)
+        | (_, _, Some("" | "/ready" | "/infer")) => problem(
+            405,
+            &Problem::new(Code::BadRequest, format!("{path} does not take this method")),
+        ),
         _ => {
             let message = format!("there is nothing at {path}");
             problem(
                 404,
-                &Problem::new(Code::BadRequest, message).help(format!("the model is at /v2/models/{}", shared.config.model)),
+                &Problem::new(Code::BadRequest, message)
+                    .help(format!("the model is at /v2/models/{}", shared.config.model)),
             )
         }
     })
@@ -97,12 +109,16 @@ fn infer(request: Request, stream: &UnixStream, shared: &Shared) -> Option<Reply
         if has_hung_up(stream) {
             return None;
         }
-        (shared.infer)(slot.number, &request).and_then(|outputs| check(&request.inputs, outputs, shared.config.schema.batches))
+        (shared.infer)(slot.number, &request)
+            .and_then(|outputs| check(&request.inputs, outputs, shared.config.schema.batches))
     };
     let mut response = match outputs {
-        Ok(outputs) => {
-            InferResponse { model_name: shared.config.model.clone(), model_version: None, id: request.id.clone(), outputs }
-        }
+        Ok(outputs) => InferResponse {
+            model_name: shared.config.model.clone(),
+            model_version: None,
+            id: request.id.clone(),
+            outputs,
+        },
         Err(bad) => return Some(problem(status_of(&bad), &bad)),
     };
     if let Err(bad) = response.select(&request.outputs) {
@@ -120,7 +136,12 @@ fn check(inputs: &[Tensor], outputs: Vec<Tensor>, batches: bool) -> Result<Vec<T
     match wrong {
         Some(output) => Err(Problem::new(
             Code::BadOutput,
-            format!("`{}` has the shape {:?} for {} rows of input", output.name, output.shape, rows.unwrap_or(&0)),
+            format!(
+                "`{}` has the shape {:?} for {} rows of input",
+                output.name,
+                output.shape,
+                rows.unwrap_or(&0)
+            ),
         )
         .help("a model must give one output row for each input row")),
         None => Ok(outputs),
@@ -131,11 +152,14 @@ fn status_of(problem: &Problem) -> u16 {
     if problem.code == Code::BadRequest { 400 } else { 500 }
 }
 
-/// Whether the caller has closed its end. One that has only finished sending still waits for its answer.
+/// Whether the caller has closed its end. One that has only finished sending still waits for its
+/// answer.
 fn has_hung_up(stream: &UnixStream) -> bool {
     let mut state = [PollFd::new(stream.as_fd(), PollFlags::empty())];
     let _ = nix::poll::poll(&mut state, PollTimeout::ZERO);
-    state[0].revents().is_some_and(|events| events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
+    state[0]
+        .revents()
+        .is_some_and(|events| events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
 }
 
 fn json(body: Vec<u8>) -> Reply {
@@ -143,7 +167,11 @@ fn json(body: Vec<u8>) -> Reply {
 }
 
 fn problem(status: u16, problem: &Problem) -> Reply {
-    Reply { status, header_bytes: None, body: serde_json::to_vec(problem).unwrap_or_default().into() }
+    Reply {
+        status,
+        header_bytes: None,
+        body: serde_json::to_vec(problem).unwrap_or_default().into(),
+    }
 }
 
 fn reason(status: u16) -> &'static str {
@@ -176,7 +204,10 @@ impl Writer<'_> {
         out.clear();
         write!(out, "HTTP/1.1 {} {}\r\nContent-Type: ", reply.status, reason(reply.status))?;
         match reply.header_bytes {
-            Some(length) => write!(out, "application/octet-stream\r\nInference-Header-Content-Length: {length}")?,
+            Some(length) => write!(
+                out,
+                "application/octet-stream\r\nInference-Header-Content-Length: {length}"
+            )?,
             None => out.extend_from_slice(b"application/json"),
         }
         write!(out, "\r\nContent-Length: {}\r\n", reply.body.len())?;

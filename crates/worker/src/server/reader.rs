@@ -1,5 +1,5 @@
-//! Reads requests off a connection into buffers that are used again. A large body lands where its first binary tensor
-//! is aligned, so that a runtime can use it in place.
+//! Reads requests off a connection into buffers that are used again. A large body lands where its
+//! first binary tensor is aligned, so that a runtime can use it in place.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -12,7 +12,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub const BODY_BYTES_MAX: usize = 1 << 30;
 /// The most header fields of a request.
 const HEADERS_MAX: usize = 64;
-/// A body up to this size is read behind its head and used there; tensors in it may have to be copied to be aligned.
+/// A body up to this size is read behind its head and used there; tensors in it may have to be
+/// copied to be aligned.
 const SMALL_BYTES_MAX: usize = 16 * 1024;
 /// Where the first binary tensor of a large body lies: a cache line.
 const ALIGNMENT: usize = 64;
@@ -83,11 +84,16 @@ impl Reader {
         Reader { buffer: BytesMut::with_capacity(4 * 1024), large: BytesMut::new() }
     }
 
-    /// Waits for the first byte of a request, for as long as it takes; `false` if the connection ends instead.
+    /// Waits for the first byte of a request, for as long as it takes; `false` if the connection
+    /// ends instead.
     pub fn wait(&mut self, stream: &UnixStream) -> bool {
         while self.buffer.is_empty() {
             match self.fill(stream, SMALL_BYTES_MAX) {
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) => {}
                 Err(_) => return false,
                 Ok(()) => {}
             }
@@ -95,14 +101,22 @@ impl Reader {
         true
     }
 
-    /// Reads one request, whose bytes must not stall for longer than the stream's timeout. `on_continue` is called where the peer waits for a go-ahead before it sends the body.
-    pub fn request(&mut self, stream: &UnixStream, on_continue: impl FnOnce() -> io::Result<()>) -> Result<Request, Refusal> {
+    /// Reads one request, whose bytes must not stall for longer than the stream's timeout.
+    /// `on_continue` is called where the peer waits for a go-ahead before it sends the body.
+    pub fn request(
+        &mut self,
+        stream: &UnixStream,
+        on_continue: impl FnOnce() -> io::Result<()>,
+    ) -> Result<Request, Refusal> {
         let head = loop {
             if let Some(head) = parse(&self.buffer)? {
                 break head;
             }
             if self.buffer.len() > HEAD_BYTES_MAX {
-                return Err(Refusal::Bad(431, format!("the head of the request is over {HEAD_BYTES_MAX} bytes")));
+                return Err(Refusal::Bad(
+                    431,
+                    format!("the head of the request is over {HEAD_BYTES_MAX} bytes"),
+                ));
             }
             self.fill(stream, SMALL_BYTES_MAX)?;
         };
@@ -111,10 +125,21 @@ impl Reader {
             on_continue()?;
         }
         let body = self.body(stream, head.length, head.header_bytes)?;
-        Ok(Request { method: head.method, path: head.path, header_bytes: head.header_bytes, body, closes: head.closes })
+        Ok(Request {
+            method: head.method,
+            path: head.path,
+            header_bytes: head.header_bytes,
+            body,
+            closes: head.closes,
+        })
     }
 
-    fn body(&mut self, stream: &UnixStream, length: usize, header_bytes: Option<usize>) -> io::Result<Bytes> {
+    fn body(
+        &mut self,
+        stream: &UnixStream,
+        length: usize,
+        header_bytes: Option<usize>,
+    ) -> io::Result<Bytes> {
         if length <= SMALL_BYTES_MAX.max(self.buffer.len()) {
             while self.buffer.len() < length {
                 self.fill(stream, length - self.buffer.len())?;
@@ -144,7 +169,8 @@ impl Reader {
     }
 }
 
-/// Appends what has come, at least one byte and at most `limit`, into memory that is already reserved.
+/// Appends what has come, at least one byte and at most `limit`, into memory that is already
+/// reserved.
 fn receive(stream: &UnixStream, buffer: &mut BytesMut, limit: usize) -> io::Result<()> {
     let room = buffer.chunk_mut();
     let limit = limit.min(room.len());
@@ -164,7 +190,8 @@ fn receive(stream: &UnixStream, buffer: &mut BytesMut, limit: usize) -> io::Resu
     }
 }
 
-/// Reads and drops at most `limit` bytes that the peer has already sent, so that closing does not destroy the answer.
+/// Reads and drops at most `limit` bytes that the peer has already sent, so that closing does not
+/// destroy the answer.
 pub fn drain(mut stream: &UnixStream, limit: usize) {
     let mut sink = [0; 4096];
     let mut left = limit;
@@ -183,7 +210,9 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
     }
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
-    let parsed = request.parse(bytes).map_err(|error| Refusal::Bad(400, format!("the request is not HTTP/1.1: {error}")))?;
+    let parsed = request
+        .parse(bytes)
+        .map_err(|error| Refusal::Bad(400, format!("the request is not HTTP/1.1: {error}")))?;
     let httparse::Status::Complete(length) = parsed else { return Ok(None) };
     let method = match request.method {
         Some("GET") => Method::Get,
@@ -218,15 +247,21 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
         }
     }
     if head.length > BODY_BYTES_MAX {
-        return Err(Refusal::Bad(413, format!("the body has {} bytes; at most {BODY_BYTES_MAX} are allowed", head.length)));
+        return Err(Refusal::Bad(
+            413,
+            format!("the body has {} bytes; at most {BODY_BYTES_MAX} are allowed", head.length),
+        ));
     }
     Ok(Some(head))
 }
 
 fn number(header: &httparse::Header) -> Result<usize, Refusal> {
-    let text =
-        std::str::from_utf8(header.value).ok().map(str::trim).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| Refusal::Bad(400, format!("{} is not a number", header.name)))
+    let text = std::str::from_utf8(header.value)
+        .ok()
+        .map(str::trim)
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| Refusal::Bad(400, format!("{} is not a number", header.name)))
 }
 
 #[cfg(test)]

@@ -34,9 +34,14 @@ fn whatever_is_sent_is_a_request_or_refused() {
         assert!(requests.iter().map(|request| request.body.len()).sum::<usize>() <= bytes.len());
         for request in requests {
             if request.body.len() > SMALL_BYTES_MAX
-                && let Some(header_bytes) = request.header_bytes.filter(|bytes| *bytes <= request.body.len())
+                && let Some(header_bytes) =
+                    request.header_bytes.filter(|bytes| *bytes <= request.body.len())
             {
-                assert_eq!((request.body.as_ptr() as usize + header_bytes) % ALIGNMENT, 0, "its tensors can be used in place");
+                assert_eq!(
+                    (request.body.as_ptr() as usize + header_bytes) % ALIGNMENT,
+                    0,
+                    "its tensors can be used in place"
+                );
             }
             let _ = protocol::oip::decode_request(request.body, request.header_bytes);
         }

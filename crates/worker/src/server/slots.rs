@@ -1,4 +1,5 @@
-//! The places in which requests run: a semaphore whose permits are numbered, so that a runtime can keep one session each.
+//! The places in which requests run: a semaphore whose permits are numbered, so that a runtime can
+//! keep one session each.
 
 use parking_lot::{Condvar, Mutex};
 

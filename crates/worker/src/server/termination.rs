@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT, taken by a thread of their own: while a model loads they end the process at once, afterwards they
-//! wake whoever waits, so that running requests finish.
+//! SIGTERM and SIGINT, taken by a thread of their own: while a model loads they end the process at
+//! once, afterwards they wake whoever waits, so that running requests finish.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ pub struct Termination {
 }
 
 impl Termination {
-    /// Blocks the signals in this thread and all that it starts from now on. Call it before any other thread exists.
+    /// Blocks the signals in this thread and all that it starts from now on. Call it before any
+    /// other thread exists.
     pub fn install() -> io::Result<Termination> {
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGTERM);
@@ -33,7 +34,8 @@ impl Termination {
             while signals.wait().is_ok() {
                 let mut stage = seen.0.lock();
                 if *stage == Stage::Loading {
-                    // SAFETY: `_exit` ends the process without running destructors that a loading library may be using.
+                    // SAFETY: `_exit` ends the process without running destructors that a loading
+                    // library may be using.
                     unsafe { nix::libc::_exit(0) };
                 }
                 *stage = Stage::Requested;
@@ -43,7 +45,8 @@ impl Termination {
         Ok(Termination { shared })
     }
 
-    /// From now on a signal does not end the process: [`Termination::wait`] returns instead. Call it when loaded.
+    /// From now on a signal does not end the process: [`Termination::wait`] returns instead. Call
+    /// it when loaded.
     pub fn loaded(&self) {
         let mut stage = self.shared.0.lock();
         if *stage == Stage::Loading {

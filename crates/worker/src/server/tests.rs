@@ -14,12 +14,18 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn config(directory: &tempfile::TempDir, concurrency: u32) -> ServerConfig {
-    let column = |name: &str| Column { shape: Some(vec![-1]), ..Column::scalar(name, Datatype::Fp32) };
+    let column =
+        |name: &str| Column { shape: Some(vec![-1]), ..Column::scalar(name, Datatype::Fp32) };
     ServerConfig {
         socket: directory.path().join("w.sock"),
         model: "m".into(),
         platform: "test".into(),
-        schema: Schema { inputs: vec![column("x")], outputs: vec![column("y")], batches: true, ..Schema::default() },
+        schema: Schema {
+            inputs: vec![column("x")],
+            outputs: vec![column("y")],
+            batches: true,
+            ..Schema::default()
+        },
         concurrency,
         prefetch: true,
     }
@@ -64,7 +70,10 @@ impl Client {
         let (mut headers, mut length) = (String::new(), 0);
         loop {
             let mut line = String::new();
-            assert!(self.stream.read_line(&mut line).unwrap() > 0, "closed in the middle of: {headers}");
+            assert!(
+                self.stream.read_line(&mut line).unwrap() > 0,
+                "closed in the middle of: {headers}"
+            );
             if line == "\r\n" {
                 break;
             }
@@ -95,9 +104,14 @@ impl Answer {
 }
 
 fn post(body: &[u8], header_bytes: Option<usize>) -> Vec<u8> {
-    let mut request = format!("POST /v2/models/m/infer HTTP/1.1\r\nHost: w\r\nContent-Length: {}\r\n", body.len()).into_bytes();
+    let mut request = format!(
+        "POST /v2/models/m/infer HTTP/1.1\r\nHost: w\r\nContent-Length: {}\r\n",
+        body.len()
+    )
+    .into_bytes();
     if let Some(length) = header_bytes {
-        request.extend_from_slice(format!("Inference-Header-Content-Length: {length}\r\n").as_bytes());
+        request
+            .extend_from_slice(format!("Inference-Header-Content-Length: {length}\r\n").as_bytes());
     }
     request.extend_from_slice(b"\r\n");
     request.extend_from_slice(body);
@@ -116,7 +130,13 @@ fn binary(rows: usize, width: usize, first: f32) -> Vec<u8> {
 }
 
 fn text(value: f32) -> Vec<u8> {
-    post(format!(r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,1],"data":[{value}]}}]}}"#).as_bytes(), None)
+    post(
+        format!(
+            r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,1],"data":[{value}]}}]}}"#
+        )
+        .as_bytes(),
+        None,
+    )
 }
 
 fn started(concurrency: u32) -> (tempfile::TempDir, ServerConfig, Server) {
@@ -137,7 +157,10 @@ fn describes_itself() {
     assert_eq!(metadata["inputs"][0], json!({"name": "x", "datatype": "FP32", "shape": [-1, -1]}));
     assert_eq!(metadata["decalog"]["concurrency"], 3);
     assert_eq!(metadata["decalog"]["prefetch"], true);
-    assert_eq!(serde_json::from_value::<Schema>(metadata["decalog"]["schema"].clone()).unwrap(), config.schema);
+    assert_eq!(
+        serde_json::from_value::<Schema>(metadata["decalog"]["schema"].clone()).unwrap(),
+        config.schema
+    );
     assert_eq!(client.ask(b"GET /v2/models/n HTTP/1.1\r\n\r\n").status, 404);
     assert_eq!(client.ask(b"GET /v2/models/m/infer HTTP/1.1\r\n\r\n").status, 405);
     server.stop();
@@ -148,7 +171,10 @@ fn answers_in_the_form_that_is_asked_for() {
     let (_keep, config, server) = started(1);
     let mut client = Client::connect(&config);
     let answer = client.ask(&text(4.0));
-    assert_eq!(answer.json()["outputs"][0], json!({"name": "y", "datatype": "FP32", "shape": [1, 1], "data": [5.0]}));
+    assert_eq!(
+        answer.json()["outputs"][0],
+        json!({"name": "y", "datatype": "FP32", "shape": [1, 1], "data": [5.0]})
+    );
     // Small, larger than the buffer of heads, larger than that of sockets; then small again.
     for (rows, width) in [(2, 2), (64, 100), (3, 400_000), (1, 1)] {
         let answer = client.ask(&binary(rows, width, 10.0));
@@ -156,8 +182,13 @@ fn answers_in_the_form_that_is_asked_for() {
         let header = answer.headers.split("Inference-Header-Content-Length: ").nth(1).unwrap();
         let header: usize = header.split('\r').next().unwrap().parse().unwrap();
         let json: serde_json::Value = serde_json::from_slice(&answer.body[..header]).unwrap();
-        assert_eq!((&json["id"], &json["outputs"][0]["shape"]), (&json!("7"), &json!([rows, width])));
-        let values = answer.body[header..].chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+        assert_eq!(
+            (&json["id"], &json["outputs"][0]["shape"]),
+            (&json!("7"), &json!([rows, width]))
+        );
+        let values = answer.body[header..]
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
         assert!(values.enumerate().all(|(at, value)| value == 10.0 + at as f32 + 1.0));
     }
     server.stop();
@@ -208,14 +239,20 @@ fn errors_keep_the_connection() {
     let mut client = Client::connect(&config);
     let raised = client.ask(&text(-1.0));
     assert_eq!(raised.status, 500);
-    assert_eq!(raised.json(), json!({"error": "no negatives", "code": "model_raised", "details": ["line 3"]}));
+    assert_eq!(
+        raised.json(),
+        json!({"error": "no negatives", "code": "model_raised", "details": ["line 3"]})
+    );
     let rows = client.ask(&binary(2, 1, -2.0));
     assert_eq!((rows.status, rows.json()["code"].clone()), (500, json!("bad_output")));
     assert_eq!(rows.json()["error"], "`y` has the shape [1, 2] for 2 rows of input");
     let bad = client.ask(&post(b"{", None));
     assert_eq!((bad.status, bad.json()["code"].clone()), (400, json!("bad_request")));
     let output = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":[1]}],"outputs":[{"name":"z"}]}"#;
-    assert_eq!(client.ask(&post(output.as_bytes(), None)).json()["error"], "the model has no output `z`");
+    assert_eq!(
+        client.ask(&post(output.as_bytes(), None)).json()["error"],
+        "the model has no output `z`"
+    );
     assert_eq!(client.ask(&text(1.0)).status, 200);
     server.stop();
 }
@@ -227,9 +264,15 @@ fn what_is_no_request_ends_the_connection() {
     let cases: [(&[u8], u16); 7] = [
         (b"hello\r\n\r\n", 400),
         (b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 10737418240\r\n\r\n", 413),
-        (b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n", 400),
+        (
+            b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+            400,
+        ),
         (b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (
+            b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            400,
+        ),
         (b"POST /v2/models/m/infer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
         (long.as_bytes(), 431),
     ];
@@ -290,8 +333,8 @@ fn a_withdrawn_request_never_runs() {
     let mut first = Client::connect(&config);
     first.send(&text(1.0));
     assert_eq!(gate.next(), 1.0);
-    // All of these wait for the slot; only the last still wants its answer when the slot is free. One of them has
-    // closed its sending side only, and so still waits.
+    // All of these wait for the slot; only the last still wants its answer when the slot is free.
+    // One of them has closed its sending side only, and so still waits.
     let mut withdrawn = Client::connect(&config);
     withdrawn.send(&text(2.0));
     let mut half_closed = Client::connect(&config);

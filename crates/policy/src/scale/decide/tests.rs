@@ -59,16 +59,24 @@ fn each_rule() {
 #[test]
 fn from_zero_and_back() {
     let asleep = |inputs: &mut ScaleInputs| {
-        *inputs = ScaleInputs { current: 0, ready: 0, in_flight: 0, in_flight_floor: 0, ..inputs.clone() };
+        *inputs = ScaleInputs {
+            current: 0,
+            ready: 0,
+            in_flight: 0,
+            in_flight_floor: 0,
+            ..inputs.clone()
+        };
     };
     check(asleep, 0, ScaleRule::Hold);
     let woken = |inputs: &mut ScaleInputs| {
         asleep(inputs);
-        (inputs.queued, inputs.in_flight_floor, inputs.stable, inputs.forecast, inputs.burst) = (1, 1, 0.0, 0.0, 0.0);
+        (inputs.queued, inputs.in_flight_floor, inputs.stable, inputs.forecast, inputs.burst) =
+            (1, 1, 0.0, 0.0, 0.0);
     };
     check(woken, 1, ScaleRule::Wake);
     let idle = |inputs: &mut ScaleInputs| {
-        (inputs.in_flight, inputs.in_flight_floor, inputs.stable, inputs.forecast, inputs.burst) = (0, 0, 0.0, 0.0, 0.0);
+        (inputs.in_flight, inputs.in_flight_floor, inputs.stable, inputs.forecast, inputs.burst) =
+            (0, 0, 0.0, 0.0, 0.0);
         inputs.held = 0.0;
         inputs.busy_replicas = 0.0;
         inputs.current = 3;
@@ -125,17 +133,29 @@ fn an_unknown_model_gets_one_replica_at_a_time() {
 #[test]
 fn replicas_that_start_change_nothing() {
     for starting in 0..20 {
-        check(|inputs| (inputs.burst, inputs.starting, inputs.ready) = (45.0, starting, 1), 5, ScaleRule::Burst);
+        check(
+            |inputs| (inputs.burst, inputs.starting, inputs.ready) = (45.0, starting, 1),
+            5,
+            ScaleRule::Burst,
+        );
     }
 }
 
 pub fn any_inputs() -> impl Strategy<Value = ScaleInputs> {
     let load = || prop_oneof![Just(0.0), 0.0f64..1e3, Just(1e12)];
     let counts = (0u32..20, 0u32..20, 0u32..20, 0u64..500, 0u64..500, 0u32..40, 0u32..10);
-    let limits = (0u32..10, 0u32..10, prop::option::of(0u32..12), 0u64..600_000, any::<bool>(), any::<bool>());
+    let limits = (
+        0u32..10,
+        0u32..10,
+        prop::option::of(0u32..12),
+        0u64..600_000,
+        any::<bool>(),
+        any::<bool>(),
+    );
     (load(), load(), load(), load(), load(), 0.0f64..20.0, 0.01f64..100.0, counts, limits).prop_map(
         |(stable, burst, forecast, backlog, held, busy_replicas, target, counts, limits)| {
-            let (current, ready, starting, queued, in_flight, in_flight_floor, tried_floor) = counts;
+            let (current, ready, starting, queued, in_flight, in_flight_floor, tried_floor) =
+                counts;
             let (min, above, budget, idle_ms, no_data, unlearned) = limits;
             ScaleInputs {
                 stable,
@@ -145,7 +165,11 @@ pub fn any_inputs() -> impl Strategy<Value = ScaleInputs> {
                 held,
                 busy_replicas,
                 target,
-                target_source: if unlearned { TargetSource::Unlearned } else { TargetSource::Learned },
+                target_source: if unlearned {
+                    TargetSource::Unlearned
+                } else {
+                    TargetSource::Learned
+                },
                 current,
                 ready,
                 starting,
@@ -221,7 +245,8 @@ proptest! {
 fn numbers_that_are_none_do_not_panic() {
     for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0] {
         let mut inputs = inputs();
-        (inputs.stable, inputs.burst, inputs.forecast, inputs.backlog) = (number, number, number, number);
+        (inputs.stable, inputs.burst, inputs.forecast, inputs.backlog) =
+            (number, number, number, number);
         (inputs.held, inputs.busy_replicas, inputs.target) = (number, number, number);
         assert!((1..=8).contains(&decide(&inputs).target), "{number}");
     }

@@ -19,7 +19,14 @@ impl Feed {
     fn new() -> Self {
         let counts = Counts { current: 1, ready: 1, ..Counts::default() };
         let settings = Settings { max: 100, ..Settings::default() };
-        Feed { now_ms: 1_000, arrived: 0.0, request_ms: 0.0, scaler: Scaler::default(), counts, settings }
+        Feed {
+            now_ms: 1_000,
+            arrived: 0.0,
+            request_ms: 0.0,
+            scaler: Scaler::default(),
+            counts,
+            settings,
+        }
     }
 
     fn sample(&self, queued: u64, in_flight: u64) -> LoadSample {
@@ -30,7 +37,10 @@ impl Feed {
             queued,
             in_flight,
             rows_per_request: 1.0,
-            service: vec![ServicePoint { rows: 1.0, mean_us: 10_000.0 }, ServicePoint { rows: 16.0, mean_us: 40_000.0 }],
+            service: vec![
+                ServicePoint { rows: 1.0, mean_us: 10_000.0 },
+                ServicePoint { rows: 16.0, mean_us: 40_000.0 },
+            ],
         }
     }
 
@@ -54,7 +64,10 @@ impl Feed {
 #[test]
 fn a_constant_flow() {
     let inputs = Feed::new().run(120, 400.0);
-    assert_eq!((inputs.measure, inputs.target_source), (LoadMeasure::PerSecond, TargetSource::Learned));
+    assert_eq!(
+        (inputs.measure, inputs.target_source),
+        (LoadMeasure::PerSecond, TargetSource::Learned)
+    );
     assert_eq!((inputs.stable, inputs.forecast, inputs.target), (400.0, 400.0, 280.0));
     assert!(inputs.burst > 370.0 && inputs.burst < 400.0, "{inputs:?}");
     assert_eq!((inputs.busy_replicas, inputs.backlog, inputs.idle_ms), (1.0, 0.0, 0));
@@ -65,14 +78,20 @@ fn a_constant_flow() {
 fn where_the_target_comes_from() {
     let mut feed = Feed::new();
     let unlearned = feed.inputs();
-    assert_eq!((unlearned.target_source, unlearned.target, unlearned.no_data), (TargetSource::Unlearned, 0.7, true));
+    assert_eq!(
+        (unlearned.target_source, unlearned.target, unlearned.no_data),
+        (TargetSource::Unlearned, 0.7, true)
+    );
     assert_eq!(unlearned.data_age_ms, None);
     feed.settings.slo_ms = Some(50.0);
     let slo = feed.run(10, 10.0);
     assert_eq!((slo.target_source, slo.target), (TargetSource::Slo, 70.0));
     feed.settings.target_concurrency = Some(4.0);
     let set = feed.inputs();
-    assert_eq!((set.target_source, set.target, set.measure), (TargetSource::TargetConcurrency, 4.0, LoadMeasure::InFlight));
+    assert_eq!(
+        (set.target_source, set.target, set.measure),
+        (TargetSource::TargetConcurrency, 4.0, LoadMeasure::InFlight)
+    );
     assert!((set.stable - 0.2).abs() < 0.01, "{set:?}");
 }
 
@@ -138,7 +157,10 @@ fn a_load_is_remembered_for_the_hold_time() {
         }
         feed.counts.current = decision.target;
     }
-    assert!(lowered_after_s.is_some_and(|seconds| (20..=40).contains(&seconds)), "{lowered_after_s:?}");
+    assert!(
+        lowered_after_s.is_some_and(|seconds| (20..=40).contains(&seconds)),
+        "{lowered_after_s:?}"
+    );
     assert_eq!(feed.counts.current, 1);
 }
 
@@ -174,7 +196,8 @@ fn records_survive_json() {
     for step in 0..200 {
         let inputs = feed.run(1, 37.3 + (step * 7_919 % 613) as f64 / 7.0);
         let record = ScaleRecord { decision: decide(&inputs), inputs };
-        let back: ScaleRecord = serde_json::from_str(&serde_json::to_string(&record).unwrap()).unwrap();
+        let back: ScaleRecord =
+            serde_json::from_str(&serde_json::to_string(&record).unwrap()).unwrap();
         assert_eq!(back, record);
         assert_eq!(decide(&back.inputs), back.decision);
     }
