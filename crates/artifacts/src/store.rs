@@ -27,7 +27,7 @@ const HEADS_MAX: usize = 32;
 /// A blob that is wanted, and how much of it is already here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// Which.
+    /// The blob.
     pub digest: Digest,
     /// Bytes uploaded so far.
     pub offset: u64,
@@ -36,7 +36,7 @@ pub struct Missing {
 /// A blob that somebody needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Which.
+    /// The blob.
     pub digest: Digest,
     /// Its length in bytes, if that is known.
     pub size: Option<u64>,

@@ -283,10 +283,10 @@ pub struct UpOptions {
     /// Memory that all replicas together may use, in MiB [default: 80% of the machine's]
     #[arg(long)]
     pub memory_mb: Option<u64>,
-    /// What is kept of models at zero, so that they start faster
+    /// What is kept of models scaled to zero, so that they start faster
     #[arg(long, value_enum, default_value_t = ParkLevel::Spare)]
     pub park: ParkLevel,
-    /// Memory that all that is kept of models at zero may use, in MiB [default: a third of
+    /// Memory that all that is kept of models scaled to zero may use, in MiB [default: a third of
     /// --memory-mb]
     #[arg(long)]
     pub parked_mb: Option<u64>,
@@ -298,7 +298,7 @@ pub struct UpOptions {
     pub log: String,
 }
 
-/// What is kept of models at zero.
+/// What is kept of models scaled to zero.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum ParkLevel {
     /// Each start is a cold one

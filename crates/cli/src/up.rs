@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control::{Control, ControlConfig, Predecessor, Senses};
+use control::{Control, ControlConfig, Predecessor, Signals};
 use domain::{Code, DataDirectory, Problem};
 use engine::{Descriptors, EngineConfig};
 use gateway::{Gateway, GatewayConfig, Hosts, Serve, Stop};
@@ -164,10 +164,10 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
     let data_plane =
         runtime("gateway", options.gateway_threads.unwrap_or((cores / 2).max(1)).max(1))?;
     let control_plane = runtime("control", 1)?;
-    let place = if options.takeover { Place::take_over(&data, &control_plane)? } else { None };
+    let place = if options.takeover { Listening::take_over(&data, &control_plane)? } else { None };
     let place = match place {
         Some(place) => place,
-        None => Place::take(&data, options.listen)?,
+        None => Listening::take(&data, options.listen)?,
     };
     let result = control_plane.block_on(serve(&options, data, place, &data_plane));
     data_plane.shutdown_timeout(Duration::from_secs(1));
@@ -177,7 +177,7 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
 }
 
 /// What a process that serves must hold: the data directory and the address.
-struct Place {
+struct Listening {
     lock: DataLock,
     listener: TcpListener,
     before: Option<Before>,
@@ -190,8 +190,8 @@ struct Before {
     serving: Box<dyn FnOnce() -> Result<(), Problem> + Send>,
 }
 
-impl Place {
-    fn take(data: &DataDirectory, address: std::net::SocketAddr) -> Result<Place, Problem> {
+impl Listening {
+    fn take(data: &DataDirectory, address: std::net::SocketAddr) -> Result<Listening, Problem> {
         let lock = lock_soon(data)?;
         let end = Instant::now() + Duration::from_millis(BIND_MS_MAX);
         let listener = loop {
@@ -210,20 +210,20 @@ impl Place {
                 }
             }
         };
-        Ok(Place { lock, listener, before: None })
+        Ok(Listening { lock, listener, before: None })
     }
 
     /// `None` if nobody is there to take over from.
     fn take_over(
         data: &DataDirectory,
         runtime: &tokio::runtime::Runtime,
-    ) -> Result<Option<Place>, Problem> {
+    ) -> Result<Option<Listening>, Problem> {
         let Some(mut new) = handover::New::begin(data, runtime)? else { return Ok(None) };
         let listener = new.listener.try_clone().map_err(failed("taking the listening socket"))?;
         let leaving = new.write()?;
         let lock = lock(data)?;
         let (predecessor, serving) = new.predecessor(leaving);
-        Ok(Some(Place {
+        Ok(Some(Listening {
             lock,
             listener,
             before: Some(Before { predecessor, serving: Box::new(serving) }),
@@ -245,10 +245,10 @@ fn hosts(options: &UpOptions, address: std::net::SocketAddr) -> Hosts {
 async fn serve(
     options: &UpOptions,
     data: DataDirectory,
-    place: Place,
+    place: Listening,
     data_plane: &tokio::runtime::Runtime,
 ) -> Result<(), Problem> {
-    let Place { lock, listener, before } = place;
+    let Listening { lock, listener, before } = place;
     let address = listener.local_addr().map_err(failed("asking for the address"))?;
     let (predecessor, serving) =
         before.map_or((None, None), |before| (Some(before.predecessor), Some(before.serving)));
@@ -283,7 +283,7 @@ async fn serve(
         accept_damaged_ledger: options.accept_damaged_ledger,
     };
     let (sensing, watching, counting) = (gateway.clone(), monitor.clone(), gateway.clone());
-    let senses = Senses {
+    let signals = Signals {
         demand: Box::new(move |placement| sensing.demand_of(placement)),
         window: Box::new(move |placement| {
             let window = watching.arm(placement, control::now_ms());
@@ -295,7 +295,7 @@ async fn serve(
         .ok_or_else(|| Problem::new(Code::Internal, "the gateway's observations are taken"))?;
     let publishing = gateway.clone();
     let publish: control::Publish = Arc::new(move |table| publishing.apply(table));
-    let control = Control::open(config, publish, senses, observations, predecessor).await?;
+    let control = Control::open(config, publish, signals, observations, predecessor).await?;
     let url = format!("http://{address}");
     let api = Api {
         control: control.clone(),

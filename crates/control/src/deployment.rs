@@ -15,7 +15,7 @@ use engine::{ReplicaState, ReplicaStatus};
 use policy::backoff;
 use worker::WorkerInfo;
 
-use crate::failure::Failure;
+use crate::failure::StepFailure;
 use crate::start::{StartError, load_failed};
 use crate::trial::Trial;
 use crate::wanted::Part;
@@ -99,7 +99,7 @@ impl Control {
     /// Appends that an attempt has failed, unless it ended otherwise before.
     async fn fail(&self, key: &ModelKey, deployment: DeploymentId, step: &str, problem: Problem) {
         let event = Event::DeployFailed { deployment, step: step.into(), problem };
-        if let Err(Failure { problem, .. }) = self.step(key, deployment, event).await
+        if let Err(StepFailure { problem, .. }) = self.step(key, deployment, event).await
             && problem.code != Code::Superseded
         {
             tracing::error!("a failed deployment is not in the ledger: {problem}");
@@ -117,7 +117,7 @@ impl Control {
         };
         self.said.lock().remove(&deployment.id);
         self.scales.clear_floors(key, &deployment);
-        let Err(Failure { step, problem }) = result else { return };
+        let Err(StepFailure { step, problem }) = result else { return };
         if problem.code == Code::Fenced || self.stopping.load(Ordering::Acquire) {
             // Another process, now or after the next start, goes on from the state.
             return;
@@ -129,7 +129,7 @@ impl Control {
 
     /// Waits until a deployment was ended, superseded or removed with its model. Waits for ever if
     /// it goes live.
-    async fn unwanted(&self, key: &ModelKey, deployment: &Deployment) -> Failure {
+    async fn unwanted(&self, key: &ModelKey, deployment: &Deployment) -> StepFailure {
         let mut appended = self.book.appended();
         loop {
             appended.borrow_and_update();
@@ -147,9 +147,9 @@ impl Control {
         &self,
         key: &ModelKey,
         deployment: &Deployment,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let state = self.state();
-        let gone = || Failure {
+        let gone = || StepFailure {
             step: "superseded",
             problem: Problem::new(Code::Superseded, "the model was removed in the meantime"),
         };
@@ -159,14 +159,17 @@ impl Control {
             .find(|other| other.environment == deployment.environment && other.id > deployment.id);
         let is_over = |own: &Deployment| matches!(own.outcome, Outcome::Failed { .. });
         match newer {
-            None if model.deployment(deployment.id).is_none_or(is_over) => Err(Failure {
+            None if model.deployment(deployment.id).is_none_or(is_over) => Err(StepFailure {
                 step: "superseded",
                 problem: Problem::new(Code::Superseded, "the deployment was ended"),
             }),
             None => Ok(()),
             Some(newer) => {
                 let text = format!("a newer deployment ({}) of the same model began", newer.id.0);
-                Err(Failure { step: "superseded", problem: Problem::new(Code::Superseded, text) })
+                Err(StepFailure {
+                    step: "superseded",
+                    problem: Problem::new(Code::Superseded, text),
+                })
             }
         }
     }
@@ -175,10 +178,10 @@ impl Control {
         self: &Arc<Control>,
         key: &ModelKey,
         deployment: &Deployment,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let begin = Instant::now();
         let id = deployment.id;
-        let version = self.version(key, deployment.version).map_err(Failure::at("build"))?;
+        let version = self.version(key, deployment.version).map_err(StepFailure::at("build"))?;
         let placement = self.state().placement(key, &deployment.environment, deployment.version);
         // What is live, or has a part of the traffic, was built and tested before; so was what was
         // live a moment ago.
@@ -221,7 +224,7 @@ impl Control {
         key: &ModelKey,
         id: DeploymentId,
         event: Event,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let wanted = key.clone();
         let decide = move |state: &State| {
             let own = state.models.get(&wanted).and_then(|model| model.deployment(id));
@@ -236,7 +239,7 @@ impl Control {
             .append("decalog", &key.to_string(), decide)
             .await
             .map(|_| ())
-            .map_err(Failure::at("ledger"))
+            .map_err(StepFailure::at("ledger"))
     }
 
     async fn build(
@@ -244,15 +247,15 @@ impl Control {
         key: &ModelKey,
         deployment: DeploymentId,
         version: &Version,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         self.engine
             .prepare(version.pushed.runtime)
             .await
-            .map_err(|error| Failure { step: "build", problem: error.problem() })?;
+            .map_err(|error| StepFailure { step: "build", problem: error.problem() })?;
         let Some(lock) = &version.pushed.lock else { return Ok(()) };
         let progress = |line: &str| tracing::debug!("build of {}: {line}", lock.digest.short());
         let built = self.build_environment(lock, &progress).await;
-        let built = built.map_err(|error| Failure { step: "build", problem: error.problem })?;
+        let built = built.map_err(|error| StepFailure { step: "build", problem: error.problem })?;
         let event = Event::EnvironmentBuilt {
             deployment,
             lock: lock.digest,
@@ -269,7 +272,7 @@ impl Control {
         key: &ModelKey,
         deployment: DeploymentId,
         placement: &Placement,
-    ) -> Result<Arc<ReplicaStatus>, Failure> {
+    ) -> Result<Arc<ReplicaStatus>, StepFailure> {
         let (begin, mut pause) = (Instant::now(), Duration::from_millis(backoff::LOCAL_MS));
         let (status, elapsed_ms) = loop {
             match self.start_candidate(placement).await {
@@ -286,7 +289,9 @@ impl Control {
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
-                Err(StartError { problem, .. }) => return Err(Failure { step: "start", problem }),
+                Err(StartError { problem, .. }) => {
+                    return Err(StepFailure { step: "start", problem });
+                }
             }
         };
         self.said.lock().remove(&deployment);
@@ -341,7 +346,7 @@ impl Control {
         version: &Version,
         status: &ReplicaStatus,
         info: &WorkerInfo,
-    ) -> Result<Schema, Failure> {
+    ) -> Result<Schema, StepFailure> {
         if let Some(schema) = &version.schema {
             return Ok(schema.clone());
         }
@@ -357,12 +362,12 @@ impl Control {
         if schema.inputs.is_empty() {
             let problem = Problem::new(Code::NoSchema, "the model does not tell its input columns")
                 .help("add [schema] inputs = [{ name = \"x\", datatype = \"FP64\", shape = [] }] to decalog.toml");
-            return Err(Failure { step: "start", problem });
+            return Err(StepFailure { step: "start", problem });
         }
         if let Err(why) = schema.inputs.iter().chain(&schema.outputs).try_for_each(Column::check) {
             let problem = Problem::new(Code::BadSchema, format!("the model {why}"))
                 .help("correct its columns");
-            return Err(Failure { step: "start", problem });
+            return Err(StepFailure { step: "start", problem });
         }
         schema.alone =
             !deployment.plan.untested && self.must_be_alone(key, version, &schema, status).await;
@@ -379,7 +384,7 @@ impl Control {
         key: &ModelKey,
         deployment: &Deployment,
         percent: u8,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let state = self.state();
         let live = state
             .models
@@ -395,7 +400,7 @@ impl Control {
         let begin = Instant::now();
         self.scales.set_floor(&own, count.max(self.scales.floor(&own)));
         let mut changed = self.engine.changed();
-        let version = self.version(key, deployment.version).map_err(Failure::at("start"))?;
+        let version = self.version(key, deployment.version).map_err(StepFailure::at("start"))?;
         let limit = Duration::from_millis(version.pushed.manifest.start_ms_max());
         let all_ready = async {
             loop {
@@ -415,7 +420,7 @@ impl Control {
                         format!("replicas of {} do not stay up", deployment.version),
                     )
                     .help(format!("decalog logs {}@{}", key.model, deployment.version));
-                    return Err(Failure { step: "start", problem });
+                    return Err(StepFailure { step: "start", problem });
                 }
                 let _ = changed.changed().await;
             }
@@ -423,7 +428,10 @@ impl Control {
         tokio::time::timeout(limit, all_ready).await.unwrap_or_else(|_| {
             let text = format!("{count} replicas of {} were not ready in time", deployment.version);
             let help = "raise [model] start_ms_max, or free cores and memory on this machine";
-            Err(Failure { step: "start", problem: Problem::new(Code::NotReady, text).help(help) })
+            Err(StepFailure {
+                step: "start",
+                problem: Problem::new(Code::NotReady, text).help(help),
+            })
         })
     }
 
@@ -432,7 +440,7 @@ impl Control {
         key: &ModelKey,
         deployment: &Deployment,
         begin: Instant,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let (id, version, environment) =
             (deployment.id, deployment.version, deployment.environment.clone());
         let (wanted, elapsed_ms) = (key.clone(), begin.elapsed().as_millis() as u64);
@@ -453,7 +461,7 @@ impl Control {
         self.book
             .append("decalog", &key.to_string(), decide)
             .await
-            .map_err(Failure::at("release"))?;
+            .map_err(StepFailure::at("release"))?;
         self.publish_routes();
         Ok(())
     }

@@ -3,13 +3,13 @@
 use domain::Problem;
 
 /// A step that failed, and why.
-pub(crate) struct Failure {
+pub(crate) struct StepFailure {
     pub(crate) step: &'static str,
     pub(crate) problem: Problem,
 }
 
-impl Failure {
-    pub(crate) fn at(step: &'static str) -> impl Fn(Problem) -> Failure {
-        move |problem| Failure { step, problem }
+impl StepFailure {
+    pub(crate) fn at(step: &'static str) -> impl Fn(Problem) -> StepFailure {
+        move |problem| StepFailure { step, problem }
     }
 }

@@ -17,9 +17,9 @@ mod lanes;
 mod memory;
 mod parked;
 mod release;
+mod remembered;
 mod removal;
 mod replica;
-mod replicas;
 mod restore;
 mod rollout;
 mod route;
@@ -63,7 +63,7 @@ pub use version::Push;
 use book::Book;
 use collect::InUse;
 use happened::Journal;
-use replicas::Replicas;
+use remembered::Replicas;
 use scale::Scales;
 use secret::Secrets;
 
@@ -87,7 +87,7 @@ pub struct ControlConfig {
     pub cores: u32,
     /// Memory that all replicas together may use, in MiB.
     pub memory_mb: u64,
-    /// What is kept of models at zero.
+    /// What is kept of models scaled to zero.
     pub park: Park,
     /// Memory that all that is kept may use, in MiB.
     pub parked_mb: u64,
@@ -100,7 +100,7 @@ pub struct ControlConfig {
 pub type OfPlacement<T> = Box<dyn Fn(&Placement) -> T + Send + Sync>;
 
 /// What control sees of the data plane.
-pub struct Senses {
+pub struct Signals {
     /// The load of a placement at this moment; `None` if it is in no route.
     pub demand: OfPlacement<Option<Demand>>,
     /// What has become of a placement's requests since this was last asked.
@@ -133,7 +133,7 @@ pub struct Control {
     /// Models with attempts on their way to an environment: each has a task that takes them there.
     drivers: Mutex<HashSet<(ModelKey, EnvironmentName)>>,
     scales: Scales,
-    senses: Senses,
+    signals: Signals,
     /// What the guards of each running release said last.
     said: Mutex<HashMap<DeploymentId, String>>,
     began: Instant,
@@ -188,7 +188,7 @@ impl Control {
     pub async fn open(
         config: ControlConfig,
         publish: Publish,
-        senses: Senses,
+        signals: Signals,
         observations: mpsc::Receiver<Observation>,
         predecessor: Option<Predecessor>,
     ) -> Result<Arc<Control>, Problem> {
@@ -214,7 +214,7 @@ impl Control {
             published: Mutex::default(),
             drivers: Mutex::default(),
             scales: Scales::new(targets),
-            senses,
+            signals,
             said: Mutex::default(),
             began: Instant::now(),
             predecessor: predecessor.as_ref().map(|predecessor| predecessor.gone.clone()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::launch::{ProcessId, Role, Temperature, ZygoteKey};
 use domain::{Placement, State};
-use engine::{ParentState, ParentStatus, ReplicaState, ReplicaStatus};
+use engine::{ReplicaState, ReplicaStatus, TemplateState, TemplateStatus};
 use policy::budget::{self, Parked, ParkedKind};
 
 use crate::memory::Memory;
@@ -22,7 +22,7 @@ const LOOK_MS: u64 = 2_000;
 /// milliseconds.
 const RETRY_MS: u64 = 60_000;
 
-/// The warmest that is kept of a model at zero.
+/// The warmest that is kept of a model scaled to zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Park {
     /// Nothing: each start is a cold one.
@@ -38,11 +38,11 @@ pub enum Park {
 /// Something that is kept, and can be ended.
 enum Kept<'a> {
     Spare(&'a ReplicaStatus),
-    Holder(&'a ProcessId),
+    Template(&'a ProcessId),
 }
 
 impl Control {
-    /// Whether a replica may stay as the spare of a placement at zero. Memory is what limits
+    /// Whether a replica may stay as the spare of a placement scaled to zero. Memory is what limits
     /// spares, however they were started.
     pub(crate) fn may_be_spare(&self, status: &ReplicaStatus) -> bool {
         self.config.park == Park::Spare && matches!(status.state, ReplicaState::Ready { .. })
@@ -67,9 +67,9 @@ impl Control {
     /// Ends parents of what is not live any more, zygotes that nothing will be forked from soon,
     /// and what is not to be kept at all.
     async fn drop_unneeded(&self, wanted: &AllWanted, zygotes: &Zygotes) {
-        let parents = self.engine.parents();
-        let is_ready = |parent: &&ParentStatus| {
-            matches!(parent.state, ParentState::Ready { can_fork: true, .. })
+        let parents = self.engine.templates();
+        let is_ready = |parent: &&TemplateStatus| {
+            matches!(parent.state, TemplateState::Ready { can_fork: true, .. })
         };
         let placements =
             parents.iter().filter(is_ready).filter_map(|parent| parent.role.placement());
@@ -88,7 +88,7 @@ impl Control {
                 Role::Replica(_) => true,
             };
             if !is_needed {
-                self.end_holder(&parent.id).await;
+                self.end_template(&parent.id).await;
             }
         }
     }
@@ -103,7 +103,7 @@ impl Control {
     /// recently used first.
     async fn evict(self: &Arc<Control>, wanted: &AllWanted, memory: &mut Memory) {
         let statuses = self.engine.replicas();
-        let mut parents = self.engine.parents();
+        let mut parents = self.engine.templates();
         // A parent whose replicas serve shares its memory with them: to end it would free little.
         parents.retain(|parent| {
             parent.role.placement().is_none_or(|placement| self.scales.target(placement) == Some(0))
@@ -121,20 +121,20 @@ impl Control {
                 (memory.of(spare.pid), self.scales.idle_ms(&spare.placement));
             kept.push((Kept::Spare(spare), Parked { kind: ParkedKind::Spare, memory_mb, idle_ms }));
         }
-        for ParentStatus { id, role, pid, used_at_ms, .. } in &parents {
+        for TemplateStatus { id, role, pid, used_at_ms, .. } in &parents {
             let kind = if matches!(role, Role::Zygote(_)) {
                 ParkedKind::Zygote
             } else {
                 ParkedKind::Parent
             };
             let idle_ms = now_ms().saturating_sub(*used_at_ms);
-            kept.push((Kept::Holder(id), Parked { kind, memory_mb: memory.of(*pid), idle_ms }));
+            kept.push((Kept::Template(id), Parked { kind, memory_mb: memory.of(*pid), idle_ms }));
         }
         let parked: Vec<Parked> = kept.iter().map(|(_, parked)| *parked).collect();
         for at in budget::evict(&parked, self.config.parked_mb) {
             match &kept[at].0 {
                 Kept::Spare(status) => self.send_away(status),
-                Kept::Holder(id) => self.end_holder(id).await,
+                Kept::Template(id) => self.end_template(id).await,
             }
         }
     }
@@ -147,8 +147,8 @@ impl Control {
             && !self.replicas.is_leaving(&status.replica)
     }
 
-    pub(crate) async fn end_holder(&self, id: &ProcessId) {
-        if let Err(error) = self.engine.drop_parent(id).await {
+    pub(crate) async fn end_template(&self, id: &ProcessId) {
+        if let Err(error) = self.engine.drop_template(id).await {
             tracing::debug!("{id} could not be ended: {error}");
         }
     }
@@ -166,7 +166,7 @@ impl Control {
         tried.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < RETRY_MS);
         // A parent holds the same libraries: one that is forked from a zygote shares them, and for
         // another it would be a copy.
-        let parents = self.engine.parents();
+        let parents = self.engine.templates();
         let held =
             parents.iter().filter_map(|parent| self.zygote_key(state, parent.role.placement()?));
         let held: HashSet<ZygoteKey> = held.collect();
@@ -176,7 +176,7 @@ impl Control {
             }
             tried.insert(key.clone(), now_ms);
             let used_mb: u64 =
-                self.engine.parents().iter().map(|parent| memory.of(parent.pid)).sum();
+                self.engine.templates().iter().map(|parent| memory.of(parent.pid)).sum();
             if used_mb >= self.config.parked_mb {
                 return;
             }

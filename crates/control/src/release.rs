@@ -14,7 +14,7 @@ use domain::{
 };
 use policy::guard::{Watch, judge};
 
-use crate::failure::Failure;
+use crate::failure::StepFailure;
 use crate::{Control, now_ms};
 
 /// Verdicts of one release that are appended within [`VERDICTS_MS`]; more are only shown.
@@ -268,7 +268,7 @@ impl Control {
         key: &ModelKey,
         deployment: &Deployment,
         new: &Schema,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let state = self.state();
         let model = state.models.get(key);
         let live = model.and_then(|model| model.live.get(&deployment.environment));
@@ -291,7 +291,7 @@ impl Control {
         let problem = Problem::new(Code::Breaking, text).details(details).help(
             "give the columns back or make the new ones optional; if it is meant: --breaking",
         );
-        Err(Failure { step: "compatibility", problem })
+        Err(StepFailure { step: "compatibility", problem })
     }
 
     /// Moves the traffic phase by phase. Returns once the version may have all of it.
@@ -299,12 +299,12 @@ impl Control {
         self: &Arc<Control>,
         key: &ModelKey,
         deployment: &Deployment,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let phases = deployment.plan.phases();
         if phases.is_empty() {
             return Ok(());
         }
-        let at = |problem| Failure { step: "release", problem };
+        let at = |problem| StepFailure { step: "release", problem };
         let baseline = match &deployment.progress {
             Some(progress) => progress.baseline,
             None => self.live_version(key, &deployment.environment).map_err(at)?,
@@ -346,7 +346,7 @@ impl Control {
         deployment: &Deployment,
         step: Step,
         judging: &mut Judging,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let Step { number, phase, baseline } = step;
         let placement = |version| self.state().placement(key, &deployment.environment, version);
         let began = tokio::time::Instant::now();
@@ -357,8 +357,8 @@ impl Control {
         };
         let enough = Duration::from_millis(deployment.plan.every_ms().saturating_sub(passed_ms));
         // What was counted before this phase belongs to another share.
-        (self.senses.window)(&placement(deployment.version));
-        (self.senses.window)(&placement(baseline));
+        (self.signals.window)(&placement(deployment.version));
+        (self.signals.window)(&placement(baseline));
         // A shadow alone ends only when somebody ends it: what follows it is a release of its own.
         let is_last_shadow = phase.shadow && deployment.plan.canary.is_empty();
         loop {
@@ -371,12 +371,12 @@ impl Control {
                     format!("the replicas of {} do not stay up", deployment.version),
                 )
                 .help(format!("decalog logs {}@{}", key.model, deployment.version));
-                return Err(Failure { step: "guard", problem });
+                return Err(StepFailure { step: "guard", problem });
             }
             let is_paused = self
                 .shifting(key, &deployment.environment)
                 .is_ok_and(|(_, progress)| progress.paused);
-            let windows = ((self.senses.window)(&canary), (self.senses.window)(&base));
+            let windows = ((self.signals.window)(&canary), (self.signals.window)(&base));
             let verdict = self.judge(key, deployment, step, judging, windows).await?;
             if verdict == Verdict::Advance
                 && !is_paused
@@ -396,7 +396,7 @@ impl Control {
         step: Step,
         judging: &mut Judging,
         (canary, baseline): (ArmWindow, ArmWindow),
-    ) -> Result<Verdict, Failure> {
+    ) -> Result<Verdict, StepFailure> {
         judging.watch.observe(&canary, &baseline);
         let inputs = judging.watch.inputs();
         let judgements = judge(&inputs);
@@ -421,7 +421,7 @@ impl Control {
         )
         .details(judgements.to_string().lines().skip(1).map(|line| line.trim_start().to_string()))
         .help(format!("decalog events {} --kind release", key.model));
-        Err(Failure { step: "guard", problem })
+        Err(StepFailure { step: "guard", problem })
     }
 }
 

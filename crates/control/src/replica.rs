@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use domain::{Event, Placement, ReplicaId};
-use engine::{ParentState, ReplicaState, ReplicaStatus};
+use engine::{ReplicaState, ReplicaStatus, TemplateState};
 
-use crate::replicas::{Failure, by_placement};
+use crate::remembered::{ReplicaFailure, by_placement};
 use crate::route::Use;
 use crate::start::load_failed;
 use crate::wanted::{AllWanted, Part, Round, Wanted};
@@ -95,12 +95,12 @@ impl Control {
     /// Ends parents that load a model which nobody wants any more: while variables change fast, one
     /// for each change.
     fn end_unwanted_loads(self: &Arc<Control>, wanted: &AllWanted) {
-        for parent in self.engine.parents() {
+        for parent in self.engine.templates() {
             let is_wanted =
                 parent.role.placement().is_none_or(|placement| wanted.get(placement).is_some());
-            if parent.state == ParentState::Starting && !is_wanted {
+            if parent.state == TemplateState::Starting && !is_wanted {
                 let control = self.clone();
-                tokio::spawn(async move { control.end_holder(&parent.id).await });
+                tokio::spawn(async move { control.end_template(&parent.id).await });
             }
         }
     }
@@ -135,15 +135,18 @@ impl Control {
             .filter(|why| !why.starts_with(ENDED_BY_ITSELF))
             .unwrap_or_else(|| reason.clone());
         let failure = match status.ready {
-            None if *local => Failure::Local,
-            None => Failure::Start(load_failed(&placement, &reason, details)),
+            None if *local => ReplicaFailure::Local,
+            None => ReplicaFailure::Start(load_failed(&placement, &reason, details)),
             Some(ready) if was_asked || *local => {
                 // A fork costs next to nothing, whatever the first start took.
                 let startup_ms =
                     if self.engine.can_fork(&placement) { 0 } else { ready.elapsed_ms };
-                Failure::Died { lived_ms: ready.since.elapsed().as_millis() as u64, startup_ms }
+                ReplicaFailure::Died {
+                    lived_ms: ready.since.elapsed().as_millis() as u64,
+                    startup_ms,
+                }
             }
-            Some(_) => Failure::Idle,
+            Some(_) => ReplicaFailure::Idle,
         };
         let (restart_in_ms, tell) = self.replicas.failed(&placement, failure);
         tracing::warn!(

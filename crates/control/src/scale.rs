@@ -284,7 +284,7 @@ impl Control {
         counts: Counts,
     ) -> ScaleRecord {
         let now_ms = self.monotonic_ms();
-        let report = |of: &Placement| (self.senses.demand)(of).map(|Demand { load, .. }| load);
+        let report = |of: &Placement| (self.signals.demand)(of).map(|Demand { load, .. }| load);
         if let Some(load) = scale.lanes.load(placement, report) {
             scale.arrived = load.arrived;
             scale.waits = load.queued > 0;

@@ -10,7 +10,7 @@ use engine::{EngineError, ReplicaSpec, ReplicaState, ReplicaStatus};
 use policy::starts::{self, Lack};
 
 use crate::Control;
-use crate::replicas::{Failure, by_placement};
+use crate::remembered::{ReplicaFailure, by_placement};
 use crate::wanted::{AllWanted, Part, Wanted};
 
 /// Why a replica was not started.
@@ -146,7 +146,7 @@ impl Control {
                 tracing::error!("a replica of {placement} could not be started: {problem}");
                 control.replicas.failed(
                     &placement,
-                    if local { Failure::Local } else { Failure::Start(problem) },
+                    if local { ReplicaFailure::Local } else { ReplicaFailure::Start(problem) },
                 );
             }
             control.replicas.set_pending(&placement, -1);

@@ -10,7 +10,7 @@ use engine::{ReplicaState, ReplicaStatus};
 use worker::Caller;
 
 use crate::case::{self, Case};
-use crate::failure::Failure;
+use crate::failure::StepFailure;
 use crate::{Control, gate};
 
 /// Of a stream that goes on, a made-up row is content with what comes within so long after its
@@ -33,8 +33,8 @@ pub(crate) struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    fn caller(&self) -> Result<Caller, Failure> {
-        let gone = || Failure {
+    fn caller(&self) -> Result<Caller, StepFailure> {
+        let gone = || StepFailure {
             step: "test",
             problem: Problem::new(Code::WorkerDied, "the candidate is not ready any more"),
         };
@@ -54,26 +54,26 @@ impl Trial<'_> {
 
 impl Control {
     /// Takes a candidate through its trial. Each step that it passes is an event.
-    pub(crate) async fn try_out(&self, trial: Trial<'_>) -> Result<(), Failure> {
+    pub(crate) async fn try_out(&self, trial: Trial<'_>) -> Result<(), StepFailure> {
         let cases = self.test(trial).await?;
         self.gate(trial, &cases).await
     }
 
-    async fn test(&self, trial: Trial<'_>) -> Result<Vec<Case>, Failure> {
+    async fn test(&self, trial: Trial<'_>) -> Result<Vec<Case>, StepFailure> {
         let begin = Instant::now();
         let tree = self.tree_directory(&trial.version.pushed.tree);
         let tolerance = trial.version.pushed.manifest.tests.tolerance;
         let read = tokio::task::spawn_blocking(move || case::read(&tree, tolerance)).await;
         let cases = read
             .unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
-            .map_err(Failure::at("test"))?;
+            .map_err(StepFailure::at("test"))?;
         let mut made_up = None;
         if cases.is_empty() {
             made_up = Some(self.ask_made_up_row(trial).await?);
         } else {
             case::run(&cases, &mut trial.caller()?, trial.limit())
                 .await
-                .map_err(Failure::at("test"))?;
+                .map_err(StepFailure::at("test"))?;
         }
         let (id, elapsed_ms) = (trial.deployment.id, begin.elapsed().as_millis() as u64);
         let passed =
@@ -83,7 +83,7 @@ impl Control {
     }
 
     /// A version that nobody has asked anything must answer one row before callers ask it.
-    async fn ask_made_up_row(&self, trial: Trial<'_>) -> Result<MadeUpRow, Failure> {
+    async fn ask_made_up_row(&self, trial: Trial<'_>) -> Result<MadeUpRow, StepFailure> {
         let state = self.state();
         let was_live = state
             .models
@@ -105,19 +105,19 @@ impl Control {
                 Ok(MadeUpRow::Refused(problem.message))
             }
             Err(problem) => {
-                Err(Failure { step: "test", problem: not_answered(&row, problem, trial.key) })
+                Err(StepFailure { step: "test", problem: not_answered(&row, problem, trial.key) })
             }
         }
     }
 
-    async fn gate(&self, trial: Trial<'_>, cases: &[Case]) -> Result<(), Failure> {
+    async fn gate(&self, trial: Trial<'_>, cases: &[Case]) -> Result<(), StepFailure> {
         let manifest = &trial.version.pushed.manifest;
         if trial.schema.streams || (cases.is_empty() && manifest.gates == Default::default()) {
             return Ok(());
         }
         let begin = Instant::now();
         let measured = gate::measure(trial.caller()?, trial.schema, cases, trial.limit()).await;
-        let mut candidate = measured.map_err(Failure::at("gate"))?;
+        let mut candidate = measured.map_err(StepFailure::at("gate"))?;
         // The kernel sums up all pages of each process for it: off this thread.
         let (engine, placement) = (self.engine.clone(), trial.status.placement.clone());
         let memory_mb =
@@ -128,7 +128,7 @@ impl Control {
             let live = model.live.get(&trial.deployment.environment)?;
             model.versions.get(&live.version)?.measured
         });
-        gate::check(&manifest.gates, &candidate, live.as_ref()).map_err(Failure::at("gate"))?;
+        gate::check(&manifest.gates, &candidate, live.as_ref()).map_err(StepFailure::at("gate"))?;
         let (id, elapsed_ms) = (trial.deployment.id, begin.elapsed().as_millis() as u64);
         self.step(trial.key, id, Event::GatesPassed { deployment: id, candidate, live, elapsed_ms })
             .await

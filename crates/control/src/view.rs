@@ -12,7 +12,7 @@ use domain::{
     Code, Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, ReplicaId,
     Schema, State, VersionNumber,
 };
-use engine::{ParentState, ReplicaState};
+use engine::{ReplicaState, TemplateState};
 use serde::{Deserialize, Serialize};
 
 use crate::wanted::Part;
@@ -42,7 +42,7 @@ pub struct ReleaseView {
     pub deployment: u64,
     /// What, as `v3`.
     pub version: String,
-    /// Where.
+    /// The environment.
     pub environment: EnvironmentName,
     /// Who asked.
     pub actor: String,
@@ -65,7 +65,7 @@ pub struct ReplicaView {
     pub replica: String,
     /// What it runs, as `v3`.
     pub version: String,
-    /// Where.
+    /// The environment.
     pub environment: EnvironmentName,
     /// `starting`, `ready`, `leaving` or `ended`.
     pub state: String,
@@ -90,7 +90,7 @@ pub struct ParkedView {
     pub kind: String,
     /// Of what, as `v3`.
     pub version: String,
-    /// Where.
+    /// The environment.
     pub environment: EnvironmentName,
     /// Of its process.
     pub pid: u32,
@@ -128,7 +128,7 @@ pub struct DeploymentView {
     pub deployment: u64,
     /// What, as `v3`.
     pub version: String,
-    /// Where.
+    /// The environment.
     pub environment: EnvironmentName,
     /// How far it is.
     pub outcome: Outcome,
@@ -255,7 +255,7 @@ impl Control {
             own.partition(|status| self.is_spare(status, wanted.get(&status.placement)));
         let parents = self
             .engine
-            .parents()
+            .templates()
             .into_iter()
             .filter(|parent| parent.role.placement().is_some_and(|p| p.model == *key));
         let parents: Vec<_> = parents.collect();
@@ -280,10 +280,10 @@ impl Control {
                 pid: parent.pid,
                 memory_mb: memory.get(&parent.pid).copied(),
                 note: match &parent.state {
-                    ParentState::Ready { can_fork: false, reason, .. } => {
+                    TemplateState::Ready { can_fork: false, reason, .. } => {
                         format!("does not fork: {reason}")
                     }
-                    ParentState::Starting => "loads".into(),
+                    TemplateState::Starting => "loads".into(),
                     _ => String::new(),
                 },
             })
@@ -292,7 +292,7 @@ impl Control {
         let placements: BTreeSet<&Placement> =
             statuses.iter().map(|status| &status.placement).collect();
         let demands =
-            placements.into_iter().filter_map(|placement| (self.senses.demand)(placement));
+            placements.into_iter().filter_map(|placement| (self.signals.demand)(placement));
         let in_flight: BTreeMap<ReplicaId, u32> =
             demands.flat_map(|demand| demand.in_flight).collect();
         let replica = |status: Arc<engine::ReplicaStatus>| ReplicaView {

@@ -37,9 +37,9 @@ pub enum Event {
     VersionPushed(Box<VersionPushed>),
     /// Somebody asked for this version to go live; its sequence number is the deployment's id.
     DeployStarted {
-        /// Which.
+        /// The version.
         version: VersionNumber,
-        /// Where.
+        /// The environment.
         environment: EnvironmentName,
         /// How the traffic is to move.
         #[serde(default, skip_serializing_if = "is_default")]
@@ -100,9 +100,9 @@ pub enum Event {
     TrafficShifted {
         /// By which attempt.
         deployment: DeploymentId,
-        /// Which.
+        /// The version.
         version: VersionNumber,
-        /// Where.
+        /// The environment.
         environment: EnvironmentName,
         /// What the rest goes to.
         baseline: VersionNumber,
@@ -136,9 +136,9 @@ pub enum Event {
     Released {
         /// By which attempt.
         deployment: DeploymentId,
-        /// Which.
+        /// The version.
         version: VersionNumber,
-        /// Where.
+        /// The environment.
         environment: EnvironmentName,
         /// What took it before.
         previous: Option<VersionNumber>,
@@ -151,12 +151,12 @@ pub enum Event {
         deployment: DeploymentId,
         /// `build`, `start`, `test`, `gate`, `compatibility`, `guard`, `aborted`, `superseded`.
         step: String,
-        /// Why.
+        /// What went wrong, as a caller reads it.
         problem: Problem,
     },
     /// A variable of an environment, or of one model in it, got a value.
     VariableSet {
-        /// Where.
+        /// The environment.
         environment: EnvironmentName,
         /// For which model of the subject's project; all if none.
         model: Option<ModelName>,
@@ -170,7 +170,7 @@ pub enum Event {
     },
     /// A variable is gone.
     VariableRemoved {
-        /// Where.
+        /// The environment.
         environment: EnvironmentName,
         /// For which model of the subject's project; all if none.
         model: Option<ModelName>,
@@ -186,7 +186,7 @@ pub enum Event {
     },
     /// A replica of a live placement is ready, after the first.
     ReplicaReady {
-        /// Which.
+        /// The replica.
         replica: ReplicaId,
         /// Of what.
         placement: Placement,
@@ -195,7 +195,7 @@ pub enum Event {
     },
     /// A replica of a live placement ended without being asked to.
     ReplicaFailed {
-        /// Which.
+        /// The replica.
         replica: ReplicaId,
         /// Of what.
         placement: Placement,
@@ -206,7 +206,7 @@ pub enum Event {
     },
     /// A version is gone; its number is not used again.
     VersionRemoved {
-        /// Which.
+        /// The version.
         version: VersionNumber,
     },
     /// The model and all its versions are gone.

@@ -38,7 +38,7 @@ pub struct ModelRoutes {
 /// The traffic of a model in one environment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Route {
-    /// Where.
+    /// The environment.
     pub environment: EnvironmentName,
     /// What answers it.
     pub version: VersionNumber,
@@ -49,7 +49,7 @@ pub struct Route {
 /// The new version of a release that does not happen all at once.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Candidate {
-    /// Which.
+    /// The version.
     pub version: VersionNumber,
     /// Its part of the requests, of [`SHARES`].
     pub share: u32,
@@ -135,12 +135,12 @@ pub struct ReplicaRoute {
 pub enum Observation {
     /// The replica has no request in flight and gets none any more: it may stop.
     Returned {
-        /// Which.
+        /// The replica.
         replica: ReplicaId,
     },
     /// The replica did not answer as it must; it gets no more requests and must be replaced.
     Broken {
-        /// Which.
+        /// The replica.
         replica: ReplicaId,
         /// One sentence.
         reason: String,

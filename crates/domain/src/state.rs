@@ -89,7 +89,7 @@ pub struct Version {
 /// What takes the traffic of an environment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Live {
-    /// Which.
+    /// The version.
     pub version: VersionNumber,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
@@ -110,9 +110,9 @@ pub struct Live {
 pub struct Deployment {
     /// Its id.
     pub id: DeploymentId,
-    /// What.
+    /// The version.
     pub version: VersionNumber,
-    /// Where.
+    /// The environment.
     pub environment: EnvironmentName,
     /// Who asked.
     pub actor: String,
@@ -138,9 +138,9 @@ pub enum Outcome {
     Live,
     /// It did not.
     Failed {
-        /// Where.
+        /// The step at which it failed: `build`, `start`, `test`, …
         step: String,
-        /// Why.
+        /// What went wrong, as a caller reads it.
         problem: Problem,
     },
 }

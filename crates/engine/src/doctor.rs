@@ -17,7 +17,7 @@ const FILES_MIN: u64 = 4_096;
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Check {
-    /// What.
+    /// What was looked at: `uv`, `disk`, …
     pub name: String,
     /// Whether it is as it should be.
     pub ok: bool,

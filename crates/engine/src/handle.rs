@@ -19,8 +19,8 @@ use worker::{ProbeAs, WorkerInfo};
 
 use crate::client::{News, Supervisor};
 use crate::environment::{Built, Environments};
-use crate::holder::Holder;
 use crate::replica::{self, BecameReady, Begin, ReplicaState, ReplicaStatus};
+use crate::template::Template;
 use crate::tools::Tools;
 use crate::{EngineConfig, EngineError};
 
@@ -44,7 +44,7 @@ pub(crate) struct Inner {
     environments: Environments,
     pub replicas: Mutex<HashMap<ReplicaId, Arc<ReplicaStatus>>>,
     /// Parents and zygotes that have not ended.
-    pub holders: Mutex<HashMap<ProcessId, Holder>>,
+    pub templates: Mutex<HashMap<ProcessId, Template>>,
     /// Placements whose parents could not fork when they were last asked.
     pub unforkable: Mutex<HashSet<Placement>>,
     /// What zygotes could not fork with: to keep one would only take memory.
@@ -64,7 +64,7 @@ impl Engine {
             tools: Tools::new(config.clone(), files.clone()),
             environments: Environments::new(files.clone()),
             replicas: Mutex::default(),
-            holders: Mutex::default(),
+            templates: Mutex::default(),
             unforkable: Mutex::default(),
             barren: Mutex::default(),
             ids: AtomicU64::new(0),
@@ -92,7 +92,7 @@ impl Engine {
         match news {
             News::Changed(process) => self.process_changed(*process),
             News::Forgotten(id) => {
-                self.inner.holders.lock().remove(&id);
+                self.inner.templates.lock().remove(&id);
                 self.inner.replicas.lock().remove(&ReplicaId(id.0));
                 self.tick();
             }
@@ -100,11 +100,12 @@ impl Engine {
                 let listed: HashSet<&str> =
                     processes.iter().map(|process| process.id.0.as_str()).collect();
                 let lost = "its supervisor ended";
-                let holders: Vec<ProcessId> = self.inner.holders.lock().keys().cloned().collect();
-                holders
+                let templates: Vec<ProcessId> =
+                    self.inner.templates.lock().keys().cloned().collect();
+                templates
                     .iter()
                     .filter(|id| !listed.contains(id.0.as_str()))
-                    .for_each(|id| self.holder_ended(id, lost.into(), true));
+                    .for_each(|id| self.template_ended(id, lost.into(), true));
                 let replicas = self.replicas().into_iter().filter(|status| status.pid > 0);
                 replicas.filter(|status| !listed.contains(status.replica.0.as_str())).for_each(
                     |status| {
@@ -127,7 +128,7 @@ impl Engine {
     fn process_changed(&self, process: Process) {
         let placement = match &process.role {
             Role::Replica(placement) => placement.clone(),
-            _ => return self.holder_changed(process),
+            _ => return self.template_changed(process),
         };
         let replica = ReplicaId(process.id.0.clone());
         let known = self.take_process(&process);
@@ -346,7 +347,7 @@ impl Engine {
         let logs = newest_last(directory);
         for log in &logs[..logs.len().saturating_sub(LOGS_MAX)] {
             let id = log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let runs = self.inner.holders.lock().contains_key(&ProcessId(id.clone()))
+            let runs = self.inner.templates.lock().contains_key(&ProcessId(id.clone()))
                 || self.status(&ReplicaId(id)).is_some();
             if !runs {
                 let _ = tokio::fs::remove_file(log).await;
@@ -383,13 +384,13 @@ impl Engine {
             .into_iter()
             .filter(|status| status.placement == *placement)
             .map(|status| status.pid);
-        let holders = self.inner.holders.lock();
-        let parents = holders
+        let templates = self.inner.templates.lock();
+        let parents = templates
             .values()
-            .filter(|holder| matches!(&holder.role, Role::Parent(of) if of == placement));
+            .filter(|template| matches!(&template.role, Role::Parent(of) if of == placement));
         let groups: Vec<u32> =
-            replicas.chain(parents.map(|holder| holder.pid)).filter(|pid| *pid > 0).collect();
-        drop(holders);
+            replicas.chain(parents.map(|template| template.pid)).filter(|pid| *pid > 0).collect();
+        drop(templates);
         let memory = memory_mb_of_groups(&groups);
         (!memory.is_empty()).then(|| memory.values().sum())
     }

@@ -9,9 +9,9 @@ use std::path::Path;
 use domain::launch::{ProcessId, Role};
 
 use crate::handle::Engine;
-use crate::holder::ParentState;
 use crate::launch;
 use crate::replica::ReplicaSpec;
+use crate::template::TemplateState;
 use crate::{EngineError, shim};
 
 /// The file beside an environment that keeps which modules its versions import.
@@ -40,13 +40,13 @@ impl Engine {
     /// one made that has all.
     pub(crate) async fn learn_imports(&self, spec: &ReplicaSpec, id: &ProcessId) {
         let is_parent = {
-            let holders = self.inner.holders.lock();
-            let state = holders
+            let templates = self.inner.templates.lock();
+            let state = templates
                 .get(id)
-                .filter(|holder| matches!(holder.role, Role::Parent(_)))
-                .map(|holder| holder.state.borrow().clone());
+                .filter(|template| matches!(template.role, Role::Parent(_)))
+                .map(|template| template.state.borrow().clone());
             // What forbids a fork here would forbid it in a zygote.
-            matches!(state, Some(ParentState::Ready { can_fork: true, .. }))
+            matches!(state, Some(TemplateState::Ready { can_fork: true, .. }))
         };
         let Some(lock) = spec.lock.filter(|_| is_parent) else { return };
         let loaded = read(&self.inner.files.data.modules(id));
@@ -54,13 +54,13 @@ impl Engine {
             add(&self.inner.files.data.environment(&lock).with_extension(IMPORTS), loaded);
         let zygote = {
             let key = launch::zygote_key(spec);
-            let holders = self.inner.holders.lock();
+            let templates = self.inner.templates.lock();
             let of_key = |role: &Role| matches!(role, Role::Zygote(of) if Some(of) == key.as_ref());
-            holders.iter().find(|(_, holder)| of_key(&holder.role)).map(|(id, _)| id.clone())
+            templates.iter().find(|(_, template)| of_key(&template.role)).map(|(id, _)| id.clone())
         };
         // What it lacks is in the parent, and would be there twice if another were made now.
         if let Some(zygote) = zygote.filter(|_| has_grown) {
-            let _ = self.drop_parent(&zygote).await;
+            let _ = self.drop_template(&zygote).await;
         }
     }
 

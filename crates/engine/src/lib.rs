@@ -6,7 +6,6 @@ mod client;
 mod doctor;
 mod environment;
 mod handle;
-mod holder;
 mod imports;
 mod installed;
 mod launch;
@@ -16,6 +15,7 @@ mod replica;
 pub mod runtime;
 mod shim;
 mod start;
+mod template;
 mod tools;
 
 use std::collections::BTreeMap;
@@ -27,11 +27,11 @@ use supervisor::DirectoryError;
 pub use doctor::{Check, doctor};
 pub use environment::{Built, lock_inputs};
 pub use handle::Engine;
-pub use holder::{ParentState, ParentStatus};
 pub use installed::verify as verify_environment;
 pub use replica::{BecameReady, ReplicaSpec, ReplicaState, ReplicaStatus};
 pub use supervisor::process::memory_mb_of_groups;
 pub use supervisor::{DESCRIPTORS_RESERVED, Descriptors};
+pub use template::{TemplateState, TemplateStatus};
 
 /// What the engine is told once.
 #[derive(Clone, Debug)]

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 
 use crate::EngineError;
 use crate::handle::Engine;
-use crate::holder::{Holder, ParentState, ParentStatus};
 use crate::launch::{self, Plan};
 use crate::replica::{self, ReplicaSpec};
 use crate::runtime;
+use crate::template::{Template, TemplateState, TemplateStatus};
 
 /// How long a parent or zygote that another platform started may take to become ready, in
 /// milliseconds.
@@ -26,9 +26,9 @@ pub(crate) enum Found {
     /// One that cannot fork, and is this start's alone from now on.
     Serves(ProcessId, String),
     /// One that loads the model.
-    Starting(ProcessId, watch::Receiver<ParentState>),
+    Starting(ProcessId, watch::Receiver<TemplateState>),
     /// None was there; this one has to be started now.
-    Missing(ProcessId, watch::Receiver<ParentState>),
+    Missing(ProcessId, watch::Receiver<TemplateState>),
 }
 
 /// Why a process does not fork; an error if only the system did not let it, which says nothing of
@@ -42,32 +42,32 @@ pub(crate) fn refused(reason: String) -> Result<String, EngineError> {
 
 impl Engine {
     /// All parents and zygotes.
-    pub fn parents(&self) -> Vec<ParentStatus> {
-        let holders = self.inner.holders.lock();
-        let mut all: Vec<ParentStatus> = holders
+    pub fn templates(&self) -> Vec<TemplateStatus> {
+        let templates = self.inner.templates.lock();
+        let mut all: Vec<TemplateStatus> = templates
             .iter()
-            .map(|(id, holder)| ParentStatus {
+            .map(|(id, template)| TemplateStatus {
                 id: id.clone(),
-                role: holder.role.clone(),
-                pid: holder.pid,
-                state: holder.state.borrow().clone(),
-                temperature: holder.temperature,
-                used_at_ms: holder.used_at_ms,
+                role: template.role.clone(),
+                pid: template.pid,
+                state: template.state.borrow().clone(),
+                temperature: template.temperature,
+                used_at_ms: template.used_at_ms,
             })
             .collect();
-        drop(holders);
+        drop(templates);
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
     }
 
     /// Whether the next replica of a placement is forked from a parent that has its model loaded.
     pub fn can_fork(&self, placement: &Placement) -> bool {
-        let holders = self.inner.holders.lock();
-        let mut parents = holders
+        let templates = self.inner.templates.lock();
+        let mut parents = templates
             .values()
-            .filter(|holder| matches!(&holder.role, Role::Parent(of) if of == placement));
-        parents.any(|holder| {
-            matches!(*holder.state.borrow(), ParentState::Ready { can_fork: true, .. })
+            .filter(|template| matches!(&template.role, Role::Parent(of) if of == placement));
+        parents.any(|template| {
+            matches!(*template.state.borrow(), TemplateState::Ready { can_fork: true, .. })
         })
     }
 
@@ -87,12 +87,12 @@ impl Engine {
         };
         let role = Role::Zygote(key);
         let id = {
-            let mut holders = self.inner.holders.lock();
-            if let Some((id, _)) = holders.iter().find(|(_, holder)| holder.role == role) {
+            let mut templates = self.inner.templates.lock();
+            if let Some((id, _)) = templates.iter().find(|(_, template)| template.role == role) {
                 return Ok(Some(id.clone()));
             }
             let id = self.next_id("z");
-            holders.insert(id.clone(), Holder::starting(role.clone()));
+            templates.insert(id.clone(), Template::starting(role.clone()));
             id
         };
         let plan = Plan {
@@ -102,7 +102,7 @@ impl Engine {
             temperature: Temperature::Cold,
             colder_because: None,
         };
-        self.start_holder(spec, plan).await?;
+        self.start_template(spec, plan).await?;
         Ok(Some(id))
     }
 
@@ -117,14 +117,15 @@ impl Engine {
         }
         let role = Role::Parent(spec.placement.clone());
         let id = {
-            let mut holders = self.inner.holders.lock();
-            if let Some((id, _)) =
-                holders.iter().find(|(_, holder)| holder.role == role && holder.taken_by.is_none())
+            let mut templates = self.inner.templates.lock();
+            if let Some((id, _)) = templates
+                .iter()
+                .find(|(_, template)| template.role == role && template.taken_by.is_none())
             {
                 return Ok(Some(id.clone()));
             }
             let id = self.next_id("p");
-            holders.insert(id.clone(), Holder::starting(role));
+            templates.insert(id.clone(), Template::starting(role));
             id
         };
         self.start_parent(spec, &id).await?;
@@ -132,8 +133,8 @@ impl Engine {
     }
 
     /// Ends a parent or zygote. What was forked from it lives on.
-    pub async fn drop_parent(&self, id: &ProcessId) -> Result<(), EngineError> {
-        let known = self.inner.holders.lock().contains_key(id);
+    pub async fn drop_template(&self, id: &ProcessId) -> Result<(), EngineError> {
+        let known = self.inner.templates.lock().contains_key(id);
         if !known {
             return Ok(());
         }
@@ -143,27 +144,29 @@ impl Engine {
     /// The parent of a placement for one replica; if there is none, makes room for one that the
     /// caller must start.
     pub(crate) fn find_parent(&self, placement: &Placement, replica: &ReplicaId) -> Found {
-        let mut holders = self.inner.holders.lock();
+        let mut templates = self.inner.templates.lock();
         let mut starting = None;
-        for (id, holder) in holders.iter_mut() {
-            if holder.taken_by.is_some()
-                || !matches!(&holder.role, Role::Parent(of) if of == placement)
+        for (id, template) in templates.iter_mut() {
+            if template.taken_by.is_some()
+                || !matches!(&template.role, Role::Parent(of) if of == placement)
             {
                 continue;
             }
-            let state = holder.state.borrow().clone();
+            let state = template.state.borrow().clone();
             match state {
-                ParentState::Ready { can_fork: true, .. } => {
+                TemplateState::Ready { can_fork: true, .. } => {
                     self.inner.unforkable.lock().remove(placement);
                     return Found::Forks(id.clone());
                 }
-                ParentState::Ready { reason, .. } => {
-                    holder.taken_by = Some(replica.clone());
+                TemplateState::Ready { reason, .. } => {
+                    template.taken_by = Some(replica.clone());
                     self.inner.unforkable.lock().insert(placement.clone());
                     return Found::Serves(id.clone(), reason);
                 }
-                ParentState::Starting => starting = Some((id.clone(), holder.state.subscribe())),
-                ParentState::Ended { .. } => {}
+                TemplateState::Starting => {
+                    starting = Some((id.clone(), template.state.subscribe()))
+                }
+                TemplateState::Ended { .. } => {}
             }
         }
         // Where each parent serves but one, each start needs its own, and none waits for another's.
@@ -171,38 +174,38 @@ impl Engine {
         if let Some((id, state)) = starting.filter(|_| is_shared) {
             return Found::Starting(id, state);
         }
-        let holder = Holder::starting(Role::Parent(placement.clone()));
-        let (id, state) = (self.next_id("p"), holder.state.subscribe());
-        holders.insert(id.clone(), holder);
+        let template = Template::starting(Role::Parent(placement.clone()));
+        let (id, state) = (self.next_id("p"), template.state.subscribe());
+        templates.insert(id.clone(), template);
         Found::Missing(id, state)
     }
 
     /// Ends a parent that was about to become a replica which has ended meanwhile.
     pub(crate) async fn drop_taken_by(&self, replica: &ReplicaId) {
         let is_taken =
-            |(_, holder): &(&ProcessId, &Holder)| holder.taken_by.as_ref() == Some(replica);
-        let taken = self.inner.holders.lock().iter().find(is_taken).map(|(id, _)| id.clone());
+            |(_, template): &(&ProcessId, &Template)| template.taken_by.as_ref() == Some(replica);
+        let taken = self.inner.templates.lock().iter().find(is_taken).map(|(id, _)| id.clone());
         if let Some(id) = taken {
-            let _ = self.drop_parent(&id).await;
+            let _ = self.drop_template(&id).await;
         }
     }
 
     /// A zygote that can be forked from, or why there is none.
     fn find_zygote(&self, key: &ZygoteKey) -> Result<ProcessId, String> {
         let mut because = "no parent and no zygote yet".to_string();
-        for (id, holder) in self.inner.holders.lock().iter() {
-            if !matches!(&holder.role, Role::Zygote(of) if of == key) {
+        for (id, template) in self.inner.templates.lock().iter() {
+            if !matches!(&template.role, Role::Zygote(of) if of == key) {
                 continue;
             }
-            match &*holder.state.borrow() {
-                ParentState::Ready { can_fork: true, .. } => return Ok(id.clone()),
-                ParentState::Ready { reason, .. } => {
+            match &*template.state.borrow() {
+                TemplateState::Ready { can_fork: true, .. } => return Ok(id.clone()),
+                TemplateState::Ready { reason, .. } => {
                     because = format!("no parent yet, and the zygote cannot fork: {reason}")
                 }
-                ParentState::Starting => {
+                TemplateState::Starting => {
                     because = "no parent yet, and the zygote still imports".into()
                 }
-                ParentState::Ended { .. } => {}
+                TemplateState::Ended { .. } => {}
             }
         }
         Err(because)
@@ -226,18 +229,18 @@ impl Engine {
         };
         let made = self.ensure_zygote(spec).await.map_err(|error| format!("{because}: {error}"))?;
         let state = made.and_then(|id| {
-            Some((id.clone(), self.inner.holders.lock().get(&id)?.state.subscribe()))
+            Some((id.clone(), self.inner.templates.lock().get(&id)?.state.subscribe()))
         });
         let (id, mut state) = state.ok_or(because.clone())?;
         let limit = Duration::from_millis(spec.start_ms_max / 2);
         let _ =
-            tokio::time::timeout(limit, state.wait_for(|state| *state != ParentState::Starting))
+            tokio::time::timeout(limit, state.wait_for(|state| *state != TemplateState::Starting))
                 .await;
-        let is_barren = matches!(*state.borrow(), ParentState::Ready { can_fork: false, .. });
+        let is_barren = matches!(*state.borrow(), TemplateState::Ready { can_fork: false, .. });
         if is_barren {
             // Its libraries would only be there twice.
             self.inner.barren.lock().insert(key.clone());
-            let _ = self.drop_parent(&id).await;
+            let _ = self.drop_template(&id).await;
         }
         self.find_zygote(&key).map(|zygote| (zygote, Temperature::Cold, because))
     }
@@ -260,18 +263,18 @@ impl Engine {
                     temperature,
                     colder_because: Some(because),
                 };
-                match self.try_holder(spec, plan).await {
+                match self.try_template(spec, plan).await {
                     Ok(None) => return Ok(()),
                     Ok(Some(refused)) => {
                         self.cannot_fork(&zygote, &refused);
                         format!("the zygote did not fork: {refused}")
                     }
                     Err(error) if error.is_local() => {
-                        self.holder_ended(id, error.to_string(), true);
+                        self.template_ended(id, error.to_string(), true);
                         return Err(error);
                     }
                     Err(error) => {
-                        let _ = self.drop_parent(&zygote).await;
+                        let _ = self.drop_template(&zygote).await;
                         format!("the zygote did not fork: {error}")
                     }
                 }
@@ -285,24 +288,24 @@ impl Engine {
             temperature: Temperature::Cold,
             colder_because: Some(because),
         };
-        self.start_holder(spec, plan).await
+        self.start_template(spec, plan).await
     }
 
     /// Starts a parent or zygote that has its place; gives the place up if that fails.
-    async fn start_holder(&self, spec: &ReplicaSpec, plan: Plan) -> Result<(), EngineError> {
+    async fn start_template(&self, spec: &ReplicaSpec, plan: Plan) -> Result<(), EngineError> {
         let id = plan.id.clone();
-        let result = self.try_holder(spec, plan).await;
+        let result = self.try_template(spec, plan).await;
         let error = match result {
             Ok(None) => return Ok(()),
             Ok(Some(refused)) => EngineError::Supervisor(refused),
             Err(error) => error,
         };
-        self.holder_ended(&id, error.to_string(), error.is_local());
+        self.template_ended(&id, error.to_string(), error.is_local());
         Err(error)
     }
 
     /// Gives why it was refused, if it was.
-    async fn try_holder(
+    async fn try_template(
         &self,
         spec: &ReplicaSpec,
         plan: Plan,
@@ -316,9 +319,9 @@ impl Engine {
         match self.inner.supervisor.call(Request::Spawn(Box::new(launch))).await? {
             Reply::Started(process) => {
                 // It may have ended already, and be out of the list.
-                let is_known = self.inner.holders.lock().contains_key(&id);
+                let is_known = self.inner.templates.lock().contains_key(&id);
                 if is_known {
-                    self.holder_changed(*process);
+                    self.template_changed(*process);
                 }
                 let (engine, spec) = (self.clone(), spec.clone());
                 tokio::spawn(async move {
@@ -335,25 +338,25 @@ impl Engine {
     /// Ends a parent or zygote that is not ready in time.
     pub(crate) async fn limit_start(&self, id: &ProcessId, limit: Duration) {
         let Some(mut state) =
-            self.inner.holders.lock().get(id).map(|holder| holder.state.subscribe())
+            self.inner.templates.lock().get(id).map(|template| template.state.subscribe())
         else {
             return;
         };
-        let ready = state.wait_for(|state| *state != ParentState::Starting);
+        let ready = state.wait_for(|state| *state != TemplateState::Starting);
         if tokio::time::timeout(limit, ready).await.is_err() {
             tracing::warn!("{id} is not ready after {} ms; it is ended", limit.as_millis());
-            let _ = self.drop_parent(id).await;
+            let _ = self.drop_template(id).await;
         }
     }
 
     /// Takes note of what the supervisor says of a parent or zygote.
-    pub(crate) fn holder_changed(&self, process: Process) {
+    pub(crate) fn template_changed(&self, process: Process) {
         if let Some(reason) = process.ended {
-            let is_known = self.inner.holders.lock().contains_key(&process.id);
+            let is_known = self.inner.templates.lock().contains_key(&process.id);
             if is_known {
                 tracing::info!("{} ended: {reason}", process.id);
             }
-            self.holder_ended(&process.id, reason, false);
+            self.template_ended(&process.id, reason, false);
             let (engine, id) = (self.clone(), process.id);
             let is_zygote = process.role.placement().is_none();
             tokio::spawn(async move {
@@ -364,23 +367,24 @@ impl Engine {
             });
             return;
         }
-        let mut holders = self.inner.holders.lock();
-        let (id, is_known) = (process.id.clone(), holders.contains_key(&process.id));
-        let holder = holders.entry(process.id).or_insert_with(|| Holder::starting(process.role));
-        holder.pid = process.pid;
-        holder.temperature = process.temperature;
-        holder.colder_because = process.colder_because;
-        holder.used_at_ms = process.used_at_ms;
+        let mut templates = self.inner.templates.lock();
+        let (id, is_known) = (process.id.clone(), templates.contains_key(&process.id));
+        let template =
+            templates.entry(process.id).or_insert_with(|| Template::starting(process.role));
+        template.pid = process.pid;
+        template.temperature = process.temperature;
+        template.colder_because = process.colder_because;
+        template.used_at_ms = process.used_at_ms;
         if let Some(ready) = &process.ready {
-            holder.state.send_if_modified(|state| {
-                let is_news = *state == ParentState::Starting;
+            template.state.send_if_modified(|state| {
+                let is_news = *state == TemplateState::Starting;
                 if is_news {
                     *state = ready.into();
                 }
                 is_news
             });
         }
-        drop(holders);
+        drop(templates);
         if !is_known && process.ready.is_none() {
             // Started by another platform, which may be gone.
             let engine = self.clone();
@@ -392,22 +396,22 @@ impl Engine {
     }
 
     /// Takes a parent or zygote out of the list, and tells those who wait for it.
-    pub(crate) fn holder_ended(&self, id: &ProcessId, reason: String, local: bool) {
-        let removed = self.inner.holders.lock().remove(id);
-        let Some(holder) = removed else { return };
-        let placement = holder.role.placement();
+    pub(crate) fn template_ended(&self, id: &ProcessId, reason: String, local: bool) {
+        let removed = self.inner.templates.lock().remove(id);
+        let Some(template) = removed else { return };
+        let placement = template.role.placement();
         let details = placement
             .map(|placement| replica::last_words(&self.inner.files, placement, id))
             .unwrap_or_default();
-        holder.state.send_replace(ParentState::Ended { reason, details, local });
+        template.state.send_replace(TemplateState::Ended { reason, details, local });
         self.tick();
     }
 
     /// From now on it is not asked to fork any more.
     pub(crate) fn cannot_fork(&self, id: &ProcessId, why: &str) {
-        if let Some(holder) = self.inner.holders.lock().get(id) {
-            holder.state.send_modify(|state| {
-                if let ParentState::Ready { can_fork, reason, .. } = state {
+        if let Some(template) = self.inner.templates.lock().get(id) {
+            template.state.send_modify(|state| {
+                if let TemplateState::Ready { can_fork, reason, .. } = state {
                     (*can_fork, *reason) = (false, why.to_string());
                 }
             });
@@ -415,14 +419,14 @@ impl Engine {
     }
 
     /// How a parent was started, and why not warmer.
-    pub(crate) fn holder_temperature(
+    pub(crate) fn template_temperature(
         &self,
         id: &ProcessId,
     ) -> Option<(Temperature, Option<String>)> {
         self.inner
-            .holders
+            .templates
             .lock()
             .get(id)
-            .map(|holder| (holder.temperature, holder.colder_because.clone()))
+            .map(|template| (template.temperature, template.colder_because.clone()))
     }
 }

@@ -95,7 +95,7 @@ pub struct BecameReady {
 /// A replica as the engine knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaStatus {
-    /// Which.
+    /// The replica.
     pub replica: ReplicaId,
     /// What it runs.
     pub placement: Placement,

@@ -10,12 +10,12 @@ use supervisor::protocol::{Process, Reply, Request};
 
 use crate::EngineError;
 use crate::handle::Engine;
-use crate::holder::ParentState;
 use crate::launch::{self, Plan};
 use crate::parent::{Found, refused};
 use crate::ready::not_ready;
 use crate::replica::{Begin, ReplicaSpec, ReplicaState, ReplicaStatus};
 use crate::runtime;
+use crate::template::TemplateState;
 
 /// How often a parent may let one start down.
 const FAILURES_MAX: u32 = 4;
@@ -132,7 +132,7 @@ impl Engine {
                     if let Some(ended) = wait_until_loaded(&mut state).await {
                         return self.parent_failed(spec, ended);
                     }
-                    waited = colder(waited, self.holder_temperature(&parent));
+                    waited = colder(waited, self.template_temperature(&parent));
                     continue;
                 }
                 Found::Missing(parent, mut state) => {
@@ -142,7 +142,7 @@ impl Engine {
                     if let Some(ended) = wait_until_loaded(&mut state).await {
                         return self.parent_failed(spec, ended);
                     }
-                    waited = colder(waited, self.holder_temperature(&parent));
+                    waited = colder(waited, self.template_temperature(&parent));
                     continue;
                 }
             };
@@ -188,8 +188,8 @@ impl Engine {
             Err(error) if error.is_local() => Err(error),
             Err(error) => {
                 tracing::warn!("{parent} is of no use any more: {error}");
-                let _ = self.drop_parent(&parent).await;
-                self.holder_ended(&parent, error.to_string(), false);
+                let _ = self.drop_template(&parent).await;
+                self.template_ended(&parent, error.to_string(), false);
                 Ok(Step::Again)
             }
         }
@@ -242,10 +242,10 @@ type LoadFailure = (String, Vec<String>, bool);
 
 /// How the parent ended, if it did; a parent that left the list serves somebody else.
 async fn wait_until_loaded(
-    state: &mut tokio::sync::watch::Receiver<ParentState>,
+    state: &mut tokio::sync::watch::Receiver<TemplateState>,
 ) -> Option<LoadFailure> {
-    match state.wait_for(|state| *state != ParentState::Starting).await.as_deref() {
-        Ok(ParentState::Ended { reason, details, local }) => {
+    match state.wait_for(|state| *state != TemplateState::Starting).await.as_deref() {
+        Ok(TemplateState::Ended { reason, details, local }) => {
             Some((reason.clone(), details.clone(), *local))
         }
         _ => None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::launch::{Role, Temperature};
 use domain::manifest::Runtime;
-use engine::{Engine, ParentState, ReplicaState};
+use engine::{Engine, ReplicaState, TemplateState};
 use place::*;
 use serde_json::json;
 
@@ -56,8 +56,8 @@ async fn client_process() {
 }
 
 /// Those that have a model loaded, without zygotes.
-fn loaders(engine: &engine::Engine) -> Vec<engine::ParentStatus> {
-    engine.parents().into_iter().filter(|parent| matches!(parent.role, Role::Parent(_))).collect()
+fn loaders(engine: &engine::Engine) -> Vec<engine::TemplateStatus> {
+    engine.templates().into_iter().filter(|parent| matches!(parent.role, Role::Parent(_))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -336,8 +336,8 @@ async fn replicas_outlive_their_parent() {
         (Temperature::Tepid, Some(2.0))
     );
     // The way the platform does it.
-    let parent = engine.parents().remove(0);
-    engine.drop_parent(&parent.id).await.unwrap();
+    let parent = engine.templates().remove(0);
+    engine.drop_template(&parent.id).await.unwrap();
     until("dropped", || loaders(&engine).is_empty().then_some(())).await;
     // Its directory may hold what the model wrote when it was loaded.
     let directory = place.data().join("run/replicas").join(&parent.id.0);
@@ -357,20 +357,20 @@ async fn a_zygote_that_ends_takes_nothing_that_was_forked_from_it() {
     for round in 0..10 {
         let spec = place.spec(&format!("r{round}-1"), &place.tree(&format!("model{round}"), MODEL));
         let zygote = engine.ensure_zygote(&spec).await.unwrap().unwrap();
-        parent(&engine, |parent| parent.id == zygote && parent.state != ParentState::Starting)
+        parent(&engine, |parent| parent.id == zygote && parent.state != TemplateState::Starting)
             .await;
         let starting = tokio::spawn({
             let (engine, spec) = (engine.clone(), spec.clone());
             async move { engine.start(spec).await }
         });
         let of_this = Role::Parent(spec.placement.clone());
-        parent(&engine, |parent| parent.role == of_this && parent.state != ParentState::Starting)
+        parent(&engine, |parent| parent.role == of_this && parent.state != TemplateState::Starting)
             .await;
-        engine.drop_parent(&zygote).await.unwrap();
+        engine.drop_template(&zygote).await.unwrap();
         starting.await.unwrap().unwrap();
         let status = ready(&engine, &spec.replica.0).await;
         until("the zygote is gone", || {
-            engine.parents().iter().all(|parent| parent.id != zygote).then_some(())
+            engine.templates().iter().all(|parent| parent.id != zygote).then_some(())
         })
         .await;
         assert_eq!(predict(&status, json!({"x": 1})).await["twice"], json!(2.0), "round {round}");
@@ -523,10 +523,12 @@ async fn measure_starts() {
         ended(&engine, &replica).await;
         engine.forget(&id(&replica)).await;
         if n % 10 == 9 {
-            for parent in
-                engine.parents().into_iter().filter(|parent| matches!(parent.role, Role::Parent(_)))
+            for parent in engine
+                .templates()
+                .into_iter()
+                .filter(|parent| matches!(parent.role, Role::Parent(_)))
             {
-                engine.drop_parent(&parent.id).await.unwrap();
+                engine.drop_template(&parent.id).await.unwrap();
             }
         }
     }

@@ -68,7 +68,7 @@ impl Rows {
 
 /// A request that failed, and where, if it got that far.
 pub struct Failed {
-    /// Why.
+    /// What went wrong, as a caller reads it.
     pub problem: Problem,
     /// What it was routed to.
     pub lane: Option<Arc<Lane>>,

@@ -20,7 +20,7 @@ use crate::heavy::{Cost, Heavy};
 use crate::lane::Lane;
 use crate::queue::{Next, SlotKind};
 use crate::replica::Replica;
-use crate::reply::{self, Outcome, Timing};
+use crate::reply::{self, RequestOutcome, Timing};
 use crate::stream::{self, PieceSender};
 use crate::waiting::Waiting;
 
@@ -202,8 +202,12 @@ impl Slot {
             match answer.failure(first_row..first_row + rows) {
                 Some(problem) => fail(waiting, problem.clone()),
                 None => {
-                    let _ =
-                        waiting.reply.send(Outcome::Answer { answer, first_row, bytes, timing });
+                    let _ = waiting.reply.send(RequestOutcome::Answer {
+                        answer,
+                        first_row,
+                        bytes,
+                        timing,
+                    });
                 }
             }
             first_row += rows;
@@ -217,33 +221,33 @@ impl Slot {
         payloads: &[&Payload],
         rows: usize,
         of: &Waiting,
-    ) -> Result<Answered, Failure> {
-        let request = self.encode(payloads, of).await.map_err(Failure::Answer)?;
+    ) -> Result<Answered, BatchFailure> {
+        let request = self.encode(payloads, of).await.map_err(BatchFailure::Answer)?;
         let sent_at = Instant::now();
         let raw = self.post(&request).await?;
         let timing = Timing { sent_at, answered_at: Instant::now(), batch_rows: rows as u32 };
         let bytes = raw.body.len();
-        let answer = self.decode(raw, rows, of).await.map_err(Failure::Answer)?;
+        let answer = self.decode(raw, rows, of).await.map_err(BatchFailure::Answer)?;
         Ok(Answered { answer, bytes, timing })
     }
 
     /// The answers to the rows of a request, asked for one after the other, as one; the first row
     /// that fails fails the request. Ends with the row that runs when the caller has gone or its
     /// deadline has passed.
-    async fn row_by_row(&mut self, waiting: &Waiting) -> Result<Answered, Failure> {
+    async fn row_by_row(&mut self, waiting: &Waiting) -> Result<Answered, BatchFailure> {
         let (lane, rows, sent_at) = (self.lane.clone(), waiting.payload.rows, Instant::now());
         let mut answers = Vec::with_capacity(rows);
         let mut bytes = 0;
         for (row, payload) in waiting.payload.each_row(&lane.schema).enumerate() {
             if waiting.reply.is_closed() {
-                return Err(Failure::Left);
+                return Err(BatchFailure::Left);
             }
             let answered = self
                 .answer(&[&payload], 1, waiting)
                 .await
                 .map_err(|failure| failure.of_row(row, rows))?;
             if let Some(problem) = answered.answer.failure(0..1) {
-                return Err(Failure::Answer(problem.clone()).of_row(row, rows));
+                return Err(BatchFailure::Answer(problem.clone()).of_row(row, rows));
             }
             bytes += answered.bytes;
             answers.push(answered.answer);
@@ -265,7 +269,7 @@ impl Slot {
         }
     }
 
-    async fn post(&mut self, request: &WorkerRequest) -> Result<RawAnswer, Failure> {
+    async fn post(&mut self, request: &WorkerRequest) -> Result<RawAnswer, BatchFailure> {
         let limit = Duration::from_millis(self.lane.predict_ms_max);
         let sent = async {
             let mut connection =
@@ -282,8 +286,8 @@ impl Slot {
                 self.connection = Some(connection);
                 Ok(answer)
             }
-            Ok(Err(error)) => Err(Failure::Connection(error)),
-            Err(_) => Err(Failure::Timeout),
+            Ok(Err(error)) => Err(BatchFailure::Connection(error)),
+            Err(_) => Err(BatchFailure::Timeout),
         }
     }
 
@@ -301,11 +305,11 @@ impl Slot {
         }
     }
 
-    async fn failed(&mut self, batch: Batch, failure: Failure) {
+    async fn failed(&mut self, batch: Batch, failure: BatchFailure) {
         match failure {
-            Failure::Left => {}
-            Failure::Answer(problem) => self.rerun_or(batch, problem),
-            Failure::Timeout => {
+            BatchFailure::Left => {}
+            BatchFailure::Answer(problem) => self.rerun_or(batch, problem),
+            BatchFailure::Timeout => {
                 let limit_ms = self.lane.predict_ms_max;
                 let problem = Problem::new(
                     Code::PredictTimeout,
@@ -315,16 +319,16 @@ impl Slot {
                 batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
                 self.broken(format!("a prediction took longer than {limit_ms} ms")).await;
             }
-            Failure::Connection(ConnectionError::Local(error)) => {
+            BatchFailure::Connection(ConnectionError::Local(error)) => {
                 let text = format!("the server has no connection to the worker left: {error}");
                 let problem = Problem::new(Code::ServerBusy, text)
                     .help("try again; raise the limit of open files (ulimit -n) if it lasts");
                 batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
             }
-            Failure::Connection(ConnectionError::Protocol(text)) => {
+            BatchFailure::Connection(ConnectionError::Protocol(text)) => {
                 self.rerun_or(batch, not_understood(&text));
             }
-            Failure::Connection(ConnectionError::Closed(error)) => {
+            BatchFailure::Connection(ConnectionError::Closed(error)) => {
                 // A server may close a connection and live.
                 if !self.replica.is_alive().await {
                     self.broken(format!("the worker ended: {error}")).await;
@@ -381,7 +385,7 @@ impl Slot {
         }
         let (pieces, receiver) = stream::pieces();
         let timing = Timing { sent_at, answered_at: Instant::now(), batch_rows: 1 };
-        let _ = waiting.reply.send(Outcome::Stream(receiver, timing));
+        let _ = waiting.reply.send(RequestOutcome::Stream(receiver, timing));
         if answer.streams {
             self.pump(&pieces).await;
         } else {
@@ -438,7 +442,7 @@ struct Answered {
 }
 
 /// Why there is no answer.
-enum Failure {
+enum BatchFailure {
     Connection(ConnectionError),
     Timeout,
     /// The request cannot be asked, or what was answered is no answer.
@@ -447,10 +451,10 @@ enum Failure {
     Left,
 }
 
-impl Failure {
+impl BatchFailure {
     /// Says which row of a request it was.
-    fn of_row(mut self, row: usize, rows: usize) -> Failure {
-        if let Failure::Answer(problem) = &mut self {
+    fn of_row(mut self, row: usize, rows: usize) -> BatchFailure {
+        if let BatchFailure::Answer(problem) = &mut self {
             problem.details.insert(0, format!("row {row} of {rows}"));
         }
         self
@@ -462,7 +466,7 @@ fn not_understood(text: &str) -> Problem {
 }
 
 fn fail(waiting: Waiting, problem: Problem) {
-    let _ = waiting.reply.send(Outcome::Problem(problem));
+    let _ = waiting.reply.send(RequestOutcome::Problem(problem));
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::replica::Replica;
 /// One placement in the data plane: its queue and its replicas. It outlives route tables that agree
 /// on it.
 pub struct Lane {
-    /// Which.
+    /// The version in an environment that it serves.
     pub placement: Arc<Placement>,
     /// What requests must fit.
     pub schema: Schema,

@@ -13,7 +13,7 @@ use crate::ask::{Ask, Done, Failed, Reply, Rows};
 use crate::lane::Lane;
 use crate::memory::Memory;
 use crate::queue::Refused;
-use crate::reply::{self, Outcome};
+use crate::reply::{self, RequestOutcome};
 use crate::shadow::ShadowCopy;
 use crate::waiting::Waiting;
 use crate::wire::Wire;
@@ -90,9 +90,11 @@ impl Gateway {
             let departure = Departure { shared: &self.shared, lane: &lane, rows, arrived_at };
             let outcome = match tokio::time::timeout_at(deadline.into(), receiver).await {
                 // Whoever had it to answer failed on it.
-                Ok(outcome) => outcome.unwrap_or_else(|_| Outcome::Problem(reply::panicked())),
-                Err(_) if place.leave() => Outcome::Problem(waited(&lane, queued_at)),
-                Err(_) => Outcome::Problem(
+                Ok(outcome) => {
+                    outcome.unwrap_or_else(|_| RequestOutcome::Problem(reply::panicked()))
+                }
+                Err(_) if place.leave() => RequestOutcome::Problem(waited(&lane, queued_at)),
+                Err(_) => RequestOutcome::Problem(
                     Problem::new(Code::Deadline, "the deadline passed while the model ran")
                         .help("allow more time with Decalog-Timeout-Ms or [model] deadline_ms"),
                 ),
@@ -100,12 +102,12 @@ impl Gateway {
             departure.none();
             drop(place);
             let (reply, timing) = match outcome {
-                Outcome::Answer { answer, first_row, bytes, timing } => {
+                RequestOutcome::Answer { answer, first_row, bytes, timing } => {
                     (Reply::Rows(Rows { answer, first: first_row, count: rows, bytes }), timing)
                 }
-                Outcome::Stream(pieces, timing) => (Reply::Pieces(pieces), timing),
-                Outcome::Problem(problem) => return Err(fail(problem, Some(&lane), rows)),
-                Outcome::Moved => continue,
+                RequestOutcome::Stream(pieces, timing) => (Reply::Pieces(pieces), timing),
+                RequestOutcome::Problem(problem) => return Err(fail(problem, Some(&lane), rows)),
+                RequestOutcome::Moved => continue,
             };
             if let Some(copy) = copy {
                 copy.send(&reply, &self.shared, &self.heavy);

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::backlog::{Backlog, Limits};
 use crate::batch::{self, Batch};
-use crate::reply::Outcome;
+use crate::reply::RequestOutcome;
 use crate::waiting::{LEFT, QUEUED, Waiting};
 
 /// Callers that left are swept out when there are so many and they are more than half, …
@@ -90,7 +90,7 @@ impl Queue {
     }
 
     /// Queues a request.
-    pub fn submit(&self, mut waiting: Waiting) -> Result<Place<'_>, Refused> {
+    pub fn submit(&self, mut waiting: Waiting) -> Result<QueuePlace<'_>, Refused> {
         let (rows, bytes) = (waiting.payload.rows, waiting.bytes);
         let ticket = waiting.ticket.clone();
         let mut inner = self.inner.lock();
@@ -120,7 +120,7 @@ impl Queue {
         inner.next_order += 1;
         let is_deserted = inner.slots == 0;
         self.push(inner, waiting);
-        Ok(Place { queue: self, ticket, rows, bytes, is_deserted })
+        Ok(QueuePlace { queue: self, ticket, rows, bytes, is_deserted })
     }
 
     /// Queues a request again whose batch failed, to run by itself; never refused for want of room.
@@ -293,7 +293,7 @@ impl Queue {
             inner.forget_all();
             drop(inner);
             for waiting in rest {
-                let _ = waiting.reply.send(Outcome::Moved);
+                let _ = waiting.reply.send(RequestOutcome::Moved);
             }
         }
     }
@@ -306,7 +306,7 @@ impl Queue {
         inner.forget_all();
         drop(inner);
         for waiting in all {
-            let _ = waiting.reply.send(Outcome::Problem(problem.clone()));
+            let _ = waiting.reply.send(RequestOutcome::Problem(problem.clone()));
         }
     }
 }
@@ -326,7 +326,7 @@ impl Drop for Idle<'_> {
 }
 
 /// A caller's place in the queue. Dropping it, as when the caller hangs up, frees the place.
-pub struct Place<'q> {
+pub struct QueuePlace<'q> {
     queue: &'q Queue,
     ticket: Arc<AtomicU8>,
     rows: usize,
@@ -335,7 +335,7 @@ pub struct Place<'q> {
     pub is_deserted: bool,
 }
 
-impl Place<'_> {
+impl QueuePlace<'_> {
     /// Leaves the queue; `false` if the request is running already.
     pub fn leave(&self) -> bool {
         // Taking a ticket and counting its rows happen under the lock on the other side too.
@@ -360,7 +360,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         self.leave();
     }

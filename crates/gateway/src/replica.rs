@@ -15,7 +15,7 @@ const PROBE_MS_MAX: u64 = 1_000;
 
 /// A replica as the data plane uses it.
 pub struct Replica {
-    /// Which.
+    /// The replica.
     pub id: ReplicaId,
     pub(crate) protocol: WorkerProtocol,
     /// Where it takes requests.

@@ -14,7 +14,7 @@ use crate::body::Body;
 use crate::stream::Pieces;
 
 /// How a request in the queue ended.
-pub enum Outcome {
+pub enum RequestOutcome {
     /// With rows of a batch's answer.
     Answer {
         /// Of the whole batch.

@@ -16,7 +16,7 @@ use crate::Shared;
 use crate::ask::{Ask, Reply, Rows};
 use crate::heavy::{Cost, Heavy};
 use crate::lane::Lane;
-use crate::reply::Outcome;
+use crate::reply::RequestOutcome;
 use crate::split::{Split, Target};
 use crate::waiting::Waiting;
 
@@ -83,7 +83,7 @@ impl ShadowCopy {
         let mut record = Record::new(Some(lane.placement.clone()), rows, total_us);
         record.is_copy = true;
         let problem = match outcome {
-            Ok(Ok(Outcome::Answer { answer, first_row, bytes, .. })) => {
+            Ok(Ok(RequestOutcome::Answer { answer, first_row, bytes, .. })) => {
                 let (cost, tolerance) = (Cost::Text(bytes), self.tolerance);
                 let compare = move || {
                     answer.agrees(
@@ -96,7 +96,7 @@ impl ShadowCopy {
                 record.agrees = heavy.run(cost, compare).await.ok();
                 return record.agrees.is_some().then_some(record);
             }
-            Ok(Ok(Outcome::Problem(problem))) => problem,
+            Ok(Ok(RequestOutcome::Problem(problem))) => problem,
             // Its placement ended, or it streams: nothing to compare.
             Ok(_) => return None,
             Err(_) => Problem::new(Code::Deadline, "the deadline of a copy passed"),

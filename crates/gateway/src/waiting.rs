@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::load::Present;
 use crate::memory::Memory;
-use crate::reply::Outcome;
+use crate::reply::RequestOutcome;
 
 /// States of a ticket: it waits, a slot has taken it, its caller has left.
 pub const QUEUED: u8 = 0;
@@ -34,7 +34,7 @@ pub struct Waiting {
     /// Whether it was in a batch that failed: then it runs by itself.
     pub alone: bool,
     /// Where its answer goes.
-    pub reply: oneshot::Sender<Outcome>,
+    pub reply: oneshot::Sender<RequestOutcome>,
     /// Whether it still waits.
     pub ticket: Arc<AtomicU8>,
     /// Counts it, if anybody does.
@@ -49,7 +49,11 @@ pub struct Waiting {
 
 impl Waiting {
     /// A request to be queued now.
-    pub fn new(payload: Payload, deadline: Instant, reply: oneshot::Sender<Outcome>) -> Waiting {
+    pub fn new(
+        payload: Payload,
+        deadline: Instant,
+        reply: oneshot::Sender<RequestOutcome>,
+    ) -> Waiting {
         Waiting {
             bytes: payload.size(),
             memory: None,

@@ -56,16 +56,16 @@ pub enum Word {
     Ready(Readiness),
     /// There is a new process.
     Forked {
-        /// Which.
+        /// The process.
         id: ProcessId,
         /// Its number.
         pid: u32,
     },
     /// There is none.
     Refused {
-        /// Which.
+        /// The process.
         id: ProcessId,
-        /// Why.
+        /// What keeps it from forking, in a few words.
         reason: String,
     },
 }
@@ -74,13 +74,13 @@ pub enum Word {
 pub type Forked = Result<u32, String>;
 
 /// The supervisor's end.
-pub struct Control {
+pub struct ControlSocket {
     socket: AsyncFd<OwnedFd>,
     waiting: RefCell<HashMap<ProcessId, oneshot::Sender<Forked>>>,
 }
 
 /// A connected pair: the supervisor's end, and the other, which is closed on exec.
-pub fn pair() -> io::Result<(Control, OwnedFd)> {
+pub fn pair() -> io::Result<(ControlSocket, OwnedFd)> {
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     for socket in [&ours, &theirs] {
@@ -91,10 +91,10 @@ pub fn pair() -> io::Result<(Control, OwnedFd)> {
     nix::fcntl::fcntl(&ours, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
     // SAFETY: the descriptor is owned, and closed only with its registration.
     let socket = unsafe { AsyncFd::register(ours)? };
-    Ok((Control { socket, waiting: RefCell::default() }, theirs))
+    Ok((ControlSocket { socket, waiting: RefCell::default() }, theirs))
 }
 
-impl Control {
+impl ControlSocket {
     /// Sends a command, with descriptors.
     pub async fn send(
         &self,

@@ -15,7 +15,7 @@ const SOCKET_BYTES_MAX: usize = 100;
 #[derive(Debug, thiserror::Error)]
 #[error("making {}: {source}", path.display())]
 pub struct DirectoryError {
-    /// Which.
+    /// The directory.
     pub path: PathBuf,
     /// Why not.
     pub source: io::Error,

@@ -16,7 +16,7 @@ pub struct Line {
     pub group: u32,
     /// Its session.
     pub session: u32,
-    /// Of it.
+    /// Threads of the process.
     pub threads: u32,
     /// Pages in memory.
     pub resident_pages: u64,

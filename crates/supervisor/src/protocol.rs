@@ -40,7 +40,7 @@ pub enum Request {
     Spawn(Box<Launch>),
     /// Ask a process group to end, or end it.
     Signal {
-        /// Which.
+        /// The process.
         id: ProcessId,
         /// SIGKILL instead of SIGTERM.
         kill: bool,
@@ -48,7 +48,7 @@ pub enum Request {
     /// Keep what is known of a process, for a platform that finds it later. The supervisor does not
     /// read it.
     Remember {
-        /// Which.
+        /// The process.
         id: ProcessId,
         /// At most [`KNOWN_BYTES_MAX`].
         known: String,
@@ -57,7 +57,7 @@ pub enum Request {
     List,
     /// Drop an ended process from the list.
     Forget {
-        /// Which.
+        /// The process.
         id: ProcessId,
     },
     /// End all processes, then the supervisor.
@@ -108,7 +108,7 @@ pub enum Reply {
 /// One process, without its variables.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Process {
-    /// Which.
+    /// The process.
     pub id: ProcessId,
     /// What it is for.
     pub role: Role,

@@ -14,7 +14,7 @@ use domain::launch::{Launch, Limits, Origin, ProcessId, Role};
 use nix::sys::signal::Signal;
 
 use crate::clock::now_ms;
-use crate::control::{self, Control, PACKET_BYTES_MAX, Word};
+use crate::control::{self, ControlSocket, PACKET_BYTES_MAX, Word};
 use crate::groups::Group;
 use crate::local::is_local;
 use crate::log::Output;
@@ -29,25 +29,25 @@ const CAP_DAC_OVERRIDE: nix::libc::c_ulong = 1;
 const FORK_MS_MAX: u64 = 5_000;
 
 /// Why nothing was started.
-enum Failure {
+enum SpawnFailure {
     /// This machine is short of something.
     Local(String),
     Other(String),
 }
 
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
+impl From<io::Error> for SpawnFailure {
+    fn from(error: io::Error) -> SpawnFailure {
         if is_local(&error) {
-            Failure::Local(error.to_string())
+            SpawnFailure::Local(error.to_string())
         } else {
-            Failure::Other(error.to_string())
+            SpawnFailure::Other(error.to_string())
         }
     }
 }
 
-impl From<String> for Failure {
-    fn from(text: String) -> Failure {
-        Failure::Other(text)
+impl From<String> for SpawnFailure {
+    fn from(text: String) -> SpawnFailure {
+        SpawnFailure::Other(text)
     }
 }
 
@@ -72,8 +72,8 @@ pub async fn spawn(shared: &Rc<Shared>, launch: Launch) -> Result<Reply, String>
     };
     match started {
         Ok(reply) => Ok(reply),
-        Err(Failure::Other(text)) => Err(text),
-        Err(Failure::Local(text)) => {
+        Err(SpawnFailure::Other(text)) => Err(text),
+        Err(SpawnFailure::Local(text)) => {
             eprintln!("supervise: {id} could not be started: {text}");
             Ok(Reply::Local(format!("{id} could not be started: {text}")))
         }
@@ -81,11 +81,11 @@ pub async fn spawn(shared: &Rc<Shared>, launch: Launch) -> Result<Reply, String>
 }
 
 /// What a process prints into, if there are descriptors for it and enough others.
-fn pipe(shared: &Shared) -> Result<(io::PipeReader, io::PipeWriter), Failure> {
+fn pipe(shared: &Shared) -> Result<(io::PipeReader, io::PipeWriter), SpawnFailure> {
     let (output, input) = io::pipe()?;
     if shared.descriptors.is_reserved(&input) {
         let limit = shared.descriptors.limit;
-        return Err(Failure::Local(format!(
+        return Err(SpawnFailure::Local(format!(
             "the supervisor has too many descriptors open; its limit is {limit} (ulimit -Hn)"
         )));
     }
@@ -93,7 +93,7 @@ fn pipe(shared: &Shared) -> Result<(io::PipeReader, io::PipeWriter), Failure> {
 }
 
 /// As a program of its own.
-fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply, Failure> {
+fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply, SpawnFailure> {
     let program = argv.first().ok_or_else(|| "the launch has no program".to_string())?;
     let (output, input) = pipe(shared)?;
     let error_input = input.try_clone()?;
@@ -155,7 +155,11 @@ fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply
         Err(error) => {
             group.iter().for_each(|group| group.remove(&[]));
             let text = format!("`{program}` could not be started: {error}");
-            return Err(if is_local(&error) { Failure::Local(text) } else { Failure::Other(text) });
+            return Err(if is_local(&error) {
+                SpawnFailure::Local(text)
+            } else {
+                SpawnFailure::Other(text)
+            });
         }
     };
     let group = Rc::new(RefCell::new(group));
@@ -163,7 +167,7 @@ fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply
 }
 
 /// Parents and zygotes get a socket to be asked through.
-fn control_for(role: &Role) -> io::Result<(Option<Rc<Control>>, Option<OwnedFd>)> {
+fn control_for(role: &Role) -> io::Result<(Option<Rc<ControlSocket>>, Option<OwnedFd>)> {
     if !role.is_forked_from() {
         return Ok((None, None));
     }
@@ -178,7 +182,7 @@ fn enter(
     pid: u32,
     ancestors: Vec<ProcessId>,
     output: Rc<Output>,
-    control: Option<Rc<Control>>,
+    control: Option<Rc<ControlSocket>>,
     group: Rc<RefCell<Option<Group>>>,
 ) -> Reply {
     let process = Process {
@@ -213,7 +217,11 @@ fn enter(
 }
 
 /// From a parent or zygote.
-async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<Reply, Failure> {
+async fn fork(
+    shared: &Rc<Shared>,
+    launch: Launch,
+    from: &ProcessId,
+) -> Result<Reply, SpawnFailure> {
     let asked = control_of(shared, from)?;
     let (output, input) = pipe(shared)?;
     let output = Output::collect(output.into(), PathBuf::from(&launch.log))?;
@@ -226,7 +234,7 @@ async fn fork(shared: &Rc<Shared>, launch: Launch, from: &ProcessId) -> Result<R
     let limit = Duration::from_millis(FORK_MS_MAX);
     let asking = async {
         let answer = asked.fork(&command, &launch.id, &descriptors).await?;
-        answer.await.map_err(|_| Failure::Other(format!("{from} ended while it forked")))
+        answer.await.map_err(|_| SpawnFailure::Other(format!("{from} ended while it forked")))
     };
     let answer = tokio::time::timeout(limit, asking).await;
     drop(descriptors);
@@ -297,7 +305,11 @@ fn attach(
 }
 
 /// A parent becomes the replica: the same process, log and group under another id.
-async fn serve(shared: &Rc<Shared>, launch: Launch, parent: &ProcessId) -> Result<Reply, Failure> {
+async fn serve(
+    shared: &Rc<Shared>,
+    launch: Launch,
+    parent: &ProcessId,
+) -> Result<Reply, SpawnFailure> {
     let asked = control_of(shared, parent)?;
     let (variables, directory) = (&launch.variables, launch.directory.as_str());
     let command = control::Command::Serve { id: &launch.id, variables, directory };
@@ -338,7 +350,7 @@ fn ancestors(of: &ProcessId, further: Vec<ProcessId>) -> Vec<ProcessId> {
     [of.clone()].into_iter().chain(further).collect()
 }
 
-fn control_of(shared: &Rc<Shared>, id: &ProcessId) -> Result<Rc<Control>, String> {
+fn control_of(shared: &Rc<Shared>, id: &ProcessId) -> Result<Rc<ControlSocket>, String> {
     let entries = shared.entries.borrow();
     let entry = entries.get(id).ok_or_else(|| format!("there is no process {id}"))?;
     let usable = entry.process.role.is_forked_from() && entry.process.ended.is_none();
@@ -350,7 +362,7 @@ fn control_of(shared: &Rc<Shared>, id: &ProcessId) -> Result<Rc<Control>, String
 }
 
 /// Hears what a parent or zygote says, until it closes its socket.
-async fn listen(shared: Rc<Shared>, id: ProcessId, control: Rc<Control>) {
+async fn listen(shared: Rc<Shared>, id: ProcessId, control: Rc<ControlSocket>) {
     let mut buffer = vec![0; PACKET_BYTES_MAX];
     loop {
         match control.receive(&mut buffer).await {

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::control::Control;
+use crate::control::ControlSocket;
 use crate::descriptors::Descriptors;
 use crate::end::End;
 use crate::groups::{Group, Groups};
@@ -32,7 +32,7 @@ pub struct Entry {
     /// Where its output goes.
     pub output: Rc<Output>,
     /// How a parent or zygote is asked.
-    pub control: Option<Rc<Control>>,
+    pub control: Option<Rc<ControlSocket>>,
     /// What enforces its limits, once it is there.
     pub group: Rc<RefCell<Option<Group>>>,
     /// Puts it into its group.

@@ -123,7 +123,7 @@ pub struct DispersionSums {
 /// What one guard is judged on.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct GuardSums {
-    /// Which.
+    /// The guard as it was written.
     pub guard: Guard,
     /// The metric of the canary as it is: a share, or milliseconds. `None` without requests.
     pub canary: Option<f64>,
@@ -228,11 +228,11 @@ pub enum Span {
 /// milliseconds for the mean.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Judgement {
-    /// Which.
+    /// The guard as it was written.
     pub guard: Guard,
     /// What to do, as far as this guard goes.
     pub verdict: Verdict,
-    /// Why.
+    /// What the verdict rests on.
     pub reason: Reason,
     /// The metric of the canary: a share, or milliseconds.
     pub canary: Option<f64>,

@@ -10,7 +10,7 @@ use domain::launch::Temperature;
 use domain::manifest::{Runtime, SchemaSection};
 use domain::{DataDirectory, Digest, ModelKey, Placement, ReplicaId, VersionNumber};
 use engine::{
-    Engine, EngineConfig, ParentState, ParentStatus, ReplicaSpec, ReplicaState, ReplicaStatus,
+    Engine, EngineConfig, ReplicaSpec, ReplicaState, ReplicaStatus, TemplateState, TemplateStatus,
 };
 use serde_json::Value;
 
@@ -226,10 +226,11 @@ pub async fn start(engine: &Engine, spec: ReplicaSpec) -> (ReplicaStatus, Temper
 }
 
 /// Waits for a parent or zygote that is ready.
-pub async fn parent(engine: &Engine, fits: impl Fn(&ParentStatus) -> bool) -> ParentStatus {
-    let is_ready =
-        |status: &ParentStatus| matches!(status.state, ParentState::Ready { .. }) && fits(status);
-    until("a parent", || engine.parents().into_iter().find(is_ready)).await
+pub async fn parent(engine: &Engine, fits: impl Fn(&TemplateStatus) -> bool) -> TemplateStatus {
+    let is_ready = |status: &TemplateStatus| {
+        matches!(status.state, TemplateState::Ready { .. }) && fits(status)
+    };
+    until("a parent", || engine.templates().into_iter().find(is_ready)).await
 }
 
 /// Asks a replica for one row.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 /// How a parent or zygote is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum ParentState {
+pub enum TemplateState {
     /// It loads or imports.
     Starting,
     /// It can be asked to fork or to serve.
@@ -33,15 +33,15 @@ pub enum ParentState {
 
 /// A parent or zygote as the engine knows it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ParentStatus {
-    /// Which.
+pub struct TemplateStatus {
+    /// The process.
     pub id: ProcessId,
     /// A parent of a placement, or a zygote of a key.
     pub role: Role,
     /// Of its process.
     pub pid: u32,
     /// How it is.
-    pub state: ParentState,
+    pub state: TemplateState,
     /// How it was started itself.
     pub temperature: Temperature,
     /// When something was last forked from it, or else when it was started, in milliseconds since
@@ -50,7 +50,7 @@ pub struct ParentStatus {
 }
 
 /// What the engine keeps of a parent or zygote.
-pub(crate) struct Holder {
+pub(crate) struct Template {
     pub role: Role,
     pub pid: u32,
     pub temperature: Temperature,
@@ -58,12 +58,12 @@ pub(crate) struct Holder {
     pub used_at_ms: u64,
     /// The replica that it becomes.
     pub taken_by: Option<ReplicaId>,
-    pub state: watch::Sender<ParentState>,
+    pub state: watch::Sender<TemplateState>,
 }
 
-impl From<&Readiness> for ParentState {
-    fn from(ready: &Readiness) -> ParentState {
-        ParentState::Ready {
+impl From<&Readiness> for TemplateState {
+    fn from(ready: &Readiness) -> TemplateState {
+        TemplateState::Ready {
             can_fork: ready.can_fork,
             reason: ready.reason.clone(),
             elapsed_ms: ready.elapsed_ms,
@@ -71,17 +71,17 @@ impl From<&Readiness> for ParentState {
     }
 }
 
-impl Holder {
+impl Template {
     /// One that was just started, or is about to be.
-    pub fn starting(role: Role) -> Holder {
-        Holder {
+    pub fn starting(role: Role) -> Template {
+        Template {
             role,
             pid: 0,
             temperature: Temperature::Cold,
             colder_because: None,
             used_at_ms: now_ms(),
             taken_by: None,
-            state: watch::channel(ParentState::Starting).0,
+            state: watch::channel(TemplateState::Starting).0,
         }
     }
 }

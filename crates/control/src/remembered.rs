@@ -45,7 +45,7 @@ struct Inner {
     /// until then.
     announced: HashMap<ReplicaId, u64>,
     /// The revision that each version was started under last, and when.
-    rolled_out: HashMap<Chain, (u32, Instant)>,
+    rolled_out: HashMap<VersionPlace, (u32, Instant)>,
     failures: HashMap<Placement, Failures>,
     /// How many are about to be started.
     pending: HashMap<Placement, i64>,
@@ -54,15 +54,15 @@ struct Inner {
 }
 
 /// A version in an environment, whatever its variables.
-type Chain = (ModelKey, EnvironmentName, VersionNumber, Digest);
+type VersionPlace = (ModelKey, EnvironmentName, VersionNumber, Digest);
 
-fn chain(placement: &Placement) -> Chain {
+fn place_of(placement: &Placement) -> VersionPlace {
     (placement.model.clone(), placement.environment.clone(), placement.version, placement.digest)
 }
 
 /// How a replica came to its end.
 #[derive(Clone, Debug)]
-pub enum Failure {
+pub enum ReplicaFailure {
     /// It never became ready.
     Start(Problem),
     /// This machine could not start it.
@@ -211,18 +211,18 @@ impl Replicas {
     }
 
     /// Counts a failure. Gives the wait before the next start, and whether it should be an event.
-    pub fn failed(&self, placement: &Placement, failure: Failure) -> (u64, bool) {
+    pub fn failed(&self, placement: &Placement, failure: ReplicaFailure) -> (u64, bool) {
         let now = Instant::now();
         let mut inner = self.inner.lock();
         self.changes.tell_of(&placement.model);
         let failures = inner.failures.entry(placement.clone()).or_default();
         let wait_ms = match failure {
-            Failure::Local => backoff::LOCAL_MS,
-            Failure::Died { lived_ms, startup_ms } => {
+            ReplicaFailure::Local => backoff::LOCAL_MS,
+            ReplicaFailure::Died { lived_ms, startup_ms } => {
                 failures.last = (Some(now), failures.last.0);
                 backoff::replace_in_ms(lived_ms, startup_ms)
             }
-            Failure::Start(_) | Failure::Idle => {
+            ReplicaFailure::Start(_) | ReplicaFailure::Idle => {
                 let healthy_ms = failures
                     .ready_since
                     .map_or(0, |since| now.duration_since(since).as_millis() as u64);
@@ -233,7 +233,7 @@ impl Replicas {
             }
         };
         failures.ready_since = None;
-        if let Failure::Start(problem) = failure {
+        if let ReplicaFailure::Start(problem) = failure {
             failures.problem = Some(problem);
         }
         failures.restart_at = Some(now + Duration::from_millis(wait_ms));
@@ -253,7 +253,7 @@ impl Replicas {
         {
             return false;
         }
-        let last = rolled_out.entry(chain(placement)).or_insert((placement.revision, now));
+        let last = rolled_out.entry(place_of(placement)).or_insert((placement.revision, now));
         let next = last.1 + Duration::from_millis(ROLL_OUT_MS);
         if last.0 != placement.revision && next > now {
             failures.entry(placement.clone()).or_default().restart_at = Some(next);
@@ -351,7 +351,7 @@ mod tests {
         let replicas = Replicas::new(1);
         let placement = placement(0);
         let early = Instant::now();
-        let died = Failure::Died { lived_ms: 9_000, startup_ms: 10 };
+        let died = ReplicaFailure::Died { lived_ms: 9_000, startup_ms: 10 };
         // Somebody kills two that were ready.
         for replica in ["r1-1", "r1-2"] {
             replicas.ready(&status(replica, &placement), 5, 0);
@@ -373,7 +373,7 @@ mod tests {
         let (replicas, placement) = (Replicas::new(1), placement(0));
         let problem = Problem::new(domain::Code::LoadFailed, "no");
         let waits =
-            [(); 3].map(|()| replicas.failed(&placement, Failure::Start(problem.clone())).0);
+            [(); 3].map(|()| replicas.failed(&placement, ReplicaFailure::Start(problem.clone())).0);
         assert_eq!(waits, [0, 100, 200]);
         assert!(!replicas.may_start(&placement) && replicas.problem(&placement) == Some(problem));
         replicas.ready(&status("r1-1", &placement), 5, 7);
@@ -384,22 +384,26 @@ mod tests {
         );
         for _ in 0..50 {
             assert_eq!(
-                replicas.failed(&placement, Failure::Died { lived_ms: 2, startup_ms: 10 }).0,
+                replicas.failed(&placement, ReplicaFailure::Died { lived_ms: 2, startup_ms: 10 }).0,
                 8
             );
         }
-        assert_eq!(replicas.failed(&placement, Failure::Local).0, backoff::LOCAL_MS);
-        assert_eq!(replicas.failed(&placement, Failure::Idle).0, 400, "it counts on where it was");
+        assert_eq!(replicas.failed(&placement, ReplicaFailure::Local).0, backoff::LOCAL_MS);
+        assert_eq!(
+            replicas.failed(&placement, ReplicaFailure::Idle).0,
+            400,
+            "it counts on where it was"
+        );
     }
 
     #[test]
     fn a_start_that_was_due_is_not_waited_for_again() {
         let (replicas, placement) = (Replicas::new(1), placement(0));
         let before = Instant::now();
-        replicas.failed(&placement, Failure::Idle);
+        replicas.failed(&placement, ReplicaFailure::Idle);
         assert!(replicas.next_start(before).is_some());
         assert_eq!(replicas.next_start(Instant::now()), None, "a pass after it has seen it");
-        replicas.failed(&placement, Failure::Local);
+        replicas.failed(&placement, ReplicaFailure::Local);
         assert!(replicas.next_start(Instant::now()).is_some());
         replicas.retain(&AllWanted::default());
         assert_eq!(replicas.next_start(before), None, "what is gone is not started");
