@@ -8,6 +8,8 @@ mkdir -p "$prefix/bin"
 prefix=$(cd "$prefix" && pwd)
 # Under another name first: a binary that runs cannot be written to, but it can be replaced.
 install -m 755 "$binary" "$prefix/bin/.decalog.new"
+# What only a debugger reads is four fifths of it.
+strip --strip-debug "$prefix/bin/.decalog.new" 2>/dev/null || true
 mv -f "$prefix/bin/.decalog.new" "$prefix/bin/decalog"
 "$prefix/bin/decalog" manual "$prefix"
 

@@ -42,7 +42,7 @@ pub struct ReleaseView {
     pub deployment: u64,
     /// What, as `v3`.
     pub version: String,
-    /// The environment.
+    /// The environment that it takes place in.
     pub environment: EnvironmentName,
     /// Who asked.
     pub actor: String,
@@ -65,7 +65,7 @@ pub struct ReplicaView {
     pub replica: String,
     /// What it runs, as `v3`.
     pub version: String,
-    /// The environment.
+    /// The environment whose requests it answers.
     pub environment: EnvironmentName,
     /// `starting`, `ready`, `leaving` or `ended`.
     pub state: String,
@@ -90,7 +90,7 @@ pub struct ParkedView {
     pub kind: String,
     /// Of what, as `v3`.
     pub version: String,
-    /// The environment.
+    /// The environment that it is kept for.
     pub environment: EnvironmentName,
     /// Of its process.
     pub pid: u32,
@@ -128,7 +128,7 @@ pub struct DeploymentView {
     pub deployment: u64,
     /// What, as `v3`.
     pub version: String,
-    /// The environment.
+    /// The environment that it was for.
     pub environment: EnvironmentName,
     /// How far it is.
     pub outcome: Outcome,

@@ -37,9 +37,9 @@ pub enum Event {
     VersionPushed(Box<VersionPushed>),
     /// Somebody asked for this version to go live; its sequence number is the deployment's id.
     DeployStarted {
-        /// The version.
+        /// The version that is to go live.
         version: VersionNumber,
-        /// The environment.
+        /// The environment that it is to go live in.
         environment: EnvironmentName,
         /// How the traffic is to move.
         #[serde(default, skip_serializing_if = "is_default")]
@@ -100,9 +100,9 @@ pub enum Event {
     TrafficShifted {
         /// By which attempt.
         deployment: DeploymentId,
-        /// The version.
+        /// The version that takes a part of the traffic.
         version: VersionNumber,
-        /// The environment.
+        /// The environment whose traffic it is.
         environment: EnvironmentName,
         /// What the rest goes to.
         baseline: VersionNumber,
@@ -136,9 +136,9 @@ pub enum Event {
     Released {
         /// By which attempt.
         deployment: DeploymentId,
-        /// The version.
+        /// The version that is live from now on.
         version: VersionNumber,
-        /// The environment.
+        /// The environment that it is live in.
         environment: EnvironmentName,
         /// What took it before.
         previous: Option<VersionNumber>,
@@ -156,7 +156,7 @@ pub enum Event {
     },
     /// A variable of an environment, or of one model in it, got a value.
     VariableSet {
-        /// The environment.
+        /// The environment whose models get it.
         environment: EnvironmentName,
         /// For which model of the subject's project; all if none.
         model: Option<ModelName>,
@@ -170,7 +170,7 @@ pub enum Event {
     },
     /// A variable is gone.
     VariableRemoved {
-        /// The environment.
+        /// The environment whose models lose it.
         environment: EnvironmentName,
         /// For which model of the subject's project; all if none.
         model: Option<ModelName>,
@@ -206,7 +206,7 @@ pub enum Event {
     },
     /// A version is gone; its number is not used again.
     VersionRemoved {
-        /// The version.
+        /// The version that is gone.
         version: VersionNumber,
     },
     /// The model and all its versions are gone.

@@ -38,7 +38,7 @@ pub struct ModelRoutes {
 /// The traffic of a model in one environment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Route {
-    /// The environment.
+    /// The environment whose requests it is for.
     pub environment: EnvironmentName,
     /// What answers it.
     pub version: VersionNumber,
@@ -49,7 +49,7 @@ pub struct Route {
 /// The new version of a release that does not happen all at once.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Candidate {
-    /// The version.
+    /// The version that is released step by step.
     pub version: VersionNumber,
     /// Its part of the requests, of [`SHARES`].
     pub share: u32,

@@ -89,7 +89,7 @@ pub struct Version {
 /// What takes the traffic of an environment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Live {
-    /// The version.
+    /// The version that answers.
     pub version: VersionNumber,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
@@ -110,9 +110,9 @@ pub struct Live {
 pub struct Deployment {
     /// Its id.
     pub id: DeploymentId,
-    /// The version.
+    /// The version that was to go live.
     pub version: VersionNumber,
-    /// The environment.
+    /// The environment that it was to go live in.
     pub environment: EnvironmentName,
     /// Who asked.
     pub actor: String,

@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 import threading
+import time
+from pathlib import Path
 
 import pytest
 from conftest import ask, binary_body, output, read_answer, request_bytes, tensor, wait_for
@@ -175,6 +177,30 @@ def test_the_end_waits_for_what_runs_and_what_has_arrived(serve, tmp_path):
         for connection, x in ((first, 1), (second, 2)):
             answer = read_answer(connection)
             assert output(answer) == [x] and answer.headers["connection"] == "close"
+    assert served.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("concurrency", ["1", "3"])
+def test_signals_of_the_model_neither_keep_it_busy_nor_from_its_end(serve, concurrency):
+    source = "import signal\nsignal.signal(signal.SIGUSR1, lambda *_: None)\n"
+    served = serve(source + ECHO, DECALOG_CONCURRENCY=concurrency)
+
+    def ticks():
+        fields = Path("/proc/%d/stat" % served.process.pid).read_text().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    for _ in range(50):
+        served.process.send_signal(signal.SIGUSR1)
+    with served.connect() as connection:
+        connection.sendall(ask(4))
+        assert output(read_answer(connection)) == [4]
+    quiet = []
+    for _ in range(100):  # of many short looks, most find a worker that does nothing
+        before = ticks()
+        time.sleep(0.01)
+        quiet.append(ticks() == before)
+    assert sum(quiet) > 50
+    served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(30) == 0
 
 

@@ -197,5 +197,12 @@ fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// A port of the loopback interface that nobody listens on at this moment.
+fn free_port() -> Result<u16, EngineError> {
+    let listener =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    listener.map(|address| address.port()).map_err(EngineError::io("finding a free port"))
+}
+
 #[cfg(test)]
 mod tests;

@@ -75,8 +75,7 @@ def serve_form(form, begin):
         LOG.number = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     worker = Worker(form, VARIABLES.get("DECALOG_MODEL") or "model", concurrency())
     server = Server(worker, VARIABLES["DECALOG_SOCKET"], begin)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.stop)
+    server.listen()
     server.run()
     return 0
 

@@ -4,7 +4,7 @@ from .connection import Connection
 from .limits import PEER_S_MAX
 from .log import log
 from .sockets import Socket, beyond_standard
-from .standard import os, select, socket, threading, time, traceback
+from .standard import os, select, signal, socket, threading, time, traceback
 
 
 class Server:
@@ -20,13 +20,22 @@ class Server:
         os.register_at_fork(after_in_child=self.set_copy)
         self.once = select.EPOLLONESHOT if worker.concurrency > 1 else 0
         self.wake_reader, self.wake_writer = os.pipe()
+        for end in (self.wake_reader, self.wake_writer):
+            os.set_blocking(end, False)
         self.epoll.register(self.wake_reader, select.EPOLLIN)
+        self.listener = Socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+    def listen(self):
+        """Takes connections from now on, and signals to stop from before that."""
+        # A signal that comes just before the wait for the next event ends that wait, too.
+        signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.stop)
         try:
-            os.unlink(path)
+            os.unlink(self.path)
         except FileNotFoundError:
             pass
-        self.listener = Socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(path)
+        self.listener.bind(self.path)
         self.listener.listen(128)
         self.listener.setblocking(False)
         self.epoll.register(self.listener.fileno(), select.EPOLLIN)
@@ -64,6 +73,15 @@ class Server:
                 # An alarm that the model has set, or the like. Without the descriptors there is nothing to serve.
                 log(traceback.format_exc())
                 os.fstat(self.epoll.fileno())
+
+    def drain(self):
+        """Forgets what signals have written; a stop is told anew."""
+        try:
+            os.read(self.wake_reader, 4096)
+        except BlockingIOError:
+            return
+        if self.is_stopping:
+            os.write(self.wake_writer, b"x")
 
     def cut_stalled(self):
         """Hangs up on those who have not sent the rest of a request for too long."""
@@ -107,6 +125,9 @@ class Server:
 
     def accept(self, number):
         if number == self.wake_reader:
+            # Signals run their handlers in the main thread alone: until that has woken, what woke it stays.
+            if not self.is_stopping and threading.current_thread() is threading.main_thread():
+                self.drain()
             return
         try:
             sock = Socket(fileno=self.listener._accept()[0])
