@@ -162,7 +162,8 @@ impl Following<'_> {
                 step("build", &text, Some(elapsed_ms));
             }
             Event::CandidateReady { deployment, elapsed_ms } if deployment == id => {
-                step("start", "1 replica, model loaded", Some(elapsed_ms));
+                let how = if elapsed_ms == 0 { "was kept ready" } else { "model loaded" };
+                step("start", &format!("1 replica, {how}"), Some(elapsed_ms));
             }
             Event::TestsPassed { deployment, cases, elapsed_ms, made_up } if deployment == id => {
                 step("test", &tested(cases, made_up.as_ref()), Some(elapsed_ms));

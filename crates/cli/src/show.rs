@@ -260,6 +260,7 @@ fn describe(event: &Event) -> String {
             )
         }
         Event::SchemaRecorded { version, schema } => format!("{version}: {schema}"),
+        Event::CandidateReady { elapsed_ms: 0, .. } => "replica was kept ready".into(),
         Event::CandidateReady { elapsed_ms, .. } => format!("model loaded in {elapsed_ms} ms"),
         Event::TestsPassed { cases, made_up, .. } => {
             crate::following::tested(*cases, made_up.as_ref())

@@ -300,8 +300,8 @@ impl Control {
         Ok(status)
     }
 
-    /// Starts a candidate replica, or finds the one that an earlier process started, and waits
-    /// until it is ready. Gives how long its start took, in milliseconds, too.
+    /// Starts a candidate replica, or finds one that is there, and waits until it is ready. Gives how
+    /// long its start took, in milliseconds, too; 0 if it was ready already.
     async fn start_candidate(
         self: &Arc<Control>,
         placement: &Placement,
@@ -314,6 +314,9 @@ impl Control {
                 && !self.replicas.is_leaving(&status.replica)
         });
         let replica = match running {
+            Some(status) if matches!(status.state, ReplicaState::Ready { .. }) => {
+                return Ok((status, 0));
+            }
             Some(status) => status.replica.clone(),
             None => self.start_whole(&self.state(), placement).await?,
         };

@@ -41,6 +41,8 @@ struct Inner {
     broken: HashMap<ReplicaId, String>,
     /// Those that are on their way out.
     leaving: HashSet<ReplicaId>,
+    /// Those that have ended by themselves and are still in the engine's list.
+    ended: HashSet<ReplicaId>,
     /// Those whose readiness is in the ledger, or need not be, with the requests of their placement
     /// until then.
     announced: HashMap<ReplicaId, u64>,
@@ -158,6 +160,11 @@ impl Replicas {
     pub fn broken(&self, replica: &ReplicaId, reason: String) {
         self.inner.lock().broken.insert(replica.clone(), reason);
         self.changes.tell();
+    }
+
+    /// Takes note that a replica has ended by itself; `false` if that is known already.
+    pub fn ends(&self, replica: &ReplicaId) -> bool {
+        self.inner.lock().ended.insert(replica.clone())
     }
 
     /// Whether it was told to go.
@@ -318,6 +325,7 @@ impl Replicas {
         inner.broken.remove(replica);
         inner.leaving.remove(replica);
         inner.announced.remove(replica);
+        inner.ended.remove(replica);
     }
 }
 
@@ -394,6 +402,15 @@ mod tests {
             400,
             "it counts on where it was"
         );
+    }
+
+    #[test]
+    fn a_replica_ends_once_however_often_it_is_seen() {
+        let (replicas, replica) = (Replicas::new(1), ReplicaId("r1-1".into()));
+        assert!(replicas.ends(&replica));
+        assert!(!replicas.ends(&replica), "the engine could not forget it yet");
+        replicas.forget(&replica);
+        assert!(!replicas.is_sent_away(&replica) && replicas.ends(&replica));
     }
 
     #[test]

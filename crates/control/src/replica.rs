@@ -117,11 +117,13 @@ impl Control {
             // Its deployment reads how it ended, and then forgets it.
             return;
         }
-        if role.is_some() && !leaving {
+        if role.is_some() && !leaving && self.replicas.ends(replica) {
             self.tell_failure(status).await;
         }
-        self.engine.forget(replica).await;
-        self.replicas.forget(replica);
+        // Until it is out of the engine's list, it is seen again, and must be known again.
+        if self.engine.forget(replica).await {
+            self.replicas.forget(replica);
+        }
     }
 
     async fn tell_failure(&self, status: &ReplicaStatus) {

@@ -70,7 +70,7 @@ pub enum Event {
     CandidateReady {
         /// For which attempt.
         deployment: DeploymentId,
-        /// From its start to being ready.
+        /// From its start to being ready; 0 if it was ready before the attempt began.
         elapsed_ms: u64,
     },
     /// All cases under `tests/` gave what they must.

@@ -322,10 +322,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Drops an ended replica and its private files; its log stays.
-    pub async fn forget(&self, replica: &ReplicaId) {
+    /// Drops an ended replica and its private files; its log stays. `false` if it cannot be dropped
+    /// yet: its process is just being started, or the supervisor does not answer.
+    pub async fn forget(&self, replica: &ReplicaId) -> bool {
         if !self.forget_process(&replica.into()).await {
-            return;
+            return false;
         }
         let forgotten = self.inner.replicas.lock().remove(replica);
         if let Some(status) = forgotten {
@@ -340,6 +341,7 @@ impl Engine {
         }
         let _ = tokio::fs::remove_file(self.inner.files.socket(replica)).await;
         self.tick();
+        true
     }
 
     /// Keeps the newest logs of a directory, and those of processes that run.
