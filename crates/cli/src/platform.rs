@@ -164,11 +164,11 @@ pub fn verify(
             let head = head.map_err(|error: domain::digest::DigestError| {
                 Problem::new(Code::BadName, error.to_string())
             })?;
-            let verified =
-                ledger::verify(&DataDirectory::new(data).ledger(), head).map_err(|broken| {
-                    Problem::new(Code::LedgerBroken, broken.to_string())
-                        .help("restore a backup, and find out who changed the file")
-                })?;
+            let location = ledger::Location::of(&DataDirectory::new(data));
+            let verified = ledger::verify(&location, head).map_err(|broken| {
+                Problem::new(Code::LedgerBroken, broken.to_string())
+                    .help("restore a backup, and find out who changed the file")
+            })?;
             json!({ "entries": verified.entries, "head": verified.head })
         }
     };

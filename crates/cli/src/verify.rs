@@ -67,7 +67,7 @@ pub fn verify(data: &DataDirectory, store_url: Option<String>) -> Result<Vec<Che
 }
 
 fn ledger(data: &DataDirectory) -> (Check, Option<State>) {
-    let path = data.ledger();
+    let location = ledger::Location::of(data);
     let mut check = Check {
         name: "ledger".into(),
         ok: true,
@@ -75,11 +75,11 @@ fn ledger(data: &DataDirectory) -> (Check, Option<State>) {
         found: String::new(),
         remedy: String::new(),
     };
-    if !path.exists() {
+    if !location.exists() {
         check.found = "there is none".into();
         return (check, None);
     }
-    match ledger::verify(&path, None) {
+    match ledger::verify(&location, None) {
         Ok(verified) => {
             check.found = format!("{} entries, all as they were written", verified.entries)
         }
@@ -88,7 +88,7 @@ fn ledger(data: &DataDirectory) -> (Check, Option<State>) {
             check.remedy = "restore a backup, and find out who changed the file".into();
         }
     }
-    let state = ledger::Ledger::open_read_only(&path)
+    let state = ledger::Ledger::open_read_only(&location)
         .and_then(|ledger| ledger::fold(&ledger, domain::State::default(), ledger::Damage::Refused))
         .ok();
     (check, state)

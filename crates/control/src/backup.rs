@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use artifacts::Lease;
 use bytes::Bytes;
-use domain::{Code, Digest, Problem, State};
+use domain::{Code, DataDirectory, Digest, Problem, State};
 use futures_util::{Stream, TryStreamExt};
-use ledger::{Damage, Ledger};
+use ledger::{Damage, Ledger, Location};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -20,7 +20,7 @@ use crate::{Control, artifact_problem, aside};
 
 /// The last entry: what came before it.
 pub(crate) const CONTENTS: &str = "contents.json";
-/// The ledger in an archive.
+/// The ledger in an archive: an SQLite file, whatever store it was copied from.
 pub(crate) const LEDGER: &str = "ledger.sqlite";
 /// What is kept beside it, if there is any.
 pub(crate) const TELEMETRY: &str = "telemetry.sqlite";
@@ -111,15 +111,15 @@ impl Control {
     }
 
     async fn prepare_backup(&self) -> Result<Ready, Problem> {
-        let directory = self.config.data.uploads().join(format!(
+        let copies = self.config.data.uploads().join(format!(
             "backup-{}-{}",
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         ));
-        std::fs::create_dir_all(&directory).map_err(failed("copying the ledger"))?;
-        let copied = self.copy_ledger(&directory).await;
+        std::fs::create_dir_all(&copies).map_err(failed("copying the ledger"))?;
+        let copied = self.copy_ledger(DataDirectory::new(&copies)).await;
         // The open file can be read to its end; its name is not needed for that.
-        let _ = std::fs::remove_dir_all(&directory);
+        let _ = std::fs::remove_dir_all(&copies);
         let Copied { ledger, telemetry, entries, digests, wanted, lease } = copied?;
         let sizes = self.store.sizes(&digests).await.map_err(artifact_problem)?;
         let mut blobs = vec![];
@@ -144,15 +144,17 @@ impl Control {
         Ok(Ready { ledger, telemetry, entries, blobs, secrets, _lease: lease })
     }
 
-    /// Copies the ledger, and holds all that its own fold refers to.
-    async fn copy_ledger(&self, directory: &Path) -> Result<Copied, Problem> {
-        let (copy, beside) = (directory.join(LEDGER), directory.join(TELEMETRY));
+    /// Copies the ledger and its telemetry into a directory, and holds all that its own fold refers
+    /// to.
+    async fn copy_ledger(&self, copies: DataDirectory) -> Result<Copied, Problem> {
+        let (copy, beside) = (copies.ledger(), copies.telemetry());
         // Held before the copy is made, so that nothing can go between the two.
         let lease = self.store.leases().hold(blobs_of(&self.state())).await;
         self.book.backup_to(&copy).await?;
         let has_telemetry = self.journal.backup_to(&beside).await?;
         let folded = tokio::task::spawn_blocking(move || {
-            let ledger = Ledger::open_read_only(&copy).map_err(crate::book::ledger_problem)?;
+            let ledger = Ledger::open_read_only(&Location::of(&copies))
+                .map_err(crate::book::ledger_problem)?;
             let state = ledger::fold(&ledger, State::default(), Damage::Refused)
                 .map_err(crate::book::ledger_problem)?;
             drop(ledger);

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use domain::{Code, DataDirectory, Digest, Entry, Event, Problem, State};
-use ledger::{Damage, Ledger, LedgerError, NewEntry, Reach, Scan, Selection, Snapshot};
+use domain::{Code, Digest, Entry, Event, Problem, State};
+use ledger::{Damage, Ledger, LedgerError, Location, NewEntry, Reach, Scan, Selection, Snapshot};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -21,7 +21,7 @@ pub struct Book {
 }
 
 struct Shared {
-    path: PathBuf,
+    location: Location,
     damage: Damage,
     ledger: Mutex<Ledger>,
     /// Another connection, so that who reads holds up nobody who appends.
@@ -67,26 +67,30 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Reads a ledger that may not be there yet, with or without its writer.
-fn read(path: &Path, from: State, damage: Damage) -> Result<State, LedgerError> {
-    match path.metadata().is_ok_and(|metadata| metadata.len() > 0) {
-        true => ledger::fold(&Ledger::open_read_only(path)?, from, damage),
-        false => ledger::fold_nothing(path, damage),
+fn read(location: &Location, from: State, damage: Damage) -> Result<State, LedgerError> {
+    match location.is_blank() {
+        true => ledger::fold_nothing(location, damage),
+        false => ledger::fold(&Ledger::open_read_only(location)?, from, damage),
     }
 }
 
 /// Opens the ledger as its writer, once all of it that is served has been read and checked. Gives
 /// the state.
-fn become_writer(path: &Path, from: State, damage: Damage) -> Result<(Ledger, State), LedgerError> {
-    let state = read(path, from, damage)?;
-    let ledger = Ledger::open(path, now_ms(), env!("CARGO_PKG_VERSION"))?;
+fn become_writer(
+    location: &Location,
+    from: State,
+    damage: Damage,
+) -> Result<(Ledger, State), LedgerError> {
+    let state = read(location, from, damage)?;
+    let ledger = Ledger::open(location, now_ms(), env!("CARGO_PKG_VERSION"))?;
     let state = ledger::fold(&ledger, state, damage)?;
     Ok((ledger, state))
 }
 
 /// Fails if there is no ledger where there was one: to begin anew would make everything beside it
 /// garbage.
-fn check_remains(path: &Path, state: &State, damage: Damage) -> Result<(), Problem> {
-    let data = DataDirectory::new(path.parent().unwrap_or(Path::new("/")));
+fn check_remains(location: &Location, state: &State, damage: Damage) -> Result<(), Problem> {
+    let data = location.data();
     // They are filled only after something was written to the ledger.
     let remains = [data.blobs(), data.trees(), data.secrets()];
     let is_filled =
@@ -105,9 +109,9 @@ fn check_remains(path: &Path, state: &State, damage: Damage) -> Result<(), Probl
 }
 
 impl Shared {
-    fn open(path: PathBuf, damage: Damage) -> Result<Shared, Problem> {
+    fn open(location: Location, damage: Damage) -> Result<Shared, Problem> {
         // Without one, the whole history is read.
-        let snapshot = Snapshot::open(&path)
+        let snapshot = Snapshot::open(&location)
             .inspect_err(|error| tracing::warn!("no snapshot is kept: {error}"))
             .ok();
         if let Some(reason) = snapshot.as_ref().and_then(Snapshot::made_anew) {
@@ -117,21 +121,21 @@ impl Shared {
         }
         let from = match &snapshot {
             Some(snapshot) => snapshot.state().clone(),
-            None => ledger::snapshot::read(&path).unwrap_or_default(),
+            None => ledger::snapshot::read(&location).unwrap_or_default(),
         };
-        let state = read(&path, from, damage).map_err(ledger_problem)?;
-        check_remains(&path, &state, damage)?;
-        let (ledger, state, refusal) = match become_writer(&path, state.clone(), damage) {
+        let state = read(&location, from, damage).map_err(ledger_problem)?;
+        check_remains(&location, &state, damage)?;
+        let (ledger, state, refusal) = match become_writer(&location, state.clone(), damage) {
             Ok((ledger, state)) => (ledger, state, None),
             // What runs can be served without a writer; what cannot be read cannot.
             Err(error @ (LedgerError::Full | LedgerError::ReadOnly)) if state.seq > 0 => (
-                Ledger::open_read_only(&path).map_err(ledger_problem)?,
+                Ledger::open_read_only(&location).map_err(ledger_problem)?,
                 state,
                 Some(ledger_problem(error)),
             ),
             Err(error) => return Err(ledger_problem(error)),
         };
-        let reader = Ledger::open_read_only(&path).map_err(ledger_problem)?;
+        let reader = Ledger::open_read_only(&location).map_err(ledger_problem)?;
         // Replicas that are started without a writer must not be called like those of the one
         // before.
         let last_epoch = || {
@@ -139,7 +143,7 @@ impl Shared {
         };
         let writer_epoch = ledger.writer_epoch().unwrap_or_else(|| last_epoch().unwrap_or(0) + 1);
         Ok(Shared {
-            path,
+            location,
             damage,
             ledger: Mutex::new(ledger),
             reader: Mutex::new(reader),
@@ -170,11 +174,10 @@ impl Shared {
 impl Book {
     /// Opens the ledger as its writer and folds it. If its disk takes no writes, it is only read
     /// until it does.
-    pub async fn open(path: &Path, damage: Damage) -> Result<Book, Problem> {
-        let path = path.to_path_buf();
+    pub async fn open(location: Location, damage: Damage) -> Result<Book, Problem> {
         // On the main thread, which has nothing else to do yet: memory of other threads grows page
         // by page, which takes as long as to read a large state.
-        let shared = Arc::new(tokio::task::block_in_place(|| Shared::open(path, damage))?);
+        let shared = Arc::new(tokio::task::block_in_place(|| Shared::open(location, damage))?);
         shared.keep_snapshot();
         Ok(Book { shared })
     }
@@ -182,12 +185,11 @@ impl Book {
     /// Reads all of a ledger that another process writes: fails if this program could not take it
     /// over. What it had to read is kept, so that to take over later takes no longer than to read
     /// what came since.
-    pub async fn check(path: &Path) -> Result<(), Problem> {
-        let path = path.to_path_buf();
+    pub async fn check(location: Location) -> Result<(), Problem> {
         blocking(move || {
-            let mut snapshot = Snapshot::open(&path).map_err(ledger_problem)?;
-            let state =
-                read(&path, snapshot.state().clone(), Damage::Refused).map_err(ledger_problem)?;
+            let mut snapshot = Snapshot::open(&location).map_err(ledger_problem)?;
+            let state = read(&location, snapshot.state().clone(), Damage::Refused)
+                .map_err(ledger_problem)?;
             snapshot.save(&state).map_err(ledger_problem)
         })
         .await
@@ -228,7 +230,7 @@ impl Book {
             let mut ledger = shared.ledger.lock();
             let known = State::clone(&shared.state.load());
             let (writer, state) =
-                become_writer(&shared.path, known, shared.damage).map_err(ledger_problem)?;
+                become_writer(&shared.location, known, shared.damage).map_err(ledger_problem)?;
             shared.writer_epoch.store(writer.writer_epoch().unwrap_or_default(), Ordering::Release);
             *ledger = writer;
             shared.appended.send_replace(state.seq);
@@ -236,7 +238,7 @@ impl Book {
             *shared.refusal.lock() = None;
             let mut snapshot = shared.snapshot.lock();
             if snapshot.is_none() {
-                *snapshot = Snapshot::open(&shared.path).ok();
+                *snapshot = Snapshot::open(&shared.location).ok();
             }
             shared.handed_over.store(false, Ordering::Release);
             Ok(())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{DataDirectory, Problem, ReplicaId};
+use ledger::Location;
 use tokio::sync::watch;
 
 use crate::Control;
@@ -20,7 +21,7 @@ pub struct Predecessor {
 
 /// Whether this program can read the ledger of a data directory that another process writes.
 pub async fn check(data: &DataDirectory) -> Result<(), Problem> {
-    Book::check(&data.ledger()).await
+    Book::check(Location::of(data)).await
 }
 
 impl Control {

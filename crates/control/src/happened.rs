@@ -2,11 +2,11 @@
 //! is kept for a time beside it.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use domain::{After, Event, ModelKey, Placement, Problem};
-use ledger::{LedgerError, Observed, Page, Reach, Scan, Selection, Telemetry};
+use ledger::{LedgerError, Location, Observed, Page, Reach, Scan, Selection, Telemetry};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -19,7 +19,7 @@ const ROWS_MAX: usize = 10_000;
 /// Telemetry, if it can be kept: a disk that takes no writes keeps none, and nothing depends on it.
 #[derive(Clone)]
 pub(crate) struct Journal {
-    ledger: PathBuf,
+    ledger: Location,
     store: Arc<Mutex<Option<Telemetry>>>,
     added: watch::Sender<u64>,
 }
@@ -37,9 +37,8 @@ pub(crate) fn version_key(placement: &Placement) -> String {
 
 impl Journal {
     /// Beside a ledger. Gives how many replicas were wanted last, too.
-    pub async fn open(ledger: &Path) -> Result<(Journal, Targets), Problem> {
-        let journal =
-            Journal { ledger: ledger.into(), store: Arc::default(), added: watch::channel(0).0 };
+    pub async fn open(ledger: Location) -> Result<(Journal, Targets), Problem> {
+        let journal = Journal { ledger, store: Arc::default(), added: watch::channel(0).0 };
         let targets = journal.with(|telemetry| telemetry.targets()).await?.unwrap_or_default();
         Ok((journal, targets))
     }

@@ -37,7 +37,6 @@ mod wanted;
 mod zygotes;
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -49,7 +48,7 @@ use domain::{
     Code, DataDirectory, DeploymentId, EnvironmentName, ModelKey, Placement, Problem, State,
 };
 use engine::{Engine, EngineConfig};
-use ledger::Damage;
+use ledger::{Damage, Location};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -193,9 +192,9 @@ impl Control {
         predecessor: Option<Predecessor>,
     ) -> Result<Arc<Control>, Problem> {
         let damage = if config.accept_damaged_ledger { Damage::Accepted } else { Damage::Refused };
-        let path = config.data.ledger();
-        let book = Book::open(&path, damage).await?;
-        let (journal, targets) = Journal::open(&path).await?;
+        let location = Location::of(&config.data);
+        let book = Book::open(location.clone(), damage).await?;
+        let (journal, targets) = Journal::open(location).await?;
         let store =
             Store::open(&config.store_url, &config.data.uploads()).map_err(artifact_problem)?;
         let state = book.state();
@@ -280,9 +279,9 @@ impl Control {
         self.book.head().await
     }
 
-    /// Where the ledger lies.
-    pub fn ledger_path(&self) -> PathBuf {
-        self.config.data.ledger()
+    /// Where the ledger is.
+    pub fn ledger_location(&self) -> Location {
+        Location::of(&self.config.data)
     }
 
     /// Milliseconds since this process began: no jump of the clock changes it.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use domain::digest::Hasher;
 use domain::{Code, DataDirectory, Digest, Problem};
-use ledger::Ledger;
+use ledger::{Ledger, Location};
 
 use crate::Control;
 use crate::backup::{CONTENTS, Contents, FORMAT, LEDGER, TELEMETRY, blobs_of, failed};
@@ -139,18 +139,18 @@ impl Restore<'_> {
 
     /// The ledger is whole, and all that it refers to is there.
     fn check_ledger(&self, entries: u64) -> Result<(), Problem> {
-        let path = self.data.ledger();
+        let location = Location::of(self.data);
         let broken = |error: &dyn std::fmt::Display| {
             damaged(format!("the backup's ledger is damaged: {error}"))
         };
-        let verified = ledger::verify(&path, None).map_err(|error| broken(&error))?;
+        let verified = ledger::verify(&location, None).map_err(|error| broken(&error))?;
         if verified.entries != entries {
             return Err(damaged(format!(
                 "the backup's ledger has {} entries, not {entries}",
                 verified.entries
             )));
         }
-        let ledger = Ledger::open_read_only(&path).map_err(|error| broken(&error))?;
+        let ledger = Ledger::open_read_only(&location).map_err(|error| broken(&error))?;
         let state = ledger::fold(&ledger, domain::State::default(), ledger::Damage::Refused)
             .map_err(|error| broken(&error))?;
         if !Control::secret_files(&state).is_subset(&self.secrets) {

@@ -15,8 +15,8 @@ fn entry(archive: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) {
 
 /// A whole backup with a few entries, a blob and a secret.
 fn backup(home: &Path) -> Vec<u8> {
-    let path = home.join("ledger.sqlite");
-    let mut ledger = Ledger::open(&path, 1, "test").unwrap();
+    let location = Location::of(&DataDirectory::new(home));
+    let mut ledger = Ledger::open(&location, 1, "test").unwrap();
     let event = domain::Event::VariableSet {
         environment: domain::EnvironmentName::default(),
         model: None,

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::launch::ProcessId;
 use crate::{Digest, ModelKey, Placement, VersionNumber};
 
+const LEDGER: &str = "ledger.sqlite";
+
 /// A data directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DataDirectory {
@@ -15,7 +17,7 @@ pub struct DataDirectory {
 impl DataDirectory {
     /// What Decalog itself puts into a data directory, and by which such a directory is known.
     pub const OWN: [&str; 8] =
-        ["ledger.sqlite", "key", "secrets", "artifacts", "trees", "environments", "logs", "run"];
+        [LEDGER, "key", "secrets", "artifacts", "trees", "environments", "logs", "run"];
 
     /// The data directory at this path.
     pub fn new(root: impl Into<PathBuf>) -> DataDirectory {
@@ -32,9 +34,19 @@ impl DataDirectory {
         self.root.display()
     }
 
-    /// The ledger.
+    /// The ledger, if it is a file of this directory.
     pub fn ledger(&self) -> PathBuf {
-        self.root.join("ledger.sqlite")
+        self.root.join(LEDGER)
+    }
+
+    /// How far the ledger went.
+    pub fn ledger_head(&self) -> PathBuf {
+        self.root.join("ledger.head")
+    }
+
+    /// A snapshot of the ledger's state, by the version of the fold that it holds.
+    pub fn ledger_snapshot(&self, fold_version: u32) -> PathBuf {
+        self.root.join(format!("ledger.fold{fold_version}"))
     }
 
     /// What load and processes did by themselves, beside the ledger.

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use domain::event::{BODY_VERSION, Event};
-use domain::{Digest, State};
-use ledger::{Damage, Ledger, Row};
+use domain::{DataDirectory, Digest, State};
+use ledger::{Damage, Ledger, Location, Row};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
@@ -138,7 +138,10 @@ fn main() -> Result<(), Failure> {
     let template: Vec<_> =
         events.iter().map(of).filter(|(kind, _)| DEPLOYMENT.contains(&kind.as_str())).collect();
     let path = std::path::Path::new(path);
-    let state = ledger::fold(&Ledger::open_read_only(path)?, State::default(), Damage::Refused)?;
+    let data = DataDirectory::new(path.parent().unwrap_or(path));
+    let location = Location::parse(&path.display().to_string(), &data)?;
+    let state =
+        ledger::fold(&Ledger::open_read_only(&location)?, State::default(), Damage::Refused)?;
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     let epoch =

@@ -1,11 +1,8 @@
-//! Rows as they are stored, and the hash that chains them.
+//! Rows as they are stored, whatever the store, and the hash that chains them.
 
 use domain::Digest;
 use domain::digest::Hasher;
 use domain::event::{Entry, Event, UnknownEvent};
-use rusqlite::{Connection, params};
-
-use crate::LedgerError;
 
 /// One stored entry without its own hash.
 pub struct Row {
@@ -62,50 +59,4 @@ impl Row {
             event,
         })
     }
-}
-
-/// The columns that [`read`] reads, in its order.
-pub const COLUMNS: &str = "seq, at, actor, subject, subject_seq, writer_epoch, kind, body_version, body, previous_hash, hash";
-
-/// A stored entry, and its own hash.
-pub fn read(row: &rusqlite::Row) -> Result<(Row, Digest), LedgerError> {
-    let seq: u64 = row.get(0)?;
-    let digest = |bytes: Vec<u8>| {
-        bytes
-            .try_into()
-            .map(Digest)
-            .map_err(|_| LedgerError::Corrupt(format!("entry {seq} has a hash of a wrong length")))
-    };
-    let read = Row {
-        seq,
-        at_ms: row.get(1)?,
-        actor: row.get(2)?,
-        subject: row.get(3)?,
-        subject_seq: row.get(4)?,
-        writer_epoch: row.get(5)?,
-        kind: row.get(6)?,
-        body_version: row.get(7)?,
-        body: row.get(8)?,
-        previous_hash: digest(row.get(9)?)?,
-    };
-    Ok((read, digest(row.get(10)?)?))
-}
-
-/// Calls `each` for the rows after `after_seq`, in order.
-pub fn rows(
-    connection: &Connection,
-    after_seq: u64,
-    limit: usize,
-    mut each: impl FnMut(Row, Digest) -> Result<(), LedgerError>,
-) -> Result<(), LedgerError> {
-    let sql = format!("SELECT {COLUMNS} FROM entries WHERE seq > ?1 ORDER BY seq LIMIT ?2");
-    let mut statement = connection.prepare_cached(&sql)?;
-    // SQLite has signed numbers only; no entry has a larger one.
-    let after_seq = i64::try_from(after_seq).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![after_seq, limit as i64])?;
-    while let Some(row) = rows.next()? {
-        let (row, hash) = read(row)?;
-        each(row, hash)?;
-    }
-    Ok(())
 }

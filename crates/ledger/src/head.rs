@@ -1,11 +1,11 @@
-//! The head marker: a small file beside the ledger that says how far it went. The ledger's own
-//! chain cannot tell that its end is missing; the marker can, whether entries were cut off, the
-//! file was deleted, or an older copy was put in its place.
+//! The head marker: a small file in the data directory, whatever the store, that says how far the
+//! ledger went. The ledger's own chain cannot tell that its end is missing; the marker can, whether
+//! entries were cut off, the ledger was deleted, or an older copy was put in its place.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use domain::Digest;
 
@@ -18,28 +18,19 @@ pub struct HeadMarker {
     file: File,
 }
 
-/// Where the marker of a ledger is.
-pub fn path(ledger: &Path) -> PathBuf {
-    ledger.with_extension("head")
-}
-
 /// How far a ledger went; `None` if there is no marker, or one that cannot be read.
-pub fn read(ledger: &Path) -> Option<(u64, Digest)> {
+pub fn read(marker: &Path) -> Option<(u64, Digest)> {
     let mut text = String::new();
-    File::open(path(ledger)).ok()?.take(BYTES as u64).read_to_string(&mut text).ok()?;
+    File::open(marker).ok()?.take(BYTES as u64).read_to_string(&mut text).ok()?;
     let (seq, hash) = text.trim_end().split_once(' ')?;
     Some((seq.parse().ok()?, hash.parse().ok()?))
 }
 
 impl HeadMarker {
-    /// Opens or makes the marker of a ledger.
-    pub fn open(ledger: &Path) -> std::io::Result<HeadMarker> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path(ledger))?;
+    /// Opens or makes a marker.
+    pub fn open(marker: &Path) -> std::io::Result<HeadMarker> {
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(marker)?;
         Ok(HeadMarker { file })
     }
 

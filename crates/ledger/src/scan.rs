@@ -1,11 +1,13 @@
 //! Looking through what happened, a bounded number of rows at a time: whoever looks for what hardly
 //! ever happens learns how far it was looked.
 
+use std::ops::ControlFlow;
+
 use domain::event::Event;
 use domain::happened::{After, Happened};
-use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{LedgerError, chain};
+use crate::LedgerError;
+use crate::log::{Entries, Range};
 
 /// What is looked for.
 #[derive(Clone, Debug, Default)]
@@ -111,33 +113,27 @@ pub struct Page {
 
 /// Looks at the entries of a ledger after `after_seq`.
 pub(crate) fn entries(
-    connection: &Connection,
+    entries: &dyn Entries,
     after_seq: u64,
     selection: &Selection,
     reach: Reach,
 ) -> Result<Scan, LedgerError> {
     let scans = selection.parts().into_iter().map(|subject| {
         let mut scan = Scan::default();
-        let (place, from) = match subject {
-            None => ("?1 IS NULL AND seq > ?2 ORDER BY seq", after_seq),
-            Some(subject) => (
-                "subject = ?1 AND subject_seq > ?2 ORDER BY subject_seq",
-                entries_before(connection, subject, after_seq)?,
-            ),
+        let after = match subject {
+            None => after_seq,
+            Some(subject) => entries_before(entries, subject, after_seq)?,
         };
-        let sql = format!("SELECT {} FROM entries WHERE {place} LIMIT ?3", chain::COLUMNS);
-        let mut statement = connection.prepare_cached(&sql)?;
-        let from = i64::try_from(from).unwrap_or(i64::MAX);
-        let mut rows = statement.query(params![subject, from, reach.rows_max as i64])?;
-        while let Some(row) = rows.next()? {
-            let place = After { seq: row.get(0)?, telemetry: None };
-            let is_wanted = selection.takes(row.get_ref(6)?.as_str().unwrap_or_default());
-            let entry = is_wanted.then(|| chain::read(row)).transpose()?;
-            let entry = entry.map(|(row, hash)| row.into_entry(hash)).transpose()?;
-            if scan.take(place, entry.map(Happened::from), reach) {
-                break;
+        let kinds = selection.kinds.as_deref();
+        let range = Range { subject, after, rows_max: reach.rows_max, kinds };
+        entries.read(range, &mut |found| {
+            let place = After { seq: found.seq, telemetry: None };
+            let entry = found.stored.map(|(row, hash)| row.into_entry(hash)).transpose()?;
+            match scan.take(place, entry.map(Happened::from), reach) {
+                true => Ok(ControlFlow::Break(())),
+                false => Ok(ControlFlow::Continue(())),
             }
-        }
+        })?;
         Ok(scan)
     });
     Ok(Scan::joined(scans.collect::<Result<Vec<Scan>, LedgerError>>()?))
@@ -145,17 +141,11 @@ pub(crate) fn entries(
 
 /// How many entries of a subject are no later than an entry. Both numbers rise together, so that
 /// few entries are looked at.
-fn entries_before(connection: &Connection, subject: &str, seq: u64) -> Result<u64, LedgerError> {
-    let all = "SELECT coalesce(max(subject_seq), 0) FROM entries WHERE subject = ?1";
-    let (mut least, mut most): (u64, u64) =
-        (0, connection.query_row(all, [subject], |row| row.get(0))?);
-    let mut statement = connection
-        .prepare_cached("SELECT seq FROM entries WHERE subject = ?1 AND subject_seq = ?2")?;
+fn entries_before(entries: &dyn Entries, subject: &str, seq: u64) -> Result<u64, LedgerError> {
+    let (mut least, mut most) = (0, entries.count_of(subject)?);
     while least < most {
         let middle = least + (most - least).div_ceil(2);
-        let at: Option<u64> =
-            statement.query_row(params![subject, middle], |row| row.get(0)).optional()?;
-        match at.is_some_and(|at| at <= seq) {
+        match entries.seq_of(subject, middle)?.is_some_and(|at| at <= seq) {
             true => least = middle,
             false => most = middle - 1,
         }

@@ -1,18 +1,17 @@
-//! Snapshots: the state after some entry, part by part, in a file of its own beside the ledger. It
-//! can be made again at any time, so that whatever is not as it was written is thrown away; and it
-//! never holds up those who append.
+//! Snapshots: the state after some entry, part by part, in a file of its own. It is derived from the
+//! ledger and can be made again at any time, so that whatever is not as it was written is thrown
+//! away; and it never holds up those who append. Whatever the ledger's store, it is an SQLite file in
+//! the data directory: each machine that reads a ledger keeps its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, TrySendError};
 use std::thread;
-use std::time::Duration;
 
 use domain::digest::Hasher;
-use domain::state::FOLD_VERSION;
 use domain::{Digest, State};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{BUSY_MS_MAX, LedgerError, remove_database};
+use crate::{LedgerError, Location, sqlite};
 
 /// Parts that go from one thread to another at a time.
 const BATCH_PARTS: usize = 32;
@@ -52,32 +51,26 @@ pub struct Snapshot {
     made_anew: Option<LedgerError>,
 }
 
-/// Where the snapshot of a ledger is. Programs that fold in another way have another file.
-pub fn path(ledger: &Path) -> PathBuf {
-    ledger.with_extension(format!("fold{FOLD_VERSION}"))
-}
-
 impl Snapshot {
     /// Opens or makes the snapshot of a ledger; one that cannot be used is made anew.
-    pub fn open(ledger: &Path) -> Result<Snapshot, LedgerError> {
-        remove_others(ledger);
-        match Snapshot::open_existing(&path(ledger)) {
+    pub fn open(ledger: &Location) -> Result<Snapshot, LedgerError> {
+        // Those of earlier programs, which folded in another way.
+        ledger.old_snapshots().for_each(|path| sqlite::remove(&path));
+        let path = ledger.snapshot();
+        match Snapshot::open_existing(&path) {
             // The disk takes no writes: what is there may be whole.
             Err(error @ (LedgerError::Full | LedgerError::ReadOnly)) => Err(error),
             Err(error) => {
                 // The next start reads the whole history.
-                remove_database(&path(ledger));
-                Ok(Snapshot { made_anew: Some(error), ..Snapshot::open_existing(&path(ledger))? })
+                sqlite::remove(&path);
+                Ok(Snapshot { made_anew: Some(error), ..Snapshot::open_existing(&path)? })
             }
             opened => opened,
         }
     }
 
     fn open_existing(path: &Path) -> Result<Snapshot, LedgerError> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let connection = sqlite::open(path, "NORMAL")?;
         connection.execute_batch(SCHEMA)?;
         let (state, head) = load(&connection)?;
         Ok(Snapshot { connection, state, head, made_anew: None })
@@ -127,20 +120,12 @@ impl Snapshot {
 
 /// The state of a ledger's snapshot, if there is one, for who only reads; fails if it is not as it
 /// was written.
-pub fn read(ledger: &Path) -> Result<State, LedgerError> {
-    let path = path(ledger);
+pub fn read(ledger: &Location) -> Result<State, LedgerError> {
+    let path = ledger.snapshot();
     if !path.exists() {
         return Ok(State::default());
     }
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
-    Ok(load(&connection)?.0)
-}
-
-/// Throws the snapshots of earlier programs away, which folded in another way.
-fn remove_others(ledger: &Path) {
-    (0..FOLD_VERSION)
-        .for_each(|version| remove_database(&ledger.with_extension(format!("fold{version}"))));
+    Ok(load(&sqlite::open_read_only(&path)?)?.0)
 }
 
 fn digest(bytes: Vec<u8>) -> Result<Digest, LedgerError> {

@@ -1,17 +1,17 @@
 //! What load and processes do by themselves, in a file of its own beside the ledger: it is kept for
 //! a time, so that it does not grow with use. No decision of anybody is in here; if it is lost,
-//! replicas start as if nobody had asked yet.
+//! replicas start as if nobody had asked yet. Whatever the ledger's store, it is an SQLite file in
+//! the data directory.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use domain::event::{BODY_VERSION, Event, PLATFORM};
 use domain::happened::{After, Happened};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::scan::{Reach, Scan, Selection};
-use crate::{BUSY_MS_MAX, LedgerError};
+use crate::{LedgerError, Location, sqlite};
 
 /// The most rows that are kept, about a kilobyte each.
 pub const ROWS_MAX: u64 = 200_000;
@@ -72,18 +72,13 @@ pub struct Observed<'a> {
     pub event: &'a Event,
 }
 
-/// Where the telemetry beside a ledger is.
-pub fn path(ledger: &Path) -> PathBuf {
-    ledger.with_file_name("telemetry.sqlite")
-}
-
 impl Telemetry {
     /// Opens or makes it. One that cannot be read is begun anew; why is the second value then.
-    pub fn open(ledger: &Path) -> Result<(Telemetry, Option<LedgerError>), LedgerError> {
-        let path = path(ledger);
+    pub fn open(ledger: &Location) -> Result<(Telemetry, Option<LedgerError>), LedgerError> {
+        let path = ledger.telemetry();
         match Telemetry::open_existing(&path) {
             Err(error @ LedgerError::Corrupt(_)) => {
-                crate::remove_database(&path);
+                sqlite::remove(&path);
                 Ok((Telemetry::open_existing(&path)?, Some(error)))
             }
             opened => opened.map(|telemetry| (telemetry, None)),
@@ -91,11 +86,8 @@ impl Telemetry {
     }
 
     fn open_existing(path: &Path) -> Result<Telemetry, LedgerError> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
         // After a power loss, the last seconds may be missing.
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let connection = sqlite::open(path, "NORMAL")?;
         connection.execute_batch(SCHEMA)?;
         let limits = Limits {
             rows_max: ROWS_MAX,
@@ -239,7 +231,7 @@ impl Telemetry {
 
     /// Writes a consistent copy to a new file.
     pub fn backup_to(&self, path: &Path) -> Result<(), LedgerError> {
-        crate::backup(&self.connection, path)
+        sqlite::copy_to(&self.connection, path)
     }
 }
 
@@ -247,7 +239,7 @@ impl Telemetry {
 mod tests {
     use super::*;
     use crate::scan::kinds_of;
-    use domain::{Digest, Placement, ReplicaId, VersionNumber};
+    use domain::{DataDirectory, Digest, Placement, ReplicaId, VersionNumber};
 
     fn ready(number: u64) -> Event {
         let placement = Placement {
@@ -284,7 +276,7 @@ mod tests {
     #[test]
     fn use_does_not_grow_it_beyond_its_limits() {
         let directory = tempfile::tempdir().unwrap();
-        let ledger = directory.path().join("ledger.sqlite");
+        let ledger = Location::of(&DataDirectory::new(directory.path()));
         let (mut telemetry, _) = Telemetry::open(&ledger).unwrap();
         telemetry.limits = Limits { rows_max: 500, rows_of_subject_max: 300, age_ms_max: 100_000 };
         add(&mut telemetry, 1, 0, "quiet");
@@ -315,7 +307,7 @@ mod tests {
     #[test]
     fn it_is_read_from_a_place_on_and_outlives_a_restart() {
         let directory = tempfile::tempdir().unwrap();
-        let ledger = directory.path().join("ledger.sqlite");
+        let ledger = Location::of(&DataDirectory::new(directory.path()));
         let (mut telemetry, _) = Telemetry::open(&ledger).unwrap();
         for (after, at_ms, subject) in [(3, 10, "a"), (3, 20, "b"), (5, 30, "a"), (9, 40, "b")] {
             add(&mut telemetry, after, at_ms, subject);
@@ -348,7 +340,7 @@ mod tests {
         let copy = directory.path().join("copy.sqlite");
         telemetry.backup_to(&copy).unwrap();
         drop(telemetry);
-        std::fs::write(path(&ledger), "no database, but long enough to be one ".repeat(200))
+        std::fs::write(ledger.telemetry(), "no database, but long enough to be one ".repeat(200))
             .unwrap();
         let (telemetry, made_anew) = Telemetry::open(&ledger).unwrap();
         assert!(made_anew.is_some() && at(&telemetry, "0", None).is_empty());

@@ -2,11 +2,10 @@
 //! what is derived from it.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use domain::{Digest, State};
 
-use crate::{Ledger, LedgerError, chain, head, snapshot};
+use crate::{Ledger, LedgerError, Location, Row, head, snapshot};
 
 /// A ledger that is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ struct Walk {
 
 impl Walk {
     /// Takes the next entry in, or says what is wrong with it.
-    fn take(&mut self, row: chain::Row, hash: Digest) -> Result<(), Broken> {
+    fn take(&mut self, row: Row, hash: Digest) -> Result<(), Broken> {
         let seq = row.seq;
         let expected = self.state.seq + 1;
         let subject_seq = self.subjects.get(&row.subject).copied().unwrap_or(0) + 1;
@@ -81,19 +80,19 @@ impl Walk {
     }
 }
 
-/// Verifies the ledger in this file, with or without a running writer, and the snapshot and the
+/// Verifies the ledger at this place, with or without a running writer, and the snapshot and the
 /// head marker beside it. With `expected_head`, an entry must have that hash.
-pub fn verify(path: &Path, expected_head: Option<Digest>) -> Result<Verified, Broken> {
-    let ledger = Ledger::open_read_only(path).map_err(|error| broken(0, error))?;
+pub fn verify(location: &Location, expected_head: Option<Digest>) -> Result<Verified, Broken> {
+    let ledger = Ledger::open_read_only(location).map_err(|error| broken(0, error))?;
     // Read first: a running writer may go on meanwhile.
-    let marked = head::read(path);
-    let kept = snapshot::read(path).map_err(|error| broken(0, error))?;
+    let marked = head::read(&location.head());
+    let kept = snapshot::read(location).map_err(|error| broken(0, error))?;
     let mut walk = Walk::default();
     let mut missing: Vec<Digest> =
         expected_head.into_iter().chain(marked.map(|(_, hash)| hash)).collect();
     missing.retain(|hash| *hash != Digest::ZERO);
     let mut first: Option<Broken> = None;
-    let walked = chain::rows(&ledger.connection, 0, i64::MAX as usize, |row, hash| {
+    let walked = ledger.log.entries().read_after(0, usize::MAX, |row, hash| {
         let taken = walk.take(row, hash).and_then(|()| check_snapshot(&kept, &walk.state));
         missing.retain(|missing| *missing != hash);
         taken.map_err(|broken| {

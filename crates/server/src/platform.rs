@@ -103,8 +103,8 @@ pub async fn verify(
     Query(query): Query<HeadQuery>,
 ) -> Result<Json<Value>, ApiError> {
     let head = query.head.map(|head| head.parse::<Digest>()).transpose().map_err(bad_name)?;
-    let path = api.control.ledger_path();
-    let verified = aside(move || ledger::verify(&path, head)).await?;
+    let location = api.control.ledger_location();
+    let verified = aside(move || ledger::verify(&location, head)).await?;
     match verified {
         Ok(verified) => Ok(Json(json!({ "entries": verified.entries, "head": verified.head }))),
         Err(broken) => Err(Problem::new(Code::LedgerBroken, broken.to_string())
