@@ -54,6 +54,8 @@ pub fn ledger_problem(error: LedgerError) -> Problem {
             Problem::new(Code::Fenced, text).help("this process is being replaced; ask again")
         }
         LedgerError::Conflict { .. } => Problem::new(Code::Conflict, text).help("try again"),
+        LedgerError::Busy(_) => Problem::new(Code::ServerBusy, text)
+            .help("try again in a moment; if it lasts, see which other process has the file open"),
         LedgerError::Unknown(_) => Problem::new(Code::NewerLedger, text)
             .help("start the newer version of decalog that wrote it"),
         _ => Problem::new(Code::Ledger, text).help(ACCEPT_HELP),
