@@ -70,7 +70,7 @@ class Generator:
                   "{environment}": "staging", "{name}": "LEVEL"}
         body = copy.deepcopy(self.bodies.get(path.rsplit("/", 1)[1], {})) if has_body else None
         parameters = {"size": "10", "offset": "0", "limit": "5", "after": "1", "lines": "5", "follow": "false", "model": "default/m", "version": "v1",
-                      "kind": "release", "environment": "staging", "project": "default", "head": "0" * 64}
+                      "kind": "release", "environment": "staging", "project": "default", "head": "0" * 64, "upload": "mine"}
         pairs = [(name, parameters[name]) for name in query if self.random.random() < 0.7]
         raw = b"12345" if method == "PATCH" else None
         headers = {}

@@ -4,6 +4,7 @@ use control::view::ModelView;
 use domain::reference::Selector;
 use domain::state::Outcome;
 use domain::{After, Code, Event, Happened, Problem, Reference};
+use monitor::Summary;
 use serde_json::Value;
 use server::Models;
 
@@ -38,18 +39,10 @@ pub fn list(client: &Client, project: Option<String>, as_json: bool) -> Result<(
         "MODEL", "LIVE", "ENV", "REPLICAS", "REQ/S", "P50", "P99", "ERRORS"
     );
     for model in listed.models {
-        let figure = |name: &str| {
-            model.last_minute.as_ref().and_then(|minute| minute[name].as_f64()).filter(|_| {
-                model
-                    .last_minute
-                    .as_ref()
-                    .and_then(|minute| minute["requests"].as_u64())
-                    .unwrap_or(0)
-                    > 0
-            })
-        };
+        let minute = model.last_minute.filter(|minute| minute.requests > 0);
+        let figure = |of: fn(&Summary) -> f64| minute.as_ref().map(of);
         let dash = || "–".to_string();
-        let ms = |name: &str| figure(name).map_or_else(dash, |ms| format!("{ms:.1} ms"));
+        let ms = |of: fn(&Summary) -> f64| figure(of).map_or_else(dash, |ms| format!("{ms:.1} ms"));
         let row = &model.row;
         let name = if row.project.as_str() == "default" {
             row.name.to_string()
@@ -61,10 +54,11 @@ pub fn list(client: &Client, project: Option<String>, as_json: bool) -> Result<(
             row.live.clone().unwrap_or_else(dash),
             row.environment.as_ref().map_or_else(dash, |environment| environment.to_string()),
             row.replicas,
-            figure("requests_per_s").map_or_else(dash, |rate| format!("{rate:.1}")),
-            ms("p50_ms"),
-            ms("p99_ms"),
-            figure("errors_share").map_or_else(dash, |share| format!("{:.2}%", share * 100.0)),
+            figure(|minute| minute.requests_per_s).map_or_else(dash, |rate| format!("{rate:.1}")),
+            ms(|minute| minute.p50_ms),
+            ms(|minute| minute.p99_ms),
+            figure(|minute| minute.errors_share)
+                .map_or_else(dash, |share| format!("{:.2}%", share * 100.0)),
             row.state,
         );
         println!("{}", line.trim_end());

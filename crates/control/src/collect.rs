@@ -8,6 +8,7 @@ use artifacts::Collection;
 use domain::{Code, Digest, ReplicaId};
 use engine::ReplicaState;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Control, Problem, artifact_problem};
@@ -20,7 +21,7 @@ const HALF_DONE_MS_MAX: u64 = 3_600_000;
 const BESIDE: [&str; 2] = ["complete", "imports"];
 
 /// What was removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Garbage {
     /// Blobs.
     pub blobs: u64,

@@ -8,6 +8,7 @@ use domain::{
     Code, Digest, EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName,
     State,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Control, aside, secret};
@@ -16,7 +17,7 @@ use crate::{Control, aside, secret};
 const VALUE_BYTES_MAX: usize = 32 << 10;
 
 /// A variable as it is listed: a secret has no value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Variable {
     /// Its name.
     pub name: String,

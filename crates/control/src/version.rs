@@ -8,6 +8,7 @@ use domain::event::{Lock, Provenance, VersionPushed};
 use domain::manifest::Runtime;
 use domain::{Code, Digest, Event, Manifest, ModelKey, Problem, State, Tree, VersionNumber};
 use engine::EngineError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::start::StartError;
@@ -18,7 +19,7 @@ use artifacts::{ArtifactError, Lease};
 const LOCK_BYTES_MAX: usize = 16 << 20;
 
 /// What is pushed, after its blobs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Push {
     /// Its files.

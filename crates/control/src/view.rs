@@ -13,13 +13,14 @@ use domain::{
     Schema, State, VersionNumber,
 };
 use engine::{ReplicaState, TemplateState};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::wanted::Part;
 use crate::{Control, now_ms};
 
 /// One model in one environment, in a list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ModelRow {
     /// Its project.
     pub project: ProjectName,
@@ -36,11 +37,11 @@ pub struct ModelRow {
 }
 
 /// A release that is on its way, or the last one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseView {
     /// The attempt.
     pub deployment: u64,
-    /// What, as `v3`.
+    /// The version, as `v3`.
     pub version: String,
     /// The environment that it takes place in.
     pub environment: EnvironmentName,
@@ -59,7 +60,7 @@ pub struct ReleaseView {
 }
 
 /// One replica.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReplicaView {
     /// Its id.
     pub replica: String,
@@ -84,11 +85,11 @@ pub struct ReplicaView {
 }
 
 /// A process that takes no requests, kept so that replicas start faster.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ParkedView {
     /// `spare` or `parent`.
     pub kind: String,
-    /// Of what, as `v3`.
+    /// The version that it is kept for, as `v3`.
     pub version: String,
     /// The environment that it is kept for.
     pub environment: EnvironmentName,
@@ -101,7 +102,7 @@ pub struct ParkedView {
 }
 
 /// One version.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct VersionView {
     /// As `v3`.
     pub version: String,
@@ -122,11 +123,11 @@ pub struct VersionView {
 }
 
 /// One attempt to go live.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentView {
     /// Its id.
     pub deployment: u64,
-    /// What, as `v3`.
+    /// The version, as `v3`.
     pub version: String,
     /// The environment that it was for.
     pub environment: EnvironmentName,
@@ -135,7 +136,7 @@ pub struct DeploymentView {
 }
 
 /// All about one model.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ModelView {
     /// Its project.
     pub project: ProjectName,

@@ -2,10 +2,12 @@
 //! gRPC and whether to try again. docs/errors.md is printed from it. A code is stable once it is
 //! released: programs rely on it.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A status of gRPC, with its number.
@@ -309,9 +311,23 @@ impl Serialize for Code {
     }
 }
 
+impl JsonSchema for Code {
+    fn schema_name() -> Cow<'static, str> {
+        "Code".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Stable, in snake_case; docs/errors.md lists those of this version",
+            "type": "string",
+            "examples": [Code::BadName.as_str()],
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Code, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
         Ok(Code::known(&text).unwrap_or_else(|| Code::Other(text.into())))
     }
 }

@@ -1,5 +1,6 @@
 //! The events of the ledger: all that ever changes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -20,7 +21,7 @@ pub const PLATFORM: &str = "decalog";
 pub const BODY_VERSION: u32 = 1;
 
 /// One thing that happened.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "body", rename_all = "snake_case")]
 pub enum Event {
     /// A process became the one writer of this ledger.
@@ -50,7 +51,7 @@ pub enum Event {
     },
     /// The packages of the version's lock are installed.
     EnvironmentBuilt {
-        /// For which attempt.
+        /// The deployment that it belongs to.
         deployment: DeploymentId,
         /// Of the lock.
         lock: Digest,
@@ -61,21 +62,21 @@ pub enum Event {
     },
     /// What the columns of a version are; once per version.
     SchemaRecorded {
-        /// Of which.
+        /// The version that has it.
         version: VersionNumber,
         /// From the code itself.
         schema: Schema,
     },
     /// A candidate replica has loaded the model.
     CandidateReady {
-        /// For which attempt.
+        /// The deployment that it belongs to.
         deployment: DeploymentId,
         /// From its start to being ready; 0 if it was ready before the attempt began.
         elapsed_ms: u64,
     },
     /// All cases under `tests/` gave what they must.
     TestsPassed {
-        /// For which attempt.
+        /// The deployment that it belongs to.
         deployment: DeploymentId,
         /// How many.
         cases: u32,
@@ -87,7 +88,7 @@ pub enum Event {
     },
     /// The candidate was measured, and is within its gates.
     GatesPassed {
-        /// For which attempt.
+        /// The deployment that it belongs to.
         deployment: DeploymentId,
         /// Of the candidate.
         candidate: Measurement,
@@ -98,7 +99,7 @@ pub enum Event {
     },
     /// The version takes a part of the traffic, or copies of it; the rest goes where it went.
     TrafficShifted {
-        /// By which attempt.
+        /// The deployment that did it.
         deployment: DeploymentId,
         /// The version that takes a part of the traffic.
         version: VersionNumber,
@@ -113,7 +114,7 @@ pub enum Event {
     },
     /// The guards of a release came to another verdict, on these numbers.
     GuardsJudged {
-        /// Of which attempt.
+        /// The deployment that it belongs to.
         deployment: DeploymentId,
         /// At which step.
         step: u32,
@@ -124,17 +125,17 @@ pub enum Event {
     },
     /// The release stays where it is until it is resumed.
     ReleasePaused {
-        /// Which attempt.
+        /// The deployment.
         deployment: DeploymentId,
     },
     /// The release goes on.
     ReleaseResumed {
-        /// Which attempt.
+        /// The deployment.
         deployment: DeploymentId,
     },
     /// The version takes the traffic of the environment.
     Released {
-        /// By which attempt.
+        /// The deployment that did it.
         deployment: DeploymentId,
         /// The version that is live from now on.
         version: VersionNumber,
@@ -147,7 +148,7 @@ pub enum Event {
     },
     /// The version was not released; what was live stays so.
     DeployFailed {
-        /// Which attempt.
+        /// The deployment.
         deployment: DeploymentId,
         /// `build`, `start`, `test`, `gate`, `compatibility`, `guard`, `aborted`, `superseded`.
         step: String,
@@ -179,7 +180,7 @@ pub enum Event {
     },
     /// Another number of replicas is wanted of a placement.
     ScaleChanged {
-        /// Of which.
+        /// The placement that has it.
         placement: Placement,
         /// The decision, with all that it depends on.
         record: Box<ScaleRecord>,
@@ -188,7 +189,7 @@ pub enum Event {
     ReplicaReady {
         /// The replica.
         replica: ReplicaId,
-        /// Of what.
+        /// The placement that it runs.
         placement: Placement,
         /// From its start to being ready.
         elapsed_ms: u64,
@@ -197,7 +198,7 @@ pub enum Event {
     ReplicaFailed {
         /// The replica.
         replica: ReplicaId,
-        /// Of what.
+        /// The placement that it runs.
         placement: Placement,
         /// Exit status, signal, last words.
         reason: String,
@@ -217,8 +218,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// The body of [`Event::VersionPushed`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+/// A version that came into being.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct VersionPushed {
     /// Its number.
     pub version: VersionNumber,
@@ -239,7 +240,7 @@ pub struct VersionPushed {
 }
 
 /// What became of the row that a candidate without cases is asked: made up after its schema.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MadeUpRow {
     /// The model answered it.
@@ -251,7 +252,7 @@ pub enum MadeUpRow {
 }
 
 /// The exact packages of an environment.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Lock {
     /// Of the lock's text, which is an artifact.
     pub digest: Digest,
@@ -264,7 +265,7 @@ pub struct Lock {
 }
 
 /// Who made a version from what.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Provenance {
     /// From `git config`, else the login name.
@@ -277,7 +278,7 @@ pub struct Provenance {
 }
 
 /// A short benchmark of one replica.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
     /// Median, in milliseconds.
     pub p50_ms: f64,
@@ -290,7 +291,7 @@ pub struct Measurement {
 }
 
 /// One entry of the ledger.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Entry {
     /// Its place, from 1, without gaps.
     pub seq: u64,

@@ -9,6 +9,7 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::latency::LatencyHistogram;
@@ -43,8 +44,9 @@ pub enum Limit {
 }
 
 /// One condition of a release. Its text form is `METRIC<LIMIT`; in JSON it is that text.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("examples" = ["errors<1%", "errors<baseline+0.5%", "p99<1.2x"]))]
 pub struct Guard {
     metric: Metric,
     limit: Limit,

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -11,8 +12,9 @@ use crate::event::{Entry, Event};
 
 /// How far somebody has read, as `12.7`: up to entry 12 of the ledger and up to number 7 of
 /// telemetry. As `12`: up to that entry and what came before it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^[0-9]+(\.[0-9]+)?$", "examples" = ["0", "12.7"]))]
 pub struct After {
     /// The number of an entry.
     pub seq: u64,
@@ -69,7 +71,7 @@ impl From<After> for String {
 }
 
 /// One thing that happened.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Happened {
     /// Where it stands: whoever has read up to here goes on after it.
     pub place: After,
@@ -88,7 +90,7 @@ pub struct Happened {
 }
 
 /// What an entry of the ledger has beside its event.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct InLedger {
     /// Its place, from 1, without gaps.
     pub seq: u64,

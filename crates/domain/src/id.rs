@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -10,6 +11,9 @@ use crate::problem::excerpt;
 
 /// The longest name of a project, model or environment, in characters.
 pub const NAME_CHARS_MAX: usize = 63;
+
+/// What such a name matches.
+const NAME_PATTERN: &str = "^[a-z0-9][a-z0-9._-]{0,62}$";
 
 /// A name that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,8 +44,9 @@ fn check_name(text: &str, what: &'static str) -> Result<(), NameError> {
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schemars(extend("pattern" = NAME_PATTERN))]
         pub struct $type(String);
 
         impl $type {
@@ -117,8 +122,14 @@ impl Default for EnvironmentName {
 }
 
 /// A model within its project: `default/churn`. The subject of its events.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend(
+    "pattern" = "^[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}$",
+    "examples" = ["default/churn"],
+))]
 pub struct ModelKey {
     /// Its project.
     pub project: ProjectName,
@@ -138,16 +149,23 @@ impl From<ModelKey> for String {
     }
 }
 
-impl TryFrom<String> for ModelKey {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
-        let (project, model) = text.split_once('/').ok_or_else(|| form(&text, "project/model"))?;
+impl FromStr for ModelKey {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let (project, model) = text.split_once('/').ok_or_else(|| form(text, "project/model"))?;
         Ok(ModelKey { project: project.parse()?, model: model.parse()? })
     }
 }
 
+impl TryFrom<String> for ModelKey {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
 /// The number of a version within its model, written `v3`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct VersionNumber(pub u32);
 
@@ -177,7 +195,9 @@ impl FromStr for VersionNumber {
 /// A version in an environment under one configuration revision, written
 /// `default/churn@production/v3.r0`. Queues, replicas, parents, leases and metrics are keyed by it,
 /// so that what ran under the same name and number with other content is never taken for it.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 pub struct Placement {
     /// The model and its project.
     pub model: ModelKey,
@@ -185,8 +205,8 @@ pub struct Placement {
     pub environment: EnvironmentName,
     /// What runs.
     pub version: VersionNumber,
-    /// The version's identity; [`Digest::ZERO`] in what was written before placements had one, and
-    /// of a version that is gone.
+    /// The version's identity; absent in what was written before placements had one, and of a
+    /// version that is gone.
     #[serde(default, skip_serializing_if = "is_unknown")]
     pub digest: Digest,
     /// The revision of the environment's variables and secrets that it was started with.
@@ -216,12 +236,16 @@ impl fmt::Display for Placement {
 }
 
 /// One attempt to take a version live: the sequence number of the event that asked for it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct DeploymentId(pub u64);
 
 /// One running copy of a placement; unique for the life of a data directory.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct ReplicaId(pub String);
 

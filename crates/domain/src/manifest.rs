@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
@@ -16,7 +17,7 @@ use crate::schema::Column;
 pub const MANIFEST_FILE: &str = "decalog.toml";
 
 /// What runs a version.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Runtime {
     /// Functions or a class in `model.py`, or a joblib file of a scikit-learn model.
@@ -53,7 +54,7 @@ impl std::fmt::Display for Runtime {
 }
 
 /// The whole file.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
     /// What it is and how it runs.
@@ -77,7 +78,7 @@ pub struct Manifest {
 }
 
 /// `[model]`
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSection {
     /// Default: the directory's name.
@@ -111,7 +112,7 @@ pub struct ModelSection {
 }
 
 /// `[schema]`: overrides by column name.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchemaSection {
     /// The input columns; replaces those that the code tells.
@@ -123,7 +124,7 @@ pub struct SchemaSection {
 }
 
 /// `[batch]`
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchSection {
     /// The most rows that one call of the model gets.
@@ -141,7 +142,7 @@ impl Default for BatchSection {
 }
 
 /// `[resources]`
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResourcesSection {
     /// Batches in flight at one replica. Above 1 the model is called from several threads.
@@ -156,6 +157,7 @@ pub struct ResourcesSection {
     pub cpu_max: Option<f64>,
     /// Not supported yet; named here so that it is refused with a reason.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
     pub gpu: Option<toml::Value>,
 }
 
@@ -172,7 +174,7 @@ impl Default for ResourcesSection {
 }
 
 /// `[tests]`
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TestsSection {
     /// By how much a number may differ where a case does not say: absolute, or relative to the
@@ -187,7 +189,7 @@ impl Default for TestsSection {
 }
 
 /// `[gates]`
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatesSection {
     /// Of the short benchmark on a candidate replica.
@@ -200,7 +202,7 @@ pub struct GatesSection {
 }
 
 /// The sections that belong to an environment instead of a version: each deploy sets them anew.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Configuration {
     /// How many replicas.
@@ -212,7 +214,7 @@ pub struct Configuration {
 }
 
 /// `[scale]`
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScaleSection {
     /// Replicas that always run; default 0: after `idle_s` without requests none does.
@@ -233,7 +235,7 @@ pub struct ScaleSection {
 }
 
 /// `[release]`: the plan of a deploy that says nothing else.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReleaseSection {
     /// Default: `instant`, or what the other keys imply.
@@ -257,7 +259,7 @@ pub struct ReleaseSection {
 }
 
 /// How traffic moves from one version to the next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
     /// All at once, when the new version is ready.

@@ -4,13 +4,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 
 /// What went wrong with which input, and what to do about it. In JSON the sentence is called
 /// `error`, as the Open Inference Protocol has it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Stable: programs may rely on it.
     pub code: Code,

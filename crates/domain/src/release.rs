@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::guard::{Guard, Metric};
@@ -13,7 +14,7 @@ pub const EVERY_MS: u64 = 120_000;
 pub const STEPS_MAX: usize = 20;
 
 /// What was asked of a release; absent parts of an old event are an instant release without guards.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
     /// Shares of the traffic that the new version gets one after the other, in percent, rising;
@@ -24,7 +25,7 @@ pub struct Plan {
     /// their answers are compared and dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<u8>,
-    /// The least time of a step, in milliseconds; [`EVERY_MS`] if absent.
+    /// The least time of a step, in milliseconds; 120,000 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every_ms: Option<u64>,
     /// What the new version must keep to. None were named: the usual ones.
@@ -46,7 +47,7 @@ pub struct Plan {
 }
 
 /// Why a version is to go live.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// It was pushed.
@@ -164,7 +165,7 @@ impl fmt::Display for Plan {
 }
 
 /// What part of the traffic a new version gets, and whether its answers count.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Phase {
     /// It gets copies, whose answers are dropped.
     pub shadow: bool,
@@ -179,7 +180,7 @@ impl fmt::Display for Phase {
 }
 
 /// How far a release is that does not happen all at once.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// Its place among the phases of the plan, from 0.
     pub step: u32,

@@ -2,6 +2,7 @@
 //! and the decision. A decision is recorded with all its inputs, so that anybody can take it again
 //! from the ledger and compare.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The most replicas of one placement, whatever anybody asks for: beyond the cores of any machine,
@@ -13,7 +14,7 @@ pub const IDLE_S_MAX: u64 = 365 * 86_400;
 /// What the gateway reports of one placement's load. Counts are cumulative since the gateway
 /// started to serve the placement, so that a report may be late or lost without an error in any
 /// mean.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LoadSample {
     /// Monotonic time of the report, in milliseconds.
@@ -33,7 +34,7 @@ pub struct LoadSample {
 }
 
 /// The measured time of batches of about one size.
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ServicePoint {
     /// Mean rows of these batches.
     pub rows: f64,
@@ -42,7 +43,7 @@ pub struct ServicePoint {
 }
 
 /// What load and target count.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadMeasure {
     /// Requests that are queued or running, averaged over time.
@@ -52,7 +53,7 @@ pub enum LoadMeasure {
 }
 
 /// Where the target for one replica comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetSource {
     /// `[scale] target_concurrency`.
@@ -67,7 +68,7 @@ pub enum TargetSource {
 
 /// All that a decision depends on. Numbers are rounded to thousandths, so that they survive JSON
 /// exactly.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ScaleInputs {
     /// The unit of `stable`, `burst`, `forecast`, `backlog`, `held` and `target`.
     pub measure: LoadMeasure,
@@ -128,7 +129,7 @@ pub struct ScaleInputs {
 }
 
 /// What a decision was made by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScaleRule {
     /// The mean load asks for it.
@@ -158,7 +159,7 @@ pub enum ScaleRule {
 }
 
 /// How many replicas there should be, and why.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ScaleDecision {
     /// How many.
     pub target: u32,
@@ -171,7 +172,7 @@ pub struct ScaleDecision {
 }
 
 /// A decision with its inputs: the body of an event.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ScaleRecord {
     /// What it rests on.
     pub inputs: ScaleInputs,

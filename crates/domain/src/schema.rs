@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use crate::problem::excerpt;
 
 /// What the elements of a column are: the datatypes of the Open Inference Protocol, and two of our
 /// own.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs)]
 pub enum Datatype {
@@ -121,7 +122,7 @@ pub const ROW_ELEMENTS_MAX: u64 = 1 << 28;
 pub const COLUMN_NAME_BYTES_MAX: usize = 256;
 
 /// One named column.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
     /// Unique within the inputs, or within the outputs.
@@ -211,7 +212,7 @@ impl fmt::Display for Column {
 }
 
 /// The columns of a version's inputs and outputs.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schema {
     /// What a row must have.

@@ -1,5 +1,6 @@
 //! A version's file tree: relative paths with digests, in one canonical order.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
@@ -17,7 +18,7 @@ pub const PATH_PARTS_MAX: usize = 64;
 const SHOWN_MAX: usize = 120;
 
 /// One file of a tree.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TreeFile {
     /// Relative, `/`-separated, without `.` or `..`.
     pub path: String,
@@ -31,7 +32,7 @@ pub struct TreeFile {
 }
 
 /// A version's files, sorted by path.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<TreeFile>", into = "Vec<TreeFile>")]
 pub struct Tree(Vec<TreeFile>);
 

@@ -2,7 +2,8 @@
 //! histogram.
 
 use domain::record::Record;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 const BUCKET_MS: u64 = 5_000;
 const BUCKETS: usize = 12;
@@ -12,7 +13,7 @@ const STEPS: f64 = 8.0;
 const CELLS: usize = 32 * STEPS as usize + 1;
 
 /// The last minute in numbers.
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Requests.
     pub requests: u64,

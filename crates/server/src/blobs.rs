@@ -9,53 +9,73 @@ use axum::extract::State;
 use domain::Digest;
 use futures_util::StreamExt;
 use http::HeaderMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{bad_name, bad_request};
-use crate::extract::{Body, Path, Query};
+use crate::error::bad_request;
+use crate::extract::{Body, Name, Path, Query};
+use crate::path::{BlobPath, UploadText};
 use crate::{Api, ApiError, CHUNK_BYTES_MAX};
 
 /// The longest wait for what a client still sends after it was refused, in milliseconds.
 const REST_MS_MAX: u64 = 5_000;
 
-#[derive(Deserialize)]
-pub struct Wanted {
-    blobs: Vec<Blob>,
+/// Blobs that somebody is about to upload.
+#[derive(Deserialize, JsonSchema)]
+pub struct WantedBlobs {
+    /// What is to be uploaded.
+    blobs: Vec<WantedBlob>,
     /// The name of the upload, chosen by the client: what it asks for is held for it, and two
     /// uploads of the same blob do not meet.
     #[serde(default)]
-    upload: String,
+    #[schemars(with = "UploadText")]
+    upload: Name<UploadName>,
 }
 
-#[derive(Deserialize)]
-pub struct Blob {
+/// A blob that somebody is about to upload.
+#[derive(Deserialize, JsonSchema)]
+pub struct WantedBlob {
+    /// Of its content.
     digest: Digest,
+    /// In bytes; one of another size is asked for again.
     #[serde(default)]
     size: Option<u64>,
 }
 
-#[derive(Serialize)]
+/// Blobs that are not here.
+#[derive(Serialize, JsonSchema)]
 pub struct MissingBlobs {
+    /// In the order in which they were asked for.
     missing: Vec<MissingBlob>,
 }
 
-#[derive(Serialize)]
+/// A blob that is not here.
+#[derive(Serialize, JsonSchema)]
 pub struct MissingBlob {
+    /// Of its content.
     digest: Digest,
+    /// How many of its bytes are here: the upload goes on from there.
     offset: u64,
 }
 
-#[derive(Deserialize)]
-pub struct Chunk {
+#[derive(Deserialize, JsonSchema)]
+pub struct ChunkQuery {
+    /// Of the whole blob, in bytes.
     size: u64,
+    /// Where the chunk belongs, in bytes.
     offset: u64,
+    /// The name of the upload, as blobs were asked for under.
     #[serde(default)]
-    upload: String,
+    #[schemars(with = "UploadText")]
+    upload: Name<UploadName>,
 }
 
-#[derive(Serialize)]
-pub struct Progress {
+/// How far an upload is.
+#[derive(Serialize, JsonSchema)]
+pub struct UploadProgress {
+    /// How many of its bytes are here.
     offset: u64,
+    /// Whether the blob is published.
     complete: bool,
 }
 
@@ -65,10 +85,10 @@ fn problem(error: artifacts::ArtifactError) -> ApiError {
 
 pub async fn missing(
     State(api): State<Api>,
-    Body(wanted): Body<Wanted>,
+    Body(wanted): Body<WantedBlobs>,
 ) -> Result<Json<MissingBlobs>, ApiError> {
     let store = api.control.store();
-    let name: UploadName = wanted.upload.parse().map_err(problem)?;
+    let name = wanted.upload.get()?;
     let blobs: Vec<_> = wanted
         .blobs
         .iter()
@@ -86,19 +106,19 @@ pub async fn missing(
 
 pub async fn upload(
     State(api): State<Api>,
-    Path(digest): Path<String>,
-    Query(chunk): Query<Chunk>,
+    Path(path): Path<BlobPath>,
+    Query(chunk): Query<ChunkQuery>,
     headers: HeaderMap,
     body: Raw,
-) -> Result<Json<Progress>, ApiError> {
-    let digest: Digest = digest.parse().map_err(bad_name)?;
+) -> Result<Json<UploadProgress>, ApiError> {
+    let digest = path.digest;
     let length = headers
         .get(http::header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > CHUNK_BYTES_MAX) {
         return Err(bad_request(format!("a chunk has at most {CHUNK_BYTES_MAX} bytes")));
     }
-    let upload: UploadName = chunk.upload.parse().map_err(problem)?;
+    let upload = chunk.upload.get()?;
     let mut pieces = body.into_data_stream();
     let store = api.control.store();
     store.leases().hold_for(upload.as_str(), &[digest]).await;
@@ -110,7 +130,7 @@ pub async fn upload(
         let _ = tokio::time::timeout(Duration::from_millis(REST_MS_MAX), rest).await;
     }
     let offset = result.map_err(problem)?;
-    Ok(Json(Progress { offset, complete: offset == chunk.size }))
+    Ok(Json(UploadProgress { offset, complete: offset == chunk.size }))
 }
 
 /// Takes what a client still sends, up to one chunk.

@@ -5,37 +5,47 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use domain::{After, ModelKey, Problem};
+use domain::{After, Happened, ModelKey, Problem};
 use ledger::Selection;
 use ledger::scan::kinds_of;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::error::{bad_name, bad_request};
-use crate::extract::Query;
+use crate::describe::{Operation, Output};
+use crate::error::bad_request;
+use crate::extract::{Name, Query};
 use crate::{Api, ApiError};
 
+/// Of lines of JSON.
+const LINES_TYPE: &str = "application/x-ndjson";
 /// Events of one page.
 const LIMIT_MAX: usize = 1_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct EventsQuery {
-    model: Option<String>,
+    /// Only of this model, and of its project.
+    #[schemars(with = "Option<ModelKey>")]
+    model: Option<Name<ModelKey>>,
     /// Comma-separated: kinds of events, or `release`, `scale`, `version`, `replica`, `variable`,
     /// `writer` for all of theirs.
     kind: Option<String>,
+    /// Only what came after this place, which an earlier page or line named.
+    #[schemars(with = "Option<After>")]
     after: Option<String>,
+    /// The most events of a page; 1,000 if unsaid, which is also the most.
     limit: Option<usize>,
+    /// Whether to answer with a line of JSON for each event as it comes, without end.
     #[serde(default)]
     follow: bool,
 }
 
 impl EventsQuery {
-    fn selection(&self) -> Result<Selection, ApiError> {
-        let model = self.model.clone().map(ModelKey::try_from).transpose().map_err(bad_name)?;
+    fn selection(self) -> Result<Selection, ApiError> {
+        let model = self.model.map(Name::get).transpose()?;
         // What befalls a project befalls its models.
         let subjects =
             model.into_iter().flat_map(|key| [key.to_string(), key.project.to_string()]).collect();
-        let kinds = self.kind.as_ref().map(|kinds| {
+        let kinds = self.kind.map(|kinds| {
             let names = kinds.split(',').map(str::trim);
             names.flat_map(|name| kinds_of(name).map(String::from)).collect()
         });
@@ -43,19 +53,54 @@ impl EventsQuery {
     }
 }
 
+/// A part of what happened.
+#[derive(Serialize, JsonSchema)]
+pub struct EventsPage {
+    /// In order.
+    events: Vec<Happened>,
+    /// How far it was looked: the next page comes after it.
+    next: After,
+    /// Whether there may be more behind that.
+    more: bool,
+}
+
+/// Events as a page, or as lines without end.
+pub enum Events {
+    Page(EventsPage),
+    Lines(Body),
+}
+
+impl IntoResponse for Events {
+    fn into_response(self) -> Response {
+        match self {
+            Events::Page(page) => Json(page).into_response(),
+            Events::Lines(lines) => {
+                ([(http::header::CONTENT_TYPE, LINES_TYPE)], lines).into_response()
+            }
+        }
+    }
+}
+
+impl Output for Events {
+    fn describe(operation: &mut Operation) {
+        operation.answers_json::<EventsPage>();
+        operation.answers(LINES_TYPE, "With follow=true: a line of JSON for each event (Happened)");
+    }
+}
+
 pub async fn read(
     State(api): State<Api>,
     Query(query): Query<EventsQuery>,
-) -> Result<Response, ApiError> {
+) -> Result<Events, ApiError> {
+    let (follow, limit) = (query.follow, query.limit.unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX));
+    let after = query.after.clone();
     let selection = query.selection()?;
-    let after: After = query.after.as_deref().unwrap_or("0").parse().map_err(bad_request)?;
-    if query.follow {
-        return Ok(follow(api, selection, after));
+    let after: After = after.as_deref().unwrap_or("0").parse().map_err(bad_request)?;
+    if follow {
+        return Ok(Events::Lines(lines(api, selection, after)));
     }
-    let limit = query.limit.unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX);
     let page = api.control.events(after, &selection, limit).await?;
-    Ok(Json(serde_json::json!({ "events": page.events, "next": page.next, "more": page.more }))
-        .into_response())
+    Ok(Events::Page(EventsPage { events: page.events, next: page.next, more: page.more }))
 }
 
 struct Following {
@@ -96,13 +141,12 @@ impl Following {
     }
 }
 
-fn follow(api: Api, selection: Selection, after: After) -> Response {
+fn lines(api: Api, selection: Selection, after: After) -> Body {
     let (appended, observed) = (api.control.appended(), api.control.observed());
     let following = Following { api, selection, after, appended, observed };
     let lines = futures_util::stream::unfold(following, |mut following| async move {
         let next = following.next().await.transpose()?;
         Some((next, following))
     });
-    ([(http::header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines))
-        .into_response()
+    Body::from_stream(lines)
 }

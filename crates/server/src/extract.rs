@@ -1,13 +1,25 @@
 //! What handlers take from a request. Whatever cannot be read is a problem like any other, and
 //! never repeats much of it.
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Request};
-use http::request::Parts;
-use serde::de::DeserializeOwned;
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::str::FromStr;
 
-use crate::ApiError;
-use crate::error::bad_request;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use domain::Code;
+use http::request::Parts;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
+
+use crate::describe::{Input, Operation};
+use crate::error::{bad_name, bad_request};
+use crate::{ACTOR, ApiError};
+
+/// The longest name of an actor that is recorded, in characters.
+const ACTOR_CHARS_MAX: usize = 100;
 
 /// A body, read as JSON, whatever Content-Type a client names: `curl -d` says it sends a form.
 pub struct Body<T>(pub T);
@@ -25,6 +37,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+impl<T: JsonSchema> Input for Body<T> {
+    fn describe(operation: &mut Operation) {
+        let schema = operation.schemas.read.subschema_for::<T>();
+        operation.body.insert("application/json".into(), json!({ "schema": schema }));
+        operation.codes.extend([Code::BadRequest, Code::BodyTimeout, Code::BodyTooLarge]);
+    }
+}
+
 /// The query, each of its keys once.
 pub struct Query<T>(pub T);
 
@@ -37,14 +57,102 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
+impl<T: JsonSchema> Input for Query<T> {
+    fn describe(operation: &mut Operation) {
+        operation.parameters::<T>("query");
+        operation.codes.extend([Code::BadRequest, Code::BadName]);
+    }
+}
+
+/// A name in a query or a body: one that cannot be is `bad_name`, as it is in a path.
+pub struct Name<T>(Result<T, String>);
+
+impl<T: Default> Default for Name<T> {
+    fn default() -> Name<T> {
+        Name(Ok(T::default()))
+    }
+}
+
+impl<T> Name<T> {
+    /// The name.
+    pub fn get(self) -> Result<T, ApiError> {
+        self.0.map_err(bad_name)
+    }
+}
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Name<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name<T>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(Name(text.parse().map_err(|error: T::Err| error.to_string())))
+    }
+}
+
+/// The parts of a path that vary.
+pub struct Segments<'a>(&'a RawPathParams);
+
+impl Segments<'_> {
+    /// One of them, as text.
+    pub fn text(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| *key == name).map_or("", |(_, text)| text)
+    }
+
+    /// One of them that names something.
+    pub fn name<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, ApiError> {
+        self.text(name).parse().map_err(bad_name)
+    }
+}
+
+/// What a path names.
+pub trait FromPath: Sized {
+    /// Reads it.
+    fn from_path(segments: &Segments) -> Result<Self, ApiError>;
+}
+
 /// The parameters of the path.
 pub struct Path<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+impl<S: Send + Sync, T: FromPath> FromRequestParts<S> for Path<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, ApiError> {
-        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
-        path.map(|path| Path(path.0)).map_err(|error| bad_request(error.body_text()))
+        let segments = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|error| bad_request(error.body_text()))?;
+        T::from_path(&Segments(&segments)).map(Path)
+    }
+}
+
+impl<T: JsonSchema> Input for Path<T> {
+    fn describe(operation: &mut Operation) {
+        operation.parameters::<T>("path");
+        operation.codes.extend([Code::BadName, Code::BadRequest]);
+    }
+}
+
+/// Who asks.
+pub struct Actor(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Actor {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Actor, Infallible> {
+        let header = parts.headers.get(ACTOR).and_then(|value| value.to_str().ok());
+        let name = header.unwrap_or("anonymous");
+        Ok(Actor(name.chars().filter(|c| !c.is_control()).take(ACTOR_CHARS_MAX).collect()))
+    }
+}
+
+impl Input for Actor {
+    fn describe(operation: &mut Operation) {
+        operation.parameters.push(json!({
+            "name": ACTOR,
+            "in": "header",
+            "required": false,
+            "description": format!(
+                "Who asks, for the ledger: at most {ACTOR_CHARS_MAX} characters are kept; \
+                 `anonymous` if unsaid"
+            ),
+            "schema": { "type": "string" },
+        }));
     }
 }

@@ -2,11 +2,13 @@
 //! document is made too.
 
 mod blobs;
+mod describe;
 mod error;
 mod events;
 mod extract;
 mod models;
 pub mod openapi;
+mod path;
 mod platform;
 mod releases;
 mod variables;
@@ -16,9 +18,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use control::Control;
+use domain::Code;
 use gateway::Gateway;
-use http::HeaderMap;
 use monitor::Monitor;
+
+use describe::{Handler, Operation};
 
 pub use error::ApiError;
 pub use models::{DeploymentAsked, ModelListed, Models, Pushed};
@@ -46,7 +50,7 @@ pub struct Api {
     pub started_at_ms: u64,
 }
 
-/// One endpoint.
+/// One endpoint. What it takes and gives is read from its handler.
 pub struct Endpoint {
     /// `get`, `post`, …
     pub method: &'static str,
@@ -54,44 +58,101 @@ pub struct Endpoint {
     pub path: &'static str,
     /// One sentence.
     pub summary: &'static str,
-    /// Query parameters.
-    pub query: &'static [&'static str],
+    /// As `models::list`.
+    pub name: &'static str,
+    /// With which it refuses, beside those that reading the request has.
+    pub codes: &'static [&'static [Code]],
+    describe: fn(&mut Operation),
     handler: fn() -> MethodRouter<Api>,
 }
 
+/// With which whatever changes the ledger may refuse.
+const CHANGES: &[Code] = &[
+    Code::Conflict,
+    Code::Fenced,
+    Code::Ledger,
+    Code::LedgerCutOff,
+    Code::NewerLedger,
+    Code::NoSpace,
+    Code::ReadOnly,
+];
+/// With which whatever asks the store may refuse.
+const STORE: &[Code] =
+    &[Code::Conflict, Code::LostContent, Code::MissingBlobs, Code::NoSpace, Code::Store];
+/// With which a plan is refused.
+const PLAN: &[Code] =
+    &[Code::BadPlan, Code::NoSuchVersion, Code::NothingToCompare, Code::ReleaseRunning];
+/// With which the packages of a version are refused.
+const PACKAGES: &[Code] =
+    &[Code::LockFailed, Code::NoPython, Code::NoUv, Code::BuildFailed, Code::Engine];
+
 macro_rules! endpoint {
-    ($method:ident $path:literal [$($query:literal),*] $handler:path, $summary:literal) => {
-        Endpoint { method: stringify!($method), path: $path, summary: $summary, query: &[$($query),*], handler: || $method($handler) }
+    ($method:ident $path:literal $handler:path, [$($code:ident),*] $(+ $codes:ident)*,
+     $summary:literal) => {
+        Endpoint {
+            method: stringify!($method),
+            path: $path,
+            summary: $summary,
+            name: stringify!($handler),
+            codes: &[&[$(Code::$code),*], $($codes),*],
+            describe: |operation| $handler.describe(operation),
+            handler: || $method($handler),
+        }
     };
 }
 
 /// All endpoints of the control plane.
 pub const ENDPOINTS: &[Endpoint] = &[
-    endpoint!(get "/healthz" [] platform::healthz, "Whether the process runs"),
-    endpoint!(get "/readyz" [] platform::readyz, "Whether every live model can answer"),
-    endpoint!(get "/metrics" [] platform::metrics, "Metrics in the text format of Prometheus"),
-    endpoint!(get "/openapi.json" [] platform::openapi, "This document"),
-    endpoint!(get "/v1/status" [] platform::status, "Version, address, ledger and load of this server"),
-    endpoint!(get "/v1/models" ["project"] models::list, "All models with what is live and their last minute"),
-    endpoint!(get "/v1/projects/{project}/models/{model}" [] models::show, "One model: versions, replicas, deployments"),
-    endpoint!(delete "/v1/projects/{project}/models/{model}" [] models::remove, "Removes a model with all its versions"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/versions" [] models::push, "Makes a version of uploaded files"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/deployments" [] models::deploy, "Asks for a version to go live"),
-    endpoint!(delete "/v1/projects/{project}/models/{model}/versions/{version}" [] models::remove_version, "Removes a version that is not in use"),
-    endpoint!(get "/v1/projects/{project}/models/{model}/release" ["environment"] releases::status, "The release on its way, or the last one"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/release/{action}" [] releases::act, "Holds a release (pause), lets it go on (resume) or ends it (abort)"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/promotions" [] releases::promote, "Takes what is live in one environment live in another"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/rollbacks" [] releases::rollback, "Goes back to what was live before"),
-    endpoint!(get "/v1/projects/{project}/models/{model}/logs" ["version", "lines"] models::logs, "The last lines of the newest replica's output"),
-    endpoint!(post "/v1/blobs/missing" [] blobs::missing, "Which blobs are not here, and how far their uploads are"),
-    endpoint!(patch "/v1/blobs/{digest}" ["size", "offset"] blobs::upload, "Appends a chunk to a blob's upload; the last one publishes it"),
-    endpoint!(get "/v1/events" ["model", "kind", "after", "limit", "follow"] events::read, "What happened after a place: entries of the ledger, and telemetry; a page says how far it was looked (next) and whether there is more; with follow=true a line each, without end"),
-    endpoint!(get "/v1/projects/{project}/environments/{environment}/variables" ["model"] variables::list, "Variables and names of secrets"),
-    endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" [] variables::set, "Sets a variable or a secret"),
-    endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" ["model"] variables::remove, "Removes a variable or a secret"),
-    endpoint!(post "/v1/gc" [] platform::collect, "Removes what no version refers to"),
-    endpoint!(get "/v1/backup" [] platform::backup, "A tar file with ledger, blobs and encrypted secrets"),
-    endpoint!(get "/v1/ledger/verify" ["head"] platform::verify, "Verifies the whole hash chain"),
+    endpoint!(get "/healthz" platform::healthz, [],
+        "Whether the process runs"),
+    endpoint!(get "/readyz" platform::readyz, [NotReady],
+        "Whether every live model can answer"),
+    endpoint!(get "/metrics" platform::metrics, [],
+        "Metrics in the text format of Prometheus"),
+    endpoint!(get "/openapi.json" platform::openapi, [],
+        "This document"),
+    endpoint!(get "/v1/status" platform::status, [Ledger],
+        "Version, address, ledger and load of this server"),
+    endpoint!(get "/v1/models" models::list, [],
+        "All models with what is live and their last minute"),
+    endpoint!(get "/v1/projects/{project}/models/{model}" models::show, [NoSuchModel],
+        "One model: versions, replicas, deployments"),
+    endpoint!(delete "/v1/projects/{project}/models/{model}" models::remove, [NoSuchModel] + CHANGES,
+        "Removes a model with all its versions"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/versions" models::push, [BadManifest, BadTree] + STORE + PACKAGES + CHANGES,
+        "Makes a version of uploaded files"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/deployments" models::deploy, [] + PLAN + CHANGES,
+        "Asks for a version to go live"),
+    endpoint!(delete "/v1/projects/{project}/models/{model}/versions/{version}" models::remove_version, [NoSuchModel, NoSuchVersion, InUse] + CHANGES,
+        "Removes a version that is not in use"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/release" releases::status, [NoSuchModel, NoRelease],
+        "The release on its way, or the last one"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/release/{action}" releases::act, [NoSuchAction, NoSuchModel, NoRelease] + CHANGES,
+        "Holds a release (pause), lets it go on (resume) or ends it (abort)"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/promotions" releases::promote, [NoSuchModel, NotLive] + PLAN + CHANGES,
+        "Takes what is live in one environment live in another"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/rollbacks" releases::rollback, [NoSuchModel, NotLive, NothingBefore, NoRelease] + PLAN + CHANGES,
+        "Goes back to what was live before"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, [NoSuchModel, NoSuchVersion, NotLive],
+        "The last lines of the newest replica's output"),
+    endpoint!(post "/v1/blobs/missing" blobs::missing, [] + STORE,
+        "Which blobs are not here, and how far their uploads are"),
+    endpoint!(patch "/v1/blobs/{digest}" blobs::upload, [WrongOffset, WrongContent] + STORE,
+        "Appends a chunk to a blob's upload; the last one publishes it"),
+    endpoint!(get "/v1/events" events::read, [Ledger],
+        "What happened after a place: entries of the ledger, and telemetry; a page says how far it was looked (next) and whether there is more; with follow=true a line each, without end"),
+    endpoint!(get "/v1/projects/{project}/environments/{environment}/variables" variables::list, [],
+        "Variables and names of secrets"),
+    endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::set, [BadVariable, Secrets] + CHANGES,
+        "Sets a variable or a secret"),
+    endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::remove, [NoSuchVariable] + CHANGES,
+        "Removes a variable or a secret"),
+    endpoint!(post "/v1/gc" platform::collect, [Gc, Ledger] + STORE,
+        "Removes what no version refers to"),
+    endpoint!(get "/v1/backup" platform::backup, [Backup, Ledger] + STORE,
+        "A tar file with ledger, blobs and encrypted secrets"),
+    endpoint!(get "/v1/ledger/verify" platform::verify, [LedgerBroken],
+        "Verifies the whole hash chain"),
 ];
 
 /// The router of the control plane.
@@ -113,10 +174,4 @@ async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
     tokio::task::spawn_blocking(work).await.map_err(error::failed)
-}
-
-/// Who asks.
-fn actor(headers: &HeaderMap) -> String {
-    let name = headers.get(ACTOR).and_then(|value| value.to_str().ok()).unwrap_or("anonymous");
-    name.chars().filter(|c| !c.is_control()).take(100).collect()
 }

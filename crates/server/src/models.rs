@@ -7,14 +7,17 @@ use control::view::{ModelRow, ModelView};
 use domain::manifest::Configuration;
 use domain::reference::Selector;
 use domain::release::Plan;
-use domain::{Code, Digest, EnvironmentName, ModelKey, ProjectName, Reference, VersionNumber};
-use http::HeaderMap;
+use domain::{
+    Code, DeploymentId, Digest, EnvironmentName, ModelKey, ProjectName, Reference, VersionNumber,
+};
 use monitor::Summary;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::bad_name;
-use crate::extract::{Body, Path, Query};
-use crate::{Api, ApiError, actor, aside};
+use crate::extract::{Actor, Body, Name, Path, Query};
+use crate::path::{ModelPath, VersionPath, VersionText};
+use crate::{Api, ApiError, aside};
 
 /// Lines of a log if the caller does not say.
 const LINES: usize = 200;
@@ -24,26 +27,27 @@ const LINES_MAX: usize = 100_000;
 const LOG_BYTES_MAX: u64 = 4 << 20;
 
 /// A model in a list, with its last minute.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ModelListed {
     /// What the control plane knows.
     #[serde(flatten)]
     pub row: ModelRow,
     /// What the data plane measured; absent if nothing was asked since the start.
-    pub last_minute: Option<serde_json::Value>,
+    pub last_minute: Option<Summary>,
 }
 
 /// A list of models.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Models {
     /// By project and name.
     pub models: Vec<ModelListed>,
 }
 
 /// What a push gives.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Pushed {
     /// As `v3`.
+    #[schemars(with = "VersionText")]
     pub version: String,
     /// Its identity.
     pub digest: Digest,
@@ -52,10 +56,11 @@ pub struct Pushed {
 }
 
 /// What a deployment is asked with.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentAsked {
     /// As `v3`.
+    #[schemars(with = "VersionText")]
     pub version: String,
     /// `production` if unsaid.
     #[serde(default)]
@@ -68,33 +73,51 @@ pub struct DeploymentAsked {
     pub configuration: Option<Configuration>,
 }
 
-#[derive(Deserialize)]
+/// What a deployment that was asked for is called.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentStarted {
+    /// The attempt: the number of the event that asked for it.
+    pub deployment: DeploymentId,
+}
+
+/// A model that is gone.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ModelRemoved {
+    /// The model.
+    pub removed: ModelKey,
+}
+
+/// A version that is gone.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct VersionRemoved {
+    /// The model.
+    pub removed: ModelKey,
+    /// As `v3`.
+    #[schemars(with = "VersionText")]
+    pub version: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
 pub struct ListQuery {
-    project: Option<String>,
+    /// Only models of this project.
+    #[schemars(with = "Option<ProjectName>")]
+    project: Option<Name<ProjectName>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct LogsQuery {
-    version: Option<String>,
+    /// Of which version, as `v3`; of what is live if unsaid, or of the newest if nothing is.
+    #[schemars(with = "Option<VersionText>")]
+    version: Option<Name<VersionNumber>>,
+    /// How many lines; 200 if unsaid, and at most 100,000.
     lines: Option<usize>,
-}
-
-pub(crate) fn key(project: &str, model: &str) -> Result<ModelKey, ApiError> {
-    Ok(ModelKey {
-        project: project.parse().map_err(bad_name)?,
-        model: model.parse().map_err(bad_name)?,
-    })
 }
 
 pub async fn list(
     State(api): State<Api>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Models>, ApiError> {
-    let project = query
-        .project
-        .map(|project| project.parse::<ProjectName>())
-        .transpose()
-        .map_err(bad_name)?;
+    let project = query.project.map(Name::get).transpose()?;
     Ok(Json(aside(move || listed(&api, project)).await?))
 }
 
@@ -110,83 +133,71 @@ fn listed(api: &Api, project: Option<ProjectName>) -> Models {
             }
             _ => None,
         };
-        ModelListed {
-            row,
-            last_minute: summary.and_then(|summary| serde_json::to_value(summary).ok()),
-        }
+        ModelListed { row, last_minute: summary }
     };
     Models { models: api.control.list(project.as_ref()).into_iter().map(with_summary).collect() }
 }
 
 pub async fn show(
     State(api): State<Api>,
-    Path((project, model)): Path<(String, String)>,
+    Path(path): Path<ModelPath>,
 ) -> Result<Json<ModelView>, ApiError> {
-    let key = key(&project, &model)?;
+    let key = path.key();
     // It reads how much memory each process has.
     Ok(Json(aside(move || api.control.show(&key)).await??))
 }
 
 pub async fn remove(
     State(api): State<Api>,
-    Path((project, model)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<Json<serde_json::Value>, ApiError> {
-    let key = key(&project, &model)?;
-    api.control.remove(&actor(&headers), &key).await?;
-    Ok(Json(serde_json::json!({ "removed": key })))
+    Path(path): Path<ModelPath>,
+    Actor(actor): Actor,
+) -> Result<Json<ModelRemoved>, ApiError> {
+    let key = path.key();
+    api.control.remove(&actor, &key).await?;
+    Ok(Json(ModelRemoved { removed: key }))
 }
 
 pub async fn push(
     State(api): State<Api>,
-    Path((project, model)): Path<(String, String)>,
+    Path(path): Path<ModelPath>,
     Body(push): Body<Push>,
 ) -> Result<Json<Pushed>, ApiError> {
-    let (version, digest, new) = api.control.push(&key(&project, &model)?, push).await?;
+    let (version, digest, new) = api.control.push(&path.key(), push).await?;
     Ok(Json(Pushed { version: version.to_string(), digest, new }))
 }
 
 pub async fn deploy(
     State(api): State<Api>,
-    Path((project, model)): Path<(String, String)>,
-    headers: HeaderMap,
+    Path(path): Path<ModelPath>,
+    Actor(actor): Actor,
     Body(asked): Body<DeploymentAsked>,
-) -> Result<Json<serde_json::Value>, ApiError> {
+) -> Result<Json<DeploymentStarted>, ApiError> {
     let version = asked.version.parse().map_err(bad_name)?;
     let DeploymentAsked { environment, plan, configuration, .. } = asked;
-    let id = api
-        .control
-        .deploy(
-            &actor(&headers),
-            &key(&project, &model)?,
-            version,
-            environment,
-            plan,
-            configuration,
-        )
-        .await?;
-    Ok(Json(serde_json::json!({ "deployment": id })))
+    let id =
+        api.control.deploy(&actor, &path.key(), version, environment, plan, configuration).await?;
+    Ok(Json(DeploymentStarted { deployment: id }))
 }
 
 pub async fn remove_version(
     State(api): State<Api>,
-    Path((project, model, version)): Path<(String, String, String)>,
-    headers: HeaderMap,
-) -> Result<Json<serde_json::Value>, ApiError> {
-    let (key, version) = (key(&project, &model)?, version.parse().map_err(bad_name)?);
-    api.control.remove_version(&actor(&headers), &key, version).await?;
-    Ok(Json(serde_json::json!({ "removed": key, "version": version.to_string() })))
+    Path(path): Path<VersionPath>,
+    Actor(actor): Actor,
+) -> Result<Json<VersionRemoved>, ApiError> {
+    let (key, version) = (path.model.key(), path.version);
+    api.control.remove_version(&actor, &key, version).await?;
+    Ok(Json(VersionRemoved { removed: key, version: version.to_string() }))
 }
 
 pub async fn logs(
     State(api): State<Api>,
-    Path((project, model)): Path<(String, String)>,
+    Path(path): Path<ModelPath>,
     Query(query): Query<LogsQuery>,
 ) -> Result<String, ApiError> {
-    let key = key(&project, &model)?;
+    let key = path.key();
     let mut reference = Reference::live(key.clone());
     if let Some(version) = query.version {
-        reference.selector = Some(Selector::Number(version.parse().map_err(bad_name)?));
+        reference.selector = Some(Selector::Number(version.get()?));
     }
     let state = api.control.state();
     let version = match state.resolve(&reference) {

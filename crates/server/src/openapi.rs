@@ -1,38 +1,51 @@
-//! The OpenAPI document, made from the table of endpoints, so that the two cannot disagree.
+//! The OpenAPI document, made from the table of endpoints and the signatures of their handlers, so
+//! that the three cannot disagree.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::code::Retry;
+use domain::{Code, Problem};
 use serde_json::{Map, Value, json};
 
-use crate::ENDPOINTS;
+use crate::describe::{Operation, Schemas};
+use crate::{ENDPOINTS, Endpoint};
+
+/// With which any request may be refused, before or after its handler runs.
+const ANYWHERE: &[Code] =
+    &[Code::Failed, Code::ForeignHost, Code::ForeignOrigin, Code::Internal, Code::ServerBusy];
+/// What a schema of the document begins with.
+const REFERENCE: &str = "#/components/schemas/";
+/// What the name of a type ends with as it is read, where it is written otherwise: what has a
+/// default may be left out, and is always answered.
+const READ: &str = "Input";
 
 /// The document.
 pub fn document() -> Value {
+    let mut schemas = Schemas::default();
+    let problem = schemas.written.subschema_for::<Problem>().to_value();
+    let operations: Vec<Value> = ENDPOINTS
+        .iter()
+        .map(|endpoint| {
+            let mut operation = Operation::new(&mut schemas);
+            (endpoint.describe)(&mut operation);
+            describe(endpoint, operation, &problem)
+        })
+        .collect();
+    let mut read = schemas.read.take_definitions(true);
+    let mut written = schemas.written.take_definitions(true);
+    let renamed = read_otherwise(&read, &written);
     let mut paths: Map<String, Value> = Map::new();
-    for endpoint in ENDPOINTS {
-        let in_path = endpoint.path.split('{').skip(1).filter_map(|part| part.split('}').next());
-        let parameter = |name: &str, place: &str, required: bool| json!({ "name": name, "in": place, "required": required, "schema": { "type": "string" } });
-        let parameters: Vec<Value> = in_path
-            .map(|name| parameter(name, "path", true))
-            .chain(endpoint.query.iter().map(|name| parameter(name, "query", false)))
-            .collect();
-        let mut operation = json!({
-            "summary": endpoint.summary,
-            "parameters": parameters,
-            "responses": {
-                "200": { "description": "Done" },
-                "default": {
-                    "description": "A problem",
-                    "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
-                },
-            },
-        });
-        if ["post", "put"].contains(&endpoint.method) && endpoint.path != "/v1/gc" {
-            operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": { "type": "object" } } } });
-        }
-        if endpoint.method == "patch" {
-            operation["requestBody"] = json!({ "required": true, "content": { "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } } });
+    for (endpoint, mut operation) in ENDPOINTS.iter().zip(operations) {
+        for part in ["parameters", "requestBody"] {
+            operation.get_mut(part).into_iter().for_each(|part| rename(part, &renamed));
         }
         let path = paths.entry(endpoint.path).or_insert_with(|| json!({}));
         path[endpoint.method] = operation;
+    }
+    read.values_mut().for_each(|schema| rename(schema, &renamed));
+    for (name, schema) in read {
+        let suffix = if renamed.contains(&name) { READ } else { "" };
+        written.insert(format!("{name}{suffix}"), schema);
     }
     json!({
         "openapi": "3.1.0",
@@ -42,25 +55,142 @@ pub fn document() -> Value {
             "description": "Models, versions, deployments, events and variables. Inference is described in docs/protocols.md.",
         },
         "paths": paths,
-        "components": { "schemas": { "Problem": {
-            "type": "object",
-            "required": ["code", "error"],
-            "properties": {
-                "code": { "type": "string", "description": "Stable, in snake_case" },
-                "error": { "type": "string", "description": "One sentence: what was wrong with which input" },
-                "details": { "type": "array", "items": { "type": "string" } },
-                "help": { "type": "string", "description": "What to do" },
-            },
-        } } },
+        "components": { "schemas": written },
     })
+}
+
+fn describe(endpoint: &Endpoint, operation: Operation, problem: &Value) -> Value {
+    let codes = endpoint.codes.iter().copied().flatten();
+    let codes = codes.chain(ANYWHERE).chain(&operation.codes);
+    let mut by_status: BTreeMap<u16, BTreeSet<&str>> = BTreeMap::new();
+    let mut is_passing = BTreeSet::new();
+    for code in codes {
+        by_status.entry(code.http()).or_default().insert(code.as_str());
+        if code.retry() == Retry::Soon {
+            is_passing.insert(code.http());
+        }
+    }
+    let refusal = |description: String| {
+        json!({
+            "description": description,
+            "content": { "application/json": { "schema": problem } },
+        })
+    };
+    let mut responses = Map::new();
+    responses.insert("200".into(), json!({ "description": "Done", "content": operation.answer }));
+    for (status, codes) in by_status {
+        let codes: Vec<String> = codes.into_iter().map(|code| format!("`{code}`")).collect();
+        let mut response = refusal(codes.join(", "));
+        if is_passing.contains(&status) {
+            response["headers"] = json!({ "Retry-After": {
+                "description": "When to try again, in seconds",
+                "schema": { "type": "integer" },
+            } });
+        }
+        responses.insert(status.to_string(), response);
+    }
+    responses.insert("default".into(), refusal("A problem of a newer Decalog".into()));
+    let mut described = json!({
+        "operationId": endpoint.name.replace("::", "_"),
+        "tags": [endpoint.name.split("::").next()],
+        "summary": endpoint.summary,
+        "parameters": operation.parameters,
+        "responses": responses,
+    });
+    if !operation.body.is_empty() {
+        described["requestBody"] = json!({ "required": true, "content": operation.body });
+    }
+    described
+}
+
+/// The types that are read otherwise than they are written, by what they have or by what is in
+/// them.
+fn read_otherwise(read: &Map<String, Value>, written: &Map<String, Value>) -> BTreeSet<String> {
+    let mut differ: BTreeSet<String> = BTreeSet::new();
+    loop {
+        let more: Vec<String> = read
+            .iter()
+            .filter(|(name, schema)| {
+                let is_other = || written.get(*name).is_some_and(|other| other != *schema);
+                let holds_other = || written.contains_key(*name) && mentions(schema, &differ);
+                !differ.contains(*name) && (is_other() || holds_other())
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        if more.is_empty() {
+            return differ;
+        }
+        differ.extend(more);
+    }
+}
+
+fn referred(value: &Value) -> Option<&str> {
+    value.get("$ref")?.as_str()?.strip_prefix(REFERENCE)
+}
+
+fn mentions(value: &Value, names: &BTreeSet<String>) -> bool {
+    referred(value).is_some_and(|name| names.contains(name))
+        || match value {
+            Value::Object(object) => object.values().any(|value| mentions(value, names)),
+            Value::Array(values) => values.iter().any(|value| mentions(value, names)),
+            _ => false,
+        }
+}
+
+fn rename(value: &mut Value, names: &BTreeSet<String>) {
+    if let Some(name) = referred(value).filter(|name| names.contains(*name)) {
+        value["$ref"] = format!("{REFERENCE}{name}{READ}").into();
+    }
+    match value {
+        Value::Object(object) => object.values_mut().for_each(|value| rename(value, names)),
+        Value::Array(values) => values.iter_mut().for_each(|value| rename(value, names)),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_committed_document_is_todays() {
         let committed = include_str!("../../../docs/openapi.json");
-        let committed: serde_json::Value = serde_json::from_str(committed).unwrap();
-        assert_eq!(committed, super::document(), "run `decalog openapi > docs/openapi.json`");
+        let committed: Value = serde_json::from_str(committed).unwrap();
+        // Not shown: the two are long.
+        assert!(committed == document(), "run `decalog openapi > docs/openapi.json`");
+    }
+
+    #[test]
+    fn each_endpoint_is_described_with_all_that_its_path_names() {
+        let document = document();
+        let mut names = BTreeSet::new();
+        for endpoint in ENDPOINTS {
+            let described = &document["paths"][endpoint.path][endpoint.method];
+            assert!(names.insert(described["operationId"].to_string()), "{}", endpoint.name);
+            let in_path: BTreeSet<&str> = endpoint
+                .path
+                .split('{')
+                .skip(1)
+                .filter_map(|part| part.split('}').next())
+                .collect();
+            let parameters = described["parameters"].as_array().unwrap();
+            let of_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
+            let named: BTreeSet<&str> =
+                of_path.filter_map(|parameter| parameter["name"].as_str()).collect();
+            assert_eq!(named, in_path, "{}", endpoint.path);
+        }
+        let paths = document["paths"].as_object().unwrap().values();
+        let described: usize = paths.filter_map(|path| Some(path.as_object()?.len())).sum();
+        assert_eq!(described, ENDPOINTS.len());
+    }
+
+    #[test]
+    fn what_a_schema_refers_to_is_there_and_reads_well() {
+        let document = document();
+        let text = document.to_string();
+        for name in text.split(REFERENCE).skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(document["components"]["schemas"][name].is_object(), "{name}");
+        }
+        assert!(!text.contains("[`"), "a description links to what only the code has");
     }
 }

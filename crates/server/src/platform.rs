@@ -7,16 +7,97 @@ use axum::response::{IntoResponse, Response};
 use control::Garbage;
 use domain::{Code, Digest, Problem};
 use monitor::Scrape;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::error::bad_name;
-use crate::extract::Query;
+use crate::describe::{Operation, Output};
+use crate::extract::{Name, Query};
 use crate::{Api, ApiError, aside};
 
-#[derive(Deserialize)]
+/// Of metrics.
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Of a backup.
+const TAR_TYPE: &str = "application/x-tar";
+
+#[derive(Deserialize, JsonSchema)]
 pub struct HeadQuery {
-    head: Option<String>,
+    /// The hash of the last entry, as it was kept elsewhere: whether the end was cut off.
+    #[schemars(with = "Option<Digest>")]
+    head: Option<Name<Digest>>,
+}
+
+/// This server.
+#[derive(Serialize, JsonSchema)]
+pub struct Status {
+    /// Of the program.
+    version: String,
+    /// Where it listens.
+    url: String,
+    /// Of its process.
+    pid: u32,
+    /// How long it has been running.
+    uptime_s: u64,
+    /// Models that have a version.
+    models: usize,
+    /// Replicas, ready or not.
+    replicas: usize,
+    /// What is recorded.
+    ledger: LedgerStatus,
+    /// The number of the route table.
+    route_epoch: u64,
+    /// Rows that wait, of all models.
+    queued_rows: u64,
+}
+
+/// The ledger of this server.
+#[derive(Serialize, JsonSchema)]
+pub struct LedgerStatus {
+    /// How many.
+    entries: u64,
+    /// The hash of the last one.
+    head: Digest,
+    /// Why nothing can be changed now; `null` if it can.
+    read_only: Option<Problem>,
+}
+
+/// A ledger whose chain is whole.
+#[derive(Serialize, JsonSchema)]
+pub struct LedgerVerified {
+    /// How many entries it has.
+    entries: u64,
+    /// The hash of the last one.
+    head: Digest,
+}
+
+/// Metrics as text.
+pub struct Metrics(String);
+
+impl IntoResponse for Metrics {
+    fn into_response(self) -> Response {
+        ([(http::header::CONTENT_TYPE, METRICS_TYPE)], self.0).into_response()
+    }
+}
+
+impl Output for Metrics {
+    fn describe(operation: &mut Operation) {
+        operation.answers(METRICS_TYPE, "Metrics in the text format of OpenMetrics");
+    }
+}
+
+/// A tar file.
+pub struct Tar(Body);
+
+impl IntoResponse for Tar {
+    fn into_response(self) -> Response {
+        ([(http::header::CONTENT_TYPE, TAR_TYPE)], self.0).into_response()
+    }
+}
+
+impl Output for Tar {
+    fn describe(operation: &mut Operation) {
+        operation.answers(TAR_TYPE, "A tar file, as `decalog restore` reads it");
+    }
 }
 
 pub async fn healthz() -> &'static str {
@@ -53,7 +134,7 @@ pub async fn readyz(State(api): State<Api>) -> Result<String, ApiError> {
         .into())
 }
 
-pub async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
+pub async fn metrics(State(api): State<Api>) -> Result<Metrics, ApiError> {
     let render = move || {
         let scrape = Scrape {
             demand: api.gateway.demand(),
@@ -62,36 +143,28 @@ pub async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
         };
         api.monitor.render(&scrape, control::now_ms())
     };
-    let text = aside(render).await?;
-    Ok((
-        [(
-            http::header::CONTENT_TYPE,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        )],
-        text,
-    )
-        .into_response())
+    Ok(Metrics(aside(render).await?))
 }
 
 pub async fn openapi() -> Json<Value> {
     Json(crate::openapi::document())
 }
 
-pub async fn status(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
+pub async fn status(State(api): State<Api>) -> Result<Json<Status>, ApiError> {
     let (entries, head) = api.control.head().await?;
     let state = api.control.state();
     let replicas = api.control.engine().replicas().len();
-    Ok(Json(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "url": api.url,
-        "pid": std::process::id(),
-        "uptime_s": control::now_ms().saturating_sub(api.started_at_ms) / 1_000,
-        "models": state.models.values().filter(|model| !model.versions.is_empty()).count(),
-        "replicas": replicas,
-        "ledger": { "entries": entries, "head": head, "read_only": api.control.refusal() },
-        "route_epoch": api.gateway.epoch(),
-        "queued_rows": api.gateway.demand().iter().map(|demand| demand.queued_rows).sum::<u64>(),
-    })))
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        uptime_s: control::now_ms().saturating_sub(api.started_at_ms) / 1_000,
+        models: state.models.values().filter(|model| !model.versions.is_empty()).count(),
+        replicas,
+        ledger: LedgerStatus { entries, head, read_only: api.control.refusal() },
+        route_epoch: api.gateway.epoch(),
+        queued_rows: api.gateway.demand().iter().map(|demand| demand.queued_rows).sum(),
+        url: api.url,
+    }))
 }
 
 pub async fn collect(State(api): State<Api>) -> Result<Json<Garbage>, ApiError> {
@@ -101,20 +174,19 @@ pub async fn collect(State(api): State<Api>) -> Result<Json<Garbage>, ApiError> 
 pub async fn verify(
     State(api): State<Api>,
     Query(query): Query<HeadQuery>,
-) -> Result<Json<Value>, ApiError> {
-    let head = query.head.map(|head| head.parse::<Digest>()).transpose().map_err(bad_name)?;
+) -> Result<Json<LedgerVerified>, ApiError> {
+    let head = query.head.map(Name::get).transpose()?;
     let location = api.control.ledger_location();
     let verified = aside(move || ledger::verify(&location, head)).await?;
     match verified {
-        Ok(verified) => Ok(Json(json!({ "entries": verified.entries, "head": verified.head }))),
+        Ok(verified) => Ok(Json(LedgerVerified { entries: verified.entries, head: verified.head })),
         Err(broken) => Err(Problem::new(Code::LedgerBroken, broken.to_string())
             .help("restore a backup, and find out who changed the file")
             .into()),
     }
 }
 
-pub async fn backup(State(api): State<Api>) -> Result<Response, ApiError> {
+pub async fn backup(State(api): State<Api>) -> Result<Tar, ApiError> {
     let pieces = api.control.backup().await?;
-    Ok(([(http::header::CONTENT_TYPE, "application/x-tar")], Body::from_stream(pieces))
-        .into_response())
+    Ok(Tar(Body::from_stream(pieces)))
 }

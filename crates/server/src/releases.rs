@@ -3,18 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 use control::view::ReleaseView;
-use domain::EnvironmentName;
 use domain::release::Plan;
-use http::HeaderMap;
+use domain::{DeploymentId, EnvironmentName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{bad_name, no_such_action};
-use crate::extract::{Body, Path, Query};
-use crate::models::key;
-use crate::{Api, ApiError, actor};
+use crate::extract::{Actor, Body, Name, Path, Query};
+use crate::path::{Action, ActionPath, ModelPath, VersionText};
+use crate::{Api, ApiError};
 
 /// What a promotion is asked with.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromotionAsked {
     /// Where the version is live.
@@ -27,7 +26,7 @@ pub struct PromotionAsked {
 }
 
 /// Which environment's release is meant.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InEnvironment {
     /// `production` if unsaid.
@@ -35,61 +34,74 @@ pub struct InEnvironment {
     pub environment: EnvironmentName,
 }
 
-#[derive(Deserialize)]
+/// A version that is to be live, and the attempt that takes it there.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Promoted {
+    /// The attempt.
+    pub deployment: DeploymentId,
+    /// As `v3`.
+    #[schemars(with = "VersionText")]
+    pub version: String,
+}
+
+/// What is live after a rollback, and the attempt that takes it there.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RolledBack {
+    /// The attempt; `null` if a release was ended, as what was live still is.
+    pub deployment: Option<DeploymentId>,
+    /// As `v3`.
+    #[schemars(with = "VersionText")]
+    pub version: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
 pub struct StatusQuery {
-    environment: Option<String>,
+    /// Where; `production` if unsaid.
+    #[schemars(with = "Option<EnvironmentName>")]
+    environment: Option<Name<EnvironmentName>>,
 }
 
 pub async fn status(
     State(api): State<Api>,
-    Path((project, model)): Path<(String, String)>,
+    Path(path): Path<ModelPath>,
     Query(query): Query<StatusQuery>,
 ) -> Result<Json<ReleaseView>, ApiError> {
-    let environment = query
-        .environment
-        .map(|name| name.parse())
-        .transpose()
-        .map_err(bad_name)?
-        .unwrap_or_default();
-    Ok(Json(api.control.release_status(&key(&project, &model)?, &environment)?))
+    let environment = query.environment.map(Name::get).transpose()?.unwrap_or_default();
+    Ok(Json(api.control.release_status(&path.key(), &environment)?))
 }
 
 pub async fn act(
     State(api): State<Api>,
-    Path((project, model, action)): Path<(String, String, String)>,
-    headers: HeaderMap,
+    Path(path): Path<ActionPath>,
+    Actor(actor): Actor,
     Body(asked): Body<InEnvironment>,
 ) -> Result<Json<ReleaseView>, ApiError> {
-    let (key, actor, environment) = (key(&project, &model)?, actor(&headers), asked.environment);
-    match action.as_str() {
-        "pause" | "resume" => {
-            api.control.pause(&actor, &key, &environment, action == "pause").await?
-        }
-        "abort" => api.control.abort(&actor, &key, &environment, "aborted").await.map(|_| ())?,
-        _ => return Err(no_such_action(&action)),
+    let (key, environment) = (path.model.key(), asked.environment);
+    match path.action {
+        Action::Pause => api.control.pause(&actor, &key, &environment, true).await?,
+        Action::Resume => api.control.pause(&actor, &key, &environment, false).await?,
+        Action::Abort => api.control.abort(&actor, &key, &environment, "aborted").await?,
     }
     Ok(Json(api.control.release_status(&key, &environment)?))
 }
 
 pub async fn promote(
     State(api): State<Api>,
-    Path((project, model)): Path<(String, String)>,
-    headers: HeaderMap,
+    Path(path): Path<ModelPath>,
+    Actor(actor): Actor,
     Body(asked): Body<PromotionAsked>,
-) -> Result<Json<serde_json::Value>, ApiError> {
+) -> Result<Json<Promoted>, ApiError> {
     let PromotionAsked { from, to, plan } = asked;
-    let (id, version) =
-        api.control.promote(&actor(&headers), &key(&project, &model)?, from, to, plan).await?;
-    Ok(Json(serde_json::json!({ "deployment": id, "version": version.to_string() })))
+    let (id, version) = api.control.promote(&actor, &path.key(), from, to, plan).await?;
+    Ok(Json(Promoted { deployment: id, version: version.to_string() }))
 }
 
 pub async fn rollback(
     State(api): State<Api>,
-    Path((project, model)): Path<(String, String)>,
-    headers: HeaderMap,
+    Path(path): Path<ModelPath>,
+    Actor(actor): Actor,
     Body(asked): Body<InEnvironment>,
-) -> Result<Json<serde_json::Value>, ApiError> {
-    let (version, id) =
-        api.control.rollback(&actor(&headers), &key(&project, &model)?, asked.environment).await?;
-    Ok(Json(serde_json::json!({ "deployment": id, "version": version.to_string() })))
+) -> Result<Json<RolledBack>, ApiError> {
+    let (version, id) = api.control.rollback(&actor, &path.key(), asked.environment).await?;
+    Ok(Json(RolledBack { deployment: id, version: version.to_string() }))
 }

@@ -2,73 +2,93 @@
 
 use axum::Json;
 use axum::extract::State;
-use control::VariableValue;
-use domain::{EnvironmentName, ModelName, ProjectName};
-use http::HeaderMap;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use control::{Variable, VariableValue};
+use domain::ModelName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::error::bad_name;
-use crate::extract::{Body, Path, Query};
-use crate::{Api, ApiError, actor};
+use crate::extract::{Actor, Body, Name, Path, Query};
+use crate::path::{EnvironmentPath, VariablePath};
+use crate::{Api, ApiError};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Of {
-    model: Option<String>,
+    /// The model whose own variables are meant; those of the whole project if unsaid.
+    #[schemars(with = "Option<ModelName>")]
+    model: Option<Name<ModelName>>,
 }
 
-#[derive(Deserialize)]
+/// What a variable becomes.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Setting {
+pub struct VariableSetting {
+    /// At most 32 KiB of text without NUL.
     value: String,
+    /// Whether it is kept encrypted and never shown.
     #[serde(default)]
     secret: bool,
+    /// The model whose own it is; of the whole project if unsaid.
     #[serde(default)]
     model: Option<ModelName>,
 }
 
-fn names(project: &str, environment: &str) -> Result<(ProjectName, EnvironmentName), ApiError> {
-    Ok((project.parse().map_err(bad_name)?, environment.parse().map_err(bad_name)?))
+/// The variables of an environment.
+#[derive(Serialize, JsonSchema)]
+pub struct Variables {
+    /// By name.
+    variables: Vec<Variable>,
+}
+
+/// A variable that has the value that was asked for.
+#[derive(Serialize, JsonSchema)]
+pub struct VariableSet {
+    /// Its name.
+    set: String,
+    /// Whether it had another before.
+    changed: bool,
+}
+
+/// A variable that is gone.
+#[derive(Serialize, JsonSchema)]
+pub struct VariableRemoved {
+    /// Its name.
+    removed: String,
 }
 
 fn model(of: Of) -> Result<Option<ModelName>, ApiError> {
-    of.model.map(|model| model.parse()).transpose().map_err(bad_name)
+    of.model.map(Name::get).transpose()
 }
 
 pub async fn list(
     State(api): State<Api>,
-    Path((project, environment)): Path<(String, String)>,
+    Path(path): Path<EnvironmentPath>,
     Query(of): Query<Of>,
-) -> Result<Json<Value>, ApiError> {
-    let (project, environment) = names(&project, &environment)?;
-    Ok(Json(json!({ "variables": api.control.variables(&project, &environment, model(of)?) })))
+) -> Result<Json<Variables>, ApiError> {
+    let variables = api.control.variables(&path.project, &path.environment, model(of)?);
+    Ok(Json(Variables { variables }))
 }
 
 pub async fn set(
     State(api): State<Api>,
-    Path((project, environment, name)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    Body(setting): Body<Setting>,
-) -> Result<Json<Value>, ApiError> {
-    let (project, environment) = names(&project, &environment)?;
-    let Setting { value, secret, model } = setting;
+    Path(path): Path<VariablePath>,
+    Actor(actor): Actor,
+    Body(setting): Body<VariableSetting>,
+) -> Result<Json<VariableSet>, ApiError> {
+    let VariablePath { of: EnvironmentPath { project, environment }, name } = path;
+    let VariableSetting { value, secret, model } = setting;
     let value = if secret { VariableValue::Secret(value) } else { VariableValue::Plain(value) };
-    let changed = api
-        .control
-        .set_variable(&actor(&headers), &project, &environment, model, &name, value)
-        .await?;
-    Ok(Json(json!({ "set": name, "changed": changed })))
+    let changed =
+        api.control.set_variable(&actor, &project, &environment, model, &name, value).await?;
+    Ok(Json(VariableSet { set: name, changed }))
 }
 
 pub async fn remove(
     State(api): State<Api>,
-    Path((project, environment, name)): Path<(String, String, String)>,
+    Path(path): Path<VariablePath>,
     Query(of): Query<Of>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    let (project, environment) = names(&project, &environment)?;
-    api.control
-        .remove_variable(&actor(&headers), &project, &environment, model(of)?, &name)
-        .await?;
-    Ok(Json(json!({ "removed": name })))
+    Actor(actor): Actor,
+) -> Result<Json<VariableRemoved>, ApiError> {
+    let VariablePath { of: EnvironmentPath { project, environment }, name } = path;
+    api.control.remove_variable(&actor, &project, &environment, model(of)?, &name).await?;
+    Ok(Json(VariableRemoved { removed: name }))
 }

@@ -3,12 +3,15 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Guard, Limit, Metric};
 
 /// What to do with a release.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// There is evidence beyond the limit: the traffic goes back to the baseline.
@@ -30,7 +33,7 @@ impl fmt::Display for Verdict {
 }
 
 /// The constants of the judgement, recorded with it so that it can be repeated after they change.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct GuardSettings {
     /// The probability that a release whose canary keeps all guards is rolled back by chance; for
@@ -77,7 +80,7 @@ impl Default for GuardSettings {
 /// is the weight of an interval: the canary's requests n, or n·m/(n+m) beside a baseline of m, as
 /// Mantel and Haenszel weigh strata. `x` is the value of a request: 1 or 0 for a share or for a
 /// latency above a threshold, milliseconds for the mean.
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Sums {
     /// Intervals.
     pub intervals: u64,
@@ -108,7 +111,7 @@ pub struct Sums {
 /// How much neighbouring blocks of intervals differ. The difference of two blocks of independent
 /// requests has the variance c·(that of a request of the canary) + b·(that of a request of the
 /// baseline), with c and b from their numbers.
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DispersionSums {
     /// Intervals in a block.
     pub intervals: u32,
@@ -121,7 +124,7 @@ pub struct DispersionSums {
 }
 
 /// What one guard is judged on.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GuardSums {
     /// The guard as it was written.
     pub guard: Guard,
@@ -140,7 +143,7 @@ pub struct GuardSums {
 }
 
 /// What has become of the canary's requests since it last answered one well.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Silence {
     /// Intervals in which some failed, were given up, or stayed without an answer.
@@ -157,7 +160,7 @@ pub struct Silence {
 }
 
 /// All that a verdict depends on.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GuardInputs {
     /// Constants.
     pub settings: GuardSettings,
@@ -190,7 +193,7 @@ pub struct GuardInputs {
 }
 
 /// Why a guard was judged so.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The lower bound lies beyond the limit.
@@ -214,7 +217,7 @@ pub enum Reason {
 }
 
 /// Which part of the release the numbers of a judgement are of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Span {
     /// All of it.
@@ -226,7 +229,7 @@ pub enum Span {
 /// The evidence on one guard. `estimate`, `lower`, `upper`, `limit` and `tolerated` have one unit:
 /// a share for errors, disagreement and percentiles (of requests slower than `slower_than_ms`),
 /// milliseconds for the mean.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Judgement {
     /// The guard as it was written.
     pub guard: Guard,
@@ -265,7 +268,7 @@ pub struct Judgement {
 }
 
 /// The verdict on a release, with the evidence on each guard.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Judgements {
     /// Roll back if one guard says so; advance if all that could be judged say so.
     pub verdict: Verdict,
