@@ -10,8 +10,8 @@ die() { echo "install: $*" >&2; exit 1; }
 
 command -v cargo >/dev/null || die "Rust is missing: install it from https://rustup.rs, then run this again"
 
-# Debian packages: a C compiler for SQLite, Python with venv, R with its HTTP server for the R example, and a clock that can
-# be set for one process.
+# Debian packages: a C compiler for SQLite, Python with venv, R with its HTTP server for the R example, a clock that can be
+# set for one process, and Node.js, which compiles a generated client of the control API.
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v curl >/dev/null || missing+=(curl)
@@ -20,6 +20,8 @@ python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v Rscript >/dev/null || missing+=(r-base-core)
 [ -d /usr/lib/R/site-library/httpuv ] || missing+=(r-cran-httpuv)
 [ -d /usr/lib/R/site-library/jsonlite ] || missing+=(r-cran-jsonlite)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || die "please install: ${missing[*]}"
@@ -43,10 +45,21 @@ venv() {
 venv test tests/requirements.txt
 venv kserve tests/requirements-kserve.txt
 
+# Node packages, in the versions of their lock file.
+if ! cmp -s tests/typescript/package-lock.json "$cache/node/installed.json"; then
+    say "node packages"
+    rm -rf "$cache/node"
+    mkdir -p "$cache/node"
+    cp tests/typescript/package.json tests/typescript/package-lock.json "$cache/node/"
+    (cd "$cache/node" && npm ci --silent --no-audit --no-fund)
+    cp "$cache/node/package-lock.json" "$cache/node/installed.json"
+fi
+
 library=$(find "$cache/venvs/test" -name 'libonnxruntime.so.*' | head -1)
 [ -n "$library" ] || die "onnxruntime came without its library"
 cat > "$cache/environment" <<END
 export ORT_DYLIB_PATH="$library"
 export DECALOG_UV="$cache/venvs/test/bin/uv"
+export DECALOG_NODE_MODULES="$cache/node/node_modules"
 export DECALOG_KSERVE_PYTHON="$cache/venvs/kserve/bin/python"
 END
