@@ -3,21 +3,18 @@
 //!
 //! What a graph becomes:
 //! - An input or output is a column of the same name and datatype. Its first dimension is the rows
-//! if it is free in all
-//!   inputs; the others are the shape of one row. A row of the shape `[1]` is a scalar, as nobody
-//! writes `[42]` for an age.
+//!   if it is free in all inputs; the others are the shape of one row. A row of the shape `[1]` is a
+//!   scalar, as nobody writes `[42]` for an age.
 //! - If the first dimension of all inputs and outputs is fixed at 1, rows are run one after the
-//! other. Any other graph
-//!   (inputs without a dimension, a fixed batch of 8, first dimensions with different names) takes
-//! one whole request at
-//!   a time (`schema.batches` is false), in exactly the shapes that it declares.
+//!   other. Any other graph (inputs without a dimension, a fixed batch of 8, first dimensions with
+//!   different names) takes one whole request at a time (`schema.batches` is false), in exactly the
+//!   shapes that it declares.
 //! - A sequence of maps, as converted scikit-learn classifiers give their probabilities (ZipMap),
-//! becomes a `json`
-//!   column with one object for each row, such as `{"setosa": 0.97, "virginica": 0.03}`. Converting
-//! with
-//!   `options={"zipmap": False}` gives a plain FP32 column instead, which is faster.
+//!   becomes a `json` column with one object for each row, such as
+//!   `{"setosa": 0.97, "virginica": 0.03}`. Converting with `options={"zipmap": False}` gives a plain
+//!   FP32 column instead, which is faster.
 //! - Other outputs that are no tensors are left out, with a line in the log; other inputs are
-//! refused.
+//!   refused.
 
 use std::path::{Path, PathBuf};
 
