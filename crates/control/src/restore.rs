@@ -202,5 +202,4 @@ fn copy(from: &mut impl Read, to: &Path) -> io::Result<Digest> {
 }
 
 #[cfg(test)]
-#[path = "restore_tests.rs"]
 mod tests;

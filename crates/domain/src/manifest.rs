@@ -481,5 +481,4 @@ pub fn variable_name_is_valid(name: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "manifest_tests.rs"]
 mod tests;

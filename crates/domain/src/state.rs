@@ -483,7 +483,6 @@ impl Model {
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;
 
 /// The key of a model in project `default`; for tests and examples.

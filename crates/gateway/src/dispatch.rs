@@ -470,5 +470,4 @@ fn fail(waiting: Waiting, problem: Problem) {
 }
 
 #[cfg(test)]
-#[path = "dispatch_tests.rs"]
 mod tests;

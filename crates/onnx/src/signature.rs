@@ -281,5 +281,4 @@ fn schema_of(inputs: &[Input], outputs: &[Output], rows: Rows) -> Schema {
 }
 
 #[cfg(test)]
-#[path = "signature_tests.rs"]
 mod tests;

@@ -38,5 +38,4 @@ pub fn metadata(name: &str, versions: &[String], platform: &str, schema: &Schema
 }
 
 #[cfg(test)]
-#[path = "oip_tests.rs"]
 mod tests;

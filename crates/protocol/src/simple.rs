@@ -247,5 +247,4 @@ impl<'de> Visitor<'de> for OneRow<'_, '_> {
 }
 
 #[cfg(test)]
-#[path = "simple_tests.rs"]
 mod tests;

@@ -35,5 +35,4 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 }
 
 #[cfg(test)]
-#[path = "lines_tests.rs"]
 mod tests;

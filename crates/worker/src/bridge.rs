@@ -241,5 +241,4 @@ async fn copy(from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
 }
 
 #[cfg(test)]
-#[path = "bridge/tests.rs"]
 mod tests;

@@ -200,5 +200,4 @@ fn too_slow(timeout: Duration) -> Problem {
 }
 
 #[cfg(test)]
-#[path = "caller_tests.rs"]
 mod tests;

@@ -314,5 +314,4 @@ impl Connection {
 }
 
 #[cfg(test)]
-#[path = "client_tests.rs"]
 mod tests;

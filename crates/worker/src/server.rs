@@ -217,5 +217,4 @@ impl Drop for Registered {
 }
 
 #[cfg(test)]
-#[path = "server/tests.rs"]
 mod tests;

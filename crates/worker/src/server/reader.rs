@@ -265,5 +265,4 @@ fn number(header: &httparse::Header) -> Result<usize, Refusal> {
 }
 
 #[cfg(test)]
-#[path = "reader_tests.rs"]
 mod tests;
