@@ -9,6 +9,7 @@ mod keyed;
 mod layout;
 mod lease;
 mod names;
+mod problem;
 mod seal;
 mod store;
 mod upload;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{Control, Predecessor};
+use control::Control;
 use domain::{Code, DataDirectory, Problem, ReplicaId};
 use nix::cmsg_space;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -268,7 +268,7 @@ impl New {
         }
     }
 
-    /// A handle on when the old process has ended, and what it is told once this one serves.
+    /// The process that this one takes over from: a handle on when it has ended, and what it is told once this one serves.
     pub fn predecessor(
         self,
         leaving: Vec<ReplicaId>,
@@ -286,6 +286,14 @@ impl New {
         };
         (Predecessor { leaving, gone }, serving)
     }
+}
+
+/// The process that this one takes over from.
+pub struct Predecessor {
+    /// Replicas that it is about to stop; it does so itself.
+    pub leaving: Vec<ReplicaId>,
+    /// Turns true when it has ended: until then it may have requests at any replica.
+    pub gone: watch::Receiver<bool>,
 }
 
 // ---- Lines of JSON, one of them with a descriptor -----------------------------------------------------------------

@@ -141,7 +141,7 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
         let why = replica.colder_because.as_ref().map_or(String::new(), |why| format!(" ({why})"));
         println!(
             "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {} {start}{why}",
-            replica.replica, replica.version, replica.state, replica.pid, replica.temperature
+            replica.replica, replica.version, replica.state, replica.site.pid, replica.temperature
         );
     }
     if !view.parked.is_empty() {
@@ -151,7 +151,7 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
         let memory = parked.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
         let line = format!(
             "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {}",
-            parked.kind, parked.version, "", parked.pid, parked.note
+            parked.kind, parked.version, "", parked.site.pid, parked.note
         );
         println!("{}", line.trim_end());
     }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control::{Control, ControlConfig, Predecessor, Signals};
+use artifacts::{ArtifactError, Store};
+use control::{Clock, Control, ControlConfig, Parts, Signals};
 use domain::{Code, DataDirectory, Problem};
-use engine::{Descriptors, EngineConfig};
+use engine::{Descriptors, Engine, EngineConfig, LocalEngine};
 use gateway::{Gateway, GatewayConfig, Hosts, Serve, Stop};
 use monitor::Monitor;
 use server::Api;
@@ -92,7 +93,7 @@ fn lock_soon(data: &DataDirectory) -> Result<DataLock, Problem> {
 fn engine_config(
     data: &DataDirectory,
     options: &UpOptions,
-    takes_over: bool,
+    predecessor: Option<watch::Receiver<bool>>,
 ) -> Result<EngineConfig, Problem> {
     const TOOL_PREFIXES: &[&str] = &[
         "UV_",
@@ -121,7 +122,7 @@ fn engine_config(
         onnxruntime: std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
         tool_variables: tool_variables.collect(),
         path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into()),
-        takes_over,
+        predecessor,
         descriptors: Descriptors::raise(),
     })
 }
@@ -185,7 +186,7 @@ struct Listening {
 
 /// The process that this one takes over from.
 struct Before {
-    predecessor: Predecessor,
+    predecessor: handover::Predecessor,
     /// Tells it that this one serves.
     serving: Box<dyn FnOnce() -> Result<(), Problem> + Send>,
 }
@@ -256,7 +257,8 @@ async fn serve(
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     // First of all: it raises the limit of descriptors, and what callers may have open follows from
     // that.
-    let engine = engine_config(&data, options, predecessor.is_some())?;
+    let (leaving, gone) = predecessor.map_or((vec![], None), |it| (it.leaving, Some(it.gone)));
+    let engine = engine_config(&data, options, gone)?;
     let connections_max =
         usize::try_from(engine.descriptors.for_connections()).unwrap_or(usize::MAX);
     let ordinary = GatewayConfig::default();
@@ -270,8 +272,6 @@ async fn serve(
     let gateway = Gateway::new(gateway_config, data_plane.handle().clone());
     let monitor = Arc::new(Monitor::new(gateway.records()));
     let config = ControlConfig {
-        engine,
-        store_url: options.store.clone().unwrap_or_else(|| data.artifacts_url()),
         data: data.clone(),
         drain_ms_max: DRAIN_MS_MAX,
         keep_ms: options.keep_s * 1_000,
@@ -281,7 +281,10 @@ async fn serve(
         park: options.park.into(),
         parked_mb: options.parked_mb.unwrap_or_else(|| memory_mb() / PARKED_PART),
         accept_damaged_ledger: options.accept_damaged_ledger,
+        clock: Clock::system(),
     };
+    let url = options.store.clone().unwrap_or_else(|| data.artifacts_url());
+    let store = Store::open(&url, &data.uploads()).map_err(ArtifactError::problem)?;
     let (sensing, watching, counting) = (gateway.clone(), monitor.clone(), gateway.clone());
     let signals = Signals {
         demand: Box::new(move |placement| sensing.demand_of(placement)),
@@ -295,7 +298,13 @@ async fn serve(
         .ok_or_else(|| Problem::new(Code::Internal, "the gateway's observations are taken"))?;
     let publishing = gateway.clone();
     let publish: control::Publish = Arc::new(move |table| publishing.apply(table));
-    let control = Control::open(config, publish, signals, observations, predecessor).await?;
+    let opening = {
+        let store = store.clone();
+        async { Ok(Arc::new(LocalEngine::open(engine, store).await?) as Arc<dyn Engine>) }
+    };
+    let engine = Box::pin(opening);
+    let parts = Parts { store, engine, publish, signals, observations, leaving };
+    let control = Control::open(config, parts).await?;
     let url = format!("http://{address}");
     let api = Api {
         control: control.clone(),

@@ -24,11 +24,11 @@ pub fn verify(data: &DataDirectory, store_url: Option<String>) -> Result<Vec<Che
     }
     let (ledger, state) = ledger(data);
     let url = store_url.unwrap_or_else(|| data.artifacts_url());
-    let store = Store::open(&url, &data.uploads()).map_err(control::artifact_problem)?;
+    let store = Store::open(&url, &data.uploads()).map_err(artifacts::ArtifactError::problem)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| Problem::new(Code::Failed, format!("starting a thread: {error}")))?;
-    let blobs = runtime.block_on(store.verify()).map_err(control::artifact_problem)?;
+    let blobs = runtime.block_on(store.verify()).map_err(artifacts::ArtifactError::problem)?;
     let failed = |error: std::io::Error| {
         Problem::new(Code::Failed, format!("reading {}: {error}", data.display()))
     };
@@ -36,7 +36,7 @@ pub fn verify(data: &DataDirectory, store_url: Option<String>) -> Result<Vec<Che
     let environments = environments(&data.environments()).map_err(failed)?;
     let names = state.as_ref().map(uses).unwrap_or_default();
     let used: Vec<Digest> = names.keys().copied().collect();
-    let sizes = runtime.block_on(store.sizes(&used)).map_err(control::artifact_problem)?;
+    let sizes = runtime.block_on(store.sizes(&used)).map_err(artifacts::ArtifactError::problem)?;
     let absent = used
         .iter()
         .zip(sizes)

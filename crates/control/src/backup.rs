@@ -16,7 +16,7 @@ use ledger::{Damage, Ledger, Location};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::{Control, artifact_problem, aside};
+use crate::{Control, aside};
 
 /// The last entry: what came before it.
 pub(crate) const CONTENTS: &str = "contents.json";
@@ -121,7 +121,7 @@ impl Control {
         // The open file can be read to its end; its name is not needed for that.
         let _ = std::fs::remove_dir_all(&copies);
         let Copied { ledger, telemetry, entries, digests, wanted, lease } = copied?;
-        let sizes = self.store.sizes(&digests).await.map_err(artifact_problem)?;
+        let sizes = self.store.sizes(&digests).await.map_err(artifacts::ArtifactError::problem)?;
         let mut blobs = vec![];
         for (digest, size) in digests.into_iter().zip(sizes) {
             let lost = || {

@@ -10,7 +10,8 @@ use ledger::{Damage, Ledger, LedgerError, Location, NewEntry, Reach, Scan, Selec
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{aside, now_ms};
+use crate::aside;
+use crate::clock::Clock;
 
 /// Entries between two snapshots.
 const SNAPSHOT_ENTRIES: u64 = 256;
@@ -23,6 +24,7 @@ pub struct Book {
 struct Shared {
     location: Location,
     damage: Damage,
+    clock: Clock,
     ledger: Mutex<Ledger>,
     /// Another connection, so that who reads holds up nobody who appends.
     reader: Mutex<Ledger>,
@@ -82,9 +84,10 @@ fn become_writer(
     location: &Location,
     from: State,
     damage: Damage,
+    clock: &Clock,
 ) -> Result<(Ledger, State), LedgerError> {
     let state = read(location, from, damage)?;
-    let ledger = Ledger::open(location, now_ms(), env!("CARGO_PKG_VERSION"))?;
+    let ledger = Ledger::open(location, clock.now_ms(), env!("CARGO_PKG_VERSION"))?;
     let state = ledger::fold(&ledger, state, damage)?;
     Ok((ledger, state))
 }
@@ -111,7 +114,7 @@ fn check_remains(location: &Location, state: &State, damage: Damage) -> Result<(
 }
 
 impl Shared {
-    fn open(location: Location, damage: Damage) -> Result<Shared, Problem> {
+    fn open(location: Location, damage: Damage, clock: Clock) -> Result<Shared, Problem> {
         // Without one, the whole history is read.
         let snapshot = Snapshot::open(&location)
             .inspect_err(|error| tracing::warn!("no snapshot is kept: {error}"))
@@ -127,7 +130,8 @@ impl Shared {
         };
         let state = read(&location, from, damage).map_err(ledger_problem)?;
         check_remains(&location, &state, damage)?;
-        let (ledger, state, refusal) = match become_writer(&location, state.clone(), damage) {
+        let (ledger, state, refusal) = match become_writer(&location, state.clone(), damage, &clock)
+        {
             Ok((ledger, state)) => (ledger, state, None),
             // What runs can be served without a writer; what cannot be read cannot.
             Err(error @ (LedgerError::Full | LedgerError::ReadOnly)) if state.seq > 0 => (
@@ -147,6 +151,7 @@ impl Shared {
         Ok(Shared {
             location,
             damage,
+            clock,
             ledger: Mutex::new(ledger),
             reader: Mutex::new(reader),
             snapshot: Mutex::new(snapshot),
@@ -176,10 +181,10 @@ impl Shared {
 impl Book {
     /// Opens the ledger as its writer and folds it. If its disk takes no writes, it is only read
     /// until it does.
-    pub async fn open(location: Location, damage: Damage) -> Result<Book, Problem> {
-        // On the main thread, which has nothing else to do yet: memory of other threads grows page
-        // by page, which takes as long as to read a large state.
-        let shared = Arc::new(tokio::task::block_in_place(|| Shared::open(location, damage))?);
+    pub async fn open(location: Location, damage: Damage, clock: Clock) -> Result<Book, Problem> {
+        // On this thread, which has nothing else to do yet: memory of other threads grows page by
+        // page, which takes as long as to read a large state.
+        let shared = Arc::new(Shared::open(location, damage, clock)?);
         shared.keep_snapshot();
         Ok(Book { shared })
     }
@@ -232,7 +237,8 @@ impl Book {
             let mut ledger = shared.ledger.lock();
             let known = State::clone(&shared.state.load());
             let (writer, state) =
-                become_writer(&shared.location, known, shared.damage).map_err(ledger_problem)?;
+                become_writer(&shared.location, known, shared.damage, &shared.clock)
+                    .map_err(ledger_problem)?;
             shared.writer_epoch.store(writer.writer_epoch().unwrap_or_default(), Ordering::Release);
             *ledger = writer;
             shared.appended.send_replace(state.seq);
@@ -286,7 +292,7 @@ impl Book {
             let event = decide(&state)?;
             let expected_subject_seq = state.entries_of(&subject);
             let new = NewEntry {
-                at_ms: now_ms(),
+                at_ms: shared.clock.now_ms(),
                 actor: &actor,
                 subject: &subject,
                 expected_subject_seq,

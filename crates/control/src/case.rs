@@ -1,12 +1,14 @@
 //! Test cases: files under `tests/` in a model directory, with input rows and what they must give.
 
-use std::path::Path;
 use std::time::Duration;
 
-use domain::{Code, Problem};
+use artifacts::{ArtifactError, Store};
+use domain::{Code, Problem, Tree, TreeFile};
 use serde::Deserialize;
 use serde_json::Value;
 use worker::Caller;
+
+use crate::aside;
 
 /// The most cases of one version.
 const CASES_MAX: usize = 1_000;
@@ -48,43 +50,47 @@ fn bad_case(name: &str, problem: impl std::fmt::Display) -> Problem {
 }
 
 /// Reads all cases of a tree, by name.
-pub fn read(tree: &Path, tolerance: f64) -> Result<Vec<Case>, Problem> {
-    let Ok(entries) = std::fs::read_dir(tree.join("tests")) else { return Ok(vec![]) };
-    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    paths.sort();
-    if paths.len() > CASES_MAX {
+pub async fn read(store: &Store, tree: &Tree, tolerance: f64) -> Result<Vec<Case>, Problem> {
+    let is_case = |file: &&TreeFile| {
+        let name = file.path.strip_prefix("tests/");
+        name.is_some_and(|name| !name.contains('/') && name.ends_with(".json"))
+    };
+    let files: Vec<&TreeFile> = tree.files().iter().filter(is_case).collect();
+    if files.len() > CASES_MAX {
         return Err(Problem::new(
             Code::BadCase,
-            format!("there are {} test cases; at most {CASES_MAX} are allowed", paths.len()),
+            format!("there are {} test cases; at most {CASES_MAX} are allowed", files.len()),
         ));
     }
-    let read_one = |path: &std::path::PathBuf| {
-        let name = format!("tests/{}", path.file_name().unwrap_or_default().to_string_lossy());
-        let size = path.metadata().map_or(0, |metadata| metadata.len());
-        if size > CASE_BYTES_MAX {
-            return Err(bad_case(&name, format!("it has {size} bytes")));
+    let mut cases = vec![];
+    for TreeFile { path, digest, size, .. } in files {
+        if *size > CASE_BYTES_MAX {
+            return Err(bad_case(path, format!("it has {size} bytes")));
         }
-        let text = std::fs::read(path).map_err(|error| bad_case(&name, error))?;
-        let file: CaseFile =
-            serde_json::from_slice(&text).map_err(|error| bad_case(&name, error))?;
-        let (rows, expected) = match (file.input, file.rows, file.expected) {
-            (Some(input), None, expected) => (vec![input], vec![expected]),
-            (None, Some(rows), Value::Array(expected))
-                if rows.len() == expected.len() && !rows.is_empty() =>
-            {
-                (rows, expected)
-            }
-            _ => {
-                return Err(bad_case(
-                    &name,
-                    "it needs `input` and `expected`, or `rows` and as many in `expected`",
-                ));
-            }
-        };
-        Ok(Case { name, rows, expected, tolerance: file.tolerance.unwrap_or(tolerance) })
+        let text = store.get(digest, CASE_BYTES_MAX as usize).await;
+        let (name, text) = (path.clone(), text.map_err(ArtifactError::problem)?);
+        cases.push(aside(move || parse(name, &text, tolerance)).await??);
+    }
+    Ok(cases)
+}
+
+fn parse(name: String, text: &[u8], tolerance: f64) -> Result<Case, Problem> {
+    let file: CaseFile = serde_json::from_slice(text).map_err(|error| bad_case(&name, error))?;
+    let (rows, expected) = match (file.input, file.rows, file.expected) {
+        (Some(input), None, expected) => (vec![input], vec![expected]),
+        (None, Some(rows), Value::Array(expected))
+            if rows.len() == expected.len() && !rows.is_empty() =>
+        {
+            (rows, expected)
+        }
+        _ => {
+            return Err(bad_case(
+                &name,
+                "it needs `input` and `expected`, or `rows` and as many in `expected`",
+            ));
+        }
     };
-    paths.iter().map(read_one).collect()
+    Ok(Case { name, rows, expected, tolerance: file.tolerance.unwrap_or(tolerance) })
 }
 
 /// Runs all cases. Fails with every difference, up to a limit.
@@ -188,26 +194,34 @@ mod tests {
         assert_eq!(differences(json!(null), json!(0), 0.1).len(), 1);
     }
 
-    #[test]
-    fn files() {
+    #[tokio::test]
+    async fn files() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(read(directory.path(), 0.1).unwrap().is_empty());
-        let tests = directory.path().join("tests");
-        std::fs::create_dir(&tests).unwrap();
-        std::fs::write(
-            tests.join("b.json"),
-            r#"{"rows": [{"x": 1}], "expected": [{"y": 1}], "tolerance": 0.5}"#,
-        )
-        .unwrap();
-        std::fs::write(tests.join("a.json"), r#"{"input": {"x": 1}, "expected": {"y": 1}}"#)
-            .unwrap();
-        let cases = read(directory.path(), 0.1).unwrap();
+        let url = format!("file:{}", directory.path().join("store").display());
+        let store = Store::open(&url, &directory.path().join("uploads")).unwrap();
+        let read_all = async |files: &[(&str, &str)]| {
+            let mut listed = vec![];
+            for (path, text) in files {
+                let digest = store.put(text.to_string().into()).await.unwrap();
+                let (path, size) = (path.to_string(), text.len() as u64);
+                listed.push(TreeFile { path, digest, size, executable: false });
+            }
+            read(&store, &Tree::new(listed).unwrap(), 0.1).await
+        };
+        assert!(read_all(&[("model.py", "")]).await.unwrap().is_empty());
+        let rows = r#"{"rows": [{"x": 1}], "expected": [{"y": 1}], "tolerance": 0.5}"#;
+        let good = [
+            ("tests/b.json", rows),
+            ("tests/a.json", r#"{"input": {"x": 1}, "expected": {"y": 1}}"#),
+            ("tests/deeper/c.json", "no case"),
+            ("tests/readme", "no case"),
+        ];
+        let cases = read_all(&good).await.unwrap();
         assert_eq!(
-            (cases[0].name.as_str(), cases[0].tolerance, cases[1].tolerance),
-            ("tests/a.json", 0.1, 0.5)
+            (cases[0].name.as_str(), cases[0].tolerance, cases[1].tolerance, cases.len()),
+            ("tests/a.json", 0.1, 0.5, 2)
         );
-        std::fs::write(tests.join("c.json"), r#"{"rows": [{"x": 1}], "expected": {"y": 1}}"#)
-            .unwrap();
-        assert!(read(directory.path(), 0.1).unwrap_err().message.contains("tests/c.json"));
+        let bad = ("tests/c.json", r#"{"rows": [{"x": 1}], "expected": {"y": 1}}"#);
+        assert!(read_all(&[bad]).await.unwrap_err().message.contains("tests/c.json"));
     }
 }

@@ -35,18 +35,17 @@ impl Control {
         if !is_asked {
             return false;
         }
-        let (tree, tolerance) =
-            (self.tree_directory(&version.pushed.tree), manifest.tests.tolerance);
+        let tolerance = manifest.tests.tolerance;
         // What is wrong with the cases is said where they are run.
-        let cases = tokio::task::spawn_blocking(move || case::read(&tree, tolerance)).await;
-        let cases = cases.ok().and_then(Result::ok).unwrap_or_default();
+        let cases = case::read(&self.store, &version.pushed.tree, tolerance).await;
+        let cases = cases.unwrap_or_default();
         let mut rows: Vec<Value> =
             cases.iter().flat_map(|case| case.rows.iter().cloned()).take(ROWS).collect();
         for place in rows.len()..ROWS {
             rows.push(if cases.is_empty() { varied_row(schema, place) } else { rows[0].clone() });
         }
         let mut caller = Caller::new(
-            status.socket.clone(),
+            status.address.clone(),
             key.model.as_str(),
             info.protocol.clone(),
             schema.clone(),

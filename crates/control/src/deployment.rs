@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::state::{Deployment, Outcome, Version};
 use domain::{
@@ -13,13 +13,14 @@ use domain::{
 };
 use engine::{ReplicaState, ReplicaStatus};
 use policy::backoff;
+use policy::replicas::Part;
+use tokio::time::Instant;
 use worker::WorkerInfo;
 
+use crate::Control;
 use crate::failure::StepFailure;
 use crate::start::{StartError, load_failed};
 use crate::trial::Trial;
-use crate::wanted::Part;
-use crate::{Control, now_ms};
 
 /// How long a candidate is started again and again for which this machine has not enough at the
 /// moment, in milliseconds.
@@ -187,9 +188,8 @@ impl Control {
         // live a moment ago.
         let state = self.state();
         let model = state.models.get(key);
-        let wanted = model.and_then(|model| {
-            self.wanted_of(&state, key, model, now_ms()).0.get(&placement).copied()
-        });
+        let wanted =
+            model.and_then(|model| self.wanted_of(&state, key, model).0.get(&placement).copied());
         let is_tested = deployment.progress.is_some()
             || wanted.is_some_and(|wanted| wanted.part != Part::Candidate);
         if let Some(schema) = version.schema.as_ref().filter(|_| is_tested) {
@@ -248,14 +248,11 @@ impl Control {
         deployment: DeploymentId,
         version: &Version,
     ) -> Result<(), StepFailure> {
-        self.engine
-            .prepare(version.pushed.runtime)
-            .await
-            .map_err(|error| StepFailure { step: "build", problem: error.problem() })?;
-        let Some(lock) = &version.pushed.lock else { return Ok(()) };
-        let progress = |line: &str| tracing::debug!("build of {}: {line}", lock.digest.short());
-        let built = self.build_environment(lock, &progress).await;
-        let built = built.map_err(|error| StepFailure { step: "build", problem: error.problem })?;
+        let lock = version.pushed.lock.as_ref();
+        let built = self.engine.build(version.pushed.runtime, lock).await;
+        let built =
+            built.map_err(|error| StepFailure { step: "build", problem: error.problem() })?;
+        let Some((lock, built)) = lock.zip(built) else { return Ok(()) };
         let event = Event::EnvironmentBuilt {
             deployment,
             lock: lock.digest,
@@ -400,7 +397,7 @@ impl Control {
         let (own, live) = (placement(deployment.version), placement(live.version));
         let whole = self.scales.target(&live).unwrap_or(0);
         let count = (whole * u32::from(percent)).div_ceil(100).max(1);
-        let begin = Instant::now();
+        let begin_ms = self.clock.monotonic_ms();
         self.scales.set_floor(&own, count.max(self.scales.floor(&own)));
         let mut changed = self.engine.changed();
         let version = self.version(key, deployment.version).map_err(StepFailure::at("start"))?;
@@ -417,7 +414,7 @@ impl Control {
                     return Ok(());
                 }
                 self.still_wanted(key, deployment)?;
-                if self.replicas.has_failed_since(&own, begin) {
+                if self.replicas.has_failed_since(&own, begin_ms) {
                     let problem = Problem::new(
                         Code::LoadFailed,
                         format!("replicas of {} do not stay up", deployment.version),

@@ -10,7 +10,7 @@ use ledger::{LedgerError, Location, Observed, Page, Reach, Scan, Selection, Tele
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{Control, aside, now_ms};
+use crate::{Control, aside};
 
 /// The most entries of the ledger, and as many rows of telemetry, that are looked at for one
 /// answer.
@@ -120,9 +120,10 @@ impl Control {
             return;
         }
         let (subject, last) = (key.to_string(), self.book.appended());
+        let at_ms = self.clock.now_ms();
         let add = move |telemetry: &mut Telemetry| {
             let after = *last.borrow();
-            telemetry.add(Observed { after, at_ms: now_ms(), subject: &subject, event: &event })
+            telemetry.add(Observed { after, at_ms, subject: &subject, event: &event })
         };
         if let Ok(Some(())) = self.journal.with(add).await {
             self.journal.added.send_modify(|count| *count += 1);

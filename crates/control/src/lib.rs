@@ -6,6 +6,7 @@ mod backup;
 mod book;
 mod case;
 mod changes;
+mod clock;
 mod collect;
 mod company;
 mod deployment;
@@ -16,12 +17,11 @@ mod happened;
 mod lanes;
 mod memory;
 mod parked;
+mod reconcile;
 mod release;
 mod remembered;
 mod removal;
-mod replica;
 mod restore;
-mod rollout;
 mod route;
 #[cfg(test)]
 mod samples;
@@ -39,28 +39,29 @@ mod zygotes;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use artifacts::{ArtifactError, Store};
+use artifacts::Store;
 use domain::guard::ArmWindow;
 use domain::route::{Demand, Observation, RouteTable};
 use domain::{
-    Code, DataDirectory, DeploymentId, EnvironmentName, ModelKey, Placement, Problem, State,
+    Code, DataDirectory, DeploymentId, EnvironmentName, ModelKey, Placement, Problem, ReplicaId,
+    State,
 };
-use engine::{Engine, EngineConfig};
+use engine::{Engine, EngineError};
+use futures_util::future::BoxFuture;
 use ledger::{Damage, Location};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 
+pub use clock::{Clock, now_ms};
 pub use collect::Garbage;
-pub use handover::Predecessor;
 pub use parked::Park;
 pub use restore::restore;
 pub use variable::{Variable, VariableValue};
 pub use version::Push;
 
 use book::Book;
-use collect::InUse;
 use happened::Journal;
 use remembered::Replicas;
 use scale::Scales;
@@ -71,10 +72,6 @@ use secret::Secrets;
 pub struct ControlConfig {
     /// The data directory, absolute.
     pub data: DataDirectory,
-    /// Where artifacts lie.
-    pub store_url: String,
-    /// For the engine.
-    pub engine: EngineConfig,
     /// A replica out of the route table has this long to finish, in milliseconds.
     pub drain_ms_max: u64,
     /// What was live until a release keeps its replicas for so long, in milliseconds.
@@ -93,6 +90,24 @@ pub struct ControlConfig {
     /// Whether a ledger that is damaged, cut off or missing is used as it is, because somebody said
     /// so.
     pub accept_damaged_ledger: bool,
+    /// What it tells the time by.
+    pub clock: Clock,
+}
+
+/// What control works with.
+pub struct Parts {
+    /// Where artifacts lie.
+    pub store: Store,
+    /// Opened once the ledger can be used: until then no process is to be started.
+    pub engine: BoxFuture<'static, Result<Arc<dyn Engine>, EngineError>>,
+    /// Tells the gateways.
+    pub publish: Publish,
+    /// What is to be seen there.
+    pub signals: Signals,
+    /// What they say.
+    pub observations: mpsc::Receiver<Observation>,
+    /// Replicas that the process which this one takes over from is about to stop.
+    pub leaving: Vec<ReplicaId>,
 }
 
 /// Asks something of a placement of the data plane.
@@ -122,9 +137,7 @@ pub struct Control {
     book: Book,
     journal: Journal,
     store: Store,
-    /// What running replicas were started from.
-    in_use: InUse,
-    engine: Engine,
+    engine: Arc<dyn Engine>,
     secrets: Secrets,
     publish: Publish,
     published: Mutex<route::Published>,
@@ -135,22 +148,13 @@ pub struct Control {
     signals: Signals,
     /// What the guards of each running release said last.
     said: Mutex<HashMap<DeploymentId, String>>,
-    began: Instant,
-    /// Turns true when the process that this one took over from has ended.
-    predecessor: Option<watch::Receiver<bool>>,
+    clock: Clock,
     /// False while another process takes over: nothing is decided here.
     active: watch::Sender<bool>,
     /// Wakes the reconciler of replicas.
     work: Notify,
     /// All ends: nothing is started or restarted any more.
     stopping: AtomicBool,
-}
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Runs what blocks (files, memory of processes) beside the control plane's one thread.
@@ -161,52 +165,22 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     })
 }
 
-/// A store's error as a user sees it.
-pub fn artifact_problem(error: ArtifactError) -> Problem {
-    let text = error.to_string();
-    match error {
-        ArtifactError::NoSpace => Problem::new(Code::NoSpace, text).help("free some space, or run decalog gc, and try again"),
-        ArtifactError::NotFound(_) => Problem::new(Code::MissingBlobs, text).help("upload it first"),
-        ArtifactError::WrongOffset { .. } => Problem::new(Code::WrongOffset, text).help("ask /v1/blobs/missing where to go on"),
-        ArtifactError::WrongContent { .. } | ArtifactError::TooLong(_) => Problem::new(Code::WrongContent, text),
-        ArtifactError::Lost { .. } | ArtifactError::Corrupt(_) => Problem::new(Code::LostContent, text).help(
-            "deploy the directory that it came from again: only what is lost is uploaded; decalog doctor --verify finds more",
-        ),
-        ArtifactError::BrokenOff(_) => Problem::new(Code::BadRequest, text).help("ask /v1/blobs/missing where to go on"),
-        ArtifactError::Busy(_) => Problem::new(Code::Conflict, text).help("try again in a moment"),
-        ArtifactError::UploadName(_) => Problem::new(Code::BadName, text),
-        ArtifactError::Tree(_) | ArtifactError::Path { .. } | ArtifactError::WrongSize { .. } => {
-            Problem::new(Code::BadTree, text)
-        }
-        _ => Problem::new(Code::Store, text).help("see the server's log"),
-    }
-}
-
 impl Control {
     /// Opens the ledger, folds it, adopts running workers and starts reconciling.
-    pub async fn open(
-        config: ControlConfig,
-        publish: Publish,
-        signals: Signals,
-        observations: mpsc::Receiver<Observation>,
-        predecessor: Option<Predecessor>,
-    ) -> Result<Arc<Control>, Problem> {
+    pub async fn open(config: ControlConfig, parts: Parts) -> Result<Arc<Control>, Problem> {
+        let Parts { store, engine, publish, signals, observations, leaving } = parts;
         let damage = if config.accept_damaged_ledger { Damage::Accepted } else { Damage::Refused };
-        let location = Location::of(&config.data);
-        let book = Book::open(location.clone(), damage).await?;
+        let (location, clock) = (Location::of(&config.data), config.clock.clone());
+        let book = Book::open(location.clone(), damage, clock.clone()).await?;
         let (journal, targets) = Journal::open(location).await?;
-        let store =
-            Store::open(&config.store_url, &config.data.uploads()).map_err(artifact_problem)?;
         let state = book.state();
-        let engine =
-            Engine::open(config.engine.clone()).await.map_err(engine::EngineError::problem)?;
+        let engine = engine.await.map_err(EngineError::problem)?;
         let secrets = Secrets::new(&config.data);
         let control = Arc::new(Control {
-            replicas: Replicas::new(book.writer_epoch()),
+            replicas: Replicas::new(book.writer_epoch(), clock.clone()),
             book,
             journal,
             store,
-            in_use: InUse::default(),
             engine,
             secrets,
             publish,
@@ -215,17 +189,14 @@ impl Control {
             scales: Scales::new(targets),
             signals,
             said: Mutex::default(),
-            began: Instant::now(),
-            predecessor: predecessor.as_ref().map(|predecessor| predecessor.gone.clone()),
+            clock,
             active: watch::channel(true).0,
             work: Notify::new(),
             stopping: AtomicBool::new(false),
             config,
         });
-        predecessor
-            .into_iter()
-            .flat_map(|predecessor| predecessor.leaving)
-            .for_each(|replica| control.inherit(replica));
+        // The process before this one stops them itself; this one does if that did not.
+        leaving.iter().for_each(|replica| control.send_away(replica));
         control.publish_routes();
         let weak = Arc::downgrade(&control);
         control.book.enforce_by(move || {
@@ -270,8 +241,8 @@ impl Control {
     }
 
     /// The engine.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
+    pub fn engine(&self) -> &dyn Engine {
+        &*self.engine
     }
 
     /// The ledger's last entry and its hash.
@@ -284,15 +255,10 @@ impl Control {
         Location::of(&self.config.data)
     }
 
-    /// Milliseconds since this process began: no jump of the clock changes it.
-    pub(crate) fn monotonic_ms(&self) -> u64 {
-        self.began.elapsed().as_millis() as u64
-    }
-
     /// Ends all workers and the supervisor.
     pub async fn shutdown(&self) -> Result<(), Problem> {
         self.stopping.store(true, Ordering::Release);
-        self.engine.shutdown(self.config.drain_ms_max).await.map_err(engine::EngineError::problem)
+        self.engine.shutdown(self.config.drain_ms_max).await.map_err(EngineError::problem)
     }
 
     /// Becomes the ledger's writer as soon as its disk takes writes.
@@ -319,7 +285,7 @@ impl Control {
                 _ = changed.changed() => {}
                 _ = appended.changed() => {}
                 () = self.work.notified() => {}
-                () = tokio::time::sleep_until(next.into()) => {}
+                () = tokio::time::sleep_until(next) => {}
             }
         }
     }
@@ -331,7 +297,7 @@ impl Control {
         let mut observations = observations.lock().await;
         while let Some(observation) = observations.recv().await {
             match observation {
-                Observation::Returned { replica } => self.replicas.returned(&replica),
+                Observation::Returned { replica } => self.engine.leases().give_back(&replica),
                 // The load says the same: this only makes control look at it at once.
                 Observation::Waiting { placement } => self.scales.wake(&placement),
                 Observation::Broken { replica, reason } => {

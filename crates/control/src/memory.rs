@@ -1,53 +1,58 @@
-//! What is parked takes so much memory: measured a few processes at a time and apart from the
-//! control plane's thread, since the kernel counts all pages of a process for it.
+//! How much memory the processes of models take. What is parked is measured a few processes at a
+//! time, since the kernel counts all pages of a process for it.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Groups of processes that are measured at once: tens of milliseconds of one core.
+use domain::Placement;
+use domain::launch::ProcessId;
+use engine::Engine;
+use tokio::time::Instant;
+
+use crate::Control;
+
+/// Processes that are measured at once, with all that they started: tens of milliseconds of one core.
 const MEASURED_AT_ONCE_MAX: usize = 32;
 /// How long a measurement holds, in milliseconds: what is parked changes little.
 const HOLDS_MS: u64 = 60_000;
 
-/// The memory of each group of processes, as measured last.
+/// The memory of each process, as measured last.
 #[derive(Default)]
 pub struct Memory {
-    measured: HashMap<u32, (f64, Instant)>,
+    measured: HashMap<ProcessId, (f64, Instant)>,
 }
 
 impl Memory {
-    /// Measures those of these groups that were measured longest ago, or never.
-    pub async fn measure(&mut self, groups: &[u32]) {
-        let wanted: HashSet<u32> = groups.iter().copied().filter(|pid| *pid > 0).collect();
-        self.measured.retain(|pid, _| wanted.contains(pid));
-        let due = self.due(&wanted, Instant::now());
+    /// Measures those of these processes that were measured longest ago, or never.
+    pub async fn measure(&mut self, engine: &dyn Engine, processes: HashSet<ProcessId>) {
+        self.measured.retain(|process, _| processes.contains(process));
+        let due = self.due(&processes, Instant::now());
         if due.is_empty() {
             return;
         }
-        let asked = due.clone();
-        let found = tokio::task::spawn_blocking(move || engine::memory_mb_of_groups(&asked))
-            .await
-            .unwrap_or_default();
-        let now = Instant::now();
-        self.measured.extend(
-            due.into_iter().map(|pid| (pid, (found.get(&pid).copied().unwrap_or(0.0), now))),
-        );
+        let found = engine.memory_mb(due.clone()).await;
+        let (found, now) = (|process| found.get(&process).copied(), Instant::now());
+        let measured = due.into_iter().map(|process| {
+            let memory_mb = found(process.clone()).unwrap_or(0.0);
+            (process, (memory_mb, now))
+        });
+        self.measured.extend(measured);
     }
 
-    fn due(&self, wanted: &HashSet<u32>, now: Instant) -> Vec<u32> {
-        let at = |pid: &u32| self.measured.get(pid).map(|(_, at)| *at);
-        let is_due = |pid: &u32| {
-            at(pid).is_none_or(|at| now.duration_since(at) > Duration::from_millis(HOLDS_MS))
+    fn due(&self, wanted: &HashSet<ProcessId>, now: Instant) -> Vec<ProcessId> {
+        let at = |process: &ProcessId| self.measured.get(process).map(|(_, at)| *at);
+        let is_due = |process: &&ProcessId| {
+            at(process).is_none_or(|at| now.duration_since(at) > Duration::from_millis(HOLDS_MS))
         };
-        let mut due: Vec<u32> = wanted.iter().copied().filter(is_due).collect();
-        due.sort_by_key(|pid| (at(pid), *pid));
+        let mut due: Vec<ProcessId> = wanted.iter().filter(is_due).cloned().collect();
+        due.sort_by_cached_key(|process| (at(process), process.clone()));
         due.truncate(MEASURED_AT_ONCE_MAX);
         due
     }
 
-    /// Of one group, in MiB; the mean of the others until it is measured.
-    pub fn of(&self, pid: u32) -> u64 {
-        self.measured.get(&pid).map_or_else(|| self.mean(), |(mb, _)| *mb) as u64
+    /// Of one process, in MiB; the mean of the others until it is measured.
+    pub fn of(&self, process: &ProcessId) -> u64 {
+        self.measured.get(process).map_or_else(|| self.mean(), |(mb, _)| *mb) as u64
     }
 
     fn mean(&self) -> f64 {
@@ -55,35 +60,46 @@ impl Memory {
     }
 }
 
+impl Control {
+    /// Memory of all replicas of a placement and of its parents together, in MiB; pages that they
+    /// share count once.
+    pub(crate) async fn placement_memory_mb(&self, placement: &Placement) -> f64 {
+        let (replicas, templates) = (self.engine.replicas(), self.engine.templates());
+        let own = replicas.iter().filter(|status| status.placement == *placement);
+        let parents = templates.iter().filter(|parent| parent.role.placement() == Some(placement));
+        let processes = own
+            .map(|status| ProcessId::from(&status.replica))
+            .chain(parents.map(|parent| parent.id.clone()));
+        self.engine.memory_mb(processes.collect()).await.values().sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_few_at_a_time_and_each_in_its_turn() {
+    #[test]
+    fn a_few_at_a_time_and_each_in_its_turn() {
         let (mut memory, now) = (Memory::default(), Instant::now());
-        let wanted: HashSet<u32> = (1..=70).collect();
+        let process = |number: usize| ProcessId(format!("r1-{number}"));
+        let wanted: HashSet<ProcessId> = (1..=70).map(process).collect();
         let mut seen = HashSet::new();
         for expected in [32, 32, 6, 0] {
             let due = memory.due(&wanted, now);
             assert_eq!(due.len(), expected);
-            assert!(due.iter().all(|pid| seen.insert(*pid)), "each once");
-            memory.measured.extend(due.into_iter().map(|pid| (pid, (f64::from(pid), now))));
+            assert!(due.iter().all(|process| seen.insert(process.clone())), "each once");
+            let measured = due.into_iter().map(|process| {
+                let number: f64 = process.0[3..].parse().unwrap();
+                (process, (number, now))
+            });
+            memory.measured.extend(measured);
         }
         assert_eq!(
-            (memory.of(7), memory.of(99)),
+            (memory.of(&process(7)), memory.of(&process(99))),
             (7, 35),
             "what is not measured yet is like the others"
         );
         let later = now + Duration::from_millis(HOLDS_MS + 1);
         assert_eq!(memory.due(&wanted, later).len(), 32);
-        let own = own_group();
-        memory.measure(&[own, 0]).await;
-        assert!(memory.of(own) > 0 && memory.measured.len() == 1, "what is gone is forgotten");
-    }
-
-    fn own_group() -> u32 {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(2).unwrap().parse().unwrap()
     }
 }

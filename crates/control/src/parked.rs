@@ -10,11 +10,12 @@ use domain::launch::{ProcessId, Role, Temperature, ZygoteKey};
 use domain::{Placement, State};
 use engine::{ReplicaState, ReplicaStatus, TemplateState, TemplateStatus};
 use policy::budget::{self, Parked, ParkedKind};
+use policy::replicas::Wanted;
 
+use crate::Control;
 use crate::memory::Memory;
-use crate::wanted::{AllWanted, Wanted};
+use crate::wanted::AllWanted;
 use crate::zygotes::Zygotes;
-use crate::{Control, now_ms};
 
 /// How often it is looked at.
 const LOOK_MS: u64 = 2_000;
@@ -80,7 +81,7 @@ impl Control {
                     wanted.get(placement).is_some() && !self.is_surplus(placement)
                 }
                 Role::Zygote(key) => {
-                    let idle_ms = now_ms().saturating_sub(parent.used_at_ms);
+                    let idle_ms = self.clock.now_ms().saturating_sub(parent.used_at_ms);
                     let is_of_use = zygotes
                         .is_of_use(key, idle_ms, |placement| with_parent.contains(placement));
                     self.config.park >= Park::Zygote && is_of_use
@@ -112,28 +113,28 @@ impl Control {
             .iter()
             .filter(|status| self.is_spare(status, wanted.get(&status.placement)))
             .collect();
-        let pids =
-            spares.iter().map(|spare| spare.pid).chain(parents.iter().map(|parent| parent.pid));
-        memory.measure(&pids.collect::<Vec<u32>>()).await;
+        let of_spares = spares.iter().map(|spare| ProcessId::from(&spare.replica));
+        let processes = of_spares.chain(parents.iter().map(|parent| parent.id.clone())).collect();
+        memory.measure(&*self.engine, processes).await;
         let mut kept: Vec<(Kept, Parked)> = vec![];
         for spare in spares {
-            let (memory_mb, idle_ms) =
-                (memory.of(spare.pid), self.scales.idle_ms(&spare.placement));
+            let memory_mb = memory.of(&ProcessId::from(&spare.replica));
+            let idle_ms = self.scales.idle_ms(&spare.placement);
             kept.push((Kept::Spare(spare), Parked { kind: ParkedKind::Spare, memory_mb, idle_ms }));
         }
-        for TemplateStatus { id, role, pid, used_at_ms, .. } in &parents {
+        for TemplateStatus { id, role, used_at_ms, .. } in &parents {
             let kind = if matches!(role, Role::Zygote(_)) {
                 ParkedKind::Zygote
             } else {
                 ParkedKind::Parent
             };
-            let idle_ms = now_ms().saturating_sub(*used_at_ms);
-            kept.push((Kept::Template(id), Parked { kind, memory_mb: memory.of(*pid), idle_ms }));
+            let idle_ms = self.clock.now_ms().saturating_sub(*used_at_ms);
+            kept.push((Kept::Template(id), Parked { kind, memory_mb: memory.of(id), idle_ms }));
         }
         let parked: Vec<Parked> = kept.iter().map(|(_, parked)| *parked).collect();
         for at in budget::evict(&parked, self.config.parked_mb) {
             match &kept[at].0 {
-                Kept::Spare(status) => self.send_away(status),
+                Kept::Spare(status) => self.send_away(&status.replica),
                 Kept::Template(id) => self.end_template(id).await,
             }
         }
@@ -148,7 +149,7 @@ impl Control {
     }
 
     pub(crate) async fn end_template(&self, id: &ProcessId) {
-        if let Err(error) = self.engine.drop_template(id).await {
+        if let Err(error) = self.engine.end_template(id).await {
             tracing::debug!("{id} could not be ended: {error}");
         }
     }
@@ -162,7 +163,7 @@ impl Control {
         tried: &mut HashMap<ZygoteKey, u64>,
         memory: &Memory,
     ) {
-        let now_ms = self.monotonic_ms();
+        let now_ms = self.clock.monotonic_ms();
         tried.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < RETRY_MS);
         // A parent holds the same libraries: one that is forked from a zygote shares them, and for
         // another it would be a copy.
@@ -176,7 +177,7 @@ impl Control {
             }
             tried.insert(key.clone(), now_ms);
             let used_mb: u64 =
-                self.engine.templates().iter().map(|parent| memory.of(parent.pid)).sum();
+                self.engine.templates().iter().map(|parent| memory.of(&parent.id)).sum();
             if used_mb >= self.config.parked_mb {
                 return;
             }

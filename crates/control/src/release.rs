@@ -14,8 +14,8 @@ use domain::{
 };
 use policy::guard::{Watch, judge};
 
+use crate::Control;
 use crate::failure::StepFailure;
-use crate::{Control, now_ms};
 
 /// Verdicts of one release that are appended within [`VERDICTS_MS`]; more are only shown.
 const VERDICTS_MAX: usize = 30;
@@ -349,13 +349,15 @@ impl Control {
     ) -> Result<(), StepFailure> {
         let Step { number, phase, baseline } = step;
         let placement = |version| self.state().placement(key, &deployment.environment, version);
-        let began = tokio::time::Instant::now();
+        let began_ms = self.clock.monotonic_ms();
         // After a restart of the platform, the part of the step that has passed counts.
         let passed_ms = match &deployment.progress {
-            Some(progress) if progress.step == number => now_ms().saturating_sub(progress.since_ms),
+            Some(progress) if progress.step == number => {
+                self.clock.now_ms().saturating_sub(progress.since_ms)
+            }
             _ => 0,
         };
-        let enough = Duration::from_millis(deployment.plan.every_ms().saturating_sub(passed_ms));
+        let until_ms = began_ms + deployment.plan.every_ms().saturating_sub(passed_ms);
         // What was counted before this phase belongs to another share.
         (self.signals.window)(&placement(deployment.version));
         (self.signals.window)(&placement(baseline));
@@ -365,7 +367,7 @@ impl Control {
             tokio::time::sleep(Duration::from_millis(self.config.judge_ms)).await;
             self.still_wanted(key, deployment)?;
             let (canary, base) = (placement(deployment.version), placement(baseline));
-            if self.replicas.has_failed_since(&canary, began.into_std()) {
+            if self.replicas.has_failed_since(&canary, began_ms) {
                 let problem = Problem::new(
                     Code::WorkerDied,
                     format!("the replicas of {} do not stay up", deployment.version),
@@ -381,7 +383,7 @@ impl Control {
             if verdict == Verdict::Advance
                 && !is_paused
                 && !is_last_shadow
-                && began.elapsed() >= enough
+                && self.clock.monotonic_ms() >= until_ms
             {
                 return Ok(());
             }

@@ -11,9 +11,10 @@ use domain::state::{Live, Model, Version};
 use domain::{EnvironmentName, Manifest, ModelKey, Placement, ReplicaId, State};
 use engine::{ReplicaState, ReplicaStatus};
 use imbl::ordmap::DiffItem;
+use policy::replicas::{Part, Wanted, stands_in};
 
-use crate::wanted::{AllWanted, Fresh, Part, Wanted};
-use crate::{Control, now_ms, rollout};
+use crate::Control;
+use crate::wanted::{AllWanted, Fresh};
 
 /// Steps in which the default deadline grows with the time that a start takes, in milliseconds.
 const DEADLINE_STEP_MS: u64 = 10_000;
@@ -92,7 +93,7 @@ impl Control {
     pub(crate) fn publish_routes(&self) {
         let mut published = self.published.lock();
         // Read before the table is made: what changes meanwhile is seen the next time.
-        let (state, now_ms) = (self.state(), now_ms());
+        let (state, now_ms) = (self.state(), self.clock.now_ms());
         let stamp = Stamp {
             seq: state.seq,
             replicas: *self.engine.changed().borrow() + self.replicas.changes.count(),
@@ -108,7 +109,7 @@ impl Control {
         let mut models = published.table.models.clone();
         let mut is_same = published.table.epoch > 0;
         for key in stale {
-            let routes = self.look_at(&mut published, &state, &key, &ready, now_ms);
+            let routes = self.look_at(&mut published, &state, &key, &ready);
             published.fresh.models.insert(key.clone());
             if routes.as_ref() == models.get(&key).map(AsRef::as_ref) {
                 continue;
@@ -116,7 +117,7 @@ impl Control {
             is_same = false;
             match routes {
                 Some(routes) => {
-                    self.replicas.routed(&routes);
+                    self.grant_leases(models.get(&key), &routes);
                     models.insert(key, Arc::new(routes))
                 }
                 None => models.remove(&key),
@@ -129,6 +130,13 @@ impl Control {
             published.table = RouteTable { epoch, models };
             (self.publish)(published.table.clone());
         }
+    }
+
+    /// A replica that comes into the routes is under a lease from now on.
+    fn grant_leases(&self, before: Option<&Arc<ModelRoutes>>, after: &ModelRoutes) {
+        let known: HashSet<&ReplicaId> = before.into_iter().flat_map(|r| r.replicas()).collect();
+        let new = after.replicas().filter(|replica| !known.contains(replica));
+        new.for_each(|replica| self.engine.leases().grant(replica));
     }
 
     /// The models of which something may have changed.
@@ -169,11 +177,10 @@ impl Control {
         state: &State,
         key: &ModelKey,
         ready: &Ready,
-        now_ms: u64,
     ) -> Option<ModelRoutes> {
         let model = state.models.get(key);
-        let (wanted, until_ms) = model
-            .map_or((BTreeMap::new(), u64::MAX), |model| self.wanted_of(state, key, model, now_ms));
+        let (wanted, until_ms) =
+            model.map_or((BTreeMap::new(), u64::MAX), |model| self.wanted_of(state, key, model));
         if until_ms < u64::MAX {
             published.ends.insert((until_ms, key.clone()));
         }
@@ -234,11 +241,8 @@ impl Control {
                 continue;
             }
             let target = self.scales.target(placement);
-            let older = rollout::stands_in(
-                ready.iter().map(|(of, replicas)| (*of, replicas.as_slice())),
-                placement,
-                target,
-            );
+            let serving = ready.iter().map(|(of, replicas)| (*of, replicas.len()));
+            let older = stands_in(serving, placement, target);
             let own = ready.get(placement).map(Vec::as_slice).unwrap_or_default();
             // What is there of one that sleeps is a spare, or on its way out; and while others
             // stand in, requests go there.
@@ -249,11 +253,11 @@ impl Control {
                 replicas,
                 target == Some(0),
             ));
-            routes.placements.extend(
-                older.and_then(|(older, replicas)| {
-                    self.placement_route(state, older, replicas, false)
-                }),
-            );
+            routes
+                .placements
+                .extend(older.and_then(|older| {
+                    self.placement_route(state, older, ready.get(older)?, false)
+                }));
         }
         routes
     }
@@ -281,7 +285,7 @@ impl Control {
             let ReplicaState::Ready { info, .. } = &status.state else { continue };
             routes.push(ReplicaRoute {
                 replica: status.replica.clone(),
-                socket: status.socket.to_string_lossy().into_owned(),
+                address: status.address.clone(),
                 protocol: info.protocol.clone(),
                 concurrency: manifest.resources.concurrency,
                 prefetch: info.prefetch,

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use domain::route::Demand;
 use domain::scale::{IDLE_S_MAX, LoadSample, REPLICAS_MAX, ScaleRecord};
@@ -13,13 +12,15 @@ use domain::{Event, ModelKey, Placement, State};
 use engine::{ReplicaState, ReplicaStatus};
 use parking_lot::Mutex;
 use policy::budget::{self, Budget, Want};
+use policy::replicas::{Part, Wanted};
 use policy::scale::{Counts, Scaler, Settings, decide};
+use tokio::time::Instant;
 
 use crate::Control;
 use crate::changes::Changes;
 use crate::happened::{Targets, version_key};
 use crate::lanes::Lanes;
-use crate::wanted::{AllWanted, Part, Wanted};
+use crate::wanted::AllWanted;
 
 /// Changes of one placement that are told within [`EVENTS_MS`]; more are only logged.
 const EVENTS_MAX: usize = 20;
@@ -283,7 +284,7 @@ impl Control {
         wanted: &Wanted,
         counts: Counts,
     ) -> ScaleRecord {
-        let now_ms = self.monotonic_ms();
+        let now_ms = self.clock.monotonic_ms();
         let report = |of: &Placement| (self.signals.demand)(of).map(|Demand { load, .. }| load);
         if let Some(load) = scale.lanes.load(placement, report) {
             scale.arrived = load.arrived;

@@ -1,12 +1,13 @@
 //! Trials: what a candidate replica must pass before it takes any traffic. First it shows that it
 //! works, by the cases of its version or by a made-up row, then how well, by its gates.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::event::MadeUpRow;
 use domain::state::{Deployment, Model, Outcome, Version};
 use domain::{Code, Event, ModelKey, Problem, Schema, VersionNumber};
 use engine::{ReplicaState, ReplicaStatus};
+use tokio::time::Instant;
 use worker::Caller;
 
 use crate::case::{self, Case};
@@ -40,7 +41,7 @@ impl Trial<'_> {
         };
         let ReplicaState::Ready { info, .. } = &self.status.state else { return Err(gone()) };
         Ok(Caller::new(
-            self.status.socket.clone(),
+            self.status.address.clone(),
             self.key.model.as_str(),
             info.protocol.clone(),
             self.schema.clone(),
@@ -61,12 +62,9 @@ impl Control {
 
     async fn test(&self, trial: Trial<'_>) -> Result<Vec<Case>, StepFailure> {
         let begin = Instant::now();
-        let tree = self.tree_directory(&trial.version.pushed.tree);
-        let tolerance = trial.version.pushed.manifest.tests.tolerance;
-        let read = tokio::task::spawn_blocking(move || case::read(&tree, tolerance)).await;
-        let cases = read
-            .unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
-            .map_err(StepFailure::at("test"))?;
+        let pushed = &trial.version.pushed;
+        let cases = case::read(&self.store, &pushed.tree, pushed.manifest.tests.tolerance).await;
+        let cases = cases.map_err(StepFailure::at("test"))?;
         let mut made_up = None;
         if cases.is_empty() {
             made_up = Some(self.ask_made_up_row(trial).await?);
@@ -118,11 +116,7 @@ impl Control {
         let begin = Instant::now();
         let measured = gate::measure(trial.caller()?, trial.schema, cases, trial.limit()).await;
         let mut candidate = measured.map_err(StepFailure::at("gate"))?;
-        // The kernel sums up all pages of each process for it: off this thread.
-        let (engine, placement) = (self.engine.clone(), trial.status.placement.clone());
-        let memory_mb =
-            tokio::task::spawn_blocking(move || engine.placement_memory_mb(&placement)).await;
-        candidate.memory_mb = memory_mb.ok().flatten().unwrap_or(0.0);
+        candidate.memory_mb = self.placement_memory_mb(&trial.status.placement).await;
         let state = self.state();
         let live = state.models.get(trial.key).and_then(|model| {
             let live = model.live.get(&trial.deployment.environment)?;

@@ -1,8 +1,5 @@
 //! Versions: what is pushed becomes one, or is one already.
 
-use std::path::PathBuf;
-
-use bytes::Bytes;
 use domain::digest::Hasher;
 use domain::event::{Lock, Provenance, VersionPushed};
 use domain::manifest::Runtime;
@@ -11,12 +8,8 @@ use engine::EngineError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::start::StartError;
-use crate::{Control, artifact_problem};
+use crate::Control;
 use artifacts::{ArtifactError, Lease};
-
-/// The longest text of a lock.
-const LOCK_BYTES_MAX: usize = 16 << 20;
 
 /// What is pushed, after its blobs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -53,11 +46,6 @@ fn digest(push: &Push, lock: Option<&Lock>) -> Digest {
 }
 
 impl Control {
-    /// The directory that workers read a tree from.
-    pub(crate) fn tree_directory(&self, tree: &Tree) -> PathBuf {
-        self.config.data.tree(&tree.digest())
-    }
-
     /// Makes a version of what was pushed, or finds the one that it is. `true` if it is new.
     pub async fn push(
         &self,
@@ -82,9 +70,7 @@ impl Control {
             .hold(digests.iter().copied().chain([push.tree.digest()]).collect())
             .await;
         self.check_blobs(&push.tree, &digests).await?;
-        let directory = self.tree_directory(&push.tree);
-        self.store.lay_out(&push.tree, &directory).await.map_err(artifact_problem)?;
-        let lock = self.lock(key, &push, &directory, &lease).await?;
+        let lock = self.lock(key, &push, &lease).await?;
         let upload = push.upload.clone();
         let pushed = self.append_version(key, push, lock).await?;
         if let Some(upload) = upload {
@@ -95,18 +81,14 @@ impl Control {
 
     /// Refuses a tree with files that are not in the store, or are not as long as it says.
     async fn check_blobs(&self, tree: &Tree, digests: &[Digest]) -> Result<(), Problem> {
-        let sizes = self.store.sizes(digests).await.map_err(artifact_problem)?;
+        let sizes = self.store.sizes(digests).await.map_err(ArtifactError::problem)?;
         let mut missing = vec![];
         for (file, size) in tree.files().iter().zip(sizes) {
             match size {
                 None => missing.push(format!("{}  {}", file.digest, file.path)),
                 Some(found) if found != file.size => {
                     let (path, announced) = (file.path.clone(), file.size);
-                    return Err(artifact_problem(ArtifactError::WrongSize {
-                        path,
-                        announced,
-                        found,
-                    }));
+                    return Err(ArtifactError::WrongSize { path, announced, found }.problem());
                 }
                 Some(_) => {}
             }
@@ -175,15 +157,10 @@ impl Control {
         &self,
         key: &ModelKey,
         push: &Push,
-        directory: &std::path::Path,
         lease: &Lease,
     ) -> Result<Option<Lock>, Problem> {
-        let engine = self.engine.clone();
-        let (tree, file) = (directory.to_path_buf(), push.file.clone());
-        let inputs =
-            tokio::task::spawn_blocking(move || engine.lock_inputs(&tree, file.as_deref()));
-        let inputs =
-            inputs.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+        let inputs = self.engine.lock_inputs(&push.tree, push.file.as_deref()).await;
+        let inputs = inputs.map_err(EngineError::problem)?;
         let state = self.state();
         let versions =
             state.models.get(key).into_iter().flat_map(|model| model.versions.values().rev());
@@ -194,46 +171,23 @@ impl Control {
             lease.add(&[lock.digest]).await;
             // A text that was lost is resolved again: that brings it back, unless the packages have
             // newer versions.
-            if self.store.size(&lock.digest).await.map_err(artifact_problem)?.is_some() {
+            if self.store.size(&lock.digest).await.map_err(ArtifactError::problem)?.is_some() {
                 return Ok(Some(lock.clone()));
             }
         }
         let resolved = self
             .engine
-            .resolve(directory, push.runtime, push.file.as_deref())
+            .resolve(&push.tree, push.runtime, push.file.as_deref())
             .await
             .map_err(EngineError::problem)?;
         let Some((mut lock, text)) = resolved else { return Ok(None) };
         lock.inputs = inputs;
         lease.add(&[lock.digest]).await;
         // The artifact of a lock is its text; its digest also covers the interpreter.
-        self.store.put(lock_text(&lock, &text)).await.map_err(artifact_problem)?;
+        self.store
+            .put(engine::lock_artifact(&lock, &text))
+            .await
+            .map_err(ArtifactError::problem)?;
         Ok(Some(lock))
     }
-
-    /// Installs a lock. What is installed and sound needs no store.
-    pub(crate) async fn build_environment(
-        &self,
-        lock: &Lock,
-        progress: &(dyn Fn(&str) + Sync),
-    ) -> Result<engine::Built, StartError> {
-        let _lease = self.store.leases().hold(vec![lock.digest]).await;
-        if self.engine.is_built(lock).await {
-            return Ok(engine::Built { cached: true, elapsed_ms: 0 });
-        }
-        let text = self.lock_text(lock).await?;
-        Ok(self.engine.build(lock, &text, progress).await?)
-    }
-
-    /// The text of a lock.
-    async fn lock_text(&self, lock: &Lock) -> Result<String, ArtifactError> {
-        let bytes = self.store.get(&lock.digest, LOCK_BYTES_MAX).await?;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(text.split_once('\n').map(|(_, rest)| rest.to_string()).unwrap_or_default())
-    }
-}
-
-/// What the lock's digest is of.
-fn lock_text(lock: &Lock, text: &str) -> Bytes {
-    Bytes::from(format!("python {}\n{text}", lock.python))
 }

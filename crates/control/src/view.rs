@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use domain::event::{Measurement, Provenance};
-use domain::launch::Temperature;
+use domain::launch::{ProcessId, Site, Temperature};
 use domain::manifest::Runtime;
 use domain::release::{Plan, Progress};
 use domain::state::Outcome;
@@ -13,11 +13,11 @@ use domain::{
     Schema, State, VersionNumber,
 };
 use engine::{ReplicaState, TemplateState};
+use policy::replicas::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::wanted::Part;
-use crate::{Control, now_ms};
+use crate::Control;
 
 /// One model in one environment, in a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -70,8 +70,9 @@ pub struct ReplicaView {
     pub environment: EnvironmentName,
     /// `starting`, `ready`, `leaving` or `ended`.
     pub state: String,
-    /// Of its process.
-    pub pid: u32,
+    /// Where its process is.
+    #[serde(flatten)]
+    pub site: Site,
     /// From its start to being ready.
     pub start_ms: Option<u64>,
     /// Batches that it runs at this moment.
@@ -93,8 +94,9 @@ pub struct ParkedView {
     pub version: String,
     /// The environment that it is kept for.
     pub environment: EnvironmentName,
-    /// Of its process.
-    pub pid: u32,
+    /// Where its process is.
+    #[serde(flatten)]
+    pub site: Site,
     /// Its share of memory, in MiB.
     pub memory_mb: Option<f64>,
     /// What is worth knowing.
@@ -231,7 +233,7 @@ impl Control {
     }
 
     /// One model.
-    pub fn show(&self, key: &ModelKey) -> Result<ModelView, Problem> {
+    pub async fn show(&self, key: &ModelKey) -> Result<ModelView, Problem> {
         let state = self.state();
         let model = state.model(key)?;
         let version = |version: &Arc<domain::state::Version>| VersionView {
@@ -249,7 +251,7 @@ impl Control {
             provenance: version.pushed.provenance.clone(),
             measured: version.measured,
         };
-        let (wanted, _) = self.wanted_of(&state, key, model, now_ms());
+        let (wanted, _) = self.wanted_of(&state, key, model);
         let own =
             self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
         let (spares, statuses): (Vec<_>, Vec<_>) =
@@ -260,16 +262,16 @@ impl Control {
             .into_iter()
             .filter(|parent| parent.role.placement().is_some_and(|p| p.model == *key));
         let parents: Vec<_> = parents.collect();
-        let processes = spares.iter().chain(&statuses).map(|status| status.pid);
-        let memory = engine::memory_mb_of_groups(
-            &processes.chain(parents.iter().map(|parent| parent.pid)).collect::<Vec<u32>>(),
-        );
+        let of_replicas = spares.iter().chain(&statuses).map(|status| (&status.replica).into());
+        let processes = of_replicas.chain(parents.iter().map(|parent| parent.id.clone()));
+        let memory = self.engine.memory_mb(processes.collect()).await;
+        let memory_mb = |id: &ReplicaId| memory.get(&ProcessId::from(id)).copied();
         let spares = spares.into_iter().map(|status| ParkedView {
             kind: "spare".into(),
             version: status.placement.version.to_string(),
             environment: status.placement.environment.clone(),
-            pid: status.pid,
-            memory_mb: memory.get(&status.pid).copied(),
+            site: status.site,
+            memory_mb: memory_mb(&status.replica),
             note: String::new(),
         });
         let parents = parents.into_iter().filter_map(|parent| {
@@ -278,8 +280,8 @@ impl Control {
                 kind: "parent".into(),
                 version: placement.version.to_string(),
                 environment: placement.environment.clone(),
-                pid: parent.pid,
-                memory_mb: memory.get(&parent.pid).copied(),
+                site: parent.site,
+                memory_mb: memory.get(&parent.id).copied(),
                 note: match &parent.state {
                     TemplateState::Ready { can_fork: false, reason, .. } => {
                         format!("does not fork: {reason}")
@@ -310,11 +312,11 @@ impl Control {
                 ReplicaState::Ready { elapsed_ms, .. } if *elapsed_ms > 0 => Some(*elapsed_ms),
                 _ => None,
             },
-            memory_mb: memory.get(&status.pid).copied(),
+            memory_mb: memory_mb(&status.replica),
             in_flight: in_flight.get(&status.replica).copied().unwrap_or(0),
             temperature: status.temperature,
             colder_because: status.colder_because.clone(),
-            pid: status.pid,
+            site: status.site,
             replica: status.replica.to_string(),
         };
         let mut replicas: Vec<ReplicaView> = statuses.into_iter().map(replica).collect();

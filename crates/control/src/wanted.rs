@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use domain::state::Model;
 use domain::{ModelKey, Placement, State};
 use engine::ReplicaState;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
+use policy::replicas::{Sizes, Wanted, wanted};
 
 use crate::{Control, LOOK_ALL_MS};
 
@@ -20,26 +20,6 @@ const ROUND_MS: u64 = 30_000;
 /// So many models are looked at each second, however few there are.
 const ROUND_MODELS_MIN: usize = 300;
 
-/// What a placement that may have replicas is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Part {
-    /// It is live.
-    Live,
-    /// It was live until a moment ago: kept so that a rollback waits for no start.
-    Kept,
-    /// A deployment is on its way to make it live.
-    Candidate,
-}
-
-/// A placement that may have replicas.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Wanted {
-    /// What for.
-    pub part: Part,
-    /// The fewest replicas, whatever the load.
-    pub floor: u32,
-}
-
 /// All placements that may have replicas, by model. Copies share what is the same.
 #[derive(Clone, Default)]
 pub(crate) struct AllWanted(OrdMap<ModelKey, Arc<BTreeMap<Placement, Wanted>>>);
@@ -48,6 +28,11 @@ impl AllWanted {
     /// What a placement is for; `None` if it may have no replicas.
     pub fn get(&self, placement: &Placement) -> Option<&Wanted> {
         self.0.get(&placement.model)?.get(placement)
+    }
+
+    /// A placement as it is kept here, and what it is for.
+    pub fn find(&self, placement: &Placement) -> Option<(&Placement, &Wanted)> {
+        self.0.get(&placement.model)?.get_key_value(placement)
     }
 
     /// The placements of one model.
@@ -97,19 +82,16 @@ pub(crate) struct Fresh {
 #[derive(Default)]
 pub(crate) struct Round {
     after: Option<ModelKey>,
-    looked_at: Option<Instant>,
+    looked_at_ms: Option<u64>,
 }
 
 impl Round {
     /// The models whose turn it is, and whether they are the last of a round.
-    pub fn next(&mut self, wanted: &AllWanted, now: Instant) -> (Vec<ModelKey>, bool) {
-        if self
-            .looked_at
-            .is_some_and(|at| now.duration_since(at) < Duration::from_millis(LOOK_ALL_MS))
-        {
+    pub fn next(&mut self, wanted: &AllWanted, now_ms: u64) -> (Vec<ModelKey>, bool) {
+        if self.looked_at_ms.is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < LOOK_ALL_MS) {
             return (vec![], false);
         }
-        self.looked_at = Some(now);
+        self.looked_at_ms = Some(now_ms);
         let models_max =
             (wanted.0.len() / (ROUND_MS / LOOK_ALL_MS) as usize + 1).max(ROUND_MODELS_MIN);
         let from = self.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
@@ -142,39 +124,8 @@ impl Control {
         state: &State,
         key: &ModelKey,
         model: &Model,
-        now_ms: u64,
     ) -> (BTreeMap<Placement, Wanted>, u64) {
-        let mut wanted = BTreeMap::new();
-        let mut until_ms = u64::MAX;
-        let target = |placement: &Placement| {
-            self.scales.target(placement).unwrap_or_else(|| self.running(placement))
-        };
-        for (environment, live) in &model.live {
-            let kept_until_ms = live.since_ms.saturating_add(self.config.keep_ms);
-            if let Some(replaced) =
-                live.replaced.filter(|replaced| model.versions.contains_key(replaced))
-                && now_ms < kept_until_ms
-            {
-                let placement = state.placement(key, environment, replaced);
-                let floor = target(&placement);
-                until_ms = until_ms.min(kept_until_ms);
-                wanted.insert(placement, Wanted { part: Part::Kept, floor });
-            }
-        }
-        for deployment in model.running() {
-            let placement = state.placement(key, &deployment.environment, deployment.version);
-            let floor = self.scales.floor(&placement).max(deployment.progress.is_some() as u32);
-            wanted.insert(placement, Wanted { part: Part::Candidate, floor });
-        }
-        for (environment, live) in &model.live {
-            let placement = state.placement(key, environment, live.version);
-            // While a release is on its way, the version that it may go back to keeps its capacity.
-            let is_baseline = model.shifting(environment).is_some();
-            let floor =
-                if is_baseline { target(&placement) } else { self.scales.floor(&placement) };
-            wanted.insert(placement, Wanted { part: Part::Live, floor });
-        }
-        (wanted, until_ms)
+        wanted(state, key, model, self, self.config.keep_ms, self.clock.now_ms())
     }
 
     /// Replicas of a placement that run and are to go on.
@@ -189,10 +140,21 @@ impl Control {
     }
 }
 
+impl Sizes for Control {
+    fn target(&self, placement: &Placement) -> u32 {
+        self.scales.target(placement).unwrap_or_else(|| self.running(placement))
+    }
+
+    fn floor(&self, placement: &Placement) -> u32 {
+        self.scales.floor(placement)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use domain::{Digest, VersionNumber};
+    use policy::replicas::Part;
 
     fn key(model: usize) -> ModelKey {
         domain::state::default_model(&format!("m{model:05}")).unwrap()
@@ -230,20 +192,24 @@ mod tests {
         for model in 0..25_000 {
             all.set(&key(model), live(model, 0));
         }
-        let (mut round, mut now, mut seen) = (Round::default(), Instant::now(), BTreeSet::new());
+        let (mut round, mut now_ms, mut seen) = (Round::default(), 0, BTreeSet::new());
         for second in 0..30 {
-            let (models, is_last) = round.next(&all, now);
+            let (models, is_last) = round.next(&all, now_ms);
             assert!(
                 models.len() <= 834 && is_last == (second == 29),
                 "{second}: {} {is_last}",
                 models.len()
             );
             assert!(models.into_iter().all(|model| seen.insert(model)), "each once");
-            assert_eq!(round.next(&all, now), (vec![], false), "not more often than once a second");
-            now += Duration::from_millis(LOOK_ALL_MS);
+            assert_eq!(
+                round.next(&all, now_ms),
+                (vec![], false),
+                "not more often than once a second"
+            );
+            now_ms += LOOK_ALL_MS;
         }
         assert_eq!(seen.len(), 25_000);
-        assert_eq!(round.next(&all, now).0[0], key(0), "and then again");
-        assert_eq!(Round::default().next(&AllWanted::default(), now), (vec![], true));
+        assert_eq!(round.next(&all, now_ms).0[0], key(0), "and then again");
+        assert_eq!(Round::default().next(&AllWanted::default(), now_ms), (vec![], true));
     }
 }

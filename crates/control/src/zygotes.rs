@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::launch::ZygoteKey;
 use domain::{ModelKey, Placement};
+use policy::replicas::Part;
 
-use crate::wanted::{AllWanted, Part};
+use crate::wanted::AllWanted;
 
 /// How long a zygote stays that nothing is forked from while all that could be has a parent, in
 /// milliseconds: a version that is deployed soon after another starts from it.
@@ -74,8 +75,8 @@ impl Zygotes {
 mod tests {
     use super::*;
     use crate::samples::placement_of;
-    use crate::wanted::Wanted;
     use domain::Digest;
+    use policy::replicas::Wanted;
 
     #[test]
     fn a_zygote_is_of_use_as_long_as_a_model_has_its_libraries() {

@@ -249,6 +249,21 @@ pub struct DeploymentId(pub u64);
 #[serde(transparent)]
 pub struct ReplicaId(pub String);
 
+impl ReplicaId {
+    /// The `count`-th that a writer of the ledger starts: no id is used twice in the life of a data
+    /// directory.
+    pub fn of(writer_epoch: u64, count: u64) -> ReplicaId {
+        ReplicaId(format!("r{writer_epoch}-{count}"))
+    }
+
+    /// Larger for those that were started later.
+    pub fn order(&self) -> (u64, u64) {
+        let parts = self.0.strip_prefix('r').and_then(|parts| parts.split_once('-'));
+        let number = |text: &str| text.parse().unwrap_or(0);
+        parts.map_or((0, 0), |(epoch, count)| (number(epoch), number(count)))
+    }
+}
+
 impl fmt::Display for ReplicaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

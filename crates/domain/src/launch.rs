@@ -10,6 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::id::{Placement, ProjectName, ReplicaId};
 
+/// Where a process is, for a person to find it. An engine fills it in; nobody else acts on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Site {
+    /// Its process id on this machine, also the id of its group; 0 while it has no process.
+    pub pid: u32,
+}
+
 /// How a process was started; colder is less.
 #[derive(
     Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,

@@ -35,6 +35,14 @@ pub struct ModelRoutes {
     pub versions: Vec<KnownVersion>,
 }
 
+impl ModelRoutes {
+    /// The replicas that requests may go to.
+    pub fn replicas(&self) -> impl Iterator<Item = &ReplicaId> {
+        let routes = self.placements.iter().flat_map(|placement| &placement.replicas);
+        routes.map(|route| &route.replica)
+    }
+}
+
 /// The traffic of a model in one environment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Route {
@@ -114,13 +122,36 @@ pub enum WorkerProtocol {
     Plain(String),
 }
 
+/// Where a replica takes requests.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Address {
+    /// The path of a Unix socket on this machine.
+    Unix(String),
+}
+
+impl Address {
+    /// Of a Unix socket at this path.
+    pub fn unix(path: &std::path::Path) -> Address {
+        Address::Unix(path.to_string_lossy().into_owned())
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Unix(path) => f.write_str(path),
+        }
+    }
+}
+
 /// A replica under a routing lease.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ReplicaRoute {
     /// Which one.
     pub replica: ReplicaId,
-    /// Its Unix socket.
-    pub socket: String,
+    /// Where it takes requests.
+    pub address: Address,
     /// What it speaks there.
     pub protocol: WorkerProtocol,
     /// Batches that it takes at the same time.

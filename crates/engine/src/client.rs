@@ -69,7 +69,7 @@ impl Supervisor {
         let (news, receiver) = mpsc::channel(CALLS_MAX);
         // The process before this one, if there is one, serves with these workers no more when the
         // connection is lost.
-        let config = EngineConfig { takes_over: false, ..config.clone() };
+        let config = EngineConfig { predecessor: None, ..config.clone() };
         let (trouble, watched) = watch::channel(None);
         let task = Task {
             config,
@@ -129,7 +129,7 @@ impl Link {
                 }
                 // Another version's workers cannot be adopted; they are not ended while another
                 // process serves with them.
-                Ok((_, theirs)) if config.takes_over => {
+                Ok((_, theirs)) if config.predecessor.is_some() => {
                     return Err(EngineError::User(not_adoptable(theirs)));
                 }
                 Ok((mut link, _)) => {

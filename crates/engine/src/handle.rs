@@ -1,24 +1,28 @@
-//! The engine's handle: what control calls.
+//! The local engine's own view: the processes that the supervisor owns, kept up to date by what it
+//! says of them.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use domain::event::Lock;
-use domain::launch::{ProcessId, Role, ZygoteKey};
-use domain::manifest::Runtime;
-use domain::{Digest, ModelKey, Placement, ReplicaId, VersionNumber};
+use artifacts::Store;
+use domain::launch::{ProcessId, Role, Site, ZygoteKey};
+use domain::route::Address;
+use domain::{Placement, ReplicaId};
 use parking_lot::Mutex;
-use supervisor::process::memory_mb_of_groups;
 use supervisor::protocol::{Process, Reply, Request};
 use supervisor::{Files, now_ms};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use worker::{ProbeAs, WorkerInfo};
 
 use crate::client::{News, Supervisor};
-use crate::environment::{Built, Environments};
+use crate::content::InUse;
+use crate::environment::Environments;
+use crate::interface::Engine;
+use crate::lease::RoutingLeases;
 use crate::replica::{self, BecameReady, Begin, ReplicaState, ReplicaStatus};
 use crate::template::Template;
 use crate::tools::Tools;
@@ -33,7 +37,7 @@ const LOGS_MAX: usize = 10;
 
 /// The local engine.
 #[derive(Clone)]
-pub struct Engine {
+pub struct LocalEngine {
     pub(crate) inner: Arc<Inner>,
 }
 
@@ -41,7 +45,7 @@ pub(crate) struct Inner {
     pub config: EngineConfig,
     pub files: Files,
     pub tools: Tools,
-    environments: Environments,
+    pub environments: Environments,
     pub replicas: Mutex<HashMap<ReplicaId, Arc<ReplicaStatus>>>,
     /// Parents and zygotes that have not ended.
     pub templates: Mutex<HashMap<ProcessId, Template>>,
@@ -49,15 +53,20 @@ pub(crate) struct Inner {
     pub unforkable: Mutex<HashSet<Placement>>,
     /// What zygotes could not fork with: to keep one would only take memory.
     pub barren: Mutex<HashSet<ZygoteKey>>,
+    /// What running replicas were started from.
+    pub in_use: InUse,
+    pub store: Store,
+    pub leases: RoutingLeases,
     ids: AtomicU64,
     opened_ms: u64,
-    changed: watch::Sender<u64>,
+    pub changed: watch::Sender<u64>,
     pub supervisor: Supervisor,
 }
 
-impl Engine {
-    /// Starts the supervisor, or adopts a running one with all its processes.
-    pub async fn open(config: EngineConfig) -> Result<Engine, EngineError> {
+impl LocalEngine {
+    /// Starts the supervisor, or adopts a running one with all its processes. What replicas are
+    /// started from comes from the store.
+    pub async fn open(config: EngineConfig, store: Store) -> Result<LocalEngine, EngineError> {
         let files = Files::prepare(&config.data)?;
         let (supervisor, mut news) = Supervisor::connect(&config, &files).await?;
         let inner = Inner {
@@ -67,6 +76,9 @@ impl Engine {
             templates: Mutex::default(),
             unforkable: Mutex::default(),
             barren: Mutex::default(),
+            in_use: InUse::default(),
+            store,
+            leases: RoutingLeases::new(config.predecessor.clone()),
             ids: AtomicU64::new(0),
             opened_ms: now_ms(),
             changed: watch::channel(0).0,
@@ -74,7 +86,7 @@ impl Engine {
             config,
             files,
         };
-        let engine = Engine { inner: Arc::new(inner) };
+        let engine = LocalEngine { inner: Arc::new(inner) };
         if let Reply::Processes(processes) = engine.inner.supervisor.call(Request::List).await? {
             processes.into_iter().for_each(|process| engine.process_changed(process));
         }
@@ -82,7 +94,7 @@ impl Engine {
         tokio::spawn(async move {
             while let Some(news) = news.recv().await {
                 let Some(inner) = weak.upgrade() else { break };
-                Engine { inner }.take(news);
+                LocalEngine { inner }.take(news);
             }
         });
         Ok(engine)
@@ -106,7 +118,7 @@ impl Engine {
                     .iter()
                     .filter(|id| !listed.contains(id.0.as_str()))
                     .for_each(|id| self.template_ended(id, lost.into(), true));
-                let replicas = self.replicas().into_iter().filter(|status| status.pid > 0);
+                let replicas = self.replicas().into_iter().filter(|status| status.site.pid > 0);
                 replicas.filter(|status| !listed.contains(status.replica.0.as_str())).for_each(
                     |status| {
                         self.set_state(
@@ -145,8 +157,8 @@ impl Engine {
             let status = ReplicaStatus {
                 replica: replica.clone(),
                 placement,
-                pid: process.pid,
-                socket: PathBuf::from(process.socket.clone().unwrap_or_default()),
+                site: Site { pid: process.pid },
+                address: Address::Unix(process.socket.clone().unwrap_or_default()),
                 state: ReplicaState::Starting,
                 ready: None,
                 temperature: process.temperature,
@@ -227,121 +239,8 @@ impl Engine {
         self.inner.changed.send_modify(|count| *count += 1);
     }
 
-    /// The exact packages that a tree needs, and the lock's text; `None` if there is nothing to
-    /// install.
-    pub async fn resolve(
-        &self,
-        tree: &Path,
-        runtime: Runtime,
-        file: Option<&str>,
-    ) -> Result<Option<(Lock, String)>, EngineError> {
-        let inner = &self.inner;
-        let has_environment = crate::runtime::of(runtime).has_environment(tree);
-        inner
-            .environments
-            .resolve(&inner.tools, tree, has_environment, file, inner.config.index_url.as_deref())
-            .await
-    }
-
-    /// Of everything that [`Engine::resolve`] depends on.
-    pub fn lock_inputs(&self, tree: &Path, file: Option<&str>) -> Digest {
-        crate::lock_inputs(tree, file, self.inner.config.index_url.as_deref())
-    }
-
-    /// Installs a lock, unless it is installed.
-    pub async fn build(
-        &self,
-        lock: &Lock,
-        text: &str,
-        progress: &(dyn Fn(&str) + Sync),
-    ) -> Result<Built, EngineError> {
-        self.inner.environments.build(&self.inner.tools, lock, text, progress).await
-    }
-
-    /// Fetches what a runtime needs beside the model's own packages.
-    pub async fn prepare(&self, runtime: Runtime) -> Result<(), EngineError> {
-        if crate::runtime::of(runtime).needs_onnxruntime() {
-            self.inner.tools.onnxruntime(&|_| {}).await?;
-        }
-        Ok(())
-    }
-
-    /// All replicas, running or ended and not yet forgotten, as they are at this moment.
-    pub fn replicas(&self) -> Vec<Arc<ReplicaStatus>> {
-        self.inner.replicas.lock().values().cloned().collect()
-    }
-
-    /// One replica.
-    pub fn status(&self, replica: &ReplicaId) -> Option<Arc<ReplicaStatus>> {
-        self.inner.replicas.lock().get(replica).cloned()
-    }
-
-    /// Why no process can be started or stopped at this moment, if none can.
-    pub fn trouble(&self) -> Option<String> {
-        self.inner.supervisor.trouble()
-    }
-
-    /// Ticks whenever a replica's state changes.
-    pub fn changed(&self) -> watch::Receiver<u64> {
-        self.inner.changed.subscribe()
-    }
-
     pub(crate) async fn signal(&self, replica: &ReplicaId, kill: bool) -> Result<(), EngineError> {
         self.inner.supervisor.call(Request::Signal { id: replica.into(), kill }).await.map(|_| ())
-    }
-
-    /// Asks a replica to end, and ends it after `drain_ms_max`.
-    pub async fn stop(&self, replica: &ReplicaId, drain_ms_max: u64) -> Result<(), EngineError> {
-        let mut changed = self.changed();
-        if self.status(replica).is_some_and(|status| status.pid == 0) {
-            // It has no process yet, and must not get one.
-            self.set_state(
-                replica,
-                ReplicaState::Ended {
-                    reason: "stopped before it was started".into(),
-                    details: vec![],
-                    local: false,
-                },
-            );
-            return Ok(());
-        }
-        self.signal(replica, drain_ms_max == 0).await?;
-        let ended = async {
-            while self
-                .status(replica)
-                .is_some_and(|status| !matches!(status.state, ReplicaState::Ended { .. }))
-            {
-                if changed.changed().await.is_err() {
-                    break;
-                }
-            }
-        };
-        if tokio::time::timeout(Duration::from_millis(drain_ms_max.max(1)), ended).await.is_err() {
-            self.signal(replica, true).await?;
-        }
-        Ok(())
-    }
-
-    /// Drops an ended replica and its private files; its log stays. `false` if it cannot be dropped
-    /// yet: its process is just being started, or the supervisor does not answer.
-    pub async fn forget(&self, replica: &ReplicaId) -> bool {
-        if !self.forget_process(&replica.into()).await {
-            return false;
-        }
-        let forgotten = self.inner.replicas.lock().remove(replica);
-        if let Some(status) = forgotten {
-            self.remove_old_logs(
-                &self
-                    .inner
-                    .files
-                    .data
-                    .version_logs(&status.placement.model, status.placement.version),
-            )
-            .await;
-        }
-        let _ = tokio::fs::remove_file(self.inner.files.socket(replica)).await;
-        self.tick();
-        true
     }
 
     /// Keeps the newest logs of a directory, and those of processes that run.
@@ -377,50 +276,6 @@ impl Engine {
             }
         }
     }
-
-    /// Memory of all replicas of a placement and of its parents together, in MiB; pages that they
-    /// share count once (PSS).
-    pub fn placement_memory_mb(&self, placement: &Placement) -> Option<f64> {
-        let replicas = self
-            .replicas()
-            .into_iter()
-            .filter(|status| status.placement == *placement)
-            .map(|status| status.pid);
-        let templates = self.inner.templates.lock();
-        let parents = templates
-            .values()
-            .filter(|template| matches!(&template.role, Role::Parent(of) if of == placement));
-        let groups: Vec<u32> =
-            replicas.chain(parents.map(|template| template.pid)).filter(|pid| *pid > 0).collect();
-        drop(templates);
-        let memory = memory_mb_of_groups(&groups);
-        (!memory.is_empty()).then(|| memory.values().sum())
-    }
-
-    /// The logs of a version's replicas, the newest last.
-    pub fn log_paths(&self, model: &ModelKey, version: VersionNumber) -> Vec<PathBuf> {
-        newest_last(&self.inner.files.data.version_logs(model, version))
-    }
-
-    /// Ends all workers and the supervisor.
-    pub async fn shutdown(&self, drain_ms_max: u64) -> Result<(), EngineError> {
-        self.inner.supervisor.shutdown(drain_ms_max).await
-    }
-
-    /// Whether a lock is installed, and nobody has touched what is.
-    pub async fn is_built(&self, lock: &Lock) -> bool {
-        self.inner.environments.is_built(lock).await
-    }
-
-    /// Whether a lock was installed, whatever may have been done to it since.
-    pub fn has_environment(&self, lock: &Digest) -> bool {
-        crate::installed::marker(&self.inner.files.data.environment(lock)).exists()
-    }
-
-    /// Where environments lie, each named by its lock's digest.
-    pub fn environments(&self) -> PathBuf {
-        self.inner.files.data.environments()
-    }
 }
 
 /// What an earlier platform knew of a replica; what it wrote is input like any other.
@@ -433,7 +288,7 @@ fn known_info(known: Option<&str>) -> Option<WorkerInfo> {
 }
 
 /// The `*.log` files of a directory by the time of their last line.
-fn newest_last(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn newest_last(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let logs = entries
         .map(|entry| entry.path())

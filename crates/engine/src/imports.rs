@@ -8,7 +8,8 @@ use std::path::Path;
 
 use domain::launch::{ProcessId, Role};
 
-use crate::handle::Engine;
+use crate::handle::LocalEngine;
+use crate::interface::Engine;
 use crate::launch;
 use crate::replica::ReplicaSpec;
 use crate::template::TemplateState;
@@ -19,7 +20,7 @@ const IMPORTS: &str = "imports";
 /// The largest list that is passed on, in bytes: less than the kernel takes as one variable.
 const IMPORTS_BYTES_MAX: usize = 96 * 1024;
 
-impl Engine {
+impl LocalEngine {
     /// The modules that versions with this environment import, as far as they are known: those that
     /// earlier ones needed, and those of this version, by its text and without running any of its
     /// code.
@@ -60,7 +61,7 @@ impl Engine {
         };
         // What it lacks is in the parent, and would be there twice if another were made now.
         if let Some(zygote) = zygote.filter(|_| has_grown) {
-            let _ = self.drop_template(&zygote).await;
+            let _ = self.end_template(&zygote).await;
         }
     }
 
@@ -72,8 +73,14 @@ impl Engine {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let shim = text(&shim::put(&self.inner.files.data.shim())?);
         let file = spec.file.clone().unwrap_or_else(|| "model.py".into());
-        let arguments =
-            ["-I".to_string(), shim, "--describe".into(), text(&spec.tree), "--file".into(), file];
+        let arguments = [
+            "-I".to_string(),
+            shim,
+            "--describe".into(),
+            text(&self.inner.files.data.tree(&spec.tree)),
+            "--file".into(),
+            file,
+        ];
         let output = self.inner.tools.run(python, arguments, Path::new("/"), &|_| {}).await?;
         let described: serde_json::Value =
             serde_json::from_str(output.stdout.trim()).unwrap_or_default();

@@ -130,7 +130,7 @@ pub fn launch(
         role: plan.role,
         origin,
         variables,
-        directory: if is_zygote { "/".into() } else { text(&spec.tree) },
+        directory: if is_zygote { "/".into() } else { text(&files.data.tree(&spec.tree)) },
         socket,
         plain_path: spec.path.clone(),
         log: text(&log),

@@ -1,14 +1,18 @@
-//! The local engine: builds environments, and starts, watches and stops single replicas, and what
-//! they are forked from, through the supervisor. How many replicas and parents there are, and who
-//! gets requests, is not its business.
+//! What owns the processes of models: [`Engine`] is what the control plane asks of it, and
+//! [`LocalEngine`] is this machine's, which builds environments, and starts, watches and stops
+//! single replicas, and what they are forked from, through the supervisor.
 
 mod client;
+mod content;
 mod doctor;
 mod environment;
 mod handle;
 mod imports;
 mod installed;
+mod interface;
 mod launch;
+mod lease;
+mod local;
 mod parent;
 mod ready;
 mod replica;
@@ -21,15 +25,19 @@ mod tools;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use artifacts::ArtifactError;
 use domain::{Code, DataDirectory, Problem};
 use supervisor::DirectoryError;
+use tokio::sync::watch;
 
+pub use content::{Cleared, lock_artifact};
 pub use doctor::{Check, doctor};
 pub use environment::{Built, lock_inputs};
-pub use handle::Engine;
+pub use handle::LocalEngine;
 pub use installed::verify as verify_environment;
+pub use interface::{Engine, Stop};
+pub use lease::RoutingLeases;
 pub use replica::{BecameReady, ReplicaSpec, ReplicaState, ReplicaStatus};
-pub use supervisor::process::memory_mb_of_groups;
 pub use supervisor::{DESCRIPTORS_RESERVED, Descriptors};
 pub use template::{TemplateState, TemplateStatus};
 
@@ -51,8 +59,9 @@ pub struct EngineConfig {
     pub tool_variables: BTreeMap<String, String>,
     /// `PATH` of workers and tools.
     pub path: String,
-    /// Another process serves with the workers that are there: they are adopted or left alone.
-    pub takes_over: bool,
+    /// Turns true when the process that this one takes over from has ended, if there is one: it
+    /// serves with the workers that are there, so that they are adopted or left alone.
+    pub predecessor: Option<watch::Receiver<bool>>,
     /// What this process may have open; the supervisor is started with what this one was.
     pub descriptors: Descriptors,
 }
@@ -79,6 +88,9 @@ pub enum EngineError {
     /// The connection to the supervisor was lost meanwhile.
     #[error("the connection to the supervisor is lost")]
     Lost,
+    /// Of the store of artifacts.
+    #[error(transparent)]
+    Store(#[from] ArtifactError),
     /// Of files and processes.
     #[error("{what}: {source}")]
     Io {
@@ -112,9 +124,18 @@ impl EngineError {
             EngineError::NoSpace(_)
             | EngineError::Local(_)
             | EngineError::Silent
+            | EngineError::Store(_)
             | EngineError::Lost => true,
             EngineError::Io { source, .. } => supervisor::local::is_local(source),
             EngineError::User(_) | EngineError::Supervisor(_) => false,
+        }
+    }
+
+    /// Whether the same may work a little later: something was short.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            EngineError::Store(error) => error.may_pass(),
+            other => other.is_local(),
         }
     }
 
@@ -122,6 +143,7 @@ impl EngineError {
     pub fn problem(self) -> Problem {
         match self {
             EngineError::User(problem) => problem,
+            EngineError::Store(error) => error.problem(),
             EngineError::NoSpace(what) => {
                 Problem::new(Code::NoSpace, format!("the disk is full: {what}"))
                     .help("free some space, or run decalog gc, and try again")

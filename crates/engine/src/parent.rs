@@ -9,11 +9,12 @@ use supervisor::protocol::{Process, Reply, Request};
 use tokio::sync::watch;
 
 use crate::EngineError;
-use crate::handle::Engine;
+use crate::handle::LocalEngine;
+use crate::interface::Engine;
 use crate::launch::{self, Plan};
 use crate::replica::{self, ReplicaSpec};
 use crate::runtime;
-use crate::template::{Template, TemplateState, TemplateStatus};
+use crate::template::{Template, TemplateState};
 
 /// How long a parent or zygote that another platform started may take to become ready, in
 /// milliseconds.
@@ -40,40 +41,10 @@ pub(crate) fn refused(reason: String) -> Result<String, EngineError> {
     }
 }
 
-impl Engine {
-    /// All parents and zygotes.
-    pub fn templates(&self) -> Vec<TemplateStatus> {
-        let templates = self.inner.templates.lock();
-        let mut all: Vec<TemplateStatus> = templates
-            .iter()
-            .map(|(id, template)| TemplateStatus {
-                id: id.clone(),
-                role: template.role.clone(),
-                pid: template.pid,
-                state: template.state.borrow().clone(),
-                temperature: template.temperature,
-                used_at_ms: template.used_at_ms,
-            })
-            .collect();
-        drop(templates);
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        all
-    }
-
-    /// Whether the next replica of a placement is forked from a parent that has its model loaded.
-    pub fn can_fork(&self, placement: &Placement) -> bool {
-        let templates = self.inner.templates.lock();
-        let mut parents = templates
-            .values()
-            .filter(|template| matches!(&template.role, Role::Parent(of) if of == placement));
-        parents.any(|template| {
-            matches!(*template.state.borrow(), TemplateState::Ready { can_fork: true, .. })
-        })
-    }
-
+impl LocalEngine {
     /// Starts a zygote that serves this spec, unless there is one. Gives its id; `None` if the
     /// runtime has no such level.
-    pub async fn ensure_zygote(
+    pub(crate) async fn zygote(
         &self,
         spec: &ReplicaSpec,
     ) -> Result<Option<ProcessId>, EngineError> {
@@ -132,24 +103,13 @@ impl Engine {
         Ok(Some(id))
     }
 
-    /// Ends a parent or zygote. What was forked from it lives on.
-    pub async fn drop_template(&self, id: &ProcessId) -> Result<(), EngineError> {
-        let known = self.inner.templates.lock().contains_key(id);
-        if !known {
-            return Ok(());
-        }
-        self.inner.supervisor.call(Request::Signal { id: id.clone(), kill: true }).await.map(|_| ())
-    }
-
     /// The parent of a placement for one replica; if there is none, makes room for one that the
     /// caller must start.
     pub(crate) fn find_parent(&self, placement: &Placement, replica: &ReplicaId) -> Found {
         let mut templates = self.inner.templates.lock();
         let mut starting = None;
         for (id, template) in templates.iter_mut() {
-            if template.taken_by.is_some()
-                || !matches!(&template.role, Role::Parent(of) if of == placement)
-            {
+            if template.taken_by.is_some() || !template.is_parent_of(placement) {
                 continue;
             }
             let state = template.state.borrow().clone();
@@ -186,7 +146,7 @@ impl Engine {
             |(_, template): &(&ProcessId, &Template)| template.taken_by.as_ref() == Some(replica);
         let taken = self.inner.templates.lock().iter().find(is_taken).map(|(id, _)| id.clone());
         if let Some(id) = taken {
-            let _ = self.drop_template(&id).await;
+            let _ = self.end_template(&id).await;
         }
     }
 
@@ -227,7 +187,7 @@ impl Engine {
             Ok(zygote) => return Ok((zygote, Temperature::Tepid, "no parent yet".into())),
             Err(because) => because,
         };
-        let made = self.ensure_zygote(spec).await.map_err(|error| format!("{because}: {error}"))?;
+        let made = self.zygote(spec).await.map_err(|error| format!("{because}: {error}"))?;
         let state = made.and_then(|id| {
             Some((id.clone(), self.inner.templates.lock().get(&id)?.state.subscribe()))
         });
@@ -240,7 +200,7 @@ impl Engine {
         if is_barren {
             // Its libraries would only be there twice.
             self.inner.barren.lock().insert(key.clone());
-            let _ = self.drop_template(&id).await;
+            let _ = self.end_template(&id).await;
         }
         self.find_zygote(&key).map(|zygote| (zygote, Temperature::Cold, because))
     }
@@ -274,7 +234,7 @@ impl Engine {
                         return Err(error);
                     }
                     Err(error) => {
-                        let _ = self.drop_template(&zygote).await;
+                        let _ = self.end_template(&zygote).await;
                         format!("the zygote did not fork: {error}")
                     }
                 }
@@ -345,7 +305,7 @@ impl Engine {
         let ready = state.wait_for(|state| *state != TemplateState::Starting);
         if tokio::time::timeout(limit, ready).await.is_err() {
             tracing::warn!("{id} is not ready after {} ms; it is ended", limit.as_millis());
-            let _ = self.drop_template(id).await;
+            let _ = self.end_template(id).await;
         }
     }
 

@@ -3,14 +3,17 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::ReplicaId;
+use domain::route::Address;
 use supervisor::protocol::Request;
+use tokio::time::Instant;
 use worker::probe::ProbeError;
 use worker::{ProbeAs, WorkerInfo};
 
-use crate::handle::Engine;
+use crate::handle::LocalEngine;
+use crate::interface::Engine;
 use crate::replica::{Begin, ReplicaState};
 
 /// Between two looks at the socket in the first moments, in microseconds: finer than the runtime's
@@ -28,7 +31,7 @@ pub(crate) fn not_ready(limit_ms: u64) -> String {
     format!("not ready after {limit_ms} ms ([model] start_ms_max)")
 }
 
-impl Engine {
+impl LocalEngine {
     /// Tries a starting replica until it is ready, has ended, or its time is up.
     pub(crate) async fn watch_start(
         &self,
@@ -41,15 +44,15 @@ impl Engine {
         let since = begin.at.unwrap_or_else(Instant::now);
         let model = status.placement.model.model.as_str();
         if begin.at_once {
-            let socket = status.socket.clone();
-            let _ = tokio::task::spawn_blocking(move || connect_soon(&socket)).await;
+            let Address::Unix(socket) = status.address.clone();
+            let _ = tokio::task::spawn_blocking(move || connect_soon(Path::new(&socket))).await;
         }
         let mut pause = PROBE_MS.0;
         while since.elapsed() < limit {
             if !self.is_starting(&replica) {
                 return;
             }
-            let probe = worker::probe(&status.socket, model, &probe_as);
+            let probe = worker::probe(&status.address, model, &probe_as);
             match tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), probe).await {
                 Ok(Ok(info)) => {
                     let elapsed_ms =

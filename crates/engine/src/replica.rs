@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::Path;
 
-use domain::launch::{ProcessId, Temperature};
+use domain::launch::{ProcessId, Site, Temperature};
 use domain::manifest::{Runtime, SchemaSection};
+use domain::route::Address;
 use domain::{Digest, Placement, ReplicaId};
 use supervisor::Files;
+use tokio::time::Instant;
 use worker::{ProbeAs, WorkerInfo};
 
 /// Lines of a log that tell why a replica ended.
@@ -34,7 +35,7 @@ pub struct ReplicaSpec {
     /// Where a `command` takes plain JSON.
     pub path: Option<String>,
     /// The version's files.
-    pub tree: PathBuf,
+    pub tree: Digest,
     /// Its environment.
     pub lock: Option<Digest>,
     /// Variables and secrets.
@@ -99,11 +100,10 @@ pub struct ReplicaStatus {
     pub replica: ReplicaId,
     /// What it runs.
     pub placement: Placement,
-    /// Of its process, also the id of its group; 0 while a parent that it will be forked from loads
-    /// the model.
-    pub pid: u32,
-    /// What it serves.
-    pub socket: PathBuf,
+    /// Where its process is; nowhere while a parent that it will be forked from loads the model.
+    pub site: Site,
+    /// Where it takes requests.
+    pub address: Address,
     /// How it is.
     pub state: ReplicaState,
     /// When it became ready; `None` if it never has.

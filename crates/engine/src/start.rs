@@ -1,15 +1,17 @@
 //! How a replica starts: in the warmest way that is there, one level colder where that fails, and
 //! loaded only once.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use domain::launch::{Origin, ProcessId, Role, Temperature};
+use domain::launch::{Origin, ProcessId, Role, Site, Temperature};
+use domain::route::Address;
 use supervisor::protocol::{Process, Reply, Request};
+use tokio::time::Instant;
 
 use crate::EngineError;
-use crate::handle::Engine;
+use crate::handle::LocalEngine;
+use crate::interface::Engine;
 use crate::launch::{self, Plan};
 use crate::parent::{Found, refused};
 use crate::ready::not_ready;
@@ -28,18 +30,17 @@ enum Step {
     Again,
 }
 
-impl Engine {
+impl LocalEngine {
     /// Starts a replica: from a parent of its placement if there is one, else by making one, from a
-    /// zygote if there is one; runtimes that do not fork start as fresh programs. It is `Starting`
-    /// when this returns; [`Engine::changed`] tells what becomes of it.
-    pub async fn start(&self, spec: ReplicaSpec) -> Result<(), EngineError> {
+    /// zygote if there is one; runtimes that do not fork start as fresh programs.
+    pub(crate) async fn start_replica(&self, spec: ReplicaSpec) -> Result<(), EngineError> {
         let begin = Instant::now();
         let (warmest, because) = runtime::of(spec.runtime).warmest();
         let status = ReplicaStatus {
             replica: spec.replica.clone(),
             placement: spec.placement.clone(),
-            pid: 0,
-            socket: self.inner.files.socket(&spec.replica),
+            site: Site::default(),
+            address: Address::unix(&self.inner.files.socket(&spec.replica)),
             state: ReplicaState::Starting,
             ready: None,
             temperature: Temperature::Cold,
@@ -188,7 +189,7 @@ impl Engine {
             Err(error) if error.is_local() => Err(error),
             Err(error) => {
                 tracing::warn!("{parent} is of no use any more: {error}");
-                let _ = self.drop_template(&parent).await;
+                let _ = self.end_template(&parent).await;
                 self.template_ended(&parent, error.to_string(), false);
                 Ok(Step::Again)
             }
@@ -226,11 +227,11 @@ impl Engine {
         let mut replicas = self.inner.replicas.lock();
         let known = replicas.get_mut(&domain::ReplicaId(process.id.0.clone()))?;
         let status = Arc::make_mut(known);
-        status.pid = process.pid;
+        status.site.pid = process.pid;
         status.temperature = process.temperature;
         status.colder_because = process.colder_because.clone();
         if let Some(socket) = &process.socket {
-            status.socket = PathBuf::from(socket);
+            status.address = Address::Unix(socket.clone());
         }
         Some(known.clone())
     }

@@ -1,7 +1,7 @@
 //! What is known of each parent and zygote.
 
-use domain::ReplicaId;
-use domain::launch::{ProcessId, Role, Temperature};
+use domain::launch::{ProcessId, Role, Site, Temperature};
+use domain::{Placement, ReplicaId};
 use supervisor::now_ms;
 use supervisor::protocol::Readiness;
 use tokio::sync::watch;
@@ -38,8 +38,8 @@ pub struct TemplateStatus {
     pub id: ProcessId,
     /// A parent of a placement, or a zygote of a key.
     pub role: Role,
-    /// Of its process.
-    pub pid: u32,
+    /// Where its process is.
+    pub site: Site,
     /// How it is.
     pub state: TemplateState,
     /// How it was started itself.
@@ -72,6 +72,23 @@ impl From<&Readiness> for TemplateState {
 }
 
 impl Template {
+    /// As others see it.
+    pub fn status(&self, id: &ProcessId) -> TemplateStatus {
+        TemplateStatus {
+            id: id.clone(),
+            role: self.role.clone(),
+            site: Site { pid: self.pid },
+            state: self.state.borrow().clone(),
+            temperature: self.temperature,
+            used_at_ms: self.used_at_ms,
+        }
+    }
+
+    /// Whether it holds the model of a placement.
+    pub fn is_parent_of(&self, placement: &Placement) -> bool {
+        matches!(&self.role, Role::Parent(of) if of == placement)
+    }
+
     /// One that was just started, or is about to be.
     pub fn starting(role: Role) -> Template {
         Template {

@@ -6,9 +6,9 @@ use domain::DataDirectory;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use domain::launch::{Role, Temperature};
+use domain::launch::{ProcessId, Role, Temperature};
 use domain::manifest::Runtime;
-use engine::{Engine, ReplicaState, TemplateState};
+use engine::{Engine, LocalEngine, ReplicaState, Stop, TemplateState};
 use place::*;
 use serde_json::json;
 
@@ -30,6 +30,9 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
 def predict(x: float) -> dict[str, float]:
     return {"loaded_by": loaded_by, "answered_by": os.getpid()}
 "#;
+
+/// How replicas are ended here: no gateway uses them.
+const SOON: Stop = Stop::Drained { drain_ms_max: 5_000 };
 
 /// The supervisor: started by the engine, as `decalog supervise` is.
 #[test]
@@ -56,7 +59,7 @@ async fn client_process() {
 }
 
 /// Those that have a model loaded, without zygotes.
-fn loaders(engine: &engine::Engine) -> Vec<engine::TemplateStatus> {
+fn loaders(engine: &LocalEngine) -> Vec<engine::TemplateStatus> {
     engine.templates().into_iter().filter(|parent| matches!(parent.role, Role::Parent(_))).collect()
 }
 
@@ -77,19 +80,18 @@ async fn the_first_is_cold_and_the_next_are_warm() {
     // Loaded once, in a process that is neither of the two.
     assert_eq!(
         (&one["loaded_by"], &two["loaded_by"]),
-        (&json!(parent.pid as f64), &json!(parent.pid as f64))
+        (&json!(parent.site.pid as f64), &json!(parent.site.pid as f64))
     );
     assert_eq!(
         (&one["answered_by"], &two["answered_by"]),
-        (&json!(first.pid as f64), &json!(second.pid as f64))
+        (&json!(first.site.pid as f64), &json!(second.site.pid as f64))
     );
     assert_ne!(one["luck"], two["luck"]);
     // Both are the supervisor's children, with memory of their own that is less than all they show.
-    assert_eq!(parent_of(first.pid), parent_of(second.pid));
-    let memory =
-        engine::memory_mb_of_groups(&[engine.status(&id("r1-1")).unwrap().pid, parent.pid]);
+    assert_eq!(parent_of(first.site.pid), parent_of(second.site.pid));
+    let memory = engine.memory_mb(vec![ProcessId("r1-1".into()), parent.id.clone()]).await;
     assert!(memory.len() == 2 && memory.values().all(|mb| *mb > 0.1), "{memory:?}");
-    engine.stop(&id("r1-1"), 5_000).await.unwrap();
+    engine.stop(&id("r1-1"), SOON).await.unwrap();
     assert_eq!(ended(&engine, "r1-1").await.0, "exited with status 0");
     engine.forget(&id("r1-1")).await;
     assert!(engine.status(&id("r1-1")).is_none());
@@ -126,7 +128,7 @@ async fn a_zygote_makes_it_tepid() {
     assert_eq!(engine.ensure_zygote(&spec).await.unwrap(), Some(zygote_id.clone()));
     let zygote = parent(&engine, |parent| parent.id == zygote_id).await;
     assert!(matches!(zygote.role, Role::Zygote(_)));
-    let environment = std::fs::read(format!("/proc/{}/environ", zygote.pid)).unwrap();
+    let environment = std::fs::read(format!("/proc/{}/environ", zygote.site.pid)).unwrap();
     assert!(!String::from_utf8_lossy(&environment).contains("TOKEN"));
     let mut with_secret = spec.clone();
     with_secret.variables.insert("TOKEN".into(), "s3cret".into());
@@ -135,7 +137,7 @@ async fn a_zygote_makes_it_tepid() {
         (temperature, status.colder_because.as_deref()),
         (Temperature::Tepid, Some("no parent yet"))
     );
-    assert!(lives(zygote.pid));
+    assert!(lives(zygote.site.pid));
     // Another that sets what libraries read when they are imported cannot use it.
     let mut other = place.spec("r2-1", &place.tree("other", MODEL));
     other.variables.insert("HF_HOME".into(), "/srv/models".into());
@@ -159,9 +161,9 @@ async fn what_cannot_fork_serves_itself() {
     engine.ensure_parent(&place.spec("unused", &tree)).await.unwrap().unwrap();
     let parent = parent(&engine, |parent| matches!(parent.role, Role::Parent(_))).await;
     let (second, temperature) = start(&engine, place.spec("r1-2", &tree)).await;
-    assert_eq!((temperature, second.pid), (Temperature::Warm, parent.pid));
+    assert_eq!((temperature, second.site.pid), (Temperature::Warm, parent.site.pid));
     assert_eq!(loaders(&engine), []);
-    engine.stop(&id("r1-2"), 5_000).await.unwrap();
+    engine.stop(&id("r1-2"), SOON).await.unwrap();
     ended(&engine, "r1-2").await;
     engine.forget(&id("r1-2")).await;
     assert!(!place.data().join("run/replicas").join(&parent.id.0).exists());
@@ -178,14 +180,14 @@ async fn a_parent_that_can_fork_no_longer_serves() {
     start(&engine, place.spec("r1-1", &tree)).await;
     let parent = parent(&engine, |parent| matches!(parent.role, Role::Parent(_))).await;
     nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(parent.pid as i32),
+        nix::unistd::Pid::from_raw(parent.site.pid as i32),
         nix::sys::signal::Signal::SIGUSR1,
     )
     .unwrap();
-    let threads = || std::fs::read_dir(format!("/proc/{}/task", parent.pid)).unwrap().count();
+    let threads = || std::fs::read_dir(format!("/proc/{}/task", parent.site.pid)).unwrap().count();
     until("it has a second thread", || (threads() == 2).then_some(())).await;
     let (second, temperature) = start(&engine, place.spec("r1-2", &tree)).await;
-    assert_eq!((second.pid, temperature), (parent.pid, Temperature::Warm));
+    assert_eq!((second.site.pid, temperature), (parent.site.pid, Temperature::Warm));
     assert_eq!(predict(&second, json!({"x": 1})).await["twice"], json!(2.0));
     // Now it is known that each needs its own; two at once do not wait for one another.
     engine.start(place.spec("r1-3", &tree)).await.unwrap();
@@ -213,7 +215,7 @@ async fn processor_time_is_limited_where_there_are_groups() {
         return;
     }
     let is_inside = || {
-        let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", status.pid)).unwrap();
+        let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", status.site.pid)).unwrap();
         groups.lines().any(|line| {
             line.contains("cpu") && line.contains("/decalog-") && line.ends_with("/r1-1")
         })
@@ -255,7 +257,7 @@ async fn a_start_that_takes_too_long_is_given_up() {
     until("the parent is gone", || loaders(&engine).is_empty().then_some(())).await;
     // One that is stopped while its parent loads never gets a process.
     engine.start(place.spec("r1-2", &tree)).await.unwrap();
-    engine.stop(&id("r1-2"), 0).await.unwrap();
+    engine.stop(&id("r1-2"), Stop::AtOnce).await.unwrap();
     assert_eq!(ended(&engine, "r1-2").await.0, "stopped before it was started");
 }
 
@@ -280,14 +282,14 @@ async fn a_killed_platform_finds_its_replicas_again() {
     let mut client = place.client("r1-1,r1-2", &tree);
     until("the client is ready", || place.data().join("client-is-ready").exists().then_some(()))
         .await;
-    let seen = |engine: &Engine| {
+    let seen = |engine: &LocalEngine| {
         let mut all: Vec<_> = engine
             .replicas()
             .into_iter()
             .map(|status| {
                 (
                     status.replica.clone(),
-                    status.pid,
+                    status.site.pid,
                     status.temperature,
                     status.colder_because.clone(),
                 )
@@ -313,8 +315,8 @@ async fn a_killed_platform_finds_its_replicas_again() {
     assert!(matches!(second.state, ReplicaState::Ready { elapsed_ms: 0, .. }));
     let (third, temperature) = start(&engine, place.spec("r2-1", &tree)).await;
     assert_eq!(temperature, Temperature::Warm);
-    assert_eq!(ready(&other, "r2-1").await.pid, third.pid);
-    engine.stop(&id("r2-1"), 5_000).await.unwrap();
+    assert_eq!(ready(&other, "r2-1").await.site.pid, third.site.pid);
+    engine.stop(&id("r2-1"), SOON).await.unwrap();
     ended(&other, "r2-1").await;
     engine.forget(&id("r2-1")).await;
     until("forgotten by all", || other.status(&id("r2-1")).is_none().then_some(())).await;
@@ -327,7 +329,7 @@ async fn replicas_outlive_their_parent() {
     let engine = place.engine().await;
     let (first, _) = start(&engine, place.spec("r1-1", &tree)).await;
     let parent = parent(&engine, |parent| matches!(parent.role, Role::Parent(_))).await;
-    kill(parent.pid);
+    kill(parent.site.pid);
     until("its death is news", || loaders(&engine).is_empty().then_some(())).await;
     assert_eq!(predict(&first, json!({"x": 1})).await["twice"], json!(2.0));
     let (second, temperature) = start(&engine, place.spec("r1-2", &tree)).await;
@@ -337,12 +339,12 @@ async fn replicas_outlive_their_parent() {
     );
     // The way the platform does it.
     let parent = engine.templates().remove(0);
-    engine.drop_template(&parent.id).await.unwrap();
+    engine.end_template(&parent.id).await.unwrap();
     until("dropped", || loaders(&engine).is_empty().then_some(())).await;
     // Its directory may hold what the model wrote when it was loaded.
     let directory = place.data().join("run/replicas").join(&parent.id.0);
-    assert!(lives(second.pid) && directory.exists());
-    engine.stop(&id("r1-2"), 5_000).await.unwrap();
+    assert!(lives(second.site.pid) && directory.exists());
+    engine.stop(&id("r1-2"), SOON).await.unwrap();
     ended(&engine, "r1-2").await;
     engine.forget(&id("r1-2")).await;
     assert!(!directory.exists());
@@ -366,7 +368,7 @@ async fn a_zygote_that_ends_takes_nothing_that_was_forked_from_it() {
         let of_this = Role::Parent(spec.placement.clone());
         parent(&engine, |parent| parent.role == of_this && parent.state != TemplateState::Starting)
             .await;
-        engine.drop_template(&zygote).await.unwrap();
+        engine.end_template(&zygote).await.unwrap();
         starting.await.unwrap().unwrap();
         let status = ready(&engine, &spec.replica.0).await;
         until("the zygote is gone", || {
@@ -383,7 +385,7 @@ async fn a_killed_worker_is_reported_with_its_signal() {
     let tree = place.tree("twice", MODEL);
     let engine = place.engine().await;
     let (first, _) = start(&engine, place.spec("r1-1", &tree)).await;
-    kill(first.pid);
+    kill(first.site.pid);
     assert_eq!(ended(&engine, "r1-1").await.0, "killed by signal 9 (SIGKILL)");
     let (second, temperature) = start(&engine, place.spec("r1-2", &tree)).await;
     assert_eq!(temperature, Temperature::Warm);
@@ -403,7 +405,7 @@ async fn out_of_memory_is_reported_as_such() {
     let asking = tokio::spawn(async move {
         let ReplicaState::Ready { info, .. } = &status.state else { return };
         let mut caller = worker::Caller::new(
-            status.socket.clone(),
+            status.address.clone(),
             "hungry",
             info.protocol.clone(),
             info.schema.clone().unwrap(),
@@ -440,14 +442,14 @@ async fn a_supervisor_that_is_killed_takes_all_with_it() {
     let (warm, _) = start(&engine, place.spec("r1-2", &tree)).await;
     let parent = parent(&engine, |parent| matches!(parent.role, Role::Parent(_))).await;
     // Where the machine has no groups there is none to be left over.
-    let has_groups = group_of(parent.pid).is_some();
-    let group = until("it is in its group", || match group_of(warm.pid) {
+    let has_groups = group_of(parent.site.pid).is_some();
+    let group = until("it is in its group", || match group_of(warm.site.pid) {
         Some(group) => group.ends_with("r1-2").then_some(Some(group)),
         None => (!has_groups).then_some(None),
     })
     .await;
-    kill(parent_of(warm.pid));
-    for pid in [cold.pid, warm.pid, parent.pid] {
+    kill(parent_of(warm.site.pid));
+    for pid in [cold.site.pid, warm.site.pid, parent.site.pid] {
         until("it dies too", || (!lives(pid)).then_some(())).await;
     }
     for replica in ["r1-1", "r1-2"] {
@@ -519,7 +521,7 @@ async fn measure_starts() {
         let (status, temperature) = start(&engine, place.spec(&replica, &tree)).await;
         times.entry(temperature.to_string()).or_default().push(begin.elapsed().as_micros() as u64);
         assert_eq!(predict(&status, json!({"x": 1})).await["twice"], json!(2.0));
-        engine.stop(&id(&replica), 5_000).await.unwrap();
+        engine.stop(&id(&replica), SOON).await.unwrap();
         ended(&engine, &replica).await;
         engine.forget(&id(&replica)).await;
         if n % 10 == 9 {
@@ -528,7 +530,7 @@ async fn measure_starts() {
                 .into_iter()
                 .filter(|parent| matches!(parent.role, Role::Parent(_)))
             {
-                engine.drop_template(&parent.id).await.unwrap();
+                engine.end_template(&parent.id).await.unwrap();
             }
         }
     }

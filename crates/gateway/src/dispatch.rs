@@ -296,7 +296,7 @@ impl Slot {
     async fn connect(&self) -> Result<Connection, ConnectionError> {
         let mut tries = 0;
         loop {
-            match Connection::connect(&self.replica.socket).await.map_err(ConnectionError::from) {
+            match Connection::connect(&self.replica.address).await.map_err(ConnectionError::from) {
                 Err(ConnectionError::Local(_)) if tries < LOCAL_TRIES => tries += 1,
                 other => return other,
             }

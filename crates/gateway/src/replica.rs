@@ -1,10 +1,9 @@
 //! A replica as the data plane uses it: where it is asked, whether it may be, and what it runs.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::route::{ReplicaRoute, WorkerProtocol};
+use domain::route::{Address, ReplicaRoute, WorkerProtocol};
 use domain::{LatencyHistogram, Placement, ReplicaId};
 use worker::{Connection, ConnectionError};
 
@@ -20,7 +19,7 @@ pub struct Replica {
     pub(crate) protocol: WorkerProtocol,
     /// Where it takes requests.
     pub(crate) infer_path: String,
-    pub(crate) socket: PathBuf,
+    pub(crate) address: Address,
     using: AtomicU8,
     pub(crate) slots: AtomicUsize,
     pub(crate) in_flight: AtomicU32,
@@ -45,7 +44,7 @@ impl Replica {
             id: route.replica.clone(),
             infer_path: worker::caller::infer_path(placement.model.model.as_str(), &route.protocol),
             protocol: route.protocol.clone(),
-            socket: PathBuf::from(&route.socket),
+            address: route.address.clone(),
             using: AtomicU8::new(Use::Normal as u8),
             slots: AtomicUsize::new(0),
             in_flight: AtomicU32::new(0),
@@ -108,7 +107,7 @@ impl Replica {
     /// here.
     pub(crate) async fn is_alive(&self) -> bool {
         let asked =
-            async { Connection::connect(&self.socket).await?.get("/v2/health/ready").await };
+            async { Connection::connect(&self.address).await?.get("/v2/health/ready").await };
         !matches!(
             tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), asked).await,
             Ok(Err(ConnectionError::Closed(_)))

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use domain::route::Address;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use onnx::OnnxConfig;
@@ -62,6 +63,10 @@ impl Worker {
         Worker { process: command.spawn().unwrap(), directory }
     }
 
+    fn address(&self) -> Address {
+        Address::unix(&self.socket())
+    }
+
     fn socket(&self) -> PathBuf {
         self.directory.path().join("w.sock")
     }
@@ -95,14 +100,14 @@ async fn serves_until_told_to_end() {
     let mut worker = Worker::start(&file("columns.onnx"), &library());
     let start = Instant::now();
     let info = loop {
-        match probe(&worker.socket(), "m", &ProbeAs::OpenInference).await {
+        match probe(&worker.address(), "m", &ProbeAs::OpenInference).await {
             Ok(info) => break info,
             Err(error) => assert!(start.elapsed() < WAIT, "{error}"),
         }
     };
     assert!(info.prefetch);
     assert_eq!(info.concurrency, Some(2));
-    let mut caller = Caller::new(worker.socket(), "m", info.protocol, info.schema.unwrap());
+    let mut caller = Caller::new(worker.address(), "m", info.protocol, info.schema.unwrap());
     let rows = [json!({"city": "Utrecht", "age": 20.0}), json!({"city": "Delft", "age": 30.0})];
     let answer = caller.predict(&rows, WAIT).await.unwrap();
     assert_eq!(answer[0]["label"], 0);

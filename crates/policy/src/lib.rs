@@ -4,5 +4,6 @@ pub mod backoff;
 pub mod batch;
 pub mod budget;
 pub mod guard;
+pub mod replicas;
 pub mod scale;
 pub mod starts;

@@ -80,7 +80,7 @@ pub struct UploadProgress {
 }
 
 fn problem(error: artifacts::ArtifactError) -> ApiError {
-    control::artifact_problem(error).into()
+    error.problem().into()
 }
 
 pub async fn missing(

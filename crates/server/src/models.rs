@@ -23,8 +23,6 @@ use crate::{Api, ApiError, aside};
 const LINES: usize = 200;
 /// The most lines of a log that one answer has.
 const LINES_MAX: usize = 100_000;
-/// The most bytes of a log that are read.
-const LOG_BYTES_MAX: u64 = 4 << 20;
 
 /// A model in a list, with its last minute.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -142,9 +140,7 @@ pub async fn show(
     State(api): State<Api>,
     Path(path): Path<ModelPath>,
 ) -> Result<Json<ModelView>, ApiError> {
-    let key = path.key();
-    // It reads how much memory each process has.
-    Ok(Json(aside(move || api.control.show(&key)).await??))
+    Ok(Json(api.control.show(&path.key()).await?))
 }
 
 pub async fn remove(
@@ -211,22 +207,5 @@ pub async fn logs(
         Err(problem) => return Err(problem.into()),
     };
     let lines = query.lines.unwrap_or(LINES).min(LINES_MAX);
-    aside(move || {
-        let newest = api.control.engine().log_paths(&key, version).pop();
-        newest.and_then(|path| tail(&path, lines).ok()).unwrap_or_default()
-    })
-    .await
-}
-
-fn tail(path: &std::path::Path, lines: usize) -> std::io::Result<String> {
-    use std::io::{Read, Seek, SeekFrom};
-    let mut file = std::fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES_MAX)))?;
-    let mut bytes = vec![];
-    // A model that writes meanwhile makes it no longer.
-    file.take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<&str> = text.lines().collect();
-    Ok(all[all.len().saturating_sub(lines)..].iter().map(|line| format!("{line}\n")).collect())
+    Ok(api.control.engine().log(&key, version, lines).await)
 }

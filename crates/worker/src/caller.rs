@@ -1,10 +1,9 @@
 //! Calls a worker directly with simple JSON rows, past the gateway: for test cases and for the
 //! benchmark of a candidate.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::route::WorkerProtocol;
+use domain::route::{Address, WorkerProtocol};
 use domain::{Code, Problem, Schema};
 use protocol::worker_wire::{WorkerRequest, decode, encode};
 use protocol::{Payload, WorkerFault};
@@ -19,7 +18,7 @@ const STREAM_BYTES_MAX: usize = 64 << 20;
 
 /// Calls one replica.
 pub struct Caller {
-    socket: PathBuf,
+    address: Address,
     path: String,
     protocol: WorkerProtocol,
     schema: Schema,
@@ -35,9 +34,9 @@ pub fn infer_path(model: &str, protocol: &WorkerProtocol) -> String {
 }
 
 impl Caller {
-    /// For the worker at this socket.
-    pub fn new(socket: PathBuf, model: &str, protocol: WorkerProtocol, schema: Schema) -> Caller {
-        Caller { socket, path: infer_path(model, &protocol), protocol, schema, connection: None }
+    /// For the worker at this address.
+    pub fn new(address: Address, model: &str, protocol: WorkerProtocol, schema: Schema) -> Caller {
+        Caller { address, path: infer_path(model, &protocol), protocol, schema, connection: None }
     }
 
     /// Encodes rows once, to be sent often.
@@ -137,7 +136,7 @@ impl Caller {
             match self.connection.take().filter(|connection| !connection.is_stale()) {
                 Some(connection) => connection,
                 None => {
-                    Connection::connect(&self.socket).await.map_err(|error| died(error.into()))?
+                    Connection::connect(&self.address).await.map_err(|error| died(error.into()))?
                 }
             };
         let sent = tokio::time::timeout(timeout, connection.post(&self.path, request, form)).await;

@@ -1,9 +1,9 @@
 //! One connection to a worker: HTTP/1.1 on a Unix socket, one request at a time.
 
 use std::io;
-use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
+use domain::route::Address;
 use protocol::worker_wire::WorkerRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -86,8 +86,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to a worker's socket.
-    pub async fn connect(socket: &Path) -> io::Result<Connection> {
+    /// Connects to a worker.
+    pub async fn connect(address: &Address) -> io::Result<Connection> {
+        let Address::Unix(socket) = address;
         let stream = UnixStream::connect(socket).await?;
         let reference = socket2::SockRef::from(&stream);
         // Best effort: without large buffers it works as well, only slower.

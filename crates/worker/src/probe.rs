@@ -1,8 +1,6 @@
 //! Asks a worker whether it is ready, and what it is.
 
-use std::path::Path;
-
-use domain::route::WorkerProtocol;
+use domain::route::{Address, WorkerProtocol};
 use domain::{Code, Column, Datatype, Problem, Schema};
 use serde::{Deserialize, Serialize};
 
@@ -82,12 +80,13 @@ impl From<ConnectionError> for ProbeError {
 
 /// Connects, asks for readiness and metadata.
 pub async fn probe(
-    socket: &Path,
+    address: &Address,
     model: &str,
     probe_as: &ProbeAs,
 ) -> Result<WorkerInfo, ProbeError> {
-    let mut connection =
-        Connection::connect(socket).await.map_err(|error| ProbeError::NotYet(error.to_string()))?;
+    let mut connection = Connection::connect(address)
+        .await
+        .map_err(|error| ProbeError::NotYet(error.to_string()))?;
     if let ProbeAs::Plain(path) = probe_as {
         connection.get(path).await?;
         let protocol = WorkerProtocol::Plain(path.clone());
@@ -98,7 +97,7 @@ pub async fn probe(
         return Err(ProbeError::NotYet(format!("/v2/health/ready gives {}", ready.status)));
     }
     if connection.is_stale() {
-        connection = Connection::connect(socket)
+        connection = Connection::connect(address)
             .await
             .map_err(|error| ProbeError::NotYet(error.to_string()))?;
     }

@@ -10,7 +10,8 @@ use domain::launch::Temperature;
 use domain::manifest::{Runtime, SchemaSection};
 use domain::{DataDirectory, Digest, ModelKey, Placement, ReplicaId, VersionNumber};
 use engine::{
-    Engine, EngineConfig, ReplicaSpec, ReplicaState, ReplicaStatus, TemplateState, TemplateStatus,
+    Engine, EngineConfig, LocalEngine, ReplicaSpec, ReplicaState, ReplicaStatus, TemplateState,
+    TemplateStatus,
 };
 use serde_json::Value;
 
@@ -62,10 +63,15 @@ impl Place {
         let tree = self.directory.path().join("trees").join(name);
         std::fs::create_dir_all(&tree).unwrap();
         std::fs::write(tree.join("model.py"), model).unwrap();
+        let laid_out = DataDirectory::new(self.data()).tree(&Digest::of(name.as_bytes()));
+        std::fs::create_dir_all(laid_out.parent().unwrap()).unwrap();
+        if !laid_out.exists() {
+            std::os::unix::fs::symlink(&tree, laid_out).unwrap();
+        }
         tree
     }
 
-    pub async fn engine(&self) -> Engine {
+    pub async fn engine(&self) -> LocalEngine {
         engine_for(&self.data(), &self.program()).await
     }
 
@@ -136,7 +142,7 @@ impl Drop for Place {
     }
 }
 
-pub async fn engine_for(data: &Path, program: &Path) -> Engine {
+pub async fn engine_for(data: &Path, program: &Path) -> LocalEngine {
     let config = EngineConfig {
         data: DataDirectory::new(data),
         program: program.into(),
@@ -145,16 +151,17 @@ pub async fn engine_for(data: &Path, program: &Path) -> Engine {
         onnxruntime: None,
         tool_variables: BTreeMap::new(),
         path: std::env::var("PATH").unwrap(),
-        takes_over: false,
+        predecessor: None,
         descriptors: engine::Descriptors::raise(),
     };
-    Engine::open(config).await.unwrap()
+    let data = &config.data;
+    let store = artifacts::Store::open(&data.artifacts_url(), &data.uploads()).unwrap();
+    LocalEngine::open(config, store).await.unwrap()
 }
 
 pub fn spec(lock: Digest, replica: &str, tree: &Path) -> ReplicaSpec {
-    let model =
-        ModelKey::try_from(format!("default/{}", tree.file_name().unwrap().to_str().unwrap()))
-            .unwrap();
+    let name = tree.file_name().unwrap().to_str().unwrap();
+    let model = ModelKey::try_from(format!("default/{name}")).unwrap();
     let placement = Placement {
         model,
         environment: Default::default(),
@@ -169,7 +176,7 @@ pub fn spec(lock: Digest, replica: &str, tree: &Path) -> ReplicaSpec {
         file: None,
         command: vec![],
         path: None,
-        tree: tree.into(),
+        tree: Digest::of(name.as_bytes()),
         lock: Some(lock),
         variables: BTreeMap::new(),
         schema: SchemaSection::default(),
@@ -198,7 +205,7 @@ pub async fn until<T>(what: &str, condition: impl Fn() -> Option<T>) -> T {
 }
 
 /// Waits until a replica is ready, and gives it.
-pub async fn ready(engine: &Engine, replica: &str) -> ReplicaStatus {
+pub async fn ready(engine: &LocalEngine, replica: &str) -> ReplicaStatus {
     until("ready", || {
         let status = engine.status(&id(replica))?;
         assert!(!matches!(status.state, ReplicaState::Ended { .. }), "{status:?}");
@@ -208,7 +215,7 @@ pub async fn ready(engine: &Engine, replica: &str) -> ReplicaStatus {
 }
 
 /// Waits until a replica has ended, and gives why, and its last words.
-pub async fn ended(engine: &Engine, replica: &str) -> (String, String) {
+pub async fn ended(engine: &LocalEngine, replica: &str) -> (String, String) {
     until("ended", || match &engine.status(&id(replica))?.state {
         ReplicaState::Ended { reason, details, .. } => Some((reason.clone(), details.join("\n"))),
         _ => None,
@@ -217,7 +224,7 @@ pub async fn ended(engine: &Engine, replica: &str) -> (String, String) {
 }
 
 /// Starts a replica, waits until it is ready, and gives how warm that was.
-pub async fn start(engine: &Engine, spec: ReplicaSpec) -> (ReplicaStatus, Temperature) {
+pub async fn start(engine: &LocalEngine, spec: ReplicaSpec) -> (ReplicaStatus, Temperature) {
     let replica = spec.replica.0.clone();
     engine.start(spec).await.unwrap();
     let status = ready(engine, &replica).await;
@@ -226,7 +233,10 @@ pub async fn start(engine: &Engine, spec: ReplicaSpec) -> (ReplicaStatus, Temper
 }
 
 /// Waits for a parent or zygote that is ready.
-pub async fn parent(engine: &Engine, fits: impl Fn(&TemplateStatus) -> bool) -> TemplateStatus {
+pub async fn parent(
+    engine: &LocalEngine,
+    fits: impl Fn(&TemplateStatus) -> bool,
+) -> TemplateStatus {
     let is_ready = |status: &TemplateStatus| {
         matches!(status.state, TemplateState::Ready { .. }) && fits(status)
     };
@@ -238,7 +248,7 @@ pub async fn predict(status: &ReplicaStatus, row: Value) -> Value {
     let ReplicaState::Ready { info, .. } = &status.state else { panic!("{status:?}") };
     let model = status.placement.model.model.as_str();
     let mut caller = worker::Caller::new(
-        status.socket.clone(),
+        status.address.clone(),
         model,
         info.protocol.clone(),
         info.schema.clone().unwrap(),

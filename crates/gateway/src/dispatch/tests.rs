@@ -1,7 +1,7 @@
 //! A mistake of ours within a slot.
 
 use bytes::Bytes;
-use domain::route::{KnownVersion, ModelRoutes, PlacementRoute, Route, RouteTable};
+use domain::route::{Address, KnownVersion, ModelRoutes, PlacementRoute, Route, RouteTable};
 use domain::state::default_model;
 use domain::{
     Column, Datatype, Digest, EnvironmentName, Placement, ReplicaId, Schema, VersionNumber,
@@ -40,7 +40,7 @@ fn routes(socket: &std::path::Path) -> RouteTable {
     let model = default_model("m").unwrap();
     let replica = ReplicaRoute {
         replica: ReplicaId("r1".into()),
-        socket: socket.display().to_string(),
+        address: Address::Unix(socket.display().to_string()),
         protocol: WorkerProtocol::Json,
         concurrency: 1,
         prefetch: false,

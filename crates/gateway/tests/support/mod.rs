@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::route::{
-    KnownVersion, ModelRoutes, PlacementRoute, ReplicaRoute, Route, RouteTable, WorkerProtocol,
+    Address, KnownVersion, ModelRoutes, PlacementRoute, ReplicaRoute, Route, RouteTable,
+    WorkerProtocol,
 };
 use domain::state::default_model;
 use domain::{
@@ -187,7 +188,7 @@ pub fn table(epoch: u64, live: u32, placements: Vec<PlacementRoute>) -> RouteTab
 pub fn route(version: u32, sockets: &[&Path]) -> PlacementRoute {
     let replica = |socket: &&Path| ReplicaRoute {
         replica: ReplicaId(socket.file_stem().unwrap().to_string_lossy().into()),
-        socket: socket.to_string_lossy().into(),
+        address: Address::unix(socket),
         protocol: WorkerProtocol::Binary,
         concurrency: 1,
         prefetch: false,

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::probe::{ProbeAs, probe};
+use domain::route::Address;
 use domain::{Code, Column, Datatype};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
 /// Answers each connection's requests with these texts, then closes it.
-async fn scripted(answers: Vec<Vec<String>>) -> (tempfile::TempDir, PathBuf) {
+async fn scripted(answers: Vec<Vec<String>>) -> (tempfile::TempDir, Address) {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("w.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -21,7 +22,7 @@ async fn scripted(answers: Vec<Vec<String>>) -> (tempfile::TempDir, PathBuf) {
             }
         }
     });
-    (directory, socket)
+    (directory, Address::unix(&socket))
 }
 
 fn ok(body: &str) -> String {
@@ -114,7 +115,7 @@ async fn a_standard_server_is_probed() {
     assert_eq!(info.schema.unwrap().inputs[0].shape, Some(vec![4]));
     assert_eq!(info.protocol, WorkerProtocol::Json);
     assert!(
-        probe(std::path::Path::new("/nonexistent"), "m", &ProbeAs::OpenInference).await.is_err()
+        probe(&Address::Unix("/nonexistent".into()), "m", &ProbeAs::OpenInference).await.is_err()
     );
 }
 
