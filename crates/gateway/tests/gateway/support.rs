@@ -1,8 +1,5 @@
 //! A gateway on a free port, and workers on Unix sockets that behave as a test wants.
 
-// Each file of tests uses its part of this.
-#![allow(dead_code)]
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

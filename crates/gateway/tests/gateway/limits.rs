@@ -1,16 +1,14 @@
 //! Whoever stalls is cut off: silent and idle connections, slow bodies, readers that take nothing;
 //! and what a server that stops does not wait for.
 
-mod support;
-
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::support::*;
 use bytes::Bytes;
 use gateway::Stop;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -1,8 +1,6 @@
 //! Several rows for a model that is given them one by one.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 
 /// A gateway whose only model is given its rows one by one.
 async fn start(open: bool) -> (Server, Started) {

@@ -1,14 +1,12 @@
 //! Traffic between two versions: shares, sticky callers, copies, epochs, and connections that
 //! change processes.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::*;
 use domain::VersionNumber;
 use domain::route::{Candidate, Observation, RouteTable, SHARES};
 use gateway::Stop;
-use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

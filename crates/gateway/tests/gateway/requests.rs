@@ -1,12 +1,10 @@
 //! Requests through real sockets: batches, failures, limits, releases.
 
-mod support;
-
 use std::sync::atomic::Ordering;
 
+use crate::support::*;
 use domain::ReplicaId;
 use domain::route::Observation;
-use support::*;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 

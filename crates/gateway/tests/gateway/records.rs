@@ -1,10 +1,8 @@
 //! What is left of requests for those who judge a version: also of those whose callers did not
 //! wait.
 
-mod support;
-
+use crate::support::*;
 use domain::{Code, Problem};
-use support::*;
 
 #[tokio::test]
 async fn a_caller_that_hangs_up_leaves_a_record() {
