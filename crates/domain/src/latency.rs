@@ -1,5 +1,8 @@
 //! A small histogram of latencies in logarithmic buckets: it can be added to another, and a value
 //! read from it is at most 0.8% off.
+//!
+//! What simulations call for every request is inlined into them: only they are optimised in debug
+//! builds.
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +57,7 @@ impl From<LatencyHistogram> for Sparse {
 }
 
 /// The bucket of a latency in microseconds.
+#[inline]
 pub fn bucket_of(latency_us: u64) -> usize {
     let us = latency_us.min(LATENCY_US_MAX);
     if us < STEPS {
@@ -64,6 +68,7 @@ pub fn bucket_of(latency_us: u64) -> usize {
 }
 
 /// The lowest latency of a bucket, in microseconds.
+#[inline]
 pub fn bucket_start_us(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     if bucket < STEPS {
@@ -75,11 +80,13 @@ pub fn bucket_start_us(bucket: usize) -> u64 {
 
 impl LatencyHistogram {
     /// Takes in one latency.
+    #[inline]
     pub fn record_us(&mut self, latency_us: u64) {
         self.record_many_us(latency_us, 1);
     }
 
     /// Takes in a latency that `count` requests had.
+    #[inline]
     pub fn record_many_us(&mut self, latency_us: u64, count: u32) {
         let ms = latency_us.min(LATENCY_US_MAX) as f64 / 1_000.0;
         self.sum_ms += ms * f64::from(count);
@@ -87,6 +94,7 @@ impl LatencyHistogram {
         self.count_in(bucket_of(latency_us), count);
     }
 
+    #[inline]
     fn count_in(&mut self, bucket: usize, count: u32) {
         if bucket >= self.counts.len() {
             self.counts.resize(bucket + 1, 0);
@@ -96,6 +104,7 @@ impl LatencyHistogram {
     }
 
     /// Adds all of another.
+    #[inline]
     pub fn merge(&mut self, other: &LatencyHistogram) {
         if other.counts.len() > self.counts.len() {
             self.counts.resize(other.counts.len(), 0);
@@ -110,33 +119,39 @@ impl LatencyHistogram {
     }
 
     /// Empties it and keeps its memory.
+    #[inline]
     pub fn clear(&mut self) {
         self.counts.fill(0);
         (self.count, self.sum_ms, self.squares_ms2) = (0, 0.0, 0.0);
     }
 
     /// How many.
+    #[inline]
     pub fn count(&self) -> u64 {
         self.count
     }
 
     /// Their exact sum, in milliseconds.
+    #[inline]
     pub fn sum_ms(&self) -> f64 {
         self.sum_ms
     }
 
     /// The exact sum of their squares, in square milliseconds.
+    #[inline]
     pub fn squares_ms2(&self) -> f64 {
         self.squares_ms2
     }
 
     /// Counts by bucket, from bucket 0.
+    #[inline]
     pub fn counts(&self) -> &[u32] {
         &self.counts
     }
 
     /// How many lie in buckets above that of `latency_us`; those in its own bucket have the benefit
     /// of the doubt.
+    #[inline]
     pub fn above_us(&self, latency_us: u64) -> u64 {
         let first = (bucket_of(latency_us) + 1).min(self.counts.len());
         self.counts[first..].iter().map(|count| u64::from(*count)).sum()
