@@ -1,5 +1,6 @@
 # demo  installs what is missing, builds, starts Decalog, deploys the example models and predicts
 # install  builds the release binary and puts it on the PATH, with completions and manual pages; PREFIX, by default ~/.local
+# quick  builds the debug binary and runs the Rust tests of all crates, simulations with fewer seeds
 # test  installs what is missing and runs every check that CI runs
 # soak  releases, scales, kills, upgrades and faults at random under load, and counts what fails (long; a short form is part of the tests)
 # bench compares Decalog with other servers on this machine (long; not part of the tests)
@@ -12,7 +13,7 @@ VENV := $(DECALOG_CACHE)/venvs
 
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo install test test-rust test-python test-e2e soak bench recording fmt tools build
+.PHONY: demo install quick test test-rust test-python test-e2e soak bench recording fmt tools build
 
 tools:
 	@tools/install.sh
@@ -25,6 +26,10 @@ demo: build
 
 install: build
 	@tools/place.sh $(CARGO_TARGET_DIR)/release/decalog "$(PREFIX)"
+
+quick: tools
+	. $(DECALOG_CACHE)/environment && \
+		GUARD_RUNS=2000 GUARD_SEEDS_HARMED=10 DECALOG_SCALE_SEEDS=201 cargo test --workspace
 
 test: tools test-rust test-python test-e2e
 	@echo "all checks passed"
