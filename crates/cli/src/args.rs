@@ -1,11 +1,16 @@
 //! What can be typed. Help teaches by example.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use domain::manifest::Runtime;
+
+mod release;
+mod up;
+
+pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
+pub use up::UpOptions;
 
 /// Takes trained models, in any language, into production and keeps them there.
 #[derive(Parser)]
@@ -241,148 +246,6 @@ impl Verb {
     pub fn prints(&self) -> bool {
         !matches!(self, Verb::Up(_) | Verb::Supervise { .. } | Verb::Worker { .. })
     }
-}
-
-#[derive(Args)]
-pub struct UpOptions {
-    /// Where everything is kept [default: $XDG_DATA_HOME/decalog or ~/.local/share/decalog]
-    #[arg(long)]
-    pub data: Option<PathBuf>,
-    /// Address and port; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:8010")]
-    pub listen: SocketAddr,
-    /// Listen beyond this machine without tokens and TLS: only for test networks
-    #[arg(long)]
-    pub insecure_listen_anywhere: bool,
-    /// One more name under which this server may be called
-    #[arg(long = "allow-host", value_name = "NAME")]
-    pub allow_hosts: Vec<String>,
-    /// Where Python packages come from
-    #[arg(long, env = "DECALOG_INDEX_URL")]
-    pub index_url: Option<String>,
-    /// Where artifacts are kept, as a URL [default: file:DATA/artifacts]
-    #[arg(long)]
-    pub store: Option<String>,
-    /// The longest body of a request, in bytes
-    #[arg(long, default_value_t = 256 << 20)]
-    pub body_bytes_max: usize,
-    /// Threads that answer requests [default: half of the cores]
-    #[arg(long)]
-    pub gateway_threads: Option<usize>,
-    /// Take over from the process that runs on this data directory, without losing a request;
-    /// starts as usual if none does
-    #[arg(long)]
-    pub takeover: bool,
-    /// Go on with a ledger that is damaged, cut off or missing, as it is: what is not in it is
-    /// forgotten
-    #[arg(long)]
-    pub accept_damaged_ledger: bool,
-    /// How long the version that a release replaced keeps its replicas, in seconds
-    #[arg(long, default_value_t = 600)]
-    pub keep_s: u64,
-    /// Memory that all replicas together may use, in MiB [default: 80% of the machine's]
-    #[arg(long)]
-    pub memory_mb: Option<u64>,
-    /// What is kept of models scaled to zero, so that they start faster
-    #[arg(long, value_enum, default_value_t = ParkLevel::Spare)]
-    pub park: ParkLevel,
-    /// Memory that all that is kept of models scaled to zero may use, in MiB [default: a third of
-    /// --memory-mb]
-    #[arg(long)]
-    pub parked_mb: Option<u64>,
-    /// How often the guards of a release look, in milliseconds
-    #[arg(long, default_value_t = domain::guard::INTERVAL_MS, hide = true)]
-    pub judge_ms: u64,
-    /// How much to log: error, warn, info, debug
-    #[arg(long, env = "DECALOG_LOG", default_value = "warn")]
-    pub log: String,
-}
-
-/// What is kept of models scaled to zero.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum ParkLevel {
-    /// Each start is a cold one
-    Nothing,
-    /// A process with their libraries imported
-    Zygote,
-    /// A process with the model loaded, too
-    Parent,
-    /// A forked replica that takes no requests, too
-    Spare,
-}
-
-impl From<ParkLevel> for control::Park {
-    fn from(level: ParkLevel) -> control::Park {
-        match level {
-            ParkLevel::Nothing => control::Park::Nothing,
-            ParkLevel::Zygote => control::Park::Zygote,
-            ParkLevel::Parent => control::Park::Parent,
-            ParkLevel::Spare => control::Park::Spare,
-        }
-    }
-}
-
-#[derive(Args)]
-pub struct DeployOptions {
-    /// The model directory
-    #[arg(default_value = ".")]
-    pub path: PathBuf,
-    /// The model's name [default: [model] name, or the directory's]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// The project
-    #[arg(long, default_value = "default")]
-    pub project: String,
-    /// The environment: production, staging, or any other name
-    #[arg(long, default_value = "production")]
-    pub env: String,
-    #[command(flatten)]
-    pub plan: PlanOptions,
-    /// Return once the version is pushed
-    #[arg(long)]
-    pub detach: bool,
-}
-
-/// How traffic moves.
-#[derive(Args, Default)]
-pub struct PlanOptions {
-    /// Shares of the traffic one after the other, in percent
-    #[arg(long, value_name = "5,25,50")]
-    pub canary: Option<String>,
-    /// The least time of each step: 90s, 2m, 1h
-    #[arg(long, value_name = "TIME")]
-    pub every: Option<String>,
-    /// What must hold: errors<1%, p99<50ms, p99<1.2x, errors<baseline+0.5%, disagreement<2%
-    #[arg(long = "guard", value_name = "GUARD")]
-    pub guards: Vec<String>,
-    /// Send copies of this share of the requests first, and compare the answers
-    #[arg(long, value_name = "20%")]
-    pub shadow: Option<String>,
-    /// Callers with the same value of this header get the same version throughout
-    #[arg(long, value_name = "HEADER")]
-    pub sticky: Option<String>,
-    /// Release even if it breaks those who call the live version
-    #[arg(long)]
-    pub breaking: bool,
-    /// Go live even if the model does not answer a made-up row; test cases still count
-    #[arg(long)]
-    pub untested: bool,
-}
-
-#[derive(Args)]
-pub struct ReleaseOptions {
-    /// [project/]model[@environment]@vN, or status, pause, resume, abort
-    pub what: String,
-    /// The model, after status, pause, resume or abort
-    pub model: Option<String>,
-    /// The environment [default: production]
-    #[arg(long)]
-    pub env: Option<String>,
-    #[command(flatten)]
-    pub plan: PlanOptions,
-    /// Return at once
-    #[arg(long)]
-    pub detach: bool,
 }
 
 #[derive(Subcommand)]

@@ -1,0 +1,85 @@
+//! How the platform is started: the options of `decalog up`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Args)]
+pub struct UpOptions {
+    /// Where everything is kept [default: $XDG_DATA_HOME/decalog or ~/.local/share/decalog]
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Address and port; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8010")]
+    pub listen: SocketAddr,
+    /// Listen beyond this machine without tokens and TLS: only for test networks
+    #[arg(long)]
+    pub insecure_listen_anywhere: bool,
+    /// One more name under which this server may be called
+    #[arg(long = "allow-host", value_name = "NAME")]
+    pub allow_hosts: Vec<String>,
+    /// Where Python packages come from
+    #[arg(long, env = "DECALOG_INDEX_URL")]
+    pub index_url: Option<String>,
+    /// Where artifacts are kept, as a URL [default: file:DATA/artifacts]
+    #[arg(long)]
+    pub store: Option<String>,
+    /// The longest body of a request, in bytes
+    #[arg(long, default_value_t = 256 << 20)]
+    pub body_bytes_max: usize,
+    /// Threads that answer requests [default: half of the cores]
+    #[arg(long)]
+    pub gateway_threads: Option<usize>,
+    /// Take over from the process that runs on this data directory, without losing a request;
+    /// starts as usual if none does
+    #[arg(long)]
+    pub takeover: bool,
+    /// Go on with a ledger that is damaged, cut off or missing, as it is: what is not in it is
+    /// forgotten
+    #[arg(long)]
+    pub accept_damaged_ledger: bool,
+    /// How long the version that a release replaced keeps its replicas, in seconds
+    #[arg(long, default_value_t = 600)]
+    pub keep_s: u64,
+    /// Memory that all replicas together may use, in MiB [default: 80% of the machine's]
+    #[arg(long)]
+    pub memory_mb: Option<u64>,
+    /// What is kept of models scaled to zero, so that they start faster
+    #[arg(long, value_enum, default_value_t = ParkLevel::Spare)]
+    pub park: ParkLevel,
+    /// Memory that all that is kept of models scaled to zero may use, in MiB [default: a third of
+    /// --memory-mb]
+    #[arg(long)]
+    pub parked_mb: Option<u64>,
+    /// How often the guards of a release look, in milliseconds
+    #[arg(long, default_value_t = domain::guard::INTERVAL_MS, hide = true)]
+    pub judge_ms: u64,
+    /// How much to log: error, warn, info, debug
+    #[arg(long, env = "DECALOG_LOG", default_value = "warn")]
+    pub log: String,
+}
+
+/// What is kept of models scaled to zero.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum ParkLevel {
+    /// Each start is a cold one
+    Nothing,
+    /// A process with their libraries imported
+    Zygote,
+    /// A process with the model loaded, too
+    Parent,
+    /// A forked replica that takes no requests, too
+    Spare,
+}
+
+impl From<ParkLevel> for control::Park {
+    fn from(level: ParkLevel) -> control::Park {
+        match level {
+            ParkLevel::Nothing => control::Park::Nothing,
+            ParkLevel::Zygote => control::Park::Zygote,
+            ParkLevel::Parent => control::Park::Parent,
+            ParkLevel::Spare => control::Park::Spare,
+        }
+    }
+}
