@@ -6,52 +6,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
-use crate::guard::Guard;
-use crate::id::ModelName;
 use crate::problem::excerpt;
-use crate::release::Plan;
 use crate::scale::{IDLE_S_MAX, REPLICAS_MAX};
 use crate::schema::Column;
 
+mod release;
+mod runtime;
+mod sections;
+
+pub use release::{ReleaseSection, Strategy};
+pub use runtime::Runtime;
+pub use sections::{
+    BatchSection, GatesSection, ModelSection, ResourcesSection, ScaleSection, SchemaSection,
+    TestsSection,
+};
+
 /// The manifest's file name in a model directory.
 pub const MANIFEST_FILE: &str = "decalog.toml";
-
-/// What runs a version.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Runtime {
-    /// Functions or a class in `model.py`, or a joblib file of a scikit-learn model.
-    Python,
-    /// An ONNX graph.
-    Onnx,
-    /// Any program that serves the Open Inference Protocol or plain JSON.
-    Command,
-}
-
-impl Runtime {
-    /// All of them.
-    pub const ALL: [Runtime; 3] = [Runtime::Python, Runtime::Onnx, Runtime::Command];
-
-    /// As a manifest names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Runtime::Python => "python",
-            Runtime::Onnx => "onnx",
-            Runtime::Command => "command",
-        }
-    }
-
-    /// Whether it cannot do without `[model] command`.
-    fn needs_command(self) -> bool {
-        matches!(self, Runtime::Command)
-    }
-}
-
-impl std::fmt::Display for Runtime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// The whole file.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -77,130 +48,6 @@ pub struct Manifest {
     pub env: BTreeMap<String, String>,
 }
 
-/// `[model]`
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ModelSection {
-    /// Default: the directory's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<ModelName>,
-    /// One line for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// Default: by what lies in the directory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub runtime: Option<Runtime>,
-    /// The file that holds the model; default `model.py`, or the only `*.onnx` or `*.joblib`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// For runtime `command`: program and arguments.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub command: Vec<String>,
-    /// For runtime `command`: where the program takes plain JSON; absent if it speaks the Open
-    /// Inference Protocol.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// The deadline of a request that names none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deadline_ms: Option<u64>,
-    /// A prediction that takes longer is ended, with its replica.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub predict_ms_max: Option<u64>,
-    /// A replica that is not ready by then has failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub start_ms_max: Option<u64>,
-}
-
-/// `[schema]`: overrides by column name.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct SchemaSection {
-    /// The input columns; replaces those that the code tells.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub inputs: Vec<Column>,
-    /// The output columns; replaces those that the code tells.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<Column>,
-}
-
-/// `[batch]`
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct BatchSection {
-    /// The most rows that one call of the model gets.
-    pub rows_max: u32,
-    /// `false` where rows of a model influence each other: then a batch is one request.
-    pub mix: bool,
-    /// The most rows that wait; a request beyond it is refused with 429.
-    pub queue_rows_max: u32,
-}
-
-impl Default for BatchSection {
-    fn default() -> Self {
-        BatchSection { rows_max: 64, mix: true, queue_rows_max: 4_096 }
-    }
-}
-
-/// `[resources]`
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ResourcesSection {
-    /// Batches in flight at one replica. Above 1 the model is called from several threads.
-    pub concurrency: u32,
-    /// Threads that numeric libraries may use in one replica; 0 leaves it to them.
-    pub threads: u32,
-    /// A replica above it is ended and restarted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_mb_max: Option<u64>,
-    /// Processor time that one replica may use, in cores, as 0.5; it is slowed down, not ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_max: Option<f64>,
-    /// Not supported yet; named here so that it is refused with a reason.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub gpu: Option<toml::Value>,
-}
-
-impl Default for ResourcesSection {
-    fn default() -> Self {
-        ResourcesSection {
-            concurrency: 1,
-            threads: 1,
-            memory_mb_max: None,
-            cpu_max: None,
-            gpu: None,
-        }
-    }
-}
-
-/// `[tests]`
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct TestsSection {
-    /// By how much a number may differ where a case does not say: absolute, or relative to the
-    /// expected value, whichever is larger.
-    pub tolerance: f64,
-}
-
-impl Default for TestsSection {
-    fn default() -> Self {
-        TestsSection { tolerance: 1e-6 }
-    }
-}
-
-/// `[gates]`
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct GatesSection {
-    /// Of the short benchmark on a candidate replica.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub p99_ms_max: Option<f64>,
-    /// Memory of the candidate replica and of the parent that it was forked from together, after
-    /// the benchmark, in MiB.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_mb_max: Option<f64>,
-}
-
 /// The sections that belong to an environment instead of a version: each deploy sets them anew.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -211,89 +58,6 @@ pub struct Configuration {
     pub release: ReleaseSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
-}
-
-/// `[scale]`
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ScaleSection {
-    /// Replicas that always run; default 0: after `idle_s` without requests none does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub min: Option<u32>,
-    /// The most replicas.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max: Option<u32>,
-    /// Requests in flight that one replica should have.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_concurrency: Option<f64>,
-    /// The latency to keep.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub slo_ms: Option<f64>,
-    /// How long without requests before replicas stop.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle_s: Option<u64>,
-}
-
-/// `[release]`: the plan of a deploy that says nothing else.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ReleaseSection {
-    /// Default: `instant`, or what the other keys imply.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub strategy: Option<Strategy>,
-    /// Shares of the traffic one after the other, in percent.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub canary: Vec<u8>,
-    /// The share of requests whose copies go to the new version first, in percent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shadow: Option<u8>,
-    /// The least time of a step, in seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub every_s: Option<u64>,
-    /// What the new version must keep to, as in `"errors<1%"`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub guards: Vec<Guard>,
-    /// The header whose value decides which version a caller gets.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sticky: Option<String>,
-}
-
-/// How traffic moves from one version to the next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Strategy {
-    /// All at once, when the new version is ready.
-    Instant,
-    /// A growing share.
-    Canary,
-    /// Copies only, until somebody releases or aborts.
-    Shadow,
-}
-
-/// The steps of a canary if none are named, in percent.
-const CANARY: [u8; 3] = [5, 25, 50];
-/// The share of a shadow if none is named, in percent.
-const SHADOW: u8 = 20;
-
-impl ReleaseSection {
-    /// The plan that this section asks for.
-    pub fn plan(&self) -> Plan {
-        let mut plan = Plan {
-            canary: self.canary.clone(),
-            shadow: self.shadow,
-            every_ms: self.every_s.map(|s| s.saturating_mul(1_000)),
-            guards: self.guards.clone(),
-            sticky: self.sticky.clone(),
-            ..Plan::default()
-        };
-        match self.strategy {
-            Some(Strategy::Instant) => plan = Plan::default(),
-            Some(Strategy::Canary) if plan.canary.is_empty() => plan.canary = CANARY.to_vec(),
-            Some(Strategy::Shadow) if plan.shadow.is_none() => plan.shadow = Some(SHADOW),
-            _ => {}
-        }
-        plan
-    }
 }
 
 /// A manifest that cannot be used.
