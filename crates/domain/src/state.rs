@@ -1,37 +1,30 @@
 //! `State`: the fold of all events. Whatever the platform knows of models, it knows from here.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 use crate::digest::Digest;
-use crate::event::{Entry, Event, Measurement, VersionPushed};
-use crate::id::{
-    DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, VersionNumber,
-};
+use crate::event::{Entry, Event};
+use crate::id::{EnvironmentName, ModelKey, ModelName, Placement, ProjectName, VersionNumber};
 use crate::manifest::{Configuration, Manifest};
 use crate::near::{near_name, neighbours, no_such_model, no_such_version};
 use crate::problem::Problem;
 use crate::reference::{Reference, Selector};
-use crate::release::{Cause, Plan, Progress};
-use crate::schema::Schema;
 
+mod deployment;
+mod model;
 mod variables;
 
+pub use deployment::{Deployment, Outcome};
+pub use model::{BEFORE_MAX, Live, Model, Version};
 pub use variables::Variables;
 
 /// Changes whenever `apply` gives another state for the same events; a snapshot of another number
 /// is rebuilt.
 pub const FOLD_VERSION: u32 = 3;
-
-/// The most finished deployments that are kept for each model.
-const DEPLOYMENTS_MAX: usize = 32;
-/// The most versions that rollbacks can go back through.
-pub const BEFORE_MAX: usize = 256;
 
 /// All models, versions, routes and variables. Its maps share what is equal: to copy it costs
 /// nothing, and to change a copy costs what is changed.
@@ -57,119 +50,6 @@ pub struct Subject {
     /// The last number that a version got; none comes again, so that nothing of an earlier model is
     /// taken for a later one's.
     pub last_version: u32,
-}
-
-/// One model.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Model {
-    /// By number.
-    pub versions: OrdMap<VersionNumber, Arc<Version>>,
-    /// What is live, by environment.
-    pub live: BTreeMap<EnvironmentName, Live>,
-    /// The latest attempts to go live, oldest first.
-    pub deployments: VecDeque<Deployment>,
-    /// Variables of this model, by environment.
-    pub variables: BTreeMap<EnvironmentName, Variables>,
-    /// What the last release set, by environment.
-    pub configurations: BTreeMap<EnvironmentName, Configuration>,
-}
-
-/// One version.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Version {
-    /// As it was pushed.
-    pub pushed: VersionPushed,
-    /// When, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// Once it is known.
-    pub schema: Option<Schema>,
-    /// By its last benchmark.
-    pub measured: Option<Measurement>,
-}
-
-/// What takes the traffic of an environment.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Live {
-    /// The version that answers.
-    pub version: VersionNumber,
-    /// Since when, in milliseconds since 1970.
-    pub since_ms: u64,
-    /// By which attempt.
-    pub deployment: DeploymentId,
-    /// What took it until then.
-    pub replaced: Option<VersionNumber>,
-    /// What a rollback goes back to, the nearest last; at most [`BEFORE_MAX`].
-    pub before: Vec<VersionNumber>,
-    /// How many that were live before those are not kept any more.
-    pub forgotten: u64,
-    /// How many replicas were wanted last, if that was ever decided.
-    pub target: Option<u32>,
-}
-
-/// One attempt to take a version live.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Deployment {
-    /// Its id.
-    pub id: DeploymentId,
-    /// The version that was to go live.
-    pub version: VersionNumber,
-    /// The environment that it was to go live in.
-    pub environment: EnvironmentName,
-    /// Who asked.
-    pub actor: String,
-    /// When, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// How the traffic is to move.
-    pub plan: Plan,
-    /// What the environment's configuration becomes.
-    pub configuration: Option<Configuration>,
-    /// Where it is on its way, once it has a part of the traffic.
-    pub progress: Option<Progress>,
-    /// How far it is.
-    pub outcome: Outcome,
-}
-
-/// How far a deployment is.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// On its way.
-    Running,
-    /// It went live.
-    Live,
-    /// It did not.
-    Failed {
-        /// The step at which it failed: `build`, `start`, `test`, …
-        step: String,
-        /// What went wrong, as a caller reads it.
-        problem: Problem,
-    },
-}
-
-// Two states have most models and versions in common: what is the same value in memory is not
-// compared field by field.
-
-impl PartialEq for Model {
-    fn eq(&self, other: &Model) -> bool {
-        let Model { versions, live, deployments, variables, configurations } = self;
-        std::ptr::eq(self, other)
-            || *live == other.live
-                && *deployments == other.deployments
-                && *variables == other.variables
-                && *configurations == other.configurations
-                && *versions == other.versions
-    }
-}
-
-impl PartialEq for Version {
-    fn eq(&self, other: &Version) -> bool {
-        let Version { pushed, at_ms, schema, measured } = self;
-        std::ptr::eq(self, other)
-            || *at_ms == other.at_ms
-                && *schema == other.schema
-                && *measured == other.measured
-                && *pushed == other.pushed
-    }
 }
 
 impl State {
@@ -290,195 +170,6 @@ impl State {
         let names = neighbours(&self.models, key).filter(|(_, model)| !model.versions.is_empty());
         let near = near_name(key.model.as_str(), names.map(|(other, _)| other.model.as_str()));
         no_such_model(key, near)
-    }
-}
-
-impl Model {
-    fn apply(&mut self, entry: &Entry) {
-        match &entry.event {
-            Event::VersionPushed(pushed) => {
-                let version = Version {
-                    pushed: (**pushed).clone(),
-                    at_ms: entry.at_ms,
-                    schema: None,
-                    measured: None,
-                };
-                self.versions.insert(pushed.version, Arc::new(version));
-            }
-            Event::DeployStarted { version, environment, plan, configuration } => {
-                self.deployments.push_back(Deployment {
-                    id: DeploymentId(entry.seq),
-                    version: *version,
-                    environment: environment.clone(),
-                    actor: entry.actor.clone(),
-                    at_ms: entry.at_ms,
-                    plan: plan.clone(),
-                    configuration: configuration.as_deref().cloned(),
-                    progress: None,
-                    outcome: Outcome::Running,
-                });
-                while self.deployments.len() > DEPLOYMENTS_MAX
-                    && self.deployments[0].outcome != Outcome::Running
-                {
-                    self.deployments.pop_front();
-                }
-            }
-            Event::SchemaRecorded { version, schema } => {
-                if let Some(version) = self.versions.get_mut(version) {
-                    Arc::make_mut(version).schema = Some(schema.clone());
-                }
-            }
-            Event::GatesPassed { deployment, candidate, .. } => {
-                let version = self.deployment(*deployment).map(|deployment| deployment.version);
-                if let Some(version) = version.and_then(|number| self.versions.get_mut(&number)) {
-                    Arc::make_mut(version).measured = Some(*candidate);
-                }
-            }
-            Event::TrafficShifted { deployment, baseline, step, phase, .. } => {
-                let (step, phase, baseline, since_ms) = (*step, *phase, *baseline, entry.at_ms);
-                if let Some(deployment) = self.deployment_mut(*deployment) {
-                    let before = deployment
-                        .progress
-                        .take()
-                        .map(|progress| (progress.said, progress.segments));
-                    let (said, segments) = before.unwrap_or_default();
-                    deployment.progress = Some(Progress {
-                        step,
-                        phase,
-                        since_ms,
-                        baseline,
-                        paused: false,
-                        said,
-                        segments,
-                    });
-                }
-            }
-            Event::GuardsJudged { deployment, inputs, judgements, .. } => {
-                self.with_progress(*deployment, |progress| {
-                    progress.said = judgements.to_string();
-                    progress.segments = progress.segments.max(inputs.segment);
-                });
-            }
-            Event::ReleasePaused { deployment } => {
-                self.with_progress(*deployment, |progress| progress.paused = true)
-            }
-            Event::ReleaseResumed { deployment } => {
-                self.with_progress(*deployment, |progress| progress.paused = false)
-            }
-            Event::Released { deployment, version, environment, previous, .. } => {
-                let live = self.live.get(environment);
-                let (mut before, mut forgotten) =
-                    live.map_or((vec![], 0), |live| (live.before.clone(), live.forgotten));
-                let replaced = previous.filter(|previous| previous != version);
-                let is_rollback = self
-                    .deployment(*deployment)
-                    .is_some_and(|known| known.plan.cause == Cause::Rollback);
-                if is_rollback {
-                    before.truncate(
-                        before
-                            .iter()
-                            .rposition(|earlier| earlier == version)
-                            .unwrap_or(before.len()),
-                    );
-                } else {
-                    before.extend(replaced);
-                    forgotten +=
-                        before.drain(..before.len().saturating_sub(BEFORE_MAX)).count() as u64;
-                }
-                self.configure(*deployment, environment, replaced.is_some());
-                // A new version begins with the replicas that its release started.
-                let target = self
-                    .live
-                    .get(environment)
-                    .filter(|_| replaced.is_none())
-                    .and_then(|live| live.target);
-                let (version, since_ms, deployment) = (*version, entry.at_ms, *deployment);
-                self.live.insert(
-                    environment.clone(),
-                    Live { version, since_ms, deployment, replaced, before, forgotten, target },
-                );
-                self.finish(deployment, Outcome::Live);
-            }
-            Event::ScaleChanged { placement, record } => {
-                let live = self
-                    .live
-                    .get_mut(&placement.environment)
-                    .filter(|live| live.version == placement.version);
-                if let Some(live) = live {
-                    live.target = Some(record.decision.target);
-                }
-            }
-            Event::VersionRemoved { version } => {
-                self.versions.remove(version);
-                for live in self.live.values_mut() {
-                    let kept = live.before.len();
-                    live.before.retain(|before| before != version);
-                    live.forgotten += (kept - live.before.len()) as u64;
-                }
-            }
-            Event::DeployFailed { deployment, step, problem } => {
-                self.finish(
-                    *deployment,
-                    Outcome::Failed { step: step.clone(), problem: problem.clone() },
-                );
-            }
-            _ => {}
-        }
-    }
-
-    /// Puts the configuration of a released attempt in force.
-    fn configure(&mut self, id: DeploymentId, environment: &EnvironmentName, is_new: bool) {
-        let Some(new) = self.deployment(id).and_then(|deployment| deployment.configuration.clone())
-        else {
-            return;
-        };
-        let old = self.configurations.insert(environment.clone(), new.clone());
-        // Replicas that run already must get the new variables; those of a new version were started
-        // with them.
-        if !is_new && old.is_some_and(|old| old.env != new.env) {
-            self.variables.entry(environment.clone()).or_default().revision += 1;
-        }
-    }
-
-    fn deployment_mut(&mut self, id: DeploymentId) -> Option<&mut Deployment> {
-        self.deployments.iter_mut().find(|deployment| deployment.id == id)
-    }
-
-    fn with_progress(&mut self, id: DeploymentId, change: impl FnOnce(&mut Progress)) {
-        if let Some(progress) =
-            self.deployment_mut(id).and_then(|deployment| deployment.progress.as_mut())
-        {
-            change(progress);
-        }
-    }
-
-    fn finish(&mut self, id: DeploymentId, outcome: Outcome) {
-        if let Some(deployment) = self.deployment_mut(id) {
-            deployment.outcome = outcome;
-        }
-    }
-
-    /// The attempt with this id, if it is still kept.
-    pub fn deployment(&self, id: DeploymentId) -> Option<&Deployment> {
-        self.deployments.iter().find(|deployment| deployment.id == id)
-    }
-
-    /// The attempts on their way, oldest first.
-    pub fn running(&self) -> impl Iterator<Item = &Deployment> {
-        self.deployments.iter().filter(|deployment| deployment.outcome == Outcome::Running)
-    }
-
-    /// The attempt in an environment that has a part of its traffic.
-    pub fn shifting(&self, environment: &EnvironmentName) -> Option<(&Deployment, &Progress)> {
-        let mut here = self.running().filter(|deployment| deployment.environment == *environment);
-        here.find_map(|deployment| {
-            deployment.progress.as_ref().map(|progress| (deployment, progress))
-        })
-    }
-
-    /// The version with this digest.
-    pub fn version_by_digest(&self, digest: Digest) -> Option<&Arc<Version>> {
-        self.versions.values().find(|version| version.pushed.digest == digest)
     }
 }
 

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::code::Code;
+use crate::event::VersionPushed;
+use crate::id::DeploymentId;
 use crate::manifest::{Manifest, Runtime};
+use crate::release::{Cause, Plan};
 use crate::tree::Tree;
 
 fn entry(state: &State, subject: &str, event: Event) -> Entry {
