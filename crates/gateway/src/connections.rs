@@ -9,12 +9,16 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+
+mod link;
+
+pub use link::{Link, Ticket, Wait};
 
 /// The part of all connections that one peer may have, in percent: others always find room.
 const PEER_PERCENT_MAX: usize = 75;
@@ -58,106 +62,6 @@ struct Found {
     ids: Vec<(u64, u64)>,
     /// When none was found, in milliseconds since the begin.
     none_at_ms: Option<u64>,
-}
-
-/// What is known of one connection.
-pub struct Link {
-    peer: IpAddr,
-    begin: Instant,
-    /// Answers that are owed or being written: whole ones, …
-    owed: AtomicU32,
-    /// … ones that a model yields piece by piece, …
-    streams: AtomicU32,
-    /// … and ones of the control plane that have no end.
-    follows: AtomicU32,
-    /// Whether bytes wait for the reader: what is written of an answer is not yet sent.
-    writes: AtomicBool,
-    /// Whether a request's head has come.
-    has_asked: AtomicBool,
-    /// Since when nothing has happened, in milliseconds since `begin`.
-    quiet_since_ms: AtomicU64,
-}
-
-/// What a request waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Wait {
-    /// The rest of its own body.
-    Body,
-    /// An answer that comes whole.
-    Answer,
-    /// The pieces of a model's answer.
-    Stream,
-    /// What the control plane tells without end.
-    Follow,
-}
-
-/// A request on a connection, until its answer has been written.
-pub struct Ticket {
-    link: Arc<Link>,
-    wait: AtomicU8,
-}
-
-impl Link {
-    fn now_ms(&self) -> u64 {
-        self.begin.elapsed().as_millis() as u64
-    }
-
-    /// Something came.
-    pub fn touch(&self) {
-        self.quiet_since_ms.store(self.now_ms(), Ordering::Relaxed);
-    }
-
-    /// A request's head has come.
-    pub fn ask(self: &Arc<Link>) -> Ticket {
-        self.has_asked.store(true, Ordering::Relaxed);
-        self.touch();
-        Ticket { link: self.clone(), wait: AtomicU8::new(Wait::Body as u8) }
-    }
-
-    /// Whether bytes wait for the reader.
-    pub fn writes(&self, writes: bool) {
-        self.touch();
-        self.writes.store(writes, Ordering::Release);
-    }
-
-    fn is_quiet(&self) -> bool {
-        !self.writes.load(Ordering::Acquire)
-            && [&self.owed, &self.streams, &self.follows]
-                .iter()
-                .all(|count| count.load(Ordering::Acquire) == 0)
-    }
-
-    fn count(&self, wait: u8) -> Option<&AtomicU32> {
-        [None, Some(&self.owed), Some(&self.streams), Some(&self.follows)][usize::from(wait & 3)]
-    }
-}
-
-impl Ticket {
-    /// It waits for something else now.
-    pub fn waits_for(&self, wait: Wait) {
-        if let Some(count) = self.link.count(wait as u8) {
-            count.fetch_add(1, Ordering::AcqRel);
-        }
-        let before = self.wait.swap(wait as u8, Ordering::AcqRel);
-        if let Some(count) = self.link.count(before) {
-            count.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-
-    /// A part of its body came.
-    pub fn touch(&self) {
-        self.link.touch();
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.link.touch();
-        if let Some(count) = self.link.count(self.wait.load(Ordering::Acquire)) {
-            count.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
 }
 
 /// A connection's place among the open ones, until it is dropped.
@@ -210,16 +114,7 @@ impl Connections {
         } else if inner.open.len() >= self.max {
             self.close_quietest(&mut inner, None).then_some(())?;
         }
-        let link = Arc::new(Link {
-            peer,
-            begin: self.begin,
-            owed: AtomicU32::new(0),
-            streams: AtomicU32::new(0),
-            follows: AtomicU32::new(0),
-            writes: AtomicBool::new(false),
-            has_asked: AtomicBool::new(false),
-            quiet_since_ms: AtomicU64::new(self.now_ms()),
-        });
+        let link = Link::new(peer, self.begin);
         let id = inner.next_id;
         inner.next_id += 1;
         inner.open.insert(id, Entry { link: link.clone(), task: None });
@@ -377,86 +272,4 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HERE: [u8; 4] = [127, 0, 0, 1];
-
-    /// Connections whose tasks wait for ever.
-    fn open(
-        connections: &Arc<Connections>,
-        ip: [u8; 4],
-    ) -> Option<(Open, tokio::task::JoinHandle<()>)> {
-        let open = connections.admit(ip.into())?;
-        let task = tokio::spawn(std::future::pending());
-        connections.started(open.id(), task.abort_handle());
-        Some((open, task))
-    }
-
-    #[tokio::test]
-    async fn the_quietest_makes_room_and_one_that_is_owed_an_answer_stays() {
-        let connections = Connections::new(4);
-        let (mut opened, mut tickets) = (vec![], vec![]);
-        for peer in 1..=4 {
-            let (open, task) = open(&connections, [10, 0, 0, peer]).unwrap();
-            if peer != 3 {
-                tickets.push(open.link.ask());
-                tickets.last().unwrap().waits_for(Wait::Answer);
-            }
-            opened.push((open, task));
-        }
-        let fifth = open(&connections, [10, 0, 0, 5]).expect("the third makes room");
-        fifth.0.link.ask().waits_for(Wait::Body);
-        assert!((&mut opened[2].1).await.unwrap_err().is_cancelled());
-        let owed = fifth.0.link.ask();
-        owed.waits_for(Wait::Stream);
-        assert!(open(&connections, [10, 0, 0, 6]).is_none(), "all are at work");
-        drop(tickets.pop());
-        // The fourth has its answer: it makes room as soon as anybody looks again.
-        while open(&connections, [10, 0, 0, 6]).is_none() {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(connections.count(), 3, "the last one was dropped at once");
-    }
-
-    #[tokio::test]
-    async fn one_peer_does_not_have_all() {
-        let connections = Connections::new(8);
-        let mut opened: Vec<_> = (0..20).filter_map(|_| open(&connections, HERE)).collect();
-        assert_eq!(connections.count(), 6);
-        assert!(open(&connections, [10, 0, 0, 1]).is_some());
-        let tickets: Vec<_> =
-            opened.iter().rev().take(6).map(|(open, _)| open.link.ask()).collect();
-        tickets.iter().for_each(|ticket| ticket.waits_for(Wait::Answer));
-        assert!(open(&connections, HERE).is_none(), "all of this peer are at work");
-        opened.clear();
-        assert_eq!(connections.count(), 0);
-        assert!(connections.until_empty(Duration::ZERO).await);
-    }
-
-    #[tokio::test]
-    async fn what_stays_quiet_is_closed() {
-        let connections = Connections::new(8);
-        let (silent, silent_task) = open(&connections, HERE).unwrap();
-        let (busy, busy_task) = open(&connections, HERE).unwrap();
-        let ticket = busy.link.ask();
-        ticket.waits_for(Wait::Follow);
-        connections.sweep(0, 0);
-        assert!(silent_task.await.unwrap_err().is_cancelled());
-        assert!(!busy_task.is_finished());
-        connections.close_quiet(false);
-        assert!(
-            busy_task.await.unwrap_err().is_cancelled(),
-            "what has no end is ended when the server stops"
-        );
-        drop((silent, ticket, busy));
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_peer() {
-        let of = |text: &str| peer_of(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
-    }
-}
+mod tests;
