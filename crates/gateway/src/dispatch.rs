@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use domain::Problem;
 use domain::route::{Observation, ReplicaRoute, WorkerProtocol};
-use domain::{Code, Problem};
 use futures_util::FutureExt;
 use protocol::worker_wire::{self, WorkerRequest};
-use protocol::{Answer, Payload, WorkerFault};
+use protocol::{Answer, Payload};
 use serde_json::{Map, Value};
 use worker::{Connection, ConnectionError, Form, RawAnswer};
 
@@ -21,8 +21,12 @@ use crate::lane::Lane;
 use crate::queue::{Next, SlotKind};
 use crate::replica::Replica;
 use crate::reply::{self, RequestOutcome, Timing};
-use crate::stream::{self, PieceSender};
 use crate::waiting::Waiting;
+
+mod failure;
+mod pieces;
+
+use failure::{BatchFailure, fail};
 
 /// While descriptors are short, a connection to a worker is tried so often, …
 const LOCAL_TRIES: u32 = 5;
@@ -256,19 +260,6 @@ impl Slot {
         Ok(Answered { answer: Answer::joined(answers), bytes, timing })
     }
 
-    /// One request that was in a batch with others runs again by itself; one that was by itself has
-    /// failed.
-    fn rerun_or(&self, batch: Batch, problem: Problem) {
-        let by_itself = batch.requests.len() == 1;
-        for waiting in batch.requests {
-            if by_itself {
-                fail(waiting, problem.clone());
-            } else if !waiting.reply.is_closed() {
-                self.lane.queue.requeue(waiting);
-            }
-        }
-    }
-
     async fn post(&mut self, request: &WorkerRequest) -> Result<RawAnswer, BatchFailure> {
         let limit = Duration::from_millis(self.lane.predict_ms_max);
         let sent = async {
@@ -304,133 +295,6 @@ impl Slot {
             tokio::time::sleep(Duration::from_millis(LOCAL_PAUSE_MS)).await;
         }
     }
-
-    async fn failed(&mut self, batch: Batch, failure: BatchFailure) {
-        match failure {
-            BatchFailure::Left => {}
-            BatchFailure::Answer(problem) => self.rerun_or(batch, problem),
-            BatchFailure::Timeout => {
-                let limit_ms = self.lane.predict_ms_max;
-                let problem = Problem::new(
-                    Code::PredictTimeout,
-                    format!("the prediction took longer than {limit_ms} ms and was ended"),
-                )
-                .help("raise [model] predict_ms_max in decalog.toml, or make the model faster");
-                batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
-                self.broken(format!("a prediction took longer than {limit_ms} ms")).await;
-            }
-            BatchFailure::Connection(ConnectionError::Local(error)) => {
-                let text = format!("the server has no connection to the worker left: {error}");
-                let problem = Problem::new(Code::ServerBusy, text)
-                    .help("try again; raise the limit of open files (ulimit -n) if it lasts");
-                batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
-            }
-            BatchFailure::Connection(ConnectionError::Protocol(text)) => {
-                self.rerun_or(batch, not_understood(&text));
-            }
-            BatchFailure::Connection(ConnectionError::Closed(error)) => {
-                // A server may close a connection and live.
-                if !self.replica.is_alive().await {
-                    self.broken(format!("the worker ended: {error}")).await;
-                }
-                for waiting in batch.requests {
-                    if waiting.alone {
-                        let problem = Problem::new(
-                            Code::WorkerDied,
-                            "the worker ended while it ran this request, twice",
-                        )
-                        .help(format!(
-                            "its last words: decalog logs {}",
-                            self.lane.placement.model.model
-                        ));
-                        fail(waiting, problem);
-                    } else if !waiting.reply.is_closed() {
-                        self.lane.queue.requeue(waiting);
-                    }
-                }
-            }
-        }
-    }
-
-    async fn broken(&self, reason: String) {
-        if self.replica.set_broken() {
-            self.lane.queue.wake_all();
-            self.shared
-                .observe(Observation::Broken { replica: self.replica.id.clone(), reason })
-                .await;
-        }
-    }
-
-    /// Runs one request whose answer comes in pieces; a reader that goes away ends it.
-    async fn stream(&mut self, mut batch: Batch) -> Option<Duration> {
-        let waiting = batch.requests.pop()?;
-        let request = match self.encode(&[&waiting.payload], &waiting).await {
-            Ok(request) => request,
-            Err(problem) => {
-                fail(waiting, problem);
-                return None;
-            }
-        };
-        let sent_at = Instant::now();
-        let answer = match self.post(&request).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                self.failed(Batch { rows: 1, requests: vec![waiting] }, failure).await;
-                return None;
-            }
-        };
-        if answer.status != 200 {
-            fail(waiting, worker::refusal::problem_of(&answer));
-            return None;
-        }
-        let (pieces, receiver) = stream::pieces();
-        let timing = Timing { sent_at, answered_at: Instant::now(), batch_rows: 1 };
-        let _ = waiting.reply.send(RequestOutcome::Stream(receiver, timing));
-        if answer.streams {
-            self.pump(&pieces).await;
-        } else {
-            pieces.send(answer.body).await;
-        }
-        Some(sent_at.elapsed())
-    }
-
-    async fn pump(&mut self, pieces: &PieceSender) {
-        let Some(mut connection) = self.connection.take() else { return };
-        let limit = Duration::from_millis(self.lane.predict_ms_max);
-        loop {
-            let next = tokio::select! {
-                next = tokio::time::timeout(limit, connection.next_piece()) => next,
-                // Closing the connection is what stops the model.
-                () = pieces.closed() => return,
-            };
-            let problem = match next {
-                Ok(Ok(Some(piece))) => {
-                    if !pieces.send(piece).await {
-                        return;
-                    }
-                    continue;
-                }
-                Ok(Ok(None)) => {
-                    self.connection = Some(connection);
-                    return;
-                }
-                Ok(Err(ConnectionError::Protocol(text))) => not_understood(&text),
-                Ok(Err(error)) => Problem::new(
-                    Code::WorkerDied,
-                    format!("the worker ended in the middle of its answer: {error}"),
-                ),
-                Err(_) => {
-                    self.broken(format!("nothing came for {} ms", limit.as_millis())).await;
-                    Problem::new(
-                        Code::PredictTimeout,
-                        format!("nothing came for {} ms", limit.as_millis()),
-                    )
-                }
-            };
-            pieces.fail(&problem).await;
-            return;
-        }
-    }
 }
 
 /// What a worker answered to some rows.
@@ -439,34 +303,6 @@ struct Answered {
     /// Of the worker's answer.
     bytes: usize,
     timing: Timing,
-}
-
-/// Why there is no answer.
-enum BatchFailure {
-    Connection(ConnectionError),
-    Timeout,
-    /// The request cannot be asked, or what was answered is no answer.
-    Answer(Problem),
-    /// Nobody waits for it any more.
-    Left,
-}
-
-impl BatchFailure {
-    /// Says which row of a request it was.
-    fn of_row(mut self, row: usize, rows: usize) -> BatchFailure {
-        if let BatchFailure::Answer(problem) = &mut self {
-            problem.details.insert(0, format!("row {row} of {rows}"));
-        }
-        self
-    }
-}
-
-fn not_understood(text: &str) -> Problem {
-    WorkerFault::malformed(format!("the worker's answer is not understood: {text}")).into()
-}
-
-fn fail(waiting: Waiting, problem: Problem) {
-    let _ = waiting.reply.send(RequestOutcome::Problem(problem));
 }
 
 #[cfg(test)]
