@@ -54,8 +54,10 @@
 mod design;
 pub mod evidence;
 mod judge;
+mod memory;
 #[cfg(test)]
 mod tests;
+mod track;
 mod watch;
 
 pub use judge::{judge, verdict};
