@@ -4,9 +4,8 @@ use domain::Datatype;
 use domain::schema::Column;
 use serde_json::value::RawValue;
 
-use super::AnswerColumn;
 use crate::cells::{Allowance, CellsBuilder};
-use crate::columns::ColumnIndex;
+use crate::columns::{ColumnIndex, Named};
 use crate::fault::WorkerFault;
 use crate::limits::{VALUE_SHOWN_CHARS_MAX, cut, shown_name};
 use crate::payload::{expected, shape_fits};
@@ -23,7 +22,7 @@ pub(super) fn is_validity(tensor: &Tensor) -> bool {
 /// The column that each of them is about, if there is one.
 pub(super) fn owners(
     validities: Vec<Tensor>,
-    columns: &[AnswerColumn],
+    columns: &[impl Named],
 ) -> Vec<(Tensor, Option<usize>)> {
     let index = ColumnIndex::new(columns);
     let owner = |tensor: &Tensor| index.find(tensor.name.strip_suffix(VALID)?, usize::MAX);

@@ -7,7 +7,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use domain::{Code, Datatype, Problem};
 
-use super::{Answer, AnswerColumn, Part, validity};
+use super::Answer;
+use super::column::{AnswerColumn, validity};
+use super::part::Part;
 use crate::payload::push_null;
 use crate::tensor::{Tensor, byte_elements, push_byte_element};
 

@@ -1,8 +1,10 @@
 //! Rows of one batch that a model answered differently.
 
-use domain::Code;
+use bytes::Bytes;
+use domain::{Code, Datatype};
 
 use super::*;
+use crate::tensor::byte_elements;
 use crate::worker_wire::decode_answer;
 
 fn schema() -> Schema {
