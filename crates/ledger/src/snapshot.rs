@@ -52,16 +52,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Opens or makes the snapshot of a ledger; one that cannot be used is made anew.
+    /// Opens or makes the snapshot of a ledger. One whose content cannot be used is made anew; one
+    /// that only cannot be reached now (another process holds it, the disk takes no writes, this
+    /// process has no descriptor left) stays, as it may be whole.
     pub fn open(ledger: &Location) -> Result<Snapshot, LedgerError> {
         // Those of earlier programs, which folded in another way.
         ledger.old_snapshots().for_each(|path| sqlite::remove(&path));
         let path = ledger.snapshot();
         match Snapshot::open_existing(&path) {
-            // The disk takes no writes: what is there may be whole.
-            Err(error @ (LedgerError::Full | LedgerError::ReadOnly)) => Err(error),
-            Err(error) => {
-                // The next start reads the whole history.
+            Err(error) if sqlite::is_about_content(&error) => {
+                // This start reads the whole history.
                 sqlite::remove(&path);
                 Ok(Snapshot { made_anew: Some(error), ..Snapshot::open_existing(&path)? })
             }

@@ -261,6 +261,19 @@ fn copy(from: &Connection, path: &Path) -> Result<(), LedgerError> {
     Ok(backup.run_to_completion(i32::MAX, Duration::from_millis(10), None)?)
 }
 
+/// Whether an error comes from what is in a file, so that it stays until the file is made again. The
+/// others pass: the file is locked, the disk is full, or this process lacks rights or descriptors.
+pub fn is_about_content(error: &LedgerError) -> bool {
+    let LedgerError::Store(error) = error else {
+        return matches!(error, LedgerError::Corrupt(_));
+    };
+    let error = error.downcast_ref::<rusqlite::Error>();
+    !matches!(
+        error.and_then(rusqlite::Error::sqlite_error_code),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::OutOfMemory)
+    )
+}
+
 /// Throws away a database that can be made again.
 pub fn remove(path: &Path) {
     for end in ["", "-wal", "-shm"] {

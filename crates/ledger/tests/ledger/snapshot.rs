@@ -3,7 +3,7 @@
 
 use domain::State;
 use domain::state::Subject;
-use ledger::{Damage, Location, Snapshot, fold, snapshot, verify};
+use ledger::{Damage, LedgerError, Location, Snapshot, fold, snapshot, verify};
 
 use crate::home::{Home, append, folded};
 
@@ -69,4 +69,33 @@ fn a_large_snapshot_is_read_as_it_was_written() {
         drop(connection);
         Snapshot::open(&home.location).unwrap().save(&state).unwrap();
     }
+}
+
+#[test]
+fn a_snapshot_that_is_only_out_of_reach_is_kept() {
+    let home = home();
+    let mut ledger = home.open();
+    append(&mut ledger, "default", 0).unwrap();
+    let state = folded(&ledger);
+    Snapshot::open(&home.location).unwrap().save(&state).unwrap();
+    let path = home.location.snapshot();
+    // As `sqlite3` or a copying program in another process may lock it.
+    let holder = rusqlite::Connection::open(&path).unwrap();
+    holder.pragma_update(None, "locking_mode", "EXCLUSIVE").unwrap();
+    holder.execute_batch("BEGIN EXCLUSIVE; UPDATE head SET seq = seq; COMMIT").unwrap();
+    let refused = Snapshot::open(&home.location).err().unwrap();
+    assert!(matches!(refused, LedgerError::Busy(_)), "{refused}");
+    drop(holder);
+    let read = Snapshot::open(&home.location).unwrap();
+    assert!(read.made_anew().is_none());
+    assert_eq!(*read.state(), state);
+    drop(read);
+    // Opening it fails for a reason outside the file.
+    let aside = path.with_extension("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    assert!(matches!(Snapshot::open(&home.location), Err(LedgerError::Store(_))));
+    assert!(path.is_symlink(), "it was removed");
+    std::fs::rename(&aside, &path).unwrap();
+    assert_eq!(*Snapshot::open(&home.location).unwrap().state(), state);
 }
