@@ -11,8 +11,10 @@ mod client;
 mod data;
 mod deploy;
 mod directory;
+mod events;
 mod following;
 mod handover;
+mod layout;
 mod manual;
 mod new;
 mod platform;
@@ -96,11 +98,11 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         Verb::Rollback { model, env } => release::rollback(&remote, &model, env.as_deref(), json)?,
         Verb::Predict { reference, input, rows } => predict::run(&remote, &reference, input, rows)?,
-        Verb::Ls { project } => show::list(&remote, project, json)?,
+        Verb::Ls { project } => show::models(&remote, project, json)?,
         Verb::Show { model, schema } => show::show(&remote, &model, schema, json)?,
         Verb::Logs { model, follow, lines } => show::logs(&remote, &model, follow, lines)?,
         Verb::Events { model, kind, follow, after } => {
-            show::events(&remote, model, kind, follow, after, json)?
+            events::run(&remote, events::Selection { model, kind, after }, follow, json)?
         }
         Verb::Rm { model } => show::remove(&remote, &model)?,
         Verb::Env { verb } => variables::run(&remote, verb, json)?,

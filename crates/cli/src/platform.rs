@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::client::Client;
 use crate::data::data_directory;
-use crate::terminal::{bytes, print_json};
+use crate::layout::wrapped;
+use crate::terminal::{bytes, print_json, width};
 
 /// `decalog status`
 pub fn status(client: &Client, as_json: bool) -> Result<(), Failure> {
@@ -30,7 +31,7 @@ pub fn status(client: &Client, as_json: bool) -> Result<(), Failure> {
         status["models"], status["replicas"], status["queued_rows"]
     );
     println!(
-        "  ledger   {} entries, head {}",
+        "  ledger   {} entries\n           head {}",
         status["ledger"]["entries"],
         text(&status["ledger"]["head"])
     );
@@ -55,10 +56,7 @@ pub fn doctor(data: Option<PathBuf>, as_json: bool) -> Result<u8, Failure> {
             (false, true) => "–",
             (false, false) => "missing",
         };
-        println!("  {mark:<8} {:<15} {}", check.name, check.found);
-        if !check.remedy.is_empty() {
-            println!("  {:<8} {:<15} → {}", "", "", check.remedy);
-        }
+        print_check(mark, &check.name, &check.found, &check.remedy);
     }
     Ok(missing as u8)
 }
@@ -74,18 +72,19 @@ pub fn doctor_verify(
         print_json(&json!({ "checks": checks }));
     } else {
         for check in &checks {
-            println!(
-                "  {:<8} {:<15} {}",
-                if check.ok { "ok" } else { "damaged" },
-                check.name,
-                check.found
-            );
-            if !check.remedy.is_empty() {
-                println!("  {:<8} {:<15} → {}", "", "", check.remedy);
-            }
+            let mark = if check.ok { "ok" } else { "damaged" };
+            print_check(mark, &check.name, &check.found, &check.remedy);
         }
     }
     Ok(checks.iter().any(|check| !check.ok) as u8)
+}
+
+/// A line on what was found, and one on what to do.
+fn print_check(mark: &str, name: &str, found: &str, remedy: &str) {
+    println!("{}", wrapped(&format!("  {mark:<8} {name:<15} {found}"), 27, width()));
+    if !remedy.is_empty() {
+        println!("{}", wrapped(&format!("{:27}→ {}", "", remedy), 29, width()));
+    }
 }
 
 /// `decalog gc`

@@ -12,8 +12,9 @@ use crate::Failure;
 use crate::args::{PlanOptions, ReleaseOptions};
 use crate::client::Client;
 use crate::following::{explain_interruption, follow};
-use crate::show::{path_of, reference};
-use crate::terminal::print_json;
+use crate::layout::wrapped;
+use crate::show::{failed, path_of, reference};
+use crate::terminal::{print_json, width};
 
 fn bad_option(text: String) -> Problem {
     Problem::new(Code::BadOption, text).help("decalog release --help")
@@ -110,27 +111,23 @@ pub fn environment_name(text: &str) -> Result<EnvironmentName, Problem> {
 }
 
 fn print_status(reference: &Reference, view: &ReleaseView) {
-    println!(
-        "{} {} in {}, asked by {}: {}",
-        reference.model.model, view.version, view.environment, view.actor, view.plan
-    );
-    match (&view.outcome, &view.progress) {
+    let columns = width();
+    let print = |line: String, indent: usize| {
+        println!("{}", wrapped(line.trim_end(), indent, columns));
+    };
+    let what = format!("{} {} in {}", reference.model.model, view.version, view.environment);
+    print(format!("{what}, requested by {}: {}", view.actor, view.plan), 2);
+    let now = match (&view.outcome, &view.progress) {
         (Outcome::Running, Some(progress)) => {
             let paused = if progress.paused { ", paused" } else { "" };
-            println!(
-                "  now        {}{paused}; the rest goes to {}",
-                progress.phase, progress.baseline
-            );
+            format!("{}{paused}; the rest goes to {}", progress.phase, progress.baseline)
         }
-        (Outcome::Running, None) => println!("  now        is built and tested; no traffic yet"),
-        (Outcome::Live, _) => println!("  now        live"),
-        (Outcome::Failed { step, problem }, _) => {
-            println!("  now        ended at {step}: {problem}")
-        }
-    }
-    for line in view.said.lines() {
-        println!("  {}", line.trim_end());
-    }
+        (Outcome::Running, None) => "is built and tested; no traffic yet".into(),
+        (Outcome::Live, _) => "live".into(),
+        (Outcome::Failed { step, problem }, _) => failed(step, &problem.to_string()),
+    };
+    print(format!("  now        {now}"), 13);
+    view.said.lines().for_each(|line| print(format!("  {line}"), 6));
 }
 
 /// `decalog release churn@v4 …`

@@ -1,16 +1,17 @@
-//! The verbs that read models: ls, show, logs, events; and rm.
+//! The verbs that read models: ls, show, logs; and rm.
 
-use control::view::ModelView;
+use control::view::{ModelRow, ModelView, ParkedView, ReplicaView, VersionView};
 use domain::reference::Selector;
 use domain::state::Outcome;
-use domain::{After, Code, Event, Happened, Problem, Reference};
+use domain::{Code, EnvironmentName, Problem, Reference};
 use monitor::Summary;
 use serde_json::Value;
-use server::Models;
+use server::{ModelListed, Models};
 
 use crate::Failure;
 use crate::client::Client;
-use crate::terminal::{as_written, one_line, print_json};
+use crate::layout::{Column, list, wrapped};
+use crate::terminal::{as_written, one_line, print_json, width};
 
 pub fn reference(text: &str) -> Result<Reference, Problem> {
     text.parse().map_err(|error: domain::reference::ReferenceError| {
@@ -23,7 +24,7 @@ pub fn path_of(reference: &Reference) -> String {
 }
 
 /// `decalog ls`
-pub fn list(client: &Client, project: Option<String>, as_json: bool) -> Result<(), Failure> {
+pub fn models(client: &Client, project: Option<String>, as_json: bool) -> Result<(), Failure> {
     let query = project.map_or(String::new(), |project| format!("?project={project}"));
     let listed: Models = client.get(&format!("/v1/models{query}"))?;
     if as_json {
@@ -34,36 +35,52 @@ pub fn list(client: &Client, project: Option<String>, as_json: bool) -> Result<(
         eprintln!("no models yet\nNext: decalog new hello && decalog deploy hello");
         return Ok(());
     }
-    println!(
-        "{:<20} {:<6} {:<12} {:<9} {:>8} {:>10} {:>10} {:>7}  STATE",
-        "MODEL", "LIVE", "ENV", "REPLICAS", "REQ/S", "P50", "P99", "ERRORS"
-    );
-    for model in listed.models {
-        let minute = model.last_minute.filter(|minute| minute.requests > 0);
-        let figure = |of: fn(&Summary) -> f64| minute.as_ref().map(of);
-        let dash = || "–".to_string();
-        let ms = |of: fn(&Summary) -> f64| figure(of).map_or_else(dash, |ms| format!("{ms:.1} ms"));
-        let row = &model.row;
-        let name = if row.project.as_str() == "default" {
-            row.name.to_string()
-        } else {
-            format!("{}/{}", row.project, row.name)
-        };
-        let line = format!(
-            "{name:<20} {:<6} {:<12} {:<9} {:>8} {:>10} {:>10} {:>7}  {}",
-            row.live.clone().unwrap_or_else(dash),
-            row.environment.as_ref().map_or_else(dash, |environment| environment.to_string()),
-            row.replicas,
-            figure(|minute| minute.requests_per_s).map_or_else(dash, |rate| format!("{rate:.1}")),
-            ms(|minute| minute.p50_ms),
-            ms(|minute| minute.p99_ms),
-            figure(|minute| minute.errors_share)
-                .map_or_else(dash, |share| format!("{:.2}%", share * 100.0)),
-            row.state,
-        );
-        println!("{}", line.trim_end());
+    let rows: Vec<Vec<String>> = listed.models.iter().map(row_of).collect();
+    for line in list(&COLUMNS, &rows, &["P50", "REQ/S", "ERRORS", "REPLICAS"], width()) {
+        println!("{line}");
     }
     Ok(())
+}
+
+const COLUMNS: [Column; 8] = [
+    Column::words("MODEL").down_to(16),
+    Column::words("LIVE"),
+    Column::words("REPLICAS"),
+    Column::figures("REQ/S"),
+    Column::figures("P50"),
+    Column::figures("P99"),
+    Column::figures("ERRORS"),
+    Column::words("STATE").down_to(20),
+];
+
+fn row_of(model: &ModelListed) -> Vec<String> {
+    let row = &model.row;
+    let minute = model.last_minute.as_ref().filter(|minute| minute.requests > 0);
+    let figure = |shown: fn(&Summary) -> String| minute.map_or_else(|| "–".into(), shown);
+    vec![
+        name_of(row),
+        row.live.clone().unwrap_or_else(|| "–".into()),
+        row.replicas.to_string(),
+        figure(|minute| format!("{:.1}", minute.requests_per_s)),
+        figure(|minute| format!("{:.1} ms", minute.p50_ms)),
+        figure(|minute| format!("{:.1} ms", minute.p99_ms)),
+        figure(|minute| format!("{:.2}%", minute.errors_share * 100.0)),
+        one_line(&row.state).into_owned(),
+    ]
+}
+
+/// The shortest reference to what is live: neither `default` nor `production` is written.
+fn name_of(row: &ModelRow) -> String {
+    let mut name = row.name.to_string();
+    if row.project.as_str() != "default" {
+        name = format!("{}/{name}", row.project);
+    }
+    match &row.environment {
+        Some(environment) if *environment != EnvironmentName::default() => {
+            format!("{name}@{environment}")
+        }
+        _ => name,
+    }
 }
 
 /// `decalog show`
@@ -91,98 +108,114 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
         .into());
     }
     if schema_only {
-        let schema = version.and_then(|version| version.schema.as_ref());
-        let schema = schema.ok_or_else(|| {
-            Problem::new(Code::NotLive, "the schema is known once a version has been loaded")
-        })?;
-        if as_json {
-            print_json(schema);
-        } else {
-            println!("{schema}");
-            for (title, columns) in [("inputs", &schema.inputs), ("outputs", &schema.outputs)] {
-                println!("{title}");
-                for column in columns {
-                    let default = column
-                        .default
-                        .as_ref()
-                        .map_or(String::new(), |value| format!(" = {value}"));
-                    let values: Vec<String> =
-                        column.categories.iter().map(Value::to_string).collect();
-                    let values = if values.is_empty() {
-                        String::new()
-                    } else {
-                        format!("  {}", values.join(", "))
-                    };
-                    println!("  {column}{default}{values}");
-                }
-            }
-        }
-        return Ok(());
+        return print_schema(version, as_json);
     }
     if as_json {
         print_json(&view);
         return Ok(());
     }
-    println!("{}/{}", view.project, view.name);
+    let columns = width();
+    let print = |line: String, indent: usize| {
+        println!("{}", wrapped(line.trim_end(), indent, columns));
+    };
+    print(format!("{}/{}", view.project, view.name), 0);
     for (environment, version) in &view.live {
-        println!("  live         {version} in {environment}");
+        print(format!("  live         {version} in {environment}"), 15);
     }
     if let Some(version) = version {
-        println!(
-            "  schema       {}",
-            version.schema.as_ref().map_or("not known yet".into(), |schema| schema.to_string())
-        );
-        println!("  runtime      {}, {} packages", version.runtime, version.packages.len());
+        let schema = version.schema.as_ref();
+        let schema = schema.map_or("not known yet".into(), |schema| schema.to_string());
+        print(format!("  schema       {schema}"), 15);
+        let packages = version.packages.len();
+        print(format!("  runtime      {}, {packages} packages", version.runtime), 15);
     }
-    println!("  replicas");
-    for replica in &view.replicas {
-        let memory = replica.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
-        let start = replica.start_ms.map_or(String::new(), |ms| format!("started in {ms} ms"));
-        let why = replica.colder_because.as_ref().map_or(String::new(), |why| format!(" ({why})"));
-        println!(
-            "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {} {start}{why}",
-            replica.replica, replica.version, replica.state, replica.site.pid, replica.temperature
-        );
-    }
+    print("  replicas".into(), 0);
+    view.replicas.iter().for_each(|replica| print(line_of_replica(replica), 13));
     if !view.parked.is_empty() {
-        println!("  parked");
+        print("  parked".into(), 0);
     }
-    for parked in &view.parked {
-        let memory = parked.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
-        let line = format!(
-            "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {}",
-            parked.kind, parked.version, "", parked.site.pid, parked.note
-        );
-        println!("{}", line.trim_end());
-    }
-    println!("  versions");
-    for version in &view.versions {
-        let commit = version
-            .provenance
-            .git_commit
-            .as_ref()
-            .map_or(String::new(), |commit| format!(" {}", &commit[..commit.len().min(7)]));
-        let measured = version.measured.map_or(String::new(), |m| {
-            format!("  p50 {:.1} ms, p99 {:.1} ms, {:.0} MB", m.p50_ms, m.p99_ms, m.memory_mb)
-        });
-        println!(
-            "    {:<4} {}  {} by {}{commit}{measured}",
-            version.version,
-            version.digest.short(),
-            time(version.at_ms),
-            one_line(&version.provenance.author)
-        );
-    }
+    view.parked.iter().for_each(|parked| print(line_of_parked(parked), 13));
+    print("  versions".into(), 0);
+    view.versions.iter().for_each(|version| print(line_of_version(version), 9));
     if let Some(deployment) = view.deployments.last()
         && let Outcome::Failed { step, problem } = &deployment.outcome
     {
-        println!("  {} failed at {step}: {problem}", deployment.version);
+        print(format!("  {} {}", deployment.version, failed(step, &problem.to_string())), 4);
     }
     Ok(())
 }
 
+/// How a deployment ended that did not go live: one that was aborted did not fail.
+pub fn failed(step: &str, why: &str) -> String {
+    match step {
+        "aborted" | "superseded" => format!("did not go live: {why}"),
+        _ => format!("failed at {step}: {why}"),
+    }
+}
+
+fn print_schema(version: Option<&VersionView>, as_json: bool) -> Result<(), Failure> {
+    let schema = version.and_then(|version| version.schema.as_ref());
+    let schema = schema.ok_or_else(|| {
+        Problem::new(Code::NotLive, "the schema is known once a version has been loaded")
+    })?;
+    if as_json {
+        print_json(schema);
+        return Ok(());
+    }
+    let columns_of_terminal = width();
+    println!("{}", wrapped(&schema.to_string(), 4, columns_of_terminal));
+    for (title, columns) in [("inputs", &schema.inputs), ("outputs", &schema.outputs)] {
+        println!("{title}");
+        for column in columns {
+            let default = column.default.as_ref();
+            let default = default.map_or(String::new(), |value| format!(" = {value}"));
+            let values: Vec<String> = column.categories.iter().map(Value::to_string).collect();
+            let line = format!("  {column}{default}  {}", values.join(", "));
+            println!("{}", wrapped(line.trim_end(), 6, columns_of_terminal));
+        }
+    }
+    Ok(())
+}
+
+fn line_of_replica(replica: &ReplicaView) -> String {
+    let memory = replica.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
+    let start = replica.start_ms.map_or(String::new(), |ms| format!("started in {ms} ms"));
+    let why = replica.colder_because.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+    format!(
+        "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {} {start}{why}",
+        replica.replica, replica.version, replica.state, replica.site.pid, replica.temperature
+    )
+}
+
+fn line_of_parked(parked: &ParkedView) -> String {
+    let memory = parked.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
+    format!(
+        "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {}",
+        parked.kind, parked.version, "", parked.site.pid, parked.note
+    )
+}
+
+fn line_of_version(version: &VersionView) -> String {
+    let commit = version.provenance.git_commit.as_ref();
+    let commit =
+        commit.map_or(String::new(), |commit| format!(" {}", &commit[..commit.len().min(7)]));
+    let measured = version.measured.map_or(String::new(), |measured| {
+        format!(
+            "  p50 {:.1} ms, p99 {:.1} ms, {:.0} MB",
+            measured.p50_ms, measured.p99_ms, measured.memory_mb
+        )
+    });
+    format!(
+        "    {:<4} {}  {} by {}{commit}{measured}",
+        version.version,
+        version.digest.short(),
+        time(version.at_ms),
+        one_line(&version.provenance.author)
+    )
+}
+
 /// Local time.
-fn time(at_ms: u64) -> String {
+pub fn time(at_ms: u64) -> String {
     let timestamp = i64::try_from(at_ms)
         .ok()
         .and_then(|at_ms| jiff::Timestamp::from_millisecond(at_ms).ok())
@@ -215,138 +248,6 @@ pub fn logs(client: &Client, model: &str, follow: bool, lines: usize) -> Result<
         new[..at].iter().rev().for_each(|line| std::println!("{}", as_written(line)));
         printed = now;
     }
-}
-
-/// One line on an event.
-fn describe(event: &Event) -> String {
-    match event {
-        Event::WriterStarted { program_version } => format!("decalog {program_version} started"),
-        Event::VersionPushed(pushed) => {
-            format!(
-                "{} pushed by {}, {} files, {}",
-                pushed.version,
-                pushed.provenance.author,
-                pushed.tree.files().len(),
-                pushed.digest.short()
-            )
-        }
-        Event::WriterHandedOver { pid } => format!("to process {pid}"),
-        Event::DeployStarted { version, environment, plan, .. } if plan.is_instant() => {
-            format!("{version} to {environment}{}", if plan.untested { ", untested" } else { "" })
-        }
-        Event::DeployStarted { version, environment, plan, .. } => {
-            format!("{version} to {environment}: {plan}")
-        }
-        Event::TrafficShifted { version, environment, baseline, phase, .. } => {
-            format!("{version} gets {phase} in {environment}, the rest goes to {baseline}")
-        }
-        Event::GuardsJudged { judgements, .. } => judgements.to_string().replace('\n', ";"),
-        Event::ReleasePaused { .. } | Event::ReleaseResumed { .. } => String::new(),
-        Event::ScaleChanged { placement, record } => {
-            format!("{} in {}: {record}", placement.version, placement.environment)
-        }
-        Event::VersionRemoved { version } => version.to_string(),
-        Event::EnvironmentBuilt { lock, cached, elapsed_ms, .. } => {
-            format!(
-                "environment {}{}, {elapsed_ms} ms",
-                lock.short(),
-                if *cached { " (cached)" } else { "" }
-            )
-        }
-        Event::SchemaRecorded { version, schema } => format!("{version}: {schema}"),
-        Event::CandidateReady { elapsed_ms: 0, .. } => "replica was kept ready".into(),
-        Event::CandidateReady { elapsed_ms, .. } => format!("model loaded in {elapsed_ms} ms"),
-        Event::TestsPassed { cases, made_up, .. } => {
-            crate::following::tested(*cases, made_up.as_ref())
-        }
-        Event::GatesPassed { candidate, live, .. } => {
-            let live = live.map_or(String::new(), |live| {
-                format!(" (live: p99 {:.1} ms, {:.0} MB)", live.p99_ms, live.memory_mb)
-            });
-            format!("p99 {:.1} ms, {:.0} MB{live}", candidate.p99_ms, candidate.memory_mb)
-        }
-        Event::Released { version, environment, previous, elapsed_ms, .. } => {
-            let from = previous.map_or(String::new(), |previous| format!("{previous} → "));
-            format!("{from}{version} in {environment}, {elapsed_ms} ms after it was asked")
-        }
-        Event::DeployFailed { step, problem, .. } => format!("at {step}: {}", problem.message),
-        Event::VariableSet { environment, name, value, .. } => {
-            let what = if value.is_some() { "variable" } else { "secret" };
-            format!("{what} {name} in {environment}")
-        }
-        Event::VariableRemoved { environment, name, .. } => format!("{name} in {environment}"),
-        Event::ReplicaReady { replica, elapsed_ms, .. } => {
-            format!("{replica} ready after {elapsed_ms} ms")
-        }
-        Event::ReplicaFailed { replica, reason, restart_in_ms, .. } => {
-            format!("{replica}: {reason}; the next starts in {restart_in_ms} ms")
-        }
-        Event::ModelRemoved {} => String::new(),
-    }
-}
-
-fn print_event(happened: &Happened) {
-    println!(
-        "{}  {:<12} {:<18} {:<20} {}",
-        time(happened.at_ms),
-        one_line(&happened.actor),
-        happened.event.kind(),
-        one_line(&happened.subject),
-        one_line(&describe(&happened.event))
-    );
-}
-
-/// Events that are asked for at a time.
-const PAGE: usize = 1_000;
-
-/// `decalog events`
-pub fn events(
-    client: &Client,
-    model: Option<String>,
-    kind: Option<String>,
-    follow: bool,
-    after: After,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let filter = match &model {
-        Some(model) => format!("&model={}", reference(model)?.model),
-        None => String::new(),
-    };
-    let filter = format!("{filter}{}", kind.map_or(String::new(), |kind| format!("&kind={kind}")));
-    if follow {
-        for line in client.lines(&format!("/v1/events?after={after}&follow=true{filter}"))? {
-            let line = line.map_err(|error| {
-                Problem::new(Code::Interrupted, format!("the connection broke: {error}"))
-            })?;
-            match serde_json::from_str::<Happened>(&line) {
-                Ok(happened) if !as_json => print_event(&happened),
-                _ => std::println!("{line}"),
-            }
-        }
-        return Ok(());
-    }
-    let (mut after, mut all) = (after, vec![]);
-    loop {
-        let page: Value = client.get(&format!("/v1/events?after={after}&limit={PAGE}{filter}"))?;
-        let events = page["events"].as_array().cloned().unwrap_or_default();
-        if as_json {
-            all.extend(events);
-        } else {
-            events
-                .into_iter()
-                .filter_map(|event| serde_json::from_value(event).ok())
-                .for_each(|event| print_event(&event));
-        }
-        // A page looks at so much and no more, whatever it finds there.
-        match page["next"].as_str().and_then(|next| next.parse().ok()) {
-            Some(next) if page["more"] == true => after = next,
-            _ => break,
-        }
-    }
-    if as_json {
-        print_json(&serde_json::json!({ "events": all }));
-    }
-    Ok(())
 }
 
 /// `decalog rm`

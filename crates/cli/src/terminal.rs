@@ -52,6 +52,16 @@ pub fn as_written(text: &str) -> Cow<'_, str> {
     if std::io::stdout().is_terminal() { escaped(text) } else { Cow::Borrowed(text) }
 }
 
+/// How wide the terminal is that reads standard output, in columns: `COLUMNS` if it is set, as for
+/// other programs. What is no terminal has no width.
+pub fn width() -> Option<usize> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    let named = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    Some(named.filter(|columns| *columns > 0).unwrap_or_else(textwrap::termwidth))
+}
+
 /// JSON, for programs: as it is.
 pub fn print_json(value: &impl serde::Serialize) {
     std::println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::args::{EnvVerb, Scope};
 use crate::client::Client;
-use crate::terminal::one_line;
-use crate::terminal::print_json;
+use crate::layout::cut;
+use crate::terminal::{one_line, print_json, width};
 
 fn path(of: &Scope) -> String {
     format!("/v1/projects/{}/environments/{}/variables", of.project, of.env)
@@ -59,15 +59,20 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
             let variables: Vec<Variable> =
                 serde_json::from_value(listed["variables"].clone()).unwrap_or_default();
             for variable in variables {
-                let value = variable.value.unwrap_or_else(|| "(secret)".into());
-                println!(
-                    "{}={}{}",
-                    one_line(&variable.name),
-                    one_line(&value),
-                    if variable.own { "  (of the model)" } else { "" }
-                );
+                println!("{}", line(&variable, width()));
             }
         }
     }
     Ok(())
+}
+
+/// A variable as a person reads it: on a terminal it takes one line, and a long value is cut.
+fn line(variable: &Variable, width: Option<usize>) -> String {
+    let value = variable.value.as_deref().unwrap_or("(secret)");
+    let setting = format!("{}={}", one_line(&variable.name), one_line(value));
+    let own = if variable.own { "  (of the model)" } else { "" };
+    match width {
+        Some(width) => format!("{}{own}", cut(&setting, width.saturating_sub(own.len()))),
+        None => format!("{setting}{own}"),
+    }
 }

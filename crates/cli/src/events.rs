@@ -1,0 +1,186 @@
+//! `decalog events`: what happened, one event after the other.
+
+use domain::release::{Cause, Plan};
+use domain::{After, Code, Event, Happened, Problem};
+use serde_json::Value;
+
+use crate::Failure;
+use crate::client::Client;
+use crate::layout::{cut, padded, wrapped};
+use crate::show::{failed, reference, time};
+use crate::terminal::{one_line, print_json, width};
+
+/// Events that are requested at a time.
+const PAGE: usize = 1_000;
+/// A terminal narrower than this gets a shorter form, in columns.
+const WIDE: usize = 120;
+/// Where a long event goes on below itself, in columns.
+const INDENT: usize = 16;
+
+/// Which events, and of what.
+pub struct Selection {
+    pub model: Option<String>,
+    pub kind: Option<String>,
+    pub after: After,
+}
+
+/// Runs the verb.
+pub fn run(
+    client: &Client,
+    selection: Selection,
+    follow: bool,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let model = selection.model.as_deref().map(reference).transpose()?;
+    let mut filter = String::new();
+    if let Some(reference) = &model {
+        filter += &format!("&model={}", reference.model);
+    }
+    if let Some(kind) = &selection.kind {
+        filter += &format!("&kind={kind}");
+    }
+    let print = |happened: &Happened| println!("{}", line(happened, model.is_some(), width()));
+    if follow {
+        let path = format!("/v1/events?after={}&follow=true{filter}", selection.after);
+        for line in client.lines(&path)? {
+            let line = line.map_err(|error| {
+                Problem::new(Code::Interrupted, format!("the connection broke: {error}"))
+            })?;
+            match serde_json::from_str::<Happened>(&line) {
+                Ok(happened) if !as_json => print(&happened),
+                _ => std::println!("{line}"),
+            }
+        }
+        return Ok(());
+    }
+    let (mut after, mut all) = (selection.after, vec![]);
+    loop {
+        let page: Value = client.get(&format!("/v1/events?after={after}&limit={PAGE}{filter}"))?;
+        let events = page["events"].as_array().cloned().unwrap_or_default();
+        if as_json {
+            all.extend(events);
+        } else {
+            events
+                .into_iter()
+                .filter_map(|event| serde_json::from_value(event).ok())
+                .for_each(|event| print(&event));
+        }
+        // A page looks at so much and no more, whatever it finds there.
+        match page["next"].as_str().and_then(|next| next.parse().ok()) {
+            Some(next) if page["more"] == true => after = next,
+            _ => break,
+        }
+    }
+    if as_json {
+        print_json(&serde_json::json!({ "events": all }));
+    }
+    Ok(())
+}
+
+/// An event as a person reads it. On a narrow terminal it goes without the year and with short
+/// names, and without the model if there is only one; the text always stays whole.
+fn line(happened: &Happened, is_of_one: bool, width: Option<usize>) -> String {
+    let is_narrow = width.is_some_and(|width| width < WIDE);
+    let (actor_max, subject_max) = if is_narrow { (8, 16) } else { (12, 30) };
+    let at = time(happened.at_ms);
+    let year = "2026-".len();
+    let at = if is_narrow { at.get(year..).unwrap_or(&at) } else { &at };
+    let fitted = |text: &str, columns: usize| {
+        let text = one_line(text);
+        match width {
+            Some(_) => padded(&cut(&text, columns), columns),
+            None => padded(&text, columns),
+        }
+    };
+    let subject = happened.subject.strip_prefix("default/").unwrap_or(&happened.subject);
+    let subject = match is_narrow && is_of_one {
+        true => String::new(),
+        false => format!("{}  ", fitted(subject, subject_max)),
+    };
+    let line = format!(
+        "{at}  {}  {}  {subject}{}",
+        fitted(&happened.actor, actor_max),
+        padded(happened.event.kind(), 17),
+        one_line(&describe(&happened.event))
+    );
+    wrapped(line.trim_end(), INDENT, width)
+}
+
+/// How a version gets its traffic, if not at once, and why it is no plain deploy.
+fn planned(plan: &Plan) -> String {
+    let how = if plan.is_instant() { String::new() } else { format!(": {plan}") };
+    let why = match plan.cause {
+        Cause::Rollback => ", a rollback",
+        _ if plan.untested => ", with --untested",
+        _ => "",
+    };
+    format!("{how}{why}")
+}
+
+/// One line on an event.
+fn describe(event: &Event) -> String {
+    match event {
+        Event::WriterStarted { program_version } => format!("decalog {program_version} started"),
+        Event::VersionPushed(pushed) => {
+            format!(
+                "{} pushed by {}, {} files, {}",
+                pushed.version,
+                pushed.provenance.author,
+                pushed.tree.files().len(),
+                pushed.digest.short()
+            )
+        }
+        Event::WriterHandedOver { pid } => format!("to process {pid}"),
+        Event::DeployStarted { version, environment, plan, .. } => {
+            format!("{version} to {environment}{}", planned(plan))
+        }
+        Event::TrafficShifted { version, environment, baseline, phase, .. } => {
+            format!("{version} gets {phase} in {environment}, the rest goes to {baseline}")
+        }
+        Event::GuardsJudged { judgements, .. } => judgements.to_string().replace('\n', ";"),
+        Event::ReleasePaused { .. } | Event::ReleaseResumed { .. } => String::new(),
+        Event::ScaleChanged { placement, record } => {
+            format!("{} in {}: {record}", placement.version, placement.environment)
+        }
+        Event::VersionRemoved { version } => version.to_string(),
+        Event::EnvironmentBuilt { lock, cached, elapsed_ms, .. } => {
+            format!(
+                "environment {}{}, {elapsed_ms} ms",
+                lock.short(),
+                if *cached { " (cached)" } else { "" }
+            )
+        }
+        Event::SchemaRecorded { version, schema } => format!("{version}: {schema}"),
+        Event::CandidateReady { elapsed_ms: 0, .. } => "replica was kept ready".into(),
+        Event::CandidateReady { elapsed_ms, .. } => format!("model loaded in {elapsed_ms} ms"),
+        Event::TestsPassed { cases, made_up, .. } => {
+            crate::following::tested(*cases, made_up.as_ref())
+        }
+        Event::GatesPassed { candidate, live, .. } => {
+            let live = live.map_or(String::new(), |live| {
+                format!(" (live: p99 {:.1} ms, {:.0} MB)", live.p99_ms, live.memory_mb)
+            });
+            format!("p99 {:.1} ms, {:.0} MB{live}", candidate.p99_ms, candidate.memory_mb)
+        }
+        Event::Released { version, environment, previous, elapsed_ms, .. } => {
+            let from = previous.map_or(String::new(), |previous| format!("{previous} → "));
+            format!("{from}{version} in {environment}, {elapsed_ms} ms after it was requested")
+        }
+        Event::DeployFailed { step, problem, .. } => failed(step, &problem.message),
+        Event::VariableSet { environment, name, value, .. } => {
+            let what = if value.is_some() { "variable" } else { "secret" };
+            format!("{what} {name} in {environment}")
+        }
+        Event::VariableRemoved { environment, name, .. } => format!("{name} in {environment}"),
+        Event::ReplicaReady { replica, elapsed_ms, .. } => {
+            format!("{replica} ready after {elapsed_ms} ms")
+        }
+        Event::ReplicaFailed { replica, reason, restart_in_ms, .. } => {
+            format!("{replica}: {reason}; the next starts in {restart_in_ms} ms")
+        }
+        Event::ModelRemoved {} => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
