@@ -223,6 +223,8 @@ def test_rollback_goes_back_step_by_step(platform, tmp_path):
         second = platform.run("rollback", "m")
         assert "v1" in second.err, second
     assert not [answer for answer in load.answers if answer[0] != 200]
+    happened = platform.run("events", "m", "--kind", "deploy_started").out
+    assert happened.count("a rollback") == 2 and "untested" not in happened, happened
     nothing = platform.run("rollback", "m", ok=False)
     assert nothing.code == 1 and "nothing was live" in nothing.err, nothing
     platform.run("release", "m@v3")

@@ -149,9 +149,9 @@ impl Control {
                 key.model
             )));
         };
-        // What was live is taken back as it is.
-        let plan =
-            Plan { cause: Cause::Rollback, breaking: true, untested: true, ..Plan::default() };
+        // Its columns are those that callers had before. Its cases run; as it has been live, no
+        // made-up row is asked.
+        let plan = Plan { cause: Cause::Rollback, breaking: true, ..Plan::default() };
         Ok((before, Some(self.deploy(actor, key, before, environment, plan, None).await?)))
     }
 

@@ -38,7 +38,8 @@ pub struct Plan {
     /// Whether a schema that breaks callers is meant.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub breaking: bool,
-    /// Whether the version goes live although nobody has asked it anything.
+    /// Whether a version without cases goes live without having answered a made-up row. Cases run all
+    /// the same.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub untested: bool,
     /// Why it was asked.
@@ -140,7 +141,7 @@ fn is_header_name(name: &str) -> bool {
 }
 
 impl fmt::Display for Plan {
-    /// As people read it: `shadow 20%, canary 5, 25, 50% every 2 min, guards errors<1%`.
+    /// As people read it: `shadow 20%, canary 5, 25, 50% every 120 s, guards errors<1%`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_instant() {
             return f.write_str("instant");
