@@ -6,12 +6,40 @@ import socket
 import sqlite3
 import stat
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from conftest import BINARY, constant, wait_for, write_model
 from test_faults import alive
 from test_versions import Load
+
+
+@contextmanager
+def listening(answer):
+    """A server that gives everybody the same JSON."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_takeover_under_load_fails_nothing(platform, tmp_path):
@@ -47,12 +75,25 @@ def test_upgrade_verb(platform, tmp_path):
         assert done["old"]["pid"] == old.pid and done["new"]["url"] == platform.url
         assert old.wait(60) == 0
         assert platform.predict("m", {"x": 0}).json() == {"output": 1}
-        again = platform.run("upgrade", "--data", platform.data, "--json").json()
+        again = platform.run("upgrade", "--json").json()  # of the server at DECALOG_URL
         assert again["old"]["pid"] == done["new"]["pid"]
         done = again
     finally:
         os.kill(done["new"]["pid"], 15)
         wait_for(lambda: not alive(done["new"]["pid"]), "the end of the platform")
+
+
+def test_a_server_that_cannot_be_upgraded_from_here(platform, tmp_path):
+    """Behind a tunnel, a server may be on another machine, with a data directory of the same name or none."""
+    status = platform.get("/v1/status").json()
+    for change in [{"pid": 1}, {"data": str(tmp_path)}, {"data": None}]:
+        answer = json.dumps(status | change).encode()
+        with listening(answer) as url:
+            failed = platform.run("upgrade", "--url", url, ok=False)
+        assert failed.code == 1 and url in failed.err and "decalog upgrade" in failed.err, failed
+    unreachable = platform.run("upgrade", "--url", "http://127.0.0.1:9", ok=False)
+    assert unreachable.code == 3 and "--data" in unreachable.err, unreachable
+    assert platform.get("/v1/status").json()["pid"] == platform.process.pid
 
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\nexit 3\n", "#!/bin/sh\necho no such option >&2\nexit 2\n", "not a program"])

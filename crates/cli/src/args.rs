@@ -193,7 +193,7 @@ pub enum Verb {
         /// The new binary [default: this one]
         #[arg(long)]
         binary: Option<PathBuf>,
-        /// The data directory
+        /// The data directory of the running platform [default: that of the server at --url]
         #[arg(long)]
         data: Option<PathBuf>,
     },

@@ -109,7 +109,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Status => platform::status(&remote, json)?,
         Verb::Doctor { data, verify: false, .. } => return platform::doctor(data, json),
         Verb::Doctor { data, store, .. } => return platform::doctor_verify(data, store, json),
-        Verb::Upgrade { binary, data } => upgrade::run(binary, data, json)?,
+        Verb::Upgrade { binary, data } => upgrade::run(&remote, binary, data, json)?,
         Verb::Gc => platform::collect(&remote, json)?,
         Verb::Backup { file } => platform::backup(&remote, &file)?,
         Verb::Restore { file, data } => platform::restore(&file, data)?,

@@ -311,6 +311,7 @@ async fn serve(
         gateway: gateway.clone(),
         monitor: monitor.clone(),
         url: url.clone(),
+        data: data.clone(),
         started_at_ms,
     };
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));

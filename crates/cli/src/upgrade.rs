@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use domain::{Code, DataDirectory, Problem};
 
+use crate::client::Client;
 use crate::data::data_directory;
 use crate::handover::{self, Description};
 use crate::{Failure, terminal};
@@ -22,12 +23,16 @@ fn problem(text: String) -> Problem {
 }
 
 /// Runs the verb.
-pub fn run(binary: Option<PathBuf>, data: Option<PathBuf>, as_json: bool) -> Result<(), Failure> {
-    let data = data_directory(data)?;
-    let old = handover::describe(&data)?.ok_or_else(|| {
-        problem(format!("no decalog runs on {}", data.display()))
-            .help("start one with decalog up; --data names its data directory")
-    })?;
+pub fn run(
+    client: &Client,
+    binary: Option<PathBuf>,
+    data: Option<PathBuf>,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let (data, old) = match data {
+        Some(data) => running_on(data)?,
+        None => running_at(client)?,
+    };
     let binary = match binary {
         Some(binary) => std::path::absolute(binary),
         None => std::env::current_exe(),
@@ -53,6 +58,44 @@ pub fn run(binary: Option<PathBuf>, data: Option<PathBuf>, as_json: bool) -> Res
         );
     }
     Ok(())
+}
+
+/// The process that serves a data directory.
+fn running_on(data: PathBuf) -> Result<(DataDirectory, Description), Failure> {
+    let data = data_directory(Some(data))?;
+    let old = handover::describe(&data)?.ok_or_else(|| {
+        problem(format!("no decalog runs on {}", data.display()))
+            .help("start one with decalog up; --data names its data directory")
+    })?;
+    Ok((data, old))
+}
+
+/// The process that serves an address, if it is one of this machine.
+fn running_at(client: &Client) -> Result<(DataDirectory, Description), Failure> {
+    let status: serde_json::Value = client.get("/v1/status").map_err(|failure| match failure {
+        Failure::Unreachable(problem) => Failure::Unreachable(problem.help(
+            "start it with decalog up, name another with --url, or name its data directory with --data",
+        )),
+        failure => failure,
+    })?;
+    let url = client.url();
+    let Some(data) = status["data"].as_str() else {
+        let text = format!("the server at {url}, an earlier one, does not name its data directory");
+        return Err(problem(text).help("decalog upgrade --data DIR").into());
+    };
+    let data = DataDirectory::new(data);
+    // Another machine may have a directory of that name too, with another process on it.
+    match handover::describe(&data)? {
+        Some(old) if status["pid"] == old.pid => Ok((data, old)),
+        _ => {
+            let text = format!(
+                "the server at {url}, process {} on {}, is not on this machine",
+                status["pid"],
+                data.display()
+            );
+            Err(problem(text).help("run decalog upgrade on its machine, as its user").into())
+        }
+    }
 }
 
 /// Starts the new binary with the words and the variables of the running process.

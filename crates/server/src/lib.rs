@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use control::Control;
-use domain::Code;
+use domain::{Code, DataDirectory};
 use gateway::Gateway;
 use monitor::Monitor;
 
@@ -44,9 +44,11 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
-    /// Where this server listens, and since when.
+    /// Where this server listens.
     pub url: String,
-    /// Of the process, in milliseconds since 1970.
+    /// Where its data are.
+    pub data: DataDirectory,
+    /// When its process started, in milliseconds since 1970.
     pub started_at_ms: u64,
 }
 

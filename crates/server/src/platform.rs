@@ -34,6 +34,8 @@ pub struct Status {
     version: String,
     /// Where it listens.
     url: String,
+    /// Its data directory, on its machine.
+    data: String,
     /// Of its process.
     pid: u32,
     /// How long it has been running.
@@ -164,6 +166,7 @@ pub async fn status(State(api): State<Api>) -> Result<Json<Status>, ApiError> {
         route_epoch: api.gateway.epoch(),
         queued_rows: api.gateway.demand().iter().map(|demand| demand.queued_rows).sum(),
         url: api.url,
+        data: api.data.root().to_string_lossy().into_owned(),
     }))
 }
 
