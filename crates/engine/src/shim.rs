@@ -1,8 +1,10 @@
 //! The Python worker: the files of its package, put where the interpreter of any environment can
 //! run them. Nothing is installed there.
 
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use domain::digest::Hasher;
 use supervisor::private_directory;
@@ -11,6 +13,11 @@ use crate::EngineError;
 
 /// The name of the package, and of the directory that holds it.
 const PACKAGE: &str = "decalog_worker";
+/// What the name of each content's directory begins with.
+const PREFIX: &str = "worker-";
+/// How long a content stays after the last start from it, in days. Longer than upgrades and ways
+/// back from them take.
+const UNUSED_DAYS: u64 = 30;
 
 /// The files of the package with what is in them.
 macro_rules! files {
@@ -33,17 +40,67 @@ const FILES: &[(&str, &str)] = files![
 ///
 /// Its place changes with its content, so that old workers keep theirs. What is there and right is
 /// left as it is, and with it the byte code that Python keeps beside it; what is damaged is
-/// replaced. Each file appears whole, so that several processes may do this at a time.
+/// replaced. Each file appears whole, so that several processes may do this at a time. A new
+/// content is the occasion to collect those that nothing uses any more.
 pub fn put(directory: &Path) -> Result<PathBuf, EngineError> {
-    let package = directory.join(place()).join(PACKAGE);
+    let place = directory.join(place());
+    let package = place.join(PACKAGE);
+    let is_new = !place.exists();
     private_directory(&package)?;
     for (name, text) in FILES {
         let path = package.join(name);
-        if !std::fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
+        if !fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
             write(&path, text).map_err(EngineError::io("writing the Python worker"))?;
         }
     }
+    let now = SystemTime::now();
+    // On a disk that takes no writes, what is there serves.
+    let _ = File::open(&place).and_then(|place| place.set_modified(now));
+    if is_new && let Err(error) = collect(directory, now) {
+        tracing::warn!("Python workers of earlier versions stay: {error}");
+    }
     Ok(package.join("__main__.py"))
+}
+
+/// Removes contents from which nothing was started for [`UNUSED_DAYS`] and no process runs: one that
+/// does may still import a module that it has not needed yet.
+fn collect(directory: &Path, now: SystemTime) -> io::Result<()> {
+    let unused = Duration::from_secs(UNUSED_DAYS * 24 * 60 * 60);
+    let mut old = vec![];
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let age = now.duration_since(entry.metadata()?.modified()?).unwrap_or_default();
+        if name.starts_with(PREFIX) && age > unused {
+            old.push(name);
+        }
+    }
+    if old.is_empty() {
+        return Ok(());
+    }
+    let in_use = in_use(&old)?;
+    for name in old.iter().filter(|name| !in_use.contains(name)) {
+        fs::remove_dir_all(directory.join(name))?;
+    }
+    Ok(())
+}
+
+/// Those contents that a running process was started from, by its words, which its forks inherit.
+fn in_use(names: &[String]) -> io::Result<Vec<&String>> {
+    let mut words = vec![];
+    for process in fs::read_dir("/proc")? {
+        let process = process?;
+        if process.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            // One that has just ended uses nothing.
+            let read = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            words.push(String::from_utf8_lossy(&read).into_owned());
+        }
+    }
+    let is_used = |name: &&String| {
+        let within = format!("/{name}/{PACKAGE}/");
+        words.iter().any(|words| words.contains(&within))
+    };
+    Ok(names.iter().filter(is_used).collect())
 }
 
 /// The directory of this content, the only one on the way of imports while the worker imports
@@ -54,10 +111,10 @@ fn place() -> String {
         hasher.field(name.as_bytes());
         hasher.field(text.as_bytes());
     }
-    format!("worker-{}", hasher.finish().short())
+    format!("{PREFIX}{}", hasher.finish().short())
 }
 
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
+fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
     file.write_all(text.as_bytes())?;
     file.persist(path)?;
@@ -65,66 +122,4 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn names(directory: &Path) -> BTreeSet<String> {
-        let entries = std::fs::read_dir(directory).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.ends_with(".py")).collect()
-    }
-
-    #[test]
-    fn every_file_of_the_package_is_embedded() {
-        let source =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python/src").join(PACKAGE);
-        assert_eq!(
-            FILES.iter().map(|(name, _)| name.to_string()).collect::<BTreeSet<_>>(),
-            names(&source)
-        );
-    }
-
-    #[test]
-    fn what_is_right_stays_and_what_is_damaged_is_replaced() {
-        let directory = tempfile::tempdir().unwrap();
-        let main = put(directory.path()).unwrap();
-        let package = main.parent().unwrap();
-        assert_eq!(names(package).len(), FILES.len());
-        let modified = |name: &str| package.join(name).metadata().unwrap().modified().unwrap();
-        let before = modified("server.py");
-        std::fs::write(package.join("fork.py"), "").unwrap();
-        std::fs::remove_file(package.join("text.py")).unwrap();
-        assert_eq!(put(directory.path()).unwrap(), main);
-        for (name, text) in FILES {
-            assert_eq!(std::fs::read_to_string(package.join(name)).unwrap(), *text, "{name}");
-        }
-        assert_eq!(modified("server.py"), before);
-        assert_eq!(
-            std::fs::read_dir(package).unwrap().count(),
-            FILES.len(),
-            "nothing else is left there"
-        );
-    }
-
-    #[test]
-    fn several_may_put_it_at_a_time() {
-        let directory = tempfile::tempdir().unwrap();
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    let package = put(directory.path()).unwrap();
-                    let package = package.parent().unwrap();
-                    for (name, text) in FILES {
-                        assert_eq!(
-                            std::fs::read_to_string(package.join(name)).unwrap(),
-                            *text,
-                            "{name}"
-                        );
-                    }
-                });
-            }
-        });
-    }
-}
+mod tests;
