@@ -48,7 +48,7 @@ pub enum Verb {
         #[arg(long, default_value = "python", value_parser = runtimes())]
         runtime: Runtime,
     },
-    /// Prints what Decalog infers of a model directory
+    /// Prints what Decalog infers from a model directory
     #[command(after_help = "Examples:\n  decalog check\n  decalog check churn --json")]
     Check {
         /// The model directory
@@ -62,28 +62,27 @@ pub enum Verb {
     Deploy(DeployOptions),
     /// Moves a model's traffic to a version, at once or step by step
     #[command(
-        after_help = "A canary gets a growing share of the traffic, and goes back by itself if a guard says so; without --guard\nit must not have more errors or a longer tail than the live version. A shadow gets copies, whose answers are compared.\n\nExamples:\n  decalog release churn@v3                                  all at once: also back to an earlier version\n  decalog release churn@v4 --canary 5,25,50 --every 2m --guard 'errors<1%' --guard 'p99<50ms'\n  decalog release churn@v4 --shadow 20%\n  decalog release status churn\n  decalog release pause churn\n  decalog release resume churn\n  decalog release abort churn"
+        after_help = "A canary gets a growing share of the traffic, and is rolled back if it breaks a guard. Without --guard it must\nnot have more errors or a longer tail than the live version. A shadow gets copies of requests, and its answers are compared.\n\nExamples:\n  decalog release churn@v3                                  all at once; the version may be an earlier one\n  decalog release churn@v4 --canary 5,25,50 --every 2m --guard 'errors<1%' --guard 'p99<50ms'\n  decalog release churn@v4 --shadow 20%\n  decalog release status churn\n  decalog release pause churn\n  decalog release resume churn\n  decalog release abort churn"
     )]
     Release(ReleaseOptions),
-    /// Takes what is live in one environment live in another: the same version, nothing is built
-    /// again
+    /// Releases the version that is live in one environment in another, without building it again
     #[command(
         after_help = "Examples:\n  decalog promote churn staging production\n  decalog promote churn staging production --canary 10,50"
     )]
     Promote {
         /// [project/]model
         model: String,
-        /// Where it is live
+        /// The environment in which it is live
         from: String,
-        /// Where it is to be
+        /// The environment to release it in
         to: String,
         #[command(flatten)]
         plan: PlanOptions,
-        /// Return at once
+        /// Return without waiting for the release
         #[arg(long)]
         detach: bool,
     },
-    /// Goes back to what was live before, or ends the release that is on its way
+    /// Goes back to the version that was live before, or ends a release that is under way
     #[command(
         after_help = "Examples:\n  decalog rollback churn\n  decalog rollback churn --env staging"
     )]
@@ -128,14 +127,14 @@ pub enum Verb {
     Logs {
         /// [project/]model[@vN]
         model: String,
-        /// Go on as more comes
+        /// Keep printing as more arrives
         #[arg(short, long)]
         follow: bool,
         /// How many of the last lines
         #[arg(long, default_value_t = 200)]
         lines: usize,
     },
-    /// Prints what happened: the ledger's entries, and for 90 days what load and processes did
+    /// Prints what happened: entries of the ledger, and 90 days of what load and processes did
     #[command(
         after_help = "Examples:\n  decalog events\n  decalog events churn -f\n  decalog events churn --kind scale,release"
     )]
@@ -145,7 +144,7 @@ pub enum Verb {
         /// Only these kinds: release, scale, version, replica, variable, writer, or a kind of event
         #[arg(long)]
         kind: Option<String>,
-        /// Go on as more comes
+        /// Keep printing as more arrives
         #[arg(short, long)]
         follow: bool,
         /// Only what came after this entry, or this place (12.7)
@@ -166,7 +165,7 @@ pub enum Verb {
         #[command(subcommand)]
         verb: EnvVerb,
     },
-    /// Shows how the server is
+    /// Shows the server's version, address, load and ledger
     #[command(
         after_help = "Examples:\n  decalog status\n  decalog status --json | jq .ledger.head"
     )]
@@ -181,13 +180,13 @@ pub enum Verb {
         /// gigabyte
         #[arg(long)]
         verify: bool,
-        /// Where artifacts lie, if `decalog up` was told
+        /// Where artifacts lie, if `decalog up` has --store
         #[arg(long, value_name = "URL", requires = "verify")]
         store: Option<String>,
     },
-    /// Replaces the running platform by another binary, without losing a request
+    /// Replaces the running platform with another binary, without losing a request
     #[command(
-        after_help = "The new process gets the options of the old one. If it fails, the old one goes on.\n\nExamples:\n  decalog upgrade                          by this binary\n  decalog upgrade --binary ./decalog-0.2"
+        after_help = "The new process gets the options of the old one. If it fails, the old one carries on.\n\nExamples:\n  decalog upgrade                          to this binary\n  decalog upgrade --binary ./decalog-0.2"
     )]
     Upgrade {
         /// The new binary [default: this one]
@@ -197,7 +196,7 @@ pub enum Verb {
         #[arg(long)]
         data: Option<PathBuf>,
     },
-    /// Removes what no version refers to any more
+    /// Deletes stored files that no version refers to any more
     #[command(after_help = "Example:\n  decalog gc")]
     Gc,
     /// Writes a backup of everything to a file

@@ -164,11 +164,11 @@ codes! {
     SchemaMismatch "schema_mismatch" 422 InvalidArgument Change Requests "The columns are not those that the model takes.";
     NoRows "no_rows" 400 InvalidArgument Change Requests "The request has no rows.";
     BadInput "bad_input" 422 InvalidArgument Change Requests "The model refuses the input, and says why.";
-    BadReference "bad_reference" 400 InvalidArgument Change Requests "A model is named in a form that there is not.";
-    BadTimeout "bad_timeout" 400 InvalidArgument Change Requests "The time limit that the request asks for is not one.";
-    NoSuchOutput "no_such_output" 400 InvalidArgument Change Requests "An output is asked for that the model does not have.";
+    BadReference "bad_reference" 400 InvalidArgument Change Requests "The reference to a model cannot be read.";
+    BadTimeout "bad_timeout" 400 InvalidArgument Change Requests "The requested time limit cannot be one.";
+    NoSuchOutput "no_such_output" 400 InvalidArgument Change Requests "The request names an output that the model does not have.";
     Streams "streams" 400 InvalidArgument Change Requests "The model answers in pieces, and this path or form cannot.";
-    ForeignHost "foreign_host" 403 PermissionDenied Change Requests "The `Host` is none that this server answers for.";
+    ForeignHost "foreign_host" 403 PermissionDenied Change Requests "The `Host` is not a name of this server.";
     ForeignOrigin "foreign_origin" 403 PermissionDenied Change Requests "A page of another site sent the request.";
     NoSuchModel "no_such_model" 404 NotFound Change Requests "There is no model of that name.";
     NoSuchVersion "no_such_version" 404 NotFound Change Requests "The model has no such version, or it does not run.";
@@ -177,7 +177,7 @@ codes! {
     MethodNotAllowed "method_not_allowed" 405 Unimplemented Change Requests "The path is there, but not for that method.";
     BodyTimeout "body_timeout" 408 DeadlineExceeded Change Requests "The body did not arrive in time.";
     BodyTooLarge "body_too_large" 413 ResourceExhausted Change Requests "The body is longer than `--body-bytes-max`.";
-    QueueFull "queue_full" 429 ResourceExhausted Soon Requests "As many rows or bytes wait for the model as may.";
+    QueueFull "queue_full" 429 ResourceExhausted Soon Requests "The queue of the model is full, in rows or in bytes.";
     NoCapacity "no_capacity" 503 Unavailable Soon Requests "No replica was ready in time, or the queue is too long for the deadline.";
     NotRunning "not_running" 503 Unavailable Soon Requests "The version has no replicas in this environment.";
     LoadFailed "load_failed" 503 Unavailable Soon Requests "The model could not be loaded; its traceback is in the details.";
@@ -192,22 +192,22 @@ codes! {
     Abandoned "abandoned" 499 Aborted Change Requests "The caller hung up; only records and metrics have it.";
 
     BadName "bad_name" 400 InvalidArgument Change Changes "A name has characters that a name may not have.";
-    BadManifest "bad_manifest" 422 InvalidArgument Change Changes "`decalog.toml` is wrong.";
+    BadManifest "bad_manifest" 422 InvalidArgument Change Changes "`decalog.toml` has a mistake.";
     BadTree "bad_tree" 422 InvalidArgument Change Changes "The directory cannot be a version.";
-    BadPlan "bad_plan" 422 InvalidArgument Change Changes "The release's phases are wrong.";
-    BadVariable "bad_variable" 422 InvalidArgument Change Changes "The variable's name or value cannot be one.";
+    BadPlan "bad_plan" 422 InvalidArgument Change Changes "The plan of the release cannot be carried out.";
+    BadVariable "bad_variable" 422 InvalidArgument Change Changes "The name or the value of the variable is not allowed.";
     BadCase "bad_case" 422 InvalidArgument Change Changes "A test case cannot be read.";
-    BadSchema "bad_schema" 422 InvalidArgument Change Changes "The model's columns are not possible.";
+    BadSchema "bad_schema" 422 InvalidArgument Change Changes "The columns of the model are not possible.";
     NoSchema "no_schema" 422 InvalidArgument Change Changes "The model does not tell its input columns.";
-    Breaking "breaking" 422 FailedPrecondition Change Changes "The new version does not take what the live one takes.";
+    Breaking "breaking" 422 FailedPrecondition Change Changes "The new version would break callers of the live one.";
     MissingBlobs "missing_blobs" 409 FailedPrecondition Change Changes "The version names content that was not uploaded.";
-    WrongOffset "wrong_offset" 409 FailedPrecondition Change Changes "An upload goes on elsewhere than where it stopped.";
+    WrongOffset "wrong_offset" 409 FailedPrecondition Change Changes "An upload does not continue where it stopped.";
     WrongContent "wrong_content" 400 InvalidArgument Change Changes "What was uploaded does not have the digest that it should have.";
     LockFailed "lock_failed" 422 InvalidArgument Change Changes "The packages that the model needs could not be resolved.";
     BuildFailed "build_failed" 500 Internal Change Changes "The environment of the model could not be built.";
-    NoPython "no_python" 422 FailedPrecondition Change Changes "The Python that the model wants is not there.";
-    NoUv "no_uv" 500 FailedPrecondition Change Changes "`uv`, which builds environments, is not there.";
-    NoOnnxruntime "no_onnxruntime" 500 FailedPrecondition Change Changes "The library of ONNX Runtime is not there.";
+    NoPython "no_python" 422 FailedPrecondition Change Changes "The Python that the model needs is not installed.";
+    NoUv "no_uv" 500 FailedPrecondition Change Changes "`uv`, which builds environments, is missing.";
+    NoOnnxruntime "no_onnxruntime" 500 FailedPrecondition Change Changes "The library of ONNX Runtime is missing.";
     TestFailed "test_failed" 422 FailedPrecondition Change Changes "A test case of the version gave another answer.";
     GateFailed "gate_failed" 422 FailedPrecondition Change Changes "The version missed a gate of its manifest.";
     Guard "guard" 422 FailedPrecondition Change Changes "A guard rolled the release back.";
@@ -217,12 +217,12 @@ codes! {
     NoRelease "no_release" 409 FailedPrecondition Change Changes "No release of the model is running.";
     NothingBefore "nothing_before" 409 FailedPrecondition Change Changes "There is no earlier version to go back to.";
     NothingToCompare "nothing_to_compare" 409 FailedPrecondition Change Changes "A release in phases needs a version that is live.";
-    InUse "in_use" 409 FailedPrecondition Change Changes "What should go is in use.";
+    InUse "in_use" 409 FailedPrecondition Change Changes "What should be removed is in use.";
     NoSuchVariable "no_such_variable" 404 NotFound Change Changes "There is no variable of that name.";
-    NoSuchAction "no_such_action" 404 Unimplemented Change Changes "A release cannot do that.";
+    NoSuchAction "no_such_action" 404 Unimplemented Change Changes "There is no such action on a release.";
     Conflict "conflict" 409 Aborted Soon Changes "Something else changed the same thing meanwhile.";
     Fenced "fenced" 503 Unavailable Soon Changes "This process is being replaced by another.";
-    NotReady "not_ready" 503 Unavailable Soon Changes "The platform, or what is asked for, is not ready.";
+    NotReady "not_ready" 503 Unavailable Soon Changes "The platform, or what the request is for, is not ready.";
     Stopping "stopping" 503 Unavailable Soon Changes "The platform is stopping.";
     Store "store" 503 Unavailable Soon Changes "The store of artifacts does not answer.";
     NoSpace "no_space" 507 ResourceExhausted Change Changes "The disk is full.";
@@ -235,15 +235,15 @@ codes! {
     NewerLedger "newer_ledger" 500 FailedPrecondition Change Changes "A newer Decalog wrote the ledger.";
     Secrets "secrets" 500 Internal Change Changes "A secret could not be read or written.";
     Backup "backup" 500 Internal Change Changes "A backup could not be made or read.";
-    Gc "gc" 500 Internal Change Changes "What nothing refers to could not be cleared.";
+    Gc "gc" 500 Internal Change Changes "What nothing refers to could not be deleted.";
     Engine "engine" 500 Internal Change Changes "Processes could not be started or watched.";
     OtherSupervisor "other_supervisor" 500 FailedPrecondition Change Changes "The running supervisor is of another version.";
-    Failed "failed" 500 Internal Change Changes "Something on this side failed, as the sentence says.";
+    Failed "failed" 500 Internal Change Changes "The command failed; the sentence says why.";
 
     BadModel "bad_model" 500 InvalidArgument Change CommandLine "The directory's model cannot be understood.";
     BadOption "bad_option" 500 InvalidArgument Change CommandLine "Options do not fit together.";
     NoInput "no_input" 500 InvalidArgument Change CommandLine "There is nothing to read.";
-    Exists "exists" 500 FailedPrecondition Change CommandLine "What should be made is there already.";
+    Exists "exists" 500 FailedPrecondition Change CommandLine "What should be created exists already.";
     NotEmpty "not_empty" 500 FailedPrecondition Change CommandLine "The directory to restore into is not empty.";
     Removed "removed" 500 NotFound Change CommandLine "The model was removed meanwhile.";
     Unreachable "unreachable" 500 Unavailable Soon CommandLine "No platform answers at the address.";
@@ -288,7 +288,7 @@ Every error has the same form, in answers, in the ledger and on the terminal wit
 ```
 
 `code` is stable: programs may rely on it. `details` and `help` may be missing. Answers that say *try again* carry `Retry-After: 1`.
-A code that this page does not have is of a newer Decalog. The page is printed from `crates/domain/src/code.rs`.
+A code that is missing from this page comes from a newer Decalog. The page is printed from `crates/domain/src/code.rs`.
 ";
 
 impl FromStr for Code {

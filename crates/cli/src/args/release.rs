@@ -31,10 +31,10 @@ pub struct PlanOptions {
     /// Shares of the traffic one after the other, in percent
     #[arg(long, value_name = "5,25,50")]
     pub canary: Option<String>,
-    /// The least time of each step: 90s, 2m, 1h
+    /// The shortest time of each step: 90s, 2m, 1h
     #[arg(long, value_name = "TIME")]
     pub every: Option<String>,
-    /// What must hold: errors<1%, p99<50ms, p99<1.2x, errors<baseline+0.5%, disagreement<2%
+    /// A condition to meet: errors<1%, p99<50ms, p99<1.2x, errors<baseline+0.5%, disagreement<2%
     #[arg(long = "guard", value_name = "GUARD")]
     pub guards: Vec<String>,
     /// Send copies of this share of the requests first, and compare the answers
@@ -43,7 +43,7 @@ pub struct PlanOptions {
     /// Callers with the same value of this header get the same version throughout
     #[arg(long, value_name = "HEADER")]
     pub sticky: Option<String>,
-    /// Release even if it breaks those who call the live version
+    /// Release even if it breaks callers of the live version
     #[arg(long)]
     pub breaking: bool,
     /// Go live even if the model does not answer a made-up row; test cases still count
@@ -62,7 +62,7 @@ pub struct ReleaseOptions {
     pub env: Option<String>,
     #[command(flatten)]
     pub plan: PlanOptions,
-    /// Return at once
+    /// Return without waiting for the release
     #[arg(long)]
     pub detach: bool,
 }

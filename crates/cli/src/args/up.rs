@@ -7,7 +7,7 @@ use clap::Args;
 
 #[derive(Args)]
 pub struct UpOptions {
-    /// Where everything is kept [default: $XDG_DATA_HOME/decalog or ~/.local/share/decalog]
+    /// Where everything is stored [default: $XDG_DATA_HOME/decalog or ~/.local/share/decalog]
     #[arg(long)]
     pub data: Option<PathBuf>,
     /// Address and port; port 0 takes a free one
@@ -16,16 +16,16 @@ pub struct UpOptions {
     /// Listen beyond this machine without tokens and TLS: only for test networks
     #[arg(long)]
     pub insecure_listen_anywhere: bool,
-    /// One more name under which this server may be called
+    /// Another name by which this server may be called
     #[arg(long = "allow-host", value_name = "NAME")]
     pub allow_hosts: Vec<String>,
     /// Where Python packages come from
     #[arg(long, env = "DECALOG_INDEX_URL")]
     pub index_url: Option<String>,
-    /// Where artifacts are kept, as a URL [default: file:DATA/artifacts]
+    /// Where artifacts are stored, as a URL [default: file:DATA/artifacts]
     #[arg(long)]
     pub store: Option<String>,
-    /// The longest body of a request, in bytes
+    /// The largest body of a request, in bytes
     #[arg(long, default_value_t = 256 << 20)]
     pub body_bytes_max: usize,
     /// Threads that answer requests [default: half of the cores]
@@ -35,8 +35,8 @@ pub struct UpOptions {
     /// starts as usual if none does
     #[arg(long)]
     pub takeover: bool,
-    /// Go on with a ledger that is damaged, cut off or missing, as it is: what is not in it is
-    /// forgotten
+    /// Start even if the ledger is damaged, cut off or missing, with what can be read; the rest is
+    /// lost
     #[arg(long)]
     pub accept_damaged_ledger: bool,
     /// How long the version that a release replaced keeps its replicas, in seconds
@@ -45,10 +45,10 @@ pub struct UpOptions {
     /// Memory that all replicas together may use, in MiB [default: 80% of the machine's]
     #[arg(long)]
     pub memory_mb: Option<u64>,
-    /// What is kept of models scaled to zero, so that they start faster
+    /// What stays in memory of models scaled to zero, so that they start faster
     #[arg(long, value_enum, default_value_t = ParkLevel::Spare)]
     pub park: ParkLevel,
-    /// Memory that all that is kept of models scaled to zero may use, in MiB [default: a third of
+    /// Memory that what is kept of models scaled to zero may use, in MiB [default: a third of
     /// --memory-mb]
     #[arg(long)]
     pub parked_mb: Option<u64>,
@@ -63,7 +63,7 @@ pub struct UpOptions {
 /// What is kept of models scaled to zero.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum ParkLevel {
-    /// Each start is a cold one
+    /// Nothing: each start is a cold one
     Nothing,
     /// A process with their libraries imported
     Zygote,
