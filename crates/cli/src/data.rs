@@ -1,5 +1,5 @@
 //! The data directory: where it is, and taking it for one process. Whatever keeps it from being
-//! used is said with what to do.
+//! used is an error that says what to do.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use domain::{Code, DataDirectory, Problem};
 use nix::fcntl::{Flock, FlockArg};
 
-/// The data directory: as said, else the user's.
-pub fn data_directory(said: Option<PathBuf>) -> Result<DataDirectory, Problem> {
+/// The data directory: the one that is named, else the user's.
+pub fn data_directory(named: Option<PathBuf>) -> Result<DataDirectory, Problem> {
     let default = || {
         let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
         std::env::var_os("XDG_DATA_HOME")
@@ -17,7 +17,7 @@ pub fn data_directory(said: Option<PathBuf>) -> Result<DataDirectory, Problem> {
             .or(home)
             .map(|share| share.join("decalog"))
     };
-    let data = said.or_else(default).ok_or_else(|| {
+    let data = named.or_else(default).ok_or_else(|| {
         Problem::new(Code::Failed, "there is no home directory").help("name one with --data DIR")
     })?;
     let absolute = std::path::absolute(&data).map(DataDirectory::new);

@@ -58,7 +58,7 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
         Some(begin.elapsed().as_millis() as u64),
     );
     let plan = match plan.is_instant() {
-        // Nothing was said of how the traffic moves: the manifest says it.
+        // No option says how the traffic moves: the manifest does.
         true => Plan {
             breaking: plan.breaking,
             untested: plan.untested,
@@ -66,9 +66,9 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
         },
         false => plan,
     };
-    let ask = json!({ "version": pushed.version, "environment": environment, "plan": plan, "configuration": directory.manifest.configuration() });
-    let asked: Value = client.post(&format!("{path}/deployments"), &ask)?;
-    let id = DeploymentId(asked["deployment"].as_u64().unwrap_or(0));
+    let request = json!({ "version": pushed.version, "environment": environment, "plan": plan, "configuration": directory.manifest.configuration() });
+    let started: Value = client.post(&format!("{path}/deployments"), &request)?;
+    let id = DeploymentId(started["deployment"].as_u64().unwrap_or(0));
     if options.detach {
         step(
             "detach",
@@ -85,8 +85,8 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     example(client, &key, &environment, &directory.path)
 }
 
-/// Uploads what the server has not, and makes a version of it. Gives when the version was asked
-/// for.
+/// Uploads what the server has not, and makes a version of it. Gives when the version was
+/// requested.
 fn push(
     client: &Client,
     directory: &ModelDirectory,
@@ -107,7 +107,7 @@ fn push(
         "upload": name,
     });
     let waiting = spinner("resolve  ");
-    let asked = Instant::now();
+    let requested = Instant::now();
     let mut pushed = client.post(&format!("{path}/versions"), &body);
     if matches!(&pushed, Err(Failure::Problem(problem)) if problem.code == Code::MissingBlobs) {
         // A server that was started anew in between no longer knew that they were wanted.
@@ -115,7 +115,7 @@ fn push(
         pushed = client.post(&format!("{path}/versions"), &body);
     }
     waiting.finish_and_clear();
-    Ok((pushed?, asked))
+    Ok((pushed?, requested))
 }
 
 /// The same for each push of this directory, so that an upload goes on where an earlier one broke

@@ -49,8 +49,8 @@ impl ModelDirectory {
         Ok(ModelDirectory { path, manifest, runtime, file })
     }
 
-    /// The model's name: as said, else the manifest's, else the directory's.
-    pub fn name(&self, said: Option<&str>) -> Result<ModelName, Problem> {
+    /// The model's name: the given one, else the manifest's, else the directory's.
+    pub fn name(&self, given: Option<&str>) -> Result<ModelName, Problem> {
         let directory = || {
             self.path
                 .file_name()
@@ -59,10 +59,10 @@ impl ModelDirectory {
                 .to_lowercase()
                 .replace(' ', "-")
         };
-        match (said, &self.manifest.model.name) {
+        match (given, &self.manifest.model.name) {
             (None, Some(name)) => Ok(name.clone()),
-            (said, _) => {
-                let name = said.map(String::from).unwrap_or_else(directory);
+            (given, _) => {
+                let name = given.map(String::from).unwrap_or_else(directory);
                 name.parse().map_err(|error: domain::id::NameError| {
                     bad(error.to_string(), "name it with --name NAME")
                 })

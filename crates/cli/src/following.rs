@@ -242,6 +242,6 @@ pub fn tested(cases: u32, made_up: Option<&MadeUpRow>) -> String {
         Some(MadeUpRow::Refused(why)) => {
             format!("the made-up row was refused: {why}; add tests/NAME.json")
         }
-        Some(MadeUpRow::Skipped(why)) => format!("no cases, and no made-up row was asked: {why}"),
+        Some(MadeUpRow::Skipped(why)) => format!("no cases, and no made-up row was sent: {why}"),
     }
 }

@@ -92,7 +92,7 @@ pub struct Old {
     pub data: DataDirectory,
     /// What it says of itself.
     pub description: Description,
-    /// Told once another process serves.
+    /// Notified once another process serves.
     pub replaced: Arc<Notify>,
     /// Of its control plane.
     pub runtime: tokio::runtime::Handle,
@@ -241,10 +241,10 @@ impl New {
         let Ok(stream) = UnixStream::connect(socket(data)) else { return Ok(None) };
         runtime.block_on(control::handover::check(data))?;
         let mut line = Line::new(stream).map_err(failed("asking the running process"))?;
-        let asked = line
+        let answer = line
             .say(&Say::Listener { pid: std::process::id() })
             .and_then(|()| line.hear_with::<Answer>());
-        match asked.map_err(failed("asking for the listening socket"))? {
+        match answer.map_err(failed("asking for the listening socket"))? {
             // It was killed a moment ago.
             (None, _) => Ok(None),
             (Some(Answer::Listener {}), Some(socket)) => {
@@ -278,7 +278,7 @@ impl New {
         let serving = move || {
             line.say(&Say::Serving {}).map_err(failed("telling the old process"))?;
             std::thread::spawn(move || {
-                // Nothing more is said: the end of the connection is the end of the process.
+                // No message follows: the end of the connection is the end of the process.
                 let _ = line.hear::<Answer>();
                 let _ = ended.send(true);
             });

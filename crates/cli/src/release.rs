@@ -149,8 +149,9 @@ fn release(client: &Client, options: ReleaseOptions, as_json: bool) -> Result<()
         }
     };
     let plan = Plan { cause: Cause::Release, ..plan(&options.plan)? };
-    let asked = json!({ "version": version, "environment": reference.environment(), "plan": plan });
-    let answer: Value = client.post(&format!("{}/deployments", path_of(&reference)), &asked)?;
+    let request =
+        json!({ "version": version, "environment": reference.environment(), "plan": plan });
+    let answer: Value = client.post(&format!("{}/deployments", path_of(&reference)), &request)?;
     finish(client, &reference, &version, &answer, options.detach, as_json)
 }
 
@@ -214,8 +215,8 @@ pub fn promote(
     let mut reference = reference(model)?;
     let (from, to) = (environment_name(from)?, environment_name(to)?);
     let plan = plan(options)?;
-    let asked = json!({ "from": from, "to": to, "plan": plan });
-    let answer: Value = client.post(&format!("{}/promotions", path_of(&reference)), &asked)?;
+    let request = json!({ "from": from, "to": to, "plan": plan });
+    let answer: Value = client.post(&format!("{}/promotions", path_of(&reference)), &request)?;
     reference.environment = Some(to);
     let version = answer["version"].as_str().unwrap_or_default().to_string();
     finish(client, &reference, &version, &answer, detach, as_json)

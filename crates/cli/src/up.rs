@@ -48,7 +48,7 @@ const CONNECTIONS_MIN: usize = 16;
 /// Requests in flight may have so many bytes however little memory there is.
 const REQUEST_BYTES_MIN: usize = 512 << 20;
 
-/// The part of that which may be kept of models at zero, if nobody says how much.
+/// The part of that which may be used for models scaled to zero, if no option says how much.
 const PARKED_PART: u64 = 3;
 
 /// Memory that all replicas together may use, in MiB.

@@ -1,4 +1,4 @@
-//! The processes that this binary can be beside the platform: runtimes, told by their variables
+//! The processes that this binary can be beside the platform: runtimes, which read their settings from variables
 //! what to do.
 
 use std::path::PathBuf;

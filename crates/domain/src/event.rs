@@ -36,7 +36,7 @@ pub enum Event {
     },
     /// A version came into being.
     VersionPushed(Box<VersionPushed>),
-    /// Somebody asked for this version to go live; its sequence number is the deployment's id.
+    /// A deployment of this version was requested; its sequence number is the deployment's id.
     DeployStarted {
         /// The version that is to go live.
         version: VersionNumber,
@@ -194,7 +194,7 @@ pub enum Event {
         /// From its start to being ready.
         elapsed_ms: u64,
     },
-    /// A replica of a live placement ended without being asked to.
+    /// A replica of a live placement ended by itself.
     ReplicaFailed {
         /// The replica.
         replica: ReplicaId,
@@ -239,7 +239,7 @@ pub struct VersionPushed {
     pub provenance: Provenance,
 }
 
-/// What became of the row that a candidate without cases is asked: made up after its schema.
+/// What became of the row that a candidate without cases gets, made up after its schema.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MadeUpRow {
@@ -247,7 +247,7 @@ pub enum MadeUpRow {
     Answered,
     /// The model says that this is no input for it; why.
     Refused(String),
-    /// Nobody asked; why.
+    /// It was not sent, and why.
     Skipped(String),
 }
 
@@ -322,7 +322,7 @@ pub struct UnknownEvent {
     pub kind: String,
     /// Its body's version.
     pub version: u32,
-    /// What the parser said.
+    /// The parser's message.
     pub reason: String,
 }
 

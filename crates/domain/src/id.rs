@@ -235,7 +235,7 @@ impl fmt::Display for Placement {
     }
 }
 
-/// One attempt to take a version live: the sequence number of the event that asked for it.
+/// One attempt to take a version live: the sequence number of the event that started it.
 #[derive(
     Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
 )]

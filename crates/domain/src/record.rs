@@ -17,7 +17,7 @@ pub struct Record {
     pub status: u16,
     /// A stable code of the error, empty if there was none.
     pub code: &'static str,
-    /// Rows asked.
+    /// Rows of the request.
     pub rows: u32,
     /// Rows of the batch that carried it.
     pub batch_rows: u32,

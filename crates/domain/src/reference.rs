@@ -24,9 +24,9 @@ pub enum Selector {
 pub struct Reference {
     /// The model, in project `default` if unsaid.
     pub model: ModelKey,
-    /// The environment, if said.
+    /// The environment, if named.
     pub environment: Option<EnvironmentName>,
-    /// The version, if said.
+    /// The version, if named.
     pub selector: Option<Selector>,
 }
 

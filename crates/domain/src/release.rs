@@ -13,7 +13,7 @@ pub const EVERY_MS: u64 = 120_000;
 /// The most steps of a canary.
 pub const STEPS_MAX: usize = 20;
 
-/// What was asked of a release; absent parts of an old event are an instant release without guards.
+/// The plan of a release; absent parts of an old event are an instant release without guards.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
@@ -42,7 +42,7 @@ pub struct Plan {
     /// the same.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub untested: bool,
-    /// Why it was asked.
+    /// Why it was requested.
     #[serde(skip_serializing_if = "Cause::is_deploy")]
     pub cause: Cause,
 }
@@ -193,7 +193,7 @@ pub struct Progress {
     pub baseline: VersionNumber,
     /// Whether it stays as it is until somebody resumes it.
     pub paused: bool,
-    /// What the guards said last, in one line.
+    /// The last verdict of the guards, in one line.
     pub said: String,
     /// How often evidence was collected anew: once, and once more after each restart of the server.
     #[serde(default)]

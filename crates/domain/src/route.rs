@@ -26,7 +26,7 @@ pub struct RouteTable {
 /// Where the requests of one model go.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct ModelRoutes {
-    /// What can be asked for: the live version of each environment.
+    /// What a reference can name: the live version of each environment.
     pub routes: Vec<Route>,
     /// What the routes and explicit versions lead to.
     pub placements: Vec<PlacementRoute>,
@@ -100,7 +100,7 @@ pub struct PlacementRoute {
     pub deadline_ms: u64,
     /// The longest a batch may run.
     pub predict_ms_max: u64,
-    /// Whether it has no replica because nobody asked: a request wakes it.
+    /// Whether it is scaled to zero: a request wakes it.
     pub asleep: bool,
     /// Why no replica could be started, if the last start failed and none is there: requests fail
     /// with it at once, until one is.

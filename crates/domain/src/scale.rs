@@ -95,7 +95,7 @@ pub struct ScaleInputs {
     pub target: f64,
     /// Where it comes from.
     pub target_source: TargetSource,
-    /// The number of replicas in force: what the last decision said.
+    /// The number of replicas in force: the target of the last decision.
     pub current: u32,
     /// Replicas that serve.
     pub ready: u32,

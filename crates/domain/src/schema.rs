@@ -227,7 +227,7 @@ pub struct Schema {
     /// at a time.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub batches: bool,
-    /// Whether each row must be asked for by itself, because its answer is another one beside other
+    /// Whether each row must be sent by itself, because its answer is another one beside other
     /// rows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,

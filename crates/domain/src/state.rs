@@ -165,7 +165,7 @@ impl State {
         model.ok_or_else(|| self.no_such_model(key))
     }
 
-    /// What is said of a model that there is not.
+    /// The error for a model that does not exist.
     pub fn no_such_model(&self, key: &ModelKey) -> Problem {
         let names = neighbours(&self.models, key).filter(|(_, model)| !model.versions.is_empty());
         let near = near_name(key.model.as_str(), names.map(|(other, _)| other.model.as_str()));

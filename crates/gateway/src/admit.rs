@@ -2,7 +2,7 @@
 //!
 //! A page of another site, or of another port of this machine, must not manage: a request for the
 //! control plane that names an `Origin` names this server's own, with scheme, host and port, and
-//! one that a browser sends for a page of another site is refused. Predictions may be asked for by
+//! one that a browser sends for a page of another site is refused. Predictions may be requested by
 //! a page of any of the names that this server allows, at any port, as a page under development
 //! has. Programs that are no browsers send no `Origin`, and pass.
 

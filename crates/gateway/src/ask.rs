@@ -34,7 +34,7 @@ pub struct Done {
     pub queued_at: Instant,
     /// When it ran.
     pub timing: Timing,
-    /// The form of simple JSON that it was asked in.
+    /// The form of simple JSON that the request has.
     pub form: Form,
 }
 

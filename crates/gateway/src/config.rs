@@ -1,4 +1,4 @@
-//! What the gateway is told once: its names, and the limits that hold for connections, bodies and
+//! The gateway's settings: its names, and the limits that hold for connections, bodies and
 //! memory.
 
 use crate::Hosts;
@@ -15,7 +15,7 @@ const BODY_STALL_MS_MAX: u64 = 15_000;
 const CONNECTIONS_MAX: usize = 16_384;
 /// For the head of the first request of a connection, in milliseconds.
 const HEAD_MS_MAX: u64 = 30_000;
-/// For a connection on which nothing is asked and nothing owed, in milliseconds.
+/// For a connection without a request or an answer outstanding, in milliseconds.
 const IDLE_MS_MAX: u64 = 120_000;
 /// For a reader that takes nothing of its answer, in milliseconds.
 const WRITE_STALL_MS_MAX: u64 = 20_000;
@@ -44,7 +44,7 @@ pub struct GatewayConfig {
     pub connections_max: usize,
     /// From a connection's begin to the end of its first request's head, in milliseconds.
     pub head_ms_max: u64,
-    /// How long a connection may stay open on which nothing is asked and nothing owed, in
+    /// How long a connection may stay open without a request or an answer outstanding, in
     /// milliseconds.
     pub idle_ms_max: u64,
     /// The longest that a reader may take nothing of an answer that is there, in milliseconds. A

@@ -3,7 +3,7 @@
 //!
 //! A connection is *quiet* while no request of it is owed an answer: it is silent, idle, or its
 //! request is still on its way. Quiet ones are closed when their time is up, the quietest first
-//! when there are too many, and all of them soon after the server was told to stop. One that is
+//! when there are too many, and all of them soon after the server is to stop. One that is
 //! owed an answer is not.
 
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ pub struct Connections {
     peer_max: usize,
     begin: Instant,
     inner: Mutex<Inner>,
-    /// Told when the last has closed.
+    /// Notified when the last has closed.
     empty: Notify,
 }
 
@@ -161,7 +161,7 @@ impl Connections {
         let now_ms = self.now_ms();
         self.close_where(|link| {
             let limit_ms =
-                if link.has_asked.load(Ordering::Relaxed) { idle_ms_max } else { head_ms_max };
+                if link.has_requested.load(Ordering::Relaxed) { idle_ms_max } else { head_ms_max };
             link.is_quiet()
                 && now_ms.saturating_sub(link.quiet_since_ms.load(Ordering::Relaxed)) >= limit_ms
         });
@@ -208,11 +208,11 @@ impl Connections {
     pub async fn until_empty(&self, limit: Duration) -> bool {
         let empty = async {
             loop {
-                let told = self.empty.notified();
+                let emptied = self.empty.notified();
                 if self.count() == 0 {
                     return;
                 }
-                told.await;
+                emptied.await;
             }
         };
         tokio::time::timeout(limit, empty).await.is_ok()

@@ -115,7 +115,7 @@ impl Slot {
         running.requests.store(requests as u32, Ordering::Release);
     }
 
-    /// Puts payloads together for the worker, asked as a request asks. The payloads stay here,
+    /// Puts payloads together for the worker, in the form of a request. The payloads stay here,
     /// whatever happens.
     async fn encode(&self, payloads: &[&Payload], of: &Waiting) -> Result<WorkerRequest, Problem> {
         let encode = |payloads: &[&Payload],
@@ -147,7 +147,7 @@ impl Slot {
         self.heavy.run(Cost::Text(text_bytes), encode).await.and_then(|request| request)
     }
 
-    /// Reads the worker's answer to so many rows, asked as a request asks.
+    /// Reads the worker's answer to so many rows of a request.
     async fn decode(&self, raw: RawAnswer, rows: usize, of: &Waiting) -> Result<Answer, Problem> {
         let (lane, replica) = (self.lane.clone(), self.replica.clone());
         let outputs = of.outputs.clone();
@@ -219,7 +219,7 @@ impl Slot {
         Some(timing.answered_at - timing.sent_at)
     }
 
-    /// The worker's answer to payloads that it gets at once, asked as a request asks.
+    /// The worker's answer to payloads that it gets at once, in the form of a request.
     async fn answer(
         &mut self,
         payloads: &[&Payload],
@@ -235,7 +235,7 @@ impl Slot {
         Ok(Answered { answer, bytes, timing })
     }
 
-    /// The answers to the rows of a request, asked for one after the other, as one; the first row
+    /// The answers to the rows of a request, sent one after the other, as one; the first row
     /// that fails fails the request. Ends with the row that runs when the caller has gone or its
     /// deadline has passed.
     async fn row_by_row(&mut self, waiting: &Waiting) -> Result<Answered, BatchFailure> {

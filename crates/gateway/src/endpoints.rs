@@ -114,7 +114,7 @@ impl Gateway {
         admit::check_length(&parts.headers, self.config.body_bytes_max)?;
         let is_small =
             incoming.size_hint().exact().is_some_and(|announced| announced <= SMALL_BYTES as u64);
-        // For which model a large one is, is asked before it is read.
+        // Which model a large one is for is checked before it is read.
         let target = if is_small { None } else { Some(self.snapshot.load().route(reference)?) };
         let mut memory =
             Memory::new(&self.shared.memory, target.as_ref().map(|target| &target.lane.memory));

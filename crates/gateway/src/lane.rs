@@ -44,8 +44,8 @@ pub struct Lane {
     /// Why it has no replica, if the last start failed.
     failure: Mutex<Option<Problem>>,
     /// Whether the control plane knows that requests wait and nothing runs.
-    told: AtomicBool,
-    /// Whether it has no replica because nobody asked.
+    announced: AtomicBool,
+    /// Whether it has no replica because it is scaled to zero.
     asleep: AtomicBool,
     deadline_ms: AtomicU64,
 }
@@ -74,7 +74,7 @@ impl Lane {
             memory: memory.of_lane(),
             replicas: Mutex::new(BTreeMap::new()),
             failure: Mutex::new(None),
-            told: AtomicBool::new(false),
+            announced: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             deadline_ms: AtomicU64::new(0),
         }
@@ -130,10 +130,10 @@ impl Lane {
 
     /// Tells the control plane, once, that a request waits where nothing runs.
     pub fn wake(&self, shared: &Shared) {
-        if !self.told.swap(true, Ordering::AcqRel) {
+        if !self.announced.swap(true, Ordering::AcqRel) {
             let waiting = Observation::Waiting { placement: (*self.placement).clone() };
             if let Err(TrySendError::Full(waiting)) = shared.observations.try_send(waiting) {
-                // It is behind, and is told but once.
+                // It is behind, and gets it only once.
                 let observations = shared.observations.clone();
                 tokio::spawn(async move { observations.send(waiting).await });
             }
@@ -162,7 +162,7 @@ impl Lane {
             if !replicas.get(&route.replica).is_some_and(|known| known.is_wanted()) {
                 let replica = Arc::new(Replica::new(&self.placement, route));
                 replicas.insert(route.replica.clone(), replica.clone());
-                self.told.store(false, Ordering::Release);
+                self.announced.store(false, Ordering::Release);
                 started.push((replica, route));
             }
         }
@@ -186,7 +186,7 @@ impl Lane {
         let failed = wanted.failed.as_ref().filter(|_| !self.is_ready());
         let failed = failed.map(|problem| Problem { code: Code::LoadFailed, ..problem.clone() });
         if let Some(problem) = &failed {
-            self.told.store(false, Ordering::Release);
+            self.announced.store(false, Ordering::Release);
             self.queue.fail_all(problem);
         }
         *self.failure.lock() = failed;

@@ -69,7 +69,7 @@ pub enum Use {
     Broken,
 }
 
-/// What a slot is told to do.
+/// What a slot is to do.
 pub enum Next {
     /// Run this.
     Batch(Batch),
@@ -149,7 +149,7 @@ impl Queue {
         }
     }
 
-    /// Waits until the callers just answered have asked again: as many rows as they had, or until
+    /// Waits until the callers just answered have sent their next requests: as many rows as they had, or until
     /// they cease to come.
     pub async fn linger(&self, linger: Linger, rows: usize) {
         let end = Instant::now() + Duration::from_micros(linger.limit_us);

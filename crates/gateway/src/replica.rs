@@ -1,4 +1,4 @@
-//! A replica as the data plane uses it: where it is asked, whether it may be, and what it runs.
+//! A replica as the data plane uses it: where requests go, whether they may, and what it runs.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -106,10 +106,10 @@ impl Replica {
     /// One that is slow to answer is judged by its process and by the limit of a prediction, not
     /// here.
     pub(crate) async fn is_alive(&self) -> bool {
-        let asked =
-            async { Connection::connect(&self.address).await?.get("/v2/health/ready").await };
+        let probe =
+            async { Connection::connect(&self.socket).await?.get("/v2/health/ready").await };
         !matches!(
-            tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), asked).await,
+            tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), probe).await,
             Ok(Err(ConnectionError::Closed(_)))
         )
     }

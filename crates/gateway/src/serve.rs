@@ -31,7 +31,7 @@ use crate::{Gateway, RELIEVED, admit, reply};
 
 /// Requests open at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
-/// An HTTP/2 peer is asked whether it lives so often, in milliseconds, …
+/// How often an HTTP/2 peer gets a ping, in milliseconds, …
 const PING_MS: u64 = 20_000;
 /// … and must answer within this.
 const PONG_MS_MAX: u64 = 20_000;
@@ -73,7 +73,7 @@ pub enum Stop {
 }
 
 impl Gateway {
-    /// Serves until it is told to stop, then finishes what is in flight.
+    /// Serves until it is to stop, then finishes what is in flight.
     pub async fn serve(
         self: &Arc<Gateway>,
         listener: TcpListener,
@@ -91,11 +91,11 @@ impl Gateway {
         let mut sweep =
             tokio::time::interval(Duration::from_millis(SWEEP_MS.min(head_ms_max / 4).max(1)));
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut told = stopping;
-        let told = async move {
-            told.wait_for(|stop| *stop != Stop::No).await.map_or(Stop::Shutdown, |stop| *stop)
+        let mut stopping = stopping;
+        let stop_requested = async move {
+            stopping.wait_for(|stop| *stop != Stop::No).await.map_or(Stop::Shutdown, |stop| *stop)
         };
-        let mut told = pin!(told);
+        let mut stop_requested = pin!(stop_requested);
         let stop = loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
@@ -103,7 +103,7 @@ impl Gateway {
                     Err(error) => accepting.fail(&error).await,
                 },
                 _ = sweep.tick() => accepting.connections.sweep(head_ms_max, idle_ms_max),
-                stop = &mut told => break stop,
+                stop = &mut stop_requested => break stop,
             }
         };
         drop(listener);
@@ -135,7 +135,7 @@ impl Connections {
 struct Accepting {
     connections: Arc<Connections>,
     shedding: Shedding,
-    /// Whether the last accept failed: a long shortage is told once.
+    /// Whether the last accept failed: a long shortage is logged once.
     failed: bool,
 }
 
@@ -285,7 +285,7 @@ impl Gateway {
             |incoming| Arriving::new(incoming, ticket.clone(), turn.clone(), &self.config);
         let request = request.map(|incoming| axum::body::Body::new(arriving(incoming)));
         let of_answer = turn.clone();
-        // A caller that hangs up does not end what he asked for: its turn lasts as long as the
+        // A caller that hangs up does not end the request: its turn lasts as long as the
         // work.
         let answered = serve.control_runtime.spawn(async move {
             let answered = router.oneshot(request).await;

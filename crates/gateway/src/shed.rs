@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-/// The answer to whatever is asked.
+/// The answer to every request.
 const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Content-Type: application/json\r\nContent-Length: 108\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
     {\"code\":\"server_busy\",\"error\":\"the server has as many connections as it may\",\"help\":\"try again in a second\"}";

@@ -1,5 +1,5 @@
 //! How many requests the control plane has at work at a time: what manages shares its one thread,
-//! and whoever asks for more is told when to come again. Those that only watch have turns of their
+//! and more requests are answered with when to come again. Those that only watch have turns of their
 //! own, so that nobody shuts them out.
 
 use std::sync::Arc;

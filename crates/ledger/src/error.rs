@@ -6,7 +6,7 @@ use domain::event::UnknownEvent;
 /// What a store says of a failure in its own words.
 pub type StoreError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why the ledger did not do what was asked.
+/// Why the ledger did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// Somebody else wrote to the subject in the meantime: read again and decide again.

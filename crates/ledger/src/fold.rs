@@ -9,7 +9,7 @@ use crate::{Ledger, LedgerError, Location, Row, head, kinds};
 pub enum Damage {
     /// It is an error.
     Refused,
-    /// Somebody has said by name that it is to be used as it is.
+    /// An option says explicitly that it is to be used as it is.
     Accepted,
 }
 

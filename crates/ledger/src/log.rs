@@ -102,7 +102,7 @@ impl Range<'_> {
 pub struct Found {
     /// Its number in the log.
     pub seq: u64,
-    /// The row and its own hash; `None` if its kind was not asked for.
+    /// The row and its own hash; `None` if its kind was not requested.
     pub stored: Option<(Row, Digest)>,
 }
 

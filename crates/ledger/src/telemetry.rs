@@ -1,6 +1,6 @@
 //! What load and processes do by themselves, in a file of its own beside the ledger: it is kept for
 //! a time, so that it does not grow with use. No decision of anybody is in here; if it is lost,
-//! replicas start as if nobody had asked yet. Whatever the ledger's store, it is an SQLite file in
+//! models start as if they had had no request yet. Whatever the ledger's store, it is an SQLite file in
 //! the data directory.
 
 use std::collections::{HashMap, HashSet};

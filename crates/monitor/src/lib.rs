@@ -31,16 +31,16 @@ struct Inner {
     arms: HashMap<Placement, Arm>,
 }
 
-/// What one arm of a release did since it was last asked for.
+/// What one arm of a release did since it was last read.
 struct Arm {
     window: ArmWindow,
-    asked_ms: u64,
+    read_at_ms: u64,
 }
 
-/// An arm that nobody asked for any more is forgotten after so long, in milliseconds.
+/// An arm that is not read any more is forgotten after so long, in milliseconds.
 const ARM_MS: u64 = 600_000;
 
-/// What nobody asked for so long is forgotten, in milliseconds.
+/// A window without requests is forgotten after so long, in milliseconds.
 const WINDOW_MS: u64 = 3_600_000;
 /// With more windows than these, a minute is enough.
 const WINDOWS_MAX: usize = 1_000;
@@ -100,12 +100,12 @@ impl Monitor {
         inner.metrics.render(scrape, now_ms)
     }
 
-    /// What has become of a placement's requests since this was last asked; empty the first time.
+    /// What has become of a placement's requests since this was last read; empty the first time.
     pub fn arm(&self, placement: &Placement, now_ms: u64) -> ArmWindow {
         self.drain(now_ms);
         let mut inner = self.inner.lock();
-        inner.arms.retain(|_, arm| now_ms.saturating_sub(arm.asked_ms) < ARM_MS);
-        let fresh = Arm { window: ArmWindow::default(), asked_ms: now_ms };
+        inner.arms.retain(|_, arm| now_ms.saturating_sub(arm.read_at_ms) < ARM_MS);
+        let fresh = Arm { window: ArmWindow::default(), read_at_ms: now_ms };
         inner.arms.insert(placement.clone(), fresh).map(|arm| arm.window).unwrap_or_default()
     }
 
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn window(records: &[(u16, &'static str)]) -> ArmWindow {
-        let mut arm = Arm { window: ArmWindow::default(), asked_ms: 0 };
+        let mut arm = Arm { window: ArmWindow::default(), read_at_ms: 0 };
         for (status, code) in records {
             let mut record = Record::new(None, 1, 5_000);
             (record.status, record.code) = (*status, code);

@@ -80,8 +80,8 @@ struct CopyLabels {
 
 /// Parts of a request's time.
 const PARTS: [&str; 4] = ["queue", "worker", "overhead", "total"];
-/// The most placements that have series: a scrape stays below 16 MB. The one that was asked last
-/// the longest ago goes first.
+/// The most placements that have series: a scrape stays below 16 MB. The one whose last request is
+/// the oldest goes first.
 const PLACEMENTS_MAX: usize = 1_000;
 /// Series of a placement that is out of the route table stay so long after its last request, in
 /// milliseconds: long enough for the last scrape.
@@ -143,7 +143,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All of them 0.
     pub fn new() -> Metrics {
         let mut registry = Registry::with_prefix("decalog");
         let metrics = Metrics {
@@ -255,7 +255,7 @@ impl Metrics {
         self.errors.get_or_create(&CodeLabels { placement: labels, code: record.code }).inc();
     }
 
-    /// Drops the placement that was asked last the longest ago, if there are as many as there may
+    /// Drops the placement that has had no request for the longest time, if there are as many as there may
     /// be.
     fn make_room(&mut self) {
         if self.placements.len() < PLACEMENTS_MAX {
@@ -269,7 +269,7 @@ impl Metrics {
         oldest.into_iter().for_each(|placement| self.drop_series(&placement));
     }
 
-    /// Drops what is neither in the route table nor was asked for a while.
+    /// Drops what is neither in the route table nor had requests for a while.
     fn drop_gone(&mut self, demand: &[Demand], now_ms: u64) {
         let is_old = |series: &Series| now_ms.saturating_sub(series.last_ms) > GONE_MS;
         let mut gone: HashSet<Arc<Placement>> = self
@@ -333,7 +333,7 @@ impl Metrics {
         self.queue_rows.clear();
         self.replicas.clear();
         self.in_flight.clear();
-        // What sleeps and was not asked has no numbers.
+        // What is scaled to zero and had no request has no numbers.
         let has_numbers = |demand: &&Demand| {
             demand.queued_rows > 0
                 || !demand.in_flight.is_empty()

@@ -37,7 +37,7 @@ pub struct WantedBlobs {
 pub struct WantedBlob {
     /// Of its content.
     digest: Digest,
-    /// In bytes; one of another size is asked for again.
+    /// In bytes; one of another size is requested again.
     #[serde(default)]
     size: Option<u64>,
 }
@@ -45,7 +45,7 @@ pub struct WantedBlob {
 /// Blobs that are not here.
 #[derive(Serialize, JsonSchema)]
 pub struct MissingBlobs {
-    /// In the order in which they were asked for.
+    /// In the order of the request.
     missing: Vec<MissingBlob>,
 }
 
@@ -64,7 +64,7 @@ pub struct ChunkQuery {
     size: u64,
     /// Where the chunk belongs, in bytes.
     offset: u64,
-    /// The name of the upload, as blobs were asked for under.
+    /// The name of the upload, as in the request for missing blobs.
     #[serde(default)]
     #[schemars(with = "UploadText")]
     upload: Name<UploadName>,

@@ -25,8 +25,8 @@ use monitor::Monitor;
 use describe::{Handler, Operation};
 
 pub use error::ApiError;
-pub use models::{DeploymentAsked, ModelListed, Models, Pushed};
-pub use releases::{InEnvironment, PromotionAsked};
+pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
+pub use releases::{InEnvironment, PromotionRequest};
 
 /// The header that names who asks, for the ledger. Without tokens it is only what the caller says.
 pub const ACTOR: &str = "decalog-actor";

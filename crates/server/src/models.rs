@@ -30,7 +30,7 @@ pub struct ModelListed {
     /// What the control plane knows.
     #[serde(flatten)]
     pub row: ModelRow,
-    /// What the data plane measured; absent if nothing was asked since the start.
+    /// What the data plane measured; absent if there was no request since the start.
     pub last_minute: Option<Summary>,
 }
 
@@ -53,14 +53,14 @@ pub struct Pushed {
     pub new: bool,
 }
 
-/// What a deployment is asked with.
+/// A request for a deployment.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct DeploymentAsked {
+pub struct DeploymentRequest {
     /// As `v3`.
     #[schemars(with = "VersionText")]
     pub version: String,
-    /// `production` if unsaid.
+    /// `production` if absent.
     #[serde(default)]
     pub environment: EnvironmentName,
     /// How the traffic moves; at once if unsaid.
@@ -71,10 +71,10 @@ pub struct DeploymentAsked {
     pub configuration: Option<Configuration>,
 }
 
-/// What a deployment that was asked for is called.
+/// The deployment that was started.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentStarted {
-    /// The attempt: the number of the event that asked for it.
+    /// The attempt: the number of the event that started it.
     pub deployment: DeploymentId,
 }
 
@@ -166,10 +166,10 @@ pub async fn deploy(
     State(api): State<Api>,
     Path(path): Path<ModelPath>,
     Actor(actor): Actor,
-    Body(asked): Body<DeploymentAsked>,
+    Body(request): Body<DeploymentRequest>,
 ) -> Result<Json<DeploymentStarted>, ApiError> {
-    let version = asked.version.parse().map_err(bad_name)?;
-    let DeploymentAsked { environment, plan, configuration, .. } = asked;
+    let version = request.version.parse().map_err(bad_name)?;
+    let DeploymentRequest { environment, plan, configuration, .. } = request;
     let id =
         api.control.deploy(&actor, &path.key(), version, environment, plan, configuration).await?;
     Ok(Json(DeploymentStarted { deployment: id }))

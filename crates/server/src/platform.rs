@@ -124,7 +124,7 @@ pub async fn readyz(State(api): State<Api>) -> Result<String, ApiError> {
             .into());
     }
     if waiting.is_empty() {
-        // What runs can be asked, also while nothing can be changed.
+        // What runs answers requests also while nothing can be changed.
         return Ok(api
             .control
             .refusal()

@@ -12,10 +12,10 @@ use crate::extract::{Actor, Body, Name, Path, Query};
 use crate::path::{Action, ActionPath, ModelPath, VersionText};
 use crate::{Api, ApiError};
 
-/// What a promotion is asked with.
+/// A request for a promotion.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PromotionAsked {
+pub struct PromotionRequest {
     /// Where the version is live.
     pub from: EnvironmentName,
     /// Where it is to be.
@@ -74,9 +74,9 @@ pub async fn act(
     State(api): State<Api>,
     Path(path): Path<ActionPath>,
     Actor(actor): Actor,
-    Body(asked): Body<InEnvironment>,
+    Body(request): Body<InEnvironment>,
 ) -> Result<Json<ReleaseView>, ApiError> {
-    let (key, environment) = (path.model.key(), asked.environment);
+    let (key, environment) = (path.model.key(), request.environment);
     match path.action {
         Action::Pause => api.control.pause(&actor, &key, &environment, true).await?,
         Action::Resume => api.control.pause(&actor, &key, &environment, false).await?,
@@ -89,9 +89,9 @@ pub async fn promote(
     State(api): State<Api>,
     Path(path): Path<ModelPath>,
     Actor(actor): Actor,
-    Body(asked): Body<PromotionAsked>,
+    Body(request): Body<PromotionRequest>,
 ) -> Result<Json<Promoted>, ApiError> {
-    let PromotionAsked { from, to, plan } = asked;
+    let PromotionRequest { from, to, plan } = request;
     let (id, version) = api.control.promote(&actor, &path.key(), from, to, plan).await?;
     Ok(Json(Promoted { deployment: id, version: version.to_string() }))
 }
@@ -100,8 +100,8 @@ pub async fn rollback(
     State(api): State<Api>,
     Path(path): Path<ModelPath>,
     Actor(actor): Actor,
-    Body(asked): Body<InEnvironment>,
+    Body(request): Body<InEnvironment>,
 ) -> Result<Json<RolledBack>, ApiError> {
-    let (version, id) = api.control.rollback(&actor, &path.key(), asked.environment).await?;
+    let (version, id) = api.control.rollback(&actor, &path.key(), request.environment).await?;
     Ok(Json(RolledBack { deployment: id, version: version.to_string() }))
 }

@@ -39,7 +39,7 @@ pub struct Variables {
     variables: Vec<Variable>,
 }
 
-/// A variable that has the value that was asked for.
+/// A variable that has the requested value.
 #[derive(Serialize, JsonSchema)]
 pub struct VariableSet {
     /// Its name.

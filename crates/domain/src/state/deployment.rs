@@ -17,7 +17,7 @@ pub struct Deployment {
     pub version: VersionNumber,
     /// The environment that it was to go live in.
     pub environment: EnvironmentName,
-    /// Who asked.
+    /// Who requested it.
     pub actor: String,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,

@@ -18,7 +18,7 @@ pub struct Link {
     /// Whether bytes wait for the reader: what is written of an answer is not yet sent.
     pub(super) writes: AtomicBool,
     /// Whether a request's head has come.
-    pub(super) has_asked: AtomicBool,
+    pub(super) has_requested: AtomicBool,
     /// Since when nothing has happened, in milliseconds since `begin`.
     pub(super) quiet_since_ms: AtomicU64,
 }
@@ -53,7 +53,7 @@ impl Link {
             streams: AtomicU32::new(0),
             follows: AtomicU32::new(0),
             writes: AtomicBool::new(false),
-            has_asked: AtomicBool::new(false),
+            has_requested: AtomicBool::new(false),
             quiet_since_ms: AtomicU64::new(0),
         };
         link.touch();
@@ -71,7 +71,7 @@ impl Link {
 
     /// A request's head has come.
     pub fn ask(self: &Arc<Link>) -> Ticket {
-        self.has_asked.store(true, Ordering::Relaxed);
+        self.has_requested.store(true, Ordering::Relaxed);
         self.touch();
         Ticket { link: self.clone(), wait: AtomicU8::new(Wait::Body as u8) }
     }

@@ -14,7 +14,7 @@ use crate::waiting::Waiting;
 pub(super) enum BatchFailure {
     Connection(ConnectionError),
     Timeout,
-    /// The request cannot be asked, or what was answered is no answer.
+    /// The request cannot be sent, or what came back is no answer.
     Answer(Problem),
     /// Nobody waits for it any more.
     Left,

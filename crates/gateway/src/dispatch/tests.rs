@@ -17,7 +17,7 @@ use crate::ask::Reply;
 use crate::wire::simple::Simple;
 use crate::{Gateway, GatewayConfig};
 
-/// Answers whatever it is asked with one row.
+/// Answers every request with one row.
 async fn answer_all(listener: UnixListener) {
     const BODY: &str =
         r#"{"outputs": [{"name": "y", "datatype": "INT64", "shape": [1], "data": [7]}]}"#;
@@ -102,8 +102,8 @@ async fn a_panic_within_a_slot_costs_one_request() {
         assert!(receiver.await.is_err(), "whoever waits hears of it");
         drop(place);
         let question = Simple(Bytes::from_static(br#"{"rows": [{"x": 1}, {"x": 2}]}"#));
-        let asked = gateway.ask("m", &HeaderMap::new(), Instant::now(), question, None).await;
-        let Ok(Reply::Rows(rows)) = asked.map(|(_, _, reply)| reply) else {
+        let answered = gateway.ask("m", &HeaderMap::new(), Instant::now(), question, None).await;
+        let Ok(Reply::Rows(rows)) = answered.map(|(_, _, reply)| reply) else {
             panic!("the slot answers the next")
         };
         let mut written = vec![];

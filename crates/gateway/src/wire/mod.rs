@@ -16,7 +16,7 @@ use crate::heavy::Cost;
 use crate::lane::Lane;
 
 /// A request in one of the protocols, read but not yet held against a model's schema. As a request
-/// may be routed again, it can be asked of one placement after another.
+/// may be routed again, it can be sent to one placement after another.
 pub trait Wire: Sized + Send + 'static {
     /// What of the headers tells how to read the body.
     type Head: Send + 'static;
@@ -39,7 +39,7 @@ pub trait Wire: Sized + Send + 'static {
     /// How much work it is to write the answer.
     fn write_cost(&self, reply: &Reply) -> Cost;
 
-    /// Writes the answer of the placement that was asked.
+    /// Writes the answer of the placement that got the request.
     fn write(&self, reply: Reply, form: Form, lane: &Lane) -> Response<Body>;
 
     /// Writes an error in the protocol's own form.

@@ -120,7 +120,7 @@ async fn copies_are_compared_and_never_answer() {
 }
 
 #[tokio::test]
-async fn a_request_for_nothing_that_runs_is_told_once() {
+async fn the_control_plane_learns_once_of_a_request_for_nothing_that_runs() {
     let server = start_gateway().await;
     let mut observations = server.gateway.observations().unwrap();
     let mut asleep = route(1, &[]);
@@ -130,14 +130,14 @@ async fn a_request_for_nothing_that_runs_is_told_once() {
     assert_eq!(
         server.send(ready).await.status,
         200,
-        "asleep is ready: it answers when it is asked"
+        "scaled to zero is ready: it answers when a request comes"
     );
     let (mut one, mut two) = (server.begin(1).await, server.begin(2).await);
     server.until_queued(2).await;
-    let Some(Observation::Waiting { placement: told }) = observations.recv().await else {
+    let Some(Observation::Waiting { placement: waiting }) = observations.recv().await else {
         panic!()
     };
-    assert_eq!(told, placement(1));
+    assert_eq!(waiting, placement(1));
     assert!(observations.try_recv().is_err(), "once");
     let worker = start_worker(server.directory.path(), "r1", 100, true);
     server.gateway.apply(table(2, 1, vec![route(1, &[&worker.socket])]));

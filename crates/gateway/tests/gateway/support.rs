@@ -271,7 +271,7 @@ fn control() -> axum::Router {
         )
 }
 
-/// What a streaming worker is asked by `x`.
+/// What `x` tells a streaming worker to do.
 pub const ENDLESS: i64 = -3;
 /// The first piece of a stream, then nothing.
 pub const HANGS: i64 = -4;
