@@ -39,7 +39,7 @@ const POLL_MS: u64 = 20;
 /// Threads for file work of each plane.
 const BLOCKING_THREADS: usize = 8;
 
-/// The share of the machine's memory that replicas may use if nobody says how much.
+/// The share of the machine's memory that replicas may use by default.
 const MEMORY_SHARE: f64 = 0.8;
 
 /// So many connections are allowed however few descriptors there are.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::guard::{Guard, Metric};
 use crate::id::VersionNumber;
 
-/// Between two steps of a canary if nobody says otherwise, in milliseconds.
+/// Between two steps of a canary by default, in milliseconds.
 pub const EVERY_MS: u64 = 120_000;
 /// The most steps of a canary.
 pub const STEPS_MAX: usize = 20;

@@ -3,9 +3,9 @@
 
 use crate::Hosts;
 
-/// The longest body of a request, in bytes, if nobody says.
+/// The longest body of a request, in bytes, by default.
 const BODY_BYTES_MAX: usize = 256 << 20;
-/// Bytes of all requests in flight, if nobody says.
+/// Bytes of all requests in flight, by default.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
 /// For a whole body, in milliseconds.
 const BODY_MS_MAX: u64 = 60_000;
