@@ -150,13 +150,13 @@ impl Control {
         let (copy, beside) = (copies.ledger(), copies.telemetry());
         // Held before the copy is made, so that nothing can go between the two.
         let lease = self.store.leases().hold(blobs_of(&self.state())).await;
-        self.book.backup_to(&copy).await?;
+        self.state_store.backup_to(&copy).await?;
         let has_telemetry = self.journal.backup_to(&beside).await?;
         let folded = tokio::task::spawn_blocking(move || {
             let ledger = Ledger::open_read_only(&Location::of(&copies))
-                .map_err(crate::book::ledger_problem)?;
+                .map_err(crate::state_store::ledger_problem)?;
             let state = ledger::fold(&ledger, State::default(), Damage::Refused)
-                .map_err(crate::book::ledger_problem)?;
+                .map_err(crate::state_store::ledger_problem)?;
             drop(ledger);
             let open =
                 |path: &Path| std::fs::File::open(path).map_err(failed("copying the ledger"));

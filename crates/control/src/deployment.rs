@@ -116,7 +116,7 @@ impl Control {
             result = self.steps(key, &deployment) => result,
             failure = self.unwanted(key, &deployment) => Err(failure),
         };
-        self.said.lock().remove(&deployment.id);
+        self.statuses.lock().remove(&deployment.id);
         self.scales.clear_floors(key, &deployment);
         let Err(StepFailure { step, problem }) = result else { return };
         if problem.code == Code::Fenced || self.stopping.load(Ordering::Acquire) {
@@ -131,7 +131,7 @@ impl Control {
     /// Waits until a deployment was ended, superseded or removed with its model. Waits for ever if
     /// it goes live.
     async fn unwanted(&self, key: &ModelKey, deployment: &Deployment) -> StepFailure {
-        let mut appended = self.book.appended();
+        let mut appended = self.state_store.appended();
         loop {
             appended.borrow_and_update();
             if let Err(failure) = self.still_wanted(key, deployment) {
@@ -235,7 +235,7 @@ impl Control {
                 }
             }
         };
-        self.book
+        self.state_store
             .append("decalog", &key.to_string(), decide)
             .await
             .map(|_| ())
@@ -282,7 +282,7 @@ impl Control {
                         problem.message
                     );
                     tracing::warn!("{text}");
-                    self.said.lock().insert(deployment, text);
+                    self.statuses.lock().insert(deployment, text);
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
@@ -291,7 +291,7 @@ impl Control {
                 }
             }
         };
-        self.said.lock().remove(&deployment);
+        self.statuses.lock().remove(&deployment);
         self.replicas.announce(&status.replica, placement, elapsed_ms);
         self.step(key, deployment, Event::CandidateReady { deployment, elapsed_ms }).await?;
         Ok(status)
@@ -458,7 +458,7 @@ impl Control {
             let previous = model.live.get(&environment).map(|live| live.version);
             Ok(Event::Released { deployment: id, version, environment, previous, elapsed_ms })
         };
-        self.book
+        self.state_store
             .append("decalog", &key.to_string(), decide)
             .await
             .map_err(StepFailure::at("release"))?;

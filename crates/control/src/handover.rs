@@ -5,11 +5,11 @@ use domain::{DataDirectory, Problem, ReplicaId};
 use ledger::Location;
 
 use crate::Control;
-use crate::book::Book;
+use crate::state_store::StateStore;
 
 /// Whether this program can read the ledger of a data directory that another process writes.
 pub async fn check(data: &DataDirectory) -> Result<(), Problem> {
-    Book::check(Location::of(data)).await
+    StateStore::check(Location::of(data)).await
 }
 
 impl Control {
@@ -17,7 +17,7 @@ impl Control {
     /// goes on to stop.
     pub async fn hand_over(&self, pid: u32) -> Result<Vec<ReplicaId>, Problem> {
         self.active.send_replace(false);
-        match self.book.hand_over(pid).await {
+        match self.state_store.hand_over(pid).await {
             Ok(()) => Ok(self.replicas.leaving()),
             Err(problem) => {
                 self.active.send_replace(true);
@@ -28,8 +28,8 @@ impl Control {
 
     /// Goes on after another process failed to take over.
     pub async fn resume(&self) -> Result<(), Problem> {
-        self.book.resume().await?;
-        self.replicas.set_epoch(self.book.writer_epoch());
+        self.state_store.resume().await?;
+        self.replicas.set_epoch(self.state_store.writer_epoch());
         self.active.send_replace(true);
         self.work.notify_one();
         Ok(())

@@ -99,13 +99,13 @@ impl Control {
         // In this order: an entry that comes in between is not passed over.
         let reach = Reach { rows_max: ROWS_MAX, found_max: limit };
         let telemetry = self.journal.scan(after, selection, reach).await?;
-        let entries = self.book.scan(after.seq, selection.clone(), reach).await?;
+        let entries = self.state_store.scan(after.seq, selection.clone(), reach).await?;
         Ok(Scan::joined([telemetry, entries]).page(after, limit))
     }
 
     /// Ticks with each entry of the ledger.
     pub fn appended(&self) -> watch::Receiver<u64> {
-        self.book.appended()
+        self.state_store.appended()
     }
 
     /// Ticks with each piece of telemetry.
@@ -119,7 +119,7 @@ impl Control {
         if !self.state().models.contains_key(key) {
             return;
         }
-        let (subject, last) = (key.to_string(), self.book.appended());
+        let (subject, last) = (key.to_string(), self.state_store.appended());
         let at_ms = self.clock.now_ms();
         let add = move |telemetry: &mut Telemetry| {
             let after = *last.borrow();

@@ -3,7 +3,6 @@
 //! loses nothing that was acknowledged.
 
 mod backup;
-mod book;
 mod case;
 mod changes;
 mod clock;
@@ -28,6 +27,7 @@ mod samples;
 mod scale;
 mod secret;
 mod start;
+mod state_store;
 mod trial;
 pub mod unending;
 mod variable;
@@ -61,11 +61,11 @@ pub use restore::restore;
 pub use variable::{Variable, VariableValue};
 pub use version::Push;
 
-use book::Book;
 use happened::Journal;
 use remembered::Replicas;
 use scale::Scales;
 use secret::Secrets;
+use state_store::StateStore;
 
 /// What control is told once.
 #[derive(Clone, Debug)]
@@ -134,7 +134,7 @@ const LOOK_ALL_MS: u64 = 1_000;
 /// The control plane of one data directory.
 pub struct Control {
     config: ControlConfig,
-    book: Book,
+    state_store: StateStore,
     journal: Journal,
     store: Store,
     engine: Arc<dyn Engine>,
@@ -146,8 +146,8 @@ pub struct Control {
     drivers: Mutex<HashSet<(ModelKey, EnvironmentName)>>,
     scales: Scales,
     signals: Signals,
-    /// What the guards of each running release said last.
-    said: Mutex<HashMap<DeploymentId, String>>,
+    /// How far each running deployment is, in words: what its guards found last, or what it waits for.
+    statuses: Mutex<HashMap<DeploymentId, String>>,
     clock: Clock,
     /// False while another process takes over: nothing is decided here.
     active: watch::Sender<bool>,
@@ -171,14 +171,14 @@ impl Control {
         let Parts { store, engine, publish, signals, observations, leaving } = parts;
         let damage = if config.accept_damaged_ledger { Damage::Accepted } else { Damage::Refused };
         let (location, clock) = (Location::of(&config.data), config.clock.clone());
-        let book = Book::open(location.clone(), damage, clock.clone()).await?;
+        let state_store = StateStore::open(location.clone(), damage, clock.clone()).await?;
         let (journal, targets) = Journal::open(location).await?;
-        let state = book.state();
+        let state = state_store.state();
         let engine = engine.await.map_err(EngineError::problem)?;
         let secrets = Secrets::new(&config.data);
         let control = Arc::new(Control {
-            replicas: Replicas::new(book.writer_epoch(), clock.clone()),
-            book,
+            replicas: Replicas::new(state_store.writer_epoch(), clock.clone()),
+            state_store,
             journal,
             store,
             engine,
@@ -188,7 +188,7 @@ impl Control {
             drivers: Mutex::default(),
             scales: Scales::new(targets),
             signals,
-            said: Mutex::default(),
+            statuses: Mutex::default(),
             clock,
             active: watch::channel(true).0,
             work: Notify::new(),
@@ -199,12 +199,12 @@ impl Control {
         leaving.iter().for_each(|replica| control.send_away(replica));
         control.publish_routes();
         let weak = Arc::downgrade(&control);
-        control.book.enforce_by(move || {
+        control.state_store.enforce_by(move || {
             if let Some(control) = weak.upgrade() {
                 control.publish_routes();
             }
         });
-        if control.book.refusal().is_some() {
+        if control.state_store.refusal().is_some() {
             tokio::spawn(control.clone().write_when_possible());
         }
         let (reconciling, observing, tending) = (control.clone(), control.clone(), control.clone());
@@ -226,13 +226,13 @@ impl Control {
 
     /// The state of this moment.
     pub fn state(&self) -> Arc<State> {
-        self.book.state()
+        self.state_store.state()
     }
 
     /// Why nothing can be changed at this moment, if nothing can: the disk takes no writes. What
     /// runs serves on.
     pub fn refusal(&self) -> Option<Problem> {
-        self.book.refusal()
+        self.state_store.refusal()
     }
 
     /// The store of artifacts.
@@ -247,7 +247,7 @@ impl Control {
 
     /// The ledger's last entry and its hash.
     pub async fn head(&self) -> Result<(u64, domain::Digest), Problem> {
-        self.book.head().await
+        self.state_store.head().await
     }
 
     /// Where the ledger is.
@@ -263,7 +263,7 @@ impl Control {
 
     /// Becomes the ledger's writer as soon as its disk takes writes.
     async fn write_when_possible(self: Arc<Control>) {
-        while let Some(problem) = self.book.refusal() {
+        while let Some(problem) = self.state_store.refusal() {
             tracing::error!("nothing can be changed: {problem}");
             tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
             if self.resume().await.is_ok() {
@@ -274,7 +274,7 @@ impl Control {
 
     async fn reconcile_forever(self: Arc<Control>) {
         let mut changed = self.engine.changed();
-        let mut appended = self.book.appended();
+        let mut appended = self.state_store.appended();
         let mut round = wanted::Round::default();
         while !self.stopping.load(Ordering::Acquire) {
             self.is_active().await;

@@ -96,7 +96,7 @@ impl Control {
                 configuration: configuration.map(Box::new),
             })
         };
-        let entry = self.book.append(actor, &key.to_string(), decide).await?;
+        let entry = self.state_store.append(actor, &key.to_string(), decide).await?;
         self.drive(key, &driven);
         Ok(DeploymentId(entry.seq))
     }
@@ -259,7 +259,7 @@ impl Control {
                 }
             }
         };
-        self.book.append(actor, &key.to_string(), decide).await.map(|_| ())
+        self.state_store.append(actor, &key.to_string(), decide).await.map(|_| ())
     }
 
     /// Refuses a version that would break those who call the live one.
@@ -413,7 +413,7 @@ impl Control {
             };
             self.step(key, deployment.id, event).await?;
         }
-        self.said.lock().insert(deployment.id, judgements.to_string());
+        self.statuses.lock().insert(deployment.id, judgements.to_string());
         if verdict != Verdict::RollBack {
             return Ok(verdict);
         }

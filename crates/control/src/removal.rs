@@ -13,7 +13,7 @@ impl Control {
             true => Ok(Event::ModelRemoved {}),
             false => Err(state.no_such_model(&wanted)),
         };
-        self.book.append(actor, &key.to_string(), decide).await?;
+        self.state_store.append(actor, &key.to_string(), decide).await?;
         self.work.notify_one();
         Ok(())
     }
@@ -43,7 +43,7 @@ impl Control {
             Err(Problem::new(Code::InUse, format!("{version} of `{}` {used}", wanted.model))
                 .help("release another version first"))
         };
-        self.book.append(actor, &key.to_string(), decide).await?;
+        self.state_store.append(actor, &key.to_string(), decide).await?;
         self.work.notify_one();
         Ok(())
     }

@@ -102,7 +102,7 @@ impl Control {
             value,
             secret: file,
         };
-        let appended = self.book.append(actor, &subject, move |_| Ok(event)).await;
+        let appended = self.state_store.append(actor, &subject, move |_| Ok(event)).await;
         match &appended {
             Ok(_) => self.drop_secret(&place, name, before).await,
             Err(_) => self.drop_secret(&place, name, file.map(Some)).await,
@@ -216,7 +216,7 @@ impl Control {
             }
             Ok(Event::VariableRemoved { environment, model, name })
         };
-        self.book.append(actor, &subject, decide).await?;
+        self.state_store.append(actor, &subject, decide).await?;
         self.drop_secret(&place, &removed, before).await;
         Ok(())
     }

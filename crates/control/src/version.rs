@@ -138,7 +138,7 @@ impl Control {
                 provenance,
             })))
         };
-        match self.book.append(&author, &key.to_string(), decide).await {
+        match self.state_store.append(&author, &key.to_string(), decide).await {
             Ok(entry) => match entry.event {
                 Event::VersionPushed(pushed) => Ok((pushed.version, digest, true)),
                 _ => Err(Problem::new(Code::Internal, "a push became another event")),

@@ -376,7 +376,7 @@ impl Control {
                     .help(format!("decalog promote {} production {environment}", key.model))
                 },
             )?;
-        let said = self.said.lock().get(&deployment.id).cloned();
+        let said = self.statuses.lock().get(&deployment.id).cloned();
         Ok(ReleaseView {
             deployment: deployment.id.0,
             version: deployment.version.to_string(),

@@ -107,7 +107,7 @@ impl Replica {
     /// here.
     pub(crate) async fn is_alive(&self) -> bool {
         let probe =
-            async { Connection::connect(&self.socket).await?.get("/v2/health/ready").await };
+            async { Connection::connect(&self.address).await?.get("/v2/health/ready").await };
         !matches!(
             tokio::time::timeout(Duration::from_millis(PROBE_MS_MAX), probe).await,
             Ok(Err(ConnectionError::Closed(_)))

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 const SNAPSHOT_ENTRIES: u64 = 256;
 
 /// The ledger with the state of this moment.
-pub struct Book {
+pub struct StateStore {
     shared: Arc<Shared>,
 }
 
@@ -178,15 +178,19 @@ impl Shared {
     }
 }
 
-impl Book {
+impl StateStore {
     /// Opens the ledger as its writer and folds it. If its disk takes no writes, it is only read
     /// until it does.
-    pub async fn open(location: Location, damage: Damage, clock: Clock) -> Result<Book, Problem> {
+    pub async fn open(
+        location: Location,
+        damage: Damage,
+        clock: Clock,
+    ) -> Result<StateStore, Problem> {
         // On this thread, which has nothing else to do yet: memory of other threads grows page by
         // page, which takes as long as to read a large state.
         let shared = Arc::new(Shared::open(location, damage, clock)?);
         shared.keep_snapshot();
-        Ok(Book { shared })
+        Ok(StateStore { shared })
     }
 
     /// Reads all of a ledger that another process writes: fails if this program could not take it
