@@ -6,6 +6,7 @@
 mod world;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,7 +42,9 @@ fn over_many_seeds() {
 
 fn run(seed: u64) {
     let begin = std::time::Instant::now();
-    let directory = tempfile::tempdir().unwrap();
+    // In memory, where the kernel offers that: a simulation does not wait for a disk.
+    let memory = Path::new("/dev/shm");
+    let directory = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap();
     let world = World::new(seed);
     for life in 0..3 {
         let is_last = life == 2;

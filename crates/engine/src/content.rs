@@ -2,7 +2,7 @@
 //! their locks. What running replicas use stays, whatever refers to it; the rest is garbage when no
 //! version needs it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,6 @@ use artifacts::{ArtifactError, Collection, Store};
 use bytes::Bytes;
 use domain::event::Lock;
 use domain::{Digest, ReplicaId, Tree};
-use parking_lot::Mutex;
 
 use crate::handle::LocalEngine;
 use crate::{Built, EngineError};
@@ -33,24 +32,6 @@ pub struct Cleared {
     pub environments: u64,
     /// Bytes that are free now.
     pub bytes: u64,
-}
-
-/// Trees and environments by the replica that was started from them: they stay until it has ended,
-/// also if its version was removed.
-#[derive(Default)]
-pub(crate) struct InUse(Mutex<HashMap<ReplicaId, Vec<Digest>>>);
-
-impl InUse {
-    fn begin(&self, replica: &ReplicaId, uses: Vec<Digest>) {
-        self.0.lock().insert(replica.clone(), uses);
-    }
-
-    /// What replicas use that are among those that run.
-    pub fn by(&self, running: &HashSet<ReplicaId>) -> Vec<Digest> {
-        let mut table = self.0.lock();
-        table.retain(|replica, _| running.contains(replica));
-        table.values().flatten().copied().collect()
-    }
 }
 
 /// The artifact of a lock, whose digest also covers the interpreter.

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use worker::{ProbeAs, WorkerInfo};
 
 use crate::client::{News, Supervisor};
-use crate::content::InUse;
 use crate::environment::Environments;
+use crate::in_use::InUse;
 use crate::interface::Engine;
 use crate::lease::RoutingLeases;
 use crate::replica::{self, BecameReady, Begin, ReplicaState, ReplicaStatus};

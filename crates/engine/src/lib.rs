@@ -8,6 +8,7 @@ mod doctor;
 mod environment;
 mod handle;
 mod imports;
+mod in_use;
 mod installed;
 mod interface;
 mod launch;
