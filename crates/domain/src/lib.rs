@@ -14,6 +14,7 @@ pub mod launch;
 pub mod manifest;
 pub mod near;
 pub mod parts;
+pub mod principal;
 pub mod problem;
 pub mod record;
 pub mod reference;
@@ -36,6 +37,7 @@ pub use id::{
 };
 pub use latency::LatencyHistogram;
 pub use manifest::Manifest;
+pub use principal::{Actor, Principal, PrincipalId, PrincipalKind};
 pub use problem::Problem;
 pub use reference::Reference;
 pub use schema::{Column, Datatype, Schema};
