@@ -22,6 +22,7 @@ pub mod release;
 pub mod route;
 pub mod scale;
 pub mod schema;
+pub mod scope;
 pub mod state;
 pub mod tree;
 
@@ -41,5 +42,6 @@ pub use principal::{Actor, Principal, PrincipalId, PrincipalKind};
 pub use problem::Problem;
 pub use reference::Reference;
 pub use schema::{Column, Datatype, Schema};
+pub use scope::{Scope, Scopes};
 pub use state::State;
 pub use tree::{Tree, TreeFile};
