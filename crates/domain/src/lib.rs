@@ -24,6 +24,7 @@ pub mod scale;
 pub mod schema;
 pub mod scope;
 pub mod state;
+pub mod token;
 pub mod tree;
 
 pub use code::Code;
@@ -44,4 +45,5 @@ pub use reference::Reference;
 pub use schema::{Column, Datatype, Schema};
 pub use scope::{Scope, Scopes};
 pub use state::State;
+pub use token::{TokenId, TokenKind, TokenRecord};
 pub use tree::{Tree, TreeFile};
