@@ -1,11 +1,13 @@
 //! The nouns of Decalog, its events, and the messages between its planes.
 //! Everything here is plain serialisable data: no input or output, no clock, no async.
 
+pub mod action;
 pub mod code;
 pub mod compatibility;
 pub mod data_directory;
 pub mod digest;
 pub mod event;
+pub mod grant;
 pub mod guard;
 pub mod happened;
 pub mod id;
@@ -16,6 +18,7 @@ pub mod near;
 pub mod parts;
 pub mod principal;
 pub mod problem;
+pub mod proposal;
 pub mod record;
 pub mod reference;
 pub mod release;
@@ -27,10 +30,12 @@ pub mod state;
 pub mod token;
 pub mod tree;
 
+pub use action::{Action, Object};
 pub use code::Code;
 pub use data_directory::DataDirectory;
 pub use digest::Digest;
 pub use event::{Entry, Event};
+pub use grant::{Grant, Grantee, GroupName, Reach, Role};
 pub use guard::{ArmWindow, Guard, GuardInputs, Judgement, Judgements, Verdict};
 pub use happened::{After, Happened};
 pub use id::{
@@ -41,6 +46,7 @@ pub use latency::LatencyHistogram;
 pub use manifest::Manifest;
 pub use principal::{Actor, Principal, PrincipalId, PrincipalKind};
 pub use problem::Problem;
+pub use proposal::{Party, Proposal, Protection};
 pub use reference::Reference;
 pub use schema::{Column, Datatype, Schema};
 pub use scope::{Scope, Scopes};
