@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod batch;
 pub mod budget;
 pub mod guard;
+pub mod rate;
 pub mod replicas;
 pub mod scale;
 pub mod starts;
