@@ -9,6 +9,7 @@ mod head;
 mod kinds;
 mod location;
 pub mod log;
+pub mod proof;
 pub mod scan;
 pub mod snapshot;
 mod sqlite;
