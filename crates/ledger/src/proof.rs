@@ -5,7 +5,7 @@
 //! tells that.
 //!
 //! All of it is pure: where nodes, keys and checkpoints are kept is decided elsewhere. The texts
-//! are those of C2SP (signed-note, tlog-checkpoint, tlog-cosignature, tlog-proof), so that programs
+//! are those of C2SP (signed-note, tlog-checkpoint, tlog-cosignature, tlog-proof, tlog-tiles), so that programs
 //! of others can check them.
 
 mod checkpoint;
@@ -19,6 +19,7 @@ mod note;
 mod receipt;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError, ORIGIN_BYTES_MAX};
@@ -30,4 +31,5 @@ pub use key::{KeyError, NAME_BYTES_MAX, SignatureType, SignerKey, VerifierKey};
 pub use merkle::{Node, PROOF_HASHES_MAX, ProofError, leaf_hash, root_of_nothing};
 pub use note::{NOTE_BYTES_MAX, Note, NoteError, NoteSignature, SIGNATURES_MAX};
 pub use receipt::{Receipt, ReceiptError};
+pub use tile::{TILE_WIDTH, Tile, TileOf, tiles_between};
 pub use witness::{Seen, WitnessRefusal, witness};

@@ -3,6 +3,7 @@
 
 mod notes;
 mod rewriting;
+mod tiles;
 mod trees;
 
 use std::sync::LazyLock;
