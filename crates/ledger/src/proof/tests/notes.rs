@@ -1,6 +1,8 @@
 //! Signed notes, checkpoints, countersignatures and receipts: their texts as others write and check
 //! them, and that none counts once anything of it was changed.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// The example of golang.org/x/mod/sumdb/note.
@@ -326,5 +328,50 @@ fn a_text_that_is_no_key_is_refused_and_not_repeated() {
     }
     for name in ["", "a b", "a+b", "a\u{a0}b", "a\nb", &"a".repeat(NAME_BYTES_MAX + 1)] {
         assert!(SignerKey::new(name, SignatureType::Note, &[1; 32]).is_err(), "{name:?}");
+    }
+}
+
+/// Bytes of a text replaced, left out and put in.
+fn edited(text: &str, edits: &[(prop::sample::Index, u8, u8)]) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for (at, kind, byte) in edits {
+        let at = at.index(bytes.len().max(1));
+        match kind % 3 {
+            _ if bytes.len() < 2 => bytes.push(*byte),
+            0 => bytes[at] = *byte,
+            1 => bytes.insert(at, *byte),
+            _ => drop(bytes.remove(at)),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+    /// One note has one text, so that nobody can hide anything in a second.
+    #[test]
+    fn whatever_can_be_read_is_written_the_same(
+        edits in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<u8>(), any::<u8>()), 0..4,
+        ),
+        other in "\\PC{0,80}",
+    ) {
+        let checkpoint = note(PUBLIC_CHECKPOINT).text().to_string();
+        for text in [GO_NOTE, PUBLIC_CHECKPOINT, RECEIPT_OF_OTHERS, GO_KEY, &checkpoint, &other] {
+            let text = edited(text, &edits);
+            if let Ok(read) = text.parse::<Note>() {
+                prop_assert_eq!(&read.to_string(), &text);
+            }
+            if let Ok(read) = text.parse::<Checkpoint>() {
+                prop_assert_eq!(&read.to_string(), &text);
+            }
+            if let Ok(read) = text.parse::<Receipt>() {
+                prop_assert_eq!(&read.to_string(), &text);
+            }
+            if let Ok(read) = text.parse::<VerifierKey>() {
+                prop_assert_eq!(&read.to_string(), &text);
+            }
+        }
     }
 }
