@@ -114,9 +114,10 @@ impl Decision {
 /// it is taken for each request, and once more where a change is written.
 pub fn decide(asker: Asker<'_>, rules: Rules<'_>, action: Action, object: &Object) -> Decision {
     let needs = needs(action);
-    let has = strongest(asker, rules.grants, |reach| covers(reach, object, &needs));
+    let place = place(object);
+    let has = strongest(asker, rules.grants, |reach| covers(reach, &place, &needs));
     // What they have is told them even if it is not enough, or in another place.
-    let seen = strongest(asker, rules.grants, |reach| shows(reach, object));
+    let seen = strongest(asker, rules.grants, |reach| shows(reach, &place));
     let lacks_role = || Missing::Role { needed: needs.role, has: has.clone().or(seen.clone()) };
     let scope = scope_for(&needs.scope, object);
     let lacks_scope = || Missing::Scope { needed: scope.clone() };
@@ -134,7 +135,7 @@ pub fn decide(asker: Asker<'_>, rules: Rules<'_>, action: Action, object: &Objec
     if asker.scopes.is_some_and(|scopes| !scopes.include(&scope)) {
         return Decision::Forbidden(lacks_scope());
     }
-    let approvals = approvals(rules.protected, object);
+    let approvals = approvals(rules.protected, &place);
     match needs.is_protected && approvals > 0 {
         true => Decision::Proposal { by, approvals },
         false => Decision::Allowed(by),
@@ -168,16 +169,16 @@ fn place(object: &Object) -> Reach {
     }
 }
 
-/// Whether a role that holds there is a role on the object, for this action.
-fn covers(reach: &Reach, object: &Object, needs: &Needs) -> bool {
-    reach.includes(&place(object)) || needs.in_any_environment && shows(reach, object)
+/// Whether a role that holds there is a role at the place, for this action.
+fn covers(reach: &Reach, place: &Reach, needs: &Needs) -> bool {
+    reach.includes(place) || needs.in_any_environment && shows(reach, place)
 }
 
-/// Whether a role that holds there shows that there is such an object.
-fn shows(reach: &Reach, object: &Object) -> bool {
-    match (object.project(), object.environment()) {
-        (Some(project), None) => reach.touches(project),
-        _ => reach.includes(&place(object)),
+/// Whether a role that holds there shows what there is at the place.
+fn shows(reach: &Reach, place: &Reach) -> bool {
+    match place {
+        Reach::Project(project) => reach.touches(project),
+        Reach::Everything | Reach::Environment(..) => reach.includes(place),
     }
 }
 
@@ -204,17 +205,16 @@ fn scope_for(scope: &Scope, object: &Object) -> Scope {
     }
 }
 
-/// How many must approve a change of this object: the most that any protected environment in it
-/// asks for; 0 if none is protected.
-fn approvals(protected: &[Protected], object: &Object) -> u32 {
-    let place = place(object);
-    let is_in = |other: &Protected| {
-        place.includes(&Reach::Environment(other.project.clone(), other.environment.clone()))
+/// How many must approve a change at this place: the most that any protected environment in it asks
+/// for; 0 if none is protected.
+fn approvals(protected: &[Protected], place: &Reach) -> u32 {
+    let is_in = |other: &&Protected| match place {
+        Reach::Everything => true,
+        Reach::Project(project) => *project == other.project,
+        Reach::Environment(project, environment) => {
+            (project, environment) == (&other.project, &other.environment)
+        }
     };
-    protected
-        .iter()
-        .filter(|other| is_in(other))
-        .map(|other| other.protection.approvals.max(1))
-        .max()
-        .unwrap_or(0)
+    let there = protected.iter().filter(is_in);
+    there.map(|other| other.protection.approvals.max(1)).max().unwrap_or(0)
 }

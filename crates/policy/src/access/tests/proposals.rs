@@ -127,6 +127,17 @@ fn an_approval_counts_while_the_approver_could_still_give_it() {
 }
 
 #[test]
+fn an_approval_that_should_never_have_been_taken_does_not_count() {
+    let nobody = Party::of(Principal::LocalOwner);
+    let forged = [service(Some(person(3))), service(None), nobody, someone(1), someone(2)];
+    let waiting = approved(proposal(), &forged);
+    assert_eq!(ready(&waiting, one()), Readiness::Waits(Waits::Approvals(1)));
+    let twice = approved(proposal(), &[someone(3), someone(3)]);
+    let two = Protection { approvals: 2 };
+    assert_eq!(ready(&twice, two), Readiness::Waits(Waits::Approvals(1)));
+}
+
+#[test]
 fn what_nobody_in_particular_proposed_needs_one_person_more() {
     for nobody in [service(None), Party::of(Principal::LocalOwner)] {
         let waiting = Proposal { proposer: nobody, ..proposal() };
