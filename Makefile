@@ -1,6 +1,6 @@
 # demo  installs what is missing, builds, starts Decalog, deploys the example models and predicts
 # install  builds the release binary and puts it on the PATH, with completions and manual pages; PREFIX, by default ~/.local
-# quick  builds the debug binary and runs the Rust tests of all crates, simulations with fewer seeds
+# quick  builds the debug binary and runs the unit tests of all crates, and those of the code's structure
 # test  installs what is missing and runs every check that CI runs
 # soak  releases, scales, kills, upgrades and faults at random under load, and counts what fails (long; a short form is part of the tests)
 # bench compares Decalog with other servers on this machine (long; not part of the tests)
@@ -28,8 +28,8 @@ install: build
 	@tools/place.sh $(CARGO_TARGET_DIR)/release/decalog "$(PREFIX)"
 
 quick: tools
-	. $(DECALOG_CACHE)/environment && \
-		GUARD_RUNS=2000 GUARD_SEEDS_HARMED=10 DECALOG_SCALE_SEEDS=201 cargo test --workspace
+	. $(DECALOG_CACHE)/environment && cargo test --workspace --lib --bins \
+		--test rooms --test architecture --test reliability --test manual
 
 test: tools test-rust test-python test-e2e
 	@echo "all checks passed"

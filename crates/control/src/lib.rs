@@ -3,6 +3,7 @@
 //! loses nothing that was acknowledged.
 
 mod backup;
+mod candidate;
 mod case;
 mod changes;
 mod clock;
@@ -13,6 +14,7 @@ mod failure;
 mod gate;
 pub mod handover;
 mod happened;
+mod judging;
 mod lanes;
 mod memory;
 mod parked;

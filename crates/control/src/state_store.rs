@@ -170,6 +170,10 @@ impl Shared {
         tokio::task::spawn_blocking(move || {
             // If it is being written already, the next one holds what this would have.
             let Some(mut snapshot) = shared.snapshot.try_lock() else { return };
+            if snapshot.is_none() {
+                // It was out of reach when it was first looked for.
+                *snapshot = Snapshot::open(&shared.location).ok();
+            }
             let saved = snapshot.as_mut().map(|snapshot| snapshot.save(&shared.state.load()));
             if let Some(Err(error)) = saved {
                 tracing::warn!("no snapshot was kept: {error}");

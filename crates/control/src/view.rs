@@ -7,7 +7,7 @@ use domain::event::{Measurement, Provenance};
 use domain::launch::{ProcessId, Site, Temperature};
 use domain::manifest::Runtime;
 use domain::release::{Plan, Progress};
-use domain::state::Outcome;
+use domain::state::{Deployment, Outcome};
 use domain::{
     Code, Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, ReplicaId,
     Schema, State, VersionNumber,
@@ -180,7 +180,10 @@ impl Control {
                     .zip(live)
                     .map(|(environment, version)| (key.clone(), environment, version));
                 let replicas = place.and_then(|place| ready.get(&place).copied()).unwrap_or(0);
-                let last = model.deployments.back();
+                // What befell an attempt elsewhere says nothing of this environment.
+                let is_here =
+                    |d: &&Deployment| environment.as_ref().is_none_or(|own| d.environment == *own);
+                let last = model.deployments.iter().rev().find(is_here);
                 let shifting =
                     environment.as_ref().and_then(|environment| model.shifting(environment));
                 let asleep = || {
@@ -203,7 +206,10 @@ impl Control {
                         last.map_or(String::new(), |d| format!("deploying {}", d.version))
                     }
                     Some(Outcome::Failed { step, .. }) => {
-                        last.map_or(String::new(), |d| format!("{} failed at {step}", d.version))
+                        last.map_or(String::new(), |d| match step.as_str() {
+                            "aborted" => format!("{} was aborted", d.version),
+                            step => format!("{} failed at {step}", d.version),
+                        })
                     }
                     _ if asleep().is_some() => "idle: a request wakes it".into(),
                     _ if live.is_some() && replicas == 0 => "no replica is ready".into(),
@@ -321,7 +327,7 @@ impl Control {
         };
         let mut replicas: Vec<ReplicaView> = statuses.into_iter().map(replica).collect();
         replicas.sort_by(|a, b| a.replica.cmp(&b.replica));
-        let deployment = |deployment: &domain::state::Deployment| DeploymentView {
+        let deployment = |deployment: &Deployment| DeploymentView {
             deployment: deployment.id.0,
             version: deployment.version.to_string(),
             environment: deployment.environment.clone(),
