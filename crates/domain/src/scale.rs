@@ -86,7 +86,7 @@ pub struct ScaleInputs {
     /// How long a load is remembered before replicas are stopped, in milliseconds.
     pub hold_ms: u64,
     /// One more than the highest number that turned out to be too low for such a load within the
-    /// last hour.
+    /// last hour; the number in force, until the load has been watched for `hold_ms`.
     pub tried_floor: u32,
     /// Replicas that the arrivals of the stable window keep busy without a pause, at the largest
     /// learned throughput; 0 if unknown.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use domain::route::{Demand, ModelRoutes, Observation, RouteTable};
+use domain::route::{Demand, ModelRoutes, Observation, PlacementRoute, RouteTable};
 use domain::scale::{LoadSample, ServicePoint};
 use domain::{ModelKey, Placement, ReplicaId};
 use parking_lot::Mutex;
@@ -56,6 +56,8 @@ struct Inner {
     table: RouteTable,
     /// How often each replica came and was not given back.
     in_use: HashMap<ReplicaId, u32>,
+    /// Replicas that do not answer.
+    broken: HashSet<ReplicaId>,
     /// Placements of which it was said that a request waits.
     waiting: BTreeSet<Placement>,
     /// Models whose live version was served, and has had no excuse since.
@@ -83,6 +85,7 @@ impl Gateway {
 
     /// Something is wrong with a replica.
     pub async fn complain(&self, replica: ReplicaId) {
+        self.inner.lock().broken.insert(replica.clone());
         let reason = "it answered nothing".into();
         let _ = self.says.send(Observation::Broken { replica, reason }).await;
     }
@@ -103,7 +106,10 @@ impl Gateway {
             self.give_back(replica.clone());
         }
         for (model, routes) in table.models.iter() {
-            match live(routes) {
+            if inner.table.models.get(model) != Some(routes) {
+                self.world.note(format!("routes of {model}: {}", short(routes)));
+            }
+            match live(routes, &inner.broken) {
                 Some(true) => drop(inner.served.insert(model.clone())),
                 Some(false) if inner.served.remove(model) => {
                     self.world.violate(format!("{model} has no replica any more"));
@@ -176,8 +182,20 @@ impl Gateway {
     }
 }
 
-/// Whether what is live of a model can be asked; `None` if nothing is, or it sleeps.
-fn live(routes: &ModelRoutes) -> Option<bool> {
+/// The routes of a model in one line.
+fn short(routes: &ModelRoutes) -> String {
+    let live = routes.routes.first().map(|route| route.version.to_string());
+    let of = |placement: &PlacementRoute| {
+        let replicas: Vec<&str> = placement.replicas.iter().map(|r| r.replica.0.as_str()).collect();
+        let (of, asleep) = (&placement.placement, if placement.asleep { " asleep" } else { "" });
+        format!("{}.{} [{}]{asleep}", of.version, of.revision, replicas.join(" "))
+    };
+    let placements: Vec<String> = routes.placements.iter().map(of).collect();
+    format!("live {}: {}", live.unwrap_or_default(), placements.join(", "))
+}
+
+/// Whether what is live of a model can be asked, and answers; `None` if nothing is, or it sleeps.
+fn live(routes: &ModelRoutes, broken: &HashSet<ReplicaId>) -> Option<bool> {
     let route = routes.routes.first()?;
     let own = || {
         routes.placements.iter().filter(|placement| {
@@ -188,5 +206,6 @@ fn live(routes: &ModelRoutes) -> Option<bool> {
     if own().any(|placement| placement.asleep) {
         return None;
     }
-    Some(own().any(|placement| !placement.replicas.is_empty()))
+    let mut replicas = own().flat_map(|placement| &placement.replicas);
+    Some(replicas.any(|route| !broken.contains(&route.replica)))
 }

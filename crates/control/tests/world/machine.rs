@@ -174,7 +174,10 @@ impl ScriptedEngine {
             loop {
                 let (world, machine) = (&passing.world, &passing.world.machine);
                 let (changed, died) = machine.pass(world.now_ms());
-                died.iter().for_each(|status| world.excuse(&status.placement.model));
+                died.iter().for_each(|status| {
+                    world.note(format!("{} died", status.replica));
+                    world.excuse(&status.placement.model);
+                });
                 if changed {
                     passing.tick();
                 }
@@ -261,6 +264,7 @@ impl Engine for ScriptedEngine {
         if !machine.ids.lock().insert(spec.replica.clone()) {
             world.violate(format!("{} was used twice", spec.replica));
         }
+        world.note(format!("{} of {} starts", spec.replica, spec.placement));
         *machine.starts.lock().entry(spec.placement.clone()).or_default() += 1;
         let now_ms = world.now_ms();
         let slow = if world.is_unlucky(8) { 20_000 } else { 400 };
@@ -305,6 +309,7 @@ impl Engine for ScriptedEngine {
         if world.gateway_uses(replica) && !self.is_ended(replica) && waited_ms < drain_ms_max {
             world.violate(format!("{replica} was told to end while it had requests"));
         }
+        world.note(format!("{replica} is told to end"));
         world.machine.end_in(replica, None, world.now_ms());
         tokio::time::sleep(Duration::from_millis(STOP_MS_MAX)).await;
         world.machine.end_in(replica, Some(0), world.now_ms());

@@ -25,6 +25,8 @@ use machine::{Machine, ScriptedEngine};
 pub const DRAIN_MS_MAX: u64 = 3_000;
 /// What was live until a release keeps its replicas for so long, in milliseconds.
 pub const KEEP_MS: u64 = 20_000;
+/// So much of what happened before is shown with what must not be, in milliseconds.
+const BEFORE_MS: u64 = 30_000;
 /// Some moment in 2026, in milliseconds since 1970.
 const WALL_MS: u64 = 1_790_000_000_000;
 
@@ -44,6 +46,8 @@ pub struct World {
     /// Trees of models that never load.
     broken_trees: Mutex<HashSet<Digest>>,
     violations: Mutex<Vec<String>>,
+    /// What happened, with its time.
+    notes: Mutex<Vec<(u64, String)>>,
 }
 
 impl World {
@@ -59,6 +63,7 @@ impl World {
             gateway: Mutex::default(),
             broken_trees: Mutex::default(),
             violations: Mutex::default(),
+            notes: Mutex::default(),
         })
     }
 
@@ -95,9 +100,21 @@ impl World {
         self.broken_trees.lock().insert(tree);
     }
 
+    /// Something happened: to be read if something must not be soon after.
+    pub fn note(&self, text: String) {
+        self.notes.lock().push((self.now_ms(), text));
+    }
+
     /// Something must not be.
     pub fn violate(&self, text: String) {
-        self.violations.lock().push(format!("at {} ms: {text}", self.now_ms()));
+        let now_ms = self.now_ms();
+        let mut violations = self.violations.lock();
+        if violations.is_empty() {
+            let notes = self.notes.lock();
+            let recent = notes.iter().filter(|(at_ms, _)| at_ms + BEFORE_MS > now_ms);
+            violations.extend(recent.map(|(at_ms, text)| format!("   {at_ms} {text}")));
+        }
+        violations.push(format!("at {now_ms} ms: {text}"));
     }
 
     pub fn violations(&self) -> Vec<String> {

@@ -95,6 +95,8 @@ pub struct Scaler {
     history: History,
     newest: LoadSample,
     busy_at_ms: u64,
+    /// Since when the load is known without a gap.
+    watched_since_ms: u64,
     capacity: Option<Capacity>,
     hold: Hold,
 }
@@ -117,7 +119,7 @@ impl Scaler {
         if !goes_on || before.is_none() {
             // Whoever was there before the first report, or before the counts began anew, is not
             // known: as if just now.
-            self.busy_at_ms = now_ms;
+            (self.busy_at_ms, self.watched_since_ms) = (now_ms, now_ms);
             self.hold.clear();
         }
         if moved || sample.queued + sample.in_flight > 0 {
@@ -145,6 +147,9 @@ impl Scaler {
             let recent = load(self.history.span(RECENT_MS, 0));
             self.hold.observe_load(now_ms, measure, recent.max(burst));
         }
+        // What was there before the load was watched had its reason.
+        let is_known = now_ms.saturating_sub(self.watched_since_ms) >= hold_ms;
+        let unwatched_floor = if is_known { 0 } else { counts.current };
         let LoadSample { queued, in_flight, .. } = self.newest;
         ScaleInputs {
             measure,
@@ -154,7 +159,7 @@ impl Scaler {
             backlog: rounded(backlog),
             held: rounded(self.hold.load(now_ms, hold_ms)),
             hold_ms,
-            tried_floor: self.hold.floor(now_ms, per_s),
+            tried_floor: self.hold.floor(now_ms, per_s).max(unwatched_floor),
             busy_replicas: rounded(learned.map_or(0.0, |learned| per_s / learned.requests_per_s)),
             target: rounded(target).max(TARGET_MIN),
             target_source,

@@ -191,6 +191,20 @@ fn a_restarted_gateway_is_not_a_negative_load() {
 }
 
 #[test]
+fn replicas_that_were_there_before_the_load_was_watched_stay_for_the_hold_time() {
+    let mut feed = Feed::new();
+    feed.counts = Counts { current: 4, ready: 4, ..Counts::default() };
+    let mut decide_after = |seconds| {
+        let inputs = feed.run(seconds, 10.0);
+        (decide(&inputs).target, inputs.hold_ms / 1_000)
+    };
+    let (target, hold_s) = decide_after(1);
+    assert_eq!(target, 4, "it is not known what they are for");
+    assert_eq!(decide_after(hold_s - 2).0, 4);
+    assert_eq!(decide_after(2).0, 1);
+}
+
+#[test]
 fn records_survive_json() {
     let mut feed = Feed::new();
     for step in 0..200 {
