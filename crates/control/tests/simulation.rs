@@ -33,7 +33,7 @@ fn whatever_happens_nothing_is_lost_and_all_ends_well() {
     (0..SEEDS).for_each(run);
 }
 
-/// `cargo test --release -p control --test simulation -- --ignored`, from a seed on with
+/// `cargo test -p control --test simulation -- --ignored`, from a seed on with
 /// `DECALOG_CONTROL_SEEDS=28`.
 #[test]
 #[ignore = "long"]
