@@ -31,9 +31,9 @@ impl Memory {
             return;
         }
         let found = engine.memory_mb(due.clone()).await;
-        let (found, now) = (|process| found.get(&process).copied(), Instant::now());
+        let now = Instant::now();
         let measured = due.into_iter().map(|process| {
-            let memory_mb = found(process.clone()).unwrap_or(0.0);
+            let memory_mb = found.get(&process).copied().unwrap_or(0.0);
             (process, (memory_mb, now))
         });
         self.measured.extend(measured);

@@ -63,7 +63,7 @@ fn run(seed: u64) {
                 pause(world.random(PAUSE_MS_MAX)).await;
             }
             if is_last {
-                calm(&world, &control).await;
+                calm(&world).await;
                 check(&world, &control).await;
             }
             world.end_life();
@@ -154,7 +154,7 @@ async fn happen(world: &Arc<World>, control: &Arc<Control>) {
 }
 
 /// The storm is over; each model is asked a little.
-async fn calm(world: &Arc<World>, control: &Arc<Control>) {
+async fn calm(world: &World) {
     world.is_stormy.store(false, Ordering::Relaxed);
     world.note("the storm is over".into());
     for number in 0..3 {
@@ -162,7 +162,6 @@ async fn calm(world: &Arc<World>, control: &Arc<Control>) {
     }
     // A process with a short life may have been begun just before.
     pause(CALM_MS).await;
-    let _ = control;
 }
 
 /// All is as it should be: what is live has the replicas that it should have and no others, and
