@@ -21,6 +21,7 @@ mod predict;
 mod queue;
 mod replica;
 mod reply;
+mod respond;
 mod route;
 mod serve;
 mod shadow;

@@ -10,24 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use domain::{Code, Problem};
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, Version, header};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tower::ServiceExt;
 
-use crate::body::{Arriving, Body};
-use crate::connections::{Connections, Link, Open, Ticket};
-use crate::endpoints::endpoint;
+use crate::body::Body;
+use crate::connections::{Connections, Link, Open};
 use crate::shed::Shedding;
 use crate::stall::{Reader, Stalling, Streams};
-use crate::turns::Turn;
-use crate::{Gateway, RELIEVED, admit, reply};
+use crate::{Gateway, RELIEVED, reply};
 
 /// Requests open at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
@@ -242,80 +238,5 @@ impl Serving {
             tracing::debug!("connection ended: {error}");
         }
         drop(open);
-    }
-}
-
-impl Gateway {
-    async fn respond(
-        self: Arc<Gateway>,
-        request: Request<Incoming>,
-        serve: &Serve,
-        ticket: Ticket,
-    ) -> Response<Body> {
-        if let Err(problem) =
-            admit::check_host(&self.config.hosts, request.uri(), request.headers())
-        {
-            return reply::problem(&problem);
-        }
-        match endpoint(request.uri().path()) {
-            Some(endpoint) => {
-                let mut response = self.infer(endpoint, request, &ticket).await;
-                response.body_mut().hold(ticket);
-                response
-            }
-            None => match admit::check_manages(&self.config.hosts, &request) {
-                Ok(()) => self.control(request, serve, Arc::new(ticket)).await,
-                Err(problem) => reply::problem(&problem),
-            },
-        }
-    }
-
-    async fn control(
-        &self,
-        request: Request<Incoming>,
-        serve: &Serve,
-        ticket: Arc<Ticket>,
-    ) -> Response<Body> {
-        let turn = Arc::new(self.turns.of(request.uri().path()));
-        if let Err(problem) = turn.take() {
-            return reply::problem(&problem);
-        }
-        let router = serve.control.clone();
-        let arriving =
-            |incoming| Arriving::new(incoming, ticket.clone(), turn.clone(), &self.config);
-        let request = request.map(|incoming| axum::body::Body::new(arriving(incoming)));
-        let of_answer = turn.clone();
-        // A caller that hangs up does not end the request: its turn lasts as long as the
-        // work.
-        let answered = serve.control_runtime.spawn(async move {
-            let answered = router.oneshot(request).await;
-            of_answer.give();
-            answered
-        });
-        match answered.await {
-            Ok(Ok(response)) => self.answer_of_control(response, ticket, &turn),
-            Ok(Err(never)) => match never {},
-            Err(error) => {
-                tracing::error!("a control request failed: {error}");
-                let problem =
-                    Problem::new(Code::Internal, "the control plane failed on this request")
-                        .help("see the server's log");
-                reply::problem(&problem)
-            }
-        }
-    }
-
-    fn answer_of_control(
-        &self,
-        response: Response<axum::body::Body>,
-        ticket: Arc<Ticket>,
-        turn: &Turn,
-    ) -> Response<Body> {
-        let is_whole = response.body().size_hint().exact().is_some();
-        let stream = if is_whole { Ok(None) } else { self.turns.stream().map(Some) };
-        match (turn.refusal(), stream) {
-            (Some(problem), _) | (None, Err(problem)) => reply::problem(&problem),
-            (None, Ok(stream)) => response.map(|body| Body::control(body, ticket, stream)),
-        }
     }
 }
