@@ -6,9 +6,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use domain::manifest::Runtime;
 
+mod access;
 mod release;
 mod up;
 
+pub use access::{AuthVerb, EraseVerb, LimitOptions, MemberVerb, PlaceOptions, TokenVerb};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
 pub use up::UpOptions;
 
@@ -215,6 +217,46 @@ pub enum Verb {
         /// The data directory
         #[arg(long)]
         data: Option<PathBuf>,
+    },
+    /// Tokens for programs and people
+    #[command(
+        after_help = "Examples:\n  decalog token create shop --predict fraud/churn --rate 100/s --expires 90d\n  decalog token ls\n  decalog token revoke 3fa9c1d2"
+    )]
+    Token {
+        #[command(subcommand)]
+        verb: TokenVerb,
+    },
+    /// Who has which role where
+    #[command(
+        after_help = "Examples:\n  decalog member add ann --role deployer --project fraud\n  decalog member ls\n  decalog member rm ann"
+    )]
+    Member {
+        #[command(subcommand)]
+        verb: MemberVerb,
+    },
+    /// Shows who you are to the server, and what you may do
+    #[command(after_help = "Example:\n  decalog whoami")]
+    Whoami,
+    /// Says whether you, or somebody else, may do something, and by which right
+    #[command(
+        after_help = "Exits with 1 if the answer is no.\n\nExamples:\n  decalog can release churn@production\n  decalog can ann release fraud/churn@staging\n  decalog can ann push 'fraud/*'"
+    )]
+    Can {
+        /// [NAME] ACTION OBJECT
+        #[arg(required = true, num_args = 2..=3)]
+        words: Vec<String>,
+    },
+    /// Whether predictions from this machine need a token
+    #[command(after_help = "Examples:\n  decalog auth require\n  decalog auth open")]
+    Auth {
+        #[command(subcommand)]
+        verb: AuthVerb,
+    },
+    /// Erases somebody's name for ever, without a change to the ledger
+    #[command(after_help = "Example:\n  decalog erase person ann")]
+    Erase {
+        #[command(subcommand)]
+        verb: EraseVerb,
     },
     /// The append-only log
     #[command(after_help = "Example:\n  decalog ledger verify")]

@@ -12,11 +12,21 @@ use crate::Failure;
 /// How long connecting may take.
 const CONNECT_S: u64 = 5;
 
+/// A text as a part of a path or a query.
+pub fn encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| match is_plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
 /// A server.
 pub struct Client {
     agent: ureq::Agent,
     url: String,
-    actor: String,
 }
 
 impl Client {
@@ -26,10 +36,7 @@ impl Client {
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(CONNECT_S)))
             .build();
-        let actor = std::env::var("USER")
-            .or_else(|_| std::env::var("LOGNAME"))
-            .unwrap_or_else(|_| "root".into());
-        Client { agent: config.into(), url: url.trim_end_matches('/').into(), actor }
+        Client { agent: config.into(), url: url.trim_end_matches('/').into() }
     }
 
     /// Where the server is.
@@ -106,8 +113,7 @@ impl Client {
 
     /// POST of JSON.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Failure> {
-        let request =
-            self.agent.post(format!("{}{path}", self.url)).header(server::ACTOR, &self.actor);
+        let request = self.agent.post(format!("{}{path}", self.url));
         let response = self.result(request.send_json(body))?;
         self.read(response)
     }
@@ -134,8 +140,7 @@ impl Client {
 
     /// PUT of JSON.
     pub fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let request =
-            self.agent.put(format!("{}{path}", self.url)).header(server::ACTOR, &self.actor);
+        let request = self.agent.put(format!("{}{path}", self.url));
         let response = self.result(request.send_json(body))?;
         self.read(response)
     }
@@ -148,8 +153,7 @@ impl Client {
 
     /// DELETE.
     pub fn delete(&self, path: &str) -> Result<Value, Failure> {
-        let request =
-            self.agent.delete(format!("{}{path}", self.url)).header(server::ACTOR, &self.actor);
+        let request = self.agent.delete(format!("{}{path}", self.url));
         let response = self.result(request.call())?;
         self.read(response)
     }

@@ -101,7 +101,7 @@ fn line(happened: &Happened, is_of_one: bool, width: Option<usize>) -> String {
         "{at}  {}  {}  {subject}{}",
         fitted(&happened.actor, actor_max),
         padded(happened.event.kind(), 17),
-        one_line(&describe(&happened.event))
+        one_line(&describe(&happened.event, happened.about.as_deref().unwrap_or_default()))
     );
     wrapped(line.trim_end(), INDENT, width)
 }
@@ -118,7 +118,7 @@ fn planned(plan: &Plan) -> String {
 }
 
 /// One line on an event.
-fn describe(event: &Event) -> String {
+fn describe(event: &Event, about: &str) -> String {
     match event {
         Event::WriterStarted { program_version } => format!("decalog {program_version} started"),
         Event::VersionPushed(pushed) => {
@@ -179,6 +179,26 @@ fn describe(event: &Event) -> String {
             format!("{replica}: {reason}; the next starts in {restart_in_ms} ms")
         }
         Event::ModelRemoved {} => String::new(),
+        Event::AccessBegan {} => "actors are proved from here on".into(),
+        Event::PrincipalAdded { .. } | Event::PrincipalRemoved { .. } => about.into(),
+        Event::GroupsChanged { groups, .. } => {
+            let groups: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
+            format!("{about} is in {}", groups.join(", "))
+        }
+        Event::GrantGiven { grant } | Event::GrantWithdrawn { grant } => {
+            format!("{about}: {} of {}", grant.role, grant.reach.display())
+        }
+        Event::TokenCreated { token } | Event::TokenRotated { token } => {
+            format!("{} of {about}, for {}", token.id, token.scopes)
+        }
+        Event::TokenRevoked { id } => format!("{id} of {about}"),
+        Event::TokensRevoked {} => "all that there were".into(),
+        Event::TokensRequired { required: true } => "also on this machine".into(),
+        Event::TokensRequired { required: false } => "only from beyond this machine".into(),
+        Event::EnvironmentProtected { environment, protection } => {
+            format!("{environment}: approvals {}", protection.approvals)
+        }
+        Event::EnvironmentUnprotected { environment } => environment.to_string(),
     }
 }
 

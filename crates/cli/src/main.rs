@@ -5,12 +5,14 @@
 #[macro_use]
 mod terminal;
 
+mod access;
 mod args;
 mod check;
 mod client;
 mod data;
 mod deploy;
 mod directory;
+mod duration;
 mod events;
 mod following;
 mod handover;
@@ -113,6 +115,12 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Gc => platform::collect(&remote, json)?,
         Verb::Backup { file } => platform::backup(&remote, &file)?,
         Verb::Restore { file, data } => platform::restore(&file, data)?,
+        Verb::Token { verb } => access::token(&remote, verb, json)?,
+        Verb::Member { verb } => access::member(&remote, verb, json)?,
+        Verb::Whoami => access::who_am_i(&remote, json)?,
+        Verb::Can { words } => return access::can(&remote, &words, json),
+        Verb::Auth { verb } => access::auth(&remote, verb)?,
+        Verb::Erase { verb } => access::erase(&remote, verb, json)?,
         Verb::Ledger { verb: LedgerVerb::Verify { head, data } } => {
             platform::verify(&remote, head, data, json)?
         }

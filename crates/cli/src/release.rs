@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::args::{PlanOptions, ReleaseOptions};
 use crate::client::Client;
+use crate::duration;
 use crate::following::{explain_interruption, follow};
 use crate::layout::wrapped;
 use crate::show::{failed, path_of, reference};
@@ -18,21 +19,6 @@ use crate::terminal::{print_json, width};
 
 fn bad_option(text: String) -> Problem {
     Problem::new(Code::BadOption, text).help("decalog release --help")
-}
-
-/// `90s`, `2m`, `1h`, `500ms` in milliseconds.
-fn duration_ms(text: &str) -> Result<u64, Problem> {
-    let wrong = || bad_option(format!("`{text}` is not a time: write 90s, 2m or 1h"));
-    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-    let (number, unit) = text.split_at(at);
-    let scale = match unit {
-        "ms" => 1.0,
-        "s" => 1_000.0,
-        "m" => 60_000.0,
-        "h" => 3_600_000.0,
-        _ => return Err(wrong()),
-    };
-    number.parse::<f64>().map(|number| (number * scale) as u64).map_err(|_| wrong())
 }
 
 fn percent(text: &str) -> Result<u8, Problem> {
@@ -58,7 +44,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, Problem> {
     let plan = Plan {
         canary,
         shadow: options.shadow.as_deref().map(percent).transpose()?,
-        every_ms: options.every.as_deref().map(duration_ms).transpose()?,
+        every_ms: options.every.as_deref().map(duration::milliseconds).transpose()?,
         guards: guards?,
         sticky: options.sticky.clone(),
         breaking: options.breaking,
@@ -253,11 +239,11 @@ mod tests {
     #[test]
     fn times() {
         assert_eq!(
-            ["500ms", "90s", "2m", "1.5h"].map(|text| duration_ms(text).ok()),
+            ["500ms", "90s", "2m", "1.5h"].map(|text| duration::milliseconds(text).ok()),
             [Some(500), Some(90_000), Some(120_000), Some(5_400_000)]
         );
         for bad in ["2", "m", "2 weeks", "-1s"] {
-            assert!(duration_ms(bad).is_err(), "{bad}");
+            assert!(duration::milliseconds(bad).is_err(), "{bad}");
         }
     }
 

@@ -298,12 +298,15 @@ async fn serve(
         .ok_or_else(|| Problem::new(Code::Internal, "the gateway's observations are taken"))?;
     let publishing = gateway.clone();
     let publish: control::Publish = Arc::new(move |table| publishing.apply(table));
+    let letting_in = gateway.clone();
+    let publish_access: control::PublishAccess =
+        Arc::new(move |access| letting_in.apply_access(access));
     let opening = {
         let store = store.clone();
         async { Ok(Arc::new(LocalEngine::open(engine, store).await?) as Arc<dyn Engine>) }
     };
     let engine = Box::pin(opening);
-    let parts = Parts { store, engine, publish, signals, observations, leaving };
+    let parts = Parts { store, engine, publish, publish_access, signals, observations, leaving };
     let control = Control::open(config, parts).await?;
     let url = format!("http://{address}");
     let api = Api {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use domain::state::{Deployment, Outcome, Version};
 use domain::{
-    Code, Column, DeploymentId, EnvironmentName, Event, ModelKey, Problem, Schema, State,
-    VersionNumber,
+    Code, Column, DeploymentId, EnvironmentName, Event, ModelKey, Principal, Problem, Schema,
+    State, VersionNumber,
 };
 use engine::{ReplicaState, ReplicaStatus};
 use policy::replicas::Part;
@@ -234,7 +234,7 @@ impl Control {
             }
         };
         self.state_store
-            .append("decalog", &key.to_string(), decide)
+            .append(&Principal::Platform, &key.to_string(), decide)
             .await
             .map(|_| ())
             .map_err(StepFailure::at("ledger"))
@@ -323,7 +323,7 @@ impl Control {
             Ok(Event::Released { deployment: id, version, environment, previous, elapsed_ms })
         };
         self.state_store
-            .append("decalog", &key.to_string(), decide)
+            .append(&Principal::Platform, &key.to_string(), decide)
             .await
             .map_err(StepFailure::at("release"))?;
         self.publish_routes();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::{After, Event, ModelKey, Placement, Problem};
+use domain::{Action, After, Caller, Event, ModelKey, Object, Placement, Problem};
 use ledger::{LedgerError, Location, Observed, Page, Reach, Scan, Selection, Telemetry};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -92,15 +92,60 @@ impl Control {
     /// again, and holds nobody up.
     pub async fn events(
         &self,
+        caller: &Caller,
         after: After,
         selection: &Selection,
         limit: usize,
     ) -> Result<Page, Problem> {
+        let Some(selection) = &self.readable(caller, selection)? else {
+            return Ok(Page {
+                events: vec![],
+                next: After { seq: self.state().seq, ..after },
+                more: false,
+            });
+        };
         // In this order: an entry that comes in between is not passed over.
         let reach = Reach { rows_max: ROWS_MAX, found_max: limit };
         let telemetry = self.journal.scan(after, selection, reach).await?;
         let entries = self.state_store.scan(after.seq, selection.clone(), reach).await?;
-        Ok(Scan::joined([telemetry, entries]).page(after, limit))
+        let mut page = Scan::joined([telemetry, entries]).page(after, limit);
+        let state = self.state();
+        for event in &mut page.events {
+            let Some(entry) = &event.entry else { continue };
+            let actor = state.access.actor(entry.seq, &event.actor);
+            event.principal = actor.principal().copied();
+            event.actor = self.actor_name(&state, entry.seq, &event.actor);
+            event.about = self.about(&state, &event.event);
+        }
+        Ok(page)
+    }
+
+    /// What of a selection a caller may read; `None` if that is nothing.
+    fn readable(
+        &self,
+        caller: &Caller,
+        selection: &Selection,
+    ) -> Result<Option<Selection>, Problem> {
+        self.permit_somewhere(caller, Action::Read, &Object::Platform)?;
+        if self.permit(caller, Action::Read, &Object::Platform).is_ok() {
+            return Ok(Some(selection.clone()));
+        }
+        let state = self.state();
+        let is_readable = |subject: &&String| {
+            let project = subject.split('/').next().unwrap_or_default().parse();
+            project.is_ok_and(|project| {
+                self.permit(caller, Action::Read, &Object::Project(project)).is_ok()
+            })
+        };
+        let of_platform = |subject: &&String| subject.as_str() != domain::event::PLATFORM;
+        let subjects: Vec<String> = match selection.subjects.is_empty() {
+            true => {
+                state.subjects.keys().filter(of_platform).filter(is_readable).cloned().collect()
+            }
+            false => selection.subjects.iter().filter(is_readable).cloned().collect(),
+        };
+        let selection = Selection { subjects, kinds: selection.kinds.clone() };
+        Ok((!selection.subjects.is_empty()).then_some(selection))
     }
 
     /// Ticks with each entry of the ledger.

@@ -2,6 +2,7 @@
 //! compare the state with what the engine reports and act; killing the process at any instruction
 //! loses nothing that was acknowledged.
 
+mod access;
 mod backup;
 mod candidate;
 mod case;
@@ -16,8 +17,11 @@ pub mod handover;
 mod happened;
 mod judging;
 mod lanes;
+pub mod member;
 mod memory;
+mod names;
 mod parked;
+mod random;
 mod reconcile;
 mod release;
 mod remembered;
@@ -30,6 +34,7 @@ mod scale;
 mod secret;
 mod start;
 mod state_store;
+pub mod token;
 mod trial;
 pub mod unending;
 mod variable;
@@ -46,6 +51,7 @@ use std::time::Duration;
 use artifacts::Store;
 use domain::guard::ArmWindow;
 use domain::route::{Demand, Observation, RouteTable};
+use domain::state::Access;
 use domain::{
     Code, DataDirectory, DeploymentId, EnvironmentName, ModelKey, Placement, Problem, ReplicaId,
     State,
@@ -56,6 +62,7 @@ use ledger::{Damage, Location};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 
+pub use access::{Verdict, WhoAmI};
 pub use clock::{Clock, now_ms};
 pub use collect::Garbage;
 pub use parked::Park;
@@ -64,6 +71,7 @@ pub use variable::{Variable, VariableValue};
 pub use version::Push;
 
 use happened::Journal;
+use names::NameTable;
 use remembered::Replicas;
 use scale::Scales;
 use secret::Secrets;
@@ -102,8 +110,10 @@ pub struct Parts {
     pub store: Store,
     /// Opened once the ledger can be used: until then no process is to be started.
     pub engine: BoxFuture<'static, Result<Arc<dyn Engine>, EngineError>>,
-    /// Tells the gateways.
+    /// Tells the gateways where requests go, …
     pub publish: Publish,
+    /// … and who may send any.
+    pub publish_access: PublishAccess,
     /// What is to be seen there.
     pub signals: Signals,
     /// What they say.
@@ -126,6 +136,9 @@ pub struct Signals {
 /// Puts a route table in force.
 pub type Publish = Arc<dyn Fn(RouteTable) + Send + Sync>;
 
+/// Puts in force who may ask what.
+pub type PublishAccess = Arc<dyn Fn(Access) + Send + Sync>;
+
 /// How often it is tried to write a ledger whose disk took no writes, in milliseconds.
 const RETRY_MS: u64 = 2_000;
 /// How often the load is looked at of placements that may have some.
@@ -143,6 +156,10 @@ pub struct Control {
     secrets: Secrets,
     publish: Publish,
     published: Mutex<route::Published>,
+    publish_access: PublishAccess,
+    /// The entry up to which the data plane knows who may come in.
+    published_access: Mutex<Option<u64>>,
+    names: NameTable,
     replicas: Replicas,
     /// Models with attempts on their way to an environment: each has a task that takes them there.
     drivers: Mutex<HashSet<(ModelKey, EnvironmentName)>>,
@@ -170,7 +187,8 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 impl Control {
     /// Opens the ledger, folds it, adopts running workers and starts reconciling.
     pub async fn open(config: ControlConfig, parts: Parts) -> Result<Arc<Control>, Problem> {
-        let Parts { store, engine, publish, signals, observations, leaving } = parts;
+        let Parts { store, engine, publish, publish_access, signals, observations, leaving } =
+            parts;
         let damage = if config.accept_damaged_ledger { Damage::Accepted } else { Damage::Refused };
         let (location, clock) = (Location::of(&config.data), config.clock.clone());
         let state_store = StateStore::open(location.clone(), damage, clock.clone()).await?;
@@ -187,6 +205,9 @@ impl Control {
             secrets,
             publish,
             published: Mutex::default(),
+            publish_access,
+            published_access: Mutex::default(),
+            names: NameTable::open(&config.data),
             drivers: Mutex::default(),
             scales: Scales::new(targets),
             signals,
@@ -199,16 +220,19 @@ impl Control {
         });
         // The process before this one stops them itself; this one does if that did not.
         leaving.iter().for_each(|replica| control.send_away(replica));
+        control.publish_access();
         control.publish_routes();
         let weak = Arc::downgrade(&control);
         control.state_store.enforce_by(move || {
             if let Some(control) = weak.upgrade() {
+                control.publish_access();
                 control.publish_routes();
             }
         });
         if control.state_store.refusal().is_some() {
             tokio::spawn(control.clone().write_when_possible());
         }
+        control.begin_access().await;
         let (reconciling, observing, tending) = (control.clone(), control.clone(), control.clone());
         unending::spawn("the reconciler of replicas", move || {
             reconciling.clone().reconcile_forever()
@@ -269,6 +293,7 @@ impl Control {
             tracing::error!("nothing can be changed: {problem}");
             tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
             if self.resume().await.is_ok() {
+                self.begin_access().await;
                 tracing::warn!("the ledger can be written again");
             }
         }
@@ -280,6 +305,7 @@ impl Control {
         let mut round = wanted::Round::default();
         while !self.stopping.load(Ordering::Acquire) {
             self.is_active().await;
+            self.publish_access();
             self.publish_routes();
             let next = self.reconcile_replicas(&mut round).await;
             self.publish_routes();

@@ -9,20 +9,40 @@ use domain::manifest::Configuration;
 use domain::release::{Cause, Plan, Progress};
 use domain::state::{BEFORE_MAX, Deployment, Outcome};
 use domain::{
-    Code, DeploymentId, EnvironmentName, Event, ModelKey, Problem, Schema, State, VersionNumber,
-    compatibility,
+    Action, Caller, Code, DeploymentId, EnvironmentName, Event, ModelKey, Object, Problem, Schema,
+    State, VersionNumber, compatibility,
 };
 
+use policy::access::action_to_make_live;
+
 use crate::Control;
+use crate::access::permit;
 use crate::failure::StepFailure;
 use crate::judging::{Judging, Step};
+
+/// What it is to make a version live, whatever the caller calls it.
+fn action_of(
+    state: &State,
+    key: &ModelKey,
+    environment: &EnvironmentName,
+    version: VersionNumber,
+    configuration: Option<&Configuration>,
+) -> Action {
+    let model = state.models.get(key);
+    let live = model.and_then(|model| model.live.get(environment));
+    let before = live.map_or(&[][..], |live| live.before.as_slice());
+    let now =
+        live.map(|live| state.configuration(&state.placement(key, environment, live.version)));
+    let changes = configuration.is_some_and(|wanted| now.as_ref() != Some(wanted));
+    action_to_make_live(version, before, changes)
+}
 
 impl Control {
     /// Asks for a version to take the traffic of an environment. Gives the attempt's id; its steps
     /// are events.
     pub async fn deploy(
         self: &Arc<Control>,
-        actor: &str,
+        caller: &Caller,
         key: &ModelKey,
         version: VersionNumber,
         environment: EnvironmentName,
@@ -33,7 +53,11 @@ impl Control {
             Problem::new(Code::BadPlan, error.to_string()).help("decalog release --help")
         })?;
         let (wanted, driven) = (key.clone(), environment.clone());
+        let (by, now_ms) = (caller.clone(), self.clock.now_ms());
         let decide = move |state: &State| {
+            let action = action_of(state, &wanted, &environment, version, configuration.as_ref());
+            let object = Object::ModelIn(wanted.clone(), environment.clone());
+            permit(state, now_ms, &by, action, &object)?;
             let model =
                 state.models.get(&wanted).filter(|model| model.versions.contains_key(&version));
             let Some(model) = model else {
@@ -92,7 +116,7 @@ impl Control {
                 configuration: configuration.map(Box::new),
             })
         };
-        let entry = self.state_store.append(actor, &key.to_string(), decide).await?;
+        let entry = self.state_store.append(&caller.principal, &key.to_string(), decide).await?;
         self.drive(key, &driven);
         Ok(DeploymentId(entry.seq))
     }
@@ -101,7 +125,7 @@ impl Control {
     /// already.
     pub async fn promote(
         self: &Arc<Control>,
-        actor: &str,
+        caller: &Caller,
         key: &ModelKey,
         from: EnvironmentName,
         to: EnvironmentName,
@@ -109,14 +133,14 @@ impl Control {
     ) -> Result<(DeploymentId, VersionNumber), Problem> {
         let version = self.live_version(key, &from)?;
         let plan = Plan { cause: Cause::Promote, ..plan };
-        Ok((self.deploy(actor, key, version, to, plan, None).await?, version))
+        Ok((self.deploy(caller, key, version, to, plan, None).await?, version))
     }
 
     /// Goes back: ends a release that is on its way, else releases what was live before. Gives what
     /// is live then, and the attempt that takes it there, if one is needed.
     pub async fn rollback(
         self: &Arc<Control>,
-        actor: &str,
+        caller: &Caller,
         key: &ModelKey,
         environment: EnvironmentName,
     ) -> Result<(VersionNumber, Option<DeploymentId>), Problem> {
@@ -124,7 +148,7 @@ impl Control {
         let state = self.state();
         let model = state.models.get(key);
         if model.is_some_and(|model| model.shifting(&environment).is_some()) {
-            self.abort(actor, key, &environment, "rolled back").await?;
+            self.abort(caller, key, &environment, "rolled back").await?;
             return Ok((live, None));
         }
         let before = model
@@ -148,7 +172,7 @@ impl Control {
         // Its columns are those that callers had before. Its cases run; as it has been live, no
         // made-up row is asked.
         let plan = Plan { cause: Cause::Rollback, breaking: true, ..Plan::default() };
-        Ok((before, Some(self.deploy(actor, key, before, environment, plan, None).await?)))
+        Ok((before, Some(self.deploy(caller, key, before, environment, plan, None).await?)))
     }
 
     fn live_version(
@@ -187,7 +211,7 @@ impl Control {
     /// Holds a release where it is, or lets it go on.
     pub async fn pause(
         &self,
-        actor: &str,
+        caller: &Caller,
         key: &ModelKey,
         environment: &EnvironmentName,
         pause: bool,
@@ -202,14 +226,14 @@ impl Control {
         } else {
             Event::ReleaseResumed { deployment }
         };
-        self.while_running(actor, key, deployment, event).await
+        self.while_running(caller, key, environment, deployment, event).await
     }
 
     /// Ends what is on its way to an environment, whatever it does just now: all traffic goes where
     /// it went before.
     pub async fn abort(
         &self,
-        actor: &str,
+        caller: &Caller,
         key: &ModelKey,
         environment: &EnvironmentName,
         why: &str,
@@ -224,10 +248,11 @@ impl Control {
                 (newest.ok_or(none)?.id, "before it had any traffic".into())
             }
         };
-        let problem = Problem::new(Code::Aborted, format!("{why} by {actor} {at}"));
+        let problem = Problem::new(Code::Aborted, format!("{why} {at}"));
         self.while_running(
-            actor,
+            caller,
             key,
+            environment,
             deployment,
             Event::DeployFailed { deployment, step: "aborted".into(), problem },
         )
@@ -240,13 +265,16 @@ impl Control {
     /// Appends what somebody wants of an attempt that is still on its way.
     async fn while_running(
         &self,
-        actor: &str,
+        caller: &Caller,
         key: &ModelKey,
+        environment: &EnvironmentName,
         id: DeploymentId,
         event: Event,
     ) -> Result<(), Problem> {
-        let wanted = key.clone();
+        let (wanted, by, now_ms) = (key.clone(), caller.clone(), self.clock.now_ms());
+        let object = Object::ModelIn(key.clone(), environment.clone());
         let decide = move |state: &State| {
+            permit(state, now_ms, &by, Action::Steer, &object)?;
             let running = state.models.get(&wanted).and_then(|model| model.deployment(id));
             match running.is_some_and(|deployment| deployment.outcome == Outcome::Running) {
                 true => Ok(event),
@@ -255,7 +283,7 @@ impl Control {
                 }
             }
         };
-        self.state_store.append(actor, &key.to_string(), decide).await.map(|_| ())
+        self.state_store.append(&caller.principal, &key.to_string(), decide).await.map(|_| ())
     }
 
     /// Refuses a version that would break those who call the live one.

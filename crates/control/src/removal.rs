@@ -1,19 +1,25 @@
 //! What is removed: models with all their versions, and single versions that nothing uses.
 
 use domain::reference::Selector;
-use domain::{Code, Event, ModelKey, Problem, Reference, State, VersionNumber};
+use domain::{
+    Action, Caller, Code, Event, ModelKey, Object, Problem, Reference, State, VersionNumber,
+};
 
 use crate::Control;
+use crate::access::permit;
 
 impl Control {
     /// Removes a model with all its versions.
-    pub async fn remove(&self, actor: &str, key: &ModelKey) -> Result<(), Problem> {
-        let wanted = key.clone();
-        let decide = move |state: &State| match state.models.contains_key(&wanted) {
-            true => Ok(Event::ModelRemoved {}),
-            false => Err(state.no_such_model(&wanted)),
+    pub async fn remove(&self, caller: &Caller, key: &ModelKey) -> Result<(), Problem> {
+        let (wanted, by, now_ms) = (key.clone(), caller.clone(), self.clock.now_ms());
+        let decide = move |state: &State| {
+            permit(state, now_ms, &by, Action::Remove, &Object::Model(wanted.clone()))?;
+            match state.models.contains_key(&wanted) {
+                true => Ok(Event::ModelRemoved {}),
+                false => Err(state.no_such_model(&wanted)),
+            }
         };
-        self.state_store.append(actor, &key.to_string(), decide).await?;
+        self.state_store.append(&caller.principal, &key.to_string(), decide).await?;
         self.work.notify_one();
         Ok(())
     }
@@ -21,12 +27,13 @@ impl Control {
     /// Removes one version, unless it is in use.
     pub async fn remove_version(
         &self,
-        actor: &str,
+        caller: &Caller,
         key: &ModelKey,
         version: VersionNumber,
     ) -> Result<(), Problem> {
-        let wanted = key.clone();
+        let (wanted, by, now_ms) = (key.clone(), caller.clone(), self.clock.now_ms());
         let decide = move |state: &State| {
+            permit(state, now_ms, &by, Action::Remove, &Object::Model(wanted.clone()))?;
             let reference = Reference {
                 selector: Some(Selector::Number(version)),
                 ..Reference::live(wanted.clone())
@@ -43,7 +50,7 @@ impl Control {
             Err(Problem::new(Code::InUse, format!("{version} of `{}` {used}", wanted.model))
                 .help("release another version first"))
         };
-        self.state_store.append(actor, &key.to_string(), decide).await?;
+        self.state_store.append(&caller.principal, &key.to_string(), decide).await?;
         self.work.notify_one();
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use domain::{Code, Digest, Entry, Event, Problem, State};
+use domain::{Code, Digest, Entry, Event, Principal, Problem, State};
 use ledger::{Damage, Ledger, LedgerError, Location, NewEntry, Reach, Scan, Selection, Snapshot};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -222,7 +222,7 @@ impl StateStore {
 
     /// Stops writing, in favour of another process.
     pub async fn hand_over(&self, pid: u32) -> Result<(), Problem> {
-        self.append(domain::event::PLATFORM, domain::event::PLATFORM, move |_| {
+        self.append(&Principal::Platform, domain::event::PLATFORM, move |_| {
             Ok(Event::WriterHandedOver { pid })
         })
         .await?;
@@ -281,7 +281,7 @@ impl StateStore {
     /// Decides on the newest state and appends what was decided; nothing comes in between.
     pub async fn append(
         &self,
-        actor: &str,
+        actor: &Principal,
         subject: &str,
         decide: impl FnOnce(&State) -> Result<Event, Problem> + Send + 'static,
     ) -> Result<Entry, Problem> {

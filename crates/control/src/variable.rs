@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashSet};
 use domain::manifest::variable_name_is_valid;
 use domain::problem::excerpt;
 use domain::{
-    Code, Digest, EnvironmentName, Event, ModelKey, ModelName, Placement, Problem, ProjectName,
-    State,
+    Action, Caller, Code, Digest, EnvironmentName, Event, ModelKey, ModelName, Object, Placement,
+    Problem, ProjectName, State,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::access::permit;
 use crate::{Control, aside, secret};
 
 /// The longest value, in bytes.
@@ -47,6 +48,21 @@ fn subject(project: &ProjectName, model: Option<&ModelName>) -> String {
     }
 }
 
+/// Whose variables they are.
+fn object_of(
+    project: &ProjectName,
+    environment: &EnvironmentName,
+    model: Option<&ModelName>,
+) -> Object {
+    match model {
+        Some(model) => {
+            let key = ModelKey { project: project.clone(), model: model.clone() };
+            Object::ModelIn(key, environment.clone())
+        }
+        None => Object::Environment(project.clone(), environment.clone()),
+    }
+}
+
 /// What a variable is set to.
 pub enum VariableValue {
     /// Kept in the ledger, and shown.
@@ -60,7 +76,7 @@ impl Control {
     /// that have it. `false` if it has this value already: then nothing happens.
     pub async fn set_variable(
         &self,
-        actor: &str,
+        caller: &Caller,
         project: &ProjectName,
         environment: &EnvironmentName,
         model: Option<ModelName>,
@@ -85,11 +101,16 @@ impl Control {
             )
             .help("at most 32 KiB of text; put larger things into the model directory"));
         }
+        let object = object_of(project, environment, model.as_ref());
+        let action = if secret { Action::Secret } else { Action::Configure };
+        // Before it is said whether it has this value.
+        self.permit(caller, action, &object)?;
         let place = scope(project, environment, model.as_ref());
         if self.has_value(project, environment, model.as_ref(), name, &value, secret).await {
             return Ok(false);
         }
         let before = self.secret_at(project, environment, model.as_ref(), name);
+        let replaces_secret = before.is_some();
         // Written first, under a name of its own: a value is in force when its event is, and not
         // before.
         let file = if secret { Some(self.put_secret(&place, name, &value).await?) } else { None };
@@ -102,7 +123,17 @@ impl Control {
             value,
             secret: file,
         };
-        let appended = self.state_store.append(actor, &subject, move |_| Ok(event)).await;
+        let (by, now_ms) = (caller.clone(), self.clock.now_ms());
+        let action = if secret { Action::Secret } else { Action::Configure };
+        let decide = move |state: &State| {
+            permit(state, now_ms, &by, action, &object)?;
+            // What is a secret does not become one that is shown by who may not touch secrets.
+            if replaces_secret {
+                permit(state, now_ms, &by, Action::Secret, &object)?;
+            }
+            Ok(event)
+        };
+        let appended = self.state_store.append(&caller.principal, &subject, decide).await;
         match &appended {
             Ok(_) => self.drop_secret(&place, name, before).await,
             Err(_) => self.drop_secret(&place, name, file.map(Some)).await,
@@ -196,7 +227,7 @@ impl Control {
     /// Removes a variable.
     pub async fn remove_variable(
         &self,
-        actor: &str,
+        caller: &Caller,
         project: &ProjectName,
         environment: &EnvironmentName,
         model: Option<ModelName>,
@@ -207,7 +238,11 @@ impl Control {
         let subject = subject(project, model.as_ref());
         let (project, environment, name) = (project.clone(), environment.clone(), name.to_string());
         let removed = name.clone();
+        let object = object_of(&project, &environment, model.as_ref());
+        let (by, now_ms) = (caller.clone(), self.clock.now_ms());
+        let action = if before.is_some() { Action::Secret } else { Action::Configure };
         let decide = move |state: &State| {
+            permit(state, now_ms, &by, action, &object)?;
             let variables = state.variables_at(&project, model.as_ref(), &environment);
             if variables.is_none_or(|variables| !variables.values.contains_key(&name)) {
                 let text = format!("there is no variable {} in {environment}", excerpt(&name));
@@ -216,7 +251,7 @@ impl Control {
             }
             Ok(Event::VariableRemoved { environment, model, name })
         };
-        self.state_store.append(actor, &subject, decide).await?;
+        self.state_store.append(&caller.principal, &subject, decide).await?;
         self.drop_secret(&place, &removed, before).await;
         Ok(())
     }

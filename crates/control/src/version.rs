@@ -3,12 +3,16 @@
 use domain::digest::Hasher;
 use domain::event::{Lock, Provenance, VersionPushed};
 use domain::manifest::Runtime;
-use domain::{Code, Digest, Event, Manifest, ModelKey, Problem, State, Tree, VersionNumber};
+use domain::{
+    Action, Caller, Code, Digest, Event, Manifest, ModelKey, Object, Problem, State, Tree,
+    VersionNumber,
+};
 use engine::EngineError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Control;
+use crate::access::permit;
 use artifacts::{ArtifactError, Lease};
 
 /// What is pushed, after its blobs.
@@ -49,9 +53,11 @@ impl Control {
     /// Makes a version of what was pushed, or finds the one that it is. `true` if it is new.
     pub async fn push(
         &self,
+        caller: &Caller,
         key: &ModelKey,
         push: Push,
     ) -> Result<(VersionNumber, Digest, bool), Problem> {
+        self.permit(caller, Action::Push, &Object::Model(key.clone()))?;
         push.manifest.validate().map_err(|error| {
             Problem::new(Code::BadManifest, error.to_string()).help("correct decalog.toml")
         })?;
@@ -72,7 +78,7 @@ impl Control {
         self.check_blobs(&push.tree, &digests).await?;
         let lock = self.lock(key, &push, &lease).await?;
         let upload = push.upload.clone();
-        let pushed = self.append_version(key, push, lock).await?;
+        let pushed = self.append_version(caller, key, push, lock).await?;
         if let Some(upload) = upload {
             self.store.leases().release(&upload);
         }
@@ -103,6 +109,7 @@ impl Control {
 
     async fn append_version(
         &self,
+        caller: &Caller,
         key: &ModelKey,
         push: Push,
         lock: Option<Lock>,
@@ -113,9 +120,9 @@ impl Control {
         {
             return Ok((known.pushed.version, digest, false));
         }
-        let author = push.provenance.author.clone();
-        let decide_key = key.clone();
+        let (decide_key, by, now_ms) = (key.clone(), caller.clone(), self.clock.now_ms());
         let decide = move |state: &State| {
+            permit(state, now_ms, &by, Action::Push, &Object::Model(decide_key.clone()))?;
             let model = state.models.get(&decide_key);
             if let Some(known) = model.and_then(|model| model.version_by_digest(digest)) {
                 // Somebody else pushed the same in the meantime: that is not an error, and not a
@@ -138,7 +145,7 @@ impl Control {
                 provenance,
             })))
         };
-        match self.state_store.append(&author, &key.to_string(), decide).await {
+        match self.state_store.append(&caller.principal, &key.to_string(), decide).await {
             Ok(entry) => match entry.event {
                 Event::VersionPushed(pushed) => Ok((pushed.version, digest, true)),
                 _ => Err(Problem::new(Code::Internal, "a push became another event")),

@@ -9,8 +9,8 @@ use domain::manifest::Runtime;
 use domain::release::{Plan, Progress};
 use domain::state::{Deployment, Outcome};
 use domain::{
-    Code, Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, ReplicaId,
-    Schema, State, VersionNumber,
+    Action, Caller, Code, Digest, EnvironmentName, ModelKey, ModelName, Object, Placement, Problem,
+    ProjectName, ReplicaId, Schema, State, VersionNumber,
 };
 use engine::{ReplicaState, TemplateState};
 use policy::replicas::Part;
@@ -160,8 +160,10 @@ pub struct ModelView {
 
 impl Control {
     /// All models.
-    pub fn list(&self, project: Option<&ProjectName>) -> Vec<ModelRow> {
+    pub fn list(&self, caller: &Caller, project: Option<&ProjectName>) -> Vec<ModelRow> {
         let state = self.state();
+        // By project, so that it is decided once for each.
+        let mut visible: HashMap<&ProjectName, bool> = HashMap::new();
         let mut ready: HashMap<(ModelKey, EnvironmentName, VersionNumber), usize> = HashMap::new();
         for status in self.engine.replicas() {
             if let ReplicaState::Ready { .. } = status.state {
@@ -174,6 +176,13 @@ impl Control {
             !model.versions.is_empty() && project.is_none_or(|p| *p == key.project)
         });
         for (key, model) in wanted {
+            let is_visible = *visible.entry(&key.project).or_insert_with(|| {
+                let object = Object::Project(key.project.clone());
+                self.permit(caller, Action::Read, &object).is_ok()
+            });
+            if !is_visible {
+                continue;
+            }
             let row = |environment: Option<EnvironmentName>, live: Option<VersionNumber>| {
                 let place = environment
                     .clone()
@@ -387,7 +396,7 @@ impl Control {
             deployment: deployment.id.0,
             version: deployment.version.to_string(),
             environment: environment.clone(),
-            actor: deployment.actor.clone(),
+            actor: self.actor_name(&self.state(), deployment.id.0, &deployment.actor),
             at_ms: deployment.at_ms,
             plan: deployment.plan.clone(),
             said: said

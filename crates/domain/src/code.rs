@@ -36,6 +36,8 @@ pub enum Grpc {
     Unavailable = 14,
     /// What was kept is lost or changed.
     DataLoss = 15,
+    /// The caller has not proved who they are.
+    Unauthenticated = 16,
 }
 
 impl fmt::Display for Grpc {
@@ -168,6 +170,9 @@ codes! {
     BadTimeout "bad_timeout" 400 InvalidArgument Change Requests "The requested time limit cannot be one.";
     NoSuchOutput "no_such_output" 400 InvalidArgument Change Requests "The request names an output that the model does not have.";
     Streams "streams" 400 InvalidArgument Change Requests "The model answers in pieces, and this path or form cannot.";
+    Unauthenticated "unauthenticated" 401 Unauthenticated Change Requests "The request does not prove who sends it, or not any more.";
+    Forbidden "forbidden" 403 PermissionDenied Change Requests "The caller lacks a role, or the token a scope.";
+    TokenLimit "token_limit" 429 ResourceExhausted Soon Requests "The token has been used as much as it may; `Retry-After` says when to go on.";
     ForeignHost "foreign_host" 403 PermissionDenied Change Requests "The `Host` is not a name of this server.";
     ForeignOrigin "foreign_origin" 403 PermissionDenied Change Requests "A page of another site sent the request.";
     NoSuchModel "no_such_model" 404 NotFound Change Requests "There is no model of that name.";
@@ -218,6 +223,10 @@ codes! {
     NothingBefore "nothing_before" 409 FailedPrecondition Change Changes "There is no earlier version to go back to.";
     NothingToCompare "nothing_to_compare" 409 FailedPrecondition Change Changes "A release in phases needs a version that is live.";
     InUse "in_use" 409 FailedPrecondition Change Changes "What should be removed is in use.";
+    BadToken "bad_token" 422 InvalidArgument Change Changes "The token cannot be made or rotated so.";
+    NoSuchProject "no_such_project" 404 NotFound Change Changes "There is no project of that name, or not for the caller.";
+    NoSuchMember "no_such_member" 404 NotFound Change Changes "There is nobody of that name.";
+    NoSuchToken "no_such_token" 404 NotFound Change Changes "There is no token of that id, or not for the caller.";
     NoSuchVariable "no_such_variable" 404 NotFound Change Changes "There is no variable of that name.";
     NoSuchAction "no_such_action" 404 Unimplemented Change Changes "There is no such action on a release.";
     Conflict "conflict" 409 Aborted Soon Changes "Something else changed the same thing meanwhile.";

@@ -54,6 +54,11 @@ impl DataDirectory {
         self.root.join("telemetry.sqlite")
     }
 
+    /// The names of people and services, by the ids that the ledger has.
+    pub fn names(&self) -> PathBuf {
+        self.root.join("names.sqlite")
+    }
+
     /// Held by the one `up` that serves from it.
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")

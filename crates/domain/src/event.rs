@@ -5,14 +5,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::digest::Digest;
+use crate::grant::{Grant, GroupName};
 use crate::guard::{GuardInputs, Judgements};
 use crate::id::{DeploymentId, EnvironmentName, ModelName, Placement, ReplicaId, VersionNumber};
-use crate::manifest::{Configuration, Manifest, Runtime};
+use crate::manifest::Configuration;
+use crate::principal::{Principal, PrincipalId};
 use crate::problem::Problem;
+use crate::proposal::Protection;
 use crate::release::{Phase, Plan};
 use crate::scale::ScaleRecord;
 use crate::schema::Schema;
-use crate::tree::Tree;
+use crate::token::{TokenId, TokenRecord};
+
+mod candidate;
+mod pushed;
+
+pub use candidate::{MadeUpRow, Measurement};
+pub use pushed::{Lock, Provenance, VersionPushed};
 
 /// The subject of events that concern the whole platform.
 pub const PLATFORM: &str = "decalog";
@@ -212,82 +221,77 @@ pub enum Event {
     },
     /// The model and all its versions are gone.
     ModelRemoved {},
+    /// From here on the actor of an entry is proved; in those before, it is what was claimed.
+    AccessBegan {},
+    /// Somebody can be given rights.
+    PrincipalAdded {
+        /// Who.
+        principal: Principal,
+        /// Who answers for it, if it is no person and somebody in particular does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        person: Option<PrincipalId>,
+    },
+    /// Somebody is gone, with all rights and tokens.
+    PrincipalRemoved {
+        /// Who.
+        principal: Principal,
+    },
+    /// Whoever logs somebody in says that they are in other groups than before.
+    GroupsChanged {
+        /// Who.
+        principal: Principal,
+        /// All of theirs.
+        groups: Vec<GroupName>,
+    },
+    /// Somebody has a role somewhere, in place of the one that they had there.
+    GrantGiven {
+        /// The role.
+        grant: Grant,
+    },
+    /// Somebody does not have a role any more.
+    GrantWithdrawn {
+        /// The role.
+        grant: Grant,
+    },
+    /// A token was made.
+    TokenCreated {
+        /// All but its text.
+        token: Box<TokenRecord>,
+    },
+    /// Another token took the place of one.
+    TokenRotated {
+        /// As it is from now on.
+        token: Box<TokenRecord>,
+    },
+    /// A token is not valid any more.
+    TokenRevoked {
+        /// Which.
+        id: TokenId,
+    },
+    /// No token that was made before is valid any more: the ledger was restored, and may not know
+    /// of those that were revoked since.
+    TokensRevoked {},
+    /// Predictions need a token also on loopback, or do not any more.
+    TokensRequired {
+        /// Whether they do.
+        required: bool,
+    },
+    /// Changes of an environment of the subject's project need approval.
+    EnvironmentProtected {
+        /// Which.
+        environment: EnvironmentName,
+        /// How many.
+        protection: Protection,
+    },
+    /// Changes of an environment of the subject's project need no approval any more.
+    EnvironmentUnprotected {
+        /// Which.
+        environment: EnvironmentName,
+    },
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// A version that came into being.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct VersionPushed {
-    /// Its number.
-    pub version: VersionNumber,
-    /// Its identity: over tree, manifest and lock.
-    pub digest: Digest,
-    /// Its files.
-    pub tree: Tree,
-    /// As written; what was absent is absent here too.
-    pub manifest: Manifest,
-    /// As written or inferred.
-    pub runtime: Runtime,
-    /// What holds the model: `model.py`, `model.onnx`, …; absent for a command.
-    pub file: Option<String>,
-    /// The packages that it runs with; `None` if it needs none of Decalog's making.
-    pub lock: Option<Lock>,
-    /// Where it comes from.
-    pub provenance: Provenance,
-}
-
-/// What became of the row that a candidate without cases gets, made up after its schema.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum MadeUpRow {
-    /// The model answered it.
-    Answered,
-    /// The model says that this is no input for it; why.
-    Refused(String),
-    /// It was not sent, and why.
-    Skipped(String),
-}
-
-/// The exact packages of an environment.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Lock {
-    /// Of the lock's text, which is an artifact.
-    pub digest: Digest,
-    /// Of what it was resolved from: requirement files, Python version, index.
-    pub inputs: Digest,
-    /// The interpreter, as `3.11`.
-    pub python: String,
-    /// `name==version`, sorted.
-    pub packages: Vec<String>,
-}
-
-/// Who made a version from what.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Provenance {
-    /// From `git config`, else the login name.
-    pub author: String,
-    /// The commit of the directory, if it is in a git work tree.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub git_commit: Option<String>,
-    /// Whether the directory differs from that commit.
-    pub git_dirty: bool,
-}
-
-/// A short benchmark of one replica.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Measurement {
-    /// Median, in milliseconds.
-    pub p50_ms: f64,
-    /// 99th percentile, in milliseconds.
-    pub p99_ms: f64,
-    /// Resident memory afterwards, in MiB.
-    pub memory_mb: f64,
-    /// Requests measured.
-    pub requests: u32,
 }
 
 /// One entry of the ledger.
@@ -297,7 +301,7 @@ pub struct Entry {
     pub seq: u64,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Who: a person's name, or `decalog`.
+    /// Who, as a principal; in entries of before there were any, what was claimed.
     pub actor: String,
     /// What it concerns: `project/model`, `project`, or `decalog`.
     pub subject: String,
@@ -328,7 +332,7 @@ pub struct UnknownEvent {
 
 impl Event {
     /// All kinds that this program knows.
-    pub const KINDS: [&str; 22] = [
+    pub const KINDS: [&str; 35] = [
         "writer_started",
         "writer_handed_over",
         "version_pushed",
@@ -351,6 +355,19 @@ impl Event {
         "replica_failed",
         "version_removed",
         "model_removed",
+        "access_began",
+        "principal_added",
+        "principal_removed",
+        "groups_changed",
+        "grant_given",
+        "grant_withdrawn",
+        "token_created",
+        "token_rotated",
+        "token_revoked",
+        "tokens_revoked",
+        "tokens_required",
+        "environment_protected",
+        "environment_unprotected",
     ];
 
     /// Its kind, in snake_case.
@@ -378,6 +395,19 @@ impl Event {
             Event::ReplicaFailed { .. } => "replica_failed",
             Event::VersionRemoved { .. } => "version_removed",
             Event::ModelRemoved {} => "model_removed",
+            Event::AccessBegan {} => "access_began",
+            Event::PrincipalAdded { .. } => "principal_added",
+            Event::PrincipalRemoved { .. } => "principal_removed",
+            Event::GroupsChanged { .. } => "groups_changed",
+            Event::GrantGiven { .. } => "grant_given",
+            Event::GrantWithdrawn { .. } => "grant_withdrawn",
+            Event::TokenCreated { .. } => "token_created",
+            Event::TokenRotated { .. } => "token_rotated",
+            Event::TokenRevoked { .. } => "token_revoked",
+            Event::TokensRevoked {} => "tokens_revoked",
+            Event::TokensRequired { .. } => "tokens_required",
+            Event::EnvironmentProtected { .. } => "environment_protected",
+            Event::EnvironmentUnprotected { .. } => "environment_unprotected",
         }
     }
 
@@ -412,33 +442,4 @@ impl Event {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One event of every released shape; a line is never changed, only added.
-    const SHAPES: &str = include_str!("../tests/events_v1.jsonl");
-
-    #[test]
-    fn every_released_shape_is_still_read() {
-        let mut kinds = std::collections::BTreeSet::new();
-        for line in SHAPES.lines() {
-            let value: serde_json::Value = serde_json::from_str(line).unwrap();
-            let kind = value["kind"].as_str().unwrap();
-            let body = serde_json::to_vec(&value["body"]).unwrap();
-            let event =
-                Event::from_parts(kind, 1, &body).unwrap_or_else(|error| panic!("{error}: {line}"));
-            assert_eq!(event.kind(), kind);
-            let again = Event::from_parts(kind, 1, &event.body()).unwrap();
-            assert_eq!(again, event);
-            kinds.insert(kind.to_string());
-        }
-        let known: std::collections::BTreeSet<String> = Event::KINDS.map(String::from).into();
-        assert_eq!(kinds, known, "a new kind of event needs a line in tests/events_v1.jsonl");
-    }
-
-    #[test]
-    fn unknown_events_are_refused() {
-        assert!(Event::from_parts("teleported", 1, b"{}").is_err());
-        assert!(Event::from_parts("model_removed", 2, b"{}").is_err());
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::event::{Entry, Event};
+use crate::principal::Principal;
 
 /// How far somebody has read, as `12.7`: up to entry 12 of the ledger and up to number 7 of
 /// telemetry. As `12`: up to that entry and what came before it.
@@ -77,8 +78,15 @@ pub struct Happened {
     pub place: After,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Who: a person's name, or `decalog`.
+    /// Who, as people read it: a name, `owner (local)`, `decalog`; in entries of before it was
+    /// proved, what was claimed.
     pub actor: String,
+    /// Who, as the ledger writes it, if it was proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<Principal>,
+    /// Whom it is about, as people read it, if it is about somebody's rights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// What it concerns: `project/model`, `project`, or `decalog`.
     pub subject: String,
     /// Its entry in the ledger; telemetry has none.
@@ -110,6 +118,8 @@ impl From<Entry> for Happened {
             place,
             at_ms,
             actor,
+            principal: None,
+            about: None,
             subject,
             entry: Some(InLedger { seq, subject_seq, writer_epoch, hash }),
             event,

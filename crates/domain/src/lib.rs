@@ -2,6 +2,7 @@
 //! Everything here is plain serialisable data: no input or output, no clock, no async.
 
 pub mod action;
+pub mod caller;
 pub mod code;
 pub mod compatibility;
 pub mod data_directory;
@@ -31,6 +32,7 @@ pub mod token;
 pub mod tree;
 
 pub use action::{Action, Object};
+pub use caller::{Caller, CallerToken};
 pub use code::Code;
 pub use data_directory::DataDirectory;
 pub use digest::Digest;

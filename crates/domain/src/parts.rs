@@ -6,8 +6,14 @@ use imbl::ordmap::DiffItem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::action::{Object, ObjectError};
+use crate::grant::{Grantee, GroupName};
 use crate::id::{ModelKey, NameError};
+use crate::principal::{PrincipalError, PrincipalId};
 use crate::state::State;
+
+/// What is said once of access.
+const HEAD: &str = "access";
 
 /// One entry of one of the state's maps.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +33,12 @@ pub enum PartError {
     /// Of the map of models, with a key that is none.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// Of somebody, with an id that is none.
+    #[error(transparent)]
+    Principal(#[from] PrincipalError),
+    /// Of an environment, with a name that is none.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// Its value is of another shape.
     #[error(transparent)]
     Body(#[from] serde_json::Error),
@@ -35,20 +47,43 @@ pub enum PartError {
 impl State {
     /// The parts that differ from those of an earlier state. What both share is not looked at.
     pub fn parts_changed_since<'a>(&'a self, before: &'a State) -> impl Iterator<Item = Part> + 'a {
-        let subjects = changes("subject", &before.subjects, &self.subjects);
-        let models = changes("model", &before.models, &self.models);
-        subjects.chain(models).chain(changes("variables", &before.variables, &self.variables))
+        let (now, then) = (&self.access, &before.access);
+        changes("subject", &before.subjects, &self.subjects)
+            .chain(changes("model", &before.models, &self.models))
+            .chain(changes("variables", &before.variables, &self.variables))
+            .chain(changes("principal", &then.principals, &now.principals))
+            .chain(changes_of("grants", &then.grants, &now.grants, grantee_key))
+            .chain(changes("token", &then.tokens, &now.tokens))
+            .chain(changes_of("protected", &then.protected, &now.protected, |(project, name)| {
+                Object::Environment(project.clone(), name.clone()).to_string()
+            }))
+            .chain((now.head != then.head).then(|| part(HEAD.into(), Some(&now.head))))
     }
 
     /// Takes a part in, in place of what was there under its key.
     pub fn take_part(&mut self, key: &str, body: &[u8]) -> Result<(), PartError> {
+        let unknown = || PartError::Key(key.into());
         match key.split_once(' ') {
             Some(("subject", key)) => drop(self.subjects.insert(key.into(), read(body)?)),
             Some(("model", key)) => {
                 drop(self.models.insert(ModelKey::try_from(key.to_string())?, read(body)?))
             }
             Some(("variables", key)) => drop(self.variables.insert(key.into(), read(body)?)),
-            _ => return Err(PartError::Key(key.into())),
+            Some(("principal", id)) => {
+                drop(self.access.principals.insert(id.parse::<PrincipalId>()?, read(body)?))
+            }
+            Some(("grants", to)) => {
+                drop(self.access.grants.insert(grantee(to).ok_or_else(unknown)?, read(body)?))
+            }
+            Some(("token", _)) => self.access.keep_token(&read(body)?),
+            Some(("protected", place)) => match place.parse()? {
+                Object::Environment(project, environment) => {
+                    self.access.protected.insert((project, environment), read(body)?);
+                }
+                _ => return Err(unknown()),
+            },
+            None if key == HEAD => self.access.head = read(body)?,
+            _ => return Err(unknown()),
         }
         Ok(())
     }
@@ -58,6 +93,14 @@ impl State {
         self.subjects.extend(other.subjects);
         self.models.extend(other.models);
         self.variables.extend(other.variables);
+        self.access.principals.extend(other.access.principals);
+        self.access.grants.extend(other.access.grants);
+        self.access.tokens.extend(other.access.tokens);
+        self.access.digests.extend(other.access.digests);
+        self.access.protected.extend(other.access.protected);
+        if other.access.head.seq > 0 {
+            self.access.head = other.access.head;
+        }
     }
 }
 
@@ -65,10 +108,39 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(body)
 }
 
+fn part<V: Serialize>(key: String, value: Option<&V>) -> Part {
+    Part { key, body: value.map(|value| serde_json::to_vec(value).unwrap_or_default()) }
+}
+
+/// As `principal:1f0c9a2b33d4e5f6` or `group:ml-team`.
+fn grantee_key(to: &Grantee) -> String {
+    match to {
+        Grantee::Principal(id) => format!("principal:{id}"),
+        Grantee::Group(group) => format!("group:{}", group.as_str()),
+    }
+}
+
+fn grantee(key: &str) -> Option<Grantee> {
+    match key.split_once(':')? {
+        ("principal", id) => id.parse().ok().map(Grantee::Principal),
+        ("group", name) => GroupName::try_from(name.to_string()).ok().map(Grantee::Group),
+        _ => None,
+    }
+}
+
 fn changes<'a, K: Ord + ToString, V: PartialEq + Serialize>(
     map: &'static str,
     before: &'a OrdMap<K, V>,
     after: &'a OrdMap<K, V>,
+) -> impl Iterator<Item = Part> + 'a {
+    changes_of(map, before, after, K::to_string)
+}
+
+fn changes_of<'a, K: Ord, V: PartialEq + Serialize>(
+    map: &'static str,
+    before: &'a OrdMap<K, V>,
+    after: &'a OrdMap<K, V>,
+    text: impl Fn(&K) -> String + 'a,
 ) -> impl Iterator<Item = Part> + 'a {
     before.diff(after).map(move |change| {
         let (key, value) = match change {
@@ -77,7 +149,6 @@ fn changes<'a, K: Ord + ToString, V: PartialEq + Serialize>(
             }
             DiffItem::Remove(key, _) => (key, None),
         };
-        let body = value.map(|value| serde_json::to_vec(value).unwrap_or_default());
-        Part { key: format!("{map} {}", key.to_string()), body }
+        part(format!("{map} {}", text(key)), value)
     })
 }

@@ -24,12 +24,21 @@ pub struct Problem {
     /// What to do.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub help: String,
+    /// When to try again, in seconds, where that is known better than by the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
 }
 
 impl Problem {
     /// A problem without details or help.
     pub fn new(code: Code, message: impl Into<String>) -> Problem {
-        Problem { code, message: message.into(), details: vec![], help: String::new() }
+        Problem {
+            code,
+            message: message.into(),
+            details: vec![],
+            help: String::new(),
+            retry_after_s: None,
+        }
     }
 
     /// With what to do.

@@ -14,19 +14,21 @@ use crate::near::{near_name, neighbours, no_such_model, no_such_version};
 use crate::problem::Problem;
 use crate::reference::{Reference, Selector};
 
+mod access;
 mod deployment;
 mod model;
 mod variables;
 
+pub use access::{Access, AccessHead, KnownPrincipal};
 pub use deployment::{Deployment, Outcome};
 pub use model::{BEFORE_MAX, Live, Model, Version};
 pub use variables::Variables;
 
 /// Changes whenever `apply` gives another state for the same events; a snapshot of another number
 /// is rebuilt.
-pub const FOLD_VERSION: u32 = 3;
+pub const FOLD_VERSION: u32 = 4;
 
-/// All models, versions, routes and variables. Its maps share what is equal: to copy it costs
+/// All models, versions, routes, variables and rights. Its maps share what is equal: to copy it costs
 /// nothing, and to change a copy costs what is changed.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct State {
@@ -40,6 +42,8 @@ pub struct State {
     pub models: OrdMap<ModelKey, Arc<Model>>,
     /// Variables of all models of a project, by `project@environment`.
     pub variables: OrdMap<String, Arc<Variables>>,
+    /// Who may do what.
+    pub access: Access,
 }
 
 /// What is known of a subject for ever, also after its model was removed.
@@ -61,6 +65,7 @@ impl State {
         if let Event::VersionPushed(pushed) = &entry.event {
             subject.last_version = subject.last_version.max(pushed.version.0);
         }
+        self.access.apply(entry);
         if let Event::VariableSet { .. } | Event::VariableRemoved { .. } = entry.event {
             self.apply_variable(entry);
         } else if let Ok(key) = ModelKey::try_from(entry.subject.clone()) {

@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use crate::GatewayConfig;
+use crate::access::Watch;
 use crate::admit::too_large;
 use crate::connections::{Ticket, Wait};
 use crate::memory::{Budget, Hold, Memory, SMALL_BYTES};
@@ -38,6 +39,8 @@ pub struct Body {
     memory: Option<Hold>,
     /// Of an HTTP/2 stream.
     reader: Option<Arc<Reader>>,
+    /// Over whoever is answered, if they had to prove who they are.
+    watch: Option<Watch>,
 }
 
 enum Kind {
@@ -69,7 +72,7 @@ impl From<Pieces> for Body {
 
 impl Body {
     fn new(kind: Kind) -> Body {
-        Body { kind, held: Held::Nothing, memory: None, reader: None }
+        Body { kind, held: Held::Nothing, memory: None, reader: None, watch: None }
     }
 
     /// What the control plane answers; what has no end has a place among those.
@@ -93,6 +96,11 @@ impl Body {
             Wait::Answer
         });
         self.held = Held::Alone { _ticket: ticket };
+    }
+
+    /// Keeps whoever is answered in sight until the answer is written.
+    pub fn watch(&mut self, watch: Option<Watch>) {
+        self.watch = watch;
     }
 
     /// Counts a large whole answer until it is written.
@@ -154,6 +162,11 @@ impl HttpBody for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let body = self.get_mut();
+        if let (Some(watch), false) = (&mut body.watch, matches!(body.kind, Kind::Whole(_)))
+            && let Poll::Ready(problem) = watch.poll(context)
+        {
+            return Poll::Ready(Some(Err(axum::Error::new(problem))));
+        }
         let frame = body.kind.poll(context, body.reader.is_some());
         match &body.reader {
             Some(reader) if frame.is_pending() => reader.is_awaited(),

@@ -1,6 +1,8 @@
 //! The gateway's settings: its names, and the limits that hold for connections, bodies and
 //! memory.
 
+use domain::Digest;
+
 use crate::Hosts;
 
 /// The longest body of a request, in bytes, by default.
@@ -29,6 +31,12 @@ const CONTROL_STREAMS_MAX: usize = 256;
 pub struct GatewayConfig {
     /// The names under which it may be called.
     pub hosts: Hosts,
+    /// Whether predictions need no token as long as nobody says otherwise: only where nobody but
+    /// this machine can ask.
+    pub open_predictions: bool,
+    /// SHA-256 of the cookie that requests on the local socket must have; without one, there are
+    /// none.
+    pub local_cookie: Option<Digest>,
     /// The longest body of a request, in bytes.
     pub body_bytes_max: usize,
     /// Bytes of all requests in flight, from before a body is read until its rows are answered, and
@@ -62,6 +70,8 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         GatewayConfig {
             hosts: Hosts::loopback(),
+            open_predictions: true,
+            local_cookie: None,
             body_bytes_max: BODY_BYTES_MAX,
             memory_bytes_max: MEMORY_BYTES_MAX,
             body_ms_max: BODY_MS_MAX,

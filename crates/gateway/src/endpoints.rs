@@ -7,6 +7,7 @@ use domain::{Code, Problem};
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
 
+use crate::access::Who;
 use crate::ask::{Done, Failed};
 use crate::body::{self, Body};
 use crate::connections::{Ticket, Wait};
@@ -46,21 +47,24 @@ impl Gateway {
         endpoint: Endpoint,
         request: Request<Incoming>,
         ticket: &Ticket,
+        who: Option<&Who>,
     ) -> Response<Body> {
         let arrived_at = Instant::now();
         let (parts, incoming) = request.into_parts();
         match endpoint {
             Endpoint::Predict(reference) => {
-                self.answer::<Simple>(&reference, &parts, incoming, arrived_at, ticket).await
+                self.answer::<Simple>(&reference, &parts, incoming, arrived_at, ticket, who).await
             }
             Endpoint::OpenInference(oip_rest::Path::Infer(reference)) => {
-                self.answer::<OipRest>(&reference, &parts, incoming, arrived_at, ticket).await
+                self.answer::<OipRest>(&reference, &parts, incoming, arrived_at, ticket, who).await
             }
             Endpoint::OpenInference(_) if parts.method != Method::GET => {
                 self.finish::<OipRest>(Err(wrong_method(&parts, Method::GET).into()), arrived_at)
             }
             Endpoint::OpenInference(path) => {
-                self.describe(&path).unwrap_or_else(|problem| OipRest::refuse(&problem))
+                let may_see = path.reference().map_or(Ok(()), |of| self.door.may_ask(who, of));
+                let described = may_see.and_then(|()| self.describe(&path));
+                described.unwrap_or_else(|problem| OipRest::refuse(&problem))
             }
         }
     }
@@ -72,8 +76,9 @@ impl Gateway {
         incoming: Incoming,
         arrived_at: Instant,
         ticket: &Ticket,
+        who: Option<&Who>,
     ) -> Response<Body> {
-        let result = self.answered::<W>(reference, parts, incoming, arrived_at, ticket).await;
+        let result = self.answered::<W>(reference, parts, incoming, arrived_at, ticket, who).await;
         self.finish::<W>(result, arrived_at)
     }
 
@@ -84,16 +89,20 @@ impl Gateway {
         incoming: Incoming,
         arrived_at: Instant,
         ticket: &Ticket,
+        who: Option<&Who>,
     ) -> Result<(Done, Response<Body>), Failed> {
         if parts.method != Method::POST {
             return Err(wrong_method(parts, Method::POST).into());
         }
+        self.door.may_ask(who, reference)?;
         let (body, memory) = self.body(reference, parts, incoming, ticket).await?;
+        // The body may have been long on its way.
+        who.map_or(Ok(()), |who| self.door.recheck(who))?;
         let head = W::head(&parts.headers)?;
         let question =
             self.heavy.run(W::read_cost(&head, &body), move || W::read(head, body)).await??;
         let (question, done, reply) =
-            self.ask(reference, &parts.headers, arrived_at, question, Some(memory)).await?;
+            self.ask(reference, &parts.headers, arrived_at, question, Some(memory), who).await?;
         let (form, lane) = (done.form, done.lane.clone());
         let response = self
             .heavy

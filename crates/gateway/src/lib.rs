@@ -4,6 +4,7 @@
 //! A request passes these files in this order: `admit` → `route` → `queue` → `batch` → `dispatch` →
 //! worker → `reply`.
 
+mod access;
 mod admit;
 mod ask;
 mod backlog;
@@ -17,6 +18,7 @@ mod heavy;
 mod lane;
 mod load;
 mod memory;
+mod peer;
 mod predict;
 mod queue;
 mod replica;
@@ -40,14 +42,20 @@ use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 use domain::record::Record;
 use domain::route::{Demand, Observation, RouteTable};
+use domain::state::Access;
 use domain::{LatencyHistogram, Placement};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+pub use access::COOKIE;
 pub use admit::Hosts;
 pub use config::GatewayConfig;
+pub use peer::Peer;
+pub use reply::CHALLENGE;
+pub use respond::Asking;
 pub use serve::{Serve, Stop};
 
+use access::Door;
 use connections::Connections;
 use heavy::Heavy;
 use memory::Budget;
@@ -64,6 +72,7 @@ const OBSERVATIONS_MAX: usize = 4_096;
 /// The data plane of one process.
 pub struct Gateway {
     config: GatewayConfig,
+    door: Arc<Door>,
     snapshot: ArcSwap<Snapshot>,
     /// Serialises the swaps of the snapshot.
     applying: Mutex<()>,
@@ -113,8 +122,10 @@ impl Gateway {
             memory: Budget::new(config.memory_bytes_max),
         };
         let turns = Turns::new(config.control_requests_max, config.control_streams_max);
+        let door = Arc::new(Door::new(config.open_predictions, config.local_cookie));
         Arc::new(Gateway {
             config,
+            door,
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             applying: Mutex::new(()),
             shared: Arc::new(shared),
@@ -133,6 +144,11 @@ impl Gateway {
             let next = Snapshot::next(&current, table, &self.shared, &self.heavy);
             self.snapshot.store(Arc::new(next));
         }
+    }
+
+    /// Puts in force who may come in and what they may ask.
+    pub fn apply_access(&self, access: Access) {
+        self.door.apply(access);
     }
 
     /// What the control plane must hear; `None` after the first call.

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use protocol::limits::ROW_BY_ROW_MAX;
 use tokio::sync::oneshot;
 
+use crate::access::Who;
 use crate::ask::{Ask, Done, Failed, Reply, Rows};
 use crate::lane::Lane;
 use crate::memory::Memory;
@@ -35,6 +36,7 @@ impl Gateway {
         arrived_at: Instant,
         mut question: W,
         mut memory: Option<Memory>,
+        mut who: Option<&Who>,
     ) -> Result<(W, Done, Reply), Failed> {
         let fail =
             |problem, lane: Option<&Arc<Lane>>, rows| Failed { problem, lane: lane.cloned(), rows };
@@ -66,6 +68,10 @@ impl Gateway {
                     .help(format!("send at most {ROW_BY_ROW_MAX} rows in a request"));
                 return Err(fail(problem, Some(&lane), rows));
             }
+            // Once, however often it is routed again.
+            self.door
+                .take_rows(who.take(), rows)
+                .map_err(|problem| fail(problem, Some(&lane), rows))?;
             let copy =
                 target.copies_to(headers).and_then(|split| ShadowCopy::of(&ask, split, &target));
             let (sender, receiver) = oneshot::channel();

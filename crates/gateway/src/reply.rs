@@ -51,6 +51,9 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("decalog-request-id")
 pub const VERSION: HeaderName = HeaderName::from_static("decalog-version");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
+/// How to prove who one is.
+pub const CHALLENGE: &str = "Bearer realm=\"decalog\"";
+
 /// The HTTP status of a problem.
 pub fn status_of(code: &Code) -> StatusCode {
     StatusCode::from_u16(code.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -70,8 +73,14 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
 pub fn problem(problem: &Problem) -> Response<Body> {
     let status = status_of(&problem.code);
     let mut response = json(status, serde_json::to_vec(problem).unwrap_or_default());
-    if problem.code.retry() == Retry::Soon {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    let headers = response.headers_mut();
+    if let Some(seconds) = problem.retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    } else if problem.code.retry() == Retry::Soon {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if problem.code == Code::Unauthenticated {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
     }
     response
 }

@@ -3,17 +3,27 @@
 
 use std::sync::Arc;
 
-use domain::{Code, Problem};
+use domain::{Caller, Code, Problem};
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
+use crate::access::{Watch, Who};
 use crate::body::{Arriving, Body};
 use crate::connections::Ticket;
 use crate::endpoints::endpoint;
 use crate::serve::Serve;
 use crate::turns::Turn;
-use crate::{Gateway, admit, reply};
+use crate::{Gateway, Peer, admit, reply};
+
+/// Who sends a request to the control plane, as an extension of it.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// Who they proved to be; nobody if they did not say.
+    pub caller: Option<Caller>,
+    /// Whether they are at this machine.
+    pub is_loopback: bool,
+}
 
 impl Gateway {
     pub(crate) async fn respond(
@@ -21,31 +31,49 @@ impl Gateway {
         request: Request<Incoming>,
         serve: &Serve,
         ticket: Ticket,
+        peer: &Arc<Peer>,
     ) -> Response<Body> {
-        if let Err(problem) =
-            admit::check_host(&self.config.hosts, request.uri(), request.headers())
-        {
-            return reply::problem(&problem);
-        }
-        match endpoint(request.uri().path()) {
+        let who = match self.enter(&request, peer) {
+            Ok(who) => who,
+            Err(problem) => return reply::problem(&problem),
+        };
+        let mut response = match endpoint(request.uri().path()) {
             Some(endpoint) => {
-                let mut response = self.infer(endpoint, request, &ticket).await;
+                let mut response = self.infer(endpoint, request, &ticket, who.as_ref()).await;
                 response.body_mut().hold(ticket);
                 response
             }
-            None => match admit::check_manages(&self.config.hosts, &request) {
-                Ok(()) => self.control(request, serve, Arc::new(ticket)).await,
-                Err(problem) => reply::problem(&problem),
-            },
+            None => self.control(request, serve, Arc::new(ticket), who.as_ref(), peer).await,
+        };
+        let watch = who.map(|who| Watch::new(self.door.clone(), who));
+        response.body_mut().watch(watch);
+        response
+    }
+
+    /// Whether a request may come in at all, and who sends it.
+    fn enter<B>(&self, request: &Request<B>, peer: &Peer) -> Result<Option<Who>, Problem> {
+        let is_local = matches!(peer, Peer::Local { .. });
+        if !is_local {
+            admit::check_host(&self.config.hosts, request.uri(), request.headers())?;
+            if endpoint(request.uri().path()).is_none() {
+                admit::check_manages(&self.config.hosts, request)?;
+            }
         }
+        self.door.who(request.headers(), is_local)
     }
 
     async fn control(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         serve: &Serve,
         ticket: Arc<Ticket>,
+        who: Option<&Who>,
+        peer: &Peer,
     ) -> Response<Body> {
+        request.extensions_mut().insert(Asking {
+            caller: who.map(Who::caller),
+            is_loopback: peer.is_of_this_machine(),
+        });
         let turn = Arc::new(self.turns.of(request.uri().path()));
         if let Err(problem) = turn.take() {
             return reply::problem(&problem);

@@ -23,7 +23,7 @@ use crate::body::Body;
 use crate::connections::{Connections, Link, Open};
 use crate::shed::Shedding;
 use crate::stall::{Reader, Stalling, Streams};
-use crate::{Gateway, RELIEVED, reply};
+use crate::{Gateway, Peer, RELIEVED, reply};
 
 /// Requests open at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
@@ -144,7 +144,8 @@ impl Accepting {
             return;
         };
         let (id, serving) = (open.id(), serving.clone());
-        let task = tokio::spawn(serving.run(stream, open));
+        let peer = Arc::new(Peer::Tcp { ip: peer });
+        let task = tokio::spawn(serving.run(stream, peer, open));
         self.connections.started(id, task.abort_handle());
     }
 
@@ -173,10 +174,15 @@ struct Serving {
 
 impl Serving {
     /// One request. A panic, which is a mistake of ours, costs this request and no other.
-    async fn respond(&self, request: Request<Incoming>, link: &Arc<Link>) -> Response<Body> {
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        link: &Arc<Link>,
+        peer: &Arc<Peer>,
+    ) -> Response<Body> {
         let is_h1 = request.version() != Version::HTTP_2;
         let answered =
-            AssertUnwindSafe(self.gateway.clone().respond(request, &self.serve, link.ask()))
+            AssertUnwindSafe(self.gateway.clone().respond(request, &self.serve, link.ask(), peer))
                 .catch_unwind()
                 .await;
         let mut response = answered.unwrap_or_else(|_| reply::problem(&reply::panicked()));
@@ -189,15 +195,15 @@ impl Serving {
         response
     }
 
-    async fn run(self, stream: TcpStream, open: Open) {
+    async fn run(self, stream: TcpStream, peer: Arc<Peer>, open: Open) {
         let is_h2 = Arc::new(AtomicBool::new(false));
         let (serving, link, seen_h2) = (self.clone(), open.link.clone(), is_h2.clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let (serving, link) = (serving.clone(), link.clone());
+            let (serving, link, peer) = (serving.clone(), link.clone(), peer.clone());
             if request.version() == Version::HTTP_2 {
                 seen_h2.store(true, Ordering::Relaxed);
             }
-            async move { Ok::<_, Infallible>(serving.respond(request, &link).await) }
+            async move { Ok::<_, Infallible>(serving.respond(request, &link, &peer).await) }
         });
         let stall = Duration::from_millis(self.gateway.config.write_stall_ms_max);
         let mut builder = auto::Builder::new(Streams { limit: stall });

@@ -160,6 +160,19 @@ pub fn kinds_of(name: &str) -> impl Iterator<Item = &'static str> + '_ {
         "deploy_started" | "environment_built" | "candidate_ready" | "tests_passed"
         | "gates_passed" | "deploy_failed" | "traffic_shifted" | "guards_judged"
         | "release_paused" | "release_resumed" | "released" => "release",
+        "access_began"
+        | "principal_added"
+        | "principal_removed"
+        | "groups_changed"
+        | "grant_given"
+        | "grant_withdrawn"
+        | "token_created"
+        | "token_rotated"
+        | "token_revoked"
+        | "tokens_revoked"
+        | "tokens_required"
+        | "environment_protected"
+        | "environment_unprotected" => "access",
         _ => kind.split('_').next().unwrap_or_default(),
     };
     Event::KINDS.into_iter().filter(move |kind| *kind == name || group(kind) == name)

@@ -220,8 +220,16 @@ impl Telemetry {
             let event =
                 Event::from_parts(&kind, version, &body).ok().filter(|_| selection.takes(&kind));
             let (at_ms, subject, actor) = (row.get(2)?, row.get(3)?, PLATFORM.to_string());
-            let happened =
-                event.map(|event| Happened { place, at_ms, actor, subject, entry: None, event });
+            let happened = event.map(|event| Happened {
+                place,
+                at_ms,
+                actor,
+                principal: None,
+                about: None,
+                subject,
+                entry: None,
+                event,
+            });
             if scan.take(place, happened, reach) {
                 break;
             }

@@ -1,6 +1,7 @@
 //! Who may do what. One pure function decides about every request, whatever it comes in by, and can
 //! say why; others decide what may be given to whom, and when a protected change may be made.
 
+mod by_state;
 mod decide;
 mod explain;
 mod give;
@@ -9,7 +10,8 @@ mod protect;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Asker, By, Decision, Missing, Protected, Rules, decide};
+pub use by_state::{grants_of, may, may_somewhere};
+pub use decide::{Asker, By, Decision, Missing, Protected, Rules, decide, decide_somewhere};
 pub use give::{GiveRefusal, may_give, may_make_token};
 pub use needs::{Needs, needs};
 pub use protect::{

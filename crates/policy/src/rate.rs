@@ -9,6 +9,8 @@
 mod tests;
 mod usage;
 
+use std::fmt;
+
 use domain::token::Limits;
 
 pub use usage::{Permit, Usage};
@@ -76,6 +78,20 @@ pub enum Limited {
         /// Until the next day by UTC, in milliseconds.
         wait_ms: u64,
     },
+}
+
+impl fmt::Display for Limited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limited::Rate { .. } => f.write_str("the token is used faster than its rate allows"),
+            Limited::Concurrent { requests_max } => {
+                write!(f, "the token has {requests_max} requests on their way, its limit")
+            }
+            Limited::Rows { rows_day_max, .. } => {
+                write!(f, "the token may ask {rows_day_max} rows a day, and these would be more")
+            }
+        }
+    }
 }
 
 impl Limited {

@@ -119,7 +119,8 @@ pub fn words(json: &[u8]) -> Option<Problem> {
         details.push(format!("… {} more lines", said.details.len() - details.len()));
     }
     let help = shorten(&said.help, SENTENCE_CHARS_MAX);
-    Some(Problem { code, message: shorten(&said.message, SENTENCE_CHARS_MAX), details, help })
+    let message = shorten(&said.message, SENTENCE_CHARS_MAX);
+    Some(Problem { details, help, ..Problem::new(code, message) })
 }
 
 /// The beginning of a text, with its lines as they are.

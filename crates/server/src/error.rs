@@ -31,7 +31,9 @@ impl IntoResponse for ApiError {
             StatusCode::from_u16(problem.code.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after =
             (problem.code.retry() == Retry::Soon).then_some([(header::RETRY_AFTER, "1")]);
-        (status, retry_after, Json(problem)).into_response()
+        let challenge = (problem.code == Code::Unauthenticated)
+            .then_some([(header::WWW_AUTHENTICATE, gateway::CHALLENGE)]);
+        (status, retry_after, challenge, Json(problem)).into_response()
     }
 }
 

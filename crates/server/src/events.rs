@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use domain::{After, Happened, ModelKey, Problem};
+use domain::{After, Caller, Happened, ModelKey, Problem};
 use ledger::Selection;
 use ledger::scan::kinds_of;
 use schemars::JsonSchema;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::describe::{Operation, Output};
 use crate::error::bad_request;
-use crate::extract::{Name, Query};
+use crate::extract::{By, Name, Query};
 use crate::{Api, ApiError};
 
 /// Of lines of JSON.
@@ -91,20 +91,22 @@ impl Output for Events {
 pub async fn read(
     State(api): State<Api>,
     Query(query): Query<EventsQuery>,
+    By(caller): By,
 ) -> Result<Events, ApiError> {
     let (follow, limit) = (query.follow, query.limit.unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX));
     let after = query.after.clone();
     let selection = query.selection()?;
     let after: After = after.as_deref().unwrap_or("0").parse().map_err(bad_request)?;
     if follow {
-        return Ok(Events::Lines(lines(api, selection, after)));
+        return Ok(Events::Lines(lines(api, caller, selection, after)));
     }
-    let page = api.control.events(after, &selection, limit).await?;
+    let page = api.control.events(&caller, after, &selection, limit).await?;
     Ok(Events::Page(EventsPage { events: page.events, next: page.next, more: page.more }))
 }
 
 struct Following {
     api: Api,
+    caller: Caller,
     selection: Selection,
     after: After,
     appended: tokio::sync::watch::Receiver<u64>,
@@ -117,7 +119,11 @@ impl Following {
         loop {
             self.appended.borrow_and_update();
             self.observed.borrow_and_update();
-            let page = self.api.control.events(self.after, &self.selection, LIMIT_MAX).await?;
+            let page = self
+                .api
+                .control
+                .events(&self.caller, self.after, &self.selection, LIMIT_MAX)
+                .await?;
             self.after = page.next;
             let mut lines = vec![];
             for event in &page.events {
@@ -141,9 +147,9 @@ impl Following {
     }
 }
 
-fn lines(api: Api, selection: Selection, after: After) -> Body {
+fn lines(api: Api, caller: Caller, selection: Selection, after: After) -> Body {
     let (appended, observed) = (api.control.appended(), api.control.observed());
-    let following = Following { api, selection, after, appended, observed };
+    let following = Following { api, caller, selection, after, appended, observed };
     let lines = futures_util::stream::unfold(following, |mut following| async move {
         let next = following.next().await.transpose()?;
         Some((next, following))

@@ -1,13 +1,13 @@
 //! What handlers take from a request. Whatever cannot be read is a problem like any other, and
 //! never repeats much of it.
 
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
-use domain::Code;
+use domain::{Caller, Code};
+use gateway::Asking;
 use http::request::Parts;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -16,10 +16,7 @@ use serde_json::json;
 
 use crate::describe::{Input, Operation};
 use crate::error::{bad_name, bad_request};
-use crate::{ACTOR, ApiError};
-
-/// The longest name of an actor that is recorded, in characters.
-const ACTOR_CHARS_MAX: usize = 100;
+use crate::{ApiError, access};
 
 /// A body, read as JSON, whatever Content-Type a client names: `curl -d` says it sends a form.
 pub struct Body<T>(pub T);
@@ -129,30 +126,21 @@ impl<T: JsonSchema> Input for Path<T> {
     }
 }
 
-/// Who asks.
-pub struct Actor(pub String);
+/// Who asks: somebody who proved it.
+pub struct By(pub Caller);
 
-impl<S: Send + Sync> FromRequestParts<S> for Actor {
-    type Rejection = Infallible;
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Actor, Infallible> {
-        let header = parts.headers.get(ACTOR).and_then(|value| value.to_str().ok());
-        let name = header.unwrap_or("anonymous");
-        Ok(Actor(name.chars().filter(|c| !c.is_control()).take(ACTOR_CHARS_MAX).collect()))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<By, ApiError> {
+        let asking = parts.extensions.get::<Asking>();
+        match asking.and_then(|asking| asking.caller.clone()) {
+            Some(caller) => Ok(By(caller)),
+            None => Err(access::unproved().into()),
+        }
     }
 }
 
-impl Input for Actor {
-    fn describe(operation: &mut Operation) {
-        operation.parameters.push(json!({
-            "name": ACTOR,
-            "in": "header",
-            "required": false,
-            "description": format!(
-                "Who asks, for the ledger: at most {ACTOR_CHARS_MAX} characters are kept; \
-                 `anonymous` if unsaid"
-            ),
-            "schema": { "type": "string" },
-        }));
-    }
+impl Input for By {
+    fn describe(_: &mut Operation) {}
 }

@@ -1,35 +1,40 @@
 //! The control API: thin handlers over `control`, one line of a table each, from which the OpenAPI
 //! document is made too.
 
+mod access;
 mod blobs;
 mod describe;
 mod error;
 mod events;
 mod extract;
+mod members;
 mod models;
 pub mod openapi;
 mod path;
 mod platform;
 mod releases;
+mod tokens;
 mod variables;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use control::Control;
-use domain::{Code, DataDirectory};
+use domain::{Action, Code, DataDirectory};
 use gateway::Gateway;
 use monitor::Monitor;
 
+use access::Asks;
+use access::Asks::{Everybody, May, SetsVariable, Somebody, WatcherElsewhere};
+use access::Place::{Environment, Model, Platform, SomeProject};
 use describe::{Handler, Operation};
 
 pub use error::ApiError;
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use releases::{InEnvironment, PromotionRequest};
 
-/// The header that names who asks, for the ledger. Without tokens it is only what the caller says.
-pub const ACTOR: &str = "decalog-actor";
 /// The longest chunk of an upload, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 16 << 20;
 /// The longest body of any other request, in bytes.
@@ -62,6 +67,8 @@ pub struct Endpoint {
     pub summary: &'static str,
     /// As `models::list`.
     pub name: &'static str,
+    /// Who may call it.
+    pub asks: Asks,
     /// With which it refuses, beside those that reading the request has.
     pub codes: &'static [&'static [Code]],
     describe: fn(&mut Operation),
@@ -89,13 +96,14 @@ const PACKAGES: &[Code] =
     &[Code::LockFailed, Code::NoPython, Code::NoUv, Code::BuildFailed, Code::Engine];
 
 macro_rules! endpoint {
-    ($method:ident $path:literal $handler:path, [$($code:ident),*] $(+ $codes:ident)*,
+    ($method:ident $path:literal $handler:path, $asks:expr, [$($code:ident),*] $(+ $codes:ident)*,
      $summary:literal) => {
         Endpoint {
             method: stringify!($method),
             path: $path,
             summary: $summary,
             name: stringify!($handler),
+            asks: $asks,
             codes: &[&[$(Code::$code),*], $($codes),*],
             describe: |operation| $handler.describe(operation),
             handler: || $method($handler),
@@ -105,63 +113,86 @@ macro_rules! endpoint {
 
 /// All endpoints of the control plane.
 pub const ENDPOINTS: &[Endpoint] = &[
-    endpoint!(get "/healthz" platform::healthz, [],
+    endpoint!(get "/healthz" platform::healthz, Everybody, [],
         "Whether the process runs"),
-    endpoint!(get "/readyz" platform::readyz, [NotReady],
+    endpoint!(get "/readyz" platform::readyz, Everybody, [NotReady],
         "Whether every live model can answer"),
-    endpoint!(get "/metrics" platform::metrics, [],
+    endpoint!(get "/metrics" platform::metrics, WatcherElsewhere, [],
         "Metrics in the text format of Prometheus"),
-    endpoint!(get "/openapi.json" platform::openapi, [],
+    endpoint!(get "/openapi.json" platform::openapi, Everybody, [],
         "This document"),
-    endpoint!(get "/v1/status" platform::status, [Ledger],
+    endpoint!(get "/v1/status" platform::status, May(Action::Read, SomeProject), [Ledger],
         "Version, address, ledger and load of this server"),
-    endpoint!(get "/v1/models" models::list, [],
+    endpoint!(get "/v1/models" models::list, May(Action::Read, SomeProject), [],
         "All models with what is live and their last minute"),
-    endpoint!(get "/v1/projects/{project}/models/{model}" models::show, [NoSuchModel],
+    endpoint!(get "/v1/projects/{project}/models/{model}" models::show, May(Action::Read, Model), [NoSuchModel],
         "One model: versions, replicas, deployments"),
-    endpoint!(delete "/v1/projects/{project}/models/{model}" models::remove, [NoSuchModel] + CHANGES,
+    endpoint!(delete "/v1/projects/{project}/models/{model}" models::remove, May(Action::Remove, Model), [NoSuchModel] + CHANGES,
         "Removes a model with all its versions"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/versions" models::push, [BadManifest, BadTree] + STORE + PACKAGES + CHANGES,
+    endpoint!(post "/v1/projects/{project}/models/{model}/versions" models::push, May(Action::Push, Model), [BadManifest, BadTree] + STORE + PACKAGES + CHANGES,
         "Makes a version of uploaded files"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/deployments" models::deploy, [] + PLAN + CHANGES,
+    endpoint!(post "/v1/projects/{project}/models/{model}/deployments" models::deploy, May(Action::Rollback, Model), [] + PLAN + CHANGES,
         "Asks for a version to go live"),
-    endpoint!(delete "/v1/projects/{project}/models/{model}/versions/{version}" models::remove_version, [NoSuchModel, NoSuchVersion, InUse] + CHANGES,
+    endpoint!(delete "/v1/projects/{project}/models/{model}/versions/{version}" models::remove_version, May(Action::Remove, Model), [NoSuchModel, NoSuchVersion, InUse] + CHANGES,
         "Removes a version that is not in use"),
-    endpoint!(get "/v1/projects/{project}/models/{model}/release" releases::status, [NoSuchModel, NoRelease],
+    endpoint!(get "/v1/projects/{project}/models/{model}/release" releases::status, May(Action::Read, Model), [NoSuchModel, NoRelease],
         "The release on its way, or the last one"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/release/{action}" releases::act, [NoSuchAction, NoSuchModel, NoRelease] + CHANGES,
+    endpoint!(post "/v1/projects/{project}/models/{model}/release/{action}" releases::act, May(Action::Steer, Model), [NoSuchAction, NoSuchModel, NoRelease] + CHANGES,
         "Holds a release (pause), lets it go on (resume) or ends it (abort)"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/promotions" releases::promote, [NoSuchModel, NotLive] + PLAN + CHANGES,
+    endpoint!(post "/v1/projects/{project}/models/{model}/promotions" releases::promote, May(Action::Rollback, Model), [NoSuchModel, NotLive] + PLAN + CHANGES,
         "Takes what is live in one environment live in another"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/rollbacks" releases::rollback, [NoSuchModel, NotLive, NothingBefore, NoRelease] + PLAN + CHANGES,
+    endpoint!(post "/v1/projects/{project}/models/{model}/rollbacks" releases::rollback, May(Action::Rollback, Model), [NoSuchModel, NotLive, NothingBefore, NoRelease] + PLAN + CHANGES,
         "Goes back to what was live before"),
-    endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, [NoSuchModel, NoSuchVersion, NotLive],
+    endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, May(Action::Read, Model), [NoSuchModel, NoSuchVersion, NotLive],
         "The last lines of the newest replica's output"),
-    endpoint!(post "/v1/blobs/missing" blobs::missing, [] + STORE,
+    endpoint!(post "/v1/blobs/missing" blobs::missing, May(Action::Push, SomeProject), [] + STORE,
         "Which blobs are not here, and how far their uploads are"),
-    endpoint!(patch "/v1/blobs/{digest}" blobs::upload, [WrongOffset, WrongContent] + STORE,
+    endpoint!(patch "/v1/blobs/{digest}" blobs::upload, May(Action::Push, SomeProject), [WrongOffset, WrongContent] + STORE,
         "Appends a chunk to a blob's upload; the last one publishes it"),
-    endpoint!(get "/v1/events" events::read, [Ledger],
+    endpoint!(get "/v1/events" events::read, May(Action::Read, SomeProject), [Ledger],
         "What happened after a place: entries of the ledger, and telemetry; a page says how far it was looked (next) and whether there is more; with follow=true a line each, without end"),
-    endpoint!(get "/v1/projects/{project}/environments/{environment}/variables" variables::list, [],
+    endpoint!(get "/v1/projects/{project}/environments/{environment}/variables" variables::list, May(Action::Read, Environment), [],
         "Variables and names of secrets"),
-    endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::set, [BadVariable, Secrets] + CHANGES,
+    endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::set, SetsVariable, [BadVariable, Secrets] + CHANGES,
         "Sets a variable or a secret"),
-    endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::remove, [NoSuchVariable] + CHANGES,
+    endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::remove, SetsVariable, [NoSuchVariable] + CHANGES,
         "Removes a variable or a secret"),
-    endpoint!(post "/v1/gc" platform::collect, [Gc, Ledger] + STORE,
+    endpoint!(post "/v1/gc" platform::collect, May(Action::Administer, Platform), [Gc, Ledger] + STORE,
         "Removes what no version refers to"),
-    endpoint!(get "/v1/backup" platform::backup, [Backup, Ledger] + STORE,
+    endpoint!(get "/v1/backup" platform::backup, May(Action::Administer, Platform), [Backup, Ledger] + STORE,
         "A tar file with ledger, blobs and encrypted secrets"),
-    endpoint!(get "/v1/ledger/verify" platform::verify, [LedgerBroken],
+    endpoint!(get "/v1/ledger/verify" platform::verify, May(Action::Audit, Platform), [LedgerBroken],
         "Verifies the whole hash chain"),
+    endpoint!(get "/v1/whoami" members::who_am_i, Somebody, [],
+        "Who the caller is, and what they may do"),
+    endpoint!(get "/v1/can" members::can, Somebody, [NoSuchMember, NoSuchProject, NoSuchModel],
+        "Whether the caller, or somebody whom they decide about, may do something, and by which grant"),
+    endpoint!(get "/v1/members" members::list, Somebody, [],
+        "Everybody with a role in what the caller decides about"),
+    endpoint!(post "/v1/members" members::add, Somebody, [NoSuchProject] + CHANGES,
+        "Gives somebody a role, and makes them known if they are not"),
+    endpoint!(delete "/v1/members/{name}" members::remove, Somebody, [NoSuchMember, NoSuchProject] + CHANGES,
+        "Takes a role away, or all roles and tokens of somebody"),
+    endpoint!(delete "/v1/people/{name}" members::erase, May(Action::Administer, Platform), [NoSuchMember] + CHANGES,
+        "Removes somebody and erases their name for ever; what they did stays, by their id"),
+    endpoint!(get "/v1/tokens" tokens::list, Somebody, [],
+        "The caller's tokens, and those of whom they may make some for"),
+    endpoint!(post "/v1/tokens" tokens::create, Somebody, [BadToken, NoSuchMember, NoSuchProject] + CHANGES,
+        "Makes a token; it is shown this once"),
+    endpoint!(post "/v1/tokens/{id}/rotations" tokens::rotate, Somebody, [BadToken, NoSuchToken] + CHANGES,
+        "Gives a token another text; that of before stays valid for a time"),
+    endpoint!(delete "/v1/tokens/{id}" tokens::revoke, Somebody, [NoSuchToken] + CHANGES,
+        "Ends a token"),
+    endpoint!(put "/v1/access/tokens" tokens::require, May(Action::Administer, Platform), [] + CHANGES,
+        "Says whether predictions need a token wherever they come from"),
 ];
 
 /// The router of the control plane.
 pub fn router(api: Api) -> Router {
     let mut router = Router::new();
     for endpoint in ENDPOINTS {
-        router = router.route(endpoint.path, (endpoint.handler)());
+        let at_the_door = from_fn_with_state((api.clone(), endpoint.asks), access::at_the_door);
+        router = router.route(endpoint.path, (endpoint.handler)().route_layer(at_the_door));
     }
     router
         .fallback(error::no_such_path)

@@ -8,14 +8,15 @@ use domain::manifest::Configuration;
 use domain::reference::Selector;
 use domain::release::Plan;
 use domain::{
-    Code, DeploymentId, Digest, EnvironmentName, ModelKey, ProjectName, Reference, VersionNumber,
+    Caller, Code, DeploymentId, Digest, EnvironmentName, ModelKey, ProjectName, Reference,
+    VersionNumber,
 };
 use monitor::Summary;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::bad_name;
-use crate::extract::{Actor, Body, Name, Path, Query};
+use crate::extract::{Body, By, Name, Path, Query};
 use crate::path::{ModelPath, VersionPath, VersionText};
 use crate::{Api, ApiError, aside};
 
@@ -114,12 +115,13 @@ pub struct LogsQuery {
 pub async fn list(
     State(api): State<Api>,
     Query(query): Query<ListQuery>,
+    By(caller): By,
 ) -> Result<Json<Models>, ApiError> {
     let project = query.project.map(Name::get).transpose()?;
-    Ok(Json(aside(move || listed(&api, project)).await?))
+    Ok(Json(aside(move || listed(&api, &caller, project)).await?))
 }
 
-fn listed(api: &Api, project: Option<ProjectName>) -> Models {
+fn listed(api: &Api, caller: &Caller, project: Option<ProjectName>) -> Models {
     let state = api.control.state();
     let now_ms = control::now_ms();
     let with_summary = |row: ModelRow| {
@@ -133,7 +135,8 @@ fn listed(api: &Api, project: Option<ProjectName>) -> Models {
         };
         ModelListed { row, last_minute: summary }
     };
-    Models { models: api.control.list(project.as_ref()).into_iter().map(with_summary).collect() }
+    let rows = api.control.list(caller, project.as_ref());
+    Models { models: rows.into_iter().map(with_summary).collect() }
 }
 
 pub async fn show(
@@ -146,42 +149,43 @@ pub async fn show(
 pub async fn remove(
     State(api): State<Api>,
     Path(path): Path<ModelPath>,
-    Actor(actor): Actor,
+    By(caller): By,
 ) -> Result<Json<ModelRemoved>, ApiError> {
     let key = path.key();
-    api.control.remove(&actor, &key).await?;
+    api.control.remove(&caller, &key).await?;
     Ok(Json(ModelRemoved { removed: key }))
 }
 
 pub async fn push(
     State(api): State<Api>,
     Path(path): Path<ModelPath>,
+    By(caller): By,
     Body(push): Body<Push>,
 ) -> Result<Json<Pushed>, ApiError> {
-    let (version, digest, new) = api.control.push(&path.key(), push).await?;
+    let (version, digest, new) = api.control.push(&caller, &path.key(), push).await?;
     Ok(Json(Pushed { version: version.to_string(), digest, new }))
 }
 
 pub async fn deploy(
     State(api): State<Api>,
     Path(path): Path<ModelPath>,
-    Actor(actor): Actor,
+    By(caller): By,
     Body(request): Body<DeploymentRequest>,
 ) -> Result<Json<DeploymentStarted>, ApiError> {
     let version = request.version.parse().map_err(bad_name)?;
     let DeploymentRequest { environment, plan, configuration, .. } = request;
     let id =
-        api.control.deploy(&actor, &path.key(), version, environment, plan, configuration).await?;
+        api.control.deploy(&caller, &path.key(), version, environment, plan, configuration).await?;
     Ok(Json(DeploymentStarted { deployment: id }))
 }
 
 pub async fn remove_version(
     State(api): State<Api>,
     Path(path): Path<VersionPath>,
-    Actor(actor): Actor,
+    By(caller): By,
 ) -> Result<Json<VersionRemoved>, ApiError> {
     let (key, version) = (path.model.key(), path.version);
-    api.control.remove_version(&actor, &key, version).await?;
+    api.control.remove_version(&caller, &key, version).await?;
     Ok(Json(VersionRemoved { removed: key, version: version.to_string() }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use domain::{Digest, EnvironmentName, ModelKey, ModelName, ProjectName, VersionNumber};
+use domain::{Digest, EnvironmentName, ModelKey, ModelName, ProjectName, TokenId, VersionNumber};
 use schemars::JsonSchema;
 
 use crate::ApiError;
@@ -128,6 +128,32 @@ impl FromPath for VariablePath {
     fn from_path(segments: &Segments) -> Result<VariablePath, ApiError> {
         let of = EnvironmentPath::from_path(segments)?;
         Ok(VariablePath { of, name: segments.text("name").into() })
+    }
+}
+
+/// Somebody.
+#[derive(JsonSchema)]
+pub struct NamePath {
+    /// Their name, or their id as in `person:1f0c9a2b33d4e5f6`.
+    pub name: String,
+}
+
+impl FromPath for NamePath {
+    fn from_path(segments: &Segments) -> Result<NamePath, ApiError> {
+        Ok(NamePath { name: segments.text("name").into() })
+    }
+}
+
+/// A token.
+#[derive(JsonSchema)]
+pub struct TokenPath {
+    /// Its id.
+    pub id: TokenId,
+}
+
+impl FromPath for TokenPath {
+    fn from_path(segments: &Segments) -> Result<TokenPath, ApiError> {
+        Ok(TokenPath { id: segments.name("id")? })
     }
 }
 

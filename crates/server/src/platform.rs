@@ -5,14 +5,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use control::Garbage;
-use domain::{Code, Digest, Problem};
+use domain::{Action, Code, Digest, Object, Problem};
 use monitor::Scrape;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::describe::{Operation, Output};
-use crate::extract::{Name, Query};
+use crate::extract::{By, Name, Query};
 use crate::{Api, ApiError, aside};
 
 /// Of metrics.
@@ -34,8 +34,8 @@ pub struct Status {
     version: String,
     /// Where it listens.
     url: String,
-    /// Its data directory, on its machine.
-    data: String,
+    /// Its data directory, on its machine; only for who may see all projects.
+    data: Option<String>,
     /// Of its process.
     pid: u32,
     /// How long it has been running.
@@ -152,7 +152,8 @@ pub async fn openapi() -> Json<Value> {
     Json(crate::openapi::document())
 }
 
-pub async fn status(State(api): State<Api>) -> Result<Json<Status>, ApiError> {
+pub async fn status(State(api): State<Api>, By(caller): By) -> Result<Json<Status>, ApiError> {
+    let sees_all = api.control.permit(&caller, Action::Read, &Object::Platform).is_ok();
     let (entries, head) = api.control.head().await?;
     let state = api.control.state();
     let replicas = api.control.engine().replicas().len();
@@ -166,7 +167,7 @@ pub async fn status(State(api): State<Api>) -> Result<Json<Status>, ApiError> {
         route_epoch: api.gateway.epoch(),
         queued_rows: api.gateway.demand().iter().map(|demand| demand.queued_rows).sum(),
         url: api.url,
-        data: api.data.root().to_string_lossy().into_owned(),
+        data: sees_all.then(|| api.data.root().to_string_lossy().into_owned()),
     }))
 }
 

@@ -8,7 +8,7 @@ use domain::{DeploymentId, EnvironmentName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::extract::{Actor, Body, Name, Path, Query};
+use crate::extract::{Body, By, Name, Path, Query};
 use crate::path::{Action, ActionPath, ModelPath, VersionText};
 use crate::{Api, ApiError};
 
@@ -73,14 +73,14 @@ pub async fn status(
 pub async fn act(
     State(api): State<Api>,
     Path(path): Path<ActionPath>,
-    Actor(actor): Actor,
+    By(caller): By,
     Body(request): Body<InEnvironment>,
 ) -> Result<Json<ReleaseView>, ApiError> {
     let (key, environment) = (path.model.key(), request.environment);
     match path.action {
-        Action::Pause => api.control.pause(&actor, &key, &environment, true).await?,
-        Action::Resume => api.control.pause(&actor, &key, &environment, false).await?,
-        Action::Abort => api.control.abort(&actor, &key, &environment, "aborted").await?,
+        Action::Pause => api.control.pause(&caller, &key, &environment, true).await?,
+        Action::Resume => api.control.pause(&caller, &key, &environment, false).await?,
+        Action::Abort => api.control.abort(&caller, &key, &environment, "aborted").await?,
     }
     Ok(Json(api.control.release_status(&key, &environment)?))
 }
@@ -88,20 +88,20 @@ pub async fn act(
 pub async fn promote(
     State(api): State<Api>,
     Path(path): Path<ModelPath>,
-    Actor(actor): Actor,
+    By(caller): By,
     Body(request): Body<PromotionRequest>,
 ) -> Result<Json<Promoted>, ApiError> {
     let PromotionRequest { from, to, plan } = request;
-    let (id, version) = api.control.promote(&actor, &path.key(), from, to, plan).await?;
+    let (id, version) = api.control.promote(&caller, &path.key(), from, to, plan).await?;
     Ok(Json(Promoted { deployment: id, version: version.to_string() }))
 }
 
 pub async fn rollback(
     State(api): State<Api>,
     Path(path): Path<ModelPath>,
-    Actor(actor): Actor,
+    By(caller): By,
     Body(request): Body<InEnvironment>,
 ) -> Result<Json<RolledBack>, ApiError> {
-    let (version, id) = api.control.rollback(&actor, &path.key(), request.environment).await?;
+    let (version, id) = api.control.rollback(&caller, &path.key(), request.environment).await?;
     Ok(Json(RolledBack { deployment: id, version: version.to_string() }))
 }

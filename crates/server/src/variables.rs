@@ -7,7 +7,7 @@ use domain::ModelName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::extract::{Actor, Body, Name, Path, Query};
+use crate::extract::{Body, By, Name, Path, Query};
 use crate::path::{EnvironmentPath, VariablePath};
 use crate::{Api, ApiError};
 
@@ -71,14 +71,14 @@ pub async fn list(
 pub async fn set(
     State(api): State<Api>,
     Path(path): Path<VariablePath>,
-    Actor(actor): Actor,
+    By(caller): By,
     Body(setting): Body<VariableSetting>,
 ) -> Result<Json<VariableSet>, ApiError> {
     let VariablePath { of: EnvironmentPath { project, environment }, name } = path;
     let VariableSetting { value, secret, model } = setting;
     let value = if secret { VariableValue::Secret(value) } else { VariableValue::Plain(value) };
     let changed =
-        api.control.set_variable(&actor, &project, &environment, model, &name, value).await?;
+        api.control.set_variable(&caller, &project, &environment, model, &name, value).await?;
     Ok(Json(VariableSet { set: name, changed }))
 }
 
@@ -86,9 +86,9 @@ pub async fn remove(
     State(api): State<Api>,
     Path(path): Path<VariablePath>,
     Query(of): Query<Of>,
-    Actor(actor): Actor,
+    By(caller): By,
 ) -> Result<Json<VariableRemoved>, ApiError> {
     let VariablePath { of: EnvironmentPath { project, environment }, name } = path;
-    api.control.remove_variable(&actor, &project, &environment, model(of)?, &name).await?;
+    api.control.remove_variable(&caller, &project, &environment, model(of)?, &name).await?;
     Ok(Json(VariableRemoved { removed: name }))
 }

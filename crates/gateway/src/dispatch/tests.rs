@@ -102,7 +102,8 @@ async fn a_panic_within_a_slot_costs_one_request() {
         assert!(receiver.await.is_err(), "whoever waits hears of it");
         drop(place);
         let question = Simple(Bytes::from_static(br#"{"rows": [{"x": 1}, {"x": 2}]}"#));
-        let answered = gateway.ask("m", &HeaderMap::new(), Instant::now(), question, None).await;
+        let answered =
+            gateway.ask("m", &HeaderMap::new(), Instant::now(), question, None, None).await;
         let Ok(Reply::Rows(rows)) = answered.map(|(_, _, reply)| reply) else {
             panic!("the slot answers the next")
         };

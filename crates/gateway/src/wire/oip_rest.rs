@@ -35,6 +35,18 @@ pub enum Path {
     Infer(String),
 }
 
+impl Path {
+    /// The model that it is about, if it is about one.
+    pub fn reference(&self) -> Option<&str> {
+        match self {
+            Path::Server | Path::Live | Path::Ready => None,
+            Path::Model(reference) | Path::ModelReady(reference) | Path::Infer(reference) => {
+                Some(reference)
+            }
+        }
+    }
+}
+
 /// Reads a path below `/v2`. The model's name may be any reference, bare or encoded.
 pub fn parse_path(path: &str) -> Option<Path> {
     match path.trim_end_matches('/') {

@@ -113,9 +113,31 @@ impl Decision {
 /// Decides whether somebody may do something now. A decision is only as good as the rules are new:
 /// it is taken for each request, and once more where a change is written.
 pub fn decide(asker: Asker<'_>, rules: Rules<'_>, action: Action, object: &Object) -> Decision {
-    let needs = needs(action);
+    decide_by(asker, rules, needs(action), object, false)
+}
+
+/// Whether somebody may do it with some part of the object: in one environment of a project, or in
+/// one project of all.
+pub fn decide_somewhere(
+    asker: Asker<'_>,
+    rules: Rules<'_>,
+    action: Action,
+    object: &Object,
+) -> Decision {
+    decide_by(asker, Rules { protected: &[], ..rules }, needs(action), object, true)
+}
+
+fn decide_by(
+    asker: Asker<'_>,
+    rules: Rules<'_>,
+    needs: Needs,
+    object: &Object,
+    is_somewhere: bool,
+) -> Decision {
     let place = place(object);
-    let has = strongest(asker, rules.grants, |reach| covers(reach, &place, &needs));
+    let has = strongest(asker, rules.grants, |reach| {
+        covers(reach, &place, &needs) || is_somewhere && place.includes(reach)
+    });
     // What they have is told them even if it is not enough, or in another place.
     let seen = strongest(asker, rules.grants, |reach| shows(reach, &place));
     let lacks_role = || Missing::Role { needed: needs.role, has: has.clone().or(seen.clone()) };
@@ -132,7 +154,11 @@ pub fn decide(asker: Asker<'_>, rules: Rules<'_>, action: Action, object: &Objec
     let Some(by) = has.clone().filter(|by| by.role() >= needs.role) else {
         return Decision::Forbidden(lacks_role());
     };
-    if asker.scopes.is_some_and(|scopes| !scopes.include(&scope)) {
+    let has_scope = |scopes: &&Scopes| match is_somewhere {
+        true => scopes.iter().any(|own| own.includes(&scope) || scope.includes(own)),
+        false => scopes.include(&scope),
+    };
+    if asker.scopes.is_some_and(|scopes| !has_scope(&scopes)) {
         return Decision::Forbidden(lacks_scope());
     }
     let approvals = approvals(rules.protected, &place);

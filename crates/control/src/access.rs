@@ -1,0 +1,197 @@
+//! Who may do what: the check that every change passes where it is appended, and the answers to
+//! who asks what they may.
+
+use std::sync::Arc;
+
+use domain::state::Access;
+use domain::token::TokenStatus;
+use domain::{Action, Caller, Code, Grant, Object, Principal, Problem, State};
+use policy::access::{Decision, Needs, grants_of, may, may_somewhere, needs};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Control;
+
+/// Who asks, as they are told.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WhoAmI {
+    /// As the ledger writes it.
+    pub principal: Principal,
+    /// As people read it.
+    pub name: String,
+    /// The token that they came with.
+    pub token: Option<domain::TokenId>,
+    /// What it may be used for at most; all that they may do themselves without one.
+    pub scopes: Option<domain::Scopes>,
+    /// Their roles, by themselves and by their groups. The local owner needs none.
+    pub grants: Vec<Grant>,
+}
+
+/// Whether somebody may do something, and why.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// Whether they may, at once and alone.
+    pub allowed: bool,
+    /// Whether they may propose it.
+    pub may_propose: bool,
+    /// In one line: by which grant, or what is missing.
+    pub says: String,
+}
+
+/// Fails if a caller's token is not good any more, or may not do something now. It is asked where a
+/// change is appended, so that nothing comes in between.
+pub(crate) fn permit(
+    state: &State,
+    now_ms: u64,
+    caller: &Caller,
+    action: Action,
+    object: &Object,
+) -> Result<(), Problem> {
+    check_token(&state.access, now_ms, caller)?;
+    let decision = may(&state.access, &caller.principal, caller.scopes(), action, object);
+    refusal(decision, action, object)
+}
+
+fn check_token(access: &Access, now_ms: u64, caller: &Caller) -> Result<(), Problem> {
+    let Some(token) = &caller.token else { return Ok(()) };
+    let status = access.token(&token.digest).map(|record| record.status(&token.digest, now_ms));
+    match status {
+        Some(TokenStatus::Valid) if access.known(&caller.principal).is_some() => Ok(()),
+        _ => Err(Problem::new(Code::Unauthenticated, "the token is not valid any more")
+            .help("send another: decalog token create makes one")),
+    }
+}
+
+fn refusal(decision: Decision, action: Action, object: &Object) -> Result<(), Problem> {
+    let why = |help: &str| {
+        let text = decision.explain("you", action, object);
+        let text = text.strip_prefix("no: ").unwrap_or(&text).to_string();
+        Problem::new(Code::Forbidden, text).help(help)
+    };
+    match &decision {
+        Decision::Allowed(_) => Ok(()),
+        // As for what is not there: the caller may not know that it is.
+        Decision::NotFound(_) => Err(not_found(object)),
+        Decision::Proposal { .. } => Err(why("somebody else has to approve it")),
+        Decision::Forbidden(_) => {
+            Err(why("decalog whoami shows what you may; an owner gives roles: decalog member add"))
+        }
+    }
+}
+
+/// What is not there, or not for the caller.
+fn not_found(object: &Object) -> Problem {
+    match (object.model(), object.project()) {
+        (Some(key), _) => domain::near::no_such_model(key, None),
+        (None, Some(project)) => {
+            Problem::new(Code::NoSuchProject, format!("there is no project `{project}`"))
+                .help("decalog ls lists what there is")
+        }
+        (None, None) => Problem::new(Code::NoSuchPath, "there is nothing at this path"),
+    }
+}
+
+impl Control {
+    /// Fails if a caller may not do something now.
+    pub fn permit(&self, caller: &Caller, action: Action, object: &Object) -> Result<(), Problem> {
+        permit(&self.state(), self.clock.now_ms(), caller, action, object)
+    }
+
+    /// Fails if a caller may not do something in any place that belongs to the object: in some
+    /// environment of a project, in some project. What passes is decided again once the place is
+    /// known.
+    pub fn permit_somewhere(
+        &self,
+        caller: &Caller,
+        action: Action,
+        object: &Object,
+    ) -> Result<(), Problem> {
+        let state = self.state();
+        check_token(&state.access, self.clock.now_ms(), caller)?;
+        let (principal, scopes) = (&caller.principal, caller.scopes());
+        refusal(may_somewhere(&state.access, principal, scopes, action, object), action, object)
+    }
+
+    /// What a caller is told about themselves.
+    pub fn who_am_i(&self, caller: &Caller) -> WhoAmI {
+        WhoAmI {
+            principal: caller.principal,
+            name: self.names.display(&caller.principal),
+            token: caller.token.as_ref().map(|token| token.id),
+            scopes: caller.scopes().cloned(),
+            grants: grants_of(&self.state().access, &caller.principal),
+        }
+    }
+
+    /// Whether somebody may do something: the caller, or whom they name, if the caller may decide
+    /// about rights there.
+    pub fn can(
+        &self,
+        caller: &Caller,
+        who: Option<&str>,
+        action: Action,
+        object: &Object,
+    ) -> Result<Verdict, Problem> {
+        let Needs { is_in_one_environment, .. } = needs(action);
+        let object = &match (object, is_in_one_environment) {
+            (Object::Model(key), true) => Object::ModelIn(key.clone(), Default::default()),
+            (Object::Project(project), true) => {
+                Object::Environment(project.clone(), Default::default())
+            }
+            _ => object.clone(),
+        };
+        let state = self.state();
+        let asked = match who {
+            None => caller.clone(),
+            Some(name) => {
+                let principal = self.principal_named(&state, name)?;
+                let may_know = self.permit(caller, Action::Member, object);
+                if principal != caller.principal {
+                    may_know?;
+                }
+                Caller { principal, token: None }
+            }
+        };
+        let decision = may(&state.access, &asked.principal, asked.scopes(), action, object);
+        let name = match who {
+            Some(name) => name.to_string(),
+            None => "you".into(),
+        };
+        let says = match (&decision, who) {
+            // Why is only for those who may see it.
+            (Decision::NotFound(_), None) => format!("no: {}", not_found(object).message),
+            _ => decision.explain(&name, action, object),
+        };
+        Ok(Verdict { allowed: decision.is_allowed(), may_propose: decision.may_propose(), says })
+    }
+
+    /// What decides who comes in, as the ledger says now.
+    pub fn access(&self) -> Access {
+        self.state().access.clone()
+    }
+
+    /// Tells the data plane who may come in, if that has changed.
+    pub(crate) fn publish_access(&self) {
+        let access = self.access();
+        let mut published = self.published_access.lock();
+        if *published < Some(access.head.seq) {
+            *published = Some(access.head.seq);
+            (self.publish_access)(access);
+        }
+    }
+
+    /// Says in the ledger that actors are proved from here on; once.
+    pub(crate) async fn begin_access(self: &Arc<Control>) {
+        if self.state().access.head.began_seq.is_some() || self.refusal().is_some() {
+            return;
+        }
+        let platform = domain::event::PLATFORM;
+        let begin = |state: &State| match state.access.head.began_seq {
+            None => Ok(domain::Event::AccessBegan {}),
+            Some(_) => Err(Problem::new(Code::Conflict, "it began already")),
+        };
+        if let Err(problem) = self.state_store.append(&Principal::Platform, platform, begin).await {
+            tracing::warn!("actors cannot be proved yet: {problem}");
+        }
+    }
+}

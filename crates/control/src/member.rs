@@ -1,0 +1,314 @@
+//! Members: who has which role where. People and services get roles here; what they log in with is
+//! a token, or an identity provider.
+
+use std::sync::Arc;
+
+use domain::event::PLATFORM;
+use domain::{
+    Action, Caller, Code, Event, Grant, Grantee, GroupName, Object, Principal, PrincipalId,
+    PrincipalKind, Problem, Reach, Role, State,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Control;
+use crate::access::permit;
+use crate::names::check_name;
+use crate::random::random;
+
+/// A role to be given.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemberRequest {
+    /// Who: a name. Whoever is not known yet is added.
+    pub name: String,
+    /// What somebody new is; of somebody who is known it must be what they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<MemberKind>,
+    /// What they may do.
+    pub role: Role,
+    /// Where: everywhere if unsaid.
+    #[serde(default = "everywhere", rename = "in")]
+    pub reach: Reach,
+}
+
+/// What a member is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberKind {
+    /// A human being.
+    Person,
+    /// A program.
+    Service,
+    /// Everybody in a group of the identity provider.
+    Group,
+}
+
+/// Somebody who has roles, or could have.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Member {
+    /// As people read it.
+    pub name: String,
+    /// What they are.
+    pub kind: MemberKind,
+    /// As the ledger writes it; a group has none.
+    pub principal: Option<Principal>,
+    /// Their own roles; those by groups are the groups'.
+    pub grants: Vec<Grant>,
+}
+
+fn everywhere() -> Reach {
+    Reach::Everything
+}
+
+/// The object that a role holds for.
+pub(crate) fn object_of(reach: &Reach) -> Object {
+    match reach {
+        Reach::Everything => Object::Platform,
+        Reach::Project(project) => Object::Project(project.clone()),
+        Reach::Environment(project, environment) => {
+            Object::Environment(project.clone(), environment.clone())
+        }
+    }
+}
+
+/// Fails if a caller could not give somebody all of these roles. Whoever could may also make and
+/// take away their tokens.
+pub(crate) fn permit_giving(
+    state: &State,
+    now_ms: u64,
+    caller: &Caller,
+    grants: &[Grant],
+    to_service: bool,
+) -> Result<(), Problem> {
+    for grant in grants {
+        let action = match to_service && grant.role == Role::Viewer {
+            true => Action::Token,
+            false => Action::Member,
+        };
+        permit(state, now_ms, caller, action, &object_of(&grant.reach))?;
+    }
+    Ok(())
+}
+
+impl Control {
+    /// Gives somebody a role, in place of the one that they had there; adds them if nobody has that
+    /// name.
+    pub async fn add_member(
+        self: &Arc<Control>,
+        caller: &Caller,
+        request: MemberRequest,
+    ) -> Result<Member, Problem> {
+        let MemberRequest { name, kind, role, reach } = request;
+        let object = object_of(&reach);
+        let is_service = kind == Some(MemberKind::Service);
+        let trial = |to| Grant { to, role, reach: reach.clone() };
+        if kind == Some(MemberKind::Group) {
+            let group = GroupName::try_from(name.clone())
+                .map_err(|error| Problem::new(Code::BadName, error.to_string()))?;
+            let grant = trial(Grantee::Group(group));
+            self.give(caller, grant.clone(), false).await?;
+            return Ok(Member {
+                name,
+                kind: MemberKind::Group,
+                principal: None,
+                grants: vec![grant],
+            });
+        }
+        // Before anybody is added, so that who may not give roles adds nobody.
+        let state = self.state();
+        let nobody = trial(Grantee::Principal(PrincipalId([0; 8])));
+        permit_giving(&state, self.clock.now_ms(), caller, &[nobody], is_service)?;
+        let _ = object;
+        let principal = match self.principal_named(&state, &name) {
+            Ok(principal) => principal,
+            Err(_) => {
+                let kind = match kind {
+                    Some(MemberKind::Service) => PrincipalKind::Service,
+                    _ => PrincipalKind::Person,
+                };
+                self.add_principal(caller, kind, &name).await?
+            }
+        };
+        let is = member_kind(&principal);
+        if kind.is_some_and(|kind| kind != is) {
+            let is = if is == MemberKind::Person { "a person" } else { "a service" };
+            return Err(Problem::new(Code::BadRequest, format!("`{name}` is {is} already"))
+                .help("choose another name"));
+        }
+        let Some(id) = principal.id() else {
+            return Err(Problem::new(Code::BadName, format!("`{name}` has all roles already")));
+        };
+        self.give(caller, trial(Grantee::Principal(id)), is == MemberKind::Service).await?;
+        Ok(self.member(&self.state(), &principal))
+    }
+
+    async fn give(&self, caller: &Caller, grant: Grant, to_service: bool) -> Result<(), Problem> {
+        if self.state().access.grants_of(&grant.to).contains(&grant) {
+            return Ok(());
+        }
+        let (by, now_ms) = (caller.clone(), self.clock.now_ms());
+        let decide = move |state: &State| {
+            permit_giving(state, now_ms, &by, std::slice::from_ref(&grant), to_service)?;
+            Ok(Event::GrantGiven { grant })
+        };
+        self.state_store.append(&caller.principal, PLATFORM, decide).await.map(drop)
+    }
+
+    /// Makes somebody known under a name, without any role. That the caller may is decided before.
+    pub(crate) async fn add_principal(
+        &self,
+        caller: &Caller,
+        kind: PrincipalKind,
+        name: &str,
+    ) -> Result<Principal, Problem> {
+        check_name(name)?;
+        if let Some(old) = self.names.find(name) {
+            // Of somebody who is gone, or whose addition was cut off.
+            if self.state().access.known(&old).is_some() {
+                return Err(Problem::new(Code::Conflict, format!("`{name}` was added meanwhile")));
+            }
+            self.names.erase(old).await?;
+        }
+        let principal = Principal::Known(kind, PrincipalId(random()?));
+        self.names.put(principal, name).await?;
+        let event = Event::PrincipalAdded { principal, person: caller.principal.person() };
+        let event = match kind {
+            PrincipalKind::Person => Event::PrincipalAdded { principal, person: None },
+            _ => event,
+        };
+        self.state_store.append(&caller.principal, PLATFORM, move |_| Ok(event)).await?;
+        Ok(principal)
+    }
+
+    /// Takes a role away, or all roles of somebody, who is gone then, with their tokens.
+    pub async fn remove_member(
+        &self,
+        caller: &Caller,
+        name: &str,
+        reach: Option<Reach>,
+    ) -> Result<(), Problem> {
+        let state = self.state();
+        let to = self.grantee_named(&state, name)?;
+        let theirs = state.access.grants_of(&to).to_vec();
+        let taken: Vec<Grant> = match &reach {
+            None => theirs.clone(),
+            Some(reach) => theirs.iter().filter(|grant| grant.reach == *reach).cloned().collect(),
+        };
+        if let (Some(reach), true) = (&reach, taken.is_empty()) {
+            let text = format!("`{name}` has no role in {}", reach.display());
+            return Err(Problem::new(Code::NoSuchMember, text).help("decalog member ls"));
+        }
+        let now_ms = self.clock.now_ms();
+        let principal = match (&to, reach) {
+            (Grantee::Principal(_), None) => Some(self.principal_named(&state, name)?),
+            _ => None,
+        };
+        let by = caller.clone();
+        if let Some(principal) = principal {
+            let decide = move |state: &State| {
+                for grant in grants_of_all(state, &to) {
+                    permit(state, now_ms, &by, Action::Expel, &object_of(&grant.reach))?;
+                }
+                if state.access.grants_of(&to).is_empty() {
+                    permit(state, now_ms, &by, Action::Expel, &Object::Platform)?;
+                }
+                Ok(Event::PrincipalRemoved { principal })
+            };
+            return self.state_store.append(&caller.principal, PLATFORM, decide).await.map(drop);
+        }
+        for grant in taken {
+            let by = by.clone();
+            let decide = move |state: &State| {
+                permit(state, now_ms, &by, Action::Expel, &object_of(&grant.reach))?;
+                Ok(Event::GrantWithdrawn { grant })
+            };
+            self.state_store.append(&caller.principal, PLATFORM, decide).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes somebody, and forgets for ever who they were. Every entry stays as it is.
+    pub async fn erase_person(&self, caller: &Caller, name: &str) -> Result<Principal, Problem> {
+        self.permit(caller, Action::Administer, &Object::Platform)?;
+        let state = self.state();
+        let named = self.names.find(name).or_else(|| name.parse().ok());
+        let principal = named.filter(|principal| self.names.of(principal).is_some());
+        let principal = principal.ok_or_else(|| {
+            Problem::new(Code::NoSuchMember, "no name like this is kept, or it is erased already")
+                .help("decalog member ls lists everybody")
+        })?;
+        if state.access.known(&principal).is_some() {
+            let event = Event::PrincipalRemoved { principal };
+            self.state_store.append(&caller.principal, PLATFORM, move |_| Ok(event)).await?;
+        }
+        self.names.erase(principal).await?;
+        Ok(principal)
+    }
+
+    fn grantee_named(&self, state: &State, name: &str) -> Result<Grantee, Problem> {
+        if let Some(Some(id)) = self.principal_named(state, name).ok().map(|known| known.id()) {
+            return Ok(Grantee::Principal(id));
+        }
+        let group = GroupName::try_from(name.to_string()).ok().map(Grantee::Group);
+        let group = group.filter(|group| !state.access.grants_of(group).is_empty());
+        group.ok_or_else(|| {
+            Problem::new(Code::NoSuchMember, format!("nobody is called `{name}`"))
+                .help("decalog member ls lists everybody")
+        })
+    }
+
+    fn member(&self, state: &State, principal: &Principal) -> Member {
+        let to = principal.id().map(Grantee::Principal);
+        Member {
+            name: self.names.of(principal).unwrap_or_else(|| principal.to_string()),
+            kind: member_kind(principal),
+            principal: Some(*principal),
+            grants: to.map_or(vec![], |to| state.access.grants_of(&to).to_vec()),
+        }
+    }
+
+    /// Everybody with a role in what the caller decides about, by name.
+    pub fn members(&self, caller: &Caller) -> Vec<Member> {
+        let state = self.state();
+        let now_ms = self.clock.now_ms();
+        let may_know = |reach: &Reach| {
+            permit(&state, now_ms, caller, Action::Member, &object_of(reach)).is_ok()
+        };
+        let is_own = |member: &Member| member.principal == Some(caller.principal);
+        let known = state.access.principals.values();
+        let groups = state.access.grants.iter().filter_map(|(to, grants)| match to {
+            Grantee::Group(group) => Some(Member {
+                name: group.as_str().into(),
+                kind: MemberKind::Group,
+                principal: None,
+                grants: grants.to_vec(),
+            }),
+            Grantee::Principal(_) => None,
+        });
+        let all = known.map(|known| self.member(&state, &known.principal)).chain(groups);
+        let is_all = may_know(&Reach::Everything);
+        let mut members: Vec<Member> = all
+            .filter_map(|mut member| {
+                if is_all || is_own(&member) {
+                    return Some(member);
+                }
+                member.grants.retain(|grant| may_know(&grant.reach));
+                (!member.grants.is_empty()).then_some(member)
+            })
+            .collect();
+        members.sort_by(|left, right| left.name.cmp(&right.name));
+        members
+    }
+}
+
+fn grants_of_all(state: &State, to: &Grantee) -> Vec<Grant> {
+    state.access.grants_of(to).to_vec()
+}
+
+fn member_kind(principal: &Principal) -> MemberKind {
+    match principal {
+        Principal::Known(PrincipalKind::Person, _) => MemberKind::Person,
+        _ => MemberKind::Service,
+    }
+}

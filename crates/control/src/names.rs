@@ -1,0 +1,191 @@
+//! Names of people, services and jobs: the table beside the ledger, and who is meant by a name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use domain::problem::excerpt;
+use domain::{Actor, Code, DataDirectory, Event, Grantee, Principal, Problem, State};
+use ledger::Names;
+use parking_lot::Mutex;
+
+use crate::state_store::ledger_problem;
+use crate::{Control, aside};
+
+/// The longest name, in characters.
+const NAME_CHARS_MAX: usize = 100;
+/// What stands for somebody in particular already.
+const RESERVED: [&str; 4] = ["local", "decalog", "you", "*"];
+
+/// The table, and all of it in memory.
+#[derive(Clone)]
+pub(crate) struct NameTable(Arc<Mutex<Inner>>);
+
+struct Inner {
+    /// Absent where it cannot be opened: then everybody is shown by id, and nobody can be added.
+    table: Option<Names>,
+    names: HashMap<Principal, String>,
+}
+
+impl NameTable {
+    /// Opens the table of a data directory.
+    pub fn open(data: &DataDirectory) -> NameTable {
+        let opened = Names::open(&data.names()).and_then(|table| Ok((table.all()?, table)));
+        let inner = match opened {
+            Ok((names, table)) => Inner { table: Some(table), names: names.into_iter().collect() },
+            Err(error) => {
+                tracing::warn!("names are not known: {error}");
+                Inner { table: None, names: HashMap::new() }
+            }
+        };
+        NameTable(Arc::new(Mutex::new(inner)))
+    }
+
+    /// Somebody's name.
+    pub fn of(&self, principal: &Principal) -> Option<String> {
+        self.0.lock().names.get(principal).cloned()
+    }
+
+    /// Somebody as people read it.
+    pub fn display(&self, principal: &Principal) -> String {
+        principal.display(self.of(principal).as_deref())
+    }
+
+    /// Who has a name.
+    pub fn find(&self, name: &str) -> Option<Principal> {
+        let inner = self.0.lock();
+        inner.names.iter().find(|(_, own)| own.as_str() == name).map(|(principal, _)| *principal)
+    }
+
+    /// Changes the table, beside the control plane's one thread.
+    async fn change(
+        &self,
+        change: impl FnOnce(
+            &mut Names,
+            &mut HashMap<Principal, String>,
+        ) -> Result<(), ledger::LedgerError>
+        + Send
+        + 'static,
+    ) -> Result<(), Problem> {
+        let inner = self.0.clone();
+        aside(move || {
+            let mut inner = inner.lock();
+            let Inner { table, names } = &mut *inner;
+            let table = table.as_mut().ok_or_else(|| {
+                Problem::new(Code::ReadOnly, "the table of names cannot be opened")
+                    .help("see the server's log")
+            })?;
+            change(table, names).map_err(ledger_problem)
+        })
+        .await?
+    }
+
+    /// Gives somebody a name.
+    pub async fn put(&self, principal: Principal, name: &str) -> Result<(), Problem> {
+        let name = name.to_string();
+        self.change(move |table, names| {
+            table.put(&principal, &name)?;
+            names.insert(principal, name);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets somebody's name for ever.
+    pub async fn erase(&self, principal: Principal) -> Result<(), Problem> {
+        self.change(move |table, names| {
+            names.remove(&principal);
+            table.erase(&principal)
+        })
+        .await
+    }
+}
+
+/// Refuses what cannot be a name, or would be taken for another.
+pub(crate) fn check_name(name: &str) -> Result<(), Problem> {
+    let is_strange = |c: char| c.is_control() || "()/`\"'<>".contains(c);
+    let is_fine = !name.is_empty()
+        && name.chars().count() <= NAME_CHARS_MAX
+        && name.trim() == name
+        && !name.contains(is_strange)
+        && !RESERVED.contains(&name)
+        && name.parse::<Principal>().is_err();
+    match is_fine {
+        true => Ok(()),
+        false => Err(Problem::new(
+            Code::BadName,
+            format!("`{}` cannot be the name of somebody", excerpt(name)),
+        )
+        .help("use letters, digits, spaces and . _ - @ +, as in ann or ann@example.org")),
+    }
+}
+
+impl Control {
+    /// Who is meant by a name, or by an id as in `person:1f0c9a2b33d4e5f6`.
+    pub(crate) fn principal_named(&self, state: &State, name: &str) -> Result<Principal, Problem> {
+        let found = self.names.find(name).or_else(|| name.parse().ok());
+        let known = found.filter(|principal| state.access.known(principal).is_some());
+        known.ok_or_else(|| {
+            Problem::new(Code::NoSuchMember, format!("there is nobody called `{}`", excerpt(name)))
+                .help("decalog member ls lists everybody")
+        })
+    }
+
+    /// Whom an event is about, as people read it.
+    pub(crate) fn about(&self, state: &State, event: &Event) -> Option<String> {
+        let principal = match event {
+            Event::PrincipalAdded { principal, .. }
+            | Event::PrincipalRemoved { principal }
+            | Event::GroupsChanged { principal, .. } => *principal,
+            Event::TokenCreated { token } | Event::TokenRotated { token } => token.owner,
+            Event::TokenRevoked { id } => state.access.tokens.get(id)?.owner,
+            Event::GrantGiven { grant } | Event::GrantWithdrawn { grant } => match &grant.to {
+                Grantee::Group(group) => return Some(format!("group {}", group.as_str())),
+                Grantee::Principal(id) => {
+                    let known = state.access.principals.get(id).map(|known| known.principal);
+                    return Some(match known {
+                        Some(principal) => self.names.display(&principal),
+                        None => format!("{id}"),
+                    });
+                }
+            },
+            _ => return None,
+        };
+        Some(self.names.display(&principal))
+    }
+
+    /// The actor of an entry as people read it.
+    pub(crate) fn actor_name(&self, state: &State, seq: u64, actor: &str) -> String {
+        match state.access.actor(seq, actor) {
+            Actor::Proved(principal) => self.names.display(&principal),
+            claimed => claimed.display(|_| None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_taken_for_nobody_else() {
+        for name in ["ann", "Ann Smith", "ann@example.org", "顧客", "ci-fraud", "o.k_+"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        let long = "a".repeat(NAME_CHARS_MAX + 1);
+        for name in [
+            "",
+            " ann",
+            "ann ",
+            "local",
+            "decalog",
+            "shop (service)",
+            "a\nb",
+            "a\u{1b}[0m",
+            "person:1f0c9a2b33d4e5f6",
+            "*",
+            &long,
+        ] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Who may do what, as far as the ledger says: principals, roles, tokens, protected environments.
+//! It holds no names and no token, only ids and digests.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::event::{Entry, Event};
+use crate::grant::{Grant, Grantee, GroupName};
+use crate::id::{EnvironmentName, ProjectName};
+use crate::principal::{Actor, Principal, PrincipalId};
+use crate::proposal::Protection;
+use crate::token::{TokenId, TokenRecord};
+
+/// A token that ended is forgotten after so long, in milliseconds: until then whoever uses it is
+/// told why it is refused.
+const ENDED_TOKEN_MS_MAX: u64 = 30 * 86_400_000;
+
+/// Who may do what. To copy it costs nothing.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Access {
+    /// What is said once.
+    pub head: AccessHead,
+    /// Everybody who can have rights.
+    pub principals: OrdMap<PrincipalId, Arc<KnownPrincipal>>,
+    /// Roles, by who has them; never an empty list, and no two at one place.
+    pub grants: OrdMap<Grantee, Arc<Vec<Grant>>>,
+    /// Tokens, also those that ended not long ago.
+    pub tokens: OrdMap<TokenId, Arc<TokenRecord>>,
+    /// Which token a text belongs to, by its SHA-256: that of now and that before a rotation.
+    pub digests: OrdMap<Digest, TokenId>,
+    /// What changes of environments need, by project and environment.
+    pub protected: OrdMap<(ProjectName, EnvironmentName), Protection>,
+}
+
+/// What is said once of all access.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AccessHead {
+    /// The last entry that changed any of it; 0 if none did.
+    pub seq: u64,
+    /// The entry from which on actors are proved.
+    pub began_seq: Option<u64>,
+    /// Whether predictions need a token wherever they come from.
+    pub tokens_required: bool,
+}
+
+/// Somebody who can have rights.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KnownPrincipal {
+    /// Who.
+    pub principal: Principal,
+    /// Who answers for it, if it is no person and somebody in particular does.
+    pub person: Option<PrincipalId>,
+    /// The groups that whoever logs them in named last.
+    pub groups: Vec<GroupName>,
+}
+
+impl Access {
+    /// Who wrote an entry: proved only from the time on when it was asked for.
+    pub fn actor(&self, seq: u64, text: &str) -> Actor {
+        Actor::read(text, self.head.began_seq.is_some_and(|began| seq >= began))
+    }
+
+    /// The token that a text belongs to, by its SHA-256, whether it is valid or not.
+    pub fn token(&self, digest: &Digest) -> Option<&Arc<TokenRecord>> {
+        self.tokens.get(self.digests.get(digest)?)
+    }
+
+    /// Somebody, unless they are gone.
+    pub fn known(&self, principal: &Principal) -> Option<&Arc<KnownPrincipal>> {
+        self.principals.get(&principal.id()?)
+    }
+
+    /// The roles of somebody or of a group.
+    pub fn grants_of(&self, to: &Grantee) -> &[Grant] {
+        self.grants.get(to).map_or(&[], |grants| grants.as_slice())
+    }
+
+    /// All tokens of somebody.
+    pub fn tokens_of<'a>(
+        &'a self,
+        owner: &'a Principal,
+    ) -> impl Iterator<Item = &'a Arc<TokenRecord>> {
+        self.tokens.values().filter(move |token| token.owner == *owner)
+    }
+
+    pub(super) fn apply(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::AccessBegan {} => {
+                self.head.began_seq.get_or_insert(entry.seq);
+            }
+            Event::PrincipalAdded { principal, person } => {
+                if let Some(id) = principal.id() {
+                    let known =
+                        KnownPrincipal { principal: *principal, person: *person, groups: vec![] };
+                    self.principals.insert(id, Arc::new(known));
+                }
+            }
+            Event::PrincipalRemoved { principal } => self.forget(principal, entry.at_ms),
+            Event::GroupsChanged { principal, groups } => {
+                if let Some(known) = principal.id().and_then(|id| self.principals.get_mut(&id)) {
+                    Arc::make_mut(known).groups = groups.clone();
+                }
+            }
+            Event::GrantGiven { grant } => self.give(grant),
+            Event::GrantWithdrawn { grant } => self.withdraw(grant),
+            Event::TokenCreated { token } | Event::TokenRotated { token } => {
+                self.forget_ended(entry.at_ms);
+                self.keep_token(token);
+            }
+            Event::TokenRevoked { id } => self.revoke(*id, entry.at_ms),
+            Event::TokensRevoked {} => {
+                let all: Vec<TokenId> = self.tokens.keys().copied().collect();
+                all.into_iter().for_each(|id| self.revoke(id, entry.at_ms));
+            }
+            Event::TokensRequired { required } => self.head.tokens_required = *required,
+            Event::EnvironmentProtected { environment, protection } => {
+                if let Ok(project) = entry.subject.parse() {
+                    self.protected.insert((project, environment.clone()), *protection);
+                }
+            }
+            Event::EnvironmentUnprotected { environment } => {
+                if let Ok(project) = entry.subject.parse() {
+                    self.protected.remove(&(project, environment.clone()));
+                }
+            }
+            _ => return,
+        }
+        self.head.seq = entry.seq;
+    }
+
+    /// Takes a token in as it is from now on, also as a part of a snapshot.
+    pub(crate) fn keep_token(&mut self, token: &TokenRecord) {
+        self.drop_token(token.id);
+        self.digests.insert(token.digest, token.id);
+        if let Some(earlier) = token.earlier {
+            self.digests.insert(earlier.digest, token.id);
+        }
+        self.tokens.insert(token.id, Arc::new(token.clone()));
+    }
+
+    fn drop_token(&mut self, id: TokenId) {
+        let Some(token) = self.tokens.remove(&id) else { return };
+        self.digests.remove(&token.digest);
+        if let Some(earlier) = token.earlier {
+            self.digests.remove(&earlier.digest);
+        }
+    }
+
+    fn revoke(&mut self, id: TokenId, at_ms: u64) {
+        if let Some(token) = self.tokens.get_mut(&id) {
+            Arc::make_mut(token).revoked_ms.get_or_insert(at_ms);
+        }
+    }
+
+    /// Tokens of jobs are made again and again: what ended long ago goes when another comes.
+    fn forget_ended(&mut self, now_ms: u64) {
+        let ended_ms = |token: &TokenRecord| token.revoked_ms.or(token.expires_ms);
+        let is_old = |token: &&Arc<TokenRecord>| {
+            ended_ms(token).is_some_and(|ms| ms.saturating_add(ENDED_TOKEN_MS_MAX) < now_ms)
+        };
+        let old: Vec<TokenId> = self.tokens.values().filter(is_old).map(|token| token.id).collect();
+        old.into_iter().for_each(|id| self.drop_token(id));
+    }
+
+    fn forget(&mut self, principal: &Principal, at_ms: u64) {
+        let Some(id) = principal.id() else { return };
+        self.principals.remove(&id);
+        self.grants.remove(&Grantee::Principal(id));
+        let theirs: Vec<TokenId> = self.tokens_of(principal).map(|token| token.id).collect();
+        theirs.into_iter().for_each(|id| self.revoke(id, at_ms));
+    }
+
+    fn give(&mut self, grant: &Grant) {
+        let grants = Arc::make_mut(self.grants.entry(grant.to.clone()).or_default());
+        grants.retain(|other| other.reach != grant.reach);
+        grants.push(grant.clone());
+        grants.sort();
+    }
+
+    fn withdraw(&mut self, grant: &Grant) {
+        let Some(grants) = self.grants.get_mut(&grant.to) else { return };
+        let grants = Arc::make_mut(grants);
+        grants.retain(|other| other != grant);
+        if grants.is_empty() {
+            self.grants.remove(&grant.to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! The fold of access: what the events of the fixture and a few more leave behind, and that a
+//! snapshot of it, part by part, is the same again.
+
+use crate::event::PLATFORM;
+use crate::principal::{Actor, Principal};
+use crate::state::State;
+use crate::token::TokenId;
+use crate::{Digest, Entry, Event, Grantee, Role};
+
+const PERSON: &str = "person:1f0c9a2b33d4e5f6";
+const SERVICE: &str = "service:0f0c9a2b33d4e5f6";
+
+fn event(kind: &str, body: &str) -> Event {
+    Event::from_parts(kind, 1, body.as_bytes()).unwrap()
+}
+
+fn folded(events: &[(&str, String)]) -> State {
+    let mut state = State::default();
+    for (kind, body) in events {
+        add(&mut state, PLATFORM, event(kind, body));
+    }
+    state
+}
+
+fn add(state: &mut State, subject: &str, event: Event) {
+    let entry = Entry {
+        seq: state.seq + 1,
+        at_ms: 1_000 * state.seq,
+        actor: "local".into(),
+        subject: subject.into(),
+        subject_seq: state.entries_of(subject) + 1,
+        writer_epoch: 1,
+        hash: Digest::ZERO,
+        event,
+    };
+    state.apply(&entry);
+}
+
+fn token(id: &str, text: &str, more: &str) -> String {
+    let digest = Digest::of(text.as_bytes());
+    format!(
+        r#"{{"token": {{"id": "{id}", "owner": "{SERVICE}", "digest": "{digest}",
+            "scopes": ["read"], "issued_ms": 1{more}}}}}"#
+    )
+}
+
+fn grant(role: &str, reach: &str) -> String {
+    format!(
+        r#"{{"grant": {{"to": {{"principal": "0f0c9a2b33d4e5f6"}}, "role": "{role}", "in": "{reach}"}}}}"#
+    )
+}
+
+fn known() -> State {
+    folded(&[
+        ("access_began", "{}".into()),
+        ("principal_added", format!(r#"{{"principal": "{PERSON}"}}"#)),
+        ("principal_added", format!(r#"{{"principal": "{SERVICE}"}}"#)),
+        ("groups_changed", format!(r#"{{"principal": "{PERSON}", "groups": ["ml"]}}"#)),
+        ("grant_given", grant("viewer", "fraud")),
+        ("grant_given", grant("viewer", "other@staging")),
+        ("token_created", token("0000000a", "a", "")),
+        ("token_created", token("0000000b", "b", "")),
+    ])
+}
+
+#[test]
+fn a_role_takes_the_place_of_the_one_there_and_goes_alone() {
+    let mut state = known();
+    let to = Grantee::Principal("0f0c9a2b33d4e5f6".parse().unwrap());
+    add(&mut state, PLATFORM, event("grant_given", &grant("owner", "fraud")));
+    let roles =
+        |state: &State| state.access.grants_of(&to).iter().map(|g| g.role).collect::<Vec<_>>();
+    assert_eq!(roles(&state), [Role::Viewer, Role::Owner]);
+    // One that they do not have any more takes nothing else away.
+    add(&mut state, PLATFORM, event("grant_withdrawn", &grant("viewer", "fraud")));
+    assert_eq!(roles(&state), [Role::Viewer, Role::Owner]);
+    add(&mut state, PLATFORM, event("grant_withdrawn", &grant("owner", "fraud")));
+    add(&mut state, PLATFORM, event("grant_withdrawn", &grant("viewer", "other@staging")));
+    assert!(state.access.grants.is_empty());
+}
+
+#[test]
+fn a_rotated_token_is_found_by_both_texts_and_by_no_older_one() {
+    let mut state = known();
+    let earlier = |text: &str| {
+        format!(r#", "earlier": {{"digest": "{}", "until_ms": 9000}}"#, Digest::of(text.as_bytes()))
+    };
+    for (new, old) in [("a2", "a"), ("a3", "a2")] {
+        add(&mut state, PLATFORM, event("token_rotated", &token("0000000a", new, &earlier(old))));
+    }
+    let found = |text: &str| state.access.token(&Digest::of(text.as_bytes())).map(|token| token.id);
+    assert_eq!(found("a3"), Some(TokenId(10)));
+    assert_eq!(found("a2"), Some(TokenId(10)));
+    assert_eq!(found("a"), None);
+    assert_eq!(found("b"), Some(TokenId(11)));
+}
+
+#[test]
+fn whoever_is_gone_has_no_rights_and_no_valid_token() {
+    let mut state = known();
+    let service: Principal = SERVICE.parse().unwrap();
+    add(
+        &mut state,
+        PLATFORM,
+        event("principal_removed", &format!(r#"{{"principal": "{SERVICE}"}}"#)),
+    );
+    assert!(state.access.known(&service).is_none());
+    assert!(state.access.grants.is_empty());
+    assert!(state.access.tokens_of(&service).all(|token| token.revoked_ms.is_some()));
+    // A month later, the next token makes room.
+    let at = state.seq;
+    let mut late = state.clone();
+    late.seq = at + 31 * 86_400;
+    add(&mut late, PLATFORM, event("token_created", &token("0000000c", "c", "")));
+    assert_eq!(late.access.tokens.len(), 1);
+    assert_eq!(late.access.digests.len(), 1);
+}
+
+#[test]
+fn actors_are_proved_from_the_time_on_when_it_was_asked_for() {
+    let mut state = State::default();
+    assert_eq!(state.access.actor(7, "local"), Actor::Claimed("local".into()));
+    add(&mut state, PLATFORM, event("writer_started", r#"{"program_version": "0"}"#));
+    add(&mut state, PLATFORM, event("access_began", "{}"));
+    add(&mut state, PLATFORM, event("access_began", "{}"));
+    assert_eq!(state.access.actor(1, "local"), Actor::Claimed("local".into()));
+    assert_eq!(state.access.actor(2, "local"), Actor::Proved(Principal::LocalOwner));
+}
+
+#[test]
+fn a_snapshot_in_parts_is_the_same_again() {
+    let mut state = known();
+    add(
+        &mut state,
+        "fraud",
+        event(
+            "environment_protected",
+            r#"{"environment": "production", "protection": {"approvals": 2}}"#,
+        ),
+    );
+    add(&mut state, PLATFORM, event("token_revoked", r#"{"id": "0000000a"}"#));
+    add(&mut state, PLATFORM, event("tokens_required", r#"{"required": true}"#));
+    let mut again = State { seq: state.seq, hash: state.hash, ..State::default() };
+    for part in state.parts_changed_since(&State::default()) {
+        again.take_part(&part.key, &part.body.unwrap()).unwrap();
+    }
+    assert_eq!(again, state);
+    assert_eq!(state.parts_changed_since(&again).count(), 0);
+    // Without access there is no part of it, so that an old snapshot is read as it was.
+    let mut halves = State { seq: state.seq, hash: state.hash, ..State::default() };
+    halves.take_parts_of(State { seq: 0, ..again });
+    assert_eq!(halves, state);
+}

@@ -1,0 +1,281 @@
+//! Who asks: the local owner over the local socket, whoever has a token, or nobody. The token is
+//! looked up before the body is read, by its digest, in what the ledger said last; no text is
+//! compared, and nobody waits for anybody.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use domain::state::Access;
+use domain::token::{Secret, TokenStatus};
+use domain::{
+    Action, Caller, CallerToken, Code, Digest, Object, Principal, Problem, Reference, TokenId,
+    TokenRecord,
+};
+use http::{HeaderMap, HeaderName, header};
+use parking_lot::RwLock;
+use policy::access::{Decision, may};
+use policy::rate::{Limited, Permit, Usage};
+use tokio::time::Sleep;
+
+/// By which a process at this machine proves that it can read the data directory.
+pub const COOKIE: HeaderName = HeaderName::from_static("decalog-cookie");
+/// The longest value of `Authorization` that is looked at, in bytes.
+const AUTHORIZATION_BYTES_MAX: usize = 512;
+/// How often it is looked whether the token of an answer that goes on is still good, in
+/// milliseconds.
+const RECHECK_MS: u64 = 500;
+
+/// What decides who comes in.
+pub struct Door {
+    /// What the ledger said last.
+    access: ArcSwap<Access>,
+    /// What tokens have been used for, of those that were used.
+    usages: RwLock<HashMap<TokenId, Arc<Usage>>>,
+    begin: Instant,
+    /// Whether a request for a prediction needs no token as long as nobody says otherwise.
+    open_predictions: bool,
+    /// SHA-256 of the cookie of the local socket.
+    cookie: Option<Digest>,
+}
+
+/// Somebody who proved who they are.
+pub struct Who {
+    principal: Principal,
+    token: Option<Presented>,
+}
+
+/// The token that they came with.
+struct Presented {
+    record: Arc<TokenRecord>,
+    digest: Digest,
+    usage: Arc<Usage>,
+    _on_its_way: Permit,
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The 401.
+fn unproved(text: impl Into<String>) -> Problem {
+    Problem::new(Code::Unauthenticated, text)
+        .help("send a token as `Authorization: Bearer …`; decalog token create makes one")
+}
+
+fn limited(limited: &Limited) -> Problem {
+    let mut problem = Problem::new(Code::TokenLimit, limited.to_string());
+    problem.retry_after_s = Some(limited.retry_after_s());
+    problem.help("send fewer requests with this token, or ask its owner for a higher limit")
+}
+
+impl Door {
+    /// One through which nobody but the local owner comes until the ledger was read.
+    pub fn new(open_predictions: bool, cookie: Option<Digest>) -> Door {
+        Door {
+            access: ArcSwap::from_pointee(Access::default()),
+            usages: RwLock::default(),
+            begin: Instant::now(),
+            open_predictions,
+            cookie,
+        }
+    }
+
+    /// Puts what the ledger says in force.
+    pub fn apply(&self, access: Access) {
+        self.usages.write().retain(|id, _| access.tokens.contains_key(id));
+        self.access.store(Arc::new(access));
+    }
+
+    /// Who sent a request; nobody if it says nothing. What is presented must be good, also where
+    /// nothing is needed.
+    pub fn who(&self, headers: &HeaderMap, is_local: bool) -> Result<Option<Who>, Problem> {
+        if is_local {
+            return self.local_owner(headers).map(Some);
+        }
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err(unproved("the request has two headers `Authorization`"));
+        }
+        match presented(value.as_bytes()) {
+            Some(text) => self.bearer(&text).map(Some),
+            None => Err(unproved(
+                "the header `Authorization` is none of `Bearer TOKEN`, `Token TOKEN` and Basic with \
+                 the token as the password",
+            )),
+        }
+    }
+
+    fn local_owner(&self, headers: &HeaderMap) -> Result<Who, Problem> {
+        let given = headers.get(COOKIE).map(|value| Digest::of(value.as_bytes()));
+        match (given, self.cookie) {
+            (Some(given), Some(own)) if given == own => {
+                Ok(Who { principal: Principal::LocalOwner, token: None })
+            }
+            _ => Err(Problem::new(
+                Code::Unauthenticated,
+                "the request on the local socket has not the cookie of this server",
+            )
+            .help("use the decalog command, which reads it from the data directory")),
+        }
+    }
+
+    fn bearer(&self, text: &str) -> Result<Who, Problem> {
+        let secret: Secret = text.parse().map_err(|error| unproved(format!("{error}")))?;
+        let digest = secret.digest();
+        let access = self.access.load();
+        let Some(record) = access.token(&digest) else {
+            return Err(unproved("the token is not one of this server's"));
+        };
+        check(&access, record, &digest)?;
+        let usage = self.usage(record.id);
+        let now_ns = self.begin.elapsed().as_nanos() as u64;
+        let permit = usage.admit(&record.limits, now_ns).map_err(|over| limited(&over))?;
+        let token = Presented { record: record.clone(), digest, usage, _on_its_way: permit };
+        Ok(Who { principal: record.owner, token: Some(token) })
+    }
+
+    fn usage(&self, id: TokenId) -> Arc<Usage> {
+        if let Some(usage) = self.usages.read().get(&id) {
+            return usage.clone();
+        }
+        self.usages.write().entry(id).or_default().clone()
+    }
+
+    /// Whether somebody's token is still good: it may have been revoked since they came in.
+    pub fn recheck(&self, who: &Who) -> Result<(), Problem> {
+        let Some(token) = &who.token else { return Ok(()) };
+        let access = self.access.load();
+        match access.token(&token.digest) {
+            Some(record) => check(&access, record, &token.digest),
+            None => Err(unproved("the token is not valid any more")),
+        }
+    }
+
+    /// Whether somebody may ask what a reference names. What they may not see is not found.
+    pub fn may_ask(&self, who: Option<&Who>, reference: &str) -> Result<(), Problem> {
+        let access = self.access.load();
+        let Some(who) = who else {
+            return match self.open_predictions && !access.head.tokens_required {
+                true => Ok(()),
+                false => Err(unproved("this server answers only who has a token")),
+            };
+        };
+        if who.principal == Principal::LocalOwner {
+            return Ok(());
+        }
+        let reference: Reference = reference
+            .parse()
+            .map_err(|error| Problem::new(Code::BadReference, format!("{error}")))?;
+        let environment = reference.environment();
+        let object = Object::ModelIn(reference.model, environment);
+        let scopes = who.token.as_ref().map(|token| &token.record.scopes);
+        match may(&access, &who.principal, scopes, Action::Predict, &object) {
+            Decision::Allowed(_) => Ok(()),
+            Decision::NotFound(_) => Err(not_found(&object)),
+            other => Err(Problem::new(
+                Code::Forbidden,
+                other.explain("this token's owner", Action::Predict, &object),
+            )
+            .help("ask an owner of the project for the role, or use a token with the scope")),
+        }
+    }
+
+    /// Takes the rows of a request from those that a token has for the day.
+    pub fn take_rows(&self, who: Option<&Who>, rows: usize) -> Result<(), Problem> {
+        let Some(token) = who.and_then(|who| who.token.as_ref()) else { return Ok(()) };
+        let taken = token.usage.take_rows(&token.record.limits, rows as u64, now_ms());
+        taken.map_err(|over| limited(&over))
+    }
+}
+
+/// As for what does not exist.
+fn not_found(object: &Object) -> Problem {
+    match object.model() {
+        Some(key) => domain::near::no_such_model(key, None),
+        None => Problem::new(Code::NoSuchPath, "there is nothing at this path"),
+    }
+}
+
+/// Refuses a token that is not good now.
+fn check(access: &Access, record: &TokenRecord, digest: &Digest) -> Result<(), Problem> {
+    let since = |what: &str| Err(unproved(format!("token {} {what}", record.id)));
+    match record.status(digest, now_ms()) {
+        TokenStatus::Valid if access.known(&record.owner).is_none() => {
+            since("belongs to somebody who is gone")
+        }
+        TokenStatus::Valid => Ok(()),
+        TokenStatus::Other => Err(unproved("the token is not one of this server's")),
+        TokenStatus::Revoked { .. } => since("was revoked"),
+        TokenStatus::Expired { .. } => since("has expired"),
+        TokenStatus::Replaced { .. } => since("was rotated, and the one before it is over"),
+    }
+}
+
+/// The token in a value of `Authorization`.
+fn presented(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value.get(..AUTHORIZATION_BYTES_MAX).unwrap_or(value)).ok()?;
+    let (scheme, rest) = text.split_once(' ')?;
+    let rest = rest.trim_matches(' ');
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" | "token" => Some(rest.to_string()),
+        "basic" => {
+            let pair = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+            let (user, password) = pair.split_once(':')?;
+            // Some clients have only a place for a user.
+            Some(if password.is_empty() { user } else { password }.to_string())
+        }
+        _ => None,
+    }
+}
+
+impl Who {
+    /// As the control plane knows them.
+    pub fn caller(&self) -> Caller {
+        let token = self.token.as_ref().map(|token| CallerToken {
+            id: token.record.id,
+            digest: token.digest,
+            scopes: token.record.scopes.clone(),
+        });
+        Caller { principal: self.principal, token }
+    }
+}
+
+/// Keeps whoever is answered in sight until the answer is written, and ends an answer that takes
+/// long once their token is not good any more.
+pub struct Watch {
+    door: Arc<Door>,
+    who: Who,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watch {
+    /// Over somebody.
+    pub fn new(door: Arc<Door>, who: Who) -> Watch {
+        Watch { door, who, timer: None }
+    }
+
+    /// Ready once their token is not good any more. For an answer that waits for its next piece.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Problem> {
+        if self.who.token.is_none() {
+            return Poll::Pending;
+        }
+        let next = || tokio::time::Instant::now() + Duration::from_millis(RECHECK_MS);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next())));
+        while timer.as_mut().poll(context).is_ready() {
+            if let Err(problem) = self.door.recheck(&self.who) {
+                return Poll::Ready(problem);
+            }
+            timer.as_mut().reset(next());
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,82 @@
+//! Decisions by what the ledger says at this moment.
+
+use domain::state::Access;
+use domain::{Action, Grant, Grantee, GroupName, Object, Principal, ProjectName, Scopes};
+
+use crate::access::decide::{Asker, By, Decision, Protected, Rules, decide, decide_somewhere};
+use crate::access::needs::needs;
+
+/// The groups that somebody is in.
+fn groups<'a>(access: &'a Access, principal: &Principal) -> &'a [GroupName] {
+    access.known(principal).map_or(&[], |known| known.groups.as_slice())
+}
+
+/// The protected environments that an action on an object may concern.
+fn protected(access: &Access, action: Action, object: &Object) -> Vec<Protected> {
+    if !needs(action).is_protected {
+        return vec![];
+    }
+    let concerns = |project: &ProjectName| object.project().is_none_or(|own| own == project);
+    let there = access.protected.iter().filter(|((project, _), _)| concerns(project));
+    there
+        .map(|((project, environment), protection)| Protected {
+            project: project.clone(),
+            environment: environment.clone(),
+            protection: *protection,
+        })
+        .collect()
+}
+
+/// Decides about somebody by the roles that they have now. Decalog itself may do what its
+/// reconcilers do, and never comes in from outside.
+fn with_grants(
+    access: &Access,
+    principal: &Principal,
+    scopes: Option<&Scopes>,
+    decide: impl FnOnce(Asker<'_>, &[Grant]) -> Decision,
+) -> Decision {
+    let groups = groups(access, principal);
+    let asker = Asker { principal, groups, scopes };
+    match (principal, groups) {
+        (Principal::Platform, _) => Decision::Allowed(By::LocalOwner),
+        // Most callers are in no group: nothing is copied for them.
+        (Principal::Known(_, id), []) => decide(asker, access.grants_of(&Grantee::Principal(*id))),
+        _ => decide(asker, &grants_of(access, principal)),
+    }
+}
+
+/// Whether somebody may do something now, with a token of these scopes or without one.
+pub fn may(
+    access: &Access,
+    principal: &Principal,
+    scopes: Option<&Scopes>,
+    action: Action,
+    object: &Object,
+) -> Decision {
+    with_grants(access, principal, scopes, |asker, grants| {
+        let protected = protected(access, action, object);
+        decide(asker, Rules { grants, protected: &protected }, action, object)
+    })
+}
+
+/// Whether somebody may do something in at least one place that belongs to the object: in some
+/// environment of a project, in some project. What is refused here cannot be allowed once the
+/// place is known; what is not, is decided again then.
+pub fn may_somewhere(
+    access: &Access,
+    principal: &Principal,
+    scopes: Option<&Scopes>,
+    action: Action,
+    object: &Object,
+) -> Decision {
+    with_grants(access, principal, scopes, |asker, grants| {
+        decide_somewhere(asker, Rules { grants, protected: &[] }, action, object)
+    })
+}
+
+/// All roles that somebody has, by themselves and by their groups.
+pub fn grants_of(access: &Access, principal: &Principal) -> Vec<Grant> {
+    let own = principal.id().map(Grantee::Principal);
+    let groups = groups(access, principal).iter().cloned().map(Grantee::Group);
+    own.into_iter().chain(groups).flat_map(|to| access.grants_of(&to).to_vec()).collect()
+}

@@ -1,0 +1,116 @@
+//! Who may call which route: each says so in the table of endpoints, and it is decided before the
+//! handler runs and before the body is read. Where the environment is named in the body, it is
+//! decided here whether there is any for the caller, and once more where the change is appended.
+
+use axum::extract::{RawPathParams, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use domain::{Action, Caller, Code, ModelKey, Object, Problem};
+use gateway::Asking;
+
+use crate::{Api, ApiError};
+
+/// Who may call a route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asks {
+    /// Whoever reaches the server: it says nothing about anybody.
+    Everybody,
+    /// Whoever proves who they are. What they get depends on what they may.
+    Somebody,
+    /// Whoever is at this machine, and elsewhere whoever may see all projects.
+    WatcherElsewhere,
+    /// Whoever may do this with what the path names.
+    May(Action, Place),
+    /// Whoever may set variables or secrets of the environment that the path names; which of them
+    /// it is, is in the body.
+    SetsVariable,
+}
+
+/// What the path of a route names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// What belongs to no project.
+    Platform,
+    /// Whatever the caller may see: in at least one project.
+    SomeProject,
+    /// A model, in whatever environment the body or the query names.
+    Model,
+    /// An environment of a project.
+    Environment,
+}
+
+/// The 401 of who sends nothing that proves who they are.
+pub fn unproved() -> Problem {
+    Problem::new(Code::Unauthenticated, "this request needs a token")
+        .help("at the machine of the server, use the decalog command; elsewhere send `Authorization: Bearer …`")
+}
+
+/// Lets a request through to its handler, or refuses it.
+pub async fn at_the_door(
+    State((api, asks)): State<(Api, Asks)>,
+    params: RawPathParams,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asking = request.extensions().get::<Asking>().cloned();
+    match decide(&api, asks, &params, asking.as_ref()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => ApiError(problem).into_response(),
+    }
+}
+
+fn decide(
+    api: &Api,
+    asks: Asks,
+    params: &RawPathParams,
+    asking: Option<&Asking>,
+) -> Result<(), Problem> {
+    let caller = asking.and_then(|asking| asking.caller.as_ref());
+    let is_here = asking.is_some_and(|asking| asking.is_loopback);
+    match asks {
+        Asks::Everybody => Ok(()),
+        Asks::Somebody => caller.map(|_| ()).ok_or_else(unproved),
+        Asks::WatcherElsewhere if is_here && caller.is_none() => Ok(()),
+        Asks::WatcherElsewhere => {
+            let caller = caller.ok_or_else(unproved)?;
+            api.control.permit(caller, Action::Read, &Object::Platform)
+        }
+        Asks::May(action, place) => may(api, caller.ok_or_else(unproved)?, action, place, params),
+        Asks::SetsVariable => {
+            let caller = caller.ok_or_else(unproved)?;
+            let configures = may(api, caller, Action::Configure, Place::Environment, params);
+            configures.or_else(|_| may(api, caller, Action::Secret, Place::Environment, params))
+        }
+    }
+}
+
+fn may(
+    api: &Api,
+    caller: &Caller,
+    action: Action,
+    place: Place,
+    params: &RawPathParams,
+) -> Result<(), Problem> {
+    let text = |name: &str| {
+        let found = params.iter().find(|(key, _)| *key == name);
+        found.map(|(_, text)| text).unwrap_or_default()
+    };
+    match place {
+        Place::Platform => api.control.permit(caller, action, &Object::Platform),
+        Place::SomeProject => api.control.permit_somewhere(caller, action, &Object::Platform),
+        Place::Model => match (text("project").parse(), text("model").parse()) {
+            (Ok(project), Ok(model)) => {
+                let object = Object::Model(ModelKey { project, model });
+                api.control.permit_somewhere(caller, action, &object)
+            }
+            // Names that cannot be are refused by whoever reads them.
+            _ => Ok(()),
+        },
+        Place::Environment => match (text("project").parse(), text("environment").parse()) {
+            (Ok(project), Ok(environment)) => {
+                api.control.permit(caller, action, &Object::Environment(project, environment))
+            }
+            _ => Ok(()),
+        },
+    }
+}
