@@ -15,7 +15,7 @@ use control::{Control, Push, VariableValue};
 use domain::manifest::Runtime;
 use domain::release::Plan;
 use domain::state::Outcome;
-use domain::{EnvironmentName, Manifest, ModelKey, Tree, TreeFile, VersionNumber};
+use domain::{Caller, EnvironmentName, Manifest, ModelKey, Tree, TreeFile, VersionNumber};
 use world::World;
 
 /// Seeds of the short form.
@@ -97,9 +97,9 @@ async fn deploy(world: &World, control: &Arc<Control>, key: &ModelKey, plan: Pla
     let (runtime, file) = (Runtime::Python, Some("model.py".to_string()));
     let manifest = Manifest::default();
     let push = Push { tree, manifest, runtime, file, provenance: Default::default(), upload: None };
-    if let Ok((version, _, _)) = control.push(key, push).await {
+    if let Ok((version, _, _)) = control.push(&Caller::LOCAL_OWNER, key, push).await {
         let environment = EnvironmentName::default();
-        let _ = control.deploy("test", key, version, environment, plan, None).await;
+        let _ = control.deploy(&Caller::LOCAL_OWNER, key, version, environment, plan, None).await;
     }
 }
 
@@ -116,15 +116,15 @@ async fn happen(world: &Arc<World>, control: &Arc<Control>) {
             let plan = Plan { canary: vec![10, 50], every_ms: Some(4_000), ..untested };
             deploy(world, control, &model, plan).await;
         }
-        4 => drop(control.rollback("test", &model, environment).await),
-        5 => drop(control.abort("test", &model, &environment, "by script").await),
+        4 => drop(control.rollback(&Caller::LOCAL_OWNER, &model, environment).await),
+        5 => drop(control.abort(&Caller::LOCAL_OWNER, &model, &environment, "by script").await),
         6 => {
             let (project, value) = (model.project.clone(), world.random(100).to_string());
             let value = VariableValue::Plain(value);
             let of = Some(model.model.clone());
-            drop(control.set_variable("test", &project, &environment, of, "A", value).await);
+            drop(control.set_variable(&Caller::LOCAL_OWNER, &project, &environment, of, "A", value).await);
         }
-        7 if world.random(4) == 0 => drop(control.remove("test", &model).await),
+        7 if world.random(4) == 0 => drop(control.remove(&Caller::LOCAL_OWNER, &model).await),
         7 | 8 => {
             let per_s = [0.0, 1.0, 40.0, 150.0, 400.0][world.random(5) as usize];
             world.load.set(&model, per_s, world.now_ms());

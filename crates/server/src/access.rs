@@ -39,6 +39,42 @@ pub enum Place {
     Environment,
 }
 
+impl Asks {
+    /// As the OpenAPI document says it.
+    pub fn says(self) -> String {
+        match self {
+            Asks::Everybody => "anybody".into(),
+            Asks::Somebody => "anybody with a token; what they get depends on their roles".into(),
+            Asks::WatcherElsewhere => {
+                "anybody at the machine of the server; elsewhere `read` of all projects".into()
+            }
+            Asks::May(action, Place::Platform) => format!("`{action}` of all projects"),
+            Asks::May(action, Place::SomeProject) => format!("`{action}` of at least one project"),
+            Asks::May(action, Place::Model) => format!("`{action}` of the model"),
+            Asks::May(action, Place::Environment) => format!("`{action}` of the environment"),
+            Asks::SetsVariable => "`configure` of the environment, for a secret `secret`".into(),
+        }
+    }
+
+    /// With which it is refused to who may not.
+    pub fn codes(self) -> &'static [Code] {
+        match self {
+            Asks::Everybody => &[],
+            Asks::May(_, Place::Model) => {
+                &[Code::Unauthenticated, Code::Forbidden, Code::TokenLimit, Code::NoSuchModel]
+            }
+            Asks::May(_, Place::Environment) | Asks::SetsVariable => &[
+                Code::Unauthenticated,
+                Code::Forbidden,
+                Code::TokenLimit,
+                Code::NoSuchProject,
+                Code::NoSuchModel,
+            ],
+            _ => &[Code::Unauthenticated, Code::Forbidden, Code::TokenLimit],
+        }
+    }
+}
+
 /// The 401 of who sends nothing that proves who they are.
 pub fn unproved() -> Problem {
     Problem::new(Code::Unauthenticated, "this request needs a token")
@@ -70,7 +106,7 @@ fn decide(
     match asks {
         Asks::Everybody => Ok(()),
         Asks::Somebody => caller.map(|_| ()).ok_or_else(unproved),
-        Asks::WatcherElsewhere if is_here && caller.is_none() => Ok(()),
+        Asks::WatcherElsewhere if is_here => Ok(()),
         Asks::WatcherElsewhere => {
             let caller = caller.ok_or_else(unproved)?;
             api.control.permit(caller, Action::Read, &Object::Platform)

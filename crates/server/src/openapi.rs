@@ -7,12 +7,15 @@ use domain::code::Retry;
 use domain::{Code, Problem};
 use serde_json::{Map, Value, json};
 
+use crate::access::Asks;
 use crate::describe::{Operation, Schemas};
 use crate::{ENDPOINTS, Endpoint};
 
 /// With which any request may be refused, before or after its handler runs.
 const ANYWHERE: &[Code] =
     &[Code::Failed, Code::ForeignHost, Code::ForeignOrigin, Code::Internal, Code::ServerBusy];
+/// The one way to prove who one is.
+const TOKEN: &str = "token";
 /// What a reference to a schema of the document begins with.
 pub const REFERENCE: &str = "#/components/schemas/";
 /// What the name of a type ends with as it is read, where it is written otherwise: what has a
@@ -55,13 +58,29 @@ pub fn document() -> Value {
             "description": "Models, versions, deployments, events and variables. Inference is described in docs/protocols.md.",
         },
         "paths": paths,
-        "components": { "schemas": written },
+        "components": {
+            "schemas": written,
+            "securitySchemes": { TOKEN: {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A token, as `decalog token create` gives it; also as `Token …`, or as the password of Basic",
+            } },
+        },
     })
+}
+
+/// What of the document's schemes a caller needs.
+fn security(asks: Asks) -> Value {
+    match asks {
+        Asks::Everybody => json!([]),
+        Asks::WatcherElsewhere => json!([{}, { TOKEN: [] }]),
+        _ => json!([{ TOKEN: [] }]),
+    }
 }
 
 fn describe(endpoint: &Endpoint, operation: Operation, problem: &Value) -> Value {
     let codes = endpoint.codes.iter().copied().flatten();
-    let codes = codes.chain(ANYWHERE).chain(&operation.codes);
+    let codes = codes.chain(ANYWHERE).chain(&operation.codes).chain(endpoint.asks.codes());
     let mut by_status: BTreeMap<u16, BTreeSet<&str>> = BTreeMap::new();
     let mut is_passing = BTreeSet::new();
     for code in codes {
@@ -94,6 +113,8 @@ fn describe(endpoint: &Endpoint, operation: Operation, problem: &Value) -> Value
         "operationId": endpoint.name.replace("::", "_"),
         "tags": [endpoint.name.split("::").next()],
         "summary": endpoint.summary,
+        "description": format!("For {}.", endpoint.asks.says()),
+        "security": security(endpoint.asks),
         "parameters": operation.parameters,
         "responses": responses,
     });

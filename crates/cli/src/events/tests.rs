@@ -14,6 +14,8 @@ fn happened(event: Event) -> Happened {
         at_ms: 1_790_000_000_000,
         actor: "Ann of the Fraud and Risk Analytics Team".into(),
         subject: "default/customer-churn-prediction-by-region-and-segment".into(),
+        principal: None,
+        about: Some("Ben (service)".into()),
         entry: None,
         event,
     }
@@ -28,7 +30,7 @@ fn every_event_fits_the_terminal_and_its_text_stays_whole() {
     let events: Vec<Event> =
         SHAPES.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for happened in events.into_iter().map(happened) {
-        let text = squeezed(&one_line(&describe(&happened.event)));
+        let text = squeezed(&one_line(&describe(&happened.event, "Ben (service)")));
         for (width, is_of_one) in [(80, false), (80, true), (100, false), (130, false)] {
             let line = line(&happened, is_of_one, Some(width));
             assert!(line.lines().all(|line| display_width(line) <= width), "{width}: {line}");
@@ -55,12 +57,13 @@ fn a_long_event_goes_on_below_itself() {
 #[test]
 fn only_a_deploy_that_skips_tests_says_so() {
     let text = |plan| {
-        describe(&Event::DeployStarted {
+        let event = Event::DeployStarted {
             version: VersionNumber(2),
             environment: EnvironmentName::default(),
             plan,
             configuration: None,
-        })
+        };
+        describe(&event, "")
     };
     let untested = Plan { untested: true, ..Plan::default() };
     assert_eq!(text(Plan::default()), "v2 to production");

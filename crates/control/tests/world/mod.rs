@@ -172,7 +172,15 @@ impl World {
         let publish: control::Publish = Arc::new(move |table| gateway.apply(table));
         let engine =
             Box::pin(async move { Ok(ScriptedEngine::open(of_engine) as Arc<dyn Engine>) });
-        let parts = Parts { store, engine, publish, signals, observations, leaving: vec![] };
+        let parts = Parts {
+            store,
+            engine,
+            publish,
+            publish_access: Arc::new(|_| {}),
+            signals,
+            observations,
+            leaving: vec![],
+        };
         Control::open(config, parts).await.unwrap()
     }
 }
