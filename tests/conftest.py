@@ -1,9 +1,11 @@
 """Starts the real binary on a free port with a data directory of its own, and drives it as a user would."""
 
+import http.client
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -52,6 +54,23 @@ class Answer:
 
     def json(self):
         return json.loads(self.body)
+
+
+# What anybody may ask at this machine.
+OPEN_PATHS = ("/v2", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/server")
+
+
+class LocalConnection(http.client.HTTPConnection):
+    """HTTP over the socket in the data directory."""
+
+    def __init__(self, path, timeout):
+        super().__init__("local", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
 
 
 class Platform:
@@ -116,8 +135,28 @@ class Platform:
         return result
 
     def request(self, method, path, body=None, headers=None, timeout=60):
+        """A request as whoever owns the data directory, unless it proves otherwise or needs no proof."""
+        headers = headers or {}
+        is_open = path.startswith(OPEN_PATHS) or path.endswith("/predict")
+        speaks_for_itself = any(name.lower() in ("authorization", "host", "origin") for name in headers)
+        if is_open or speaks_for_itself:
+            return self.request_over_tcp(method, path, body, headers, timeout)
         data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
-        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers or {})
+        cookie = (self.data / "local.cookie").read_text().strip()
+        connection = LocalConnection(self.data / "local.sock", timeout)
+        try:
+            connection.request(method, path, data, {"Host": "local", "decalog-cookie": cookie, **headers})
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        except OSError as error:
+            return Answer(0, {}, str(error).encode())
+        finally:
+            connection.close()
+
+    def request_over_tcp(self, method, path, body=None, headers=None, timeout=60):
+        headers = {name: value for name, value in (headers or {}).items() if value != ""}
+        data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 return Answer(answer.status, answer.headers, answer.read())

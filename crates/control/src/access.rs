@@ -97,6 +97,17 @@ impl Control {
         permit(&self.state(), self.clock.now_ms(), caller, action, object)
     }
 
+    /// Fails if a caller may do none of these now.
+    pub(crate) fn permit_one_of(
+        &self,
+        caller: &Caller,
+        actions: &[Action],
+        object: &Object,
+    ) -> Result<(), Problem> {
+        let tried = actions.iter().map(|action| self.permit(caller, *action, object));
+        tried.reduce(Result::or).unwrap_or(Ok(()))
+    }
+
     /// Fails if a caller may not do something in any place that belongs to the object: in some
     /// environment of a project, in some project. What passes is decided again once the place is
     /// known.

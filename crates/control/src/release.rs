@@ -131,6 +131,8 @@ impl Control {
         to: EnvironmentName,
         plan: Plan,
     ) -> Result<(DeploymentId, VersionNumber), Problem> {
+        let object = Object::ModelIn(key.clone(), to.clone());
+        self.permit_one_of(caller, &[Action::Release, Action::Rollback], &object)?;
         let version = self.live_version(key, &from)?;
         let plan = Plan { cause: Cause::Promote, ..plan };
         Ok((self.deploy(caller, key, version, to, plan, None).await?, version))
@@ -144,6 +146,8 @@ impl Control {
         key: &ModelKey,
         environment: EnvironmentName,
     ) -> Result<(VersionNumber, Option<DeploymentId>), Problem> {
+        let object = Object::ModelIn(key.clone(), environment.clone());
+        self.permit(caller, Action::Rollback, &object)?;
         let live = self.live_version(key, &environment)?;
         let state = self.state();
         let model = state.models.get(key);
@@ -216,6 +220,8 @@ impl Control {
         environment: &EnvironmentName,
         pause: bool,
     ) -> Result<(), Problem> {
+        let object = Object::ModelIn(key.clone(), environment.clone());
+        self.permit(caller, Action::Steer, &object)?;
         let (deployment, progress) = self.shifting(key, environment)?;
         if progress.paused == pause {
             return Ok(());
@@ -238,6 +244,8 @@ impl Control {
         environment: &EnvironmentName,
         why: &str,
     ) -> Result<(), Problem> {
+        let object = Object::ModelIn(key.clone(), environment.clone());
+        self.permit(caller, Action::Steer, &object)?;
         let (deployment, at) = match self.shifting(key, environment) {
             Ok((deployment, progress)) => (deployment.id, format!("at {}", progress.phase)),
             Err(none) => {

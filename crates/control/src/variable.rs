@@ -83,6 +83,13 @@ impl Control {
         name: &str,
         value: VariableValue,
     ) -> Result<bool, Problem> {
+        let object = object_of(project, environment, model.as_ref());
+        let action = match &value {
+            VariableValue::Plain(_) => Action::Configure,
+            VariableValue::Secret(_) => Action::Secret,
+        };
+        // Before it is said whether it has this value.
+        self.permit(caller, action, &object)?;
         if !variable_name_is_valid(name) {
             return Err(Problem::new(
                 Code::BadVariable,
@@ -101,10 +108,6 @@ impl Control {
             )
             .help("at most 32 KiB of text; put larger things into the model directory"));
         }
-        let object = object_of(project, environment, model.as_ref());
-        let action = if secret { Action::Secret } else { Action::Configure };
-        // Before it is said whether it has this value.
-        self.permit(caller, action, &object)?;
         let place = scope(project, environment, model.as_ref());
         if self.has_value(project, environment, model.as_ref(), name, &value, secret).await {
             return Ok(false);
@@ -124,7 +127,6 @@ impl Control {
             secret: file,
         };
         let (by, now_ms) = (caller.clone(), self.clock.now_ms());
-        let action = if secret { Action::Secret } else { Action::Configure };
         let decide = move |state: &State| {
             permit(state, now_ms, &by, action, &object)?;
             // What is a secret does not become one that is shown by who may not touch secrets.

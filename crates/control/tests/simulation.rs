@@ -122,7 +122,11 @@ async fn happen(world: &Arc<World>, control: &Arc<Control>) {
             let (project, value) = (model.project.clone(), world.random(100).to_string());
             let value = VariableValue::Plain(value);
             let of = Some(model.model.clone());
-            drop(control.set_variable(&Caller::LOCAL_OWNER, &project, &environment, of, "A", value).await);
+            drop(
+                control
+                    .set_variable(&Caller::LOCAL_OWNER, &project, &environment, of, "A", value)
+                    .await,
+            );
         }
         7 if world.random(4) == 0 => drop(control.remove(&Caller::LOCAL_OWNER, &model).await),
         7 | 8 => {

@@ -19,11 +19,9 @@ pub enum Asks {
     Somebody,
     /// Whoever is at this machine, and elsewhere whoever may see all projects.
     WatcherElsewhere,
-    /// Whoever may do this with what the path names.
-    May(Action, Place),
-    /// Whoever may set variables or secrets of the environment that the path names; which of them
-    /// it is, is in the body.
-    SetsVariable,
+    /// Whoever may do one of these with what the path names; which of them it is, is decided where
+    /// the body is known.
+    May(&'static [Action], Place),
 }
 
 /// What the path of a route names.
@@ -48,11 +46,17 @@ impl Asks {
             Asks::WatcherElsewhere => {
                 "anybody at the machine of the server; elsewhere `read` of all projects".into()
             }
-            Asks::May(action, Place::Platform) => format!("`{action}` of all projects"),
-            Asks::May(action, Place::SomeProject) => format!("`{action}` of at least one project"),
-            Asks::May(action, Place::Model) => format!("`{action}` of the model"),
-            Asks::May(action, Place::Environment) => format!("`{action}` of the environment"),
-            Asks::SetsVariable => "`configure` of the environment, for a secret `secret`".into(),
+            Asks::May(actions, place) => {
+                let actions: Vec<String> =
+                    actions.iter().map(|action| format!("`{action}`")).collect();
+                let place = match place {
+                    Place::Platform => "of all projects",
+                    Place::SomeProject => "of at least one project",
+                    Place::Model => "of the model",
+                    Place::Environment => "of the environment",
+                };
+                format!("{} {place}", actions.join(" or "))
+            }
         }
     }
 
@@ -63,7 +67,7 @@ impl Asks {
             Asks::May(_, Place::Model) => {
                 &[Code::Unauthenticated, Code::Forbidden, Code::TokenLimit, Code::NoSuchModel]
             }
-            Asks::May(_, Place::Environment) | Asks::SetsVariable => &[
+            Asks::May(_, Place::Environment) => &[
                 Code::Unauthenticated,
                 Code::Forbidden,
                 Code::TokenLimit,
@@ -111,11 +115,10 @@ fn decide(
             let caller = caller.ok_or_else(unproved)?;
             api.control.permit(caller, Action::Read, &Object::Platform)
         }
-        Asks::May(action, place) => may(api, caller.ok_or_else(unproved)?, action, place, params),
-        Asks::SetsVariable => {
+        Asks::May(actions, place) => {
             let caller = caller.ok_or_else(unproved)?;
-            let configures = may(api, caller, Action::Configure, Place::Environment, params);
-            configures.or_else(|_| may(api, caller, Action::Secret, Place::Environment, params))
+            let tried = actions.iter().map(|action| may(api, caller, *action, place, params));
+            tried.reduce(Result::or).unwrap_or(Ok(()))
         }
     }
 }

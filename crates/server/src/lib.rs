@@ -27,7 +27,7 @@ use gateway::Gateway;
 use monitor::Monitor;
 
 use access::Asks;
-use access::Asks::{Everybody, May, SetsVariable, Somebody, WatcherElsewhere};
+use access::Asks::{Everybody, May, Somebody, WatcherElsewhere};
 use access::Place::{Environment, Model, Platform, SomeProject};
 use describe::{Handler, Operation};
 
@@ -111,6 +111,11 @@ macro_rules! endpoint {
     };
 }
 
+/// What it can be to take a version live: which of them it is depends on what was live before.
+const MAKES_LIVE: &[Action] = &[Action::Release, Action::Rollback];
+/// What it can be to set a variable: which of them it is depends on whether it is a secret.
+const SETS_VARIABLE: &[Action] = &[Action::Configure, Action::Secret];
+
 /// All endpoints of the control plane.
 pub const ENDPOINTS: &[Endpoint] = &[
     endpoint!(get "/healthz" platform::healthz, Everybody, [],
@@ -121,47 +126,47 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Metrics in the text format of Prometheus"),
     endpoint!(get "/openapi.json" platform::openapi, Everybody, [],
         "This document"),
-    endpoint!(get "/v1/status" platform::status, May(Action::Read, SomeProject), [Ledger],
+    endpoint!(get "/v1/status" platform::status, May(&[Action::Read], SomeProject), [Ledger],
         "Version, address, ledger and load of this server"),
-    endpoint!(get "/v1/models" models::list, May(Action::Read, SomeProject), [],
+    endpoint!(get "/v1/models" models::list, May(&[Action::Read], SomeProject), [],
         "All models with what is live and their last minute"),
-    endpoint!(get "/v1/projects/{project}/models/{model}" models::show, May(Action::Read, Model), [NoSuchModel],
+    endpoint!(get "/v1/projects/{project}/models/{model}" models::show, May(&[Action::Read], Model), [NoSuchModel],
         "One model: versions, replicas, deployments"),
-    endpoint!(delete "/v1/projects/{project}/models/{model}" models::remove, May(Action::Remove, Model), [NoSuchModel] + CHANGES,
+    endpoint!(delete "/v1/projects/{project}/models/{model}" models::remove, May(&[Action::Remove], Model), [NoSuchModel] + CHANGES,
         "Removes a model with all its versions"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/versions" models::push, May(Action::Push, Model), [BadManifest, BadTree] + STORE + PACKAGES + CHANGES,
+    endpoint!(post "/v1/projects/{project}/models/{model}/versions" models::push, May(&[Action::Push], Model), [BadManifest, BadTree] + STORE + PACKAGES + CHANGES,
         "Makes a version of uploaded files"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/deployments" models::deploy, May(Action::Rollback, Model), [] + PLAN + CHANGES,
+    endpoint!(post "/v1/projects/{project}/models/{model}/deployments" models::deploy, May(MAKES_LIVE, Model), [] + PLAN + CHANGES,
         "Asks for a version to go live"),
-    endpoint!(delete "/v1/projects/{project}/models/{model}/versions/{version}" models::remove_version, May(Action::Remove, Model), [NoSuchModel, NoSuchVersion, InUse] + CHANGES,
+    endpoint!(delete "/v1/projects/{project}/models/{model}/versions/{version}" models::remove_version, May(&[Action::Remove], Model), [NoSuchModel, NoSuchVersion, InUse] + CHANGES,
         "Removes a version that is not in use"),
-    endpoint!(get "/v1/projects/{project}/models/{model}/release" releases::status, May(Action::Read, Model), [NoSuchModel, NoRelease],
+    endpoint!(get "/v1/projects/{project}/models/{model}/release" releases::status, May(&[Action::Read], Model), [NoSuchModel, NoRelease],
         "The release on its way, or the last one"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/release/{action}" releases::act, May(Action::Steer, Model), [NoSuchAction, NoSuchModel, NoRelease] + CHANGES,
+    endpoint!(post "/v1/projects/{project}/models/{model}/release/{action}" releases::act, May(&[Action::Steer], Model), [NoSuchAction, NoSuchModel, NoRelease] + CHANGES,
         "Holds a release (pause), lets it go on (resume) or ends it (abort)"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/promotions" releases::promote, May(Action::Rollback, Model), [NoSuchModel, NotLive] + PLAN + CHANGES,
+    endpoint!(post "/v1/projects/{project}/models/{model}/promotions" releases::promote, May(MAKES_LIVE, Model), [NoSuchModel, NotLive] + PLAN + CHANGES,
         "Takes what is live in one environment live in another"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/rollbacks" releases::rollback, May(Action::Rollback, Model), [NoSuchModel, NotLive, NothingBefore, NoRelease] + PLAN + CHANGES,
+    endpoint!(post "/v1/projects/{project}/models/{model}/rollbacks" releases::rollback, May(&[Action::Rollback], Model), [NoSuchModel, NotLive, NothingBefore, NoRelease] + PLAN + CHANGES,
         "Goes back to what was live before"),
-    endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, May(Action::Read, Model), [NoSuchModel, NoSuchVersion, NotLive],
+    endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, May(&[Action::Read], Model), [NoSuchModel, NoSuchVersion, NotLive],
         "The last lines of the newest replica's output"),
-    endpoint!(post "/v1/blobs/missing" blobs::missing, May(Action::Push, SomeProject), [] + STORE,
+    endpoint!(post "/v1/blobs/missing" blobs::missing, May(&[Action::Push], SomeProject), [] + STORE,
         "Which blobs are not here, and how far their uploads are"),
-    endpoint!(patch "/v1/blobs/{digest}" blobs::upload, May(Action::Push, SomeProject), [WrongOffset, WrongContent] + STORE,
+    endpoint!(patch "/v1/blobs/{digest}" blobs::upload, May(&[Action::Push], SomeProject), [WrongOffset, WrongContent] + STORE,
         "Appends a chunk to a blob's upload; the last one publishes it"),
-    endpoint!(get "/v1/events" events::read, May(Action::Read, SomeProject), [Ledger],
+    endpoint!(get "/v1/events" events::read, May(&[Action::Read], SomeProject), [Ledger],
         "What happened after a place: entries of the ledger, and telemetry; a page says how far it was looked (next) and whether there is more; with follow=true a line each, without end"),
-    endpoint!(get "/v1/projects/{project}/environments/{environment}/variables" variables::list, May(Action::Read, Environment), [],
+    endpoint!(get "/v1/projects/{project}/environments/{environment}/variables" variables::list, May(&[Action::Read], Environment), [],
         "Variables and names of secrets"),
-    endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::set, SetsVariable, [BadVariable, Secrets] + CHANGES,
+    endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::set, May(SETS_VARIABLE, Environment), [BadVariable, Secrets] + CHANGES,
         "Sets a variable or a secret"),
-    endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::remove, SetsVariable, [NoSuchVariable] + CHANGES,
+    endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::remove, May(SETS_VARIABLE, Environment), [NoSuchVariable] + CHANGES,
         "Removes a variable or a secret"),
-    endpoint!(post "/v1/gc" platform::collect, May(Action::Administer, Platform), [Gc, Ledger] + STORE,
+    endpoint!(post "/v1/gc" platform::collect, May(&[Action::Administer], Platform), [Gc, Ledger] + STORE,
         "Removes what no version refers to"),
-    endpoint!(get "/v1/backup" platform::backup, May(Action::Administer, Platform), [Backup, Ledger] + STORE,
+    endpoint!(get "/v1/backup" platform::backup, May(&[Action::Administer], Platform), [Backup, Ledger] + STORE,
         "A tar file with ledger, blobs and encrypted secrets"),
-    endpoint!(get "/v1/ledger/verify" platform::verify, May(Action::Audit, Platform), [LedgerBroken],
+    endpoint!(get "/v1/ledger/verify" platform::verify, May(&[Action::Audit], Platform), [LedgerBroken],
         "Verifies the whole hash chain"),
     endpoint!(get "/v1/whoami" members::who_am_i, Somebody, [],
         "Who the caller is, and what they may do"),
@@ -173,7 +178,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Gives somebody a role, and makes them known if they are not"),
     endpoint!(delete "/v1/members/{name}" members::remove, Somebody, [NoSuchMember, NoSuchProject] + CHANGES,
         "Takes a role away, or all roles and tokens of somebody"),
-    endpoint!(delete "/v1/people/{name}" members::erase, May(Action::Administer, Platform), [NoSuchMember] + CHANGES,
+    endpoint!(delete "/v1/people/{name}" members::erase, May(&[Action::Administer], Platform), [NoSuchMember] + CHANGES,
         "Removes somebody and erases their name for ever; what they did stays, by their id"),
     endpoint!(get "/v1/tokens" tokens::list, Somebody, [],
         "The caller's tokens, and those of whom they may make some for"),
@@ -183,7 +188,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Gives a token another text; that of before stays valid for a time"),
     endpoint!(delete "/v1/tokens/{id}" tokens::revoke, Somebody, [NoSuchToken] + CHANGES,
         "Ends a token"),
-    endpoint!(put "/v1/access/tokens" tokens::require, May(Action::Administer, Platform), [] + CHANGES,
+    endpoint!(put "/v1/access/tokens" tokens::require, May(&[Action::Administer], Platform), [] + CHANGES,
         "Says whether predictions need a token wherever they come from"),
 ];
 
