@@ -315,6 +315,7 @@ async fn serve(
         monitor: monitor.clone(),
         url: url.clone(),
         data: data.clone(),
+        instance: None,
         started_at_ms,
     };
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));

@@ -22,7 +22,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use control::Control;
-use domain::{Action, Code, DataDirectory};
+use domain::{Action, Code, DataDirectory, Digest};
 use gateway::Gateway;
 use monitor::Monitor;
 
@@ -33,6 +33,7 @@ use describe::{Handler, Operation};
 
 pub use error::ApiError;
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
+pub use platform::Server;
 pub use releases::{InEnvironment, PromotionRequest};
 
 /// The longest chunk of an upload, in bytes.
@@ -53,6 +54,8 @@ pub struct Api {
     pub url: String,
     /// Where its data are.
     pub data: DataDirectory,
+    /// Of its cookie for processes of the owner, if it has one: see [`platform::Server`].
+    pub instance: Option<Digest>,
     /// When its process started, in milliseconds since 1970.
     pub started_at_ms: u64,
 }
@@ -126,6 +129,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Metrics in the text format of Prometheus"),
     endpoint!(get "/openapi.json" platform::openapi, Everybody, [],
         "This document"),
+    endpoint!(get "/v1/server" platform::server, Everybody, [],
+        "What answers here, and how its owner gets to it from the same machine"),
     endpoint!(get "/v1/status" platform::status, May(&[Action::Read], SomeProject), [Ledger],
         "Version, address, ledger and load of this server"),
     endpoint!(get "/v1/models" models::list, May(&[Action::Read], SomeProject), [],

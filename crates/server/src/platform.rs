@@ -27,6 +27,21 @@ pub struct HeadQuery {
     head: Option<Name<Digest>>,
 }
 
+/// What answers, and how its owner gets to it.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub struct Server {
+    /// Of the program.
+    pub version: String,
+    /// Where it listens.
+    pub url: String,
+    /// Its data directory, on its machine.
+    pub data: Option<String>,
+    /// A digest made of the cookie in that directory. Whoever can read the cookie sees by it whether
+    /// this is the server of that directory, and not one elsewhere whose directory has the same
+    /// name.
+    pub instance: Option<Digest>,
+}
+
 /// This server.
 #[derive(Serialize, JsonSchema)]
 pub struct Status {
@@ -150,6 +165,15 @@ pub async fn metrics(State(api): State<Api>) -> Result<Metrics, ApiError> {
 
 pub async fn openapi() -> Json<Value> {
     Json(crate::openapi::document())
+}
+
+pub async fn server(State(api): State<Api>) -> Json<Server> {
+    Json(Server {
+        version: env!("CARGO_PKG_VERSION").into(),
+        url: api.url,
+        data: Some(api.data.root().to_string_lossy().into_owned()),
+        instance: api.instance,
+    })
 }
 
 pub async fn status(State(api): State<Api>, By(caller): By) -> Result<Json<Status>, ApiError> {
