@@ -85,9 +85,9 @@ def test_upgrade_verb(platform, tmp_path):
 
 def test_a_server_that_cannot_be_upgraded_from_here(platform, tmp_path):
     """Behind a tunnel, a server may be on another machine, with a data directory of the same name or none."""
-    status = platform.get("/v1/status").json()
-    for change in [{"pid": 1}, {"data": str(tmp_path)}, {"data": None}]:
-        answer = json.dumps(status | change).encode()
+    server = platform.get("/v1/server").json()
+    for change in [{"instance": "0" * 64}, {"data": str(tmp_path)}, {"data": None}, {"instance": None}]:
+        answer = json.dumps(server | change).encode()
         with listening(answer) as url:
             failed = platform.run("upgrade", "--url", url, ok=False)
         assert failed.code == 1 and url in failed.err and "decalog upgrade" in failed.err, failed

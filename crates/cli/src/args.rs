@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Where the server is
     #[arg(long, global = true, env = "DECALOG_URL", default_value = "http://127.0.0.1:8010")]
     pub url: String,
+    /// Read the token to ask with from standard input [default: DECALOG_TOKEN, if it is set]
+    #[arg(long, global = true, value_name = "-", value_parser = ["-"], hide_possible_values = true)]
+    pub token: Option<String>,
     /// Write JSON, for programs
     #[arg(long, global = true)]
     pub json: bool,

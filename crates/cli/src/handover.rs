@@ -1,5 +1,5 @@
 //! How a running `up` is replaced without a request lost: both processes talk on a Unix socket in
-//! the data directory, the listening socket passes from one to the other, and the old one goes on
+//! the data directory, the listening sockets pass from one to the other, and the old one goes on
 //! if the new one fails.
 
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Write};
@@ -30,6 +30,8 @@ const ANSWER_MS_MAX: u64 = 2_000;
 const LISTEN_MS: u16 = 1_000;
 /// The longest line.
 const LINE_BYTES_MAX: usize = 1 << 20;
+/// Sockets that pass with one line.
+const SOCKETS_MAX: usize = 2;
 
 /// What the new process says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,8 +39,12 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 enum Say {
     /// Who are you?
     Describe {},
-    /// Give me the listening socket.
-    Listener { pid: u32 },
+    /// Give me the listening socket, and the owner's if I take that, too.
+    Listener {
+        pid: u32,
+        #[serde(default)]
+        local: bool,
+    },
     /// Stop writing: I begin.
     Write { pid: u32 },
     /// I answer requests.
@@ -50,8 +56,11 @@ enum Say {
 #[serde(rename_all = "snake_case")]
 enum Answer {
     Described(Description),
-    /// With the socket beside it.
-    Listener {},
+    /// With the socket beside it, and the owner's after it if it is said so.
+    Listener {
+        #[serde(default)]
+        local: bool,
+    },
     Written {
         leaving: Vec<ReplicaId>,
     },
@@ -80,12 +89,28 @@ fn failed(what: &str) -> impl Fn(io::Error) -> Problem {
 
 // ---- The old process ----------------------------------------------------------------------------------------------
 
+/// Where requests come in.
+pub struct Sockets {
+    /// For everybody.
+    pub listener: TcpListener,
+    /// For the owner.
+    pub local: Option<UnixListener>,
+}
+
+impl Sockets {
+    /// The sockets that somebody who takes both gets, or who takes one.
+    fn for_new(&self, takes_local: bool) -> (Vec<RawFd>, bool) {
+        let local = self.local.as_ref().filter(|_| takes_local).map(AsRawFd::as_raw_fd);
+        (std::iter::once(self.listener.as_raw_fd()).chain(local).collect(), local.is_some())
+    }
+}
+
 /// What the old process needs to hand over.
 pub struct Old {
     /// Its control plane.
     pub control: Arc<Control>,
-    /// Its listening socket.
-    pub listener: TcpListener,
+    /// Its listening sockets.
+    pub sockets: Sockets,
     /// Held while it may write.
     pub lock: Mutex<Option<DataLock>>,
     /// The data directory.
@@ -152,8 +177,9 @@ impl Old {
             match line.hear::<Say>()? {
                 None => return Ok(None),
                 Some(Say::Describe {}) => line.say(&Answer::Described(self.description.clone()))?,
-                Some(Say::Listener { .. }) => {
-                    line.say_with(&Answer::Listener {}, self.listener.as_raw_fd())?
+                Some(Say::Listener { local, .. }) => {
+                    let (descriptors, local) = self.sockets.for_new(local);
+                    line.say_with(&Answer::Listener { local }, &descriptors)?
                 }
                 Some(Say::Write { pid }) => {
                     match self.runtime.block_on(self.control.hand_over(pid)) {
@@ -213,7 +239,7 @@ impl Old {
 pub struct New {
     line: Line,
     /// Where requests come in.
-    pub listener: TcpListener,
+    pub sockets: Sockets,
 }
 
 /// Asks who runs for a data directory; `None` if nobody does.
@@ -232,7 +258,7 @@ pub fn describe(data: &DataDirectory) -> Result<Option<Description>, Problem> {
 }
 
 impl New {
-    /// Begins a hand-over: reads the ledger beside its writer, and gets the listening socket.
+    /// Begins a hand-over: reads the ledger beside its writer, and gets the listening sockets.
     /// `None` if nobody runs.
     pub fn begin(
         data: &DataDirectory,
@@ -242,13 +268,15 @@ impl New {
         runtime.block_on(control::handover::check(data))?;
         let mut line = Line::new(stream).map_err(failed("asking the running process"))?;
         let answer = line
-            .say(&Say::Listener { pid: std::process::id() })
+            .say(&Say::Listener { pid: std::process::id(), local: true })
             .and_then(|()| line.hear_with::<Answer>());
         match answer.map_err(failed("asking for the listening socket"))? {
             // It was killed a moment ago.
             (None, _) => Ok(None),
-            (Some(Answer::Listener {}), Some(socket)) => {
-                Ok(Some(New { line, listener: TcpListener::from(socket) }))
+            (Some(Answer::Listener { local }), mut sockets) if !sockets.is_empty() => {
+                let listener = TcpListener::from(sockets.remove(0));
+                let local = sockets.pop().filter(|_| local).map(UnixListener::from);
+                Ok(Some(New { line, sockets: Sockets { listener, local } }))
             }
             (other, _) => Err(Problem::new(
                 Code::Handover,
@@ -296,7 +324,7 @@ pub struct Predecessor {
     pub gone: watch::Receiver<bool>,
 }
 
-// ---- Lines of JSON, one of them with a descriptor -----------------------------------------------------------------
+// ---- Lines of JSON, one of them with descriptors ------------------------------------------------------------------
 
 struct Line {
     reader: BufReader<UnixStream>,
@@ -317,11 +345,10 @@ impl Line {
         self.reader.get_mut().write_all(&text)
     }
 
-    fn say_with(&mut self, value: &impl Serialize, descriptor: RawFd) -> io::Result<()> {
+    fn say_with(&mut self, value: &impl Serialize, descriptors: &[RawFd]) -> io::Result<()> {
         let mut text = serde_json::to_vec(value)?;
         text.push(b'\n');
-        let descriptors = [descriptor];
-        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let rights = [ControlMessage::ScmRights(descriptors)];
         let socket = self.reader.get_ref().as_raw_fd();
         // So short a line is sent whole.
         sendmsg::<()>(socket, &[IoSlice::new(&text)], &rights, MsgFlags::MSG_NOSIGNAL, None)?;
@@ -334,31 +361,27 @@ impl Line {
         if read == 0 { Ok(None) } else { Ok(Some(serde_json::from_str(&text)?)) }
     }
 
-    /// Hears a line that may bring a descriptor; nothing may be buffered before it.
-    fn hear_with<T: for<'a> Deserialize<'a>>(
-        &mut self,
-    ) -> io::Result<(Option<T>, Option<OwnedFd>)> {
+    /// Hears a line that may bring descriptors; nothing may be buffered before it.
+    fn hear_with<T: for<'a> Deserialize<'a>>(&mut self) -> io::Result<(Option<T>, Vec<OwnedFd>)> {
         let mut text = vec![0; 64 * 1024];
-        let mut space = cmsg_space!([RawFd; 1]);
-        let (bytes, descriptor) = {
+        let mut space = cmsg_space!([RawFd; SOCKETS_MAX]);
+        let (bytes, descriptors) = {
             let mut slices = [IoSliceMut::new(&mut text)];
             let socket = self.reader.get_ref().as_raw_fd();
             let message =
                 recvmsg::<()>(socket, &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
-            let mut found = None;
+            let mut found = vec![];
             for control in message.cmsgs()? {
                 if let ControlMessageOwned::ScmRights(descriptors) = control {
                     // SAFETY: the kernel has just made these descriptors for this process.
-                    found = descriptors
-                        .into_iter()
-                        .next()
-                        .map(|raw| unsafe { OwnedFd::from_raw_fd(raw) });
+                    let own = |raw| unsafe { OwnedFd::from_raw_fd(raw) };
+                    found.extend(descriptors.into_iter().map(own));
                 }
             }
             (message.bytes, found)
         };
         let value = if bytes == 0 { None } else { Some(serde_json::from_slice(&text[..bytes])?) };
-        Ok((value, descriptor))
+        Ok((value, descriptors))
     }
 
     fn ask(&mut self, say: &Say) -> Result<Answer, Problem> {

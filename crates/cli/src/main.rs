@@ -17,12 +17,15 @@ mod events;
 mod following;
 mod handover;
 mod layout;
+mod listening;
+mod local;
 mod manual;
 mod new;
 mod platform;
 mod predict;
 mod release;
 mod show;
+mod socket;
 mod up;
 mod upgrade;
 mod variables;
@@ -79,8 +82,25 @@ fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
+/// The token to ask with, if one is given.
+fn token(arguments: &Arguments) -> Result<Option<String>, Problem> {
+    if arguments.token.is_none() {
+        let text = std::env::var("DECALOG_TOKEN").unwrap_or_default();
+        return Ok(Some(text.trim().to_string()).filter(|text| !text.is_empty()));
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(|error| {
+        Problem::new(Code::BadOption, format!("no token could be read: {error}"))
+    })?;
+    match line.trim() {
+        "" => Err(Problem::new(Code::BadOption, "no token was read from standard input")
+            .help("decalog COMMAND --token - < FILE")),
+        token => Ok(Some(token.to_string())),
+    }
+}
+
 fn run(arguments: Arguments) -> Result<u8, Failure> {
-    let remote = client::Client::new(&arguments.url);
+    let remote = client::Client::new(&arguments.url, token(&arguments)?);
     let json = arguments.json;
     match arguments.verb {
         Verb::Up(options) => return up::run(options),

@@ -1,16 +1,14 @@
 //! `decalog up`: reads the configuration, and wires the rooms together.
 
-use std::io::ErrorKind;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use artifacts::{ArtifactError, Store};
 use control::{Clock, Control, ControlConfig, Parts, Signals};
 use domain::{Code, DataDirectory, Problem};
 use engine::{Descriptors, Engine, EngineConfig, LocalEngine};
-use gateway::{Gateway, GatewayConfig, Hosts, Serve, Stop};
+use gateway::{Gateway, GatewayConfig, Hosts, Listener, Serve, Stop};
 use monitor::Monitor;
 use server::Api;
 use tokio::runtime::Handle;
@@ -19,8 +17,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::Failure;
 use crate::args::UpOptions;
-use crate::data::{DataLock, data_directory, lock};
+use crate::data::data_directory;
 use crate::handover::{self, Description};
+use crate::listening::Listening;
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;
@@ -30,12 +29,6 @@ const DRAIN_RECORDS_MS: u64 = 50;
 const DRAIN_NOTHING_MS: u64 = 250;
 /// How long replicas that run already have to answer a process that takes over, in milliseconds.
 const ADOPT_MS_MAX: u64 = 10_000;
-/// How long a process that was killed may take to release the data directory, in milliseconds.
-const LOCK_MS_MAX: u64 = 5_000;
-/// How long it may take to release its address, in milliseconds.
-const BIND_MS_MAX: u64 = 2_000;
-/// Between two looks at either, in milliseconds.
-const POLL_MS: u64 = 20;
 /// Threads for file work of each plane.
 const BLOCKING_THREADS: usize = 8;
 
@@ -69,25 +62,6 @@ fn memory_bytes_max() -> usize {
 
 fn failed(what: &str) -> impl Fn(std::io::Error) -> Problem {
     move |error| Problem::new(Code::Failed, format!("{what}: {error}"))
-}
-
-/// Takes a data directory for this process. One that was killed a moment ago may still be on its
-/// way out; one that serves says so.
-fn lock_soon(data: &DataDirectory) -> Result<DataLock, Problem> {
-    let end = Instant::now() + Duration::from_millis(LOCK_MS_MAX);
-    loop {
-        match lock(data) {
-            Err(problem) if problem.code == Code::InUse => {
-                if Instant::now() > end
-                    || handover::describe(data).is_ok_and(|running| running.is_some())
-                {
-                    return Err(problem);
-                }
-            }
-            taken => return taken,
-        }
-        std::thread::sleep(Duration::from_millis(POLL_MS));
-    }
 }
 
 fn engine_config(
@@ -177,61 +151,6 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// What a process that serves must hold: the data directory and the address.
-struct Listening {
-    lock: DataLock,
-    listener: TcpListener,
-    before: Option<Before>,
-}
-
-/// The process that this one takes over from.
-struct Before {
-    predecessor: handover::Predecessor,
-    /// Tells it that this one serves.
-    serving: Box<dyn FnOnce() -> Result<(), Problem> + Send>,
-}
-
-impl Listening {
-    fn take(data: &DataDirectory, address: std::net::SocketAddr) -> Result<Listening, Problem> {
-        let lock = lock_soon(data)?;
-        let end = Instant::now() + Duration::from_millis(BIND_MS_MAX);
-        let listener = loop {
-            match TcpListener::bind(address) {
-                Ok(listener) => break listener,
-                // Of a process that was killed a moment ago.
-                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < end => {
-                    std::thread::sleep(Duration::from_millis(POLL_MS));
-                }
-                Err(error) => {
-                    return Err(Problem::new(
-                        Code::Failed,
-                        format!("cannot listen on {address}: {error}"),
-                    )
-                    .help("choose another with --listen 127.0.0.1:PORT"));
-                }
-            }
-        };
-        Ok(Listening { lock, listener, before: None })
-    }
-
-    /// `None` if nobody is there to take over from.
-    fn take_over(
-        data: &DataDirectory,
-        runtime: &tokio::runtime::Runtime,
-    ) -> Result<Option<Listening>, Problem> {
-        let Some(mut new) = handover::New::begin(data, runtime)? else { return Ok(None) };
-        let listener = new.listener.try_clone().map_err(failed("taking the listening socket"))?;
-        let leaving = new.write()?;
-        let lock = lock(data)?;
-        let (predecessor, serving) = new.predecessor(leaving);
-        Ok(Some(Listening {
-            lock,
-            listener,
-            before: Some(Before { predecessor, serving: Box::new(serving) }),
-        }))
-    }
-}
-
 fn hosts(options: &UpOptions, address: std::net::SocketAddr) -> Hosts {
     if options.insecure_listen_anywhere && options.allow_hosts.is_empty() {
         return Hosts::any();
@@ -249,7 +168,7 @@ async fn serve(
     place: Listening,
     data_plane: &tokio::runtime::Runtime,
 ) -> Result<(), Problem> {
-    let Listening { lock, listener, before } = place;
+    let Listening { lock, listener, door, before } = place;
     let address = listener.local_addr().map_err(failed("asking for the address"))?;
     let (predecessor, serving) =
         before.map_or((None, None), |before| (Some(before.predecessor), Some(before.serving)));
@@ -264,6 +183,7 @@ async fn serve(
     let ordinary = GatewayConfig::default();
     let gateway_config = GatewayConfig {
         hosts: hosts(options, address),
+        local_cookie: door.as_ref().map(|door| door.cookie.digest()),
         body_bytes_max: options.body_bytes_max,
         connections_max: connections_max.clamp(CONNECTIONS_MIN, ordinary.connections_max),
         memory_bytes_max: memory_bytes_max(),
@@ -315,11 +235,15 @@ async fn serve(
         monitor: monitor.clone(),
         url: url.clone(),
         data: data.clone(),
-        instance: None,
+        instance: door.as_ref().map(|door| door.cookie.instance()),
         started_at_ms,
     };
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));
-    let handing = listener.try_clone().map_err(failed("keeping the listening socket"))?;
+    let keeping = || -> std::io::Result<_> {
+        let socket = door.as_ref().map(|door| door.socket.try_clone()).transpose()?;
+        Ok(handover::Sockets { listener: listener.try_clone()?, local: socket })
+    };
+    let handing = keeping().map_err(failed("keeping the listening sockets"))?;
     if serving.is_some() {
         adopted(&control).await;
     }
@@ -330,8 +254,12 @@ async fn serve(
         drain_ms_max: DRAIN_MS_MAX,
     };
     let answering = gateway.clone();
+    let owner = nix::unistd::Uid::effective().as_raw();
+    let listeners = std::iter::once(Listener::Tcp(listener))
+        .chain(door.map(|door| Listener::Local { socket: door.socket, owner }))
+        .collect();
     let mut served =
-        data_plane.spawn(async move { answering.serve(listener, serve, stopping).await });
+        data_plane.spawn(async move { answering.serve(listeners, serve, stopping).await });
     if let Some(serving) = serving {
         serving()?;
     }
@@ -343,7 +271,7 @@ async fn serve(
     };
     let listening = handover::listen(handover::Old {
         control: control.clone(),
-        listener: handing,
+        sockets: handing,
         lock: parking_lot::Mutex::new(Some(lock)),
         data: data.clone(),
         description,

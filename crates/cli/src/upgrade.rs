@@ -72,30 +72,22 @@ fn running_on(data: PathBuf) -> Result<(DataDirectory, Description), Failure> {
 
 /// The process that serves an address, if it is one of this machine.
 fn running_at(client: &Client) -> Result<(DataDirectory, Description), Failure> {
-    let status: serde_json::Value = client.get("/v1/status").map_err(|failure| match failure {
+    let data = client.data().map_err(|failure| match failure {
         Failure::Unreachable(problem) => Failure::Unreachable(problem.help(
             "start it with decalog up, name another with --url, or name its data directory with --data",
         )),
         failure => failure,
     })?;
     let url = client.url();
-    let Some(data) = status["data"].as_str() else {
-        let text = format!("the server at {url}, an earlier one, does not name its data directory");
-        return Err(problem(text).help("decalog upgrade --data DIR").into());
+    let Some(data) = data else {
+        let text = format!("the server at {url} is not on this machine, or not yours");
+        return Err(problem(text)
+            .help(
+                "run decalog upgrade on its machine, as its user; --data names its data directory",
+            )
+            .into());
     };
-    let data = DataDirectory::new(data);
-    // Another machine may have a directory of that name too, with another process on it.
-    match handover::describe(&data)? {
-        Some(old) if status["pid"] == old.pid => Ok((data, old)),
-        _ => {
-            let text = format!(
-                "the server at {url}, process {} on {}, is not on this machine",
-                status["pid"],
-                data.display()
-            );
-            Err(problem(text).help("run decalog upgrade on its machine, as its user").into())
-        }
-    }
+    running_on(data.root().to_path_buf())
 }
 
 /// Starts the new binary with the words and the variables of the running process.

@@ -64,6 +64,16 @@ impl DataDirectory {
         self.root.join("lock")
     }
 
+    /// Where processes of its owner reach the server; not in `run`, which may be removed.
+    pub fn local_socket(&self) -> PathBuf {
+        self.root.join("local.sock")
+    }
+
+    /// What they show there: who can read it is the owner.
+    pub fn local_cookie(&self) -> PathBuf {
+        self.root.join("local.cookie")
+    }
+
     /// What secrets are encrypted with.
     pub fn key(&self) -> PathBuf {
         self.root.join("key")

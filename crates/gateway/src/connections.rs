@@ -1,4 +1,4 @@
-//! The connections that are open: how many there may be, of one peer too, and which is closed so
+//! The connections that are open: how many there may be, of one machine too, and which is closed so
 //! that another gets in.
 //!
 //! A connection is *quiet* while no request of it is owed an answer: it is silent, idle, or its
@@ -7,7 +7,6 @@
 //! owed an answer is not.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -18,9 +17,11 @@ use tokio::task::AbortHandle;
 
 mod link;
 
+use crate::peer::Source;
+
 pub use link::{Link, Ticket, Wait};
 
-/// The part of all connections that one peer may have, in percent: others always find room.
+/// The part of all connections that one source may have, in percent: others always find room.
 const PEER_PERCENT_MAX: usize = 75;
 /// The quietest connections are looked up so many at a time, so that a flood of new ones does not
 /// look through all for each.
@@ -31,7 +32,7 @@ const LOOK_PAUSE_MS: u64 = 10;
 /// All connections of a gateway.
 pub struct Connections {
     max: usize,
-    peer_max: usize,
+    source_max: usize,
     begin: Instant,
     inner: Mutex<Inner>,
     /// Notified when the last has closed.
@@ -41,11 +42,11 @@ pub struct Connections {
 #[derive(Default)]
 struct Inner {
     open: HashMap<u64, Entry>,
-    by_peer: HashMap<IpAddr, usize>,
+    by_source: HashMap<Source, usize>,
     next_id: u64,
-    /// Of all peers, and of the one that has as many as it may.
+    /// Of all sources, and of the one that has as many as it may.
     found: Found,
-    found_of_peer: Found,
+    found_of_source: Found,
 }
 
 struct Entry {
@@ -57,7 +58,7 @@ struct Entry {
 /// Quiet connections, the quietest last.
 #[derive(Default)]
 struct Found {
-    peer: Option<IpAddr>,
+    source: Option<Source>,
     /// Since when it was quiet then, and which.
     ids: Vec<(u64, u64)>,
     /// When none was found, in milliseconds since the begin.
@@ -78,21 +79,13 @@ impl Drop for Open {
     }
 }
 
-/// All connections of one peer. A machine with IPv6 has a whole /64 to itself.
-fn peer_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
-        ip => ip,
-    }
-}
-
 impl Connections {
     /// None yet.
     pub fn new(max: usize) -> Arc<Connections> {
-        let peer_max = (max * PEER_PERCENT_MAX / 100).max(1);
+        let source_max = (max * PEER_PERCENT_MAX / 100).max(1);
         Arc::new(Connections {
             max: max.max(1),
-            peer_max,
+            source_max,
             begin: Instant::now(),
             inner: Mutex::default(),
             empty: Notify::new(),
@@ -105,20 +98,19 @@ impl Connections {
 
     /// Lets a connection in, in place of a quiet one if there are too many; `None` while all of
     /// those are at work.
-    pub fn admit(self: &Arc<Connections>, ip: IpAddr) -> Option<Open> {
-        let peer = peer_of(ip);
+    pub fn admit(self: &Arc<Connections>, source: Source) -> Option<Open> {
         let mut inner = self.inner.lock();
-        let of_peer = inner.by_peer.get(&peer).copied().unwrap_or(0);
-        if of_peer >= self.peer_max {
-            self.close_quietest(&mut inner, Some(peer)).then_some(())?;
+        let of_source = inner.by_source.get(&source).copied().unwrap_or(0);
+        if of_source >= self.source_max {
+            self.close_quietest(&mut inner, Some(source)).then_some(())?;
         } else if inner.open.len() >= self.max {
             self.close_quietest(&mut inner, None).then_some(())?;
         }
-        let link = Link::new(peer, self.begin);
+        let link = Link::new(source, self.begin);
         let id = inner.next_id;
         inner.next_id += 1;
         inner.open.insert(id, Entry { link: link.clone(), task: None });
-        *inner.by_peer.entry(peer).or_default() += 1;
+        *inner.by_source.entry(source).or_default() += 1;
         Some(Open { connections: self.clone(), id, link })
     }
 
@@ -135,23 +127,23 @@ impl Connections {
         (0..count).take_while(|_| self.close_quietest(&mut inner, None)).count()
     }
 
-    fn close_quietest(&self, inner: &mut Inner, peer: Option<IpAddr>) -> bool {
+    fn close_quietest(&self, inner: &mut Inner, source: Option<Source>) -> bool {
         let now_ms = self.now_ms();
-        let mut found = std::mem::take(if peer.is_some() {
-            &mut inner.found_of_peer
+        let mut found = std::mem::take(if source.is_some() {
+            &mut inner.found_of_source
         } else {
             &mut inner.found
         });
-        if found.peer != peer {
-            found = Found { peer, ..Found::default() };
+        if found.source != source {
+            found = Found { source, ..Found::default() };
         }
         let mut closed = found.close_one(inner);
         if !closed && found.none_at_ms.is_none_or(|at_ms| now_ms >= at_ms + LOOK_PAUSE_MS) {
-            found.ids = inner.quietest(peer);
+            found.ids = inner.quietest(source);
             closed = found.close_one(inner);
             found.none_at_ms = (!closed).then_some(now_ms);
         }
-        *(if peer.is_some() { &mut inner.found_of_peer } else { &mut inner.found }) = found;
+        *(if source.is_some() { &mut inner.found_of_source } else { &mut inner.found }) = found;
         closed
     }
 
@@ -246,18 +238,18 @@ impl Found {
 impl Inner {
     fn remove(&mut self, id: u64) {
         let Some(entry) = self.open.remove(&id) else { return };
-        if let Some(count) = self.by_peer.get_mut(&entry.link.peer) {
+        if let Some(count) = self.by_source.get_mut(&entry.link.source) {
             *count -= 1;
             if *count == 0 {
-                self.by_peer.remove(&entry.link.peer);
+                self.by_source.remove(&entry.link.source);
             }
         }
     }
 
     /// The quietest, the very quietest last.
-    fn quietest(&self, peer: Option<IpAddr>) -> Vec<(u64, u64)> {
+    fn quietest(&self, source: Option<Source>) -> Vec<(u64, u64)> {
         let quiet = self.open.iter().filter(|(_, entry)| {
-            peer.is_none_or(|peer| entry.link.peer == peer) && entry.link.is_quiet()
+            source.is_none_or(|source| entry.link.source == source) && entry.link.is_quiet()
         });
         let mut ids: Vec<(u64, u64)> = quiet
             .map(|(id, entry)| (entry.link.quiet_since_ms.load(Ordering::Relaxed), *id))

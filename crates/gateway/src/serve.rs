@@ -1,8 +1,7 @@
-//! Listens: HTTP/1.1 and HTTP/2 on one port. Inference is answered here; everything else goes to
+//! Serves what comes in: HTTP/1.1 and HTTP/2 on every listener. Inference is answered here; everything else goes to
 //! the control plane, on its own runtime, so that slow work there costs no request its latency.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, TcpListener};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,14 +15,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::body::Body;
 use crate::connections::{Connections, Link, Open};
+use crate::listen::{Accepting, Listener};
+use crate::peer::Peer;
 use crate::shed::Shedding;
-use crate::stall::{Reader, Stalling, Streams};
-use crate::{Gateway, Peer, RELIEVED, reply};
+use crate::stall::{Reader, Stalling, Stream, Streams};
+use crate::{Gateway, reply};
 
 /// Requests open at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
@@ -33,8 +34,6 @@ const PING_MS: u64 = 20_000;
 const PONG_MS_MAX: u64 = 20_000;
 /// Before the time of a hand-over is up, idle connections are closed, in milliseconds.
 const IDLE_MARGIN_MS: u64 = 1_000;
-/// After an error of accept, as when descriptors run out, in milliseconds.
-const ACCEPT_PAUSE_MS: u64 = 50;
 /// How often connections are looked through for those whose time is up, in milliseconds.
 const SWEEP_MS: u64 = 1_000;
 /// When the server stops, requests that have not arrived in full and answers of the control plane
@@ -72,17 +71,21 @@ impl Gateway {
     /// Serves until it is to stop, then finishes what is in flight.
     pub async fn serve(
         self: &Arc<Gateway>,
-        listener: TcpListener,
+        listeners: Vec<Listener>,
         serve: Serve,
         stopping: watch::Receiver<Stop>,
     ) -> std::io::Result<()> {
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
         let connections = self.shared.connections.clone();
         let drain_ms_max = serve.drain_ms_max;
-        let mut accepting = Accepting { connections, shedding: Shedding::new(), failed: false };
+        let shedding = Arc::new(Shedding::new());
         let serving =
             Serving { gateway: self.clone(), serve: Arc::new(serve), stopping: stopping.clone() };
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            let (connections, shedding) = (connections.clone(), shedding.clone());
+            accepting
+                .spawn(Accepting::new(listener, connections, shedding, serving.clone())?.run());
+        }
         let (head_ms_max, idle_ms_max) = (self.config.head_ms_max, self.config.idle_ms_max);
         let mut sweep =
             tokio::time::interval(Duration::from_millis(SWEEP_MS.min(head_ms_max / 4).max(1)));
@@ -94,16 +97,12 @@ impl Gateway {
         let mut stop_requested = pin!(stop_requested);
         let stop = loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => accepting.take(stream, peer.ip(), &serving),
-                    Err(error) => accepting.fail(&error).await,
-                },
-                _ = sweep.tick() => accepting.connections.sweep(head_ms_max, idle_ms_max),
+                _ = sweep.tick() => connections.sweep(head_ms_max, idle_ms_max),
                 stop = &mut stop_requested => break stop,
             }
         };
-        drop(listener);
-        accepting.connections.drain(stop, drain_ms_max).await;
+        accepting.shutdown().await;
+        connections.drain(stop, drain_ms_max).await;
         Ok(())
     }
 }
@@ -127,46 +126,9 @@ impl Connections {
     }
 }
 
-/// What lets connections in.
-struct Accepting {
-    connections: Arc<Connections>,
-    shedding: Shedding,
-    /// Whether the last accept failed: a long shortage is logged once.
-    failed: bool,
-}
-
-impl Accepting {
-    fn take(&mut self, stream: TcpStream, peer: IpAddr, serving: &Serving) {
-        self.failed = false;
-        let _ = stream.set_nodelay(true);
-        let Some(open) = self.connections.admit(peer) else {
-            self.shedding.refuse(stream);
-            return;
-        };
-        let (id, serving) = (open.id(), serving.clone());
-        let peer = Arc::new(Peer::Tcp { ip: peer });
-        let task = tokio::spawn(serving.run(stream, peer, open));
-        self.connections.started(id, task.abort_handle());
-    }
-
-    /// Descriptors or memory have run out: quiet connections are closed for those that wait to be
-    /// accepted.
-    async fn fail(&mut self, error: &std::io::Error) {
-        let closed = self.connections.relieve(RELIEVED);
-        if !std::mem::replace(&mut self.failed, true) {
-            tracing::warn!("accept failed: {error}; {closed} quiet connections are closed");
-        }
-        if closed == 0 {
-            tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-        } else {
-            // They close when their tasks end.
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
+/// What serves one connection after another.
 #[derive(Clone)]
-struct Serving {
+pub struct Serving {
     gateway: Arc<Gateway>,
     serve: Arc<Serve>,
     stopping: watch::Receiver<Stop>,
@@ -195,7 +157,8 @@ impl Serving {
         response
     }
 
-    async fn run(self, stream: TcpStream, peer: Arc<Peer>, open: Open) {
+    /// One connection, until it ends.
+    pub async fn run(self, stream: impl Stream, peer: Arc<Peer>, open: Open) {
         let is_h2 = Arc::new(AtomicBool::new(false));
         let (serving, link, seen_h2) = (self.clone(), open.link.clone(), is_h2.clone());
         let service = service_fn(move |request: Request<Incoming>| {

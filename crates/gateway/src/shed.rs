@@ -1,13 +1,12 @@
 //! Refuses a connection that there is no room for: at once, and so that its peer can read why.
 
-use std::io::Write;
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
+
+use crate::stall::Stream;
 
 /// The answer to every request.
 const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -31,19 +30,17 @@ impl Shedding {
     }
 
     /// Answers 503 and closes. Waits for nobody.
-    pub fn refuse(&self, stream: TcpStream) {
+    pub fn refuse(&self, mut stream: impl Stream) {
         let Ok(permit) = self.lingering.clone().try_acquire_owned() else { return };
-        let Ok(mut stream) = stream.into_std() else { return };
-        // A new socket has room for it.
-        if stream.write_all(ANSWER).is_err() || stream.shutdown(Shutdown::Write).is_err() {
-            return;
-        }
-        let Ok(mut stream) = TcpStream::from_std(stream) else { return };
         tokio::spawn(async move {
-            let mut unread = [0; 4096];
-            let drained =
-                async { while stream.read(&mut unread).await.is_ok_and(|count| count > 0) {} };
-            let _ = tokio::time::timeout(Duration::from_millis(LINGER_MS_MAX), drained).await;
+            let refused = async {
+                stream.write_all(ANSWER).await?;
+                stream.shutdown().await?;
+                let mut unread = [0; 4096];
+                while stream.read(&mut unread).await? > 0 {}
+                Ok::<_, std::io::Error>(())
+            };
+            let _ = tokio::time::timeout(Duration::from_millis(LINGER_MS_MAX), refused).await;
             drop(permit);
         });
     }

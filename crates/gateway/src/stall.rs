@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::connections::Link;
@@ -18,18 +17,23 @@ use crate::connections::Link;
 /// than two.
 const JOINED_BYTES_MAX: usize = 1_024;
 
+/// What a connection's bytes come and go by.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
 /// A socket whose writes fail once they have made no progress for `limit`.
-pub struct Stalling {
-    stream: TcpStream,
+pub struct Stalling<S> {
+    stream: S,
     limit: Duration,
     link: Arc<Link>,
     timer: Option<Pin<Box<Sleep>>>,
     waits: bool,
 }
 
-impl Stalling {
+impl<S: Stream> Stalling<S> {
     /// Around an accepted socket.
-    pub fn new(stream: TcpStream, limit: Duration, link: Arc<Link>) -> Stalling {
+    pub fn new(stream: S, limit: Duration, link: Arc<Link>) -> Stalling<S> {
         Stalling { stream, limit, link, timer: None, waits: false }
     }
 
@@ -62,7 +66,7 @@ impl Stalling {
     }
 }
 
-impl AsyncRead for Stalling {
+impl<S: Stream> AsyncRead for Stalling<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -72,7 +76,7 @@ impl AsyncRead for Stalling {
     }
 }
 
-impl AsyncWrite for Stalling {
+impl<S: Stream> AsyncWrite for Stalling<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

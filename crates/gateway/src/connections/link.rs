@@ -1,13 +1,14 @@
 //! One connection: what it is owed, and since when it is quiet.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::peer::Source;
+
 /// What is known of one connection.
 pub struct Link {
-    pub(super) peer: IpAddr,
+    pub(super) source: Source,
     begin: Instant,
     /// Answers that are owed or being written: whole ones, …
     pub(super) owed: AtomicU32,
@@ -45,9 +46,9 @@ pub struct Ticket {
 
 impl Link {
     /// One that has just opened; times count from `begin`.
-    pub(super) fn new(peer: IpAddr, begin: Instant) -> Arc<Link> {
+    pub(super) fn new(source: Source, begin: Instant) -> Arc<Link> {
         let link = Link {
-            peer,
+            source,
             begin,
             owed: AtomicU32::new(0),
             streams: AtomicU32::new(0),

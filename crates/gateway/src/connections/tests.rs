@@ -9,7 +9,7 @@ fn open(
     connections: &Arc<Connections>,
     ip: [u8; 4],
 ) -> Option<(Open, tokio::task::JoinHandle<()>)> {
-    let open = connections.admit(ip.into())?;
+    let open = connections.admit(Source::of(ip.into()))?;
     let task = tokio::spawn(std::future::pending());
     connections.started(open.id(), task.abort_handle());
     Some((open, task))
@@ -71,12 +71,4 @@ async fn what_stays_quiet_is_closed() {
         "what has no end is ended when the server stops"
     );
     drop((silent, ticket, busy));
-}
-
-#[test]
-fn a_network_of_ipv6_is_one_peer() {
-    let of = |text: &str| peer_of(text.parse().unwrap());
-    assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
-    assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-    assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
 }

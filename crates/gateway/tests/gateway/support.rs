@@ -14,7 +14,7 @@ use domain::state::default_model;
 use domain::{
     Column, Datatype, Digest, EnvironmentName, Placement, ReplicaId, Schema, VersionNumber,
 };
-use gateway::{Gateway, GatewayConfig, Serve, Stop};
+use gateway::{Gateway, GatewayConfig, Listener, Serve, Stop};
 use protocol::Tensor;
 use protocol::oip::{InferResponse, decode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -237,8 +237,9 @@ pub async fn start_gateway_with(change: impl FnOnce(&mut GatewayConfig)) -> Serv
     };
     let serving = gateway.clone();
     let (stop, stopping) = watch::channel(Stop::No);
-    let serving =
-        tokio::spawn(async move { serving.serve(listener, serve, stopping).await.unwrap() });
+    let serving = tokio::spawn(async move {
+        serving.serve(vec![Listener::Tcp(listener)], serve, stopping).await.unwrap()
+    });
     Server { gateway, stop, address, serving, directory: tempfile::tempdir().unwrap() }
 }
 
