@@ -35,11 +35,13 @@ ENVIRONMENT = "/v1/projects/fraud/environments/production"
 class Route:
     """One route of the document: how it is called so that nothing changes, and what whoever may call it gets."""
 
-    def __init__(self, operation, path, status=200, code=None, body=None, action=None, place="model"):
+    def __init__(self, operation, path, status=200, code=None, body=None, action=None, place="model", first=None):
         self.operation, self.path, self.body = operation, path, body
         self.answer, self.place = (status, code), place
         #: One of these is enough.
         self.actions = action.split() if action else []
+        #: What is looked at before the body is read, if that is less.
+        self.first = first or action
 
 
 ROUTES = [
@@ -53,7 +55,7 @@ ROUTES = [
     Route("models_show", MODEL, action="read"),
     Route("models_remove", "/v1/projects/fraud/models/nothing", 404, "no_such_model", action="remove", place="project"),
     Route("models_push", f"{MODEL}/versions", 422, "bad_manifest", {"tree": [], "runtime": "python", "file": "no.py"}, "push", "any environment"),
-    Route("models_deploy", f"{MODEL}/deployments", 404, "no_such_version", {"version": "v99"}, "release"),
+    Route("models_deploy", f"{MODEL}/deployments", 404, "no_such_version", {"version": "v99"}, "release", first="rollback"),
     Route("models_remove_version", f"{MODEL}/versions/v99", 404, "no_such_version", action="remove", place="project"),
     Route("releases_status", f"{MODEL}/release", action="read"),
     Route("releases_act", f"{MODEL}/release/pause", 409, "no_release", {}, "steer"),
@@ -64,7 +66,7 @@ ROUTES = [
     Route("blobs_upload", f"/v1/blobs/{DIGEST}?size=1&offset=1", 409, "wrong_offset", b"x", "push", "some project"),
     Route("events_read", "/v1/events", action="read", place="some project"),
     Route("variables_list", f"{ENVIRONMENT}/variables", action="read"),
-    Route("variables_set", f"{ENVIRONMENT}/variables/lower", 422, "bad_variable", {"value": "x"}, "configure"),
+    Route("variables_set", f"{ENVIRONMENT}/variables/1BAD", 422, "bad_variable", {"value": "x"}, "configure"),
     Route("variables_remove", f"{ENVIRONMENT}/variables/NONE", 404, "no_such_variable", action="configure"),
     Route("platform_collect", "/v1/gc", action="administer", place="platform"),
     Route("platform_backup", "/v1/backup", action="administer", place="platform"),
@@ -178,11 +180,16 @@ def expected(route, name):
     }[route.place]
     if place not in sees:
         return not_found
-    if ROLES.index(role) < ROLES.index(needed):
-        return (403, "forbidden") if not (route.path.startswith(ENVIRONMENT) and place == "staging") else not_found
-    if place == "staging" and route.place == "model" and (not is_read or route.path.startswith(ENVIRONMENT)):
+    first = min((NEEDS[action][0] for action in route.first.split()), key=ROLES.index)
+    if place == "staging" and route.path.startswith(ENVIRONMENT):
         # A role in one environment shows nothing of another.
         return not_found
+    if ROLES.index(role) < ROLES.index(first):
+        return 403, "forbidden"
+    if place == "staging" and route.place == "model" and not is_read:
+        return not_found
+    if ROLES.index(role) < ROLES.index(needed):
+        return 403, "forbidden"
     if route.place == "project" and place in ("production", "staging"):
         return 403, "forbidden"
     return route.answer
