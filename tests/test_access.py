@@ -222,3 +222,262 @@ def test_each_caller_gets_exactly_what_is_theirs(company, route):
         if answer.status != status or (wanted and code != wanted):
             wrong.append(f"{name}: {answer.status} {code}, not {status} {wanted}")
     assert not wrong, "\n".join(wrong)
+
+
+# ---- Tokens --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A platform with the models fraud/churn and other/churn, and a streaming one; each test makes its own tokens."""
+    from conftest import Platform
+
+    home = tmp_path_factory.mktemp("served")
+    platform = Platform(home / "data").start()
+    model = write_model(home / "churn", {"model.py": ROW})
+    for project in ("fraud", "other"):
+        platform.run("deploy", model, "--project", project)
+    platform.run("deploy", model, "--project", "fraud", "--env", "staging")
+    yield platform
+    platform.stop()
+
+
+def ask(platform, reference, secret=None, scheme="Bearer", body=None):
+    headers = {"Authorization": f"{scheme} {secret}"} if secret else {}
+    return platform.predict(reference, body or {"age": 4}, headers)
+
+
+def test_a_token_may_ask_what_it_is_for_and_nothing_else_is_there(served):
+    made = served.run("token", "create", "shop", "--predict", "fraud/churn", "--expires", "90d")
+    secret = made.out.strip()
+    assert re.fullmatch(r"dcs_[0-9A-Za-z]{36}", secret) and secret not in made.err
+    assert ask(served, "fraud/churn", secret).json() == {"output": 2.0}
+    hidden = ask(served, "other/churn", secret)
+    missing = ask(served, "other/nothing", secret)
+    assert (hidden.status, hidden.json()["code"]) == (404, "no_such_model")
+    # The answer for what is there is the one for what is not.
+    assert hidden.body.replace(b"churn", b"nothing") == missing.body
+    for reference in ("fraud/churn@staging", "fraud/chur", "default/churn"):
+        answer = ask(served, reference, secret)
+        assert (answer.status, answer.json()["code"]) == (404, "no_such_model"), reference
+        assert "fraud" not in answer.json().get("help", ""), "a name that is near is a name"
+    for path in ("/v2/models/other%2Fchurn", "/v2/models/other%2Fchurn/ready"):
+        assert served.request("GET", path, headers={"Authorization": f"Bearer {secret}"}).status == 404
+    for path in ("/v1/models", "/v1/events", "/v1/status", "/v1/projects/fraud/models/churn"):
+        assert served.request("GET", path, headers={"Authorization": f"Bearer {secret}"}).status == 403
+
+
+def test_a_token_comes_in_by_every_scheme_that_clients_have(served):
+    secret, _ = token(served, "schemes", ["predict:fraud/churn"])
+    basic = lambda pair: base64.b64encode(pair.encode()).decode()
+    for scheme, value in (
+        ("Bearer", secret), ("bearer", secret), ("Token", secret),
+        ("Basic", basic(f"anybody:{secret}")), ("Basic", basic(f"{secret}:")),
+    ):
+        assert ask(served, "fraud/churn", value, scheme).status == 200, scheme
+    for scheme, value in (
+        ("Bearer", secret[:-1]), ("Bearer", secret + "a"), ("Bearer", ""), ("Digest", secret), ("Basic", "?"),
+        ("Basic", basic("anybody:wrong")), ("Bearer", secret.upper()), ("Bearer", "x" * 5000),
+    ):
+        answer = served.predict("fraud/churn", {"age": 4}, {"Authorization": f"{scheme} {value}"})
+        assert answer.status == 401, (scheme, value)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert secret not in answer.body.decode()
+
+
+def test_without_a_token_predictions_are_open_until_somebody_says_otherwise(served):
+    assert ask(served, "fraud/churn").status == 200
+    secret, _ = token(served, "auth", ["predict:fraud/churn"])
+    served.run("auth", "require")
+    try:
+        wait_for(lambda: ask(served, "fraud/churn").status == 401, "that a token is needed", 2)
+        assert served.request("GET", "/v2/models/fraud%2Fchurn").status == 401
+        assert served.request("GET", "/v2/health/ready").status == 200
+        assert ask(served, "fraud/churn", secret).status == 200
+        # The owner of the machine needs none.
+        assert served.run("predict", "fraud/churn", '{"age": 4}').json() == {"output": 2.0}
+    finally:
+        served.run("auth", "open")
+    assert ask(served, "fraud/churn").status == 200
+
+
+def test_the_header_of_before_names_nobody(served):
+    served.request_over_tcp("POST", "/v1/members", {"name": "eve", "role": "owner"}, {"decalog-actor": "local"})
+    assert "eve" not in served.run("member", "ls").out
+    cookie = (served.data / "local.cookie").read_text().strip()
+    answer = served.request_over_tcp("GET", "/v1/whoami", headers={"decalog-cookie": cookie})
+    assert answer.status == 401, "the cookie is for the socket alone"
+
+
+def test_a_rotated_token_is_valid_for_its_overlap_and_a_revoked_one_for_no_second(served):
+    secret, id = token(served, "rotating", ["predict:fraud/churn"])
+    rotated = served.run("token", "rotate", id, "--overlap", "2s").out.strip()
+    began = time.monotonic()
+    assert rotated != secret
+    assert ask(served, "fraud/churn", secret).status == 200 and ask(served, "fraud/churn", rotated).status == 200
+    wait_for(lambda: ask(served, "fraud/churn", secret).status == 401, "the end of the overlap", 10)
+    assert time.monotonic() - began > 1.5
+    served.run("token", "revoke", id)
+    began = time.monotonic()
+    wait_for(lambda: ask(served, "fraud/churn", rotated).status == 401, "the end of the token", 5)
+    assert time.monotonic() - began < 1
+    assert "revoked" in ask(served, "fraud/churn", rotated).json()["error"]
+
+
+def test_limits_hold_and_say_when_to_go_on(served):
+    secret, _ = token(served, "slow", ["predict:fraud/churn"], limits={"rate": "2/s", "burst": 2})
+    answers = [ask(served, "fraud/churn", secret) for _ in range(4)]
+    assert [answer.status for answer in answers[:2]] == [200, 200]
+    refused = answers[-1]
+    assert (refused.status, refused.json()["code"]) == (429, "token_limit")
+    assert int(refused.headers["retry-after"]) >= 1
+    wait_for(lambda: ask(served, "fraud/churn", secret).status == 200, "the rate", 5)
+    rows, _ = token(served, "counted", ["predict:fraud/churn"], limits={"rows_day_max": 3})
+    assert ask(served, "fraud/churn", rows, body={"rows": [{"age": 1}, {"age": 2}]}).status == 200
+    over = ask(served, "fraud/churn", rows, body={"rows": [{"age": 1}, {"age": 2}]})
+    assert over.status == 429 and int(over.headers["retry-after"]) > 1
+    assert ask(served, "fraud/churn", rows).status == 200
+    # Others are not slowed down.
+    assert ask(served, "fraud/churn").status == 200
+
+
+def test_what_goes_on_ends_with_the_token(served, tmp_path):
+    stream = write_model(tmp_path / "ticks", {"model.py": STREAM})
+    served.run("deploy", stream, "--project", "fraud")
+    secret, id = token(served, "listener", ["predict:fraud/ticks"])
+    curl = subprocess.Popen(
+        ["curl", "-sN", f"{served.url}/v1/models/fraud/ticks/predict", "-d", '{"count": 600}', "-H", f"Authorization: Bearer {secret}"],
+        stdout=subprocess.PIPE,
+    )
+    assert curl.stdout.readline().startswith(b"data:")
+    served.run("token", "revoke", id)
+    began = time.monotonic()
+    threading.Thread(target=curl.stdout.read, daemon=True).start()
+    assert curl.wait(10) != 0, "a stream that was cut is not a whole one"
+    assert time.monotonic() - began < 2
+
+
+STREAM = '''
+import time
+from typing import Iterator
+
+def predict(count: int) -> Iterator[str]:
+    for number in range(count):
+        yield str(number)
+        time.sleep(0.1)
+'''
+
+
+def test_roles_count_as_they_are_now(served):
+    member(served, "rita", "viewer", "fraud")
+    secret, _ = token(served, "rita", ALL_SCOPES)
+    show = lambda: served.request_over_tcp("GET", MODEL, headers={"Authorization": f"Bearer {secret}"}).status
+    pause = lambda: served.request_over_tcp("POST", f"{MODEL}/release/pause", {}, {"Authorization": f"Bearer {secret}"})
+    assert show() == 200 and pause().status == 403
+    help = pause().json()
+    assert "rita" not in help["error"] and "viewer" in help["error"] and "operator" in help["error"]
+    served.run("member", "add", "rita", "--role", "operator", "--project", "fraud")
+    assert pause().json()["code"] == "no_release"
+    served.run("member", "rm", "rita", "--project", "fraud")
+    assert show() == 404
+    served.run("member", "rm", "rita")
+    assert show() == 401
+
+
+def test_lists_and_events_show_no_more_than_a_role_does(served):
+    member(served, "oscar", "viewer", "other")
+    secret, _ = token(served, "oscar", ALL_SCOPES)
+    get = lambda path: served.request_over_tcp("GET", path, headers={"Authorization": f"Bearer {secret}"}).json()
+    assert [row["project"] for row in get("/v1/models")["models"]] == ["other"]
+    subjects = {event["subject"] for event in get("/v1/events")["events"]}
+    assert subjects == {"other/churn"}
+    assert get("/v1/events?model=fraud/churn")["events"] == []
+    assert get("/v1/status")["data"] is None
+    assert [member["name"] for member in get("/v1/members")["members"]] == ["oscar"]
+
+
+def test_nobody_gives_more_than_they_have(served):
+    member(served, "dora", "deployer", "fraud")
+    member(served, "owen", "owner", "fraud")
+    dora, _ = token(served, "dora", ALL_SCOPES)
+    narrow, _ = token(served, "owen", ["admin", "read"])
+    owen, _ = token(served, "owen", ALL_SCOPES)
+    # A deployer lets programs ask, and look; only owners give more.
+    assert post(served, "/v1/tokens", {"owner": "web", "scopes": ["predict:fraud/churn"]}, dora).status == 200
+    assert post(served, "/v1/tokens", {"owner": "other web", "scopes": ["predict:other/churn"]}, dora).status == 404
+    assert post(served, "/v1/members", {"name": "dora", "role": "owner", "in": "fraud"}, dora).status == 403
+    assert post(served, "/v1/members", {"name": "fay", "role": "owner", "in": "*"}, owen).status == 403
+    assert post(served, "/v1/members", {"name": "fay", "role": "owner", "in": "other"}, owen).status == 404
+    assert post(served, "/v1/members", {"name": "fay", "role": "viewer", "in": "fraud"}, owen).status == 200
+    # Of a person who has more than the caller decides about, no tokens.
+    for owner in ("owen", "somebody else"):
+        assert post(served, "/v1/tokens", {"owner": owner, "scopes": ["read"]}, dora).status in (403, 404)
+    member(served, "boss", "owner", "*")
+    assert post(served, "/v1/tokens", {"owner": "boss", "scopes": ["read"]}, owen).status == 403
+    # With a token, no token of more scopes.
+    assert post(served, "/v1/tokens", {"scopes": ["deploy"]}, narrow).status == 403
+    assert post(served, "/v1/tokens", {"scopes": ["read"]}, narrow).status == 200
+    # Nobody was added on the way.
+    assert not {"other web", "somebody else"} & {row["name"] for row in served.run("member", "ls", "--json").json()["members"]}
+
+
+def test_can_says_yes_or_no_and_why(served):
+    member(served, "cora", "deployer", "fraud@staging")
+    yes = served.run("can", "cora", "release", "fraud/churn@staging")
+    assert yes.out.strip() == "yes: cora is deployer of fraud@staging"
+    no = served.run("can", "cora", "release", "fraud/churn", ok=False)
+    assert no.code == 1 and no.out.startswith("no: ") and "deployer" in no.out
+    assert served.run("can", "administer", "*").out.startswith("yes: ")
+    assert served.run("can", "nobody at all", "read", "*", ok=False).code == 1
+    secret, _ = token(served, "cora", ALL_SCOPES)
+    mine = served.run("can", "release", "fraud/churn@staging", env={"DECALOG_TOKEN": secret})
+    assert mine.out.strip() == "yes: you are deployer of fraud@staging"
+    hidden = served.run("can", "read", "other/churn", env={"DECALOG_TOKEN": secret}, ok=False)
+    assert "other" in hidden.out and "role" not in hidden.out, "why is only for who may see it"
+
+
+def test_the_ledger_holds_numbers_and_a_name_can_be_erased(served):
+    name = "Annabel Quaint-Lee"
+    member(served, name, "deployer", "fraud")
+    secret, _ = token(served, name, ALL_SCOPES)
+    set = {"value": "1"}
+    headers = {"Authorization": f"Bearer {secret}"}
+    assert served.request_over_tcp("PUT", f"{ENVIRONMENT}/variables/BY_ANN", set, headers).status == 200
+    events = lambda: [event for event in served.run("events", "fraud/churn", "--json").json()["events"] if event["kind"] == "variable_set"]
+    assert events()[-1]["actor"] == name and events()[-1]["principal"].startswith("person:")
+    hash = events()[-1]["hash"]
+    text = name.encode()
+    ledger = lambda: b"".join(path.read_bytes() for path in served.data.glob("ledger*"))
+    assert text not in ledger()
+    erased = served.run("erase", "person", name)
+    person = events()[-1]["principal"]
+    assert events()[-1]["actor"] == person.replace(":", " ") and events()[-1]["hash"] == hash
+    assert person in erased.err
+    everything = b"".join(path.read_bytes() for path in served.data.rglob("*") if path.is_file())
+    assert text not in everything
+    assert served.run("ledger", "verify").code == 0
+    assert served.request_over_tcp("GET", MODEL, headers=headers).status == 401
+
+
+def test_tokens_outlive_the_process_and_are_kept_as_digests(served, tmp_path):
+    from conftest import Platform
+
+    platform = Platform(tmp_path / "data").start()
+    try:
+        platform.run("deploy", write_model(tmp_path / "m", {"model.py": ROW}))
+        secret, id = token(platform, "shop", ["predict:default/m"])
+        revoked, revoked_id = token(platform, "shop", ["predict:default/m"])
+        platform.run("token", "revoke", revoked_id)
+        kept = b"".join(path.read_bytes() for path in platform.data.rglob("*") if path.is_file())
+        assert secret.encode() not in kept and secret[4:34].encode() not in kept
+        platform.kill()
+        platform.start()
+        wait_for(lambda: ask(platform, "m", secret).status == 200, "the model")
+        assert ask(platform, "m", revoked).status == 401
+        platform.takeover()
+        assert ask(platform, "m", secret).status == 200
+        assert ask(platform, "m", revoked).status == 401
+        platform.run("token", "revoke", id)
+        wait_for(lambda: ask(platform, "m", secret).status == 401, "the end of the token", 2)
+    finally:
+        platform.stop()

@@ -10,7 +10,10 @@ mod access;
 mod release;
 mod up;
 
-pub use access::{AuthVerb, EraseVerb, LimitOptions, MemberVerb, PlaceOptions, TokenVerb};
+pub use access::{
+    AuthVerb, EnvironmentOf, EraseVerb, LimitOptions, MemberVerb, PlaceOptions, ProposalOptions,
+    TokenVerb,
+};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
 pub use up::UpOptions;
 
@@ -249,6 +252,24 @@ pub enum Verb {
         #[arg(required = true, num_args = 2..=3)]
         words: Vec<String>,
     },
+    /// Lists changes that wait for approval
+    #[command(after_help = "Examples:\n  decalog proposals\n  decalog proposals 41")]
+    Proposals(ProposalOptions),
+    /// Agrees to a proposed change; with the last approval it is carried out
+    #[command(after_help = "Example:\n  decalog approve 41")]
+    Approve {
+        /// As decalog proposals shows it
+        id: u64,
+    },
+    /// Ends a proposed change; your own you take back
+    #[command(after_help = "Example:\n  decalog reject 41 --why 'not on a Friday'")]
+    Reject {
+        /// As decalog proposals shows it
+        id: u64,
+        /// Why; it stays in the ledger
+        #[arg(long, default_value = "")]
+        why: String,
+    },
     /// Whether predictions from this machine need a token
     #[command(after_help = "Examples:\n  decalog auth require\n  decalog auth open")]
     Auth {
@@ -311,6 +332,22 @@ pub enum EnvVerb {
     Ls {
         #[command(flatten)]
         of: Scope,
+    },
+    /// Changes of the environment need others to agree
+    #[command(
+        after_help = "Releases, variables, secrets, limits and rights of it become proposals; a rollback needs none.\n\nExample:\n  decalog env protect production --approvals 1"
+    )]
+    Protect {
+        #[command(flatten)]
+        of: EnvironmentOf,
+        /// How many people beside the one who proposes a change
+        #[arg(long, default_value_t = 1)]
+        approvals: u32,
+    },
+    /// Changes of the environment need nobody else any more
+    Unprotect {
+        #[command(flatten)]
+        of: EnvironmentOf,
     },
     /// Removes a variable or a secret
     Unset {

@@ -148,7 +148,8 @@ impl Client {
         sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<ureq::http::Response<ureq::Body>, Failure> {
         let mut response = sent.map_err(|error| self.unreachable(error))?;
-        if response.status().is_success() {
+        let is_proposed = response.status() == ureq::http::StatusCode::ACCEPTED;
+        if response.status().is_success() && !is_proposed {
             return Ok(response);
         }
         let status = response.status();

@@ -118,7 +118,7 @@ fn planned(plan: &Plan) -> String {
 }
 
 /// One line on an event.
-fn describe(event: &Event, about: &str) -> String {
+pub fn describe(event: &Event, about: &str) -> String {
     match event {
         Event::WriterStarted { program_version } => format!("decalog {program_version} started"),
         Event::VersionPushed(pushed) => {
@@ -142,7 +142,7 @@ fn describe(event: &Event, about: &str) -> String {
         Event::ScaleChanged { placement, record } => {
             format!("{} in {}: {record}", placement.version, placement.environment)
         }
-        Event::VersionRemoved { version } => version.to_string(),
+        Event::VersionRemoved { version, .. } => version.to_string(),
         Event::EnvironmentBuilt { lock, cached, elapsed_ms, .. } => {
             format!(
                 "environment {}{}, {elapsed_ms} ms",
@@ -178,14 +178,14 @@ fn describe(event: &Event, about: &str) -> String {
         Event::ReplicaFailed { replica, reason, restart_in_ms, .. } => {
             format!("{replica}: {reason}; the next starts in {restart_in_ms} ms")
         }
-        Event::ModelRemoved {} => String::new(),
+        Event::ModelRemoved { .. } => String::new(),
         Event::AccessBegan {} => "actors are proved from here on".into(),
         Event::PrincipalAdded { .. } | Event::PrincipalRemoved { .. } => about.into(),
         Event::GroupsChanged { groups, .. } => {
             let groups: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
             format!("{about} is in {}", groups.join(", "))
         }
-        Event::GrantGiven { grant } | Event::GrantWithdrawn { grant } => {
+        Event::GrantGiven { grant, .. } | Event::GrantWithdrawn { grant } => {
             format!("{about}: {} of {}", grant.role, grant.reach.display())
         }
         Event::TokenCreated { token } | Event::TokenRotated { token } => {
@@ -195,10 +195,13 @@ fn describe(event: &Event, about: &str) -> String {
         Event::TokensRevoked {} => "all that there were".into(),
         Event::TokensRequired { required: true } => "also on this machine".into(),
         Event::TokensRequired { required: false } => "only from beyond this machine".into(),
-        Event::EnvironmentProtected { environment, protection } => {
+        Event::EnvironmentProtected { environment, protection, .. } => {
             format!("{environment}: approvals {}", protection.approvals)
         }
-        Event::EnvironmentUnprotected { environment } => environment.to_string(),
+        Event::EnvironmentUnprotected { environment, .. } => environment.to_string(),
+        Event::Proposed(proposed) => format!("{} of {}", proposed.action, proposed.object),
+        Event::ProposalApproved { proposal, .. } => format!("proposal {proposal}"),
+        Event::ProposalRejected { proposal, why, .. } => format!("proposal {proposal}: {why}"),
     }
 }
 

@@ -208,7 +208,7 @@ impl Following<'_> {
                 step(&at, if at == "guard" { "rolled back" } else { "failed" }, None);
                 return Err(self.failed(problem).into());
             }
-            Event::ModelRemoved {} => {
+            Event::ModelRemoved { .. } => {
                 let text = format!(
                     "{model} was removed by {} in the meantime; {} was not released",
                     happened.actor, self.version

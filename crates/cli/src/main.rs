@@ -23,6 +23,7 @@ mod manual;
 mod new;
 mod platform;
 mod predict;
+mod proposals;
 mod release;
 mod show;
 mod socket;
@@ -38,6 +39,9 @@ use clap::Parser;
 use domain::{Code, DataDirectory, Problem};
 
 use args::{Arguments, LedgerVerb, Verb, WorkerVerb};
+
+/// The exit status of a change that waits for approval.
+const PROPOSED: u8 = 4;
 
 /// How a verb fails.
 pub enum Failure {
@@ -75,6 +79,11 @@ fn main() -> ExitCode {
     let result = run(arguments);
     let (problem, status) = match result {
         Ok(status) => return ExitCode::from(status),
+        // It was asked for rightly, and waits for others.
+        Err(Failure::Problem(problem)) if problem.code == Code::Proposed => {
+            eprintln!("{problem}");
+            return ExitCode::from(PROPOSED);
+        }
         Err(Failure::Problem(problem)) => (problem, 1),
         Err(Failure::Unreachable(problem)) => (problem, 3),
     };
@@ -139,6 +148,9 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Member { verb } => access::member(&remote, verb, json)?,
         Verb::Whoami => access::who_am_i(&remote, json)?,
         Verb::Can { words } => return access::can(&remote, &words, json),
+        Verb::Proposals(options) => proposals::run(&remote, options, json)?,
+        Verb::Approve { id } => proposals::approve(&remote, id, json)?,
+        Verb::Reject { id, why } => proposals::reject(&remote, id, &why, json)?,
         Verb::Auth { verb } => access::auth(&remote, verb)?,
         Verb::Erase { verb } => access::erase(&remote, verb, json)?,
         Verb::Ledger { verb: LedgerVerb::Verify { head, data } } => {

@@ -46,6 +46,8 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
                 }
             }
         }
+        EnvVerb::Protect { of, approvals } => crate::proposals::protect(client, &of, approvals)?,
+        EnvVerb::Unprotect { of } => crate::proposals::protect(client, &of, 0)?,
         EnvVerb::Unset { name, of } => {
             client.delete(&format!("{}/{name}{}", path(&of), query(&of)))?;
             eprintln!("{name} is removed");

@@ -52,7 +52,7 @@ pub(crate) fn permit(
     refusal(decision, action, object)
 }
 
-fn check_token(access: &Access, now_ms: u64, caller: &Caller) -> Result<(), Problem> {
+pub(crate) fn check_token(access: &Access, now_ms: u64, caller: &Caller) -> Result<(), Problem> {
     let Some(token) = &caller.token else { return Ok(()) };
     let status = access.token(&token.digest).map(|record| record.status(&token.digest, now_ms));
     match status {
@@ -62,7 +62,7 @@ fn check_token(access: &Access, now_ms: u64, caller: &Caller) -> Result<(), Prob
     }
 }
 
-fn refusal(decision: Decision, action: Action, object: &Object) -> Result<(), Problem> {
+pub(crate) fn refusal(decision: Decision, action: Action, object: &Object) -> Result<(), Problem> {
     let why = |help: &str| {
         let text = decision.explain("you", action, object);
         let text = text.strip_prefix("no: ").unwrap_or(&text).to_string();
@@ -97,14 +97,30 @@ impl Control {
         permit(&self.state(), self.clock.now_ms(), caller, action, object)
     }
 
-    /// Fails if a caller may do none of these now.
+    /// Fails if a caller may not do something now, nor propose it.
+    pub fn permit_proposing(
+        &self,
+        caller: &Caller,
+        action: Action,
+        object: &Object,
+    ) -> Result<(), Problem> {
+        let state = self.state();
+        check_token(&state.access, self.clock.now_ms(), caller)?;
+        let decision = may(&state.access, &caller.principal, caller.scopes(), action, object);
+        match decision.may_propose() {
+            true => Ok(()),
+            false => refusal(decision, action, object),
+        }
+    }
+
+    /// Fails if a caller may do none of these now, nor propose one.
     pub(crate) fn permit_one_of(
         &self,
         caller: &Caller,
         actions: &[Action],
         object: &Object,
     ) -> Result<(), Problem> {
-        let tried = actions.iter().map(|action| self.permit(caller, *action, object));
+        let tried = actions.iter().map(|action| self.permit_proposing(caller, *action, object));
         tried.reduce(Result::or).unwrap_or(Ok(()))
     }
 

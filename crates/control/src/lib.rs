@@ -6,6 +6,7 @@ mod access;
 mod backup;
 mod candidate;
 mod case;
+mod change;
 mod changes;
 mod clock;
 mod collect;
@@ -63,6 +64,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use access::{Verdict, WhoAmI};
+pub use change::ProposalView;
 pub use clock::{Clock, now_ms};
 pub use collect::Garbage;
 pub use parked::Park;
@@ -306,6 +308,7 @@ impl Control {
         while !self.stopping.load(Ordering::Acquire) {
             self.is_active().await;
             self.publish_access();
+            self.carry_out_agreed().await;
             self.publish_routes();
             let next = self.reconcile_replicas(&mut round).await;
             self.publish_routes();

@@ -8,6 +8,7 @@ use domain::{
     Action, Caller, Code, Event, Grant, Grantee, GroupName, Object, Principal, PrincipalId,
     PrincipalKind, Problem, Reach, Role, State,
 };
+use policy::access::may;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,18 @@ pub(crate) fn object_of(reach: &Reach) -> Object {
     }
 }
 
+/// What it is to give a role: a program may be let in to look and to ask by whoever makes tokens.
+fn action_of(grant: &Grant, to_service: bool) -> Action {
+    match to_service && grant.role == Role::Viewer {
+        true => Action::Token,
+        false => Action::Member,
+    }
+}
+
+fn is_proposable(state: &State, caller: &Caller, action: Action, object: &Object) -> bool {
+    may(&state.access, &caller.principal, caller.scopes(), action, object).may_propose()
+}
+
 /// Fails if a caller could not give somebody all of these roles. Whoever could may also make and
 /// take away their tokens.
 pub(crate) fn permit_giving(
@@ -82,11 +95,13 @@ pub(crate) fn permit_giving(
     to_service: bool,
 ) -> Result<(), Problem> {
     for grant in grants {
-        let action = match to_service && grant.role == Role::Viewer {
-            true => Action::Token,
-            false => Action::Member,
-        };
-        permit(state, now_ms, caller, action, &object_of(&grant.reach))?;
+        let (action, object) = (action_of(grant, to_service), object_of(&grant.reach));
+        // What has to be approved is proposed where it is appended.
+        let decided = permit(state, now_ms, caller, action, &object);
+        decided.or_else(|problem| match is_proposable(state, caller, action, &object) {
+            true => Ok(()),
+            false => Err(problem),
+        })?;
     }
     Ok(())
 }
@@ -147,12 +162,10 @@ impl Control {
         if self.state().access.grants_of(&grant.to).contains(&grant) {
             return Ok(());
         }
-        let (by, now_ms) = (caller.clone(), self.clock.now_ms());
-        let decide = move |state: &State| {
-            permit_giving(state, now_ms, &by, std::slice::from_ref(&grant), to_service)?;
-            Ok(Event::GrantGiven { grant })
-        };
-        self.state_store.append(&caller.principal, PLATFORM, decide).await.map(drop)
+        let object = object_of(&grant.reach);
+        let action = action_of(&grant, to_service);
+        let decide = move |_: &State| Ok(Event::GrantGiven { grant, proposal: None });
+        self.change(caller, PLATFORM, object, move |_| action, decide).await.map(drop)
     }
 
     /// Makes somebody known under a name, without any role. That the caller may is decided before.

@@ -138,7 +138,7 @@ impl Control {
             | Event::GroupsChanged { principal, .. } => *principal,
             Event::TokenCreated { token } | Event::TokenRotated { token } => token.owner,
             Event::TokenRevoked { id } => state.access.tokens.get(id)?.owner,
-            Event::GrantGiven { grant } | Event::GrantWithdrawn { grant } => match &grant.to {
+            Event::GrantGiven { grant, .. } | Event::GrantWithdrawn { grant } => match &grant.to {
                 Grantee::Group(group) => return Some(format!("group {}", group.as_str())),
                 Grantee::Principal(id) => {
                     let known = state.access.principals.get(id).map(|known| known.principal);

@@ -37,6 +37,73 @@ fn action_of(
     action_to_make_live(version, before, changes)
 }
 
+/// The begin of a deployment, if it can begin now.
+pub(crate) fn started(
+    state: &State,
+    key: &ModelKey,
+    version: VersionNumber,
+    environment: &EnvironmentName,
+    plan: Plan,
+    configuration: Option<Configuration>,
+) -> Result<Event, Problem> {
+    let model = state.models.get(key).filter(|model| model.versions.contains_key(&version));
+    let Some(model) = model else {
+        let known: Vec<String> = state
+            .models
+            .get(key)
+            .into_iter()
+            .flat_map(|model| model.versions.keys())
+            .map(|v| v.to_string())
+            .collect();
+        let help = if known.is_empty() {
+            "push it first".into()
+        } else {
+            format!("it has {}", known.join(", "))
+        };
+        return Err(Problem::new(
+            Code::NoSuchVersion,
+            format!("`{}` has no version {version}", key.model),
+        )
+        .help(help));
+    };
+    if let Some((other, progress)) = model.shifting(environment)
+        && plan.cause != Cause::Rollback
+    {
+        let text = format!(
+            "a release of {} in {environment} is on its way ({})",
+            other.version, progress.phase
+        );
+        return Err(Problem::new(Code::ReleaseRunning, text).help(format!(
+            "wait for it (decalog release status {0}), or end it: decalog release abort {0}",
+            key.model
+        )));
+    }
+    let nothing_to_share = model.live.get(environment).is_none_or(|live| live.version == version);
+    let mut plan = plan;
+    if nothing_to_share && plan.cause == Cause::Deploy {
+        // What the manifest says of releases holds as soon as there is something to release
+        // against.
+        plan = Plan { breaking: plan.breaking, untested: plan.untested, ..Plan::default() };
+    }
+    if !plan.is_instant() && nothing_to_share {
+        let text = match model.live.get(environment) {
+            None => {
+                format!("nothing is live in {environment}, so there is no traffic to share")
+            }
+            Some(_) => format!("{version} is live in {environment} already"),
+        };
+        return Err(Problem::new(Code::NothingToCompare, text)
+            .help(format!("decalog release {}@{version}", key.model)));
+    }
+    Ok(Event::DeployStarted {
+        version,
+        environment: environment.clone(),
+        plan,
+        configuration: configuration.map(Box::new),
+        proposal: None,
+    })
+}
+
 impl Control {
     /// Asks for a version to take the traffic of an environment. Gives the attempt's id; its steps
     /// are events.
@@ -52,72 +119,14 @@ impl Control {
         plan.validate().map_err(|error| {
             Problem::new(Code::BadPlan, error.to_string()).help("decalog release --help")
         })?;
-        let (wanted, driven) = (key.clone(), environment.clone());
-        let (by, now_ms) = (caller.clone(), self.clock.now_ms());
-        let decide = move |state: &State| {
-            let action = action_of(state, &wanted, &environment, version, configuration.as_ref());
-            let object = Object::ModelIn(wanted.clone(), environment.clone());
-            permit(state, now_ms, &by, action, &object)?;
-            let model =
-                state.models.get(&wanted).filter(|model| model.versions.contains_key(&version));
-            let Some(model) = model else {
-                let known: Vec<String> = state
-                    .models
-                    .get(&wanted)
-                    .into_iter()
-                    .flat_map(|model| model.versions.keys())
-                    .map(|v| v.to_string())
-                    .collect();
-                let help = if known.is_empty() {
-                    "push it first".into()
-                } else {
-                    format!("it has {}", known.join(", "))
-                };
-                return Err(Problem::new(
-                    Code::NoSuchVersion,
-                    format!("`{}` has no version {version}", wanted.model),
-                )
-                .help(help));
-            };
-            if let Some((other, progress)) = model.shifting(&environment)
-                && plan.cause != Cause::Rollback
-            {
-                let text = format!(
-                    "a release of {} in {environment} is on its way ({})",
-                    other.version, progress.phase
-                );
-                return Err(Problem::new(Code::ReleaseRunning, text).help(format!(
-                    "wait for it (decalog release status {0}), or end it: decalog release abort {0}",
-                    wanted.model
-                )));
-            }
-            let nothing_to_share =
-                model.live.get(&environment).is_none_or(|live| live.version == version);
-            let mut plan = plan;
-            if nothing_to_share && plan.cause == Cause::Deploy {
-                // What the manifest says of releases holds as soon as there is something to release
-                // against.
-                plan = Plan { breaking: plan.breaking, untested: plan.untested, ..Plan::default() };
-            }
-            if !plan.is_instant() && nothing_to_share {
-                let text = match model.live.get(&environment) {
-                    None => {
-                        format!("nothing is live in {environment}, so there is no traffic to share")
-                    }
-                    Some(_) => format!("{version} is live in {environment} already"),
-                };
-                return Err(Problem::new(Code::NothingToCompare, text)
-                    .help(format!("decalog release {}@{version}", wanted.model)));
-            }
-            Ok(Event::DeployStarted {
-                version,
-                environment,
-                plan,
-                configuration: configuration.map(Box::new),
-            })
-        };
-        let entry = self.state_store.append(&caller.principal, &key.to_string(), decide).await?;
-        self.drive(key, &driven);
+        let object = Object::ModelIn(key.clone(), environment.clone());
+        let (of, to, configured) = (key.clone(), environment.clone(), configuration.clone());
+        let action = move |state: &State| action_of(state, &of, &to, version, configured.as_ref());
+        let (wanted, to) = (key.clone(), environment.clone());
+        let decide =
+            move |state: &State| started(state, &wanted, version, &to, plan, configuration);
+        let entry = self.change(caller, &key.to_string(), object, action, decide).await?;
+        self.drive(key, &environment);
         Ok(DeploymentId(entry.seq))
     }
 

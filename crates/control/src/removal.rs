@@ -6,20 +6,42 @@ use domain::{
 };
 
 use crate::Control;
-use crate::access::permit;
+
+/// The removal of a model with all its versions.
+pub(crate) fn model_removed(state: &State, key: &ModelKey) -> Result<Event, Problem> {
+    match state.models.contains_key(key) {
+        true => Ok(Event::ModelRemoved { proposal: None }),
+        false => Err(state.no_such_model(key)),
+    }
+}
+
+/// The removal of one version, unless it is in use.
+pub(crate) fn version_removed(
+    state: &State,
+    key: &ModelKey,
+    version: VersionNumber,
+) -> Result<Event, Problem> {
+    let reference =
+        Reference { selector: Some(Selector::Number(version)), ..Reference::live(key.clone()) };
+    state.resolve(&reference)?;
+    let model = state.model(key)?;
+    let live = model.live.iter().find(|(_, live)| live.version == version);
+    let coming = model.running().find(|deployment| deployment.version == version);
+    let used = match (live, coming) {
+        (Some((environment, _)), _) => format!("is live in {environment}"),
+        (None, Some(deployment)) => format!("is on its way to {}", deployment.environment),
+        (None, None) => return Ok(Event::VersionRemoved { version, proposal: None }),
+    };
+    Err(Problem::new(Code::InUse, format!("{version} of `{}` {used}", key.model))
+        .help("release another version first"))
+}
 
 impl Control {
     /// Removes a model with all its versions.
     pub async fn remove(&self, caller: &Caller, key: &ModelKey) -> Result<(), Problem> {
-        let (wanted, by, now_ms) = (key.clone(), caller.clone(), self.clock.now_ms());
-        let decide = move |state: &State| {
-            permit(state, now_ms, &by, Action::Remove, &Object::Model(wanted.clone()))?;
-            match state.models.contains_key(&wanted) {
-                true => Ok(Event::ModelRemoved {}),
-                false => Err(state.no_such_model(&wanted)),
-            }
-        };
-        self.state_store.append(&caller.principal, &key.to_string(), decide).await?;
+        let (wanted, object) = (key.clone(), Object::Model(key.clone()));
+        let decide = move |state: &State| model_removed(state, &wanted);
+        self.change(caller, &key.to_string(), object, |_| Action::Remove, decide).await?;
         self.work.notify_one();
         Ok(())
     }
@@ -31,26 +53,9 @@ impl Control {
         key: &ModelKey,
         version: VersionNumber,
     ) -> Result<(), Problem> {
-        let (wanted, by, now_ms) = (key.clone(), caller.clone(), self.clock.now_ms());
-        let decide = move |state: &State| {
-            permit(state, now_ms, &by, Action::Remove, &Object::Model(wanted.clone()))?;
-            let reference = Reference {
-                selector: Some(Selector::Number(version)),
-                ..Reference::live(wanted.clone())
-            };
-            state.resolve(&reference)?;
-            let model = state.model(&wanted)?;
-            let live = model.live.iter().find(|(_, live)| live.version == version);
-            let coming = model.running().find(|deployment| deployment.version == version);
-            let used = match (live, coming) {
-                (Some((environment, _)), _) => format!("is live in {environment}"),
-                (None, Some(deployment)) => format!("is on its way to {}", deployment.environment),
-                (None, None) => return Ok(Event::VersionRemoved { version }),
-            };
-            Err(Problem::new(Code::InUse, format!("{version} of `{}` {used}", wanted.model))
-                .help("release another version first"))
-        };
-        self.state_store.append(&caller.principal, &key.to_string(), decide).await?;
+        let (wanted, object) = (key.clone(), Object::Model(key.clone()));
+        let decide = move |state: &State| version_removed(state, &wanted, version);
+        self.change(caller, &key.to_string(), object, |_| Action::Remove, decide).await?;
         self.work.notify_one();
         Ok(())
     }

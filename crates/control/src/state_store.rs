@@ -285,8 +285,17 @@ impl StateStore {
         subject: &str,
         decide: impl FnOnce(&State) -> Result<Event, Problem> + Send + 'static,
     ) -> Result<Entry, Problem> {
-        let (shared, actor, subject) =
-            (self.shared.clone(), actor.to_string(), subject.to_string());
+        let subject = subject.to_string();
+        self.append_to(actor, move |state| Ok((subject, decide(state)?))).await
+    }
+
+    /// The same, where the subject is decided, too.
+    pub async fn append_to(
+        &self,
+        actor: &Principal,
+        decide: impl FnOnce(&State) -> Result<(String, Event), Problem> + Send + 'static,
+    ) -> Result<Entry, Problem> {
+        let (shared, actor) = (self.shared.clone(), actor.to_string());
         blocking(move || {
             let mut ledger = shared.ledger.lock();
             if shared.handed_over.load(Ordering::Acquire) {
@@ -297,7 +306,7 @@ impl StateStore {
                 return Err(refusal);
             }
             let state = shared.state.load_full();
-            let event = decide(&state)?;
+            let (subject, event) = decide(&state)?;
             let expected_subject_seq = state.entries_of(&subject);
             let new = NewEntry {
                 at_ms: shared.clock.now_ms(),

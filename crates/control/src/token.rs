@@ -190,7 +190,7 @@ impl Control {
             let by = caller.clone();
             let decide = move |state: &State| {
                 permit_giving(state, now_ms, &by, std::slice::from_ref(&grant), true)?;
-                Ok(Event::GrantGiven { grant })
+                Ok(Event::GrantGiven { grant, proposal: None })
             };
             self.state_store.append(&caller.principal, PLATFORM, decide).await?;
         }

@@ -11,7 +11,6 @@ use domain::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::access::permit;
 use crate::{Control, aside, secret};
 
 /// The longest value, in bytes.
@@ -89,7 +88,7 @@ impl Control {
             VariableValue::Secret(_) => Action::Secret,
         };
         // Before it is said whether it has this value.
-        self.permit(caller, action, &object)?;
+        self.permit_proposing(caller, action, &object)?;
         if !variable_name_is_valid(name) {
             return Err(Problem::new(
                 Code::BadVariable,
@@ -125,19 +124,16 @@ impl Control {
             name: name.into(),
             value,
             secret: file,
+            proposal: None,
         };
-        let (by, now_ms) = (caller.clone(), self.clock.now_ms());
-        let decide = move |state: &State| {
-            permit(state, now_ms, &by, action, &object)?;
-            // What is a secret does not become one that is shown by who may not touch secrets.
-            if replaces_secret {
-                permit(state, now_ms, &by, Action::Secret, &object)?;
-            }
-            Ok(event)
-        };
-        let appended = self.state_store.append(&caller.principal, &subject, decide).await;
+        // What is a secret does not become one that is shown by who may not touch secrets.
+        let needed = if replaces_secret { Action::Secret } else { action };
+        let appended =
+            self.change(caller, &subject, object, move |_| needed, move |_| Ok(event)).await;
         match &appended {
             Ok(_) => self.drop_secret(&place, name, before).await,
+            // It is needed once it is approved.
+            Err(problem) if problem.code == Code::Proposed => {}
             Err(_) => self.drop_secret(&place, name, file.map(Some)).await,
         }
         appended.map(|_| true)
@@ -194,7 +190,12 @@ impl Control {
                 .iter()
                 .map(move |(environment, variables)| (place(environment), variables))
         });
-        let mut files = HashSet::new();
+        // What is proposed is needed once it is approved.
+        let proposed = state.access.proposals.values().filter_map(|known| match &known.change {
+            Event::VariableSet { secret, .. } if known.proposal.end.is_none() => *secret,
+            _ => None,
+        });
+        let mut files: HashSet<Digest> = proposed.collect();
         for (scope, variables) in of_projects.chain(of_models) {
             for name in
                 variables.values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name)
@@ -241,19 +242,17 @@ impl Control {
         let (project, environment, name) = (project.clone(), environment.clone(), name.to_string());
         let removed = name.clone();
         let object = object_of(&project, &environment, model.as_ref());
-        let (by, now_ms) = (caller.clone(), self.clock.now_ms());
         let action = if before.is_some() { Action::Secret } else { Action::Configure };
         let decide = move |state: &State| {
-            permit(state, now_ms, &by, action, &object)?;
             let variables = state.variables_at(&project, model.as_ref(), &environment);
             if variables.is_none_or(|variables| !variables.values.contains_key(&name)) {
                 let text = format!("there is no variable {} in {environment}", excerpt(&name));
                 return Err(Problem::new(Code::NoSuchVariable, text)
                     .help("decalog env ls shows them; --model names a model's own"));
             }
-            Ok(Event::VariableRemoved { environment, model, name })
+            Ok(Event::VariableRemoved { environment, model, name, proposal: None })
         };
-        self.state_store.append(&caller.principal, &subject, decide).await?;
+        self.change(caller, &subject, object, move |_| action, decide).await?;
         self.drop_secret(&place, &removed, before).await;
         Ok(())
     }

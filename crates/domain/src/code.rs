@@ -223,6 +223,9 @@ codes! {
     NothingBefore "nothing_before" 409 FailedPrecondition Change Changes "There is no earlier version to go back to.";
     NothingToCompare "nothing_to_compare" 409 FailedPrecondition Change Changes "A release in phases needs a version that is live.";
     InUse "in_use" 409 FailedPrecondition Change Changes "What should be removed is in use.";
+    Proposed "proposed" 202 FailedPrecondition Change Changes "The change needs approval, and waits for it as a proposal.";
+    NotApproved "not_approved" 409 FailedPrecondition Change Changes "The proposal cannot be approved, rejected or carried out.";
+    NoSuchProposal "no_such_proposal" 404 NotFound Change Changes "There is no proposal of that number, or not for the caller.";
     BadToken "bad_token" 422 InvalidArgument Change Changes "The token cannot be made or rotated so.";
     NoSuchProject "no_such_project" 404 NotFound Change Changes "There is no project of that name, or not for the caller.";
     NoSuchMember "no_such_member" 404 NotFound Change Changes "There is nobody of that name.";

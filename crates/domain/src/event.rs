@@ -11,7 +11,7 @@ use crate::id::{DeploymentId, EnvironmentName, ModelName, Placement, ReplicaId, 
 use crate::manifest::Configuration;
 use crate::principal::{Principal, PrincipalId};
 use crate::problem::Problem;
-use crate::proposal::Protection;
+use crate::proposal::{Party, Proposed, Protection};
 use crate::release::{Phase, Plan};
 use crate::scale::ScaleRecord;
 use crate::schema::Schema;
@@ -57,6 +57,9 @@ pub enum Event {
         /// What the environment's configuration becomes with it; absent if it stays.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         configuration: Option<Box<Configuration>>,
+        /// The proposal that it carries out, if it needed approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<u64>,
     },
     /// The packages of the version's lock are installed.
     EnvironmentBuilt {
@@ -177,6 +180,9 @@ pub enum Event {
         /// The file of the secret store that holds a secret's value; older entries name none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<Digest>,
+        /// The proposal that it carries out, if it needed approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<u64>,
     },
     /// A variable is gone.
     VariableRemoved {
@@ -186,6 +192,9 @@ pub enum Event {
         model: Option<ModelName>,
         /// Its name.
         name: String,
+        /// The proposal that it carries out, if it needed approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<u64>,
     },
     /// Another number of replicas is wanted of a placement.
     ScaleChanged {
@@ -218,9 +227,16 @@ pub enum Event {
     VersionRemoved {
         /// The version that is gone.
         version: VersionNumber,
+        /// The proposal that it carries out, if it needed approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<u64>,
     },
     /// The model and all its versions are gone.
-    ModelRemoved {},
+    ModelRemoved {
+        /// The proposal that it carries out, if it needed approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<u64>,
+    },
     /// From here on the actor of an entry is proved; in those before, it is what was claimed.
     AccessBegan {},
     /// Somebody can be given rights.
@@ -247,6 +263,9 @@ pub enum Event {
     GrantGiven {
         /// The role.
         grant: Grant,
+        /// The proposal that it carries out, if it needed approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<u64>,
     },
     /// Somebody does not have a role any more.
     GrantWithdrawn {
@@ -282,11 +301,35 @@ pub enum Event {
         environment: EnvironmentName,
         /// How many.
         protection: Protection,
+        /// The proposal that it carries out, if it needed approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<u64>,
     },
     /// Changes of an environment of the subject's project need no approval any more.
     EnvironmentUnprotected {
         /// Which.
         environment: EnvironmentName,
+        /// The proposal that it carries out, if it needed approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<u64>,
+    },
+    /// Somebody wants a change of a protected environment; its number is the proposal's id.
+    Proposed(Box<Proposed>),
+    /// Somebody agreed to a proposal.
+    ProposalApproved {
+        /// Which.
+        proposal: u64,
+        /// Who.
+        by: Party,
+    },
+    /// Nothing comes of a proposal.
+    ProposalRejected {
+        /// Which.
+        proposal: u64,
+        /// Who ended it.
+        by: Party,
+        /// Why, in their words.
+        why: String,
     },
 }
 
@@ -332,7 +375,7 @@ pub struct UnknownEvent {
 
 impl Event {
     /// All kinds that this program knows.
-    pub const KINDS: [&str; 35] = [
+    pub const KINDS: [&str; 38] = [
         "writer_started",
         "writer_handed_over",
         "version_pushed",
@@ -368,6 +411,9 @@ impl Event {
         "tokens_required",
         "environment_protected",
         "environment_unprotected",
+        "proposed",
+        "proposal_approved",
+        "proposal_rejected",
     ];
 
     /// Its kind, in snake_case.
@@ -394,7 +440,7 @@ impl Event {
             Event::ReplicaReady { .. } => "replica_ready",
             Event::ReplicaFailed { .. } => "replica_failed",
             Event::VersionRemoved { .. } => "version_removed",
-            Event::ModelRemoved {} => "model_removed",
+            Event::ModelRemoved { .. } => "model_removed",
             Event::AccessBegan {} => "access_began",
             Event::PrincipalAdded { .. } => "principal_added",
             Event::PrincipalRemoved { .. } => "principal_removed",
@@ -408,6 +454,9 @@ impl Event {
             Event::TokensRequired { .. } => "tokens_required",
             Event::EnvironmentProtected { .. } => "environment_protected",
             Event::EnvironmentUnprotected { .. } => "environment_unprotected",
+            Event::Proposed(_) => "proposed",
+            Event::ProposalApproved { .. } => "proposal_approved",
+            Event::ProposalRejected { .. } => "proposal_rejected",
         }
     }
 
@@ -418,6 +467,44 @@ impl Event {
             self,
             Event::ScaleChanged { .. } | Event::ReplicaReady { .. } | Event::ReplicaFailed { .. }
         )
+    }
+
+    /// Where a change that may need approval says which proposal it carries out.
+    fn proposal_mut(&mut self) -> Option<&mut Option<u64>> {
+        match self {
+            Event::DeployStarted { proposal, .. }
+            | Event::VariableSet { proposal, .. }
+            | Event::VariableRemoved { proposal, .. }
+            | Event::VersionRemoved { proposal, .. }
+            | Event::ModelRemoved { proposal }
+            | Event::GrantGiven { proposal, .. }
+            | Event::EnvironmentProtected { proposal, .. }
+            | Event::EnvironmentUnprotected { proposal, .. } => Some(proposal),
+            _ => None,
+        }
+    }
+
+    /// The proposal that this change carries out, if it needed approval.
+    pub fn carries_out(&self) -> Option<u64> {
+        match self {
+            Event::DeployStarted { proposal, .. }
+            | Event::VariableSet { proposal, .. }
+            | Event::VariableRemoved { proposal, .. }
+            | Event::VersionRemoved { proposal, .. }
+            | Event::ModelRemoved { proposal }
+            | Event::GrantGiven { proposal, .. }
+            | Event::EnvironmentProtected { proposal, .. }
+            | Event::EnvironmentUnprotected { proposal, .. } => *proposal,
+            _ => None,
+        }
+    }
+
+    /// This change, as what carries out a proposal.
+    pub fn carrying_out(mut self, id: u64) -> Event {
+        if let Some(proposal) = self.proposal_mut() {
+            *proposal = Some(id);
+        }
+        self
     }
 
     /// The body as the exact bytes that are hashed and kept.

@@ -162,7 +162,7 @@ mod tests {
             subject_seq: 2,
             writer_epoch: 1,
             hash: Digest::ZERO,
-            event: Event::ModelRemoved {},
+            event: Event::ModelRemoved { proposal: None },
         };
         let listed = serde_json::to_value(Happened::from(entry.clone())).unwrap();
         // Whoever reads entries finds all of one.

@@ -48,7 +48,7 @@ pub use latency::LatencyHistogram;
 pub use manifest::Manifest;
 pub use principal::{Actor, Principal, PrincipalId, PrincipalKind};
 pub use problem::Problem;
-pub use proposal::{Party, Proposal, Protection};
+pub use proposal::{Party, Proposal, Proposed, Protection};
 pub use reference::Reference;
 pub use schema::{Column, Datatype, Schema};
 pub use scope::{Scope, Scopes};

@@ -54,6 +54,7 @@ impl State {
             .chain(changes("principal", &then.principals, &now.principals))
             .chain(changes_of("grants", &then.grants, &now.grants, grantee_key))
             .chain(changes("token", &then.tokens, &now.tokens))
+            .chain(changes("proposal", &then.proposals, &now.proposals))
             .chain(changes_of("protected", &then.protected, &now.protected, |(project, name)| {
                 Object::Environment(project.clone(), name.clone()).to_string()
             }))
@@ -76,6 +77,10 @@ impl State {
                 drop(self.access.grants.insert(grantee(to).ok_or_else(unknown)?, read(body)?))
             }
             Some(("token", _)) => self.access.keep_token(&read(body)?),
+            Some(("proposal", id)) => {
+                let id = id.parse().map_err(|_| unknown())?;
+                drop(self.access.proposals.insert(id, read(body)?))
+            }
             Some(("protected", place)) => match place.parse()? {
                 Object::Environment(project, environment) => {
                     self.access.protected.insert((project, environment), read(body)?);
@@ -97,6 +102,7 @@ impl State {
         self.access.grants.extend(other.access.grants);
         self.access.tokens.extend(other.access.tokens);
         self.access.digests.extend(other.access.digests);
+        self.access.proposals.extend(other.access.proposals);
         self.access.protected.extend(other.access.protected);
         if other.access.head.seq > 0 {
             self.access.head = other.access.head;

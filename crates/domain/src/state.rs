@@ -19,7 +19,7 @@ mod deployment;
 mod model;
 mod variables;
 
-pub use access::{Access, AccessHead, KnownPrincipal};
+pub use access::{Access, AccessHead, KnownPrincipal, KnownProposal};
 pub use deployment::{Deployment, Outcome};
 pub use model::{BEFORE_MAX, Live, Model, Version};
 pub use variables::Variables;
@@ -69,7 +69,7 @@ impl State {
         if let Event::VariableSet { .. } | Event::VariableRemoved { .. } = entry.event {
             self.apply_variable(entry);
         } else if let Ok(key) = ModelKey::try_from(entry.subject.clone()) {
-            if let Event::ModelRemoved {} = entry.event {
+            if let Event::ModelRemoved { .. } = entry.event {
                 self.models.remove(&key);
             } else {
                 Arc::make_mut(self.models.entry(key).or_default()).apply(entry);

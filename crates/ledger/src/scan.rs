@@ -172,7 +172,10 @@ pub fn kinds_of(name: &str) -> impl Iterator<Item = &'static str> + '_ {
         | "tokens_revoked"
         | "tokens_required"
         | "environment_protected"
-        | "environment_unprotected" => "access",
+        | "environment_unprotected"
+        | "proposed"
+        | "proposal_approved"
+        | "proposal_rejected" => "access",
         _ => kind.split('_').next().unwrap_or_default(),
     };
     Event::KINDS.into_iter().filter(move |kind| *kind == name || group(kind) == name)

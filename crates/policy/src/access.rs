@@ -10,7 +10,7 @@ mod protect;
 #[cfg(test)]
 mod tests;
 
-pub use by_state::{grants_of, may, may_somewhere};
+pub use by_state::{grants_of, may, may_somewhere, protection_of};
 pub use decide::{Asker, By, Decision, Missing, Protected, Rules, decide, decide_somewhere};
 pub use give::{GiveRefusal, may_give, may_make_token};
 pub use needs::{Needs, needs};

@@ -147,7 +147,8 @@ fn may(
         },
         Place::Environment => match (text("project").parse(), text("environment").parse()) {
             (Ok(project), Ok(environment)) => {
-                api.control.permit(caller, action, &Object::Environment(project, environment))
+                let object = Object::Environment(project, environment);
+                api.control.permit_proposing(caller, action, &object)
             }
             _ => Ok(()),
         },

@@ -12,6 +12,7 @@ mod models;
 pub mod openapi;
 mod path;
 mod platform;
+mod proposals;
 mod releases;
 mod tokens;
 mod variables;
@@ -80,6 +81,7 @@ pub struct Endpoint {
 
 /// With which whatever changes the ledger may refuse.
 const CHANGES: &[Code] = &[
+    Code::Proposed,
     Code::Conflict,
     Code::Fenced,
     Code::Ledger,
@@ -193,6 +195,16 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Gives a token another text; that of before stays valid for a time"),
     endpoint!(delete "/v1/tokens/{id}" tokens::revoke, Somebody, [NoSuchToken] + CHANGES,
         "Ends a token"),
+    endpoint!(get "/v1/proposals" proposals::list, Somebody, [],
+        "Changes that wait for approval in what the caller may see, and how the last ones ended"),
+    endpoint!(get "/v1/proposals/{id}" proposals::show, Somebody, [NoSuchProposal],
+        "One proposal, with the change that it is for"),
+    endpoint!(post "/v1/proposals/{id}/approvals" proposals::approve, Somebody, [NoSuchProposal, NotApproved, NoSuchModel, NoSuchProject] + PLAN + CHANGES,
+        "Agrees to a proposal; it is carried out with the last approval"),
+    endpoint!(post "/v1/proposals/{id}/rejections" proposals::reject, Somebody, [NoSuchProposal, NotApproved, NoSuchModel, NoSuchProject] + CHANGES,
+        "Ends a proposal: whoever proposed it takes it back, others reject it"),
+    endpoint!(put "/v1/projects/{project}/environments/{environment}/protection" proposals::protect, May(&[Action::Protect], Environment), [] + CHANGES,
+        "Says how many people must approve changes of an environment; 0 for none"),
     endpoint!(put "/v1/access/tokens" tokens::require, May(&[Action::Administer], Platform), [] + CHANGES,
         "Says whether predictions need a token wherever they come from"),
 ];

@@ -157,6 +157,19 @@ impl FromPath for TokenPath {
     }
 }
 
+/// A proposal.
+#[derive(JsonSchema)]
+pub struct ProposalPath {
+    /// Its number.
+    pub id: u64,
+}
+
+impl FromPath for ProposalPath {
+    fn from_path(segments: &Segments) -> Result<ProposalPath, ApiError> {
+        Ok(ProposalPath { id: segments.name("id")? })
+    }
+}
+
 /// A blob.
 #[derive(JsonSchema)]
 pub struct BlobPath {

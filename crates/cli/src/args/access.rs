@@ -103,6 +103,24 @@ pub struct PlaceOptions {
     pub env: Option<String>,
 }
 
+#[derive(Args)]
+pub struct ProposalOptions {
+    /// Only this one, in full
+    pub id: Option<u64>,
+    /// Also those that are over
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Args)]
+pub struct EnvironmentOf {
+    /// The environment
+    pub env: String,
+    /// Its project
+    #[arg(long, default_value = "default")]
+    pub project: String,
+}
+
 #[derive(Subcommand)]
 pub enum AuthVerb {
     /// Predictions need a token, also from this machine

@@ -62,6 +62,7 @@ fn only_a_deploy_that_skips_tests_says_so() {
             environment: EnvironmentName::default(),
             plan,
             configuration: None,
+            proposal: None,
         };
         describe(&event, "")
     };

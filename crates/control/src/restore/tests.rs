@@ -23,6 +23,7 @@ fn backup(home: &Path) -> Vec<u8> {
         name: "A".into(),
         value: Some("1".into()),
         secret: None,
+        proposal: None,
     };
     let new = NewEntry {
         at_ms: 7,

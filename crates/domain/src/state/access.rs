@@ -11,12 +11,15 @@ use crate::event::{Entry, Event};
 use crate::grant::{Grant, Grantee, GroupName};
 use crate::id::{EnvironmentName, ProjectName};
 use crate::principal::{Actor, Principal, PrincipalId};
-use crate::proposal::Protection;
+use crate::proposal::{Approval, Proposal, ProposalEnd, Protection};
 use crate::token::{TokenId, TokenRecord};
 
 /// A token that ended is forgotten after so long, in milliseconds: until then whoever uses it is
 /// told why it is refused.
 const ENDED_TOKEN_MS_MAX: u64 = 30 * 86_400_000;
+
+/// Proposals that are over and are still shown.
+const ENDED_PROPOSALS_MAX: usize = 32;
 
 /// Who may do what. To copy it costs nothing.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -31,6 +34,8 @@ pub struct Access {
     pub tokens: OrdMap<TokenId, Arc<TokenRecord>>,
     /// Which token a text belongs to, by its SHA-256: that of now and that before a rotation.
     pub digests: OrdMap<Digest, TokenId>,
+    /// Changes that wait for approval, and those that ended not long ago, by number.
+    pub proposals: OrdMap<u64, Arc<KnownProposal>>,
     /// What changes of environments need, by project and environment.
     pub protected: OrdMap<(ProjectName, EnvironmentName), Protection>,
 }
@@ -55,6 +60,17 @@ pub struct KnownPrincipal {
     pub person: Option<PrincipalId>,
     /// The groups that whoever logs them in named last.
     pub groups: Vec<GroupName>,
+}
+
+/// A proposal, and what it would change.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct KnownProposal {
+    /// How far it is.
+    pub proposal: Proposal,
+    /// The subject of the change.
+    pub subject: String,
+    /// The change itself.
+    pub change: Event,
 }
 
 impl Access {
@@ -87,6 +103,10 @@ impl Access {
     }
 
     pub(super) fn apply(&mut self, entry: &Entry) {
+        if let Some(id) = entry.event.carries_out() {
+            self.end_proposal(id, ProposalEnd::CarriedOut);
+            self.head.seq = entry.seq;
+        }
         match &entry.event {
             Event::AccessBegan {} => {
                 self.head.began_seq.get_or_insert(entry.seq);
@@ -104,7 +124,7 @@ impl Access {
                     Arc::make_mut(known).groups = groups.clone();
                 }
             }
-            Event::GrantGiven { grant } => self.give(grant),
+            Event::GrantGiven { grant, .. } => self.give(grant),
             Event::GrantWithdrawn { grant } => self.withdraw(grant),
             Event::TokenCreated { token } | Event::TokenRotated { token } => {
                 self.forget_ended(entry.at_ms);
@@ -116,19 +136,59 @@ impl Access {
                 all.into_iter().for_each(|id| self.revoke(id, entry.at_ms));
             }
             Event::TokensRequired { required } => self.head.tokens_required = *required,
-            Event::EnvironmentProtected { environment, protection } => {
+            Event::EnvironmentProtected { environment, protection, .. } => {
                 if let Ok(project) = entry.subject.parse() {
                     self.protected.insert((project, environment.clone()), *protection);
                 }
             }
-            Event::EnvironmentUnprotected { environment } => {
+            Event::EnvironmentUnprotected { environment, .. } => {
                 if let Ok(project) = entry.subject.parse() {
                     self.protected.remove(&(project, environment.clone()));
                 }
             }
+            Event::Proposed(proposed) => {
+                let known = KnownProposal {
+                    proposal: proposed.proposal(entry.seq, entry.at_ms),
+                    subject: proposed.subject.clone(),
+                    change: proposed.change.clone(),
+                };
+                self.proposals.insert(entry.seq, Arc::new(known));
+                self.forget_proposals(entry.at_ms);
+            }
+            Event::ProposalApproved { proposal, by } => {
+                if let Some(known) = self.proposals.get_mut(proposal) {
+                    let approval = Approval { by: *by, at_ms: entry.at_ms };
+                    Arc::make_mut(known).proposal.approvals.push(approval);
+                }
+            }
+            Event::ProposalRejected { proposal, by, .. } => {
+                let known = self.proposals.get(proposal);
+                let end = match known.is_some_and(|known| known.proposal.proposer == *by) {
+                    true => ProposalEnd::Withdrawn,
+                    false => ProposalEnd::Rejected { by: *by },
+                };
+                self.end_proposal(*proposal, end);
+            }
             _ => return,
         }
         self.head.seq = entry.seq;
+    }
+
+    fn end_proposal(&mut self, id: u64, end: ProposalEnd) {
+        if let Some(known) = self.proposals.get_mut(&id) {
+            Arc::make_mut(known).proposal.end.get_or_insert(end);
+        }
+    }
+
+    /// Of proposals that ended or ran out, the newest few are kept.
+    fn forget_proposals(&mut self, now_ms: u64) {
+        let is_over = |known: &KnownProposal| {
+            known.proposal.end.is_some() || known.proposal.expires_ms() <= now_ms
+        };
+        let over: Vec<u64> =
+            self.proposals.iter().filter(|(_, known)| is_over(known)).map(|(id, _)| *id).collect();
+        let old = over.len().saturating_sub(ENDED_PROPOSALS_MAX);
+        over.into_iter().take(old).for_each(|id| drop(self.proposals.remove(&id)));
     }
 
     /// Takes a token in as it is from now on, also as a part of a snapshot.

@@ -42,6 +42,10 @@ pub struct Version {
     pub pushed: VersionPushed,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
+    /// By which entry.
+    pub seq: u64,
+    /// Who pushed it, as that entry says.
+    pub actor: String,
     /// Once it is known.
     pub schema: Option<Schema>,
     /// By its last benchmark.
@@ -84,9 +88,11 @@ impl PartialEq for Model {
 
 impl PartialEq for Version {
     fn eq(&self, other: &Version) -> bool {
-        let Version { pushed, at_ms, schema, measured } = self;
+        let Version { pushed, at_ms, seq, actor, schema, measured } = self;
         std::ptr::eq(self, other)
             || *at_ms == other.at_ms
+                && *seq == other.seq
+                && *actor == other.actor
                 && *schema == other.schema
                 && *measured == other.measured
                 && *pushed == other.pushed
@@ -100,12 +106,14 @@ impl Model {
                 let version = Version {
                     pushed: (**pushed).clone(),
                     at_ms: entry.at_ms,
+                    seq: entry.seq,
+                    actor: entry.actor.clone(),
                     schema: None,
                     measured: None,
                 };
                 self.versions.insert(pushed.version, Arc::new(version));
             }
-            Event::DeployStarted { version, environment, plan, configuration } => {
+            Event::DeployStarted { version, environment, plan, configuration, .. } => {
                 self.deployments.push_back(Deployment {
                     id: DeploymentId(entry.seq),
                     version: *version,
@@ -208,7 +216,7 @@ impl Model {
                     live.target = Some(record.decision.target);
                 }
             }
-            Event::VersionRemoved { version } => {
+            Event::VersionRemoved { version, .. } => {
                 self.versions.remove(version);
                 for live in self.live.values_mut() {
                     let kept = live.before.len();

@@ -33,6 +33,7 @@ fn started(version: VersionNumber, environment: &EnvironmentName) -> Event {
         environment: environment.clone(),
         plan: Plan::default(),
         configuration: None,
+        proposal: None,
     }
 }
 
@@ -93,6 +94,7 @@ fn variables_of_a_model_win_and_count() {
         name: "LEVEL".into(),
         value: value.map(String::from),
         secret: value.is_none().then_some(Digest::of(b"file")),
+        proposal: None,
     };
     apply(&mut state, "default", set(None, Some("1")));
     assert_eq!(state.variables_of(&key, &environment)["LEVEL"], (Some("1".into()), false));
@@ -128,6 +130,7 @@ fn release(state: &mut State, version: u32, cause: Cause) {
         environment: environment.clone(),
         plan,
         configuration: None,
+        proposal: None,
     };
     let deployment = DeploymentId(apply(state, "default/churn", event));
     let previous = live(state).map(|live| live.version);
@@ -165,7 +168,11 @@ fn a_rollback_goes_back_and_does_not_swing() {
         [VersionNumber(1)],
         "to release what is live changes nothing of that"
     );
-    apply(&mut state, "default/churn", Event::VersionRemoved { version: VersionNumber(1) });
+    apply(
+        &mut state,
+        "default/churn",
+        Event::VersionRemoved { version: VersionNumber(1), proposal: None },
+    );
     assert!(live(&state).unwrap().before.is_empty());
     assert_eq!(
         live(&state).unwrap().forgotten,
@@ -178,11 +185,15 @@ fn a_rollback_goes_back_and_does_not_swing() {
 #[test]
 fn numbers_of_removed_versions_are_not_used_again() {
     let mut state = with_versions(2);
-    apply(&mut state, "default/churn", Event::VersionRemoved { version: VersionNumber(2) });
+    apply(
+        &mut state,
+        "default/churn",
+        Event::VersionRemoved { version: VersionNumber(2), proposal: None },
+    );
     let (key, environment) = (default_model("churn").unwrap(), EnvironmentName::default());
     assert_eq!(state.next_version(&key), VersionNumber(3));
     let first = state.placement(&key, &environment, VersionNumber(1));
-    apply(&mut state, "default/churn", Event::ModelRemoved {});
+    apply(&mut state, "default/churn", Event::ModelRemoved { proposal: None });
     assert_eq!(state.next_version(&key), VersionNumber(3), "nor those of a removed model");
     // A ledger of a program that began again at 1 after a removal is folded, too, and its
     // placements differ.
@@ -225,6 +236,7 @@ fn a_release_moves_on_pauses_and_ends() {
         environment: environment.clone(),
         plan,
         configuration: None,
+        proposal: None,
     };
     let deployment = DeploymentId(apply(&mut state, "default/churn", event));
     assert!(state.models[&key].shifting(&environment).is_none(), "it is built and tested first");
@@ -270,6 +282,7 @@ fn a_configuration_comes_with_its_release() {
             environment: EnvironmentName::default(),
             plan: Plan::default(),
             configuration: Some(Box::new(configuration)),
+            proposal: None,
         };
         let deployment = DeploymentId(apply(state, "default/churn", event));
         let previous = live(state).map(|live| live.version);

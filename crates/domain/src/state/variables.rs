@@ -29,10 +29,10 @@ fn scope(project: &ProjectName, environment: &EnvironmentName) -> String {
 impl State {
     pub(super) fn apply_variable(&mut self, entry: &Entry) {
         let (environment, model, name, value, secret) = match &entry.event {
-            Event::VariableSet { environment, model, name, value, secret } => {
+            Event::VariableSet { environment, model, name, value, secret, .. } => {
                 (environment, model, name, Some(value), *secret)
             }
-            Event::VariableRemoved { environment, model, name } => {
+            Event::VariableRemoved { environment, model, name, .. } => {
                 (environment, model, name, None, None)
             }
             _ => return,

@@ -12,7 +12,7 @@ fn append(sqlite: &mut Sqlite, seen: u64) -> Result<u64, LedgerError> {
         actor: "ann",
         subject: "default/a",
         expected_subject_seq: seen,
-        event: &Event::ModelRemoved {},
+        event: &Event::ModelRemoved { proposal: None },
     };
     crate::append(sqlite, 1, new).map(|entry| entry.subject_seq)
 }

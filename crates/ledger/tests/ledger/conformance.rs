@@ -178,7 +178,7 @@ pub fn many_threads_append_each_to_its_subject(home: Home) {
                         &mut ledger.lock().unwrap(),
                         &subject,
                         seen,
-                        &Event::ModelRemoved {},
+                        &Event::ModelRemoved { proposal: None },
                     )
                     .unwrap();
                 }
@@ -204,7 +204,9 @@ pub fn of_writers_that_open_at_once_exactly_one_may_write(home: Home) {
     });
     let appended: Vec<_> = ledgers
         .into_iter()
-        .map(|mut ledger| append_event(&mut ledger, "default/a", 0, &Event::ModelRemoved {}))
+        .map(|mut ledger| {
+            append_event(&mut ledger, "default/a", 0, &Event::ModelRemoved { proposal: None })
+        })
         .collect();
     assert_eq!(appended.iter().filter(|result| result.is_ok()).count(), 1);
     let newest = WRITERS + 1;
@@ -225,7 +227,7 @@ pub fn an_event_that_could_not_be_read_again_is_not_written(home: Home) {
         append_event(&mut ledger, "default/a", 0, &event),
         Err(LedgerError::Unknown(_))
     ));
-    append_event(&mut ledger, "default/a", 0, &Event::ModelRemoved {}).unwrap();
+    append_event(&mut ledger, "default/a", 0, &Event::ModelRemoved { proposal: None }).unwrap();
     drop(ledger);
     assert_eq!(folded(&home.open()).entries_of("default/a"), 1);
 }
@@ -233,14 +235,16 @@ pub fn an_event_that_could_not_be_read_again_is_not_written(home: Home) {
 pub fn a_reader_cannot_write_and_sees_what_a_writer_appends(home: Home) {
     let mut writer = home.open();
     let mut reader = Ledger::open_read_only(&home.location).unwrap();
-    append_event(&mut writer, "default/a", 0, &Event::ModelRemoved {}).unwrap();
+    append_event(&mut writer, "default/a", 0, &Event::ModelRemoved { proposal: None }).unwrap();
     assert_eq!(reader.head().unwrap(), writer.head().unwrap());
     assert_eq!(
         verify(&home.location, None).unwrap().entries,
         2,
         "verified beside the running writer"
     );
-    assert!(append_event(&mut reader, "default/a", 1, &Event::ModelRemoved {}).is_err());
+    assert!(
+        append_event(&mut reader, "default/a", 1, &Event::ModelRemoved { proposal: None }).is_err()
+    );
     assert!(Ledger::open_read_only(&home.another().location).is_err());
 }
 

@@ -60,6 +60,7 @@ pub fn append(ledger: &mut Ledger, subject: &str, seen: u64) -> Result<u64, Ledg
         name: "A".into(),
         value: Some(seen.to_string()),
         secret: None,
+        proposal: None,
     };
     append_event(ledger, subject, seen, &event).map(|entry| entry.seq)
 }

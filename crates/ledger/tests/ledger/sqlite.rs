@@ -219,7 +219,7 @@ fn a_snapshot_of_another_history_is_not_trusted() {
     let home = home();
     let path = home.data.ledger();
     let mut ledger = home.open();
-    append_event(&mut ledger, "default/a", 0, &Event::ModelRemoved {}).unwrap();
+    append_event(&mut ledger, "default/a", 0, &Event::ModelRemoved { proposal: None }).unwrap();
     Snapshot::open(&home.location).unwrap().save(&folded(&ledger)).unwrap();
     drop(ledger);
     // The end is cut off and other entries take its place, as after a restored backup.
@@ -228,7 +228,7 @@ fn a_snapshot_of_another_history_is_not_trusted() {
         .execute("DELETE FROM entries WHERE seq = 2", [])
         .unwrap();
     let mut ledger = home.open();
-    append_event(&mut ledger, "default/b", 0, &Event::ModelRemoved {}).unwrap();
+    append_event(&mut ledger, "default/b", 0, &Event::ModelRemoved { proposal: None }).unwrap();
     let kept = Snapshot::open(&home.location).unwrap().state().clone();
     assert!(kept.subjects.contains_key("default/a"));
     let subjects = fold(&ledger, kept, Damage::Refused).unwrap().subjects;

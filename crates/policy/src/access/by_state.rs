@@ -1,7 +1,9 @@
 //! Decisions by what the ledger says at this moment.
 
 use domain::state::Access;
-use domain::{Action, Grant, Grantee, GroupName, Object, Principal, ProjectName, Scopes};
+use domain::{
+    Action, Grant, Grantee, GroupName, Object, Principal, ProjectName, Protection, Scopes,
+};
 
 use crate::access::decide::{Asker, By, Decision, Protected, Rules, decide, decide_somewhere};
 use crate::access::needs::needs;
@@ -42,6 +44,19 @@ fn with_grants(
         // Most callers are in no group: nothing is copied for them.
         (Principal::Known(_, id), []) => decide(asker, access.grants_of(&Grantee::Principal(*id))),
         _ => decide(asker, &grants_of(access, principal)),
+    }
+}
+
+/// What a change of this kind needs at this place, if it needs approval there.
+pub fn protection_of(access: &Access, action: Action, object: &Object) -> Option<Protection> {
+    match decide(
+        Asker { principal: &Principal::LocalOwner, groups: &[], scopes: None },
+        Rules { grants: &[], protected: &protected(access, action, object) },
+        action,
+        object,
+    ) {
+        Decision::Proposal { approvals, .. } => Some(Protection { approvals }),
+        _ => None,
     }
 }
 

@@ -5,6 +5,9 @@ use domain::{Action, Grant, Grantee, Object, Role};
 use crate::access::decide::{By, Decision, Missing};
 use crate::access::needs::needs;
 
+/// How whoever asks for themselves is called.
+const YOU: &str = "you";
+
 impl Decision {
     /// The decision in one line, as `yes: ann is deployer of fraud (by group ml-team)`. It is for
     /// those who may see the object: of what is not found it says why, and so that it exists.
@@ -38,9 +41,14 @@ fn is(who: &str, by: &By) -> String {
                 Grantee::Group(group) => format!(" (by group {group})"),
                 Grantee::Principal(_) => String::new(),
             };
-            format!("{who} is {role} of {}{group}", reach.display())
+            format!("{who} {} {role} of {}{group}", verb(who, "are", "is"), reach.display())
         }
     }
+}
+
+/// The form of a verb: whoever asks for themselves is called `you`.
+fn verb<'a>(who: &str, of_you: &'a str, of_others: &'a str) -> &'a str {
+    if who == YOU { of_you } else { of_others }
 }
 
 fn lacks(who: &str, missing: &Missing, action: Action, object: &Object) -> String {
@@ -48,7 +56,9 @@ fn lacks(who: &str, missing: &Missing, action: Action, object: &Object) -> Strin
         Missing::Role { needed, has } => {
             let has = match has {
                 Some(by) => is(who, by),
-                None => format!("{who} has no role in {}", place(object)),
+                None => {
+                    format!("{who} {} no role in {}", verb(who, "have", "has"), place(object))
+                }
             };
             format!("{has}; {action} needs {}{}", or_higher(*needed), where_needed(action, object))
         }
