@@ -231,6 +231,7 @@ codes! {
     NoSuchMember "no_such_member" 404 NotFound Change Changes "There is nobody of that name.";
     NoSuchToken "no_such_token" 404 NotFound Change Changes "There is no token of that id, or not for the caller.";
     NoSuchVariable "no_such_variable" 404 NotFound Change Changes "There is no variable of that name.";
+    NoSuchEntry "no_such_entry" 404 NotFound Change Changes "The ledger has no entry of that number.";
     NoSuchAction "no_such_action" 404 Unimplemented Change Changes "There is no such action on a release.";
     Conflict "conflict" 409 Aborted Soon Changes "Something else changed the same thing meanwhile.";
     Fenced "fenced" 503 Unavailable Soon Changes "This process is being replaced by another.";
@@ -254,6 +255,7 @@ codes! {
 
     BadModel "bad_model" 500 InvalidArgument Change CommandLine "The directory's model cannot be understood.";
     BadOption "bad_option" 500 InvalidArgument Change CommandLine "Options do not fit together.";
+    NotProved "not_proved" 500 FailedPrecondition Change CommandLine "A receipt or a checkpoint does not prove what it should.";
     NoInput "no_input" 500 InvalidArgument Change CommandLine "There is nothing to read.";
     Exists "exists" 500 FailedPrecondition Change CommandLine "What should be created exists already.";
     NotEmpty "not_empty" 500 FailedPrecondition Change CommandLine "The directory to restore into is not empty.";
