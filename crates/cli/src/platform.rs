@@ -164,7 +164,8 @@ pub fn verify(
                 Problem::new(Code::BadName, error.to_string())
             })?;
             let location = ledger::Location::of(&DataDirectory::new(data));
-            let verified = ledger::verify(&location, head).map_err(|broken| {
+            let expected = ledger::Expected { head, checkpoint: None };
+            let verified = ledger::verify(&location, &expected).map_err(|broken| {
                 Problem::new(Code::LedgerBroken, broken.to_string())
                     .help("restore a backup, and find out who changed the file")
             })?;

@@ -79,7 +79,7 @@ fn ledger(data: &DataDirectory) -> (Check, Option<State>) {
         check.found = "there is none".into();
         return (check, None);
     }
-    match ledger::verify(&location, None) {
+    match ledger::verify(&location, &ledger::Expected::default()) {
         Ok(verified) => {
             check.found = format!("{} entries, all as they were written", verified.entries)
         }

@@ -143,7 +143,7 @@ impl Restore<'_> {
         let broken = |error: &dyn std::fmt::Display| {
             damaged(format!("the backup's ledger is damaged: {error}"))
         };
-        let verified = ledger::verify(&location, None).map_err(|error| broken(&error))?;
+        let verified = ledger::verify(&location, &ledger::Expected::default()).map_err(|error| broken(&error))?;
         if verified.entries != entries {
             return Err(damaged(format!(
                 "the backup's ledger has {} entries, not {entries}",

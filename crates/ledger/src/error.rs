@@ -3,6 +3,8 @@
 
 use domain::event::UnknownEvent;
 
+use crate::proof::ProofError;
+
 /// What a store says of a failure in its own words.
 pub type StoreError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -47,6 +49,17 @@ pub enum LedgerError {
     /// Not a ledger, or damaged.
     #[error("the ledger is damaged: {0}")]
     Corrupt(String),
+    /// Nothing can be proved of what was asked for.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// Its own last checkpoint tells that entries are not those that there were.
+    #[error(
+        "the ledger does not continue its own checkpoint of {size} entries: entries were changed, cut off or replaced after it was signed"
+    )]
+    Rewritten {
+        /// Of the checkpoint.
+        size: u64,
+    },
     /// Another process kept the store to itself for longer than is waited for. Nothing was written.
     #[error("the ledger could not be used: {0}")]
     Busy(StoreError),

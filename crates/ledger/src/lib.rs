@@ -3,7 +3,9 @@
 //! telemetry.
 
 mod chain;
+mod checkpoints;
 mod error;
+mod export;
 mod fold;
 mod head;
 mod kinds;
@@ -15,6 +17,7 @@ pub mod scan;
 pub mod snapshot;
 mod sqlite;
 pub mod telemetry;
+mod tree;
 mod verify;
 
 use std::path::Path;
@@ -22,17 +25,20 @@ use std::path::Path;
 use domain::Digest;
 use domain::event::{BODY_VERSION, Entry, Event, PLATFORM};
 use head::HeadMarker;
+use proof::Frontier;
 
 pub use chain::Row;
+pub use checkpoints::origin;
 pub use error::LedgerError;
+pub use export::{ExportedEntry, NotProved, rfc3339};
 pub use fold::{Damage, fold, fold_nothing};
 pub use location::{Access, Location, LocationError};
-pub use log::Log;
+pub use log::{KeptCheckpoint, Log};
 pub use names::Names;
 pub use scan::{Page, Reach, Scan, Selection};
 pub use snapshot::Snapshot;
 pub use telemetry::{Observed, Telemetry};
-pub use verify::{Broken, Verified, verify};
+pub use verify::{Broken, Expected, Verified, verify};
 
 /// An entry to be.
 pub struct NewEntry<'a> {
@@ -59,6 +65,29 @@ pub struct Ledger {
 struct Writer {
     epoch: u64,
     marker: HeadMarker,
+    /// The right edge of the tree over all entries.
+    frontier: Frontier,
+    tree_made_anew: bool,
+}
+
+/// Brings the tree over the entries up to date, beside a running writer: of a ledger that an
+/// earlier program wrote, so that to open it takes no longer than another.
+pub fn prepare(location: &Location) -> Result<(), LedgerError> {
+    catch_up(location.open(Access::Write)?.as_mut()).map(|_| ())
+}
+
+/// In parts, so that nobody waits for long who wants to append. Gives whether the tree had to be
+/// made anew.
+fn catch_up(log: &mut dyn Log) -> Result<bool, LedgerError> {
+    let mut made_anew = false;
+    while tree::is_behind(log.entries())? {
+        let appending = log.begin()?;
+        kinds::check(appending.entries())?;
+        appending.lay_out()?;
+        made_anew |= tree::catch_up(appending.as_ref(), false)?.made_anew;
+        appending.commit()?;
+    }
+    Ok(made_anew)
 }
 
 impl Ledger {
@@ -70,10 +99,12 @@ impl Ledger {
         program_version: &str,
     ) -> Result<Ledger, LedgerError> {
         let mut log = location.open(Access::Write)?;
-        let (epoch, entry) = become_writer(log.as_mut(), at_ms, program_version)?;
+        let tree_made_anew = catch_up(log.as_mut())?;
+        let (epoch, entry, frontier) = become_writer(log.as_mut(), at_ms, program_version)?;
         let marker = HeadMarker::open(&location.head()).map_err(marker_failed)?;
         marker.set(entry.seq, entry.hash).map_err(marker_failed)?;
-        Ok(Ledger { location: location.clone(), log, writer: Some(Writer { epoch, marker }) })
+        let writer = Writer { epoch, marker, frontier, tree_made_anew };
+        Ok(Ledger { location: location.clone(), log, writer: Some(writer) })
     }
 
     /// Opens a ledger to read it, beside a running writer or without one.
@@ -84,8 +115,8 @@ impl Ledger {
 
     /// Appends one entry. When it returns, the entry is on disk.
     pub fn append(&mut self, new: NewEntry) -> Result<Entry, LedgerError> {
-        let writer = self.writer.as_ref().ok_or(LedgerError::ReadOnly)?;
-        let entry = append(self.log.as_mut(), writer.epoch, new)?;
+        let writer = self.writer.as_mut().ok_or(LedgerError::ReadOnly)?;
+        let entry = append(self.log.as_mut(), writer.epoch, &mut writer.frontier, new)?;
         // It only helps to find out later whether something is missing: the entry is on disk
         // without it.
         let _ = writer.marker.set(entry.seq, entry.hash);
@@ -95,6 +126,11 @@ impl Ledger {
     /// Which writer this is; `None` if it only reads.
     pub fn writer_epoch(&self) -> Option<u64> {
         self.writer.as_ref().map(|writer| writer.epoch)
+    }
+
+    /// Whether the tree that was kept was not of its entries, so that it was made again.
+    pub fn tree_made_anew(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.tree_made_anew)
     }
 
     /// Entries after `after_seq`, in order, at most `limit`.
@@ -145,7 +181,7 @@ fn become_writer(
     log: &mut dyn Log,
     at_ms: u64,
     program_version: &str,
-) -> Result<(u64, Entry), LedgerError> {
+) -> Result<(u64, Entry, Frontier), LedgerError> {
     let appending = log.begin()?;
     appending.lay_out()?;
     kinds::check(appending.entries())?;
@@ -155,16 +191,24 @@ fn become_writer(
     let expected_subject_seq = appending.entries().count_of(PLATFORM)?;
     let new =
         NewEntry { at_ms, actor: PLATFORM, subject: PLATFORM, expected_subject_seq, event: &event };
-    let entry = insert(appending.as_ref(), epoch, new)?;
+    let mut frontier = Frontier::default();
+    let entry = insert(appending.as_ref(), epoch, &mut frontier, new)?;
     appending.commit()?;
-    Ok((epoch, entry))
+    Ok((epoch, entry, frontier))
 }
 
 /// Appends one entry as the writer of an epoch.
-fn append(log: &mut dyn Log, writer_epoch: u64, new: NewEntry) -> Result<Entry, LedgerError> {
+fn append(
+    log: &mut dyn Log,
+    writer_epoch: u64,
+    frontier: &mut Frontier,
+    new: NewEntry,
+) -> Result<Entry, LedgerError> {
     let appending = log.begin()?;
-    let entry = insert(appending.as_ref(), writer_epoch, new)?;
+    let mut next = frontier.clone();
+    let entry = insert(appending.as_ref(), writer_epoch, &mut next, new)?;
     appending.commit()?;
+    *frontier = next;
     Ok(entry)
 }
 
@@ -173,6 +217,7 @@ fn append(log: &mut dyn Log, writer_epoch: u64, new: NewEntry) -> Result<Entry, 
 fn insert(
     appending: &dyn log::Append,
     writer_epoch: u64,
+    frontier: &mut Frontier,
     new: NewEntry,
 ) -> Result<Entry, LedgerError> {
     let (seq, epoch, previous_hash) = match appending.entries().newest()? {
@@ -200,7 +245,12 @@ fn insert(
         previous_hash,
     };
     let hash = row.hash();
+    if frontier.size() != seq {
+        // The first time, or another process wrote.
+        *frontier = tree::catch_up(appending, true)?.frontier;
+    }
     appending.insert(&row, hash)?;
+    tree::append(appending, frontier, hash)?;
     // Read back before it is committed: what this program cannot read must never be in the log.
     Ok(row.into_entry(hash)?)
 }

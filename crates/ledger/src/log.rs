@@ -43,6 +43,18 @@ pub trait Entries {
     /// among those of all entries. By an index: many entries take no longer than few.
     fn next_kind(&self, kind: &str, shape: u32) -> Result<Option<(String, u32)>, LedgerError>;
 
+    /// How many hashes of the tree there are: one more than the largest position.
+    fn nodes(&self) -> Result<u64, LedgerError>;
+
+    /// The hash of the tree at a position, from 0.
+    fn node(&self, position: u64) -> Result<Option<Digest>, LedgerError>;
+
+    /// Checkpoints after a number, in order, at most `rows_max`.
+    fn checkpoints(&self, after: u64, rows_max: usize) -> Result<Vec<KeptCheckpoint>, LedgerError>;
+
+    /// The last one.
+    fn newest_checkpoint(&self) -> Result<Option<KeptCheckpoint>, LedgerError>;
+
     /// Reads rows in order, one by one, until `each` breaks off or fails.
     fn read(&self, range: Range, each: Each) -> Result<(), LedgerError>;
 }
@@ -58,6 +70,15 @@ pub trait Append {
     /// Adds a row at the end.
     fn insert(&self, row: &Row, hash: Digest) -> Result<(), LedgerError>;
 
+    /// Adds a hash to the tree.
+    fn put_node(&self, position: u64, hash: Digest) -> Result<(), LedgerError>;
+
+    /// Drops all hashes of the tree.
+    fn drop_nodes(&self) -> Result<(), LedgerError>;
+
+    /// Keeps a checkpoint. Gives its number.
+    fn put_checkpoint(&self, at_ms: u64, size: u64, text: &str) -> Result<u64, LedgerError>;
+
     /// When it returns, all that was added is on disk.
     fn commit(self: Box<Self>) -> Result<(), LedgerError>;
 }
@@ -71,6 +92,19 @@ pub struct Newest {
     pub writer_epoch: u64,
     /// Its own.
     pub hash: Digest,
+}
+
+/// A checkpoint as it was signed and kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptCheckpoint {
+    /// Its place among all of this ledger, from 1.
+    pub number: u64,
+    /// When it was signed, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Over how many entries.
+    pub size: u64,
+    /// The signed note.
+    pub text: String,
 }
 
 /// Which rows are read.

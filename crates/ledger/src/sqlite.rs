@@ -1,4 +1,5 @@
-//! The store in an SQLite file: one table of entries in WAL mode with `synchronous=FULL`, so that
+//! The store in an SQLite file: a table of entries, one of the hashes of their tree and one of
+//! checkpoints, in WAL mode with `synchronous=FULL`, so that
 //! what is committed is on disk. Also how an SQLite file is opened, copied and thrown away, for the
 //! files that are kept beside a ledger.
 
@@ -12,7 +13,7 @@ use rusqlite::{
     params,
 };
 
-use crate::log::{Append, Each, Entries, Found, Log, Newest, Range};
+use crate::log::{Append, Each, Entries, Found, KeptCheckpoint, Log, Newest, Range};
 use crate::{LedgerError, Row};
 
 /// How long a statement waits for another process's, in milliseconds.
@@ -32,6 +33,16 @@ CREATE TABLE IF NOT EXISTS entries (
     previous_hash BLOB NOT NULL,
     hash BLOB NOT NULL,
     UNIQUE (subject, subject_seq)
+) STRICT;
+CREATE TABLE IF NOT EXISTS proof (
+    position INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS checkpoints (
+    number INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    note TEXT NOT NULL
 ) STRICT;";
 
 /// The index that gives all kinds without reading all entries.
@@ -119,6 +130,22 @@ impl Append for Transaction<'_> {
         Ok(())
     }
 
+    fn put_node(&self, position: u64, hash: Digest) -> Result<(), LedgerError> {
+        let sql = "INSERT INTO proof VALUES (?1, ?2)";
+        self.prepare_cached(sql)?.execute(params![position, hash.0.as_slice()])?;
+        Ok(())
+    }
+
+    fn drop_nodes(&self) -> Result<(), LedgerError> {
+        Ok(self.execute_batch("DELETE FROM proof")?)
+    }
+
+    fn put_checkpoint(&self, at_ms: u64, size: u64, text: &str) -> Result<u64, LedgerError> {
+        let sql = "INSERT INTO checkpoints (at, size, note) VALUES (?1, ?2, ?3)";
+        self.execute(sql, params![at_ms, size, text])?;
+        Ok(u64::try_from(self.last_insert_rowid()).unwrap_or_default())
+    }
+
     fn commit(self: Box<Self>) -> Result<(), LedgerError> {
         Ok(Transaction::commit(*self)?)
     }
@@ -127,10 +154,8 @@ impl Append for Transaction<'_> {
 impl Entries for Connection {
     fn has_any(&self) -> Result<bool, LedgerError> {
         // A process that is killed at the wrong moment leaves a file without its tables.
-        let table =
-            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'entries')";
-        let is_true = |sql| self.query_row(sql, [], |row| row.get::<_, bool>(0));
-        Ok(is_true(table)? && is_true("SELECT EXISTS (SELECT 1 FROM entries)")?)
+        let any = "SELECT EXISTS (SELECT 1 FROM entries)";
+        Ok(has_table(self, "entries")? && self.query_row(any, [], |row| row.get(0))?)
     }
 
     fn newest(&self) -> Result<Option<Newest>, LedgerError> {
@@ -179,6 +204,32 @@ impl Entries for Connection {
         }
     }
 
+    fn nodes(&self) -> Result<u64, LedgerError> {
+        // Earlier programs kept none.
+        if !has_table(self, "proof")? {
+            return Ok(0);
+        }
+        let sql = "SELECT coalesce(max(position) + 1, 0) FROM proof";
+        Ok(self.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
+    fn node(&self, position: u64) -> Result<Option<Digest>, LedgerError> {
+        let sql = "SELECT hash FROM proof WHERE position = ?1";
+        let hash: Option<Vec<u8>> =
+            self.prepare_cached(sql)?.query_row([position], |row| row.get(0)).optional()?;
+        Ok(hash.and_then(|hash| hash.try_into().ok()).map(Digest))
+    }
+
+    fn checkpoints(&self, after: u64, rows_max: usize) -> Result<Vec<KeptCheckpoint>, LedgerError> {
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let rows_max = i64::try_from(rows_max).unwrap_or(i64::MAX);
+        checkpoints(self, "WHERE number > ?1 ORDER BY number LIMIT ?2", params![after, rows_max])
+    }
+
+    fn newest_checkpoint(&self) -> Result<Option<KeptCheckpoint>, LedgerError> {
+        Ok(checkpoints(self, "ORDER BY number DESC LIMIT 1", params![])?.pop())
+    }
+
     fn read(&self, range: Range, each: Each) -> Result<(), LedgerError> {
         let place = match range.subject {
             None => "?1 IS NULL AND seq > ?2 ORDER BY seq",
@@ -199,6 +250,29 @@ impl Entries for Connection {
         }
         Ok(())
     }
+}
+
+fn has_table(connection: &Connection, name: &str) -> Result<bool, LedgerError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)";
+    Ok(connection.prepare_cached(sql)?.query_row([name], |row| row.get(0))?)
+}
+
+fn checkpoints(
+    connection: &Connection,
+    which: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<KeptCheckpoint>, LedgerError> {
+    // Earlier programs kept none.
+    if !has_table(connection, "checkpoints")? {
+        return Ok(vec![]);
+    }
+    let sql = format!("SELECT number, at, size, note FROM checkpoints {which}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let kept = statement.query_map(parameters, |row| {
+        let (number, at_ms) = (row.get(0)?, row.get(1)?);
+        Ok(KeptCheckpoint { number, at_ms, size: row.get(2)?, text: row.get(3)? })
+    })?;
+    Ok(kept.collect::<Result<_, _>>()?)
 }
 
 /// A stored row, and its own hash.

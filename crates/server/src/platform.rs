@@ -6,12 +6,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use control::Garbage;
 use domain::{Action, Code, Digest, Object, Problem};
+use ledger::proof::Note;
 use monitor::Scrape;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::describe::{Operation, Output};
+use crate::error::bad_request;
 use crate::extract::{By, Name, Query};
 use crate::{Api, ApiError, aside};
 
@@ -25,6 +27,9 @@ pub struct HeadQuery {
     /// The hash of the last entry, as it was kept elsewhere: whether the end was cut off.
     #[schemars(with = "Option<Digest>")]
     head: Option<Name<Digest>>,
+    /// A checkpoint, as it was kept elsewhere: whether its entries are still the same. Its
+    /// signature is not looked at.
+    checkpoint: Option<String>,
 }
 
 /// What answers, and how its owner gets to it.
@@ -204,8 +209,13 @@ pub async fn verify(
     Query(query): Query<HeadQuery>,
 ) -> Result<Json<LedgerVerified>, ApiError> {
     let head = query.head.map(Name::get).transpose()?;
+    let read = |text: String| {
+        text.parse::<Note>().map_err(bad_request)?.text().parse().map_err(bad_request)
+    };
+    let checkpoint = query.checkpoint.map(read).transpose()?;
     let location = api.control.ledger_location();
-    let verified = aside(move || ledger::verify(&location, head)).await?;
+    let expected = ledger::Expected { head, checkpoint };
+    let verified = aside(move || ledger::verify(&location, &expected)).await?;
     match verified {
         Ok(verified) => Ok(Json(LedgerVerified { entries: verified.entries, head: verified.head })),
         Err(broken) => Err(Problem::new(Code::LedgerBroken, broken.to_string())

@@ -14,11 +14,16 @@ use crate::proof::key::VerifierKey;
 use crate::proof::merkle::{PROOF_HASHES_MAX, ProofError, leaf_hash};
 use crate::proof::note::{Note, NoteError};
 
+/// With which the line of what is added begins.
+const EXTRA: &str = "extra ";
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
 
 /// That one entry is in the ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Receipt {
+    /// What the entry's hash is made of, for those who do not have it; it proves nothing by itself.
+    /// Empty if there is none.
+    pub extra: Vec<u8>,
     /// Which entry, from 0: its number less one.
     pub index: u64,
     /// From the leaf's sibling to the root's child.
@@ -70,7 +75,11 @@ impl Receipt {
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{FIRST_LINE}\nindex {}", self.index)?;
+        writeln!(f, "{FIRST_LINE}")?;
+        if !self.extra.is_empty() {
+            writeln!(f, "{EXTRA}{}", STANDARD.encode(&self.extra))?;
+        }
+        writeln!(f, "index {}", self.index)?;
         self.proof.iter().try_for_each(|hash| writeln!(f, "{}", STANDARD.encode(hash.0)))?;
         write!(f, "\n{}", self.checkpoint)
     }
@@ -87,8 +96,9 @@ impl FromStr for Receipt {
         if lines.next().is_none_or(|(line, _)| line != FIRST_LINE) {
             return Err(wrong(1, FIRST_LINE));
         }
-        // Whoever made it may add what they like here; it proves nothing.
-        lines.next_if(|(line, _)| line.starts_with("extra "));
+        let extra = lines.next_if(|(line, _)| line.starts_with(EXTRA));
+        let extra = extra.and_then(|(line, _)| line.strip_prefix(EXTRA)).unwrap_or_default();
+        let extra = STANDARD.decode(extra).map_err(|_| wrong(2, "`extra` and base 64"))?;
         let index = lines.next().and_then(|(line, _)| read_number(line.strip_prefix("index ")?));
         let index = index.ok_or_else(|| wrong(2, "`index` and a number"))?;
         let mut proof = vec![];
@@ -96,6 +106,6 @@ impl FromStr for Receipt {
             let hash = read_hash(line).filter(|_| proof.len() < PROOF_HASHES_MAX);
             proof.push(hash.ok_or_else(|| wrong(number, "a hash of the proof in base 64"))?);
         }
-        Ok(Receipt { index, proof, checkpoint: checkpoint.parse()? })
+        Ok(Receipt { extra, index, proof, checkpoint: checkpoint.parse()? })
     }
 }

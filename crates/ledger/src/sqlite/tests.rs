@@ -4,7 +4,8 @@ use domain::DataDirectory;
 use domain::event::Event;
 
 use super::*;
-use crate::{Location, NewEntry, verify};
+use crate::proof::Frontier;
+use crate::{Expected, Location, NewEntry, verify};
 
 fn append(sqlite: &mut Sqlite, seen: u64) -> Result<u64, LedgerError> {
     let new = NewEntry {
@@ -14,7 +15,7 @@ fn append(sqlite: &mut Sqlite, seen: u64) -> Result<u64, LedgerError> {
         expected_subject_seq: seen,
         event: &Event::ModelRemoved { proposal: None },
     };
-    crate::append(sqlite, 1, new).map(|entry| entry.subject_seq)
+    crate::append(sqlite, 1, &mut Frontier::default(), new).map(|entry| entry.subject_seq)
 }
 
 #[test]
@@ -40,7 +41,7 @@ fn a_full_disk_has_its_own_error_and_loses_nothing() {
         }
     };
     assert!(matches!(error, LedgerError::Full), "{error}");
-    assert_eq!(verify(&Location::of(&data), None).unwrap().entries, seen + 1);
+    assert_eq!(verify(&Location::of(&data), &Expected::default()).unwrap().entries, seen + 1);
     limit_to(&sqlite, 1_000);
     assert_eq!(append(&mut sqlite, seen).unwrap(), seen + 1, "with room again it goes on");
 }

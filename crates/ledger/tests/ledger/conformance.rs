@@ -11,12 +11,13 @@ use domain::event::{BODY_VERSION, Event, Measurement, PLATFORM};
 use domain::{After, DataDirectory, DeploymentId, Digest, State};
 use ledger::log::Range;
 use ledger::{
-    Access, Damage, Ledger, LedgerError, Location, Reach, Row, Selection, Snapshot, fold, verify,
+    Access, Damage, Expected, Ledger, LedgerError, Location, Reach, Row, Selection, Snapshot, fold,
+    verify,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::home::{Home, append, append_event, folded, shapes};
+use crate::home::{Home, append, append_event, expected, folded, shapes};
 
 /// Runs the suite for a store: `suite!(place)`, where `place` gives the location of a data
 /// directory's ledger: an empty one the first time, and the same from then on.
@@ -124,7 +125,7 @@ pub fn a_later_writer_fences_off_the_earlier(home: Home) {
     let mut new = home.open();
     assert!(matches!(append(&mut old, "default", 1), Err(LedgerError::Fenced { newer: 2 })));
     append(&mut new, "default", 1).unwrap();
-    verify(&home.location, None).unwrap();
+    verify(&home.location, &Expected::default()).unwrap();
 }
 
 pub fn a_snapshot_gives_the_same_state(home: Home) {
@@ -163,7 +164,7 @@ pub fn a_copy_is_whole(home: Home) {
     std::fs::create_dir(copies.root()).unwrap();
     ledger.backup_to(&copies.ledger()).unwrap();
     let copy = Location::of(&copies);
-    assert_eq!(verify(&copy, Some(ledger.head().unwrap().1)).unwrap().entries, 2);
+    assert_eq!(verify(&copy, &expected(ledger.head().unwrap().1)).unwrap().entries, 2);
 }
 
 pub fn many_threads_append_each_to_its_subject(home: Home) {
@@ -187,7 +188,7 @@ pub fn many_threads_append_each_to_its_subject(home: Home) {
     });
     let state = folded(&ledger.lock().unwrap());
     assert!((0..4).all(|thread| state.entries_of(&format!("default/m{thread}")) == 25));
-    assert_eq!(verify(&home.location, None).unwrap().entries, 101);
+    assert_eq!(verify(&home.location, &Expected::default()).unwrap().entries, 101);
 }
 
 pub fn of_writers_that_open_at_once_exactly_one_may_write(home: Home) {
@@ -214,7 +215,7 @@ pub fn of_writers_that_open_at_once_exactly_one_may_write(home: Home) {
         Ok(entry) => entry.writer_epoch == newest,
         Err(error) => matches!(error, LedgerError::Fenced { newer } if *newer == newest),
     }));
-    verify(&home.location, None).unwrap();
+    verify(&home.location, &Expected::default()).unwrap();
 }
 
 pub fn an_event_that_could_not_be_read_again_is_not_written(home: Home) {
@@ -238,7 +239,7 @@ pub fn a_reader_cannot_write_and_sees_what_a_writer_appends(home: Home) {
     append_event(&mut writer, "default/a", 0, &Event::ModelRemoved { proposal: None }).unwrap();
     assert_eq!(reader.head().unwrap(), writer.head().unwrap());
     assert_eq!(
-        verify(&home.location, None).unwrap().entries,
+        verify(&home.location, &Expected::default()).unwrap().entries,
         2,
         "verified beside the running writer"
     );
@@ -269,7 +270,7 @@ pub fn a_fold_of_a_snapshot_and_the_rest_is_the_fold_of_all(home: Home) {
         prop_assert_eq!(&folded(&ledger), &all);
         let kept = Snapshot::open(&home.location).unwrap().state().clone();
         prop_assert_eq!(fold(&ledger, kept, Damage::Refused).unwrap(), all);
-        verify(&home.location, None).unwrap();
+        verify(&home.location, &Expected::default()).unwrap();
         Ok(())
     });
     checked.unwrap();
@@ -322,7 +323,7 @@ pub fn what_is_not_committed_never_was(home: Home) {
     drop(appending);
     assert_eq!(log.entries().newest().unwrap().unwrap().hash, head.1);
     append(&mut ledger, "default/new", 0).unwrap();
-    assert_eq!(verify(&home.location, None).unwrap().entries, 2);
+    assert_eq!(verify(&home.location, &Expected::default()).unwrap().entries, 2);
 }
 
 pub fn questions_are_answered_alike(home: Home) {
@@ -426,12 +427,12 @@ pub fn kill_9_at_any_moment(home: Home, child: &str) {
             acknowledged = line.rsplit(' ').next().unwrap().parse().unwrap_or(acknowledged);
         }
         child.wait().unwrap();
-        let verified = verify(&home.location, None).unwrap();
+        let verified = verify(&home.location, &Expected::default()).unwrap();
         assert!(
             verified.entries >= acknowledged,
             "{} entries, {acknowledged} acknowledged",
             verified.entries
         );
     }
-    assert_ne!(verify(&home.location, None).unwrap().head, Digest::ZERO);
+    assert_ne!(verify(&home.location, &Expected::default()).unwrap().head, Digest::ZERO);
 }

@@ -1,8 +1,8 @@
 //! Where a test's ledger is, and what it writes.
 
 use domain::event::{Entry, Event};
-use domain::{DataDirectory, EnvironmentName, State};
-use ledger::{Damage, Ledger, LedgerError, Location, NewEntry, fold};
+use domain::{DataDirectory, Digest, EnvironmentName, State};
+use ledger::{Damage, Expected, Ledger, LedgerError, Location, NewEntry, fold};
 use tempfile::TempDir;
 
 /// One event of every kind.
@@ -63,4 +63,9 @@ pub fn append(ledger: &mut Ledger, subject: &str, seen: u64) -> Result<u64, Ledg
         proposal: None,
     };
     append_event(ledger, subject, seen, &event).map(|entry| entry.seq)
+}
+
+/// An entry with this hash is expected.
+pub fn expected(head: Digest) -> Expected {
+    Expected { head: Some(head), checkpoint: None }
 }

@@ -3,7 +3,7 @@
 
 use domain::State;
 use domain::state::Subject;
-use ledger::{Damage, LedgerError, Location, Snapshot, fold, snapshot, verify};
+use ledger::{Damage, Expected, LedgerError, Location, Snapshot, fold, snapshot, verify};
 
 use crate::home::{Home, append, folded};
 
@@ -27,12 +27,12 @@ fn a_changed_snapshot_is_found_and_made_again() {
     ];
     for change in changes {
         Snapshot::open(&home.location).unwrap().save(&state).unwrap();
-        verify(&home.location, None).unwrap();
+        verify(&home.location, &Expected::default()).unwrap();
         let connection = rusqlite::Connection::open(home.location.snapshot()).unwrap();
         assert_eq!(connection.execute(change, []).unwrap(), 1, "{change}");
         drop(connection);
         if change.contains("parts") {
-            verify(&home.location, None).unwrap_err();
+            verify(&home.location, &Expected::default()).unwrap_err();
         }
         let kept = Snapshot::open(&home.location).unwrap().state().clone();
         assert_eq!(fold(&ledger, kept, Damage::Refused).unwrap(), state, "{change}");
@@ -41,7 +41,7 @@ fn a_changed_snapshot_is_found_and_made_again() {
     let mut other = state.clone();
     other.variables = Default::default();
     Snapshot::open(&home.location).unwrap().save(&other).unwrap();
-    assert!(verify(&home.location, None).unwrap_err().reason.contains("snapshot"));
+    assert!(verify(&home.location, &Expected::default()).unwrap_err().reason.contains("snapshot"));
 }
 
 #[test]

@@ -3,11 +3,11 @@
 
 use domain::event::{Entry, Event};
 use domain::{Digest, State};
-use ledger::{Damage, Ledger, LedgerError, Location, Snapshot, fold, verify};
+use ledger::{Damage, Expected, Ledger, LedgerError, Location, Snapshot, fold, verify};
 use proptest::prelude::*;
 
 use crate::conformance::suite;
-use crate::home::{Home, append, append_event, folded, shapes};
+use crate::home::{Home, append, append_event, expected, folded, shapes};
 
 suite!(Location::of);
 
@@ -34,7 +34,7 @@ fn a_change_in_any_column_is_named() {
     }
     let (_, head) = ledger.head().unwrap();
     drop(ledger);
-    assert_eq!(verify(&home.location, Some(head)).unwrap().entries, 6);
+    assert_eq!(verify(&home.location, &expected(head)).unwrap().entries, 6);
     let original = std::fs::read(&path).unwrap();
     let changes = [
         "at = at + 1",
@@ -55,7 +55,7 @@ fn a_change_in_any_column_is_named() {
             connection.execute(&format!("UPDATE entries SET {change} WHERE seq = 4"), []).unwrap();
         assert_eq!(changed, 1);
         drop(connection);
-        let broken = verify(&home.location, None).unwrap_err();
+        let broken = verify(&home.location, &Expected::default()).unwrap_err();
         assert_eq!(broken.seq, 4, "{change}: {broken}");
         std::fs::write(&path, &original).unwrap();
     }
@@ -63,14 +63,20 @@ fn a_change_in_any_column_is_named() {
     connection.execute("DELETE FROM entries WHERE seq = 6", []).unwrap();
     drop(connection);
     assert_eq!(
-        verify(&home.location, None).unwrap_err().seq,
+        verify(&home.location, &Expected::default()).unwrap_err().seq,
         6,
         "the marker beside it tells that the end is missing"
     );
     std::fs::remove_file(home.location.head()).unwrap();
-    assert_eq!(verify(&home.location, None).unwrap().entries, 5);
+    let broken = verify(&home.location, &Expected::default()).unwrap_err();
+    assert!(broken.seq == 6 && broken.reason.contains("tree"), "so does the tree: {broken}");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    // Five entries complete eight subtrees.
+    connection.execute("DELETE FROM proof WHERE position >= 8", []).unwrap();
+    drop(connection);
+    assert_eq!(verify(&home.location, &Expected::default()).unwrap().entries, 5);
     assert_eq!(
-        verify(&home.location, Some(head)).unwrap_err().seq,
+        verify(&home.location, &expected(head)).unwrap_err().seq,
         6,
         "without it, only a head that was kept elsewhere does"
     );
@@ -96,7 +102,7 @@ fn what_was_written_and_is_not_there_is_missed() {
         .execute("DELETE FROM entries WHERE seq > 3", [])
         .unwrap();
     assert!(matches!(refused(), LedgerError::CutOff { seq: 4, last: 3 }));
-    assert_eq!(verify(&home.location, None).unwrap_err().seq, 4);
+    assert_eq!(verify(&home.location, &Expected::default()).unwrap_err().seq, 4);
     // An older copy in its place is whole in itself.
     std::fs::copy(&copy, &path).unwrap();
     assert!(matches!(refused(), LedgerError::CutOff { seq: 4, last: 1 }));
@@ -116,7 +122,7 @@ fn what_was_written_and_is_not_there_is_missed() {
             .unwrap();
     assert_eq!(state.seq, 1);
     drop(home.open());
-    verify(&home.location, None).unwrap();
+    verify(&home.location, &Expected::default()).unwrap();
 }
 
 #[test]
@@ -205,13 +211,13 @@ fn one_changed_byte_in_any_column_of_any_entry_is_named() {
                     );
                     continue;
                 }
-                let broken = verify(&home.location, None).unwrap_err();
+                let broken = verify(&home.location, &Expected::default()).unwrap_err();
                 assert_eq!(broken.seq, entry.seq, "{column}, byte {at}: {broken}");
                 connection.execute(&update, rusqlite::params![value, entry.seq]).unwrap();
             }
         }
     }
-    verify(&home.location, Some(head)).unwrap();
+    verify(&home.location, &expected(head)).unwrap();
 }
 
 #[test]
@@ -249,7 +255,7 @@ proptest! {
         std::fs::write(&path, bytes).unwrap();
         // Some bytes mean nothing (free space, the index that reading does not use); else the
         // damage must be found.
-        if verify(&home.location, Some(head)).is_ok() {
+        if verify(&home.location, &expected(head)).is_ok() {
             prop_assert_eq!(Ledger::open_read_only(&home.location).unwrap().read(0, 1_000).unwrap(), entries);
         }
     }

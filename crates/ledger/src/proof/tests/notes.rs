@@ -125,7 +125,7 @@ fn no_bit_of_a_receipt_can_be_changed() {
     let entries: Vec<Digest> = (0..41u64).map(|number| Digest::of(&number.to_le_bytes())).collect();
     let whole = Tree::of(entries.iter().map(|entry| leaf_hash(&entry.0)));
     let proof = inclusion_proof(17, 41, |node| whole.node(node)).unwrap();
-    let receipt = Receipt { index: 17, proof, checkpoint: checkpoint(&whole) };
+    let receipt = Receipt { extra: vec![], index: 17, proof, checkpoint: checkpoint(&whole) };
     let text = receipt.to_string();
     assert_eq!(text.parse::<Receipt>().unwrap(), receipt);
     let holds =
@@ -148,7 +148,7 @@ fn another_program_makes_the_same_receipt_of_the_same_entries() {
     let mut checkpoint = checkpoint(&whole);
     cosign(&mut checkpoint, &WITNESS, 1_700_000_000).unwrap();
     let proof = inclusion_proof(17, 41, |node| whole.node(node)).unwrap();
-    let receipt = Receipt { index: 17, proof, checkpoint };
+    let receipt = Receipt { extra: vec![], index: 17, proof, checkpoint };
     assert_eq!(receipt.to_string(), RECEIPT_OF_OTHERS);
     assert_eq!(
         LOG.public().to_string(),
@@ -165,7 +165,7 @@ fn a_receipt_reads_as_its_standard_says() {
     let entry = Digest::of(b"entry");
     let whole = Tree::of([leaf_hash(&entry.0), leaf(1)]);
     let proof = inclusion_proof(0, 2, |node| whole.node(node)).unwrap();
-    let receipt = Receipt { index: 0, proof, checkpoint: checkpoint(&whole) };
+    let receipt = Receipt { extra: vec![], index: 0, proof, checkpoint: checkpoint(&whole) };
     let text = receipt.to_string();
     let lines: Vec<&str> = text.split('\n').collect();
     assert_eq!(lines[..2], ["c2sp.org/tlog-proof@v1", "index 0"]);
