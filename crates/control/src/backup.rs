@@ -1,5 +1,5 @@
-//! Backups: one tar file with a consistent ledger, telemetry, all blobs that the ledger refers to
-//! and the encrypted secrets, sent as it is read. It ends with a list of what it holds: one that
+//! Backups: one tar file with a consistent ledger, telemetry, all blobs that the ledger refers to,
+//! the encrypted secrets and the encrypted key that signs checkpoints, sent as it is read. It ends with a list of what it holds: one that
 //! was cut short is not taken for whole.
 
 use std::collections::HashSet;
@@ -24,8 +24,10 @@ pub(crate) const CONTENTS: &str = "contents.json";
 pub(crate) const LEDGER: &str = "ledger.sqlite";
 /// What is kept beside it, if there is any.
 pub(crate) const TELEMETRY: &str = "telemetry.sqlite";
-/// The version of this format. The first had no telemetry.
-pub(crate) const FORMAT: u32 = 2;
+/// The encrypted key that signs checkpoints, if there is one.
+pub(crate) const SIGNING_KEY: &str = "ledger.key";
+/// The version of this format. The first had no telemetry, the second no signing key.
+pub(crate) const FORMAT: u32 = 3;
 /// Bytes of a file that are read at a time.
 const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that wait for a slow reader.
@@ -86,6 +88,7 @@ struct Ready {
     entries: u64,
     blobs: Vec<(Digest, u64)>,
     secrets: Vec<(String, Vec<u8>)>,
+    signing_key: Option<Vec<u8>>,
     _lease: Lease,
 }
 
@@ -135,13 +138,19 @@ impl Control {
         }
         let files = self.secrets.clone();
         let secrets = aside(move || files.files()).await?.map_err(failed("reading the secrets"))?;
+        let file = self.config.data.signing_key();
+        let signing_key = aside(move || match std::fs::read(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        });
+        let signing_key = signing_key.await?.map_err(failed("reading the signing key"))?;
         let names: HashSet<&str> = secrets.iter().map(|(name, _)| name.as_str()).collect();
         if !wanted.iter().all(|file| names.contains(file.to_string().as_str())) {
             // It was set anew, or removed, after the ledger was copied.
             return Err(Problem::new(Code::Conflict, "a secret changed while the backup began")
                 .help("try again"));
         }
-        Ok(Ready { ledger, telemetry, entries, blobs, secrets, _lease: lease })
+        Ok(Ready { ledger, telemetry, entries, blobs, secrets, signing_key, _lease: lease })
     }
 
     /// Copies the ledger and its telemetry into a directory, and holds all that its own fold refers
@@ -181,6 +190,9 @@ impl Control {
         archive.file(LEDGER, ready.ledger).await?;
         if let Some(telemetry) = ready.telemetry {
             archive.file(TELEMETRY, telemetry).await?;
+        }
+        if let Some(key) = ready.signing_key {
+            archive.bytes(SIGNING_KEY, key).await?;
         }
         for (digest, size) in ready.blobs {
             archive.header(&format!("blobs/{digest}"), size).await?;

@@ -16,6 +16,7 @@ impl Control {
     /// Stops deciding and writing in favour of another process. Gives the replicas that this one
     /// goes on to stop.
     pub async fn hand_over(&self, pid: u32) -> Result<Vec<ReplicaId>, Problem> {
+        self.sign().await;
         self.active.send_replace(false);
         match self.state_store.hand_over(pid).await {
             Ok(()) => Ok(self.replicas.leaving()),

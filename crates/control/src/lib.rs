@@ -3,6 +3,7 @@
 //! loses nothing that was acknowledged.
 
 mod access;
+mod audit;
 mod backup;
 mod candidate;
 mod case;
@@ -72,6 +73,7 @@ pub use restore::restore;
 pub use variable::{Variable, VariableValue};
 pub use version::Push;
 
+use audit::Signer;
 use happened::Journal;
 use names::NameTable;
 use remembered::Replicas;
@@ -156,6 +158,7 @@ pub struct Control {
     store: Store,
     engine: Arc<dyn Engine>,
     secrets: Secrets,
+    signer: Signer,
     publish: Publish,
     published: Mutex<route::Published>,
     publish_access: PublishAccess,
@@ -198,6 +201,7 @@ impl Control {
         let state = state_store.state();
         let engine = engine.await.map_err(EngineError::problem)?;
         let secrets = Secrets::new(&config.data);
+        let signer = Signer::new(&config.data, secrets.clone());
         let control = Arc::new(Control {
             replicas: Replicas::new(state_store.writer_epoch(), clock.clone()),
             state_store,
@@ -205,6 +209,7 @@ impl Control {
             store,
             engine,
             secrets,
+            signer,
             publish,
             published: Mutex::default(),
             publish_access,
@@ -246,6 +251,8 @@ impl Control {
         unending::spawn("the care of parked processes", move || {
             tending.clone().tend_parked_forever()
         });
+        let signing = control.clone();
+        unending::spawn("the signer of checkpoints", move || signing.clone().sign_forever());
         for (key, model) in &state.models {
             model.running().for_each(|deployment| control.drive(key, &deployment.environment));
         }
@@ -286,6 +293,7 @@ impl Control {
     /// Ends all workers and the supervisor.
     pub async fn shutdown(&self) -> Result<(), Problem> {
         self.stopping.store(true, Ordering::Release);
+        self.sign().await;
         self.engine.shutdown(self.config.drain_ms_max).await.map_err(EngineError::problem)
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use domain::digest::Hasher;
@@ -10,7 +11,7 @@ use domain::{Code, DataDirectory, Digest, Problem};
 use ledger::{Ledger, Location};
 
 use crate::Control;
-use crate::backup::{CONTENTS, Contents, FORMAT, LEDGER, TELEMETRY, blobs_of, failed};
+use crate::backup::{CONTENTS, Contents, FORMAT, LEDGER, SIGNING_KEY, TELEMETRY, blobs_of, failed};
 
 /// The longest list of contents, in bytes.
 const CONTENTS_BYTES_MAX: u64 = 1 << 16;
@@ -105,6 +106,12 @@ impl Restore<'_> {
             None if name == TELEMETRY => {
                 copy(entry, &self.data.telemetry()).map_err(failed(WHAT))?;
             }
+            None if name == SIGNING_KEY => {
+                let file = self.data.signing_key();
+                copy(entry, &file).map_err(failed(WHAT))?;
+                std::fs::set_permissions(file, PermissionsExt::from_mode(0o600))
+                    .map_err(failed(WHAT))?;
+            }
             None if name == CONTENTS => {
                 let mut text = vec![];
                 entry.take(CONTENTS_BYTES_MAX).read_to_end(&mut text).map_err(failed(WHAT))?;
@@ -143,7 +150,8 @@ impl Restore<'_> {
         let broken = |error: &dyn std::fmt::Display| {
             damaged(format!("the backup's ledger is damaged: {error}"))
         };
-        let verified = ledger::verify(&location, &ledger::Expected::default()).map_err(|error| broken(&error))?;
+        let verified = ledger::verify(&location, &ledger::Expected::default())
+            .map_err(|error| broken(&error))?;
         if verified.entries != entries {
             return Err(damaged(format!(
                 "the backup's ledger has {} entries, not {entries}",

@@ -47,7 +47,7 @@ pub fn by_name(scope: &str, name: &str) -> Digest {
     Digest::of(format!("{scope}\n{name}").as_bytes())
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Problem> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Problem> {
     let mut bytes = [0; N];
     fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
@@ -120,10 +120,7 @@ impl Secrets {
     /// Keeps a value; it is on disk when this returns. Gives the name of its file, for the event
     /// that refers to it.
     pub fn put(&self, scope: &str, name: &str, value: &str) -> Result<Digest, Problem> {
-        let context = format!("{scope}\n{name}");
-        let key: [u8; KEY_BYTES] = random()?;
-        let mut file = seal(&self.master_key()?, &key, context.as_bytes())?;
-        file.extend(seal(&key, value.as_bytes(), context.as_bytes())?);
+        let file = self.sealed(&format!("{scope}\n{name}"), value)?;
         fs::create_dir_all(&self.directory).map_err(failed)?;
         // No two are alike: each has a key and numbers of its own.
         let digest = Digest::of(&file);
@@ -133,8 +130,34 @@ impl Secrets {
 
     /// Reads a value.
     pub fn get(&self, scope: &str, name: &str, file: Option<Digest>) -> Result<String, Problem> {
-        let context = format!("{scope}\n{name}");
         let file = fs::read(self.path(scope, name, file)).map_err(|_| damaged())?;
+        self.unsealed(&format!("{scope}\n{name}"), &file)
+    }
+
+    /// Keeps a value in a file of its own, which must not be moved.
+    pub fn put_file(&self, path: &Path, value: &str) -> Result<(), Problem> {
+        write_private(path, &self.sealed(&name_of(path), value)?)
+    }
+
+    /// Reads the value of such a file, if there is one.
+    pub fn get_file(&self, path: &Path) -> Result<Option<String>, Problem> {
+        match fs::read(path) {
+            // Without the key that it was written with, none is made.
+            Ok(_) if !self.key_file.exists() => Err(damaged()),
+            Ok(file) => self.unsealed(&name_of(path), &file).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn sealed(&self, context: &str, value: &str) -> Result<Vec<u8>, Problem> {
+        let key: [u8; KEY_BYTES] = random()?;
+        let mut file = seal(&self.master_key()?, &key, context.as_bytes())?;
+        file.extend(seal(&key, value.as_bytes(), context.as_bytes())?);
+        Ok(file)
+    }
+
+    fn unsealed(&self, context: &str, file: &[u8]) -> Result<String, Problem> {
         let (sealed_key, sealed) = file.split_at_checked(SEALED_KEY_BYTES).ok_or_else(damaged)?;
         let key = unseal(&self.master_key()?, sealed_key, context.as_bytes())?;
         let key = key.try_into().map_err(|_| damaged())?;
@@ -169,6 +192,10 @@ impl Secrets {
     pub fn remove(&self, scope: &str, name: &str, file: Option<Digest>) {
         let _ = fs::remove_file(self.path(scope, name, file));
     }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Writes a file that only its owner reads, whole or not at all.

@@ -58,6 +58,10 @@ pub fn ledger_problem(error: LedgerError) -> Problem {
         LedgerError::Conflict { .. } => Problem::new(Code::Conflict, text).help("try again"),
         LedgerError::Busy(_) => Problem::new(Code::ServerBusy, text)
             .help("try again in a moment; if it lasts, see which other process has the file open"),
+        LedgerError::Rewritten { .. } => Problem::new(Code::LedgerBroken, text).help(
+            "find out who changed it: decalog ledger verify --checkpoint, with what was kept elsewhere, names what changed; \
+             to sign what is there: decalog up --accept-damaged-ledger",
+        ),
         LedgerError::Unknown(_) => Problem::new(Code::NewerLedger, text)
             .help("start the newer version of decalog that wrote it"),
         _ => Problem::new(Code::Ledger, text).help(ACCEPT_HELP),
@@ -88,6 +92,9 @@ fn become_writer(
 ) -> Result<(Ledger, State), LedgerError> {
     let state = read(location, from, damage)?;
     let ledger = Ledger::open(location, clock.now_ms(), env!("CARGO_PKG_VERSION"))?;
+    if ledger.tree_made_anew() {
+        tracing::warn!("the tree over the ledger's entries was not of them, and was made again");
+    }
     let state = ledger::fold(&ledger, state, damage)?;
     Ok((ledger, state))
 }
@@ -164,6 +171,15 @@ impl Shared {
         })
     }
 
+    /// Fails if nothing can be written at this moment.
+    fn check_writing(&self) -> Result<(), Problem> {
+        if self.handed_over.load(Ordering::Acquire) {
+            return Err(Problem::new(Code::Fenced, "another process takes over from this one")
+                .help("ask again"));
+        }
+        self.refusal.lock().clone().map_or(Ok(()), Err)
+    }
+
     /// Writes what has changed since the last snapshot, beside whoever appends.
     fn keep_snapshot(self: &Arc<Shared>) {
         let shared = self.clone();
@@ -205,7 +221,8 @@ impl StateStore {
             let mut snapshot = Snapshot::open(&location).map_err(ledger_problem)?;
             let state = read(&location, snapshot.state().clone(), Damage::Refused)
                 .map_err(ledger_problem)?;
-            snapshot.save(&state).map_err(ledger_problem)
+            snapshot.save(&state).map_err(ledger_problem)?;
+            ledger::prepare(&location).map_err(ledger_problem)
         })
         .await
     }
@@ -298,13 +315,7 @@ impl StateStore {
         let (shared, actor) = (self.shared.clone(), actor.to_string());
         blocking(move || {
             let mut ledger = shared.ledger.lock();
-            if shared.handed_over.load(Ordering::Acquire) {
-                return Err(Problem::new(Code::Fenced, "another process takes over from this one")
-                    .help("ask again"));
-            }
-            if let Some(refusal) = shared.refusal.lock().clone() {
-                return Err(refusal);
-            }
+            shared.check_writing()?;
             let state = shared.state.load_full();
             let (subject, event) = decide(&state)?;
             let expected_subject_seq = state.entries_of(&subject);
@@ -336,6 +347,29 @@ impl StateStore {
         .await
     }
 
+    /// Does something with the ledger as its writer; nothing is appended meanwhile.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Ledger, Damage) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let shared = self.shared.clone();
+        blocking(move || {
+            let mut ledger = shared.ledger.lock();
+            shared.check_writing()?;
+            work(&mut ledger, shared.damage)
+        })
+        .await
+    }
+
+    /// Reads the ledger, and holds up nobody who appends.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let shared = self.shared.clone();
+        blocking(move || work(&shared.reader.lock()).map_err(ledger_problem)).await
+    }
+
     /// Looks at the entries after one.
     pub async fn scan(
         &self,
@@ -343,22 +377,17 @@ impl StateStore {
         selection: Selection,
         reach: Reach,
     ) -> Result<Scan, Problem> {
-        let shared = self.shared.clone();
-        blocking(move || {
-            shared.reader.lock().scan(after_seq, &selection, reach).map_err(ledger_problem)
-        })
-        .await
+        self.read(move |ledger| ledger.scan(after_seq, &selection, reach)).await
     }
 
     /// The last entry's number and hash.
     pub async fn head(&self) -> Result<(u64, Digest), Problem> {
-        let shared = self.shared.clone();
-        blocking(move || shared.reader.lock().head().map_err(ledger_problem)).await
+        self.read(Ledger::head).await
     }
 
     /// Writes a consistent copy of the ledger.
     pub async fn backup_to(&self, path: &Path) -> Result<(), Problem> {
-        let (shared, path) = (self.shared.clone(), path.to_path_buf());
-        blocking(move || shared.reader.lock().backup_to(&path).map_err(ledger_problem)).await
+        let path = path.to_path_buf();
+        self.read(move |ledger| ledger.backup_to(&path)).await
     }
 }

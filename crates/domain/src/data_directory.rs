@@ -7,6 +7,7 @@ use crate::launch::ProcessId;
 use crate::{Digest, ModelKey, Placement, VersionNumber};
 
 const LEDGER: &str = "ledger.sqlite";
+const SIGNING_KEY: &str = "ledger.key";
 
 /// A data directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,8 +17,17 @@ pub struct DataDirectory {
 
 impl DataDirectory {
     /// What Decalog itself puts into a data directory, and by which such a directory is known.
-    pub const OWN: [&str; 8] =
-        [LEDGER, "key", "secrets", "artifacts", "trees", "environments", "logs", "run"];
+    pub const OWN: [&str; 9] = [
+        LEDGER,
+        SIGNING_KEY,
+        "key",
+        "secrets",
+        "artifacts",
+        "trees",
+        "environments",
+        "logs",
+        "run",
+    ];
 
     /// The data directory at this path.
     pub fn new(root: impl Into<PathBuf>) -> DataDirectory {
@@ -42,6 +52,11 @@ impl DataDirectory {
     /// How far the ledger went.
     pub fn ledger_head(&self) -> PathBuf {
         self.root.join("ledger.head")
+    }
+
+    /// What checkpoints of the ledger are signed with, encrypted.
+    pub fn signing_key(&self) -> PathBuf {
+        self.root.join(SIGNING_KEY)
     }
 
     /// A snapshot of the ledger's state, by the version of the fold that it holds.
