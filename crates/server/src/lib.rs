@@ -2,6 +2,7 @@
 //! document is made too.
 
 mod access;
+mod audit;
 mod blobs;
 mod describe;
 mod error;
@@ -9,6 +10,7 @@ mod events;
 mod extract;
 mod members;
 mod models;
+mod ocsf;
 pub mod openapi;
 mod path;
 mod platform;
@@ -174,7 +176,19 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint!(get "/v1/backup" platform::backup, May(&[Action::Administer], Platform), [Backup, Ledger] + STORE,
         "A tar file with ledger, blobs and encrypted secrets"),
     endpoint!(get "/v1/ledger/verify" platform::verify, May(&[Action::Audit], Platform), [LedgerBroken],
-        "Verifies the whole hash chain"),
+        "Verifies the whole hash chain, and the tree over it"),
+    endpoint!(get "/v1/audit/checkpoint" audit::checkpoint, May(&[Action::Audit], Platform), [LedgerBroken, Secrets] + CHANGES,
+        "The newest signed checkpoint of the ledger (C2SP tlog-checkpoint); a new one if entries came since the last"),
+    endpoint!(get "/v1/audit/checkpoints" audit::checkpoints, May(&[Action::Audit], Platform), [Ledger],
+        "All checkpoints that were signed"),
+    endpoint!(get "/v1/audit/proof/{seq}" audit::proof, May(&[Action::Audit], Platform), [LedgerBroken, NoSuchEntry, Secrets] + CHANGES,
+        "A receipt for an entry (C2SP tlog-proof): that it is in the ledger, to be checked without this server"),
+    endpoint!(get "/v1/audit/consistency" audit::consistency, May(&[Action::Audit], Platform), [Ledger, NoSuchEntry],
+        "That a ledger of some entries is an earlier one with entries added"),
+    endpoint!(get "/v1/audit/key" audit::key, May(&[Action::Audit], Platform), [Secrets] + CHANGES,
+        "The key that checks the signatures of checkpoints (C2SP signed-note)"),
+    endpoint!(get "/v1/audit/export" audit::export, May(&[Action::Audit], Platform), [Ledger],
+        "All entries after one, as they are stored or as OCSF events, a line each"),
     endpoint!(get "/v1/whoami" members::who_am_i, Somebody, [],
         "Who the caller is, and what they may do"),
     endpoint!(get "/v1/can" members::can, Somebody, [NoSuchMember, NoSuchProject, NoSuchModel],
