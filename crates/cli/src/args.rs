@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use domain::manifest::Runtime;
 
 mod access;
+mod audit;
 mod release;
 mod up;
 
@@ -14,6 +15,7 @@ pub use access::{
     AuthVerb, EnvironmentOf, EraseVerb, LimitOptions, MemberVerb, PlaceOptions, ProposalOptions,
     TokenVerb,
 };
+pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
 pub use up::UpOptions;
 
@@ -288,6 +290,14 @@ pub enum Verb {
         #[command(subcommand)]
         verb: LedgerVerb,
     },
+    /// What the ledger proves to others: checkpoints, receipts, witnesses; and all of it for elsewhere
+    #[command(
+        after_help = "Examples:\n  decalog audit checkpoint > today.checkpoint\n  decalog audit prove 4711 --out release.tlog-proof\n  decalog audit verify release.tlog-proof --key ledger.pub\n  decalog audit export --format ocsf --cursor cursor >> decalog.ocsf\n  decalog audit witness ~/decalog.witness"
+    )]
+    Audit {
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
     #[command(hide = true)]
     Supervise {
         #[arg(long)]
@@ -375,12 +385,18 @@ pub struct Scope {
 pub enum LedgerVerb {
     /// Verifies the whole chain and names the first bad entry
     #[command(
-        after_help = "Examples:\n  decalog ledger verify\n  decalog ledger verify --data /srv/decalog --head 9f86d081…"
+        after_help = "Whoever can write the ledger can write all of it anew, so that it looks whole: only a checkpoint that was kept\nelsewhere tells (decalog audit checkpoint).\n\nExamples:\n  decalog ledger verify\n  decalog ledger verify --data /srv/decalog --head 9f86d081…\n  decalog ledger verify --checkpoint 2026-11-26.checkpoint --key ledger.pub"
     )]
     Verify {
         /// A hash that must be in it, kept from an earlier verification
         #[arg(long)]
         head: Option<String>,
+        /// A checkpoint, kept from earlier: whether all its entries are still the same
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// The key that must have signed it, or a file with it [default: its signature is not checked]
+        #[arg(long, requires = "checkpoint")]
+        key: Option<String>,
         /// Read this data directory instead of asking the server
         #[arg(long)]
         data: Option<PathBuf>,

@@ -7,6 +7,7 @@ mod terminal;
 
 mod access;
 mod args;
+mod audit;
 mod check;
 mod client;
 mod data;
@@ -14,6 +15,7 @@ mod deploy;
 mod directory;
 mod duration;
 mod events;
+mod evidence;
 mod following;
 mod handover;
 mod layout;
@@ -31,6 +33,7 @@ mod up;
 mod upgrade;
 mod variables;
 mod verify;
+mod witness;
 mod workers;
 
 use std::process::ExitCode;
@@ -153,9 +156,11 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Reject { id, why } => proposals::reject(&remote, id, &why, json)?,
         Verb::Auth { verb } => access::auth(&remote, verb)?,
         Verb::Erase { verb } => access::erase(&remote, verb, json)?,
-        Verb::Ledger { verb: LedgerVerb::Verify { head, data } } => {
-            platform::verify(&remote, head, data, json)?
+        Verb::Ledger { verb: LedgerVerb::Verify { head, checkpoint, key, data } } => {
+            let expected = platform::Expected { head, checkpoint, key };
+            platform::verify(&remote, expected, data, json)?
         }
+        Verb::Audit { verb } => audit::run(&remote, verb, json)?,
     }
     Ok(0)
 }

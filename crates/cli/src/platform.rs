@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use control::Garbage;
 use domain::{Code, DataDirectory, Problem};
+use ledger::proof::{Checkpoint, Note};
 use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::client::Client;
 use crate::data::data_directory;
+use crate::evidence;
 use crate::layout::wrapped;
 use crate::terminal::{bytes, print_json, width};
 
@@ -146,25 +148,52 @@ pub fn restore(file: &Path, data: Option<PathBuf>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What somebody kept of the ledger.
+pub struct Expected {
+    pub head: Option<String>,
+    pub checkpoint: Option<PathBuf>,
+    pub key: Option<String>,
+}
+
+impl Expected {
+    /// The checkpoint, if one was kept; signed by the key, if one is named.
+    fn note(&self) -> Result<Option<Note>, Problem> {
+        let Some(file) = &self.checkpoint else { return Ok(None) };
+        let note = evidence::note(&evidence::read(file)?)?;
+        if let Some(key) = &self.key {
+            let key = evidence::verifier_key(key)?;
+            Checkpoint::verified(&note, key.name(), &key)
+                .map_err(|error| evidence::not_proved(format!("{}: {error}", file.display())))?;
+        }
+        Ok(Some(note))
+    }
+}
+
 /// `decalog ledger verify`
 pub fn verify(
     client: &Client,
-    head: Option<String>,
+    expected: Expected,
     data: Option<PathBuf>,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let verified: Value = match data {
-        None => client.get(&format!(
-            "/v1/ledger/verify{}",
-            head.map_or(String::new(), |head| format!("?head={head}"))
-        ))?,
+    let note = expected.note()?;
+    let checkpoint = note.as_ref().map(evidence::checkpoint_of).transpose()?;
+    let size = checkpoint.as_ref().map(|checkpoint| checkpoint.size);
+    let mut verified: Value = match data {
+        None => {
+            let text = note.map(|note| evidence::encoded(&note.to_string()));
+            let named = [("head", expected.head), ("checkpoint", text)];
+            let query =
+                named.into_iter().filter_map(|(name, text)| Some(format!("{name}={}", text?)));
+            client.get(&format!("/v1/ledger/verify?{}", query.collect::<Vec<_>>().join("&")))?
+        }
         Some(data) => {
-            let head = head.map(|head| head.parse()).transpose();
+            let head = expected.head.map(|head| head.parse()).transpose();
             let head = head.map_err(|error: domain::digest::DigestError| {
                 Problem::new(Code::BadName, error.to_string())
             })?;
             let location = ledger::Location::of(&DataDirectory::new(data));
-            let expected = ledger::Expected { head, checkpoint: None };
+            let expected = ledger::Expected { head, checkpoint };
             let verified = ledger::verify(&location, &expected).map_err(|broken| {
                 Problem::new(Code::LedgerBroken, broken.to_string())
                     .help("restore a backup, and find out who changed the file")
@@ -173,13 +202,21 @@ pub fn verify(
         }
     };
     if as_json {
+        verified["checkpoint"] = size.into();
         print_json(&verified);
-    } else {
-        println!(
-            "{} entries, all as they were written\nhead {}",
-            verified["entries"],
-            verified["head"].as_str().unwrap_or_default()
-        );
+        return Ok(());
+    }
+    println!(
+        "{} entries, all as they were written\nhead {}",
+        verified["entries"],
+        verified["head"].as_str().unwrap_or_default()
+    );
+    match (size, &expected.key) {
+        (None, _) => {}
+        (Some(size), Some(_)) => println!("the first {size} are those of the checkpoint"),
+        (Some(size), None) => println!(
+            "the first {size} are those of the checkpoint, whose signature was not checked: --key"
+        ),
     }
     Ok(())
 }
