@@ -27,6 +27,10 @@ const PAUSE_MS_MAX: u64 = 3_000;
 /// After the storm all is well within this time, in milliseconds: longer than the longest wait
 /// between two starts that fail, the time that replaced versions are kept, and a canary.
 const CALM_MS: u64 = 240_000;
+/// After this time entries are signed for, in milliseconds.
+const SIGNED_MS_MAX: u64 = 61_000;
+/// A control plane that is killed is begun anew so often.
+const LIVES: u64 = 3;
 
 #[test]
 fn whatever_happens_nothing_is_lost_and_all_ends_well() {
@@ -49,8 +53,8 @@ fn run(seed: u64) {
     let memory = Path::new("/dev/shm");
     let directory = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap();
     let world = World::new(seed);
-    for life in 0..3 {
-        let is_last = life == 2;
+    for life in 0..LIVES {
+        let is_last = life == LIVES - 1;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -65,6 +69,7 @@ fn run(seed: u64) {
             if is_last {
                 calm(&world).await;
                 check(&world, &control).await;
+                check_signed(&world, &control).await;
             }
             world.end_life();
         });
@@ -166,6 +171,21 @@ async fn calm(world: &World) {
     }
     // A process with a short life may have been begun just before.
     pause(CALM_MS).await;
+}
+
+/// Whatever was written is under a signed checkpoint a minute later, and no minute has two, except
+/// where a life ended.
+async fn check_signed(world: &Arc<World>, control: &Arc<Control>) {
+    let last = control.state().seq;
+    pause(SIGNED_MS_MAX).await;
+    let kept = control.checkpoints(0, usize::MAX).await.unwrap_or_default();
+    let size = kept.last().map_or(0, |checkpoint| checkpoint.size);
+    if size < last {
+        world.violate(format!("{last} entries were written, and {size} are signed for"));
+    }
+    if kept.len() as u64 > world.now_ms() / SIGNED_MS_MAX + LIVES {
+        world.violate(format!("{} checkpoints were signed", kept.len()));
+    }
 }
 
 /// All is as it should be: what is live has the replicas that it should have and no others, and
