@@ -11,7 +11,8 @@ use ledger::proof::{Receipt, SignatureType, SignerKey, VerifierKey};
 use ledger::{ExportedEntry, KeptCheckpoint, Ledger};
 
 use crate::Control;
-use crate::secret::{Secrets, random};
+use crate::random::random;
+use crate::secret::Secrets;
 use crate::state_store::ledger_problem;
 
 /// Entries that came are under a checkpoint after so long, in milliseconds.
@@ -21,10 +22,18 @@ const EXPORT_ROWS_MAX: usize = 1_000;
 /// What their bodies may have together, in bytes; one that is longer comes alone.
 const EXPORT_BYTES_MAX: usize = 4 << 20;
 
+/// How the key that signs is called among the secrets: no variable can have such a name.
+const SCOPE: &str = "decalog";
+const NAME: &str = "the key that signs checkpoints";
+
+/// The file of the key that signs, among those of the secrets.
+pub(crate) fn key_file() -> Digest {
+    crate::secret::by_name(SCOPE, NAME)
+}
+
 /// The key that signs checkpoints.
 #[derive(Clone)]
 pub(crate) struct Signer {
-    file: PathBuf,
     secrets: Secrets,
     /// Once it was read or made.
     key: Arc<OnceLock<SignerKey>>,
@@ -32,15 +41,15 @@ pub(crate) struct Signer {
 
 fn key_problem(text: impl Into<String>) -> Problem {
     Problem::new(Code::Secrets, text).help(
-        "if DATA/key is missing or another one, put the right one back; to go on with a new key, remove \
-         DATA/ledger.key and start again: whoever checks receipts, and every witness, must then learn the new one",
+        "if the keys of the data directory are missing or other ones, put the right ones back: whoever \
+         checks receipts, and every witness, knows this ledger by its signing key",
     )
 }
 
 impl Signer {
-    /// Of a data directory.
-    pub fn new(data: &DataDirectory, secrets: Secrets) -> Signer {
-        Signer { file: data.signing_key(), secrets, key: Arc::default() }
+    /// That keeps its key among these secrets.
+    pub fn new(secrets: Secrets) -> Signer {
+        Signer { secrets, key: Arc::default() }
     }
 
     /// The key of this ledger; made the first time. Whoever asks writes the ledger, so that no two
@@ -66,12 +75,13 @@ impl Signer {
         let unusable = |error: &dyn std::fmt::Display| {
             key_problem(format!("the key that signs checkpoints cannot be used: {error}"))
         };
-        if let Some(text) = self.secrets.get_file(&self.file).map_err(|error| unusable(&error))? {
+        if self.secrets.has_by_name(SCOPE, NAME) {
+            let text = self.secrets.get(SCOPE, NAME, None).map_err(|error| unusable(&error))?;
             return text.parse().map_err(|error| unusable(&error));
         }
         let key = SignerKey::new(origin, SignatureType::Note, &random()?);
         let key = key.map_err(|error| unusable(&error))?;
-        self.secrets.put_file(&self.file, &key.reveal())?;
+        self.secrets.put_by_name(SCOPE, NAME, &key.reveal())?;
         Ok(key)
     }
 }

@@ -24,9 +24,9 @@ pub(crate) const CONTENTS: &str = "contents.json";
 pub(crate) const LEDGER: &str = "ledger.sqlite";
 /// What is kept beside it, if there is any.
 pub(crate) const TELEMETRY: &str = "telemetry.sqlite";
-/// The encrypted key that signs checkpoints, if there is one.
-pub(crate) const SIGNING_KEY: &str = "ledger.key";
-/// The version of this format. The first had no telemetry, the second no signing key.
+/// The names of people and services, if there are any.
+pub(crate) const NAMES: &str = "names.sqlite";
+/// The version of this format. The first had no telemetry, the second no names.
 pub(crate) const FORMAT: u32 = 3;
 /// Bytes of a file that are read at a time.
 const PIECE_BYTES: usize = 256 << 10;
@@ -75,6 +75,7 @@ pub(crate) fn blobs_of(state: &State) -> Vec<Digest> {
 struct Copied {
     ledger: std::fs::File,
     telemetry: Option<std::fs::File>,
+    names: Option<std::fs::File>,
     entries: u64,
     digests: Vec<Digest>,
     wanted: HashSet<Digest>,
@@ -88,13 +89,13 @@ struct Ready {
     entries: u64,
     blobs: Vec<(Digest, u64)>,
     secrets: Vec<(String, Vec<u8>)>,
-    signing_key: Option<Vec<u8>>,
+    names: Option<std::fs::File>,
     _lease: Lease,
 }
 
 impl Control {
     /// Begins a backup. What can be known to be missing is said here; what turns out later ends the
-    /// stream with an error. The key file is left out: a backup alone gives no secret away.
+    /// stream with an error. The keys are left out: a backup alone gives no secret away.
     pub async fn backup(
         self: &Arc<Control>,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + use<>, Problem> {
@@ -123,7 +124,7 @@ impl Control {
         let copied = self.copy_ledger(DataDirectory::new(&copies)).await;
         // The open file can be read to its end; its name is not needed for that.
         let _ = std::fs::remove_dir_all(&copies);
-        let Copied { ledger, telemetry, entries, digests, wanted, lease } = copied?;
+        let Copied { ledger, telemetry, names, entries, digests, wanted, lease } = copied?;
         let sizes = self.store.sizes(&digests).await.map_err(artifacts::ArtifactError::problem)?;
         let mut blobs = vec![];
         for (digest, size) in digests.into_iter().zip(sizes) {
@@ -138,29 +139,24 @@ impl Control {
         }
         let files = self.secrets.clone();
         let secrets = aside(move || files.files()).await?.map_err(failed("reading the secrets"))?;
-        let file = self.config.data.signing_key();
-        let signing_key = aside(move || match std::fs::read(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            read => read.map(Some),
-        });
-        let signing_key = signing_key.await?.map_err(failed("reading the signing key"))?;
-        let names: HashSet<&str> = secrets.iter().map(|(name, _)| name.as_str()).collect();
-        if !wanted.iter().all(|file| names.contains(file.to_string().as_str())) {
+        let known: HashSet<&str> = secrets.iter().map(|(name, _)| name.as_str()).collect();
+        if !wanted.iter().all(|file| known.contains(file.to_string().as_str())) {
             // It was set anew, or removed, after the ledger was copied.
             return Err(Problem::new(Code::Conflict, "a secret changed while the backup began")
                 .help("try again"));
         }
-        Ok(Ready { ledger, telemetry, entries, blobs, secrets, signing_key, _lease: lease })
+        Ok(Ready { ledger, telemetry, entries, blobs, secrets, names, _lease: lease })
     }
 
     /// Copies the ledger and its telemetry into a directory, and holds all that its own fold refers
     /// to.
     async fn copy_ledger(&self, copies: DataDirectory) -> Result<Copied, Problem> {
-        let (copy, beside) = (copies.ledger(), copies.telemetry());
+        let (copy, beside, called) = (copies.ledger(), copies.telemetry(), copies.names());
         // Held before the copy is made, so that nothing can go between the two.
         let lease = self.store.leases().hold(blobs_of(&self.state())).await;
         self.state_store.backup_to(&copy).await?;
         let has_telemetry = self.journal.backup_to(&beside).await?;
+        let has_names = self.names.backup_to(&called).await?;
         let folded = tokio::task::spawn_blocking(move || {
             let ledger = Ledger::open_read_only(&Location::of(&copies))
                 .map_err(crate::state_store::ledger_problem)?;
@@ -169,15 +165,20 @@ impl Control {
             drop(ledger);
             let open =
                 |path: &Path| std::fs::File::open(path).map_err(failed("copying the ledger"));
-            let files = (open(&copy)?, has_telemetry.then(|| open(&beside)).transpose()?);
-            Ok((files, state.seq, blobs_of(&state), Control::secret_files(&state)))
+            let files = (
+                open(&copy)?,
+                has_telemetry.then(|| open(&beside)).transpose()?,
+                has_names.then(|| open(&called)).transpose()?,
+            );
+            let wanted = Control::secret_files(&state).into_keys().collect();
+            Ok((files, state.seq, blobs_of(&state), wanted))
         });
         let folded = folded
             .await
             .unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())));
-        let ((ledger, telemetry), entries, digests, wanted) = folded?;
+        let ((ledger, telemetry, names), entries, digests, wanted) = folded?;
         lease.add(&digests).await;
-        Ok(Copied { ledger, telemetry, entries, digests, wanted, lease })
+        Ok(Copied { ledger, telemetry, names, entries, digests, wanted, lease })
     }
 
     async fn send_backup(&self, ready: Ready, archive: &mut Archive) -> io::Result<()> {
@@ -191,8 +192,8 @@ impl Control {
         if let Some(telemetry) = ready.telemetry {
             archive.file(TELEMETRY, telemetry).await?;
         }
-        if let Some(key) = ready.signing_key {
-            archive.bytes(SIGNING_KEY, key).await?;
+        if let Some(names) = ready.names {
+            archive.file(NAMES, names).await?;
         }
         for (digest, size) in ready.blobs {
             archive.header(&format!("blobs/{digest}"), size).await?;

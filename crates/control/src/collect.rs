@@ -40,8 +40,9 @@ impl Control {
             self.engine.collect(&needed, &collection).await.map_err(EngineError::problem)?;
         let (secrets, files) = (self.secrets.clone(), Control::secret_files(&self.state()));
         let age = Duration::from_millis(HALF_DONE_MS_MAX);
-        let work =
-            tokio::task::spawn_blocking(move || secrets.collect(|file| files.contains(file), age));
+        let work = tokio::task::spawn_blocking(move || {
+            secrets.collect(|file| files.contains_key(file), age)
+        });
         let dropped = work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         dropped.map_err(|error| {
             Problem::new(Code::Gc, format!("secrets cannot be cleared: {error}"))

@@ -18,6 +18,7 @@ mod gate;
 pub mod handover;
 mod happened;
 mod judging;
+mod key;
 mod lanes;
 pub mod member;
 mod memory;
@@ -68,6 +69,7 @@ pub use access::{Verdict, WhoAmI};
 pub use change::ProposalView;
 pub use clock::{Clock, now_ms};
 pub use collect::Garbage;
+pub use key::{KeyUse, Keys, Rotation};
 pub use parked::Park;
 pub use restore::restore;
 pub use variable::{Variable, VariableValue};
@@ -159,6 +161,8 @@ pub struct Control {
     engine: Arc<dyn Engine>,
     secrets: Secrets,
     signer: Signer,
+    /// The rotation of keys that runs, or that ran last.
+    rotation: Arc<Mutex<Option<Rotation>>>,
     publish: Publish,
     published: Mutex<route::Published>,
     publish_access: PublishAccess,
@@ -201,7 +205,7 @@ impl Control {
         let state = state_store.state();
         let engine = engine.await.map_err(EngineError::problem)?;
         let secrets = Secrets::new(&config.data);
-        let signer = Signer::new(&config.data, secrets.clone());
+        let signer = Signer::new(secrets.clone());
         let control = Arc::new(Control {
             replicas: Replicas::new(state_store.writer_epoch(), clock.clone()),
             state_store,
@@ -210,6 +214,7 @@ impl Control {
             engine,
             secrets,
             signer,
+            rotation: Arc::default(),
             publish,
             published: Mutex::default(),
             publish_access,

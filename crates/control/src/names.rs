@@ -1,6 +1,7 @@
 //! Names of people, services and jobs: the table beside the ledger, and who is meant by a name.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use domain::problem::excerpt;
@@ -88,6 +89,15 @@ impl NameTable {
             Ok(())
         })
         .await
+    }
+
+    /// Writes a consistent copy to a new file; `false` if there is nothing to copy.
+    pub async fn backup_to(&self, path: &Path) -> Result<bool, Problem> {
+        if self.0.lock().table.is_none() {
+            return Ok(false);
+        }
+        let path = path.to_path_buf();
+        self.change(move |table, _| table.backup_to(&path)).await.map(|()| true)
     }
 
     /// Forgets somebody's name for ever.

@@ -11,7 +11,7 @@ use domain::{Code, DataDirectory, Digest, Problem};
 use ledger::{Ledger, Location};
 
 use crate::Control;
-use crate::backup::{CONTENTS, Contents, FORMAT, LEDGER, SIGNING_KEY, TELEMETRY, blobs_of, failed};
+use crate::backup::{CONTENTS, Contents, FORMAT, LEDGER, NAMES, TELEMETRY, blobs_of, failed};
 
 /// The longest list of contents, in bytes.
 const CONTENTS_BYTES_MAX: u64 = 1 << 16;
@@ -106,11 +106,8 @@ impl Restore<'_> {
             None if name == TELEMETRY => {
                 copy(entry, &self.data.telemetry()).map_err(failed(WHAT))?;
             }
-            None if name == SIGNING_KEY => {
-                let file = self.data.signing_key();
-                copy(entry, &file).map_err(failed(WHAT))?;
-                std::fs::set_permissions(file, PermissionsExt::from_mode(0o600))
-                    .map_err(failed(WHAT))?;
+            None if name == NAMES => {
+                copy(entry, &self.data.names()).map_err(failed(WHAT))?;
             }
             None if name == CONTENTS => {
                 let mut text = vec![];
@@ -161,7 +158,7 @@ impl Restore<'_> {
         let ledger = Ledger::open_read_only(&location).map_err(|error| broken(&error))?;
         let state = ledger::fold(&ledger, domain::State::default(), ledger::Damage::Refused)
             .map_err(|error| broken(&error))?;
-        if !Control::secret_files(&state).is_subset(&self.secrets) {
+        if !Control::secret_files(&state).keys().all(|file| self.secrets.contains(file)) {
             return Err(damaged("a secret that the ledger refers to is not in the backup"));
         }
         match blobs_of(&state).into_iter().find(|digest| !self.blobs.contains(digest)) {

@@ -1,6 +1,6 @@
 //! Variables and secrets of environments and models.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use domain::manifest::variable_name_is_valid;
 use domain::problem::excerpt;
@@ -179,8 +179,8 @@ impl Control {
         let _ = aside(move || secrets.remove(&place, &name, file)).await;
     }
 
-    /// The files of all secrets that a state refers to.
-    pub(crate) fn secret_files(state: &State) -> HashSet<Digest> {
+    /// The files of all secrets that a state refers to, and what each is called in the store.
+    pub(crate) fn secret_files(state: &State) -> HashMap<Digest, String> {
         let of_projects =
             state.variables.iter().map(|(scope, variables)| (scope.clone(), variables.as_ref()));
         let of_models = state.models.iter().flat_map(|(key, model)| {
@@ -192,21 +192,22 @@ impl Control {
         });
         // What is proposed is needed once it is approved.
         let proposed = state.access.proposals.values().filter_map(|known| match &known.change {
-            Event::VariableSet { secret, .. } if known.proposal.end.is_none() => *secret,
+            Event::VariableSet { environment, model, name, secret, .. }
+                if known.proposal.end.is_none() =>
+            {
+                let scope = scope(known.proposal.object.project()?, environment, model.as_ref());
+                Some(((*secret)?, secret::context(&scope, name)))
+            }
             _ => None,
         });
-        let mut files: HashSet<Digest> = proposed.collect();
+        let mut files: HashMap<Digest, String> = proposed.collect();
         for (scope, variables) in of_projects.chain(of_models) {
             for name in
                 variables.values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name)
             {
-                files.insert(
-                    variables
-                        .secrets
-                        .get(name)
-                        .copied()
-                        .unwrap_or_else(|| secret::by_name(&scope, name)),
-                );
+                let file = variables.secrets.get(name).copied();
+                let file = file.unwrap_or_else(|| secret::by_name(&scope, name));
+                files.insert(file, secret::context(&scope, name));
             }
         }
         files

@@ -7,7 +7,6 @@ use crate::launch::ProcessId;
 use crate::{Digest, ModelKey, Placement, VersionNumber};
 
 const LEDGER: &str = "ledger.sqlite";
-const SIGNING_KEY: &str = "ledger.key";
 
 /// A data directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,17 +16,8 @@ pub struct DataDirectory {
 
 impl DataDirectory {
     /// What Decalog itself puts into a data directory, and by which such a directory is known.
-    pub const OWN: [&str; 9] = [
-        LEDGER,
-        SIGNING_KEY,
-        "key",
-        "secrets",
-        "artifacts",
-        "trees",
-        "environments",
-        "logs",
-        "run",
-    ];
+    pub const OWN: [&str; 9] =
+        [LEDGER, "key", "keys", "secrets", "artifacts", "trees", "environments", "logs", "run"];
 
     /// The data directory at this path.
     pub fn new(root: impl Into<PathBuf>) -> DataDirectory {
@@ -52,11 +42,6 @@ impl DataDirectory {
     /// How far the ledger went.
     pub fn ledger_head(&self) -> PathBuf {
         self.root.join("ledger.head")
-    }
-
-    /// What checkpoints of the ledger are signed with, encrypted.
-    pub fn signing_key(&self) -> PathBuf {
-        self.root.join(SIGNING_KEY)
     }
 
     /// A snapshot of the ledger's state, by the version of the fold that it holds.
@@ -89,12 +74,27 @@ impl DataDirectory {
         self.root.join("local.cookie")
     }
 
-    /// What secrets are encrypted with.
+    /// What wrapped the keys of secrets before there were several: read as long as one needs it.
     pub fn key(&self) -> PathBuf {
         self.root.join("key")
     }
 
-    /// Secrets, a file each, named by its content.
+    /// What wraps the keys of secrets, a file each.
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// One of them, by its id.
+    pub fn key_of(&self, id: &str) -> PathBuf {
+        self.keys().join(id)
+    }
+
+    /// Names the one that wraps new secrets.
+    pub fn current_key(&self) -> PathBuf {
+        self.keys().join("current")
+    }
+
+    /// Secrets, a file each.
     pub fn secrets(&self) -> PathBuf {
         self.root.join("secrets")
     }
