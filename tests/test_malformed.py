@@ -52,6 +52,7 @@ def bodies(digest):
         "missing": {"blobs": [{"digest": digest, "size": 10}]},
         "{name}": {"value": "1", "secret": False, "model": "m"},
         "gc": {},
+        "rotation": {"keep_old": True},
     }
 
 

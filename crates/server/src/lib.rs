@@ -8,6 +8,7 @@ mod describe;
 mod error;
 mod events;
 mod extract;
+mod keys;
 mod members;
 mod models;
 mod ocsf;
@@ -171,6 +172,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Sets a variable or a secret"),
     endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::remove, May(SETS_VARIABLE, Environment), [NoSuchVariable] + CHANGES,
         "Removes a variable or a secret"),
+    endpoint!(get "/v1/keys" keys::list, May(&[Action::Administer], Platform), [Secrets],
+        "The keys that wrap secrets, how many each wraps, and how far a rotation is"),
+    endpoint!(post "/v1/keys/rotation" keys::rotate, May(&[Action::Administer], Platform), [Secrets, Conflict, ReadOnly, NoSpace, Fenced],
+        "Begins to wrap all secrets with a new key"),
     endpoint!(post "/v1/gc" platform::collect, May(&[Action::Administer], Platform), [Gc, Ledger] + STORE,
         "Removes what no version refers to"),
     endpoint!(get "/v1/backup" platform::backup, May(&[Action::Administer], Platform), [Backup, Ledger] + STORE,
