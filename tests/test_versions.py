@@ -128,7 +128,8 @@ def test_variables_and_secrets(platform, tmp_path):
     for path in platform.data.rglob("*"):
         if path.is_file() and not path.is_socket():
             assert secret.encode() not in path.read_bytes(), path
-    assert (platform.data / "key").stat().st_mode & 0o777 == 0o600
+    assert (platform.data / "keys").stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (platform.data / "keys").iterdir())
     assert platform.data.stat().st_mode & 0o777 == 0o700
     platform.start()
     assert read("TOKEN") == secret

@@ -175,6 +175,12 @@ pub enum Verb {
         #[command(subcommand)]
         verb: EnvVerb,
     },
+    /// Keys that wrap secrets
+    #[command(after_help = "Examples:\n  decalog key ls\n  decalog key rotate")]
+    Key {
+        #[command(subcommand)]
+        verb: KeyVerb,
+    },
     /// Shows the server's version, address, load and ledger
     #[command(
         after_help = "Examples:\n  decalog status\n  decalog status --json | jq .ledger.head"
@@ -211,7 +217,7 @@ pub enum Verb {
     Gc,
     /// Writes a backup of everything to a file
     #[command(
-        after_help = "The key of the secrets (DATA/key) is not in it: keep that file elsewhere.\n\nExample:\n  decalog backup monday.tar"
+        after_help = "The keys of the secrets (DATA/keys, DATA/key) are not in it: keep them elsewhere.\n\nExample:\n  decalog backup monday.tar"
     )]
     Backup {
         /// A new file
@@ -366,6 +372,21 @@ pub enum EnvVerb {
         #[command(flatten)]
         of: Scope,
     },
+}
+
+#[derive(Subcommand)]
+pub enum KeyVerb {
+    /// Wraps all secrets with a new key, and deletes those that nothing needs any more
+    #[command(
+        after_help = "Nothing restarts, and secrets keep their values. A backup made before needs the keys of its time.\n\nExamples:\n  decalog key rotate\n  decalog key rotate --keep-old"
+    )]
+    Rotate {
+        /// Keep old keys, for older backups
+        #[arg(long)]
+        keep_old: bool,
+    },
+    /// Lists keys, and how many secrets each wraps
+    Ls,
 }
 
 #[derive(Args)]

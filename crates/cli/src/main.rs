@@ -18,6 +18,7 @@ mod events;
 mod evidence;
 mod following;
 mod handover;
+mod keys;
 mod layout;
 mod listening;
 mod local;
@@ -140,6 +141,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         Verb::Rm { model } => show::remove(&remote, &model)?,
         Verb::Env { verb } => variables::run(&remote, verb, json)?,
+        Verb::Key { verb } => keys::run(&remote, verb, json)?,
         Verb::Status => platform::status(&remote, json)?,
         Verb::Doctor { data, verify: false, .. } => return platform::doctor(data, json),
         Verb::Doctor { data, store, .. } => return platform::doctor_verify(data, store, json),

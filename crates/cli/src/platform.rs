@@ -130,7 +130,7 @@ pub fn backup(client: &Client, file: &Path) -> Result<(), Failure> {
     }
     let size = bytes(written?);
     eprintln!(
-        "{} · {size}\nThe key of the secrets (DATA/key) is not in it: keep that file elsewhere.",
+        "{} · {size}\nThe keys of the secrets (DATA/keys, DATA/key) are not in it: keep them elsewhere.",
         file.display()
     );
     Ok(())
@@ -141,7 +141,7 @@ pub fn restore(file: &Path, data: Option<PathBuf>) -> Result<(), Failure> {
     let data = data_directory(data)?;
     control::restore(file, &data)?;
     eprintln!(
-        "restored to {}\nNext: put the key file back if it had secrets, then decalog up --data {}",
+        "restored to {}\nNext: put the directory `keys` (and the file `key`) back if it had secrets, then decalog up --data {}",
         data.display(),
         data.display()
     );
