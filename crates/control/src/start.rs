@@ -1,6 +1,6 @@
 //! Starting one replica: what it is started with, and why it was not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -81,7 +81,8 @@ impl Control {
         replica: ReplicaId,
     ) -> Result<ReplicaSpec, StartError> {
         let spec = self.spec_without_variables(state, placement, replica).await?;
-        Ok(ReplicaSpec { variables: self.variables_for(state, placement).await?, ..spec })
+        let (variables, secrets) = self.variables_for(state, placement).await?;
+        Ok(ReplicaSpec { variables, secrets, ..spec })
     }
 
     /// The same for what knows no variables and no secrets.
@@ -106,6 +107,7 @@ impl Control {
             tree: pushed.tree.digest(),
             lock: pushed.lock.as_ref().map(|lock| lock.digest),
             variables: BTreeMap::new(),
+            secrets: BTreeSet::new(),
             schema: manifest.schema.clone(),
             concurrency: manifest.resources.concurrency,
             threads: manifest.resources.threads,

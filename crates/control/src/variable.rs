@@ -1,6 +1,6 @@
 //! Variables and secrets of environments and models.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::manifest::variable_name_is_valid;
 use domain::problem::excerpt;
@@ -289,13 +289,14 @@ impl Control {
     }
 
     /// What a replica's process gets: the variables of its configuration, then the project's, then
-    /// the model's own. Secrets are read and decrypted aside.
+    /// the model's own; and which of them are secrets. Those are read and decrypted aside.
     pub(crate) async fn variables_for(
         &self,
         state: &State,
         placement: &Placement,
-    ) -> Result<BTreeMap<String, String>, Problem> {
+    ) -> Result<(BTreeMap<String, String>, BTreeSet<String>), Problem> {
         let mut variables = state.configuration(placement).env;
+        let mut names = BTreeSet::new();
         let (key, environment) = (&placement.model, &placement.environment);
         let mut kept = vec![];
         for (name, (value, own)) in state.variables_of(key, environment) {
@@ -318,8 +319,11 @@ impl Control {
                     .map(|(place, name, file)| Ok((secrets.get(&place, &name, file)?, name)));
                 values.collect::<Result<Vec<_>, Problem>>()
             };
-            variables.extend(aside(read).await??.into_iter().map(|(value, name)| (name, value)));
+            for (value, name) in aside(read).await?? {
+                names.insert(name.clone());
+                variables.insert(name, value);
+            }
         }
-        Ok(variables)
+        Ok((variables, names))
     }
 }

@@ -1,7 +1,7 @@
 //! `Launch`: the one value from which every process is started, and the words that a running one is
 //! described by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -144,6 +144,9 @@ pub struct Launch {
     pub origin: Origin,
     /// Its whole environment.
     pub variables: BTreeMap<String, String>,
+    /// Which of these are secrets: their values are masked in what it prints.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<String>,
     /// Its working directory.
     pub directory: String,
     /// The Unix socket that a replica must serve.

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use artifacts::Store;
@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     opened_ms: u64,
     pub changed: watch::Sender<u64>,
     pub supervisor: Supervisor,
+    /// Whether it was said that the supervisor does not mask secrets.
+    told_unmasked: AtomicBool,
 }
 
 impl LocalEngine {
@@ -83,6 +85,7 @@ impl LocalEngine {
             opened_ms: now_ms(),
             changed: watch::channel(0).0,
             supervisor,
+            told_unmasked: AtomicBool::new(false),
             config,
             files,
         };
@@ -138,6 +141,12 @@ impl LocalEngine {
 
     /// Takes note of what the supervisor says of a process, whoever started it.
     fn process_changed(&self, process: Process) {
+        if process.masked.is_none() && !self.inner.told_unmasked.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the supervisor was started by an earlier version, which does not mask secrets in what models print; \
+                 it does once decalog up has been stopped and started again"
+            );
+        }
         let placement = match &process.role {
             Role::Replica(placement) => placement.clone(),
             _ => return self.template_changed(process),

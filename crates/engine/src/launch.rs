@@ -1,7 +1,7 @@
 //! What a process gets: the `Launch` for a replica, or for the parent or zygote that replicas are
 //! forked from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use domain::launch::{Launch, Limits, Origin, ProcessId, Role, Temperature, ZygoteKey};
@@ -130,6 +130,7 @@ pub fn launch(
         role: plan.role,
         origin,
         variables,
+        secrets: if is_zygote { BTreeSet::new() } else { spec.secrets.clone() },
         directory: if is_zygote { "/".into() } else { text(&files.data.tree(&spec.tree)) },
         socket,
         plain_path: spec.path.clone(),
@@ -173,6 +174,11 @@ fn model_variables(spec: &ReplicaSpec) -> BTreeMap<String, String> {
         ("DECALOG_CONCURRENCY".into(), spec.concurrency.to_string()),
     ]);
     variables.extend(spec.file.clone().map(|file| ("DECALOG_FILE".into(), file)));
+    if !spec.secrets.is_empty() {
+        // Their names, for a shim that masks them in what it tells callers of an exception.
+        let names: Vec<&str> = spec.secrets.iter().map(String::as_str).collect();
+        variables.insert("DECALOG_SECRETS".into(), names.join(" "));
+    }
     if spec.schema != SchemaSection::default() {
         variables.insert(
             "DECALOG_SCHEMA".into(),

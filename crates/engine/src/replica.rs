@@ -1,6 +1,6 @@
 //! One replica: what it is started with, and how it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -40,6 +40,8 @@ pub struct ReplicaSpec {
     pub lock: Option<Digest>,
     /// Variables and secrets.
     pub variables: BTreeMap<String, String>,
+    /// Which of these are secrets.
+    pub secrets: BTreeSet<String>,
     /// What the manifest says of columns.
     pub schema: SchemaSection,
     /// Batches at the same time.

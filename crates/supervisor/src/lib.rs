@@ -12,6 +12,7 @@ pub mod groups;
 pub mod lines;
 pub mod local;
 mod log;
+pub mod mask;
 pub mod process;
 pub mod protocol;
 mod reap;

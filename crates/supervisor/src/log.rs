@@ -1,4 +1,5 @@
-//! A process's log: bounded, with one predecessor, and filled from a pipe.
+//! A process's log: bounded, with one predecessor, and filled from a pipe. Its secrets are masked on
+//! the way.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -6,39 +7,108 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 
+use crate::mask::{Masking, Masks};
+
 /// Of one log.
 const LOG_BYTES_MAX: u64 = 10 << 20;
 /// Read at once.
 const PIECE_BYTES: usize = 16 * 1024;
+/// How long the beginning of what may be a secret is held back for the rest to come, in
+/// milliseconds.
+const SPLIT_MS_MAX: u64 = 2_000;
+const SPLIT: Duration = Duration::from_millis(SPLIT_MS_MAX);
 
 /// What a process prints, on its way to its log.
 pub struct Output {
     log: RefCell<Log>,
+    /// `None` where there are no secrets.
+    masking: RefCell<Option<Masking>>,
     closed: watch::Sender<bool>,
 }
 
 impl Output {
-    /// Copies from the pipe to the log at `path` until all writers have closed it.
-    pub fn collect(pipe: OwnedFd, path: PathBuf) -> std::io::Result<Rc<Output>> {
+    /// Copies from the pipe to the log at `path` until all writers have closed it, without the
+    /// secrets.
+    pub fn collect(
+        pipe: OwnedFd,
+        path: PathBuf,
+        masks: Option<Arc<Masks>>,
+    ) -> std::io::Result<Rc<Output>> {
         let mut pipe = Receiver::from_owned_fd(pipe)?;
         let output = Rc::new(Output {
             log: RefCell::new(Log::open(path, LOG_BYTES_MAX)),
+            masking: RefCell::new(masks.map(Masking::new)),
             closed: watch::channel(false).0,
         });
         let to = output.clone();
         tokio::task::spawn_local(async move {
             let mut buffer = vec![0; PIECE_BYTES];
-            while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-                to.log.borrow_mut().write(&buffer[..read]);
+            loop {
+                let reading = pipe.read(&mut buffer);
+                let read = match to.is_holding() {
+                    false => reading.await,
+                    true => match tokio::time::timeout(SPLIT, reading).await {
+                        Ok(read) => read,
+                        Err(_) => {
+                            to.let_go();
+                            continue;
+                        }
+                    },
+                };
+                let Ok(read @ 1..) = read else { break };
+                to.write(&buffer[..read]);
             }
+            to.let_go();
             to.closed.send_replace(true);
         });
         Ok(output)
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        match &mut *self.masking.borrow_mut() {
+            None => self.log.borrow_mut().write(bytes),
+            Some(masking) => {
+                let mut masked = Vec::with_capacity(bytes.len());
+                masking.take(bytes, &mut masked);
+                self.log.borrow_mut().write(&masked);
+            }
+        }
+    }
+
+    fn is_holding(&self) -> bool {
+        self.masking.borrow().as_ref().is_some_and(Masking::is_holding)
+    }
+
+    fn let_go(&self) {
+        if let Some(masking) = &mut *self.masking.borrow_mut() {
+            let mut masked = vec![];
+            masking.finish(&mut masked);
+            self.log.borrow_mut().write(&masked);
+        }
+    }
+
+    /// What is looked for.
+    pub fn masks(&self) -> Option<Arc<Masks>> {
+        self.masking.borrow().as_ref().map(|masking| masking.masks().clone())
+    }
+
+    /// Looks for other secrets from now on.
+    pub fn mask(&self, masks: Option<Arc<Masks>>) {
+        let is_same = match (self.masks(), &masks) {
+            (Some(own), Some(masks)) => own.secrets() == masks.secrets(),
+            (own, masks) => own.is_none() && masks.is_none(),
+        };
+        if !is_same {
+            self.let_go();
+            self.masking.replace(masks.map(Masking::new));
+        }
     }
 
     /// Goes on under another name, with what it has so far.
@@ -81,6 +151,9 @@ impl Log {
 
     /// Appends. A full disk loses lines, and must not stop the model.
     pub fn write(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         if self.bytes + bytes.len() as u64 > self.bytes_max && self.bytes > 0 {
             let mut previous = self.path.clone().into_os_string();
             previous.push(".1");

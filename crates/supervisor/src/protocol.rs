@@ -131,6 +131,9 @@ pub struct Process {
     /// When something was last forked from it, or else when it was started, in milliseconds since
     /// 1970.
     pub used_at_ms: u64,
+    /// Secrets that are masked in what it prints; `None` if its supervisor knows of no such thing.
+    #[serde(default)]
+    pub masked: Option<u32>,
     /// What a platform asked to be kept of it.
     #[serde(default)]
     pub known: Option<String>,

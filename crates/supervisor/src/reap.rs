@@ -93,6 +93,7 @@ pub async fn finish(shared: Rc<Shared>, id: ProcessId, end: End) {
     }
     // Its last words first, then the news.
     let _ = tokio::time::timeout(Duration::from_millis(LAST_WORDS_MS_MAX), output.closed()).await;
+    clear_failure(&shared, &id).await;
     let mut id = id;
     {
         let mut entries = shared.entries.borrow_mut();
@@ -115,5 +116,19 @@ pub async fn finish(shared: Rc<Shared>, id: ProcessId, end: End) {
     shared.tell_of(&id);
     if let Some(group) = group {
         let _ = tokio::task::spawn_blocking(move || group.remove(&others)).await;
+    }
+}
+
+/// Takes the secrets out of what a process wrote on why it could not start: it will be read, and
+/// told to others.
+async fn clear_failure(shared: &Shared, id: &ProcessId) {
+    let found = {
+        let entries = shared.entries.borrow();
+        entries.get(id).and_then(|entry| Some((entry.output.masks()?, entry.failure.clone()?)))
+    };
+    let Some((masks, path)) = found else { return };
+    let cleared = tokio::task::spawn_blocking(move || masks.clear(&path)).await;
+    if let Ok(Err(error)) = cleared {
+        eprintln!("supervise: secrets may be left in what {id} wrote of its failure: {error}");
     }
 }

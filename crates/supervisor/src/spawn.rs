@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::launch::{Launch, Limits, Origin, ProcessId, Role};
@@ -18,6 +19,7 @@ use crate::control::{self, ControlSocket, PACKET_BYTES_MAX, Word};
 use crate::groups::Group;
 use crate::local::is_local;
 use crate::log::Output;
+use crate::mask::Masks;
 use crate::process;
 use crate::protocol::{Process, Reply};
 use crate::reap;
@@ -25,6 +27,8 @@ use crate::table::{Entry, Shared, send};
 
 /// Of root: to write to files and folders whatever their mode.
 const CAP_DAC_OVERRIDE: nix::libc::c_ulong = 1;
+/// The variable that names the file in which a process says why it could not start.
+const FAILURE: &str = "DECALOG_FAILURE";
 /// How long a parent or zygote may take to fork, in milliseconds.
 const FORK_MS_MAX: u64 = 5_000;
 
@@ -60,14 +64,22 @@ pub async fn spawn(shared: &Rc<Shared>, launch: Launch) -> Result<Reply, String>
         return Err(format!("{} was started before", launch.id));
     }
     let id = launch.id.clone();
+    shared.reserved.borrow_mut().push(id.clone());
+    let masks = shared.masks_of(&launch).await;
+    let free = || shared.reserved.borrow_mut().retain(|reserved| *reserved != id);
     let started = match launch.origin.clone() {
-        Origin::Program(argv) => program(shared, launch, &argv),
-        Origin::Serve(parent) => serve(shared, launch, &parent).await,
         Origin::Fork(from) => {
-            shared.reserved.borrow_mut().push(id.clone());
-            let result = fork(shared, launch, &from).await;
-            shared.reserved.borrow_mut().retain(|reserved| *reserved != id);
+            let result = fork(shared, launch, masks, &from).await;
+            free();
             result
+        }
+        Origin::Program(argv) => {
+            free();
+            program(shared, launch, masks, &argv)
+        }
+        Origin::Serve(parent) => {
+            free();
+            serve(shared, launch, masks, &parent).await
         }
     };
     match started {
@@ -93,11 +105,16 @@ fn pipe(shared: &Shared) -> Result<(io::PipeReader, io::PipeWriter), SpawnFailur
 }
 
 /// As a program of its own.
-fn program(shared: &Rc<Shared>, launch: Launch, argv: &[String]) -> Result<Reply, SpawnFailure> {
+fn program(
+    shared: &Rc<Shared>,
+    launch: Launch,
+    masks: Option<Arc<Masks>>,
+    argv: &[String],
+) -> Result<Reply, SpawnFailure> {
     let program = argv.first().ok_or_else(|| "the launch has no program".to_string())?;
     let (output, input) = pipe(shared)?;
     let error_input = input.try_clone()?;
-    let output = Output::collect(output.into(), PathBuf::from(&launch.log))?;
+    let output = Output::collect(output.into(), PathBuf::from(&launch.log), masks)?;
     let (control, theirs) = control_for(&launch.role)?;
     // The group is there before the process, which enters it before anything else: nothing escapes.
     let group = shared.groups.create(&launch.id, &launch.limits);
@@ -185,6 +202,7 @@ fn enter(
     control: Option<Rc<ControlSocket>>,
     group: Rc<RefCell<Option<Group>>>,
 ) -> Reply {
+    let failure = launch.variables.get(FAILURE).map(PathBuf::from);
     let process = Process {
         id: launch.id.clone(),
         role: launch.role,
@@ -195,6 +213,7 @@ fn enter(
         colder_because: launch.colder_because,
         ancestors,
         ready: None,
+        masked: Some(masked(&output)),
         known: None,
         used_at_ms: now_ms(),
         ended: None,
@@ -204,6 +223,7 @@ fn enter(
         limits: launch.limits,
         killed_for: None,
         output,
+        failure,
         control: control.clone(),
         group,
         attaching: None,
@@ -220,11 +240,12 @@ fn enter(
 async fn fork(
     shared: &Rc<Shared>,
     launch: Launch,
+    masks: Option<Arc<Masks>>,
     from: &ProcessId,
 ) -> Result<Reply, SpawnFailure> {
     let asked = control_of(shared, from)?;
     let (output, input) = pipe(shared)?;
-    let output = Output::collect(output.into(), PathBuf::from(&launch.log))?;
+    let output = Output::collect(output.into(), PathBuf::from(&launch.log), masks)?;
     let (control, theirs) = control_for(&launch.role)?;
     let role = if launch.role.is_forked_from() { "parent" } else { "worker" };
     let (variables, directory) = (&launch.variables, launch.directory.as_str());
@@ -308,6 +329,7 @@ fn attach(
 async fn serve(
     shared: &Rc<Shared>,
     launch: Launch,
+    masks: Option<Arc<Masks>>,
     parent: &ProcessId,
 ) -> Result<Reply, SpawnFailure> {
     let asked = control_of(shared, parent)?;
@@ -323,6 +345,8 @@ async fn serve(
     let mut entry =
         entries.remove(parent).ok_or_else(|| format!("{parent} ended before it served"))?;
     entry.output.rename(PathBuf::from(&launch.log));
+    entry.output.mask(masks);
+    entry.failure = launch.variables.get(FAILURE).map(PathBuf::from);
     entry.process = Process {
         id: launch.id.clone(),
         role: launch.role,
@@ -333,6 +357,7 @@ async fn serve(
         colder_because: launch.colder_because,
         ancestors: ancestors(parent, entry.process.ancestors),
         ready: None,
+        masked: Some(masked(&entry.output)),
         known: None,
         used_at_ms: now_ms(),
         ended: entry.process.ended,
@@ -343,6 +368,11 @@ async fn serve(
     shared.tell(|| super::protocol::Message::Forgotten(parent.clone()));
     shared.tell_of(&launch.id);
     Ok(Reply::Started(Box::new(process)))
+}
+
+/// How many secrets are kept out of a log.
+fn masked(output: &Output) -> u32 {
+    output.masks().map_or(0, |masks| masks.secrets().len() as u32)
 }
 
 /// A process and its own ancestors.

@@ -2,10 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use domain::launch::{Limits, ProcessId};
+use domain::launch::{Launch, Limits, ProcessId};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::sync::{Notify, mpsc};
@@ -16,6 +18,7 @@ use crate::descriptors::Descriptors;
 use crate::end::End;
 use crate::groups::{Group, Groups};
 use crate::log::Output;
+use crate::mask::{self, Masks};
 use crate::protocol::{Message, Process};
 
 /// Ends of processes that nobody has named so far.
@@ -31,6 +34,8 @@ pub struct Entry {
     pub killed_for: Option<String>,
     /// Where its output goes.
     pub output: Rc<Output>,
+    /// Where it says why it could not start.
+    pub failure: Option<PathBuf>,
     /// How a parent or zygote is asked.
     pub control: Option<Rc<ControlSocket>>,
     /// What enforces its limits, once it is there.
@@ -68,6 +73,8 @@ pub struct Shared {
     /// What this process may have open.
     pub descriptors: Descriptors,
     strangers: RefCell<VecDeque<(u32, End)>>,
+    /// Of all processes that have secrets: those of one placement share them.
+    masks: RefCell<Vec<Weak<Masks>>>,
 }
 
 impl Shared {
@@ -84,7 +91,29 @@ impl Shared {
             groups,
             descriptors,
             strangers: RefCell::default(),
+            masks: RefCell::default(),
         }
+    }
+
+    /// What must not be in the log of a process; `None` if it has no secrets.
+    pub async fn masks_of(&self, launch: &Launch) -> Option<Arc<Masks>> {
+        let secrets = mask::secrets_of(&launch.variables, &launch.secrets);
+        if secrets.is_empty() {
+            return None;
+        }
+        let known = {
+            let mut masks = self.masks.borrow_mut();
+            masks.retain(|masks| masks.strong_count() > 0);
+            masks.iter().filter_map(Weak::upgrade).find(|masks| *masks.secrets() == secrets)
+        };
+        if known.is_some() {
+            return known;
+        }
+        // Long ones take many milliseconds, in which nothing else would happen here.
+        let made = tokio::task::spawn_blocking(move || Masks::of(secrets)).await;
+        let made = made.ok().flatten().map(Arc::new)?;
+        self.masks.borrow_mut().push(Arc::downgrade(&made));
+        Some(made)
     }
 
     /// Tells all clients. One that does not take its messages is dropped; it connects again, and

@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import Refused, tensor
+from decalog_worker.settings import VARIABLES
 
 
 def test_exceptions_are_told_with_the_models_own_frames(load, capfd):
@@ -23,3 +24,13 @@ def test_what_would_end_the_process_is_an_error(load, error):
     with pytest.raises(Refused) as refused:
         load("def predict(x: int): raise %s" % error).infer(tensor("x", "INT64", [1], [3]))
     assert refused.value.code == "model_raised" and str(refused.value).startswith(error.split("(")[0])
+
+
+@pytest.mark.parametrize("error", ["ValueError('no %s' % TOKEN)", "KeyError(TOKEN)", "RuntimeError('x' * 1975 + TOKEN)"])
+def test_secrets_are_not_told_to_callers(load, monkeypatch, error):
+    for name, value in {"DECALOG_SECRETS": "TOKEN SHORT", "TOKEN": "correct horse", "SHORT": "no"}.items():
+        monkeypatch.setitem(VARIABLES, name, value)
+    with pytest.raises(Refused) as refused:
+        load("TOKEN = 'correct horse'\ndef predict(x: int):\n    raise %s" % error).infer(tensor("x", "INT64", [1], [3]))
+    told = str(refused.value) + "\n".join(refused.value.details)
+    assert "correct" not in told and "[secret" in told, told

@@ -179,6 +179,7 @@ pub fn spec(lock: Digest, replica: &str, tree: &Path) -> ReplicaSpec {
         tree: Digest::of(name.as_bytes()),
         lock: Some(lock),
         variables: BTreeMap::new(),
+        secrets: Default::default(),
         schema: SchemaSection::default(),
         concurrency: 1,
         threads: 1,

@@ -26,6 +26,7 @@ fn launch() -> Launch {
         role: Role::Zygote(zygote),
         origin: Origin::Program(vec!["python3".into(), "-c".into(), "pass".into()]),
         variables: [("A".to_string(), "ü".to_string())].into(),
+        secrets: ["A".to_string()].into(),
         directory: "/tmp".into(),
         socket: Some("/tmp/r1.sock".into()),
         plain_path: None,
@@ -49,6 +50,7 @@ fn process() -> Process {
         ancestors: vec![ProcessId("p1".into())],
         ready: Some(ready),
         used_at_ms: 7,
+        masked: Some(1),
         known: Some("{}".into()),
         ended: None,
     }

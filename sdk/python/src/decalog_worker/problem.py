@@ -1,6 +1,7 @@
 """Errors as the platform shows them, and how exceptions and wrong values are told whatever a model has made of them."""
 
 from .limits import MESSAGE_CHARS_MAX, SHOWN_CHARS_MAX
+from .masking import masked
 
 
 class Problem(Exception):
@@ -34,9 +35,9 @@ def wrong_rows(name, got, rows):
 
 
 def text_of(error):
-    """The text of an exception, whatever its `__str__` does."""
+    """The text of an exception, whatever its `__str__` does, without secrets."""
     try:
-        return str(error)
+        return masked(str(error))
     except BaseException as another:
         return "its text cannot be told: %s" % type(another).__name__
 
@@ -49,7 +50,7 @@ def sentence(error):
 def shortened(value):
     """A value as a message may show it, whatever its `__repr__` does."""
     try:
-        text = repr(value)
+        text = masked(repr(value))
     except BaseException as error:
         return "a value whose repr raises %s" % type(error).__name__
     return text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "…"

@@ -5,6 +5,7 @@ The frames of this package are in neither.
 
 from .limits import DETAIL_LINES_MAX, MESSAGE_CHARS_MAX
 from .log import log
+from .masking import masked
 from .problem import Problem, sentence, text_of
 from .provided import is_bad_input
 from .standard import os, traceback
@@ -50,7 +51,7 @@ def traceback_lines(error, root):
         if frame.line:
             lines.append("  " + frame.line)
     for line in traceback.format_exception_only(type(error), error):
-        lines += [part.replace(root, "") for part in line.rstrip().splitlines()]
+        lines += [part.replace(root, "") for part in masked(line).rstrip().splitlines()]
     if isinstance(error, SyntaxError):
         lines = [line[2:] if line.startswith("  ") else line for line in lines]
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
