@@ -2,11 +2,10 @@
 //! came and on demand, and the proofs that lead to them. Only the ledger's writer signs; the key
 //! lies encrypted in the data directory.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use domain::{Code, DataDirectory, Digest, Problem};
+use domain::{Code, Digest, Problem};
 use ledger::proof::{Receipt, SignatureType, SignerKey, VerifierKey};
 use ledger::{ExportedEntry, KeptCheckpoint, Ledger};
 
@@ -40,10 +39,11 @@ pub(crate) struct Signer {
 }
 
 fn key_problem(text: impl Into<String>) -> Problem {
-    Problem::new(Code::Secrets, text).help(
-        "if the keys of the data directory are missing or other ones, put the right ones back: whoever \
-         checks receipts, and every witness, knows this ledger by its signing key",
-    )
+    Problem::new(Code::Secrets, text).help(format!(
+        "put the right keys back into DATA/keys; to go on with a new one, remove DATA/secrets/{} and \
+         start again: whoever checks receipts, and every witness, must then learn the new one",
+        key_file()
+    ))
 }
 
 impl Signer {

@@ -9,6 +9,7 @@ use engine::EngineError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::key_file;
 use crate::{Control, Problem};
 
 /// A secret that half was written and is so old was left by a process that was killed, in
@@ -41,7 +42,7 @@ impl Control {
         let (secrets, files) = (self.secrets.clone(), Control::secret_files(&self.state()));
         let age = Duration::from_millis(HALF_DONE_MS_MAX);
         let work = tokio::task::spawn_blocking(move || {
-            secrets.collect(|file| files.contains_key(file), age)
+            secrets.collect(|file| files.contains_key(file) || *file == key_file(), age)
         });
         let dropped = work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         dropped.map_err(|error| {

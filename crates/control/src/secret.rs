@@ -17,9 +17,9 @@ use std::time::{Duration, SystemTime};
 
 use domain::{Code, DataDirectory, Digest, Problem};
 
+use crate::random::random;
 use envelope::Envelope;
 use ring::Ring;
-use crate::random::random;
 use seal::{SecretKey, seal, unseal};
 
 pub use key::KeyId;

@@ -4,6 +4,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use domain::Problem;
 
+use super::failed;
 use crate::random::random;
 
 pub const KEY_BYTES: usize = 32;
