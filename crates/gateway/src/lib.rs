@@ -27,6 +27,7 @@ mod reply;
 mod respond;
 mod route;
 mod serve;
+mod serving;
 mod shadow;
 mod shed;
 mod split;
@@ -55,7 +56,7 @@ pub use listen::Listener;
 pub use peer::Peer;
 pub use reply::CHALLENGE;
 pub use respond::Asking;
-pub use serve::{Serve, Stop};
+pub use serving::{Serve, Stop};
 
 use access::Door;
 use connections::Connections;

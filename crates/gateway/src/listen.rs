@@ -10,7 +10,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::RELIEVED;
 use crate::connections::Connections;
 use crate::peer::{Peer, Source};
-use crate::serve::Serving;
+use crate::serving::Serving;
 use crate::shed::Shedding;
 use crate::stall::Stream;
 

@@ -12,7 +12,7 @@ use crate::access::{Watch, Who};
 use crate::body::{Arriving, Body};
 use crate::connections::Ticket;
 use crate::endpoints::endpoint;
-use crate::serve::Serve;
+use crate::serving::Serve;
 use crate::turns::Turn;
 use crate::{Gateway, Peer, admit, reply};
 
