@@ -56,6 +56,7 @@ class Answer:
         return json.loads(self.body)
 
 
+ALL_SCOPES = ["predict", "read", "operate", "deploy", "secrets", "audit", "admin"]
 # What anybody may ask at this machine.
 OPEN_PATHS = ("/v2", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/server")
 
@@ -177,6 +178,12 @@ class Platform:
         completed = subprocess.run([EXAMPLES / "recompute"], input=events, capture_output=True, text=True, timeout=LONG)
         assert completed.returncode == 0, completed.stderr
         return json.loads(completed.stdout)
+
+    def owners_token(self):
+        """The token of somebody who may do everything."""
+        self.run("member", "add", "tester", "--role", "owner")
+        scopes = [part for scope in ALL_SCOPES for part in ("--scope", scope)]
+        return self.run("token", "create", "tester", *scopes).out.strip()
 
     def pids(self, model):
         """Process ids of a model's replicas."""

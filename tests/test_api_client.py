@@ -30,7 +30,7 @@ def test_a_generated_client_compiles_and_releases(platform, tmp_path):
     run(MODULES / ".bin/tsc")
     for value in [1, 2]:
         platform.run("deploy", write_model(tmp_path / "churn", constant(value)))
-    name, deployment = run("node", "built/release.js", platform.url).split()
+    name, deployment = run("node", "built/release.js", platform.url, platform.owners_token()).split()
     release = platform.get("/v1/projects/default/models/churn/release").json()
     assert (name, int(deployment)) == ("churn", release["deployment"])
-    assert (release["version"], release["actor"], release["plan"]["canary"]) == ("v1", "mia", [5, 25, 50])
+    assert (release["version"], release["actor"], release["plan"]["canary"]) == ("v1", "tester", [5, 25, 50])

@@ -153,7 +153,7 @@ def test_the_python_client(shared_platform, tmp_path, monkeypatch):
     import decalog
 
     shared_platform.run("deploy", write_model(tmp_path / "asked", constant(5)))
-    client = decalog.Client(shared_platform.url)
+    client = decalog.Client(shared_platform.url, token=shared_platform.owners_token())
     assert client.predict("asked", {"x": 1}) == {"output": 5}
     assert client.predict_rows("asked", [{"x": 1}, {"x": 2}]) == [{"output": 5}] * 2
     assert "asked" in [model["name"] for model in client.models()]

@@ -68,10 +68,11 @@ class Generator:
         choose = self.random.choice
         method, path, query, has_body = choose(self.endpoints)
         values = {"{project}": "default", "{model}": "m", "{version}": "v7", "{action}": choose(["pause", "resume", "abort"]), "{digest}": self.digest,
-                  "{environment}": "staging", "{name}": "LEVEL"}
+                  "{environment}": "staging", "{name}": "LEVEL", "{seq}": "1"}
         body = copy.deepcopy(self.bodies.get(path.rsplit("/", 1)[1], {})) if has_body else None
         parameters = {"size": "10", "offset": "0", "limit": "5", "after": "1", "lines": "5", "follow": "false", "model": "default/m", "version": "v1",
-                      "kind": "release", "environment": "staging", "project": "default", "head": "0" * 64, "upload": "mine"}
+                      "kind": "release", "environment": "staging", "project": "default", "head": "0" * 64, "upload": "mine",
+                      "checkpoint": "decalog%2Fx%0A1%0AAA==%0A%0A", "from": "1", "to": "2", "since": "2026-11-26T00:00:00Z", "format": "jsonl"}
         pairs = [(name, parameters[name]) for name in query if self.random.random() < 0.7]
         raw = b"12345" if method == "PATCH" else None
         headers = {}

@@ -182,7 +182,10 @@ def test_a_restart_does_not_give_a_release_its_evidence_budget_again(fresh, tmp_
 
 
 def test_pages_of_other_ports_do_not_manage(platform):
+    proof = {"Authorization": f"Bearer {platform.owners_token()}"}
+
     def status(method, path, **headers):
+        headers = {**proof, **headers}
         return platform.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}).status
 
     assert status("GET", "/v1/models") == 200

@@ -162,7 +162,8 @@ def test_the_cookie_is_new_at_each_start_and_stays_in_a_takeover(platform):
 
 @needs_root
 def test_another_user_is_not_let_in(platform):
-    request = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    cookie = (platform.data / "local.cookie").read_text()
+    request = f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nDecalog-Cookie: {cookie}\r\nConnection: close\r\n\r\n".encode()
     assert over(platform.data / "local.sock", request).startswith(b"HTTP/1.1 200")
     assert b"PermissionError" in as_nobody(lambda: over(platform.data / "local.sock", request)), "the directory is closed"
     # Another name of the same socket, where everybody may connect.
@@ -197,7 +198,9 @@ def test_a_data_directory_whose_path_is_too_long_for_a_socket(fresh):
 def test_takeover_under_load_over_the_socket_fails_nothing(platform, tmp_path):
     platform.run("deploy", write_model(tmp_path / "m", constant(1)))
     body, done = b'{"x": 0}', threading.Event()
-    head = f"POST /v1/models/m/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    cookie = (platform.data / "local.cookie").read_text()
+    head = f"POST /v1/models/m/predict HTTP/1.1\r\nHost: localhost\r\nDecalog-Cookie: {cookie}\r\n"
+    head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     answers, commands = [], []
 
     def ask():

@@ -4,7 +4,8 @@ import type { components, paths } from "./schema.js";
 
 type Model = components["schemas"]["ModelListed"];
 
-const client = createClient<paths>({ baseUrl: process.argv[2] });
+const [baseUrl, token] = process.argv.slice(2);
+const client = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${token}` } });
 
 async function models(): Promise<Model[]> {
   const { data, error } = await client.GET("/v1/models", { params: { query: { project: "default" } } });
@@ -14,7 +15,7 @@ async function models(): Promise<Model[]> {
 
 async function release(model: Model, version: string): Promise<number> {
   const { data, error } = await client.POST("/v1/projects/{project}/models/{model}/deployments", {
-    params: { path: { project: model.project, model: model.name }, header: { "decalog-actor": "mia" } },
+    params: { path: { project: model.project, model: model.name } },
     body: { version, plan: { canary: [5, 25, 50], guards: ["errors<1%"], cause: "release" } },
   });
   if (error) throw new Error(`${error.code}: ${error.error}`);

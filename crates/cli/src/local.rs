@@ -4,9 +4,9 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use domain::{Code, DataDirectory, Digest, Problem};
 use nix::libc;
@@ -22,12 +22,56 @@ const PATH_BYTES_MAX: usize = 100;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cookie(String);
 
+/// Where the door of a data directory is: in it, or, where that takes no files, in a directory of
+/// its owner's that follows from its path.
+#[derive(Clone)]
+struct Place {
+    socket: PathBuf,
+    cookie: PathBuf,
+    /// In which both lie.
+    directory: PathBuf,
+}
+
+impl Place {
+    fn inside(data: &DataDirectory) -> Place {
+        Place {
+            socket: data.local_socket(),
+            cookie: data.local_cookie(),
+            directory: data.root().into(),
+        }
+    }
+
+    /// Of the user who owns the data directory.
+    fn beside(data: &DataDirectory) -> io::Result<Place> {
+        let owner = fs::metadata(data.root())?.uid();
+        let path = Digest::of(data.root().as_os_str().as_encoded_bytes()).to_string();
+        let directory = std::env::temp_dir().join(format!("decalog-{owner}-{}", &path[..16]));
+        let (socket, cookie) = (directory.join("local.sock"), directory.join("local.cookie"));
+        Ok(Place { socket, cookie, directory })
+    }
+
+    /// Makes the directory beside, for this user alone. Whoever was first to make one of that name
+    /// does not get anything into his hands.
+    fn make(&self) -> io::Result<()> {
+        match fs::DirBuilder::new().mode(0o700).create(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made,
+        }
+        let found = fs::symlink_metadata(&self.directory)?;
+        let is_own = found.uid() == nix::unistd::Uid::effective().as_raw();
+        match found.is_dir() && is_own && found.mode() & 0o077 == 0 {
+            true => Ok(()),
+            false => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another's")),
+        }
+    }
+}
+
 impl Cookie {
-    fn make(data: &DataDirectory) -> io::Result<Cookie> {
+    fn make(path: &Path) -> io::Result<Cookie> {
         let mut bytes = [0; COOKIE_BYTES];
         fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
         let cookie = Cookie(Digest(bytes).to_string());
-        write_private(&data.local_cookie(), &cookie.0)?;
+        write_private(path, &cookie.0)?;
         Ok(cookie)
     }
 
@@ -68,17 +112,32 @@ impl Door {
     /// Opens the door of a data directory that this process has taken. Whatever lies there is an
     /// earlier process's.
     pub fn open(data: &DataDirectory) -> Result<Door, Problem> {
-        let failed = |error| unusable(data, error);
-        let cookie = Cookie::make(data).map_err(failed)?;
-        let socket = bind(&data.local_socket()).map_err(failed)?;
-        Ok(Door { socket, cookie })
+        let inside = Door::at(&Place::inside(data));
+        if let (Ok(_), Ok(beside)) = (&inside, Place::beside(data)) {
+            // Of a time when the data directory took no files.
+            let _ = fs::remove_dir_all(beside.directory);
+        }
+        inside
+            .or_else(|_| {
+                let beside = Place::beside(data)?;
+                beside.make()?;
+                Door::at(&beside)
+            })
+            .map_err(|error| unusable(data, error))
+    }
+
+    fn at(place: &Place) -> io::Result<Door> {
+        let cookie = Cookie::make(&place.cookie)?;
+        Ok(Door { socket: bind(&place.socket)?, cookie })
     }
 
     /// The door of the process that this one takes over from: for a moment both answer there, so
     /// that its cookie stays.
     pub fn keep(data: &DataDirectory, socket: UnixListener) -> Result<Door, Problem> {
+        let beside = Place::beside(data).map_err(|error| unusable(data, error))?;
         let cookie = Cookie::read(&data.local_cookie())
-            .or_else(|_| Cookie::make(data))
+            .or_else(|_| Cookie::read(&beside.cookie))
+            .or_else(|_| Cookie::make(&data.local_cookie()))
             .map_err(|error| unusable(data, error))?;
         Ok(Door { socket, cookie })
     }
@@ -131,14 +190,18 @@ fn at_short_path<T>(path: &Path, with: impl FnOnce(&Path) -> io::Result<T>) -> i
 #[derive(Clone)]
 pub struct Owned {
     data: DataDirectory,
+    place: Place,
 }
 
 impl Owned {
     /// If the server that says it is `instance` is the one of `data`, and this user its owner.
     pub fn find(data: DataDirectory, instance: &Digest) -> Option<Owned> {
-        let owned = Owned { data };
-        let cookie = owned.cookie().ok()?;
-        (cookie.instance() == *instance).then_some(owned)
+        let places = [Some(Place::inside(&data)), Place::beside(&data).ok()];
+        places.into_iter().flatten().find_map(|place| {
+            let owned = Owned { data: data.clone(), place };
+            let cookie = owned.cookie().ok()?;
+            (cookie.instance() == *instance).then_some(owned)
+        })
     }
 
     /// The directory.
@@ -148,15 +211,14 @@ impl Owned {
 
     /// The cookie as it is now: a server that starts anew has another.
     pub fn cookie(&self) -> io::Result<Cookie> {
-        self.check(&self.data.local_cookie(), fs::FileType::is_file)?;
-        Cookie::read(&self.data.local_cookie())
+        self.check(&self.place.cookie, fs::FileType::is_file)?;
+        Cookie::read(&self.place.cookie)
     }
 
     /// A connection to the server.
     pub fn connect(&self) -> io::Result<UnixStream> {
-        let path = self.data.local_socket();
-        self.check(&path, FileTypeExt::is_socket)?;
-        at_short_path(&path, |path| UnixStream::connect(path))
+        self.check(&self.place.socket, FileTypeExt::is_socket)?;
+        at_short_path(&self.place.socket, |path| UnixStream::connect(path))
     }
 
     /// The cookie goes to nobody but the owner of the directory, who has it already: whose
@@ -164,6 +226,12 @@ impl Owned {
     fn check(&self, path: &Path, is_kind: impl FnOnce(&fs::FileType) -> bool) -> io::Result<()> {
         let own = nix::unistd::Uid::effective();
         let owner = fs::metadata(self.data.root())?.uid();
+        if fs::symlink_metadata(&self.place.directory)?.uid() != owner {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it belongs to another user",
+            ));
+        }
         let found = fs::symlink_metadata(path)?;
         let is_own = own.is_root() || owner == own.as_raw();
         let is_owners = found.uid() == owner || found.uid() == 0;

@@ -56,7 +56,8 @@ impl Signer {
     /// processes make one.
     fn key(&self, ledger: &Ledger) -> Result<SignerKey, Problem> {
         let origin = ledger.origin().map_err(ledger_problem)?;
-        let origin = origin.ok_or_else(|| key_problem("the ledger has no entries yet"))?;
+        let origin = origin
+            .ok_or_else(|| key_problem("the ledger has no first entry, after which it is named"))?;
         let key = match self.key.get() {
             Some(key) => key.clone(),
             None => self.read_or_make(&origin)?,

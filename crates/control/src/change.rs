@@ -193,6 +193,14 @@ impl Control {
     /// Carries a proposal out if enough people have agreed, as whoever proposed it; else nothing
     /// happens. Whoever agreed in vain is told why.
     async fn carry_out_proposal(self: &Arc<Control>, id: u64) -> Result<(), Problem> {
+        let result = self.try_to_carry_out(id).await;
+        // The reconciler may have been first.
+        let state = self.state();
+        let end = state.access.proposals.get(&id).and_then(|known| known.proposal.end);
+        if end == Some(ProposalEnd::CarriedOut) { Ok(()) } else { result }
+    }
+
+    async fn try_to_carry_out(self: &Arc<Control>, id: u64) -> Result<(), Problem> {
         let state = self.state();
         let Some(known) = state.access.proposals.get(&id) else { return Ok(()) };
         let now_ms = self.clock.now_ms();

@@ -26,7 +26,7 @@ pub struct Problem {
     pub help: String,
     /// When to try again, in seconds, where that is known better than by the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_s: Option<u64>,
+    pub retry_after_s: Option<u32>,
 }
 
 impl Problem {

@@ -72,7 +72,8 @@ fn unproved(text: impl Into<String>) -> Problem {
 
 fn limited(limited: &Limited) -> Problem {
     let mut problem = Problem::new(Code::TokenLimit, limited.to_string());
-    problem.retry_after_s = Some(limited.retry_after_s());
+    // At most a day.
+    problem.retry_after_s = u32::try_from(limited.retry_after_s()).ok();
     problem.help("send fewer requests with this token, or ask its owner for a higher limit")
 }
 

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,7 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use crate::GatewayConfig;
 use crate::access::Watch;
@@ -21,14 +21,10 @@ use crate::connections::{Ticket, Wait};
 use crate::memory::{Budget, Hold, Memory, SMALL_BYTES};
 use crate::stall::Reader;
 use crate::stream::Pieces;
-use crate::turns::Turn;
 
 /// On HTTP/2 a whole answer is handed over in parts of this size, so that what a reader has not
 /// asked for stays here and one that takes nothing is noticed.
 const PART_BYTES: usize = 64 * 1024;
-/// After the first [`GatewayConfig::body_ms_max`], a body for the control plane must have come at
-/// this rate: uploads may be long, but not for ever.
-const CONTROL_BYTES_PER_MS_MIN: u64 = 16;
 
 /// The body of an answer.
 pub struct Body {
@@ -257,73 +253,4 @@ async fn next(
         }
     };
     Ok(Some(frame.into_data().unwrap_or_default()))
-}
-
-/// A request's body on its way to the control plane: an error once it pauses for too long or is too
-/// slow all in all.
-pub struct Arriving {
-    incoming: Incoming,
-    ticket: Arc<Ticket>,
-    turn: Arc<Turn>,
-    stall: Duration,
-    begin: Instant,
-    /// Milliseconds that all of it may take, so far.
-    allowed_ms: u64,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Arriving {
-    /// Once it is all there, the request waits for its answer.
-    pub fn new(
-        incoming: Incoming,
-        ticket: Arc<Ticket>,
-        turn: Arc<Turn>,
-        config: &GatewayConfig,
-    ) -> Arriving {
-        if incoming.is_end_stream() {
-            ticket.waits_for(Wait::Answer);
-        }
-        let stall = Duration::from_millis(config.body_stall_ms_max);
-        let (begin, timer) = (Instant::now(), Box::pin(tokio::time::sleep(stall)));
-        Arriving { incoming, ticket, turn, stall, begin, allowed_ms: config.body_ms_max, timer }
-    }
-}
-
-impl HttpBody for Arriving {
-    type Data = Bytes;
-    type Error = axum::BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
-        let this = self.get_mut();
-        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(context) else {
-            this.turn.give();
-            ready!(this.timer.as_mut().poll(context));
-            return Poll::Ready(Some(Err("the body came too slowly".into())));
-        };
-        if this.turn.take().is_err() {
-            return Poll::Ready(Some(Err("the server is busy".into())));
-        }
-        if let Some(Ok(frame)) = &frame {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            this.allowed_ms += bytes as u64 / CONTROL_BYTES_PER_MS_MIN;
-            let end = this.begin + Duration::from_millis(this.allowed_ms);
-            this.timer.as_mut().reset(end.min(Instant::now() + this.stall));
-            this.ticket.touch();
-        }
-        if frame.is_none() || this.incoming.is_end_stream() {
-            this.ticket.waits_for(Wait::Answer);
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
 }

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
 
 use crate::access::Who;
+use crate::arriving::discard;
 use crate::ask::{Done, Failed};
 use crate::body::{self, Body};
 use crate::connections::{Ticket, Wait};
@@ -94,7 +95,10 @@ impl Gateway {
         if parts.method != Method::POST {
             return Err(wrong_method(parts, Method::POST).into());
         }
-        self.door.may_ask(who, reference)?;
+        if let Err(problem) = self.door.may_ask(who, reference) {
+            discard(incoming).await;
+            return Err(problem.into());
+        }
         let (body, memory) = self.body(reference, parts, incoming, ticket).await?;
         // The body may have been long on its way.
         who.map_or(Ok(()), |who| self.door.recheck(who))?;

@@ -6,6 +6,7 @@
 
 mod access;
 mod admit;
+mod arriving;
 mod ask;
 mod backlog;
 mod batch;

@@ -9,7 +9,8 @@ use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
 use crate::access::{Watch, Who};
-use crate::body::{Arriving, Body};
+use crate::arriving::{Arriving, discard};
+use crate::body::Body;
 use crate::connections::Ticket;
 use crate::endpoints::endpoint;
 use crate::serving::Serve;
@@ -35,7 +36,10 @@ impl Gateway {
     ) -> Response<Body> {
         let who = match self.enter(&request, peer) {
             Ok(who) => who,
-            Err(problem) => return reply::problem(&problem),
+            Err(problem) => {
+                discard(request.into_body()).await;
+                return reply::problem(&problem);
+            }
         };
         let mut response = match endpoint(request.uri().path()) {
             Some(endpoint) => {

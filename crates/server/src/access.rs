@@ -2,6 +2,7 @@
 //! handler runs and before the body is read. Where the environment is named in the body, it is
 //! decided here whether there is any for the caller, and once more where the change is appended.
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -88,21 +89,26 @@ pub fn unproved() -> Problem {
 /// Lets a request through to its handler, or refuses it.
 pub async fn at_the_door(
     State((api, asks)): State<(Api, Asks)>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Response {
     let asking = request.extensions().get::<Asking>().cloned();
-    match decide(&api, asks, &params, asking.as_ref()) {
+    // A path that is no text is refused by whoever reads it.
+    let text = |name: &str| {
+        let mut found = params.iter().flat_map(|params| params.iter());
+        found.find(|(key, _)| *key == name).map(|(_, text)| text).unwrap_or_default()
+    };
+    match decide(&api, asks, text, asking.as_ref()) {
         Ok(()) => next.run(request).await,
         Err(problem) => ApiError(problem).into_response(),
     }
 }
 
-fn decide(
+fn decide<'a>(
     api: &Api,
     asks: Asks,
-    params: &RawPathParams,
+    text: impl Fn(&str) -> &'a str,
     asking: Option<&Asking>,
 ) -> Result<(), Problem> {
     let caller = asking.and_then(|asking| asking.caller.as_ref());
@@ -117,23 +123,19 @@ fn decide(
         }
         Asks::May(actions, place) => {
             let caller = caller.ok_or_else(unproved)?;
-            let tried = actions.iter().map(|action| may(api, caller, *action, place, params));
+            let tried = actions.iter().map(|action| may(api, caller, *action, place, &text));
             tried.reduce(Result::or).unwrap_or(Ok(()))
         }
     }
 }
 
-fn may(
+fn may<'a>(
     api: &Api,
     caller: &Caller,
     action: Action,
     place: Place,
-    params: &RawPathParams,
+    text: &impl Fn(&str) -> &'a str,
 ) -> Result<(), Problem> {
-    let text = |name: &str| {
-        let found = params.iter().find(|(key, _)| *key == name);
-        found.map(|(_, text)| text).unwrap_or_default()
-    };
     match place {
         Place::Platform => api.control.permit(caller, action, &Object::Platform),
         Place::SomeProject => api.control.permit_somewhere(caller, action, &Object::Platform),

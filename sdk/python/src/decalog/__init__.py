@@ -56,9 +56,15 @@ class BadInput(ValueError):
 
 
 class Client:
-    """Talks to one server. `url` is by default that of the variable DECALOG_URL, else that of `decalog up`."""
+    """Talks to one server. `url` is by default that of the variable DECALOG_URL, else that of `decalog up`.
 
-    def __init__(self, url: Optional[str] = None, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+    `token` is by default that of DECALOG_TOKEN. Predictions need none at the server's own machine, unless it was told to
+    ask for one; all else does.
+    """
+
+    def __init__(
+        self, url: Optional[str] = None, timeout: float = DEFAULT_TIMEOUT_S, token: Optional[str] = None
+    ) -> None:
         self.url = (url or os.environ.get("DECALOG_URL") or DEFAULT_URL).rstrip("/")
         #: In seconds, for each wait on the server.
         self.timeout = timeout
@@ -68,6 +74,8 @@ class Client:
         self._host: Tuple[str, Optional[int]] = (parts.hostname, parts.port)
         self._is_secure = parts.scheme == "https"
         self._base = parts.path
+        token = token or os.environ.get("DECALOG_TOKEN")
+        self._proof = {"Authorization": "Bearer " + token} if token else {}
         self._local = threading.local()
 
     def predict(self, reference: str, row: Row, deadline_ms: Optional[int] = None) -> Row:
@@ -199,8 +207,9 @@ class Client:
         body: Optional[bytes],
         headers: Dict[str, str],
     ) -> http.client.HTTPResponse:
+        headers = dict(headers, **self._proof)
         if body is not None:
-            headers = dict(headers, **{"Content-Type": "application/json"})
+            headers["Content-Type"] = "application/json"
         connection.request(method, self._base + path, body, headers)
         return connection.getresponse()
 

@@ -1,0 +1,148 @@
+"""Protected environments: who must agree to what, and that nothing goes around it."""
+
+import pytest
+
+from conftest import ALL_SCOPES, Platform, constant, wait_for, write_model
+from test_access import member, post, token
+
+MODEL = "/v1/projects/default/models/m"
+PRODUCTION = "/v1/projects/default/environments/production"
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """Production of the project is protected; v1 is live and v2 is pushed by dora. Gives the platform and everybody's token."""
+    platform = Platform(tmp_path / "data").start()
+    people = {}
+    for name, role in (("dora", "deployer"), ("dirk", "deployer"), ("olga", "owner"), ("otto", "operator"), ("vera", "viewer")):
+        member(platform, name, role, "default")
+        people[name] = token(platform, name, ALL_SCOPES)[0]
+    model = write_model(tmp_path / "m", constant(1))
+    platform.run("deploy", model, env={"DECALOG_TOKEN": people["dora"]})
+    write_model(tmp_path / "m", constant(2))
+    platform.run("deploy", model, "--env", "staging", env={"DECALOG_TOKEN": people["dora"]})
+    platform.run("env", "protect", "production", "--approvals", "1")
+    yield platform, people
+    platform.stop()
+
+
+def as_(people, name):
+    return {"env": {"DECALOG_TOKEN": people[name]}}
+
+
+def live(platform):
+    return platform.predict("m", {"x": 1}).json()
+
+
+def propose(platform, people, name, *arguments):
+    result = platform.run(*arguments, ok=False, **as_(people, name))
+    assert result.code == 4, result
+    return int(result.err.split("proposed as ")[1].split(":")[0])
+
+
+def refusal(platform, people, name, id, verb="approvals"):
+    answer = post(platform, f"/v1/proposals/{id}/{verb}", {}, people[name])
+    return answer.status, answer.json().get("code", answer.json().get("says"))
+
+
+def test_a_release_waits_for_somebody_else_and_is_carried_out_with_the_approval(guarded):
+    platform, people = guarded
+    id = propose(platform, people, "dirk", "release", "m@v2")
+    assert live(platform) == {"output": 1}
+    listed = platform.run("proposals", **as_(people, "vera")).out
+    assert str(id) in listed and "release of default/m@production" in listed and "dirk" in listed
+    shown = platform.run("proposals", str(id)).out
+    assert "v2 to production" in shown and "dora" in shown
+    # Neither who proposed it, nor who pushed it, nor who could not have proposed it, nor who is nobody in particular.
+    assert refusal(platform, people, "dirk", id) == (409, "not_approved")
+    assert refusal(platform, people, "dora", id) == (409, "not_approved")
+    assert refusal(platform, people, "otto", id)[0] == 403
+    assert refusal(platform, people, "vera", id)[0] == 403
+    assert platform.run("approve", str(id), ok=False).code == 1
+    assert live(platform) == {"output": 1}
+    platform.run("approve", str(id), **as_(people, "olga"))
+    wait_for(lambda: live(platform) == {"output": 2}, "the approved release")
+    assert refusal(platform, people, "olga", id) == (409, "not_approved")
+    events = platform.run("events", "m", "--json").json()["events"]
+    started = [event for event in events if event["kind"] == "deploy_started"][-1]
+    assert (started["actor"], started["body"]["proposal"]) == ("dirk", id)
+    # Back to what was live before needs nobody.
+    platform.run("rollback", "m", **as_(people, "otto"))
+    wait_for(lambda: live(platform) == {"output": 1}, "the rollback")
+
+
+def test_nothing_goes_around_an_approval(guarded):
+    platform, people = guarded
+    events = lambda: [event["kind"] for event in platform.run("events", "--json").json()["events"]]
+    before = events()
+    for arguments in (
+        ("release", "m@v2", "--canary", "50"),
+        ("promote", "m", "staging", "production"),
+        ("env", "set", "LEVEL=3", "--model", "m"),
+        ("env", "set", "LEVEL=3"),
+        ("rm", "m"),
+    ):
+        propose(platform, people, "dora", *arguments)
+    secret = platform.run("env", "set", "KEY", "--secret", stdin="hush, hush", ok=False, **as_(people, "dora"))
+    assert secret.code == 4 and "hush" not in secret.err
+    propose(platform, people, "olga", "env", "unprotect", "production")
+    propose(platform, people, "olga", "member", "add", "dora", "--role", "owner", "--project", "default")
+    # Nor does the owner of the machine.
+    assert platform.run("release", "m@v2", ok=False).code == 4
+    new = [kind for kind in events()[len(before):]]
+    assert set(new) == {"proposed"}, new
+    assert live(platform) == {"output": 1}
+    # What is not of production needs nobody.
+    platform.run("env", "set", "LEVEL=3", "--model", "m", "--env", "staging", **as_(people, "dora"))
+
+
+def test_what_was_approved_and_no_other_change_is_made(guarded):
+    platform, people = guarded
+    result = platform.run("env", "set", "KEY", "--secret", "--model", "m", stdin="hush, hush", ok=False, **as_(people, "dora"))
+    secret = int(result.err.split("proposed as ")[1].split(":")[0])
+    level = propose(platform, people, "dora", "env", "set", "LEVEL=1", "--model", "m")
+    platform.run("gc")
+    platform.run("approve", str(secret), **as_(people, "olga"))
+    assert "KEY=(secret)" in platform.run("env", "ls", "--model", "m").out
+    # The configuration is another one by now.
+    assert refusal(platform, people, "olga", level) == (409, "not_approved")
+    assert "LEVEL" not in platform.run("env", "ls", "--model", "m").out
+    assert "propose it again" in platform.run("proposals", str(level)).out
+
+
+def test_an_approval_counts_while_the_approver_could_still_give_it(guarded):
+    platform, people = guarded
+    platform.run("env", "protect", "staging", "--approvals", "2")
+    result = platform.run("env", "set", "A=1", "--env", "staging", ok=False, **as_(people, "otto"))
+    assert result.code == 1, "an operator does not configure"
+    id = propose(platform, people, "dora", "env", "set", "A=1", "--env", "staging")
+    assert post(platform, f"/v1/proposals/{id}/approvals", {}, people["dirk"]).json()["open"]
+    # dirk cannot do it any more when olga agrees.
+    platform.run("member", "add", "dirk", "--role", "viewer", "--project", "default", ok=False)
+    platform.run("member", "rm", "dirk", "--project", "default")
+    after = post(platform, f"/v1/proposals/{id}/approvals", {}, people["olga"]).json()
+    assert after["open"] and "1 more" in after["says"]
+    assert "A=1" not in platform.run("env", "ls", "--env", "staging").out
+
+
+def test_proposals_are_taken_back_and_rejected_and_outlive_the_process(guarded):
+    platform, people = guarded
+    first = propose(platform, people, "dora", "release", "m@v2")
+    second = propose(platform, people, "dirk", "release", "m@v2")
+    platform.kill()
+    platform.start()
+    platform.run("reject", str(first), **as_(people, "dora"))
+    platform.run("reject", str(second), "--why", "not on a Friday", **as_(people, "olga"))
+    says = {row["id"]: row["says"] for row in platform.run("proposals", "--json").json()["proposals"]}
+    assert (says[first], says[second]) == ("withdrawn", "rejected by olga")
+    assert platform.run("proposals").err.strip() == "nothing waits for approval"
+    assert refusal(platform, people, "olga", first) == (409, "not_approved")
+    # Another project's people know nothing of it.
+    member(platform, "nora", "owner", "other")
+    nora = token(platform, "nora", ALL_SCOPES)[0]
+    assert post(platform, f"/v1/proposals/{first}/approvals", {}, nora).json()["code"] == "no_such_proposal"
+
+
+def test_a_protection_that_nobody_could_meet_is_refused(platform):
+    refused = platform.run("env", "protect", "production", "--approvals", "1", ok=False)
+    assert refused.code == 1 and "deployer" in refused.err
