@@ -247,6 +247,7 @@ codes! {
     LedgerMissing "ledger_missing" 500 DataLoss Change Changes "The ledger is missing beside what it described.";
     NewerLedger "newer_ledger" 500 FailedPrecondition Change Changes "A newer Decalog wrote the ledger.";
     Secrets "secrets" 500 Internal Change Changes "A secret could not be read or written.";
+    Vault "vault" 503 Unavailable Soon Changes "The vault that keeps keys or secrets does not do its part.";
     Backup "backup" 500 Internal Change Changes "A backup could not be made or read.";
     Gc "gc" 500 Internal Change Changes "What nothing refers to could not be deleted.";
     Engine "engine" 500 Internal Change Changes "Processes could not be started or watched.";
