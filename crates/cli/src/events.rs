@@ -171,6 +171,9 @@ pub fn describe(event: &Event, about: &str) -> String {
             let what = if value.is_some() { "variable" } else { "secret" };
             format!("{what} {name} in {environment}")
         }
+        Event::VariableReferenceSet { environment, name, reference, .. } => {
+            format!("secret {name} in {environment} is read from {reference}")
+        }
         Event::VariableRemoved { environment, name, .. } => format!("{name} in {environment}"),
         Event::ReplicaReady { replica, elapsed_ms, .. } => {
             format!("{replica} ready after {elapsed_ms} ms")

@@ -184,6 +184,21 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proposal: Option<u64>,
     },
+    /// A secret of an environment, or of one model in it, is read from the operator's vault whenever
+    /// a replica starts.
+    VariableReferenceSet {
+        /// The environment whose models get it.
+        environment: EnvironmentName,
+        /// For which model of the subject's project; all if none.
+        model: Option<ModelName>,
+        /// Its name.
+        name: String,
+        /// Where its value is: `vault:kv/data/churn#password`.
+        reference: String,
+        /// The proposal that it carries out, if it needed approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<u64>,
+    },
     /// A variable is gone.
     VariableRemoved {
         /// The environment whose models lose it.
@@ -375,7 +390,7 @@ pub struct UnknownEvent {
 
 impl Event {
     /// All kinds that this program knows.
-    pub const KINDS: [&str; 38] = [
+    pub const KINDS: [&str; 39] = [
         "writer_started",
         "writer_handed_over",
         "version_pushed",
@@ -392,6 +407,7 @@ impl Event {
         "released",
         "deploy_failed",
         "variable_set",
+        "variable_reference_set",
         "variable_removed",
         "scale_changed",
         "replica_ready",
@@ -435,6 +451,7 @@ impl Event {
             Event::Released { .. } => "released",
             Event::DeployFailed { .. } => "deploy_failed",
             Event::VariableSet { .. } => "variable_set",
+            Event::VariableReferenceSet { .. } => "variable_reference_set",
             Event::VariableRemoved { .. } => "variable_removed",
             Event::ScaleChanged { .. } => "scale_changed",
             Event::ReplicaReady { .. } => "replica_ready",
@@ -474,6 +491,7 @@ impl Event {
         match self {
             Event::DeployStarted { proposal, .. }
             | Event::VariableSet { proposal, .. }
+            | Event::VariableReferenceSet { proposal, .. }
             | Event::VariableRemoved { proposal, .. }
             | Event::VersionRemoved { proposal, .. }
             | Event::ModelRemoved { proposal }
@@ -489,6 +507,7 @@ impl Event {
         match self {
             Event::DeployStarted { proposal, .. }
             | Event::VariableSet { proposal, .. }
+            | Event::VariableReferenceSet { proposal, .. }
             | Event::VariableRemoved { proposal, .. }
             | Event::VersionRemoved { proposal, .. }
             | Event::ModelRemoved { proposal }

@@ -66,7 +66,10 @@ impl State {
             subject.last_version = subject.last_version.max(pushed.version.0);
         }
         self.access.apply(entry);
-        if let Event::VariableSet { .. } | Event::VariableRemoved { .. } = entry.event {
+        if let Event::VariableSet { .. }
+        | Event::VariableReferenceSet { .. }
+        | Event::VariableRemoved { .. } = entry.event
+        {
             self.apply_variable(entry);
         } else if let Ok(key) = ModelKey::try_from(entry.subject.clone()) {
             if let Event::ModelRemoved { .. } = entry.event {

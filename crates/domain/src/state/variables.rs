@@ -20,6 +20,9 @@ pub struct Variables {
     /// The files of secrets, by name; one that was set by an older program has none.
     #[serde(default)]
     pub secrets: BTreeMap<String, Digest>,
+    /// Where the values of secrets are that are not in the secret store, by name.
+    #[serde(default)]
+    pub references: BTreeMap<String, String>,
 }
 
 fn scope(project: &ProjectName, environment: &EnvironmentName) -> String {
@@ -28,12 +31,15 @@ fn scope(project: &ProjectName, environment: &EnvironmentName) -> String {
 
 impl State {
     pub(super) fn apply_variable(&mut self, entry: &Entry) {
-        let (environment, model, name, value, secret) = match &entry.event {
+        let (environment, model, name, value, secret, reference) = match &entry.event {
             Event::VariableSet { environment, model, name, value, secret, .. } => {
-                (environment, model, name, Some(value), *secret)
+                (environment, model, name, Some(value.clone()), *secret, None)
+            }
+            Event::VariableReferenceSet { environment, model, name, reference, .. } => {
+                (environment, model, name, Some(None), None, Some(reference.clone()))
             }
             Event::VariableRemoved { environment, model, name, .. } => {
-                (environment, model, name, None, None)
+                (environment, model, name, None, None, None)
             }
             _ => return,
         };
@@ -54,12 +60,16 @@ impl State {
         };
         variables.revision += 1;
         match value {
-            Some(value) => variables.values.insert(name.clone(), value.clone()),
+            Some(value) => variables.values.insert(name.clone(), value),
             None => variables.values.remove(name),
         };
         match secret {
             Some(file) => variables.secrets.insert(name.clone(), file),
             None => variables.secrets.remove(name),
+        };
+        match reference {
+            Some(reference) => variables.references.insert(name.clone(), reference),
+            None => variables.references.remove(name),
         };
     }
 
