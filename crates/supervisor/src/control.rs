@@ -19,6 +19,8 @@ use crate::protocol::Readiness;
 
 /// The largest packet, in bytes.
 pub const PACKET_BYTES_MAX: usize = 256 * 1024;
+/// How long a parent or zygote may take to fork, in milliseconds.
+pub const FORK_MS_MAX: u64 = 5_000;
 /// Asked of the kernel for each direction.
 const BUFFER_BYTES: usize = 1 << 20;
 

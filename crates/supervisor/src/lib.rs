@@ -18,6 +18,7 @@ pub mod protocol;
 mod reap;
 mod server;
 mod spawn;
+mod strays;
 mod table;
 mod watch;
 

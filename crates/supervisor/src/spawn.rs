@@ -15,7 +15,7 @@ use domain::launch::{Launch, Limits, Origin, ProcessId, Role};
 use nix::sys::signal::Signal;
 
 use crate::clock::now_ms;
-use crate::control::{self, ControlSocket, PACKET_BYTES_MAX, Word};
+use crate::control::{self, ControlSocket, FORK_MS_MAX, PACKET_BYTES_MAX, Word};
 use crate::groups::Group;
 use crate::local::is_local;
 use crate::log::Output;
@@ -23,14 +23,13 @@ use crate::mask::Masks;
 use crate::process;
 use crate::protocol::{Process, Reply};
 use crate::reap;
+use crate::strays::end_strays;
 use crate::table::{Entry, Shared, send};
 
 /// Of root: to write to files and folders whatever their mode.
 const CAP_DAC_OVERRIDE: nix::libc::c_ulong = 1;
 /// The variable that names the file in which a process says why it could not start.
 const FAILURE: &str = "DECALOG_FAILURE";
-/// How long a parent or zygote may take to fork, in milliseconds.
-const FORK_MS_MAX: u64 = 5_000;
 
 /// Why nothing was started.
 enum SpawnFailure {
@@ -424,34 +423,5 @@ async fn listen(shared: Rc<Shared>, id: ProcessId, control: Rc<ControlSocket>) {
     if control.close() > 0 {
         // It may have forked and not lived to tell it.
         tokio::task::spawn_local(end_strays(shared));
-    }
-}
-
-/// Ends children of the supervisor that nobody knows: leaders of a group in its own session, as
-/// forked processes are. One that another parent forks at this moment becomes known within the time
-/// that a fork may take.
-async fn end_strays(shared: Rc<Shared>) {
-    let own = std::process::id();
-    let Some(session) = process::line(own).map(|line| line.session) else { return };
-    let is_stray = |line: &process::Line| {
-        let is_forked = line.parent == own && line.group == line.pid && line.session == session;
-        is_forked && shared.by_pid(line.pid).is_none()
-    };
-    let suspects: Vec<process::Line> = process::table().into_iter().filter(is_stray).collect();
-    if suspects.is_empty() {
-        return;
-    }
-    if !shared.reserved.borrow().is_empty() {
-        tokio::time::sleep(Duration::from_millis(FORK_MS_MAX)).await;
-    }
-    for suspect in suspects {
-        let is_same = |line: &process::Line| line.started_ticks == suspect.started_ticks;
-        if process::line(suspect.pid).filter(is_stray).is_some_and(|line| is_same(&line)) {
-            eprintln!(
-                "supervise: process {} was forked by a parent that has ended; it is ended too",
-                suspect.pid
-            );
-            send(suspect.pid, Signal::SIGKILL);
-        }
     }
 }
