@@ -333,7 +333,7 @@ impl Verb {
 pub enum EnvVerb {
     /// Sets a variable; a secret's value is read from standard input
     #[command(
-        after_help = "Examples:\n  decalog env set LEVEL=3 --model churn\n  decalog env set TOKEN --secret < token.txt"
+        after_help = "Examples:\n  decalog env set LEVEL=3 --model churn\n  decalog env set TOKEN --secret < token.txt\n  decalog env set PASSWORD=vault:kv/data/churn#password --reference"
     )]
     Set {
         /// NAME=VALUE, or NAME and the value on standard input
@@ -341,6 +341,9 @@ pub enum EnvVerb {
         /// Keep the value encrypted, and never show it
         #[arg(long)]
         secret: bool,
+        /// The value only says where the secret is in the server's vault
+        #[arg(long, conflicts_with = "secret")]
+        reference: bool,
         #[command(flatten)]
         of: Scope,
     },

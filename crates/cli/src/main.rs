@@ -30,6 +30,7 @@ mod proposals;
 mod release;
 mod show;
 mod socket;
+mod sources;
 mod up;
 mod upgrade;
 mod variables;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifacts::{ArtifactError, Store};
-use control::{Clock, Control, ControlConfig, Parts, Signals};
+use control::{Clock, Control, ControlConfig, Parts, SecretSources, Signals};
 use domain::{Code, DataDirectory, Problem};
 use engine::{Descriptors, Engine, EngineConfig, LocalEngine};
 use gateway::{Gateway, GatewayConfig, Hosts, Listener, Serve, Stop};
@@ -20,6 +20,7 @@ use crate::args::UpOptions;
 use crate::data::data_directory;
 use crate::handover::{self, Description};
 use crate::listening::Listening;
+use crate::sources::secret_sources;
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;
@@ -135,6 +136,7 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
         return Err(Problem::new(Code::Clock, text).help("set the clock").into());
     }
     let data = data_directory(options.data.clone())?;
+    let secrets = secret_sources(&options)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let data_plane =
         runtime("gateway", options.gateway_threads.unwrap_or((cores / 2).max(1)).max(1))?;
@@ -144,7 +146,7 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
         Some(place) => place,
         None => Listening::take(&data, options.listen)?,
     };
-    let result = control_plane.block_on(serve(&options, data, place, &data_plane));
+    let result = control_plane.block_on(serve(&options, secrets, data, place, &data_plane));
     data_plane.shutdown_timeout(Duration::from_secs(1));
     control_plane.shutdown_timeout(Duration::from_secs(1));
     result?;
@@ -164,6 +166,7 @@ fn hosts(options: &UpOptions, address: std::net::SocketAddr) -> Hosts {
 
 async fn serve(
     options: &UpOptions,
+    secrets: SecretSources,
     data: DataDirectory,
     place: Listening,
     data_plane: &tokio::runtime::Runtime,
@@ -202,6 +205,7 @@ async fn serve(
         parked_mb: options.parked_mb.unwrap_or_else(|| memory_mb() / PARKED_PART),
         accept_damaged_ledger: options.accept_damaged_ledger,
         clock: Clock::system(),
+        secrets,
     };
     let url = options.store.clone().unwrap_or_else(|| data.artifacts_url());
     let store = Store::open(&url, &data.uploads()).map_err(ArtifactError::problem)?;

@@ -23,7 +23,7 @@ fn query(of: &Scope) -> String {
 /// Runs the verb.
 pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure> {
     match verb {
-        EnvVerb::Set { setting, secret, of } => {
+        EnvVerb::Set { setting, secret, reference, of } => {
             let (name, value) = match setting.split_once('=') {
                 Some((name, value)) => (name.to_string(), value.to_string()),
                 None => {
@@ -37,7 +37,10 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
                     (setting, value.trim_end_matches(['\r', '\n']).to_string())
                 }
             };
-            let body = json!({ "value": value, "secret": secret, "model": of.model });
+            let mut body = json!({ "value": value, "secret": secret, "model": of.model });
+            if reference {
+                body["reference"] = true.into();
+            }
             let set = client.put(&format!("{}/{name}", path(&of)), &body)?;
             match set["changed"] == false {
                 true => eprintln!("{name} has that value already"),
@@ -70,7 +73,8 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
 
 /// A variable as a person reads it: on a terminal it takes one line, and a long value is cut.
 fn line(variable: &Variable, width: Option<usize>) -> String {
-    let value = variable.value.as_deref().unwrap_or("(secret)");
+    let kept = variable.reference.as_deref().unwrap_or("(secret)");
+    let value = variable.value.as_deref().unwrap_or(kept);
     let setting = format!("{}={}", one_line(&variable.name), one_line(value));
     let own = if variable.own { "  (of the model)" } else { "" };
     match width {

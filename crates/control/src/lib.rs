@@ -63,7 +63,7 @@ use engine::{Engine, EngineError};
 use futures_util::future::BoxFuture;
 use ledger::{Damage, Location};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 pub use access::{Verdict, WhoAmI};
 pub use change::ProposalView;
@@ -72,7 +72,8 @@ pub use collect::Garbage;
 pub use key::{KeyUse, Keys, Rotation};
 pub use parked::Park;
 pub use restore::restore;
-pub use variable::{Variable, VariableValue};
+pub use secret::{KeySource, References, SecretSources};
+pub use variable::{Variable, VariableValue, WrappedBy};
 pub use version::Push;
 
 use audit::Signer;
@@ -108,6 +109,8 @@ pub struct ControlConfig {
     pub accept_damaged_ledger: bool,
     /// What it tells the time by.
     pub clock: Clock,
+    /// Keys and secrets that are kept elsewhere.
+    pub secrets: SecretSources,
 }
 
 /// What control works with.
@@ -149,6 +152,9 @@ pub type PublishAccess = Arc<dyn Fn(Access) + Send + Sync>;
 const RETRY_MS: u64 = 2_000;
 /// How often the load is looked at of placements that may have some.
 const LOOK_MS: u64 = 200;
+/// Starts of replicas that may wait for a vault at a time: each takes one of the threads for files
+/// and the like, and most are for others.
+const VAULT_CALLS_MAX: usize = 3;
 /// How often a part of everything is looked at even if nothing woke the reconcilers.
 const LOOK_ALL_MS: u64 = 1_000;
 
@@ -161,6 +167,8 @@ pub struct Control {
     engine: Arc<dyn Engine>,
     secrets: Secrets,
     signer: Signer,
+    /// Calls of the vault that starts of replicas may make at a time.
+    vault_calls: Semaphore,
     /// The rotation of keys that runs, or that ran last.
     rotation: Arc<Mutex<Option<Rotation>>>,
     publish: Publish,
@@ -204,7 +212,7 @@ impl Control {
         let (journal, targets) = Journal::open(location).await?;
         let state = state_store.state();
         let engine = engine.await.map_err(EngineError::problem)?;
-        let secrets = Secrets::new(&config.data);
+        let secrets = Secrets::new(&config.data, &config.secrets.keys);
         let signer = Signer::new(secrets.clone());
         let control = Arc::new(Control {
             replicas: Replicas::new(state_store.writer_epoch(), clock.clone()),
@@ -214,6 +222,7 @@ impl Control {
             engine,
             secrets,
             signer,
+            vault_calls: Semaphore::new(VAULT_CALLS_MAX),
             rotation: Arc::default(),
             publish,
             published: Mutex::default(),

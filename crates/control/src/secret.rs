@@ -2,11 +2,13 @@
 //! the ring's. A file is written before an event refers to it, and goes after none does. Its name is
 //! given once and stays; its encrypted value stays, too, and only what wraps its key is replaced.
 
+mod elsewhere;
 mod envelope;
 mod key;
 mod ring;
 mod rotation;
 mod seal;
+mod sources;
 
 use std::fs;
 use std::io::Write;
@@ -24,6 +26,7 @@ use seal::{SecretKey, seal, unseal};
 
 pub use key::KeyId;
 pub use rotation::Rotated;
+pub use sources::{KeySource, References, SecretSources};
 
 /// How often a file is read anew whose key went meanwhile: it has another by then.
 const READS_MAX: usize = 3;
@@ -64,9 +67,9 @@ pub fn by_name(scope: &str, name: &str) -> Digest {
 }
 
 impl Secrets {
-    /// Below a data directory.
-    pub fn new(data: &DataDirectory) -> Secrets {
-        Secrets { directory: data.secrets(), ring: Arc::new(Ring::of_files(data)) }
+    /// Below a data directory, with these keys beside its own.
+    pub fn new(data: &DataDirectory, keys: &[KeySource]) -> Secrets {
+        Secrets { directory: data.secrets(), ring: Arc::new(Ring::new(data, keys)) }
     }
 
     /// The keys.
@@ -179,6 +182,21 @@ impl Secrets {
         };
         let value = secret_key.and_then(|key| unseal(&key, envelope.value, context.as_bytes()));
         value.and_then(|value| String::from_utf8(value).ok()).ok_or_else(damaged)
+    }
+
+    /// What wraps the key of a value, and who keeps that.
+    pub fn wrapped_by(
+        &self,
+        scope: &str,
+        name: &str,
+        file: Option<Digest>,
+    ) -> Option<(KeyId, String)> {
+        let content = fs::read(self.path(scope, name, file)).ok()?;
+        let keys = self.ring.keys().ok()?;
+        let envelope = Envelope::read(&content, |key| keys.iter().any(|known| known.id == key))?;
+        let key = envelope.key.or(self.ring.first().ok()?)?;
+        let known = keys.into_iter().find(|known| known.id == key)?;
+        Some((key, known.provider))
     }
 
     /// Drops the files that are older than `age` and not needed: an event is appended soon after

@@ -22,7 +22,9 @@ pub(crate) struct StartError {
 
 impl From<Problem> for StartError {
     fn from(problem: Problem) -> StartError {
-        StartError { problem, local: false, may_pass: false }
+        // A vault that does not answer says nothing of the version.
+        let of_vault = problem.code == Code::Vault;
+        StartError { problem, local: of_vault, may_pass: of_vault }
     }
 }
 

@@ -11,6 +11,7 @@ use domain::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::secret::Secrets;
 use crate::{Control, aside, secret};
 
 /// The longest value, in bytes.
@@ -27,6 +28,21 @@ pub struct Variable {
     pub secret: bool,
     /// Whether it is the model's own.
     pub own: bool,
+    /// Where a secret's value is read from when a replica starts, if it is kept in a vault.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// What wraps the key of a secret that is kept here; `null` if its file cannot be read.
+    #[serde(default)]
+    pub wrapped_by: Option<WrappedBy>,
+}
+
+/// A key and who keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WrappedBy {
+    /// 16 hexadecimal digits.
+    pub key: String,
+    /// `file`, or as `--secrets-key` names it.
+    pub provider: String,
 }
 
 fn scope(
@@ -68,6 +84,15 @@ pub enum VariableValue {
     Plain(String),
     /// Kept encrypted beside the ledger, and never shown.
     Secret(String),
+    /// Read from the operator's vault when a replica starts; where it is there is kept in the
+    /// ledger.
+    Reference(String),
+}
+
+/// A secret of a placement, before it is read.
+enum Kept {
+    Here { place: String, file: Option<Digest> },
+    InVault(String),
 }
 
 impl Control {
@@ -99,6 +124,11 @@ impl Control {
         let (value, secret) = match value {
             VariableValue::Plain(value) => (value, false),
             VariableValue::Secret(value) => (value, true),
+            VariableValue::Reference(reference) => {
+                return self
+                    .set_reference(actor, project, environment, model, name, reference)
+                    .await;
+            }
         };
         if value.len() > VALUE_BYTES_MAX || value.contains('\0') {
             return Err(Problem::new(
@@ -139,6 +169,33 @@ impl Control {
         appended.map(|_| true)
     }
 
+    async fn set_reference(
+        &self,
+        actor: &str,
+        project: &ProjectName,
+        environment: &EnvironmentName,
+        model: Option<ModelName>,
+        name: &str,
+        reference: String,
+    ) -> Result<bool, Problem> {
+        self.config.secrets.vault_of(&reference)?;
+        let state = self.state();
+        let known = state
+            .variables_at(project, model.as_ref(), environment)
+            .and_then(|variables| variables.references.get(name));
+        if known == Some(&reference) {
+            return Ok(false);
+        }
+        let place = scope(project, environment, model.as_ref());
+        let before = self.secret_at(project, environment, model.as_ref(), name);
+        let subject = subject(project, model.as_ref());
+        let (environment, of) = (environment.clone(), name.to_string());
+        let event = Event::VariableReferenceSet { environment, model, name: of, reference };
+        self.state_store.append(actor, &subject, move |_| Ok(event)).await?;
+        self.drop_secret(&place, name, before).await;
+        Ok(true)
+    }
+
     /// Whether a variable or a secret has this value already: to set it again would replace all
     /// replicas for nothing.
     async fn has_value(
@@ -154,7 +211,7 @@ impl Control {
         let Some(variables) = state.variables_at(project, model, environment) else { return false };
         match variables.values.get(name) {
             Some(Some(known)) => !secret && known == value,
-            Some(None) if secret => {
+            Some(None) if secret && !variables.references.contains_key(name) => {
                 let (secrets, place, name) =
                     (self.secrets.clone(), scope(project, environment, model), name.to_string());
                 let file = variables.secrets.get(&name).copied();
@@ -205,6 +262,9 @@ impl Control {
             for name in
                 variables.values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name)
             {
+                if variables.references.contains_key(name) {
+                    continue;
+                }
                 let file = variables.secrets.get(name).copied();
                 let file = file.unwrap_or_else(|| secret::by_name(&scope, name));
                 files.insert(file, secret::context(&scope, name));
@@ -224,7 +284,8 @@ impl Control {
     ) -> Option<Option<Digest>> {
         let state = self.state();
         let variables = state.variables_at(project, model, environment)?;
-        let is_secret = variables.values.get(name).is_some_and(Option::is_none);
+        let is_secret = variables.values.get(name).is_some_and(Option::is_none)
+            && !variables.references.contains_key(name);
         is_secret.then(|| variables.secrets.get(name).copied())
     }
 
@@ -259,19 +320,20 @@ impl Control {
     }
 
     /// The variables of a model, or of a whole project, in an environment.
-    pub fn variables(
+    pub async fn variables(
         &self,
         project: &ProjectName,
         environment: &EnvironmentName,
         model: Option<ModelName>,
-    ) -> Vec<Variable> {
+    ) -> Result<Vec<Variable>, Problem> {
         let state = self.state();
-        let listed: BTreeMap<String, (Option<String>, bool)> = match model {
+        let listed: BTreeMap<String, (Option<String>, bool)> = match &model {
             Some(model) => {
-                state.variables_of(&ModelKey { project: project.clone(), model }, environment)
+                let key = ModelKey { project: project.clone(), model: model.clone() };
+                state.variables_of(&key, environment)
             }
             None => {
-                let of_project = state.variables.get(&scope(project, environment, None));
+                let of_project = state.variables_at(project, None, environment);
                 of_project
                     .into_iter()
                     .flat_map(|v| &v.values)
@@ -279,13 +341,26 @@ impl Control {
                     .collect()
             }
         };
-        let list = listed.into_iter().map(|(name, (value, own))| Variable {
-            name,
-            secret: value.is_none(),
-            value,
-            own,
+        let list = listed.into_iter().map(|(name, (value, own))| {
+            let of = model.as_ref().filter(|_| own);
+            let kept = value.is_none().then(|| kept(&state, project, environment, of, &name));
+            (
+                Variable {
+                    name,
+                    secret: value.is_none(),
+                    value,
+                    own,
+                    reference: None,
+                    wrapped_by: None,
+                },
+                kept,
+            )
         });
-        list.collect()
+        let (list, secrets) = (list.collect::<Vec<_>>(), self.secrets.clone());
+        let describe = move || {
+            list.into_iter().map(|(variable, kept)| describe(&secrets, variable, kept)).collect()
+        };
+        aside(describe).await
     }
 
     /// What a replica's process gets: the variables of its configuration, then the project's, then
@@ -296,34 +371,82 @@ impl Control {
         placement: &Placement,
     ) -> Result<(BTreeMap<String, String>, BTreeSet<String>), Problem> {
         let mut variables = state.configuration(placement).env;
-        let mut names = BTreeSet::new();
         let (key, environment) = (&placement.model, &placement.environment);
-        let mut kept = vec![];
+        let mut secrets = vec![];
         for (name, (value, own)) in state.variables_of(key, environment) {
             if let Some(value) = value {
                 variables.insert(name, value);
                 continue;
             }
             let model = own.then_some(&key.model);
-            let file = state
-                .variables_at(&key.project, model, environment)
-                .and_then(|v| v.secrets.get(&name))
-                .copied();
-            kept.push((scope(&key.project, environment, model), name, file));
+            let kept = kept(state, &key.project, environment, model, &name);
+            secrets.push((name, kept));
         }
-        if !kept.is_empty() {
-            let secrets = self.secrets.clone();
-            let read = move || {
-                let values = kept
-                    .into_iter()
-                    .map(|(place, name, file)| Ok((secrets.get(&place, &name, file)?, name)));
-                values.collect::<Result<Vec<_>, Problem>>()
-            };
-            for (value, name) in aside(read).await?? {
-                names.insert(name.clone());
-                variables.insert(name, value);
-            }
-        }
+        let names = secrets.iter().map(|(name, _)| name.clone()).collect();
+        variables.extend(self.read_secrets(secrets).await?);
         Ok((variables, names))
+    }
+
+    async fn read_secrets(
+        &self,
+        secrets: Vec<(String, Kept)>,
+    ) -> Result<Vec<(String, String)>, Problem> {
+        if secrets.is_empty() {
+            return Ok(vec![]);
+        }
+        // Whoever asks a vault may have to wait for it.
+        let asks = self.secrets.ring().asks_elsewhere()
+            || secrets.iter().any(|(_, kept)| matches!(kept, Kept::InVault(_)));
+        let _turn = match asks {
+            true => self.vault_calls.acquire().await.ok(),
+            false => None,
+        };
+        let (store, sources) = (self.secrets.clone(), self.config.secrets.clone());
+        let read = move || {
+            let values = secrets.into_iter().map(|(name, kept)| {
+                let value = match kept {
+                    Kept::Here { place, file } => store.get(&place, &name, file),
+                    Kept::InVault(reference) => sources
+                        .vault_of(&reference)
+                        .and_then(|(vault, reference)| vault.read(&reference)),
+                };
+                let of = |problem: Problem| problem.details([format!("it is the secret {name}")]);
+                Ok((name.clone(), value.map_err(of)?))
+            });
+            values.collect::<Result<Vec<_>, Problem>>()
+        };
+        aside(read).await?
+    }
+}
+
+/// Where the value of a secret is.
+fn kept(
+    state: &State,
+    project: &ProjectName,
+    environment: &EnvironmentName,
+    model: Option<&ModelName>,
+    name: &str,
+) -> Kept {
+    let variables = state.variables_at(project, model, environment);
+    match variables.and_then(|variables| variables.references.get(name)) {
+        Some(reference) => Kept::InVault(reference.clone()),
+        None => Kept::Here {
+            place: scope(project, environment, model),
+            file: variables.and_then(|variables| variables.secrets.get(name)).copied(),
+        },
+    }
+}
+
+/// Adds where a secret is kept.
+fn describe(secrets: &Secrets, variable: Variable, kept: Option<Kept>) -> Variable {
+    match kept {
+        None => variable,
+        Some(Kept::InVault(reference)) => Variable { reference: Some(reference), ..variable },
+        Some(Kept::Here { place, file }) => {
+            let wrapped_by = secrets
+                .wrapped_by(&place, &variable.name, file)
+                .map(|(key, provider)| WrappedBy { key: key.to_string(), provider });
+            Variable { wrapped_by, ..variable }
+        }
     }
 }

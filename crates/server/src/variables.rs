@@ -27,6 +27,10 @@ pub struct VariableSetting {
     /// Whether it is kept encrypted and never shown.
     #[serde(default)]
     secret: bool,
+    /// Whether `value` only says where the value is in the operator's vault:
+    /// `vault:kv/data/churn#password`. It is read when a replica starts.
+    #[serde(default)]
+    reference: bool,
     /// The model whose own it is; of the whole project if unsaid.
     #[serde(default)]
     model: Option<ModelName>,
@@ -64,7 +68,7 @@ pub async fn list(
     Path(path): Path<EnvironmentPath>,
     Query(of): Query<Of>,
 ) -> Result<Json<Variables>, ApiError> {
-    let variables = api.control.variables(&path.project, &path.environment, model(of)?);
+    let variables = api.control.variables(&path.project, &path.environment, model(of)?).await?;
     Ok(Json(Variables { variables }))
 }
 
@@ -75,8 +79,12 @@ pub async fn set(
     Body(setting): Body<VariableSetting>,
 ) -> Result<Json<VariableSet>, ApiError> {
     let VariablePath { of: EnvironmentPath { project, environment }, name } = path;
-    let VariableSetting { value, secret, model } = setting;
-    let value = if secret { VariableValue::Secret(value) } else { VariableValue::Plain(value) };
+    let VariableSetting { value, secret, reference, model } = setting;
+    let value = match (reference, secret) {
+        (true, _) => VariableValue::Reference(value),
+        (false, true) => VariableValue::Secret(value),
+        (false, false) => VariableValue::Plain(value),
+    };
     let changed =
         api.control.set_variable(&caller, &project, &environment, model, &name, value).await?;
     Ok(Json(VariableSet { set: name, changed }))

@@ -52,6 +52,23 @@ pub struct UpOptions {
     /// --memory-mb]
     #[arg(long)]
     pub parked_mb: Option<u64>,
+    /// Where the key is that wraps secrets: file, credential:NAME (of systemd) or
+    /// transit:URL/MOUNT/KEY (of OpenBao or Vault). Further ones only unwrap, until
+    /// `decalog key rotate`; the files of the data directory always do
+    #[arg(long = "secrets-key", value_name = "WHERE")]
+    pub secrets_keys: Vec<String>,
+    /// The OpenBao or Vault that secrets may be read from: https://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    pub vault_url: Option<String>,
+    /// Secrets may refer to what is below this path in the vault, as kv/data/models
+    #[arg(long = "vault-path-prefix", value_name = "PATH")]
+    pub vault_path_prefixes: Vec<String>,
+    /// A file with the token for the vault, read for each call [default: $DECALOG_VAULT_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    pub vault_token_file: Option<PathBuf>,
+    /// Certificates, in PEM, that the vault's own must lead to
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    pub vault_ca_file: PathBuf,
     /// How often the guards of a release look, in milliseconds
     #[arg(long, default_value_t = domain::guard::INTERVAL_MS, hide = true)]
     pub judge_ms: u64,

@@ -10,6 +10,7 @@ use super::envelope::Envelope;
 use super::failed;
 use super::key::{FileKeys, KeyId, KeyProvider, missing};
 use super::seal::{SecretKey, unseal};
+use super::sources::KeySource;
 
 /// A key of the ring.
 pub struct KnownKey {
@@ -32,9 +33,12 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Keys in files of the data directory only.
-    pub fn of_files(data: &DataDirectory) -> Ring {
-        Ring { data: data.clone(), files: FileKeys::new(data), others: vec![], wraps: None }
+    /// Keys in files of the data directory, and others. The first that is named wraps; without any,
+    /// the files do.
+    pub fn new(data: &DataDirectory, sources: &[KeySource]) -> Ring {
+        let others: Vec<_> = sources.iter().filter_map(KeySource::provider).collect();
+        let wraps = sources.first().and_then(KeySource::provider).map(|_| 0);
+        Ring { data: data.clone(), files: FileKeys::new(data), others, wraps }
     }
 
     fn providers(&self) -> impl Iterator<Item = &dyn KeyProvider> {
@@ -45,6 +49,11 @@ impl Ring {
     /// The provider that wraps.
     pub fn wrapping(&self) -> &dyn KeyProvider {
         self.wraps.and_then(|at| self.others.get(at)).map_or(&self.files, AsRef::as_ref)
+    }
+
+    /// Whether some keys are not files of this machine.
+    pub fn asks_elsewhere(&self) -> bool {
+        !self.others.is_empty()
     }
 
     /// The keys of all providers.

@@ -61,7 +61,7 @@ impl Secrets {
         let (mut unreadable, mut done) = (vec![], 0);
         progress(done, total);
         for batch in names.chunks(BATCH_FILES) {
-            let (unwrapped, failures) = self.unwrap_batch(batch, key, contexts)?;
+            let (unwrapped, failures) = self.unwrap_batch(batch, contexts)?;
             unreadable.extend(failures);
             self.replace(self.wrap_batch(key, unwrapped)?)?;
             done += batch.len() as u64;
@@ -71,11 +71,11 @@ impl Secrets {
         Ok(Rotated { key, removed, unreadable })
     }
 
-    /// The keys of those secrets that another key wraps, and the files that cannot be read.
+    /// The keys of these secrets, and the files that cannot be read. Those that the new key wraps
+    /// already are among them: where it is an old key elsewhere, it may have a new version.
     fn unwrap_batch(
         &self,
         names: &[Digest],
-        to: KeyId,
         contexts: &HashMap<Digest, String>,
     ) -> Result<(Vec<Unwrapped>, Vec<String>), Problem> {
         let known: HashSet<KeyId> = self.ring.keys()?.iter().map(|key| key.id).collect();
@@ -93,7 +93,6 @@ impl Secrets {
                 continue;
             };
             match envelope.key {
-                Some(key) if key == to => {}
                 Some(key) => by_key.entry(key).or_default().push((*name, content)),
                 None => {
                     let context = contexts.get(name).map_or("", String::as_str);

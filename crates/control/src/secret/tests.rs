@@ -8,10 +8,10 @@ use super::*;
 #[test]
 fn values_come_back_and_are_nowhere_in_the_open() {
     let directory = tempfile::tempdir().unwrap();
-    let secrets = Secrets::new(&DataDirectory::new(directory.path()));
+    let secrets = Secrets::new(&DataDirectory::new(directory.path()), &[]);
     let token = Some(secrets.put("default@production", "TOKEN", "correct horse").unwrap());
     let other = Some(secrets.put("default@production", "OTHER", "battery").unwrap());
-    let secrets = Secrets::new(&DataDirectory::new(directory.path()));
+    let secrets = Secrets::new(&DataDirectory::new(directory.path()), &[]);
     assert_eq!(secrets.get("default@production", "TOKEN", token).unwrap(), "correct horse");
     assert!(secrets.get("default@staging", "TOKEN", token).is_err());
     // A new value has a file of its own: the old one can be read until its event is replaced.
@@ -80,7 +80,7 @@ fn key_files(data: &DataDirectory) -> usize {
 fn keys_are_rotated_and_every_secret_keeps_its_name() {
     let directory = tempfile::tempdir().unwrap();
     let data = DataDirectory::new(directory.path());
-    let secrets = Secrets::new(&data);
+    let secrets = Secrets::new(&data, &[]);
     let place = "default@production";
     let mut files: HashMap<String, Digest> = HashMap::new();
     for n in 0..600 {
@@ -141,7 +141,7 @@ fn secrets_are_set_read_and_removed_while_keys_are_rotated() {
     std::thread::scope(|scope| {
         let user = |number: usize| {
             // Another process, as far as files and locks can tell.
-            let secrets = Secrets::new(&data);
+            let secrets = Secrets::new(&data, &[]);
             let (place, done) = (format!("p{number}@production"), &done);
             scope.spawn(move || {
                 let mut kept: Vec<(String, Digest)> = vec![];
@@ -168,7 +168,7 @@ fn secrets_are_set_read_and_removed_while_keys_are_rotated() {
             })
         };
         let users: Vec<_> = (0..2).map(user).collect();
-        let secrets = Secrets::new(&data);
+        let secrets = Secrets::new(&data, &[]);
         for _ in 0..20 {
             let rotated = secrets.rotate(&HashMap::new(), false, |_, _| {}).unwrap();
             assert!(rotated.unreadable.is_empty());
@@ -188,9 +188,9 @@ fn data_file(secrets: &Secrets, file: Digest) -> PathBuf {
 fn one_rotation_at_a_time_and_one_that_was_cut_off_is_made_good() {
     let directory = tempfile::tempdir().unwrap();
     let data = DataDirectory::new(directory.path());
-    let secrets = Secrets::new(&data);
+    let secrets = Secrets::new(&data, &[]);
     let file = secrets.put("p@e", "A", "alpha-value").unwrap();
-    let held = Secrets::new(&data).ring().hold_rotation().unwrap();
+    let held = Secrets::new(&data, &[]).ring().hold_rotation().unwrap();
     let problem = secrets.rotate(&HashMap::new(), false, |_, _| {}).unwrap_err();
     assert_eq!(problem.code, Code::Conflict);
     drop(held);
@@ -208,7 +208,7 @@ fn one_rotation_at_a_time_and_one_that_was_cut_off_is_made_good() {
 fn ten_thousand_secrets() {
     let directory = tempfile::tempdir_in(".").unwrap();
     let data = DataDirectory::new(directory.path());
-    let secrets = Secrets::new(&data);
+    let secrets = Secrets::new(&data, &[]);
     let mut contexts = HashMap::new();
     for n in 0..10_000 {
         let name = format!("N{n}");

@@ -154,6 +154,7 @@ impl World {
         let store = Store::open(&data.artifacts_url(), &data.uploads()).unwrap();
         let (of_wall, of_engine, of_demand) = (self.clone(), self.clone(), self.clone());
         let config = ControlConfig {
+            secrets: Default::default(),
             data,
             drain_ms_max: DRAIN_MS_MAX,
             keep_ms: KEEP_MS,
