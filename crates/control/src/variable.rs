@@ -110,7 +110,7 @@ impl Control {
         let object = object_of(project, environment, model.as_ref());
         let action = match &value {
             VariableValue::Plain(_) => Action::Configure,
-            VariableValue::Secret(_) => Action::Secret,
+            VariableValue::Secret(_) | VariableValue::Reference(_) => Action::Secret,
         };
         // Before it is said whether it has this value.
         self.permit_proposing(caller, action, &object)?;
@@ -126,7 +126,7 @@ impl Control {
             VariableValue::Secret(value) => (value, true),
             VariableValue::Reference(reference) => {
                 return self
-                    .set_reference(actor, project, environment, model, name, reference)
+                    .set_reference(caller, project, environment, model, name, reference)
                     .await;
             }
         };
@@ -142,11 +142,10 @@ impl Control {
             return Ok(false);
         }
         let before = self.secret_at(project, environment, model.as_ref(), name);
-        let replaces_secret = before.is_some();
         // Written first, under a name of its own: a value is in force when its event is, and not
         // before.
         let file = if secret { Some(self.put_secret(&place, name, &value).await?) } else { None };
-        let subject = subject(project, model.as_ref());
+        let (subject, of_model) = (subject(project, model.as_ref()), model.clone());
         let value = (!secret).then_some(value);
         let event = Event::VariableSet {
             environment: environment.clone(),
@@ -157,9 +156,13 @@ impl Control {
             proposal: None,
         };
         // What is a secret does not become one that is shown by who may not touch secrets.
-        let needed = if replaces_secret { Action::Secret } else { action };
-        let appended =
-            self.change(caller, &subject, object, move |_| needed, move |_| Ok(event)).await;
+        let (of, place_of, variable) = (project.clone(), environment.clone(), name.to_string());
+        let needed = move |state: &State| {
+            let variables = state.variables_at(&of, of_model.as_ref(), &place_of);
+            let now = variables.and_then(|variables| variables.values.get(&variable));
+            if now.is_some_and(Option::is_none) { Action::Secret } else { action }
+        };
+        let appended = self.change(caller, &subject, object, needed, move |_| Ok(event)).await;
         match &appended {
             Ok(_) => self.drop_secret(&place, name, before).await,
             // It is needed once it is approved.
@@ -171,7 +174,7 @@ impl Control {
 
     async fn set_reference(
         &self,
-        actor: &str,
+        caller: &Caller,
         project: &ProjectName,
         environment: &EnvironmentName,
         model: Option<ModelName>,
@@ -186,12 +189,14 @@ impl Control {
         if known == Some(&reference) {
             return Ok(false);
         }
+        let object = object_of(project, environment, model.as_ref());
         let place = scope(project, environment, model.as_ref());
         let before = self.secret_at(project, environment, model.as_ref(), name);
         let subject = subject(project, model.as_ref());
         let (environment, of) = (environment.clone(), name.to_string());
-        let event = Event::VariableReferenceSet { environment, model, name: of, reference };
-        self.state_store.append(actor, &subject, move |_| Ok(event)).await?;
+        let proposal = None;
+        let event = Event::VariableReferenceSet { environment, model, name: of, reference, proposal };
+        self.change(caller, &subject, object, |_| Action::Secret, move |_| Ok(event)).await?;
         self.drop_secret(&place, name, before).await;
         Ok(true)
     }
