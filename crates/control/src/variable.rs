@@ -195,7 +195,8 @@ impl Control {
         let subject = subject(project, model.as_ref());
         let (environment, of) = (environment.clone(), name.to_string());
         let proposal = None;
-        let event = Event::VariableReferenceSet { environment, model, name: of, reference, proposal };
+        let event =
+            Event::VariableReferenceSet { environment, model, name: of, reference, proposal };
         self.change(caller, &subject, object, |_| Action::Secret, move |_| Ok(event)).await?;
         self.drop_secret(&place, name, before).await;
         Ok(true)
