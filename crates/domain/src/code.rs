@@ -170,6 +170,7 @@ codes! {
     BadTimeout "bad_timeout" 400 InvalidArgument Change Requests "The requested time limit cannot be one.";
     NoSuchOutput "no_such_output" 400 InvalidArgument Change Requests "The request names an output that the model does not have.";
     Streams "streams" 400 InvalidArgument Change Requests "The model answers in pieces, and this path or form cannot.";
+    PlainText "plain_text" 400 InvalidArgument Change Requests "The request came unencrypted, where that is not accepted.";
     Unauthenticated "unauthenticated" 401 Unauthenticated Change Requests "The request does not prove who sends it, or not any more.";
     Forbidden "forbidden" 403 PermissionDenied Change Requests "The caller lacks a role, or the token a scope.";
     TokenLimit "token_limit" 429 ResourceExhausted Soon Requests "The token has been used as much as it may; `Retry-After` says when to go on.";
@@ -264,6 +265,7 @@ codes! {
     Unreachable "unreachable" 500 Unavailable Soon CommandLine "No platform answers at the address.";
     Interrupted "interrupted" 500 Unavailable Soon CommandLine "The connection to the platform broke.";
     NotLoopback "not_loopback" 500 PermissionDenied Change CommandLine "The address to listen on is reachable from other machines.";
+    Tls "tls" 500 FailedPrecondition Change CommandLine "A certificate or a key cannot be used, or is not the expected one.";
     DataDirectory "data_directory" 500 FailedPrecondition Change CommandLine "The data directory cannot be used.";
     Clock "clock" 500 FailedPrecondition Change CommandLine "The machine's clock is not set.";
     Handover "handover" 500 Unavailable Change CommandLine "The running platform could not be taken over.";
