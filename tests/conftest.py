@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -81,9 +82,11 @@ class Platform:
         self.data, self.binary = Path(data), binary
         self.arguments, self.prefix = list(arguments), list(prefix)
         self.process = self.url = None
+        #: What TLS is to trust; by default what the system does.
+        self.trusted = None
 
     def start(self, same_address=False):
-        listen = self.url.removeprefix("http://") if same_address else "127.0.0.1:0"
+        listen = urlsplit(self.url).netloc if same_address else "127.0.0.1:0"
         self.process, self.url = self.launch("--listen", listen)
         wait_for(lambda: self.get("/readyz").status == 200, "readiness")
         return self
@@ -105,7 +108,7 @@ class Platform:
 
         def printed():
             text = log.read_bytes()[begin:].decode()
-            found = re.search(r"http://127\.0\.0\.1:\d+", text)
+            found = re.search(r"https?://127\.0\.0\.1:\d+", text)
             if found:
                 return found.group(0)
             assert process.poll() is None, f"decalog up ended:\n{text}"
@@ -159,7 +162,7 @@ class Platform:
         data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer:
+            with urllib.request.urlopen(request, timeout=timeout, context=self.trusted) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.headers, error.read())

@@ -1,9 +1,12 @@
-"""How requests come in: over TCP, and over the Unix socket that the owner of the data directory has."""
+"""How requests come in: over TCP, in clear or over TLS, through a proxy, and over the Unix socket that the owner has."""
 
+import hashlib
 import json
 import os
 import socket
+import ssl
 import stat
+import sys
 import subprocess
 import tempfile
 import threading
@@ -11,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from conftest import BINARY, constant, wait_for, write_model
+import requests
+from conftest import BINARY, ROOT, constant, wait_for, write_model
 from test_upgrade import listening
 from test_versions import Load
 
@@ -223,3 +227,249 @@ def test_takeover_under_load_over_the_socket_fails_nothing(platform, tmp_path):
         [thread.result() for thread in running]
     assert not [answer for answer in answers if not answer.startswith(b"HTTP/1.1 200")], len(answers)
     assert commands and not [result for result in commands if result.code != 0]
+
+
+def openssl(*words):
+    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
+
+
+class Authority:
+    """An authority in a directory, and pairs that it signs."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        directory.mkdir()
+        self.certificate = directory / "ca.pem"
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", f"/CN={directory.name}",
+                "-keyout", directory / "ca.key", "-out", self.certificate)
+
+    def sign(self, name, usage="serverAuth"):
+        """A certificate for 127.0.0.1 and its key; gives both texts."""
+        key, request, made = (self.directory / f"{name}.{kind}" for kind in ["key", "csr", "pem"])
+        extensions = self.directory / "extensions"
+        extensions.write_text(f"subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage={usage}\n")
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.directory / "ca.key", "-CAcreateserial", "-days", "20",
+                "-extfile", extensions, "-out", made)
+        return made.read_text(), key.read_text()
+
+
+@pytest.fixture
+def secure(fresh, tmp_path):
+    """A platform with a model `m` that speaks TLS by an authority of its own."""
+
+    def start(*arguments, trusting=None):
+        platform = fresh("secure").start()
+        platform.run("deploy", write_model(tmp_path / "m", constant(1)))
+        platform.stop()
+        platform.arguments += arguments or ["--tls"]
+        platform.trusted = ssl.create_default_context(cafile=trusting)
+        if trusting is None:
+            platform.process, platform.url = platform.launch("--listen", "127.0.0.1:0")
+            platform.trusted = ssl.create_default_context(cafile=platform.data / "tls/ca.pem")
+            wait_for(lambda: platform.get("/readyz").status == 200, "readiness")
+            return platform
+        return platform.start()
+
+    return start
+
+
+def serial(platform):
+    """Of the certificate that a new connection is shown."""
+    host, port = platform.url.removeprefix("https://").split(":")
+    with socket.create_connection((host, int(port)), 20) as plain, platform.trusted.wrap_socket(plain, server_hostname=host) as connection:
+        return connection.getpeercert()["serialNumber"]
+
+
+class Secure:
+    """Predictions over TLS from several connections that stay and several new ones, for as long as the block runs."""
+
+    def __init__(self, platform, authority):
+        self.url, self.authority, self.done, self.statuses = f"{platform.url}/v1/models/m/predict", str(authority), threading.Event(), []
+
+    def ask(self, keep):
+        session = requests.Session()
+        while not self.done.is_set():
+            if not keep:
+                session.close()
+                session = requests.Session()
+            try:
+                self.statuses.append(session.post(self.url, json={"x": 0}, verify=self.authority, timeout=60).status_code)
+            except requests.RequestException as error:
+                self.statuses.append(error)
+
+    def __enter__(self):
+        self.pool = ThreadPoolExecutor(6)
+        self.running = [self.pool.submit(self.ask, keep) for keep in [True, False] * 3]
+        self.more()
+        return self
+
+    def more(self):
+        seen = len(self.statuses)
+        wait_for(lambda: len(self.statuses) > seen + 60, "more answers over TLS")
+
+    def __exit__(self, *error):
+        self.done.set()
+        self.pool.shutdown()
+        [thread.result() for thread in self.running]
+
+
+def test_clients_over_tls(secure):
+    platform = secure()
+    authority, body = platform.data / "tls/ca.pem", '{"x": 0}'
+    path = "/v1/models/m/predict"
+    for version, seen in [("--http1.1", "1.1"), ("--http2", "2")]:
+        command = ["curl", "-sS", version, "--cacert", authority, "-d", body, "-w", " %{http_version}", platform.url + path]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == '{"output":1} ' + seen
+    assert requests.post(platform.url + path, data=body, verify=str(authority)).json() == {"output": 1}
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.post(platform.url + path, data=body)
+    import numpy
+    import tritonclient.http as triton
+    with triton.InferenceServerClient(platform.url.removeprefix("https://"), ssl=True, ssl_options={"ca_certs": str(authority)}) as client:
+        column = triton.InferInput("x", [1], "INT64").set_data_from_numpy(numpy.array([0]))
+        assert client.infer("m", [column]).as_numpy("output").tolist() == [1]
+    program = "import decalog; print(decalog.Client().predict('m', {'x': 0}))"
+    environment = {**os.environ, "DECALOG_URL": platform.url, "SSL_CERT_FILE": str(authority), "PYTHONPATH": str(ROOT / "sdk/python/src")}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout == "{'output': 1}\n"
+
+
+def test_plain_http_is_told_to_use_https(secure):
+    platform = secure()
+    answer = requests.get(platform.url.replace("https", "http") + "/v1/models")
+    assert answer.status_code == 400 and answer.json()["code"] == "plain_text" and "https://" in answer.json()["help"]
+    with socket.create_connection(("127.0.0.1", int(platform.url.rsplit(":", 1)[1])), 20) as connection:
+        connection.sendall(b"\x16\x03\x01\x00\x05hello")
+        assert b"HTTP" not in connection.recv(4096), "that is an alert of TLS"
+    assert platform.get("/healthz").status == 200
+
+
+def test_certificate_files_are_swapped_under_load(secure, tmp_path):
+    authority, (certificate, key) = Authority(tmp_path / "authority"), (tmp_path / "cert.pem", tmp_path / "key.pem")
+
+    def swap(pair):
+        for path, text in zip([certificate, key], pair):
+            path.with_suffix(".new").write_text(text)
+            path.with_suffix(".new").rename(path)
+
+    swap(authority.sign("first"))
+    platform = secure("--tls-cert", certificate, "--tls-key", key, trusting=authority.certificate)
+    with Secure(platform, authority.certificate) as load:
+        for name in ["second", "third"]:
+            before = serial(platform)
+            swap(authority.sign(name))
+            wait_for(lambda: serial(platform) != before, "the new certificate")
+            load.more()
+        good = serial(platform)
+        swap((authority.sign("fourth")[0], key.read_text()))
+        log = tmp_path / "secure.log"
+        wait_for(lambda: "the key is not that of the certificate" in log.read_text(), "the error in the log")
+        load.more()
+        assert serial(platform) == good, "a bad pair keeps the old one"
+        key.unlink()
+        wait_for(lambda: "key.pem cannot be read" in log.read_text(), "the next error in the log")
+        assert serial(platform) == good
+        swap(authority.sign("fifth"))
+        wait_for(lambda: serial(platform) != good, "the new certificate")
+        load.more()
+    assert set(load.statuses) == {200}, len(load.statuses)
+
+
+def test_takeover_under_load_over_tls_fails_nothing(secure):
+    platform = secure()
+    authority = platform.data / "tls/ca.pem"
+    with Secure(platform, authority) as load:
+        for _ in range(3):
+            platform.takeover()
+            load.more()
+    assert set(load.statuses) == {200}, len(load.statuses)
+
+
+def test_a_certificate_that_a_caller_shows_must_be_of_a_trusted_authority(secure, tmp_path):
+    trusted, foreign = Authority(tmp_path / "trusted"), Authority(tmp_path / "foreign")
+    platform = secure("--tls-client-ca", trusted.certificate)
+    ask = {"json": {"x": 0}, "verify": str(platform.data / "tls/ca.pem")}
+    url = f"{platform.url}/v1/models/m/predict"
+    assert requests.post(url, **ask).status_code == 200, "nobody has to show one"
+    for authority, is_let_in in [(trusted, True), (foreign, False)]:
+        authority.sign("client", "clientAuth")
+        pair = (str(authority.directory / "client.pem"), str(authority.directory / "client.key"))
+        if is_let_in:
+            assert requests.post(url, cert=pair, **ask).status_code == 200
+        else:
+            with pytest.raises(requests.exceptions.ConnectionError):
+                requests.post(url, cert=pair, **ask)
+
+
+def test_a_server_without_a_certificate_that_fits_does_not_start(tmp_path):
+    authority = Authority(tmp_path / "authority")
+    (first, _), (_, second) = authority.sign("first"), authority.sign("second")
+    (tmp_path / "cert.pem").write_text(first)
+    (tmp_path / "key.pem").write_text(second)
+    command = [BINARY, "up", "--data", tmp_path / "data", "--listen", "127.0.0.1:0", "--tls-cert", tmp_path / "cert.pem", "--tls-key", tmp_path / "key.pem"]
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert completed.returncode == 1 and "the key is not that of the certificate" in completed.stderr and "key.pem" in completed.stderr, completed
+
+
+def from_address(source, url, path, headers):
+    """Status and JSON of an answer to a request that comes from this address of this machine."""
+    host, port = url.removeprefix("http://").split(":")
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with socket.create_connection((host, int(port)), 20, source_address=(source, 0)) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nConnection: close\r\n{lines}\r\n".encode())
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    head, body = answer.split(b"\r\n\r\n", 1)
+    return int(head.split()[1]), json.loads(body)
+
+
+def own_address():
+    """An address of this machine by which others reach it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        return probe.getsockname()[0]
+
+
+def test_behind_a_proxy(fresh):
+    """What a proxy says of a request is believed of a proxy alone."""
+    platform = fresh(arguments=["--behind-proxy", "127.0.0.2", "--allow-host", "ml.example.org"]).start()
+    said = {"Host": "upstream", "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "ml.example.org"}
+    assert from_address("127.0.0.2", platform.url, "/v1/models", said)[0] == 200
+    status, problem = from_address("127.0.0.2", platform.url, "/v1/models", said | {"X-Forwarded-Host": "evil.example"})
+    assert status == 403 and "evil.example" in problem["error"]
+    status, problem = from_address("127.0.0.3", platform.url, "/v1/models", said)
+    assert status == 403 and "upstream" in problem["error"], "the Host itself counts"
+
+
+def test_beyond_loopback_only_a_proxy_may_speak_plain_http(fresh):
+    address = own_address()
+    if address is None or address.startswith("127."):
+        pytest.skip("this machine has no address beyond loopback")
+    platform = fresh(arguments=["--behind-proxy", "127.0.0.2", "--allow-host", address])
+    platform.process = subprocess.Popen([BINARY, "up", "--data", platform.data, "--listen", "0.0.0.0:0", *platform.arguments], stderr=subprocess.PIPE, text=True)
+    port = next(line for line in platform.process.stderr if "http://" in line).split("http://")[1].split()[0].rsplit(":", 1)[1]
+    answer = requests.get(f"http://{address}:{port}/v1/models")
+    assert answer.status_code == 400 and answer.json()["code"] == "plain_text" and address in answer.json()["error"]
+    assert requests.get(f"http://127.0.0.1:{port}/v1/models").status_code == 200, "this machine"
+    platform.process.stderr.close()
+
+
+def test_beyond_loopback_tls_is_spoken_by_itself(fresh):
+    platform = fresh()
+    platform.process = subprocess.Popen([BINARY, "up", "--data", platform.data, "--listen", "0.0.0.0:0", "--allow-host", "ml.example.org"],
+                                        stderr=subprocess.PIPE, text=True)
+    greeting = [next(platform.process.stderr) for _ in range(3)]
+    port = int(greeting[0].split("https://ml.example.org:")[1].split()[0])
+    digest = greeting[1].split("SHA-256 ")[1].strip()
+    der = ssl.PEM_cert_to_DER_cert((platform.data / "tls/ca.pem").read_text())
+    assert hashlib.sha256(der).hexdigest() == digest
+    assert greeting[2].strip().endswith(f"decalog login https://ml.example.org:{port} --ca-sha256 {digest} --token -")
+    platform.trusted = ssl.create_default_context(cafile=platform.data / "tls/ca.pem")
+    for host in ["localhost", "127.0.0.1", own_address() or "127.0.0.1"]:
+        platform.url = f"https://{host}:{port}"
+        assert wait_for(lambda: platform.get("/healthz").status == 200, f"an answer at {host}", 20)
+    platform.process.stderr.close()

@@ -14,6 +14,7 @@ mod data;
 mod deploy;
 mod directory;
 mod duration;
+mod entry;
 mod events;
 mod evidence;
 mod following;

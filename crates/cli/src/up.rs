@@ -8,7 +8,7 @@ use artifacts::{ArtifactError, Store};
 use control::{Clock, Control, ControlConfig, Parts, SecretSources, Signals};
 use domain::{Code, DataDirectory, Problem};
 use engine::{Descriptors, Engine, EngineConfig, LocalEngine};
-use gateway::{Gateway, GatewayConfig, Hosts, Listener, Serve, Stop};
+use gateway::{Gateway, GatewayConfig, Listener, Serve, Stop};
 use monitor::Monitor;
 use server::Api;
 use tokio::runtime::Handle;
@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 use crate::Failure;
 use crate::args::UpOptions;
 use crate::data::data_directory;
+use crate::entry::Entry;
 use crate::handover::{self, Description};
 use crate::listening::Listening;
 use crate::sources::secret_sources;
@@ -122,15 +123,6 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    if !options.listen.ip().is_loopback() && !options.insecure_listen_anywhere {
-        let text = format!(
-            "{} is reachable from beyond this machine, and this server has no tokens and no TLS yet",
-            options.listen
-        );
-        return Err(Problem::new(Code::NotLoopback, text)
-            .help("listen on a loopback address (127.0.0.1), or, on a test network only, add --insecure-listen-anywhere")
-            .into());
-    }
     if std::time::SystemTime::now() < std::time::UNIX_EPOCH {
         let text = "the clock of this machine says that it is before 1970, and answers and events bear a date";
         return Err(Problem::new(Code::Clock, text).help("set the clock").into());
@@ -153,17 +145,6 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn hosts(options: &UpOptions, address: std::net::SocketAddr) -> Hosts {
-    if options.insecure_listen_anywhere && options.allow_hosts.is_empty() {
-        return Hosts::any();
-    }
-    let own = match address.ip() {
-        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        ip => ip.to_string(),
-    };
-    options.allow_hosts.iter().fold(Hosts::loopback().with(&own), |hosts, name| hosts.with(name))
-}
-
 async fn serve(
     options: &UpOptions,
     secrets: SecretSources,
@@ -173,6 +154,7 @@ async fn serve(
 ) -> Result<(), Problem> {
     let Listening { lock, listener, door, before } = place;
     let address = listener.local_addr().map_err(failed("asking for the address"))?;
+    let entry = Entry::open(options, &data, address)?;
     let (predecessor, serving) =
         before.map_or((None, None), |before| (Some(before.predecessor), Some(before.serving)));
     let started_at_ms = control::now_ms();
@@ -185,7 +167,8 @@ async fn serve(
         usize::try_from(engine.descriptors.for_connections()).unwrap_or(usize::MAX);
     let ordinary = GatewayConfig::default();
     let gateway_config = GatewayConfig {
-        hosts: hosts(options, address),
+        hosts: entry.hosts.clone(),
+        open_predictions: entry.open_predictions,
         local_cookie: door.as_ref().map(|door| door.cookie.digest()),
         body_bytes_max: options.body_bytes_max,
         connections_max: connections_max.clamp(CONNECTIONS_MIN, ordinary.connections_max),
@@ -232,7 +215,7 @@ async fn serve(
     let engine = Box::pin(opening);
     let parts = Parts { store, engine, publish, publish_access, signals, observations, leaving };
     let control = Control::open(config, parts).await?;
-    let url = format!("http://{address}");
+    let url = entry.url.clone();
     let api = Api {
         control: control.clone(),
         gateway: gateway.clone(),
@@ -242,6 +225,7 @@ async fn serve(
         instance: door.as_ref().map(|door| door.cookie.instance()),
         started_at_ms,
     };
+    entry.keep();
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));
     let keeping = || -> std::io::Result<_> {
         let socket = door.as_ref().map(|door| door.socket.try_clone()).transpose()?;
@@ -259,9 +243,10 @@ async fn serve(
     };
     let answering = gateway.clone();
     let owner = nix::unistd::Uid::effective().as_raw();
-    let listeners = std::iter::once(Listener::Tcp(listener))
-        .chain(door.map(|door| Listener::Local { socket: door.socket, owner }))
-        .collect();
+    let listeners =
+        std::iter::once(Listener::Tcp { socket: listener, entrance: entry.entrance.clone() })
+            .chain(door.map(|door| Listener::Local { socket: door.socket, owner }))
+            .collect();
     let mut served =
         data_plane.spawn(async move { answering.serve(listeners, serve, stopping).await });
     if let Some(serving) = serving {
@@ -289,7 +274,7 @@ async fn serve(
         (Err(problem), Some(_)) => tracing::error!("this process cannot be replaced: {problem}"),
         (Ok(()), _) => {}
     }
-    greet(&control, &url, &data);
+    greet(&control, &entry, &data);
     let signals = || -> std::io::Result<_> {
         Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
     };
@@ -334,14 +319,18 @@ async fn adopted(control: &Control) {
     let _ = tokio::time::timeout(Duration::from_millis(ADOPT_MS_MAX), all).await;
 }
 
-fn greet(control: &Control, url: &str, data: &DataDirectory) {
+fn greet(control: &Control, entry: &Entry, data: &DataDirectory) {
     let models = control.state().models.values().filter(|model| !model.versions.is_empty()).count();
     eprintln!(
-        "Decalog {} · {url} · data in {} · {models} {}",
+        "Decalog {} · {} · data in {} · {models} {}",
         env!("CARGO_PKG_VERSION"),
+        entry.url,
         data.display(),
         if models == 1 { "model" } else { "models" }
     );
+    if let Some(greeting) = entry.greeting() {
+        eprintln!("{greeting}");
+    }
     if models == 0 {
         eprintln!("Next: decalog new hello && decalog deploy hello");
     }

@@ -264,7 +264,6 @@ codes! {
     Removed "removed" 500 NotFound Change CommandLine "The model was removed meanwhile.";
     Unreachable "unreachable" 500 Unavailable Soon CommandLine "No platform answers at the address.";
     Interrupted "interrupted" 500 Unavailable Soon CommandLine "The connection to the platform broke.";
-    NotLoopback "not_loopback" 500 PermissionDenied Change CommandLine "The address to listen on is reachable from other machines.";
     Tls "tls" 500 FailedPrecondition Change CommandLine "A certificate or a key cannot be used, or is not the expected one.";
     DataDirectory "data_directory" 500 FailedPrecondition Change CommandLine "The data directory cannot be used.";
     Clock "clock" 500 FailedPrecondition Change CommandLine "The machine's clock is not set.";

@@ -74,6 +74,11 @@ impl DataDirectory {
         self.root.join("local.cookie")
     }
 
+    /// This server's own authority for certificates, if it has one.
+    pub fn tls(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
     /// What wrapped the keys of secrets before there were several: read as long as one needs it.
     pub fn key(&self) -> PathBuf {
         self.root.join("key")

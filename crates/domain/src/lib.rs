@@ -3,6 +3,7 @@
 
 pub mod action;
 pub mod caller;
+pub mod certificate;
 pub mod code;
 pub mod compatibility;
 pub mod data_directory;
@@ -33,6 +34,7 @@ pub mod tree;
 
 pub use action::{Action, Object};
 pub use caller::{Caller, CallerToken};
+pub use certificate::CertificateNames;
 pub use code::Code;
 pub use data_directory::DataDirectory;
 pub use digest::Digest;

@@ -17,6 +17,8 @@ const BODY_STALL_MS_MAX: u64 = 15_000;
 const CONNECTIONS_MAX: usize = 16_384;
 /// For the head of the first request of a connection, in milliseconds.
 const HEAD_MS_MAX: u64 = 30_000;
+/// For the handshake of a connection over TLS, in milliseconds.
+const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// For a connection without a request or an answer outstanding, in milliseconds.
 const IDLE_MS_MAX: u64 = 120_000;
 /// For a reader that takes nothing of its answer, in milliseconds.
@@ -37,6 +39,9 @@ pub struct GatewayConfig {
     /// SHA-256 of the cookie that requests on the local socket must have; without one, there are
     /// none.
     pub local_cookie: Option<Digest>,
+    /// Whether whoever reaches this server may ask for predictions without saying who he is: only if
+    /// it listens on loopback alone, and no proxy passes on what comes from elsewhere.
+    pub open_predictions: bool,
     /// The longest body of a request, in bytes.
     pub body_bytes_max: usize,
     /// Bytes of all requests in flight, from before a body is read until its rows are answered, and
@@ -52,6 +57,8 @@ pub struct GatewayConfig {
     pub connections_max: usize,
     /// From a connection's begin to the end of its first request's head, in milliseconds.
     pub head_ms_max: u64,
+    /// From the begin of a connection over TLS to the end of its handshake, in milliseconds.
+    pub handshake_ms_max: u64,
     /// How long a connection may stay open without a request or an answer outstanding, in
     /// milliseconds.
     pub idle_ms_max: u64,
@@ -72,12 +79,14 @@ impl Default for GatewayConfig {
             hosts: Hosts::loopback(),
             open_predictions: true,
             local_cookie: None,
+            open_predictions: true,
             body_bytes_max: BODY_BYTES_MAX,
             memory_bytes_max: MEMORY_BYTES_MAX,
             body_ms_max: BODY_MS_MAX,
             body_stall_ms_max: BODY_STALL_MS_MAX,
             connections_max: CONNECTIONS_MAX,
             head_ms_max: HEAD_MS_MAX,
+            handshake_ms_max: HANDSHAKE_MS_MAX,
             idle_ms_max: IDLE_MS_MAX,
             write_stall_ms_max: WRITE_STALL_MS_MAX,
             control_requests_max: CONTROL_REQUESTS_MAX,

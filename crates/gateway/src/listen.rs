@@ -1,17 +1,21 @@
 //! Lets connections in: a task for each listener, which waits for nobody that has come.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 
+use domain::{Code, Problem};
+
 use crate::RELIEVED;
-use crate::connections::Connections;
-use crate::peer::{Peer, Source};
+use crate::connections::{Connections, Open};
+use crate::network::Network;
+use crate::peer::{Peer, Proxies, Source};
+use crate::secure::{self, Secure};
 use crate::serving::Serving;
-use crate::shed::Shedding;
+use crate::shed::{Refusal, Shedding};
 use crate::stall::Stream;
 
 /// After an error of accept, as when descriptors run out, in milliseconds.
@@ -20,10 +24,14 @@ const ACCEPT_PAUSE_MS: u64 = 50;
 const ROOT: u32 = 0;
 
 /// Where connections come in.
-#[derive(Debug)]
 pub enum Listener {
     /// Over TCP.
-    Tcp(TcpListener),
+    Tcp {
+        /// The socket.
+        socket: TcpListener,
+        /// What is asked of those who come.
+        entrance: Entrance,
+    },
     /// From processes of this machine, over a Unix socket.
     Local {
         /// The socket.
@@ -33,15 +41,27 @@ pub enum Listener {
     },
 }
 
+/// What is asked of those who come over TCP.
+#[derive(Clone)]
+pub enum Entrance {
+    /// Nothing.
+    Plain,
+    /// To be a proxy in one of these networks, or a process of this machine. A proxy says whose
+    /// requests it passes on.
+    Behind(Arc<[Network]>),
+    /// To speak TLS.
+    Secure(Arc<dyn Secure>),
+}
+
 /// A listener on its runtime.
 enum Door {
-    Tcp(tokio::net::TcpListener),
+    Tcp(tokio::net::TcpListener, Entrance),
     Local(tokio::net::UnixListener, u32),
 }
 
 /// Who has come.
 enum Arrival {
-    Tcp(TcpStream, Peer, Source),
+    Tcp(TcpStream, IpAddr),
     Local(UnixStream, Peer),
     /// Nobody who may come in.
     Stranger,
@@ -66,9 +86,9 @@ impl Accepting {
         serving: Serving,
     ) -> std::io::Result<Accepting> {
         let door = match listener {
-            Listener::Tcp(socket) => {
+            Listener::Tcp { socket, entrance } => {
                 socket.set_nonblocking(true)?;
-                Door::Tcp(tokio::net::TcpListener::from_std(socket)?)
+                Door::Tcp(tokio::net::TcpListener::from_std(socket)?, entrance)
             }
             Listener::Local { socket, owner } => {
                 socket.set_nonblocking(true)?;
@@ -82,22 +102,59 @@ impl Accepting {
     pub async fn run(mut self) {
         loop {
             match self.door.accept().await {
-                Ok(Arrival::Tcp(stream, peer, source)) => self.take(stream, peer, source),
-                Ok(Arrival::Local(stream, peer)) => self.take(stream, peer, Source::Local),
+                Ok(Arrival::Tcp(stream, ip)) => self.take_tcp(stream, ip),
+                Ok(Arrival::Local(stream, peer)) => {
+                    self.take(stream, Source::Local, |serving, stream, open| {
+                        serving.run(stream, Arc::new(peer), None, open)
+                    });
+                }
                 Ok(Arrival::Stranger) => {}
                 Err(error) => self.fail(&error).await,
             }
         }
     }
 
-    fn take(&mut self, stream: impl Stream, peer: Peer, source: Source) {
+    fn take_tcp(&mut self, stream: TcpStream, ip: IpAddr) {
+        let Door::Tcp(_, entrance) = &self.door else { return };
+        let source = Source::of(ip);
+        match entrance.clone() {
+            Entrance::Secure(secure) => {
+                let shedding = self.shedding.clone();
+                self.take(stream, source, |serving, stream, open| {
+                    secure::run(serving, secure, stream, ip, open, shedding)
+                });
+            }
+            Entrance::Behind(networks) => {
+                let proxies = Proxies(networks);
+                let is_proxy = proxies.contain(ip);
+                if !is_proxy && !ip.to_canonical().is_loopback() {
+                    return self.shedding.refuse(stream, &no_proxy(ip));
+                }
+                self.take(stream, source, |serving, stream, open| {
+                    let proxies = is_proxy.then_some(proxies);
+                    serving.run(stream, Arc::new(Peer::plain(ip)), proxies, open)
+                });
+            }
+            Entrance::Plain => self.take(stream, source, |serving, stream, open| {
+                serving.run(stream, Arc::new(Peer::plain(ip)), None, open)
+            }),
+        }
+    }
+
+    /// Serves a connection, if there is room for it.
+    fn take<S: Stream, F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        stream: S,
+        source: Source,
+        serve: impl FnOnce(Serving, S, Open) -> F,
+    ) {
         self.failed = false;
         let Some(open) = self.connections.admit(source) else {
-            self.shedding.refuse(stream);
+            self.shedding.refuse(stream, &Refusal::busy());
             return;
         };
         let id = open.id();
-        let task = tokio::spawn(self.serving.clone().run(stream, Arc::new(peer), open));
+        let task = tokio::spawn(serve(self.serving.clone(), stream, open));
         self.connections.started(id, task.abort_handle());
     }
 
@@ -120,11 +177,10 @@ impl Accepting {
 impl Door {
     async fn accept(&self) -> std::io::Result<Arrival> {
         match self {
-            Door::Tcp(socket) => {
+            Door::Tcp(socket, _) => {
                 let (stream, address) = socket.accept().await?;
                 let _ = stream.set_nodelay(true);
-                let ip = address.ip();
-                Ok(Arrival::Tcp(stream, Peer::Tcp { ip }, Source::of(ip)))
+                Ok(Arrival::Tcp(stream, address.ip()))
             }
             Door::Local(socket, owner) => {
                 let (stream, _) = socket.accept().await?;
@@ -139,4 +195,13 @@ impl Door {
             }
         }
     }
+}
+
+fn no_proxy(ip: IpAddr) -> Refusal {
+    let text = format!(
+        "{ip} is none of the proxies of this server, which takes no plain HTTP from elsewhere"
+    );
+    Refusal::new(&Problem::new(Code::PlainText, text).help(
+        "ask by the address of the proxy; whoever runs this server names proxies with --behind-proxy",
+    ))
 }

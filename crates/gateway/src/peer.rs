@@ -1,14 +1,33 @@
-//! Who is at the other end of a connection, as far as the connection itself shows.
+//! Who is at the other end of a connection, as far as the connection itself shows, or the proxy that
+//! it comes from.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use domain::CertificateNames;
+use http::header::{HeaderMap, HeaderName};
+
+use crate::network::Network;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// Addresses of a request's way that are looked at, from its end.
+const HOPS_MAX: usize = 32;
 
 /// Who is at the other end of a connection. It says where a request came from, not what it may do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Peer {
     /// Over TCP.
     Tcp {
-        /// Its address.
+        /// Its address: behind a proxy, the one that the proxy names.
         ip: IpAddr,
+        /// Whether what it sends can be read by nobody on the way: by TLS, or as a proxy says.
+        encrypted: bool,
+        /// What the certificate that it showed and that was verified says of it.
+        certificate: Option<Arc<CertificateNames>>,
+        /// The proxy that it comes from.
+        proxy: Option<IpAddr>,
     },
     /// A process of this machine, over the Unix socket in the data directory. Names of hosts mean
     /// nothing there, and no page of a browser gets there.
@@ -19,13 +38,64 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// Over TCP as it is.
+    pub(crate) fn plain(ip: IpAddr) -> Peer {
+        Peer::Tcp { ip, encrypted: false, certificate: None, proxy: None }
+    }
+
     /// Whether it can only be a process of this machine.
     pub fn is_of_this_machine(&self) -> bool {
         match self {
-            Peer::Tcp { ip } => ip.to_canonical().is_loopback(),
+            Peer::Tcp { ip, proxy, .. } => proxy.is_none() && ip.to_canonical().is_loopback(),
             Peer::Local { .. } => true,
         }
     }
+}
+
+/// The proxies that may say from whom a request is.
+#[derive(Clone, Debug)]
+pub struct Proxies(pub Arc<[Network]>);
+
+impl Proxies {
+    /// Whether this is one of them.
+    pub fn contain(&self, ip: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(ip))
+    }
+
+    /// Whose request a proxy passes on, and under which name it was asked for. A request without
+    /// `X-Forwarded-For` is the proxy's own.
+    pub fn read(&self, proxy: IpAddr, headers: &mut HeaderMap) -> Peer {
+        let Some(ip) = self.first_stranger(headers) else { return Peer::plain(proxy) };
+        if let Some(host) = headers.remove(FORWARDED_HOST) {
+            headers.insert(http::header::HOST, host);
+        }
+        let encrypted = headers
+            .get(FORWARDED_PROTO)
+            .is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
+        Peer::Tcp { ip, encrypted, certificate: None, proxy: Some(proxy) }
+    }
+
+    /// The last address of the way that is no proxy: those before it are only what that one says.
+    fn first_stranger(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+        let hops = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));
+        let mut last = None;
+        for hop in hops.take(HOPS_MAX) {
+            let Some(ip) = address(hop.trim()) else { break };
+            last = Some(ip);
+            if !self.contain(ip) {
+                break;
+            }
+        }
+        last
+    }
+}
+
+/// An address that may have a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
+    bare.parse().ok().or_else(with_port).map(|ip: IpAddr| ip.to_canonical())
 }
 
 /// Whose connections are counted together, so that one does not have all.
@@ -48,23 +118,4 @@ impl Source {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_of_ipv6_is_one_source() {
-        let of = |text: &str| Source::of(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
-        assert_ne!(of("127.0.0.1"), Source::Local);
-    }
-
-    #[test]
-    fn loopback_is_this_machine() {
-        let of = |text: &str| Peer::Tcp { ip: text.parse().unwrap() }.is_of_this_machine();
-        assert!(of("127.0.0.1") && of("::1") && of("::ffff:127.0.0.1"));
-        assert!(!of("10.0.0.1") && !of("::ffff:10.0.0.1"));
-        assert!(Peer::Local { uid: 0 }.is_of_this_machine());
-    }
-}
+mod tests;

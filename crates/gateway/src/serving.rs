@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::body::Body;
 use crate::connections::{Link, Open};
-use crate::peer::Peer;
+use crate::peer::{Peer, Proxies};
 use crate::stall::{Reader, Stalling, Stream, Streams};
 use crate::{Gateway, reply};
 
@@ -87,12 +87,29 @@ impl Serving {
         response
     }
 
-    /// One connection, until it ends.
-    pub async fn run(self, stream: impl Stream, peer: Arc<Peer>, open: Open) {
+    /// See [`crate::GatewayConfig::handshake_ms_max`].
+    pub fn handshake_ms_max(&self) -> u64 {
+        self.gateway.config.handshake_ms_max
+    }
+
+    /// One connection, until it ends. If it is a proxy's, each request may be of somebody else.
+    pub async fn run(
+        self,
+        stream: impl Stream,
+        peer: Arc<Peer>,
+        proxies: Option<Proxies>,
+        open: Open,
+    ) {
         let is_h2 = Arc::new(AtomicBool::new(false));
         let (serving, link, seen_h2) = (self.clone(), open.link.clone(), is_h2.clone());
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (serving, link, peer) = (serving.clone(), link.clone(), peer.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let (serving, link) = (serving.clone(), link.clone());
+            let peer = match (&proxies, &*peer) {
+                (Some(proxies), Peer::Tcp { ip, .. }) => {
+                    Arc::new(proxies.read(*ip, request.headers_mut()))
+                }
+                _ => peer.clone(),
+            };
             if request.version() == Version::HTTP_2 {
                 seen_h2.store(true, Ordering::Relaxed);
             }

@@ -17,7 +17,7 @@ use crate::connections::Link;
 /// than two.
 const JOINED_BYTES_MAX: usize = 1_024;
 
-/// What a connection's bytes come and go by.
+/// By what a connection's bytes come and go.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
@@ -29,12 +29,15 @@ pub struct Stalling<S> {
     link: Arc<Link>,
     timer: Option<Pin<Box<Sleep>>>,
     waits: bool,
+    /// Whether it waits for what was taken earlier to be sent, as a socket with a buffer of its own
+    /// does.
+    flushes: bool,
 }
 
 impl<S: Stream> Stalling<S> {
     /// Around an accepted socket.
     pub fn new(stream: S, limit: Duration, link: Arc<Link>) -> Stalling<S> {
-        Stalling { stream, limit, link, timer: None, waits: false }
+        Stalling { stream, limit, link, timer: None, waits: false, flushes: false }
     }
 
     fn checked<T>(
@@ -111,7 +114,13 @@ impl<S: Stream> AsyncWrite for Stalling<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() && !std::mem::take(&mut self.flushes) {
+            // A write may wait all the same.
+            return flushed;
+        }
+        self.flushes |= flushed.is_pending() && !self.waits;
+        self.checked(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

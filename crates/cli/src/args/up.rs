@@ -10,13 +10,28 @@ pub struct UpOptions {
     /// Where everything is stored [default: $XDG_DATA_HOME/decalog or ~/.local/share/decalog]
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// Address and port; port 0 takes a free one
+    /// Address and port; port 0 takes a free one. Beyond loopback TLS is spoken
     #[arg(long, default_value = "127.0.0.1:8010")]
     pub listen: SocketAddr,
-    /// Listen beyond this machine without tokens and TLS: only for test networks
+    /// Speak TLS on loopback, too
     #[arg(long)]
-    pub insecure_listen_anywhere: bool,
-    /// Another name by which this server may be called
+    pub tls: bool,
+    /// The server's certificate and those that lead to its authority, in PEM; read again when it
+    /// changes [default: one of an authority of its own, in DATA/tls]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of certificates that callers may show, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Take plain HTTP beyond loopback, but only from proxies of these addresses, which say whose
+    /// requests they pass on
+    #[arg(long = "behind-proxy", value_name = "CIDR",
+          conflicts_with_all = ["tls", "tls_cert", "tls_client_ca"])]
+    pub behind_proxies: Vec<gateway::Network>,
+    /// Another name by which this server may be called, also in its own certificate
     #[arg(long = "allow-host", value_name = "NAME")]
     pub allow_hosts: Vec<String>,
     /// Where Python packages come from

@@ -1,12 +1,13 @@
 //! Whoever stalls is cut off: silent and idle connections, slow bodies, readers that take nothing;
 //! and what a server that stops does not wait for.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::support::*;
 use bytes::Bytes;
-use gateway::Stop;
+use gateway::{Entrance, Secure, Securing, Stop};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -326,4 +327,40 @@ async fn a_panic_costs_one_request() {
         server.send("GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await.status,
         200
     );
+}
+
+/// Handshakes that never end.
+struct Endless;
+
+impl Secure for Endless {
+    fn secure(&self, stream: TcpStream) -> Securing {
+        Box::pin(async move {
+            let _held = stream;
+            std::future::pending().await
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_stalls_is_cut_off_and_makes_room() {
+    let entrance = || Entrance::Secure(Arc::new(Endless));
+    let server = start_gateway_behind(entrance(), |config| config.handshake_ms_max = 200).await;
+    for begin in ["", "\x16", "\x16\x03\x01"] {
+        let mut silent = server.open(begin).await;
+        until_closed(&mut silent).await;
+    }
+    let server = start_gateway_behind(entrance(), |config| config.connections_max = 4).await;
+    let mut first = server.open("\x16").await;
+    // No later one waits for it; the quietest makes room for those that come.
+    let _others = [server.open("\x16").await, server.open("\x16").await, server.open("\x16").await];
+    until_closed(&mut first).await;
+}
+
+#[tokio::test]
+async fn plain_http_where_tls_is_spoken_is_told_so() {
+    let entrance = Entrance::Secure(Arc::new(Endless));
+    let server = start_gateway_behind(entrance, |_| ()).await;
+    let answer = server.send(FOLLOW).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("plain_text") && answer.body.contains("https://"));
 }

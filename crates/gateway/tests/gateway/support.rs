@@ -14,7 +14,7 @@ use domain::state::default_model;
 use domain::{
     Column, Datatype, Digest, EnvironmentName, Placement, ReplicaId, Schema, VersionNumber,
 };
-use gateway::{Gateway, GatewayConfig, Listener, Serve, Stop};
+use gateway::{Entrance, Gateway, GatewayConfig, Listener, Serve, Stop};
 use protocol::Tensor;
 use protocol::oip::{InferResponse, decode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -224,6 +224,14 @@ pub async fn start_gateway() -> Server {
 
 /// With other limits.
 pub async fn start_gateway_with(change: impl FnOnce(&mut GatewayConfig)) -> Server {
+    start_gateway_behind(Entrance::Plain, change).await
+}
+
+/// With other limits, and another entrance.
+pub async fn start_gateway_behind(
+    entrance: Entrance,
+    change: impl FnOnce(&mut GatewayConfig),
+) -> Server {
     let mut config =
         GatewayConfig { body_bytes_max: 1 << 20, body_ms_max: 20_000, ..GatewayConfig::default() };
     change(&mut config);
@@ -238,7 +246,10 @@ pub async fn start_gateway_with(change: impl FnOnce(&mut GatewayConfig)) -> Serv
     let serving = gateway.clone();
     let (stop, stopping) = watch::channel(Stop::No);
     let serving = tokio::spawn(async move {
-        serving.serve(vec![Listener::Tcp(listener)], serve, stopping).await.unwrap()
+        serving
+            .serve(vec![Listener::Tcp { socket: listener, entrance }], serve, stopping)
+            .await
+            .unwrap()
     });
     Server { gateway, stop, address, serving, directory: tempfile::tempdir().unwrap() }
 }
