@@ -1,6 +1,7 @@
 """What somebody outside can check of the ledger, without trusting whoever has the machine: everything here is compared
 with the standards' own words (tlog.py), and the attacks are made on the real files."""
 
+import hashlib
 import json
 import os
 import select
@@ -145,6 +146,9 @@ def test_another_ledger_is_told_from_the_one_of_a_checkpoint(platform, tmp_path)
     rows = file.rows()
     rows[0][1] += 1
     file.write(rows)
+    # The key is of the other one.
+    signing = hashlib.sha256(b"decalog\nthe key that signs checkpoints").hexdigest()
+    (platform.data / "secrets" / signing).unlink()
     assert_found_out(platform, tmp_path, kept, "it is another one, or its first entry was changed", "is not signed by")
 
 

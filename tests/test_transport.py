@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import pty
+import signal
 import socket
 import ssl
 import stat
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 import pytest
 import requests
 from conftest import BINARY, ROOT, constant, wait_for, write_model
+from test_faults import alive
 from test_upgrade import listening
 from test_versions import Load
 
@@ -473,3 +476,113 @@ def test_beyond_loopback_tls_is_spoken_by_itself(fresh):
         platform.url = f"https://{host}:{port}"
         assert wait_for(lambda: platform.get("/healthz").status == 200, f"an answer at {host}", 20)
     platform.process.stderr.close()
+
+
+def token_of(platform):
+    """A token that this server takes."""
+    return "dcp_any"
+
+
+@pytest.fixture
+def elsewhere(secure, tmp_path):
+    """A platform that speaks TLS; how it is called by somebody who does not own it, and the SHA-256 of its authority."""
+    platform = secure()
+    der = ssl.PEM_cert_to_DER_cert((platform.data / "tls/ca.pem").read_text())
+
+    def run(*words, **options):
+        environment = {"DECALOG_URL": "", "XDG_CONFIG_HOME": str(tmp_path / "config")} | options.pop("env", {})
+        return platform.run(*words, env=environment, **options)
+
+    return platform, run, hashlib.sha256(der).hexdigest()
+
+
+def test_login_and_every_command_over_tls(elsewhere, tmp_path):
+    platform, run, digest = elsewhere
+    token, url = token_of(platform), platform.url
+    refused = run("ls", "--url", url, env={"DECALOG_TOKEN": token}, ok=False)
+    assert refused.code == 1 and "UnknownIssuer" in refused.err and "decalog login" in refused.err, refused
+    run("login", url, "--ca-sha256", digest, "--token", "-", stdin=token)
+    known = tmp_path / "config/decalog/servers.toml"
+    assert stat.S_IMODE(known.stat().st_mode) == 0o600 and token in known.read_text()
+    # From here on everything goes to that server, without naming it.
+    files = {"model.py": "def predict(x: int) -> int:\n    print('asked', flush=True)\n    return x + 1\n"}
+    model = write_model(tmp_path / "n", files)
+    (model / "weights.bin").write_bytes(os.urandom(20 << 20))
+    run("deploy", model)
+    assert {model["name"] for model in run("ls", "--json").json()["models"]} == {"m", "n"}
+    assert json.loads(run("predict", "n", '{"x": 1}').out) == {"output": 2}
+    assert "asked" in run("logs", "n").out
+    run("backup", tmp_path / "backup.tar")
+    assert (tmp_path / "backup.tar").stat().st_size > 20 << 20
+    environment = {**os.environ, "DECALOG_URL": "", "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    following = subprocess.Popen([BINARY, "events", "n", "-f", "--json"], env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        lines = iter(following.stdout.readline, "")
+        assert any('"released"' in line for line in lines)
+        run("env", "set", "LEVEL=4", "--model", "n")
+        assert any('"variable_set"' in line for line in lines)
+    finally:
+        following.kill()
+        following.wait()
+        following.stdout.close()
+    run("logout")
+    assert token not in known.read_text()
+    assert "not logged in" in run("logout", ok=False).err
+
+
+def test_a_server_that_is_not_the_expected_one(elsewhere, tmp_path, fresh):
+    platform, run, digest = elsewhere
+    token = token_of(platform)
+    for wrong, says in [("0" * 64, digest), (None, digest)]:
+        words = ["--ca-sha256", wrong] if wrong else []
+        failed = run("login", platform.url, *words, "--token", "-", stdin=token, ok=False)
+        assert failed.code == 1 and says in failed.err and not (tmp_path / "config").exists(), failed
+    run("login", platform.url, "--ca-sha256", digest, "--token", "-", stdin=token)
+    # At the same address somebody else answers: nothing of the token reaches him.
+    platform.stop()
+    other = fresh("other", arguments=["--tls"])
+    other.url, other.trusted = platform.url, ssl._create_unverified_context()
+    other.start(same_address=True)
+    refused = run("ls", ok=False)
+    assert refused.code == 1 and "not known" in refused.err, refused
+    plain = run("ls", "--url", "http://192.0.2.1:8010", env={"DECALOG_TOKEN": token}, ok=False)
+    assert plain.code == 1 and "not sent in clear" in plain.err, plain
+    for words in [["http://192.0.2.1:8010"], ["nothing"]]:
+        failed = run("login", *words, "--token", "-", stdin=token, ok=False)
+        assert failed.code == 1 and "no https:// address" in failed.err, failed
+    assert "needs a token" in run("login", platform.url, "--ca-sha256", digest, ok=False).err
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_login_asks_on_a_terminal(elsewhere, tmp_path, answer):
+    platform, _, digest = elsewhere
+    (tmp_path / "token").write_text(token_of(platform) + "\n")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["XDG_CONFIG_HOME"] = str(tmp_path / "config")
+        os.dup2(os.open(tmp_path / "token", os.O_RDONLY), 0)
+        os.execv(BINARY, ["decalog", "login", platform.url, "--token", "-"])
+    seen = b""
+    while b"[yes/no]" not in seen:
+        seen += os.read(terminal, 4096)
+    assert digest.encode() in seen
+    os.write(terminal, answer.encode() + b"\n")
+    try:
+        while piece := os.read(terminal, 4096):
+            seen += piece
+    except OSError:
+        pass  # the end of a terminal
+    os.close(terminal)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert (code, (tmp_path / "config/decalog/servers.toml").exists()) == ((0, True) if answer == "yes" else (1, False)), seen
+
+
+def test_the_owner_of_a_server_that_speaks_tls_needs_no_login(elsewhere):
+    """Not at its address, and not at the one that commands go to by themselves where it speaks TLS."""
+    platform, run, _ = elsewhere
+    for url in [platform.url, platform.url.replace("https", "http")]:
+        assert [model["name"] for model in run("ls", "--json", "--url", url).json()["models"]] == ["m"]
+    upgraded = run("upgrade", "--json", "--url", platform.url).json()
+    assert platform.process.wait(60) == 0
+    os.kill(upgraded["new"]["pid"], signal.SIGTERM)
+    wait_for(lambda: not alive(upgraded["new"]["pid"]), "the end of the platform")

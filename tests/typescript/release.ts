@@ -19,6 +19,8 @@ async function release(model: Model, version: string): Promise<number> {
     body: { version, plan: { canary: [5, 25, 50], guards: ["errors<1%"], cause: "release" } },
   });
   if (error) throw new Error(`${error.code}: ${error.error}`);
+  // Where releases need approval, this one waits for it.
+  if ("code" in data) throw new Error(`${data.code}: ${data.error}`);
   return data.deployment;
 }
 

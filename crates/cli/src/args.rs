@@ -27,9 +27,9 @@ pub use up::UpOptions;
     after_help = "First steps:\n  decalog up                      the platform, in one terminal\n  decalog new hello               a small working model, in another\n  decalog deploy hello            build, test, go live\n  decalog predict hello '{\"name\": \"world\"}'"
 )]
 pub struct Arguments {
-    /// Where the server is
-    #[arg(long, global = true, env = "DECALOG_URL", default_value = "http://127.0.0.1:8010")]
-    pub url: String,
+    /// Where the server is [default: the one of decalog login, else http://127.0.0.1:8010]
+    #[arg(long, global = true, env = "DECALOG_URL")]
+    pub url: Option<String>,
     /// Read the token to ask with from standard input [default: DECALOG_TOKEN, if it is set]
     #[arg(long, global = true, value_name = "-", value_parser = ["-"], hide_possible_values = true)]
     pub token: Option<String>,
@@ -47,6 +47,25 @@ pub enum Verb {
         after_help = "Examples:\n  decalog up\n  decalog up --data /srv/decalog --listen 127.0.0.1:9000\n  decalog up --data /srv/decalog --takeover      replaces the one that runs"
     )]
     Up(UpOptions),
+    /// Remembers a server elsewhere, with a token for it
+    #[command(
+        after_help = "A server with an authority of its own prints that one's SHA-256 when it starts.\n\nExamples:\n  decalog login https://ml.example.org --token - < token.txt\n  decalog login https://10.0.0.5:8010 --ca-sha256 9f86d081… --token -"
+    )]
+    Login {
+        /// https://HOST[:PORT]
+        #[arg(value_name = "URL")]
+        address: String,
+        /// The SHA-256 of the server's authority, as `decalog up` prints it there
+        #[arg(long, value_name = "HEX")]
+        ca_sha256: Option<domain::Digest>,
+    },
+    /// Forgets a server and its token
+    #[command(after_help = "Example:\n  decalog logout https://ml.example.org")]
+    Logout {
+        /// Its address [default: the server that commands go to]
+        #[arg(value_name = "URL")]
+        address: Option<String>,
+    },
     /// Writes a small working model directory
     #[command(
         after_help = "Examples:\n  decalog new hello\n  decalog new digits --runtime onnx\n  decalog new anything --runtime command"

@@ -12,10 +12,13 @@ use domain::{Code, DataDirectory, Problem};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::RequestBuilder;
-use ureq::config::Config;
+use ureq::config::ConfigBuilder;
 use ureq::http::{Uri, header};
+use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use ureq::typestate::AgentScope;
 
 use crate::local::{COOKIE, Owned};
+use crate::servers::{Server, Servers};
 use crate::{Failure, socket};
 
 /// How long connecting may take.
@@ -39,7 +42,7 @@ pub fn encoded(text: &str) -> String {
 /// A server.
 pub struct Client {
     url: String,
-    token: Option<String>,
+    known: Server,
     /// Found out with the first request.
     way: OnceLock<Way>,
 }
@@ -52,12 +55,55 @@ enum Way {
     Owner(ureq::Agent, Owned),
 }
 
-fn config(answer: Option<Duration>) -> Config {
+/// Who may speak for a server.
+enum Trust<'a> {
+    /// What this authority signed.
+    Authority(&'a str),
+    /// What those sign whom this machine trusts.
+    System,
+    /// Anybody: for what is checked in another way.
+    Anybody,
+}
+
+/// Says that nobody answers, and why.
+pub fn unreachable(url: &str, why: &dyn std::fmt::Display) -> Failure {
+    let problem = Problem::new(Code::Unreachable, format!("no Decalog answers at {url}: {why}"));
+    Failure::Unreachable(
+        problem.help("start it with `decalog up`, or name another with --url or DECALOG_URL"),
+    )
+}
+
+fn config(answer: Option<Duration>) -> ConfigBuilder<AgentScope> {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_connect(Some(Duration::from_secs(CONNECT_S)))
         .timeout_recv_response(answer)
-        .build()
+}
+
+/// A client for a URL.
+fn agent(url: &str, trust: Trust<'_>, answer: Option<Duration>) -> Result<ureq::Agent, Problem> {
+    let config = config(answer);
+    if !url.starts_with("https:") {
+        return Ok(config.build().into());
+    }
+    let unusable = |error: ureq::Error| {
+        Problem::new(Code::Tls, format!("what is remembered of {url} cannot be used: {error}"))
+            .help("decalog login again")
+    };
+    let roots = match trust {
+        Trust::Authority(pem) => vec![Certificate::from_pem(pem.as_bytes()).map_err(unusable)?],
+        Trust::System => {
+            let trusted = identity::system_authorities();
+            trusted.iter().map(|der| Certificate::from_der(der).to_owned()).collect()
+        }
+        Trust::Anybody => vec![],
+    };
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(identity::provider())
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .disable_verification(matches!(trust, Trust::Anybody));
+    Ok(config.https_only(true).tls_config(tls.build()).build().into())
 }
 
 /// Whether a URL is one of this machine.
@@ -69,9 +115,17 @@ fn is_loopback(url: &str) -> bool {
 }
 
 impl Client {
-    /// For this address; with a token, as whom it names.
-    pub fn new(url: &str, token: Option<String>) -> Client {
-        Client { url: url.trim_end_matches('/').into(), token, way: OnceLock::new() }
+    /// For the server that is named, else the one that is remembered as meant; with a token, as whom
+    /// that is for.
+    pub fn new(url: Option<&str>, token: Option<String>) -> Result<Client, Problem> {
+        let (url, mut known) = Servers::load()?.choose(url);
+        known.token = token.or(known.token);
+        Ok(Client::as_remembered(&url, known))
+    }
+
+    /// For a server of which this is known.
+    pub fn as_remembered(url: &str, known: Server) -> Client {
+        Client { url: url.trim_end_matches('/').into(), known, way: OnceLock::new() }
     }
 
     /// How the server is reached. A server that does not answer is asked again by the next request.
@@ -79,28 +133,66 @@ impl Client {
         if let Some(way) = self.way.get() {
             return Ok(way);
         }
-        let owned = if self.token.is_some() { None } else { self.owned()? };
+        let owned = if self.known.token.is_some() { None } else { self.owned()? };
         let way = match owned {
-            Some(owned) => Way::Owner(socket::agent(config(None), owned.clone()), owned),
-            None => Way::Url(config(None).into()),
+            Some(owned) => Way::Owner(socket::agent(config(None).build(), owned.clone()), owned),
+            None => Way::Url(self.agent(None)?),
         };
         Ok(self.way.get_or_init(|| way))
     }
 
-    /// The server's data directory, if it runs on this machine and this user is its owner.
+    /// A client for the URL that trusts whom it should.
+    fn agent(&self, answer: Option<Duration>) -> Result<ureq::Agent, Failure> {
+        let is_clear = !self.url.starts_with("https:") && !is_loopback(&self.url);
+        if is_clear && self.known.token.is_some() {
+            let text = format!("a token is not sent in clear to {}", self.url);
+            return Err(Problem::new(Code::Tls, text).help("use its https:// address").into());
+        }
+        let trust = self.known.ca.as_deref().map_or(Trust::System, Trust::Authority);
+        Ok(agent(&self.url, trust, answer)?)
+    }
+
+    /// The server's data directory, if it runs on this machine and this user is its owner. Whoever
+    /// answers is believed only what the directory itself confirms.
     fn owned(&self) -> Result<Option<Owned>, Failure> {
         if !is_loopback(&self.url) {
             return Ok(None);
         }
-        let agent = ureq::Agent::from(config(Some(Duration::from_secs(SERVER_S))));
-        let mut answer = agent
-            .get(format!("{}/v1/server", self.url))
-            .call()
-            .map_err(|error| self.unreachable(error))?;
+        let ask = |url: &str| -> Result<String, Failure> {
+            let agent = agent(url, Trust::Anybody, Some(Duration::from_secs(SERVER_S)))?;
+            let answer = agent.get(format!("{url}/v1/server")).call();
+            let mut answer = answer.map_err(|error| self.unreachable(error))?;
+            Ok(answer.body_mut().read_to_string().unwrap_or_default())
+        };
+        let mut text = ask(&self.url)?;
+        let refusal = serde_json::from_str::<Problem>(&text).ok();
+        if refusal.is_some_and(|problem| problem.code == Code::PlainText)
+            && let Some(("http", rest)) = self.url.split_once("://")
+        {
+            text = ask(&format!("https://{rest}"))?;
+        }
         // One of an earlier version does not know how it is reached.
-        let server = answer.body_mut().read_json::<server::Server>().ok();
+        let server = serde_json::from_str::<server::Server>(&text).ok();
         let found = server.and_then(|server| Some((server.data?, server.instance?)));
         Ok(found.and_then(|(data, instance)| Owned::find(DataDirectory::new(data), &instance)))
+    }
+
+    /// Whether the server answers, and is who it should be; nothing is said of who asks.
+    pub fn answers(&self) -> Result<(), Failure> {
+        let agent = self.agent(Some(Duration::from_secs(SERVER_S)))?;
+        let answer = agent.get(format!("{}/v1/server", self.url)).call();
+        answer.map(|_| ()).map_err(|error| self.unreachable(error))
+    }
+
+    /// Whether the server takes the token.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.answers()?;
+        let answer = self.request("/v1/models", ureq::Agent::get)?.call();
+        match self.result(answer) {
+            // What it may do is for the server to say, request by request.
+            Err(Failure::Problem(problem)) if problem.code.http() != 401 => Ok(()),
+            answer => answer.map(|_| ()),
+        }
     }
 
     /// The server's data directory, if it runs on this machine and this user is its owner.
@@ -117,7 +209,7 @@ impl Client {
         match self.way()? {
             Way::Url(agent) => {
                 let request = new(agent, format!("{}{path}", self.url));
-                Ok(match &self.token {
+                Ok(match &self.known.token {
                     Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
                     None => request,
                 })
@@ -136,11 +228,14 @@ impl Client {
     }
 
     fn unreachable(&self, error: ureq::Error) -> Failure {
-        let problem =
-            Problem::new(Code::Unreachable, format!("no Decalog answers at {}: {error}", self.url));
-        Failure::Unreachable(
-            problem.help("start it with `decalog up`, or name another with --url or DECALOG_URL"),
-        )
+        if matches!(&error, ureq::Error::Io(cause) if identity::is_unknown_server(cause)) {
+            let text =
+                format!("the server at {} is not known to be what it says: {error}", self.url);
+            let help =
+                "decalog login URL --ca-sha256 HEX --token -, with what decalog up prints there";
+            return Problem::new(Code::Tls, text).help(help).into();
+        }
+        unreachable(&self.url, &error)
     }
 
     fn result(

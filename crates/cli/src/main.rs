@@ -23,12 +23,14 @@ mod keys;
 mod layout;
 mod listening;
 mod local;
+mod login;
 mod manual;
 mod new;
 mod platform;
 mod predict;
 mod proposals;
 mod release;
+mod servers;
 mod show;
 mod socket;
 mod sources;
@@ -98,8 +100,8 @@ fn main() -> ExitCode {
 }
 
 /// The token to ask with, if one is given.
-fn token(arguments: &Arguments) -> Result<Option<String>, Problem> {
-    if arguments.token.is_none() {
+fn token(is_typed: bool) -> Result<Option<String>, Problem> {
+    if !is_typed {
         let text = std::env::var("DECALOG_TOKEN").unwrap_or_default();
         return Ok(Some(text.trim().to_string()).filter(|text| !text.is_empty()));
     }
@@ -115,7 +117,8 @@ fn token(arguments: &Arguments) -> Result<Option<String>, Problem> {
 }
 
 fn run(arguments: Arguments) -> Result<u8, Failure> {
-    let remote = client::Client::new(&arguments.url, token(&arguments)?);
+    let (url, is_token_typed) = (arguments.url.as_deref(), arguments.token.is_some());
+    let remote = || client::Client::new(url, token(is_token_typed)?);
     let json = arguments.json;
     match arguments.verb {
         Verb::Up(options) => return up::run(options),
@@ -126,45 +129,53 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         Verb::Openapi => terminal::print_json(&server::openapi::document()),
         Verb::Manual { prefix } => manual::run(&prefix)?,
+        Verb::Login { address, ca_sha256 } => {
+            login::login(&address, ca_sha256, token(is_token_typed)?)?
+        }
+        Verb::Logout { address } => login::logout(address.as_deref().or(url))?,
         Verb::New { name, runtime } => new::run(&name, runtime)?,
         Verb::Check { path } => check::run(&path, json)?,
-        Verb::Deploy(options) => deploy::run(&remote, options)?,
-        Verb::Release(options) => release::run(&remote, options, json)?,
+        Verb::Deploy(options) => deploy::run(&remote()?, options)?,
+        Verb::Release(options) => release::run(&remote()?, options, json)?,
         Verb::Promote { model, from, to, plan, detach } => {
-            release::promote(&remote, &model, &from, &to, &plan, detach, json)?
+            release::promote(&remote()?, &model, &from, &to, &plan, detach, json)?
         }
-        Verb::Rollback { model, env } => release::rollback(&remote, &model, env.as_deref(), json)?,
-        Verb::Predict { reference, input, rows } => predict::run(&remote, &reference, input, rows)?,
-        Verb::Ls { project } => show::models(&remote, project, json)?,
-        Verb::Show { model, schema } => show::show(&remote, &model, schema, json)?,
-        Verb::Logs { model, follow, lines } => show::logs(&remote, &model, follow, lines)?,
+        Verb::Rollback { model, env } => {
+            release::rollback(&remote()?, &model, env.as_deref(), json)?
+        }
+        Verb::Predict { reference, input, rows } => {
+            predict::run(&remote()?, &reference, input, rows)?
+        }
+        Verb::Ls { project } => show::models(&remote()?, project, json)?,
+        Verb::Show { model, schema } => show::show(&remote()?, &model, schema, json)?,
+        Verb::Logs { model, follow, lines } => show::logs(&remote()?, &model, follow, lines)?,
         Verb::Events { model, kind, follow, after } => {
-            events::run(&remote, events::Selection { model, kind, after }, follow, json)?
+            events::run(&remote()?, events::Selection { model, kind, after }, follow, json)?
         }
-        Verb::Rm { model } => show::remove(&remote, &model)?,
-        Verb::Env { verb } => variables::run(&remote, verb, json)?,
-        Verb::Key { verb } => keys::run(&remote, verb, json)?,
-        Verb::Status => platform::status(&remote, json)?,
+        Verb::Rm { model } => show::remove(&remote()?, &model)?,
+        Verb::Env { verb } => variables::run(&remote()?, verb, json)?,
+        Verb::Key { verb } => keys::run(&remote()?, verb, json)?,
+        Verb::Status => platform::status(&remote()?, json)?,
         Verb::Doctor { data, verify: false, .. } => return platform::doctor(data, json),
         Verb::Doctor { data, store, .. } => return platform::doctor_verify(data, store, json),
-        Verb::Upgrade { binary, data } => upgrade::run(&remote, binary, data, json)?,
-        Verb::Gc => platform::collect(&remote, json)?,
-        Verb::Backup { file } => platform::backup(&remote, &file)?,
+        Verb::Upgrade { binary, data } => upgrade::run(&remote()?, binary, data, json)?,
+        Verb::Gc => platform::collect(&remote()?, json)?,
+        Verb::Backup { file } => platform::backup(&remote()?, &file)?,
         Verb::Restore { file, data } => platform::restore(&file, data)?,
-        Verb::Token { verb } => access::token(&remote, verb, json)?,
-        Verb::Member { verb } => access::member(&remote, verb, json)?,
-        Verb::Whoami => access::who_am_i(&remote, json)?,
-        Verb::Can { words } => return access::can(&remote, &words, json),
-        Verb::Proposals(options) => proposals::run(&remote, options, json)?,
-        Verb::Approve { id } => proposals::approve(&remote, id, json)?,
-        Verb::Reject { id, why } => proposals::reject(&remote, id, &why, json)?,
-        Verb::Auth { verb } => access::auth(&remote, verb)?,
-        Verb::Erase { verb } => access::erase(&remote, verb, json)?,
+        Verb::Token { verb } => access::token(&remote()?, verb, json)?,
+        Verb::Member { verb } => access::member(&remote()?, verb, json)?,
+        Verb::Whoami => access::who_am_i(&remote()?, json)?,
+        Verb::Can { words } => return access::can(&remote()?, &words, json),
+        Verb::Proposals(options) => proposals::run(&remote()?, options, json)?,
+        Verb::Approve { id } => proposals::approve(&remote()?, id, json)?,
+        Verb::Reject { id, why } => proposals::reject(&remote()?, id, &why, json)?,
+        Verb::Auth { verb } => access::auth(&remote()?, verb)?,
+        Verb::Erase { verb } => access::erase(&remote()?, verb, json)?,
         Verb::Ledger { verb: LedgerVerb::Verify { head, checkpoint, key, data } } => {
             let expected = platform::Expected { head, checkpoint, key };
-            platform::verify(&remote, expected, data, json)?
+            platform::verify(&remote()?, expected, data, json)?
         }
-        Verb::Audit { verb } => audit::run(&remote, verb, json)?,
+        Verb::Audit { verb } => audit::run(&remote()?, verb, json)?,
     }
     Ok(0)
 }

@@ -33,9 +33,6 @@ const CONTROL_STREAMS_MAX: usize = 256;
 pub struct GatewayConfig {
     /// The names under which it may be called.
     pub hosts: Hosts,
-    /// Whether predictions need no token as long as nobody says otherwise: only where nobody but
-    /// this machine can ask.
-    pub open_predictions: bool,
     /// SHA-256 of the cookie that requests on the local socket must have; without one, there are
     /// none.
     pub local_cookie: Option<Digest>,
@@ -77,7 +74,6 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         GatewayConfig {
             hosts: Hosts::loopback(),
-            open_predictions: true,
             local_cookie: None,
             open_predictions: true,
             body_bytes_max: BODY_BYTES_MAX,

@@ -5,6 +5,7 @@
 //! [`Problem`](domain::Problem).
 
 mod authority;
+mod caller;
 mod facts;
 mod keeper;
 mod pair;
@@ -15,6 +16,7 @@ use std::sync::{Arc, LazyLock};
 use domain::{Code, Problem};
 use rustls::crypto::CryptoProvider;
 
+pub use caller::{is_unknown_server, pem, presented, system_authorities};
 pub use keeper::Certificates;
 pub use tls::{Accepted, Settings, Tls};
 
