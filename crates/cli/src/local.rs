@@ -132,14 +132,17 @@ impl Door {
     }
 
     /// The door of the process that this one takes over from: for a moment both answer there, so
-    /// that its cookie stays.
+    /// that its cookie stays. What somebody has removed is made anew.
     pub fn keep(data: &DataDirectory, socket: UnixListener) -> Result<Door, Problem> {
         let beside = Place::beside(data).map_err(|error| unusable(data, error))?;
         let cookie = Cookie::read(&data.local_cookie())
             .or_else(|_| Cookie::read(&beside.cookie))
             .or_else(|_| Cookie::make(&data.local_cookie()))
             .map_err(|error| unusable(data, error))?;
-        Ok(Door { socket, cookie })
+        let is_there = fs::symlink_metadata(data.local_socket())
+            .is_ok_and(|metadata| metadata.file_type().is_socket());
+        let socket = if is_there { Ok(socket) } else { bind(&data.local_socket()) };
+        Ok(Door { socket: socket.map_err(|error| unusable(data, error))?, cookie })
     }
 }
 
@@ -267,7 +270,10 @@ mod tests {
             assert_eq!(door.cookie.text().len(), 2 * COOKIE_BYTES);
             let again = Door::keep(&data, door.socket).unwrap();
             assert!(again.cookie == door.cookie);
-            drop(again);
+            fs::remove_file(data.local_socket()).unwrap();
+            assert!(owned.connect().is_err());
+            let _again = Door::keep(&data, again.socket).unwrap();
+            owned.connect().unwrap();
             let next = Door::open(&data).unwrap();
             assert!(next.cookie != door.cookie, "new at each start");
             owned.connect().unwrap();
