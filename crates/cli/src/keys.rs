@@ -91,7 +91,7 @@ fn follow(client: &Client) -> Result<Rotation, Failure> {
     let style = ProgressStyle::with_template("  wrap      {bar:40} {pos} of {len}, {eta} to go");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     loop {
-        let Keys { rotation, .. } = client.get("/v1/keys")?;
+        let rotation: Option<Rotation> = client.get("/v1/keys/rotation")?;
         let gone = || {
             Problem::new(Code::Failed, "the server was restarted while keys were rotated")
                 .help("nothing is lost: decalog key rotate again takes all secrets along")

@@ -94,7 +94,12 @@ impl Control {
         .await?
     }
 
-    /// Begins to rotate keys; [`Control::keys`] says how far that is. It goes on whether or not
+    /// The rotation that runs, or that ran last.
+    pub fn rotation(&self) -> Option<Rotation> {
+        self.rotation.lock().clone()
+    }
+
+    /// Begins to rotate keys; [`Control::rotation`] says how far that is. It goes on whether or not
     /// somebody waits for it.
     pub async fn rotate_keys(&self, keep_old: bool) -> Result<Rotation, Problem> {
         if let Some(refusal) = self.refusal() {

@@ -22,6 +22,10 @@ pub async fn list(State(api): State<Api>) -> Result<Json<Keys>, ApiError> {
     Ok(Json(api.control.keys().await?))
 }
 
+pub async fn rotation(State(api): State<Api>) -> Json<Option<Rotation>> {
+    Json(api.control.rotation())
+}
+
 pub async fn rotate(
     State(api): State<Api>,
     Body(request): Body<RotationRequest>,

@@ -174,6 +174,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Removes a variable or a secret"),
     endpoint!(get "/v1/keys" keys::list, May(&[Action::Administer], Platform), [Secrets],
         "The keys that wrap secrets, how many each wraps, and how far a rotation is"),
+    endpoint!(get "/v1/keys/rotation" keys::rotation, May(&[Action::Administer], Platform), [],
+        "How far the rotation of keys is that runs or ran last; null if this process was asked for none"),
     endpoint!(post "/v1/keys/rotation" keys::rotate, May(&[Action::Administer], Platform), [Secrets, Vault, Conflict, ReadOnly, NoSpace, Fenced],
         "Begins to wrap all secrets with a new key"),
     endpoint!(post "/v1/gc" platform::collect, May(&[Action::Administer], Platform), [Gc, Ledger] + STORE,
