@@ -93,18 +93,10 @@ pub async fn finish(shared: Rc<Shared>, id: ProcessId, end: End) {
     }
     // Its last words first, then the news.
     let _ = tokio::time::timeout(Duration::from_millis(LAST_WORDS_MS_MAX), output.closed()).await;
-    clear_failure(&shared, &id).await;
-    let mut id = id;
+    clear_failure(&shared, &known_as(&shared, id.clone(), pid)).await;
+    let id = known_as(&shared, id, pid);
     {
         let mut entries = shared.entries.borrow_mut();
-        if !entries.contains_key(&id)
-            && let Some(entry) = entries
-                .values()
-                .find(|entry| entry.process.pid == pid && entry.process.ended.is_none())
-        {
-            // It had been about to serve under another id.
-            id = entry.process.id.clone();
-        }
         let Some(entry) = entries.get_mut(&id) else { return };
         let out_of_memory = group
             .as_ref()
@@ -117,6 +109,16 @@ pub async fn finish(shared: Rc<Shared>, id: ProcessId, end: End) {
     if let Some(group) = group {
         let _ = tokio::task::spawn_blocking(move || group.remove(&others)).await;
     }
+}
+
+/// The id of a process that ended: it may have been about to serve under another.
+fn known_as(shared: &Shared, id: ProcessId, pid: u32) -> ProcessId {
+    let entries = shared.entries.borrow();
+    if entries.contains_key(&id) {
+        return id;
+    }
+    let mut running = entries.values().filter(|entry| entry.process.ended.is_none());
+    running.find(|entry| entry.process.pid == pid).map_or(id, |entry| entry.process.id.clone())
 }
 
 /// Takes the secrets out of what a process wrote on why it could not start: it will be read, and
