@@ -226,3 +226,31 @@ fn a_file_is_cleared_and_a_link_is_not_followed() {
     assert!(masks.clear(&path).is_err());
     assert_eq!(std::fs::read_to_string(&target).unwrap(), "correct horse");
 }
+
+#[test]
+#[ignore = "a measurement: what masking costs, with --release --nocapture"]
+fn what_masking_costs() {
+    let rng = &mut fastrand::Rng::with_seed(7);
+    let letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/+=";
+    let key: String = (0..28).map(|_| random_text(rng, letters, 64) + "\n").collect();
+    let cases = [
+        ("one token of 40 bytes", vec![random_text(rng, letters, 40)]),
+        ("ten tokens", (0..10).map(|_| random_text(rng, letters, 40)).collect()),
+        ("a key of 28 lines", vec![key]),
+        ("one of 32 KiB", vec![random_text(rng, letters, 32 << 10)]),
+    ];
+    let log: String =
+        (0..200_000).map(|n| format!("2026-11-26 INFO request {n} took {} ms\n", n % 97)).collect();
+    for (what, values) in cases {
+        let secrets = values.into_iter().enumerate().map(|(n, value)| (format!("S{n}"), value));
+        let begin = std::time::Instant::now();
+        let masks = Arc::new(Masks::of(secrets.collect()).unwrap());
+        let built = begin.elapsed();
+        let begin = std::time::Instant::now();
+        let out = masked(&masks, log.as_bytes(), |_| 16 << 10);
+        assert_eq!(out.len(), log.len());
+        let mb_per_s = log.len() as f64 / 1e6 / begin.elapsed().as_secs_f64();
+        let bytes = masks.automaton.memory_usage() + masks.depths.capacity() * 12;
+        println!("{what}: made in {built:?}, {} KB, {mb_per_s:.0} MB/s", bytes / 1_000);
+    }
+}
