@@ -3,6 +3,7 @@
 import base64
 import random
 import secrets
+import shutil
 import string
 import threading
 import time
@@ -36,7 +37,7 @@ def rotation_ended(platform):
     return keys if not keys["rotation"]["running"] else None
 
 
-def test_keys_are_rotated_while_a_model_serves(platform, tmp_path):
+def test_keys_are_rotated_while_a_model_serves(platform, fresh, tmp_path):
     platform.run("deploy", write_model(tmp_path / "m", READS))
     assert platform.run("key", "ls", "--json").json() == {"keys": [], "lost": 0, "rotation": None}
     platform.run("env", "set", "TOKEN", "--secret", stdin="correct horse")
@@ -56,7 +57,14 @@ def test_keys_are_rotated_while_a_model_serves(platform, tmp_path):
     assert "already" in platform.run("env", "set", "TOKEN", "--secret", stdin="correct horse").err
     # A backup does not hold the keys, and with them it is whole.
     platform.run("backup", tmp_path / "b.tar")
-    assert third["id"].encode() not in (tmp_path / "b.tar").read_bytes()
+    assert (platform.data / "keys" / third["id"]).read_bytes() not in (tmp_path / "b.tar").read_bytes()
+    restored = fresh("restored")
+    platform.run("restore", tmp_path / "b.tar", "--data", restored.data)
+    assert not (restored.data / "keys").exists() and not (restored.data / "key").exists()
+    shutil.copytree(platform.data / "keys", restored.data / "keys")
+    restored.start()
+    assert "already" in restored.run("env", "set", "TOKEN", "--secret", stdin="correct horse").err
+    wait_for(lambda: restored.predict("m", {"name": "TOKEN"}).json().get("output") == "correct horse", "the restored secret")
     # Without its key a secret is not read, and the command says so.
     key = platform.data / "keys" / third["id"]
     key.rename(tmp_path / "key")
