@@ -1,0 +1,192 @@
+//! The table of endpoints: what each is called by, who may call it, and with which codes it refuses.
+//! The router and the OpenAPI document are made from it.
+
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use domain::{Action, Code};
+
+use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
+use crate::access::Place::{Environment, Model, Platform, SomeProject};
+use crate::describe::{Handler, Operation};
+use crate::{
+    Api, audit, blobs, events, keys, members, models, platform, proposals, releases, tokens,
+    variables,
+};
+
+/// One endpoint. What it takes and gives is read from its handler.
+pub struct Endpoint {
+    /// `get`, `post`, …
+    pub method: &'static str,
+    /// With its parameters in braces.
+    pub path: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// As `models::list`.
+    pub name: &'static str,
+    /// Who may call it.
+    pub asks: Asks,
+    /// With which it refuses, beside those that reading the request has.
+    pub codes: &'static [&'static [Code]],
+    pub(crate) describe: fn(&mut Operation),
+    pub(crate) handler: fn() -> MethodRouter<Api>,
+}
+
+/// With which whatever changes the ledger may refuse.
+const CHANGES: &[Code] = &[
+    Code::Proposed,
+    Code::Conflict,
+    Code::Fenced,
+    Code::Ledger,
+    Code::LedgerCutOff,
+    Code::NewerLedger,
+    Code::NoSpace,
+    Code::ReadOnly,
+];
+/// With which whatever asks the store may refuse.
+const STORE: &[Code] =
+    &[Code::Conflict, Code::LostContent, Code::MissingBlobs, Code::NoSpace, Code::Store];
+/// With which a plan is refused.
+const PLAN: &[Code] =
+    &[Code::BadPlan, Code::NoSuchVersion, Code::NothingToCompare, Code::ReleaseRunning];
+/// With which the packages of a version are refused.
+const PACKAGES: &[Code] =
+    &[Code::LockFailed, Code::NoPython, Code::NoUv, Code::BuildFailed, Code::Engine];
+
+macro_rules! endpoint {
+    ($method:ident $path:literal $handler:path, $asks:expr, [$($code:ident),*] $(+ $codes:ident)*,
+     $summary:literal) => {
+        Endpoint {
+            method: stringify!($method),
+            path: $path,
+            summary: $summary,
+            name: stringify!($handler),
+            asks: $asks,
+            codes: &[&[$(Code::$code),*], $($codes),*],
+            describe: |operation| $handler.describe(operation),
+            handler: || $method($handler),
+        }
+    };
+}
+
+/// What it can be to take a version live: which of them it is depends on what was live before.
+const MAKES_LIVE: &[Action] = &[Action::Release, Action::Rollback];
+/// What it can be to set a variable: which of them it is depends on whether it is a secret.
+const SETS_VARIABLE: &[Action] = &[Action::Configure, Action::Secret];
+
+/// Whoever may see something, in at least one project.
+const SEES: Asks = May(&[Action::Read], SomeProject);
+/// Whoever may see the model.
+const SEES_MODEL: Asks = May(&[Action::Read], Model);
+/// Whoever may push, in at least one project.
+const PUSHES: Asks = May(&[Action::Push], SomeProject);
+/// Whoever may remove the model, or versions of it.
+const REMOVES: Asks = May(&[Action::Remove], Model);
+/// Whoever may have it proved what happened.
+const AUDITS: Asks = May(&[Action::Audit], Platform);
+/// Whoever looks after the platform.
+const ADMINISTERS: Asks = May(&[Action::Administer], Platform);
+
+/// All endpoints of the control plane.
+pub const ENDPOINTS: &[Endpoint] = &[
+    endpoint!(get "/healthz" platform::healthz, Everybody, [],
+        "Whether the process runs"),
+    endpoint!(get "/readyz" platform::readyz, Everybody, [NotReady],
+        "Whether every live model can answer"),
+    endpoint!(get "/metrics" platform::metrics, WatcherElsewhere, [],
+        "Metrics in the text format of Prometheus"),
+    endpoint!(get "/openapi.json" platform::openapi, Everybody, [],
+        "This document"),
+    endpoint!(get "/v1/server" platform::server, Everybody, [],
+        "What answers here, and how its owner gets to it from the same machine"),
+    endpoint!(get "/v1/status" platform::status, SEES, [Ledger],
+        "Version, address, ledger and load of this server"),
+    endpoint!(get "/v1/models" models::list, SEES, [],
+        "All models with what is live and their last minute"),
+    endpoint!(get "/v1/projects/{project}/models/{model}" models::show, SEES_MODEL, [NoSuchModel],
+        "One model: versions, replicas, deployments"),
+    endpoint!(delete "/v1/projects/{project}/models/{model}" models::remove, REMOVES, [NoSuchModel] + CHANGES,
+        "Removes a model with all its versions"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/versions" models::push, May(&[Action::Push], Model), [BadManifest, BadTree] + STORE + PACKAGES + CHANGES,
+        "Makes a version of uploaded files"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/deployments" models::deploy, May(MAKES_LIVE, Model), [] + PLAN + CHANGES,
+        "Asks for a version to go live"),
+    endpoint!(delete "/v1/projects/{project}/models/{model}/versions/{version}" models::remove_version, REMOVES, [NoSuchModel, NoSuchVersion, InUse] + CHANGES,
+        "Removes a version that is not in use"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/release" releases::status, SEES_MODEL, [NoSuchModel, NoRelease],
+        "The release on its way, or the last one"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/release/{action}" releases::act, May(&[Action::Steer], Model), [NoSuchAction, NoSuchModel, NoRelease] + CHANGES,
+        "Holds a release (pause), lets it go on (resume) or ends it (abort)"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/promotions" releases::promote, May(MAKES_LIVE, Model), [NoSuchModel, NotLive] + PLAN + CHANGES,
+        "Takes what is live in one environment live in another"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/rollbacks" releases::rollback, May(&[Action::Rollback], Model), [NoSuchModel, NotLive, NothingBefore, NoRelease] + PLAN + CHANGES,
+        "Goes back to what was live before"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, SEES_MODEL, [NoSuchModel, NoSuchVersion, NotLive],
+        "The last lines of the newest replica's output"),
+    endpoint!(post "/v1/blobs/missing" blobs::missing, PUSHES, [] + STORE,
+        "Which blobs are not here, and how far their uploads are"),
+    endpoint!(patch "/v1/blobs/{digest}" blobs::upload, PUSHES, [WrongOffset, WrongContent] + STORE,
+        "Appends a chunk to a blob's upload; the last one publishes it"),
+    endpoint!(get "/v1/events" events::read, SEES, [Ledger],
+        "What happened after a place: entries of the ledger, and telemetry; a page says how far it was looked (next) and whether there is more; with follow=true a line each, without end"),
+    endpoint!(get "/v1/projects/{project}/environments/{environment}/variables" variables::list, May(&[Action::Read], Environment), [Secrets],
+        "Variables and names of secrets"),
+    endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::set, May(SETS_VARIABLE, Environment), [BadVariable, Secrets, Vault] + CHANGES,
+        "Sets a variable or a secret"),
+    endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::remove, May(SETS_VARIABLE, Environment), [NoSuchVariable] + CHANGES,
+        "Removes a variable or a secret"),
+    endpoint!(get "/v1/keys" keys::list, ADMINISTERS, [Secrets],
+        "The keys that wrap secrets, how many each wraps, and how far a rotation is"),
+    endpoint!(get "/v1/keys/rotation" keys::rotation, ADMINISTERS, [],
+        "How far the rotation of keys is that runs or ran last; null if this process was asked for none"),
+    endpoint!(post "/v1/keys/rotation" keys::rotate, ADMINISTERS, [Secrets, Vault, Conflict, ReadOnly, NoSpace, Fenced],
+        "Begins to wrap all secrets with a new key"),
+    endpoint!(post "/v1/gc" platform::collect, ADMINISTERS, [Gc, Ledger] + STORE,
+        "Removes what no version refers to"),
+    endpoint!(get "/v1/backup" platform::backup, ADMINISTERS, [Backup, Ledger] + STORE,
+        "A tar file with ledger, blobs and encrypted secrets"),
+    endpoint!(get "/v1/ledger/verify" platform::verify, AUDITS, [LedgerBroken],
+        "Verifies the whole hash chain, and the tree over it"),
+    endpoint!(get "/v1/audit/checkpoint" audit::checkpoint, AUDITS, [LedgerBroken, Secrets] + CHANGES,
+        "The newest signed checkpoint of the ledger (C2SP tlog-checkpoint); a new one if entries came since the last"),
+    endpoint!(get "/v1/audit/checkpoints" audit::checkpoints, AUDITS, [Ledger],
+        "All checkpoints that were signed"),
+    endpoint!(get "/v1/audit/proof/{seq}" audit::proof, AUDITS, [LedgerBroken, NoSuchEntry, Secrets] + CHANGES,
+        "A receipt for an entry (C2SP tlog-proof): that it is in the ledger, to be checked without this server"),
+    endpoint!(get "/v1/audit/consistency" audit::consistency, AUDITS, [Ledger, NoSuchEntry],
+        "That a ledger of some entries is an earlier one with entries added"),
+    endpoint!(get "/v1/audit/key" audit::key, AUDITS, [Secrets] + CHANGES,
+        "The key that checks the signatures of checkpoints (C2SP signed-note)"),
+    endpoint!(get "/v1/audit/export" audit::export, AUDITS, [Ledger],
+        "All entries after one, as they are stored or as OCSF events, a line each"),
+    endpoint!(get "/v1/whoami" members::who_am_i, Somebody, [],
+        "Who the caller is, and what they may do"),
+    endpoint!(get "/v1/can" members::can, Somebody, [NoSuchMember, NoSuchProject, NoSuchModel],
+        "Whether the caller, or somebody whom they decide about, may do something, and by which grant"),
+    endpoint!(get "/v1/members" members::list, Somebody, [],
+        "Everybody with a role in what the caller decides about"),
+    endpoint!(post "/v1/members" members::add, Somebody, [NoSuchProject] + CHANGES,
+        "Gives somebody a role, and makes them known if they are not"),
+    endpoint!(delete "/v1/members/{name}" members::remove, Somebody, [NoSuchMember, NoSuchProject] + CHANGES,
+        "Takes a role away, or all roles and tokens of somebody"),
+    endpoint!(delete "/v1/people/{name}" members::erase, ADMINISTERS, [NoSuchMember] + CHANGES,
+        "Removes somebody and erases their name for ever; what they did stays, by their id"),
+    endpoint!(get "/v1/tokens" tokens::list, Somebody, [],
+        "The caller's tokens, and those of whom they may make some for"),
+    endpoint!(post "/v1/tokens" tokens::create, Somebody, [BadToken, NoSuchMember, NoSuchProject] + CHANGES,
+        "Makes a token; it is shown this once"),
+    endpoint!(post "/v1/tokens/{id}/rotations" tokens::rotate, Somebody, [BadToken, NoSuchToken] + CHANGES,
+        "Gives a token another text; that of before stays valid for a time"),
+    endpoint!(delete "/v1/tokens/{id}" tokens::revoke, Somebody, [NoSuchToken] + CHANGES,
+        "Ends a token"),
+    endpoint!(get "/v1/proposals" proposals::list, Somebody, [],
+        "Changes that wait for approval in what the caller may see, and how the last ones ended"),
+    endpoint!(get "/v1/proposals/{id}" proposals::show, Somebody, [NoSuchProposal],
+        "One proposal, with the change that it is for"),
+    endpoint!(post "/v1/proposals/{id}/approvals" proposals::approve, Somebody, [NoSuchProposal, NotApproved, NoSuchModel, NoSuchProject] + PLAN + CHANGES,
+        "Agrees to a proposal; it is carried out with the last approval"),
+    endpoint!(post "/v1/proposals/{id}/rejections" proposals::reject, Somebody, [NoSuchProposal, NotApproved, NoSuchModel, NoSuchProject] + CHANGES,
+        "Ends a proposal: whoever proposed it takes it back, others reject it"),
+    endpoint!(put "/v1/projects/{project}/environments/{environment}/protection" proposals::protect, May(&[Action::Protect], Environment), [] + CHANGES,
+        "Says how many people must approve changes of an environment; 0 for none"),
+    endpoint!(put "/v1/access/tokens" tokens::require, ADMINISTERS, [] + CHANGES,
+        "Says whether predictions need a token wherever they come from"),
+];
