@@ -497,3 +497,27 @@ def test_tokens_outlive_the_process_and_are_kept_as_digests(served, tmp_path):
         wait_for(lambda: ask(platform, "m", secret).status == 401, "the end of the token", 2)
     finally:
         platform.stop()
+
+
+def test_a_restored_backup_revives_no_token(served, tmp_path):
+    from conftest import Platform
+
+    secret, id = token(served, "restored", ["predict:fraud/churn"])
+    later, later_id = token(served, "restored", ["predict:fraud/churn"])
+    served.run("backup", tmp_path / "b.tar")
+    served.run("token", "revoke", later_id)
+    for arguments, status in (([], 401), (["--keep-tokens"], 200)):
+        restored = Platform(tmp_path / f"restored{status}" / "data")
+        restored.data.parent.mkdir()
+        told = served.run("restore", tmp_path / "b.tar", "--data", restored.data, *arguments).err
+        assert ("tokens are revoked" in told) == (status == 401)
+        restored.start()
+        try:
+            wait_for(lambda: ask(restored, "fraud/churn").status == 200, "the model")
+            assert ask(restored, "fraud/churn", secret).status == status
+            # The one that was revoked since is the reason.
+            assert ask(restored, "fraud/churn", later).status == status
+            names = {row["name"] for row in restored.run("member", "ls", "--json").json()["members"]}
+            assert "restored" in names, "names are in the backup"
+        finally:
+            restored.stop()

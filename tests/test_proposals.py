@@ -146,3 +146,19 @@ def test_proposals_are_taken_back_and_rejected_and_outlive_the_process(guarded):
 def test_a_protection_that_nobody_could_meet_is_refused(platform):
     refused = platform.run("env", "protect", "production", "--approvals", "1", ok=False)
     assert refused.code == 1 and "deployer" in refused.err
+
+
+def test_whoever_owns_the_machine_gets_out_of_a_protection_that_nobody_can_meet(guarded):
+    platform, people = guarded
+    for name in ("dirk", "olga", "otto", "vera"):
+        platform.run("member", "rm", name, ok=False)
+    refused = platform.run("recover", "--data", platform.data, ok=False)
+    assert refused.code == 1, "a server runs there"
+    platform.stop()
+    assert "production" in platform.run("recover", "--data", platform.data).err
+    platform.start()
+    platform.run("release", "m@v2", **as_(people, "dora"))
+    assert live(platform) == {"output": 2}
+    platform.run("ledger", "verify")
+    ended = [event for event in platform.run("events", "m", "--json").json()["events"] if event["kind"] == "environment_unprotected"]
+    assert ended[-1]["principal"] == "local"

@@ -250,6 +250,18 @@ pub enum Verb {
         /// The data directory
         #[arg(long)]
         data: Option<PathBuf>,
+        /// Leave tokens valid that were when the backup was made, also those revoked since
+        #[arg(long)]
+        keep_tokens: bool,
+    },
+    /// Ends all protections of environments, when too few people are left to approve
+    #[command(
+        after_help = "For whoever owns the data directory, while no server runs; the ledger says so.\n\nExample:\n  decalog recover --data /srv/decalog"
+    )]
+    Recover {
+        /// The data directory
+        #[arg(long)]
+        data: Option<PathBuf>,
     },
     /// Tokens for programs and people
     #[command(

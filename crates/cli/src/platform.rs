@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::client::Client;
-use crate::data::data_directory;
+use crate::data::{data_directory, lock};
 use crate::evidence;
 use crate::layout::wrapped;
 use crate::terminal::{bytes, print_json, width};
@@ -137,14 +137,34 @@ pub fn backup(client: &Client, file: &Path) -> Result<(), Failure> {
 }
 
 /// `decalog restore`
-pub fn restore(file: &Path, data: Option<PathBuf>) -> Result<(), Failure> {
+pub fn restore(file: &Path, data: Option<PathBuf>, keep_tokens: bool) -> Result<(), Failure> {
     let data = data_directory(data)?;
-    control::restore(file, &data)?;
+    let revoked = control::restore(file, &data, keep_tokens)?;
+    if revoked > 0 {
+        eprintln!(
+            "{revoked} {} revoked: a backup does not know of those that were since; make new ones, or restore with --keep-tokens",
+            if revoked == 1 { "token is" } else { "tokens are" }
+        );
+    }
     eprintln!(
         "restored to {}\nNext: put the directory `keys` (and the file `key`) back if it had secrets, then decalog up --data {}",
         data.display(),
         data.display()
     );
+    Ok(())
+}
+
+/// `decalog recover`
+pub fn recover(data: Option<PathBuf>) -> Result<(), Failure> {
+    let data = data_directory(data)?;
+    let _lock = lock(&data)?;
+    let ended = control::recover(&data)?;
+    for (project, environment) in &ended {
+        eprintln!("changes of {environment} of project {project} need no approval any more");
+    }
+    if ended.is_empty() {
+        eprintln!("no environment is protected");
+    }
     Ok(())
 }
 

@@ -4,13 +4,17 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domain::digest::Hasher;
-use domain::{Code, DataDirectory, Digest, Problem};
-use ledger::{Ledger, Location};
+use domain::event::PLATFORM;
+use domain::token::TokenStatus;
+use domain::{Code, DataDirectory, Digest, Event, Principal, Problem, State, TokenRecord};
+use ledger::{Ledger, Location, NewEntry};
 
 use crate::Control;
 use crate::backup::{CONTENTS, Contents, FORMAT, LEDGER, NAMES, TELEMETRY, blobs_of, failed};
+use crate::state_store::ledger_problem;
 
 /// The longest list of contents, in bytes.
 const CONTENTS_BYTES_MAX: u64 = 1 << 16;
@@ -22,7 +26,10 @@ fn damaged(text: impl Into<String>) -> Problem {
 
 /// Restores a backup: every blob's digest, the whole ledger, and that nothing is missing are
 /// verified. What was written is removed again if that fails.
-pub fn restore(backup: &Path, data: &DataDirectory) -> Result<(), Problem> {
+///
+/// The ledger of a backup does not know which tokens were revoked since: unless they are to be kept,
+/// all of them are. Gives how many.
+pub fn restore(backup: &Path, data: &DataDirectory, keep_tokens: bool) -> Result<usize, Problem> {
     let root = data.root();
     let is_empty = !root.exists()
         || std::fs::read_dir(root).map_err(failed("reading the data directory"))?.next().is_none();
@@ -35,8 +42,14 @@ pub fn restore(backup: &Path, data: &DataDirectory) -> Result<(), Problem> {
     std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700)
         .create(root)
         .map_err(failed(WHAT))?;
-    let restored =
-        Restore { data, blobs: HashSet::new(), secrets: HashSet::new(), contents: None }.run(file);
+    let restored = Restore {
+        data,
+        keep_tokens,
+        blobs: HashSet::new(),
+        secrets: HashSet::new(),
+        contents: None,
+    }
+    .run(file);
     if restored.is_err() {
         // It was empty before.
         for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
@@ -53,13 +66,14 @@ pub fn restore(backup: &Path, data: &DataDirectory) -> Result<(), Problem> {
 
 struct Restore<'a> {
     data: &'a DataDirectory,
+    keep_tokens: bool,
     blobs: HashSet<Digest>,
     secrets: HashSet<Digest>,
     contents: Option<Contents>,
 }
 
 impl Restore<'_> {
-    fn run(mut self, file: File) -> Result<(), Problem> {
+    fn run(mut self, file: File) -> Result<usize, Problem> {
         for entry in tar::Archive::new(file).entries().map_err(failed(WHAT))? {
             let mut entry = entry.map_err(failed(WHAT))?;
             if self.contents.is_some() {
@@ -89,8 +103,10 @@ impl Restore<'_> {
         {
             return Err(damaged("the backup does not hold what it says"));
         }
-        self.check_ledger(contents.entries)?;
-        self.sync().map_err(failed(WHAT))
+        let state = self.check_ledger(contents.entries)?;
+        let revoked = if self.keep_tokens { 0 } else { self.revoke_tokens(&state)? };
+        self.sync().map_err(failed(WHAT))?;
+        Ok(revoked)
     }
 
     fn entry(&mut self, name: &str, entry: &mut impl Read) -> Result<(), Problem> {
@@ -141,7 +157,7 @@ impl Restore<'_> {
     }
 
     /// The ledger is whole, and all that it refers to is there.
-    fn check_ledger(&self, entries: u64) -> Result<(), Problem> {
+    fn check_ledger(&self, entries: u64) -> Result<State, Problem> {
         let location = Location::of(self.data);
         let broken = |error: &dyn std::fmt::Display| {
             damaged(format!("the backup's ledger is damaged: {error}"))
@@ -164,8 +180,32 @@ impl Restore<'_> {
             Some(missing) => {
                 Err(damaged(format!("the blob {missing} of a version is not in the backup")))
             }
-            None => Ok(()),
+            None => Ok(state),
         }
+    }
+
+    /// Revokes all tokens that are valid in a restored ledger.
+    fn revoke_tokens(&self, state: &State) -> Result<usize, Problem> {
+        let now_ms = crate::now_ms();
+        let is_valid =
+            |token: &&Arc<TokenRecord>| token.status(&token.digest, now_ms) == TokenStatus::Valid;
+        let valid = state.access.tokens.values().filter(is_valid).count();
+        if valid == 0 {
+            return Ok(0);
+        }
+        let location = Location::of(self.data);
+        let mut ledger =
+            Ledger::open(&location, now_ms, env!("CARGO_PKG_VERSION")).map_err(ledger_problem)?;
+        let entry = NewEntry {
+            at_ms: now_ms,
+            actor: &Principal::LocalOwner.to_string(),
+            subject: PLATFORM,
+            // With the entry that opening it has written.
+            expected_subject_seq: state.entries_of(PLATFORM) + 1,
+            event: &Event::TokensRevoked {},
+        };
+        ledger.append(entry).map_err(ledger_problem)?;
+        Ok(valid)
     }
 
     /// Puts all names on disk; what the files hold is there already.

@@ -86,15 +86,15 @@ fn whatever_is_restored_is_whole_or_nothing() {
     let whole = backup(home.path());
     let before = std::fs::read_dir(home.path()).unwrap().count();
     std::fs::write(&file, &whole).unwrap();
-    restore(&file, &DataDirectory::new(&data)).unwrap();
-    assert_eq!(restore(&file, &DataDirectory::new(&data)).unwrap_err().code, Code::NotEmpty);
+    restore(&file, &DataDirectory::new(&data), false).unwrap();
+    assert_eq!(restore(&file, &DataDirectory::new(&data), false).unwrap_err().code, Code::NotEmpty);
     std::fs::remove_dir_all(&data).unwrap();
     let mut inputs = vec![whole.clone(), whole];
     inputs.extend(hostile());
     // Files are copied by the MiB.
     Corpus::of("backups", inputs).allowing(2 << 20).check(|bytes| {
         std::fs::write(&file, bytes).unwrap();
-        match restore(&file, &DataDirectory::new(&data)) {
+        match restore(&file, &DataDirectory::new(&data), false) {
             Ok(()) => std::fs::remove_dir_all(&data).unwrap(),
             Err(problem) => {
                 assert!(is_empty(&data), "{problem}");
