@@ -144,3 +144,19 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
 impl Input for By {
     fn describe(_: &mut Operation) {}
 }
+
+/// Whether the caller is at this machine, or proved who they are: others are told no names.
+pub struct IsNear(pub bool);
+
+impl<S: Send + Sync> FromRequestParts<S> for IsNear {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<IsNear, ApiError> {
+        let asking = parts.extensions.get::<Asking>();
+        Ok(IsNear(asking.is_some_and(|asking| asking.is_loopback || asking.caller.is_some())))
+    }
+}
+
+impl Input for IsNear {
+    fn describe(_: &mut Operation) {}
+}

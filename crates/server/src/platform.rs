@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::describe::{Operation, Output};
 use crate::error::bad_request;
-use crate::extract::{By, Name, Query};
+use crate::extract::{By, IsNear, Name, Query};
 use crate::{Api, ApiError, aside};
 
 /// Of metrics.
@@ -126,13 +126,23 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-pub async fn readyz(State(api): State<Api>) -> Result<String, ApiError> {
+pub async fn readyz(State(api): State<Api>, IsNear(is_near): IsNear) -> Result<String, ApiError> {
+    ready(&api).map_err(|mut problem| {
+        if !is_near {
+            problem.details.clear();
+        }
+        problem.into()
+    })
+}
+
+/// What is ready; which models are not is in the details.
+fn ready(api: &Api) -> Result<String, Problem> {
     if let Some(trouble) = api.control.engine().trouble() {
         let problem =
             Problem::new(Code::NotReady, "no replica can be started or stopped").details([trouble]);
-        return Err(problem
-            .help("what runs goes on; the server's log and logs/supervisor.log tell more")
-            .into());
+        return Err(
+            problem.help("what runs goes on; the server's log and logs/supervisor.log tell more")
+        );
     }
     let (waiting, failing) = api.control.unanswered();
     if !failing.is_empty() {
@@ -140,8 +150,7 @@ pub async fn readyz(State(api): State<Api>) -> Result<String, ApiError> {
             Problem::new(Code::NotReady, "models that are live cannot be started").details(failing);
         return Err(problem
             .details(waiting)
-            .help("decalog show MODEL and decalog logs MODEL tell more")
-            .into());
+            .help("decalog show MODEL and decalog logs MODEL tell more"));
     }
     if waiting.is_empty() {
         // What runs answers requests also while nothing can be changed.
@@ -152,8 +161,7 @@ pub async fn readyz(State(api): State<Api>) -> Result<String, ApiError> {
     }
     Err(Problem::new(Code::NotReady, "replicas are starting")
         .details(waiting)
-        .help("ask again in a moment")
-        .into())
+        .help("ask again in a moment"))
 }
 
 pub async fn metrics(State(api): State<Api>) -> Result<Metrics, ApiError> {
@@ -172,12 +180,12 @@ pub async fn openapi() -> Json<Value> {
     Json(crate::openapi::document())
 }
 
-pub async fn server(State(api): State<Api>) -> Json<Server> {
+pub async fn server(State(api): State<Api>, IsNear(is_near): IsNear) -> Json<Server> {
     Json(Server {
         version: env!("CARGO_PKG_VERSION").into(),
         url: api.url,
-        data: Some(api.data.root().to_string_lossy().into_owned()),
-        instance: api.instance,
+        data: is_near.then(|| api.data.root().to_string_lossy().into_owned()),
+        instance: api.instance.filter(|_| is_near),
     })
 }
 
