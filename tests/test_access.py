@@ -77,6 +77,7 @@ ROUTES = [
     Route("audit_key", "/v1/audit/key", action="audit", place="platform"),
     Route("audit_export", "/v1/audit/export", action="audit", place="platform"),
     Route("keys_list", "/v1/keys", action="administer", place="platform"),
+    Route("keys_rotation", "/v1/keys/rotation", action="administer", place="platform"),
     Route("keys_rotate", "/v1/keys/rotation", action="administer", place="platform", body={}),
     Route("proposals_list", "/v1/proposals", place="somebody"),
     Route("proposals_show", "/v1/proposals/1", 404, "no_such_proposal", place="somebody"),
