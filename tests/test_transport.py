@@ -437,6 +437,15 @@ def own_address():
         return probe.getsockname()[0]
 
 
+def beyond(platform, *arguments):
+    """Starts a platform on all addresses; gives the lines with which it greets, and its port."""
+    log = platform.data.parent / "beyond.log"
+    with open(log, "wb") as out:
+        platform.process = subprocess.Popen([BINARY, "up", "--data", platform.data, "--listen", "0.0.0.0:0", *arguments], stdout=out, stderr=out)
+    lines = wait_for(lambda: "Next:" in log.read_text() and log.read_text().splitlines(), "the greeting")
+    return lines, int(lines[0].split("://")[1].split()[0].rsplit(":", 1)[1])
+
+
 def test_behind_a_proxy(fresh):
     """What a proxy says of a request is believed of a proxy alone."""
     platform = fresh(arguments=["--behind-proxy", "127.0.0.2", "--allow-host", "ml.example.org"]).start()
@@ -452,21 +461,16 @@ def test_beyond_loopback_only_a_proxy_may_speak_plain_http(fresh):
     address = own_address()
     if address is None or address.startswith("127."):
         pytest.skip("this machine has no address beyond loopback")
-    platform = fresh(arguments=["--behind-proxy", "127.0.0.2", "--allow-host", address])
-    platform.process = subprocess.Popen([BINARY, "up", "--data", platform.data, "--listen", "0.0.0.0:0", *platform.arguments], stderr=subprocess.PIPE, text=True)
-    port = next(line for line in platform.process.stderr if "http://" in line).split("http://")[1].split()[0].rsplit(":", 1)[1]
+    _, port = beyond(fresh(), "--behind-proxy", "127.0.0.2", "--allow-host", address)
     answer = requests.get(f"http://{address}:{port}/v1/models")
     assert answer.status_code == 400 and answer.json()["code"] == "plain_text" and address in answer.json()["error"]
     assert requests.get(f"http://127.0.0.1:{port}/v1/models").status_code == 200, "this machine"
-    platform.process.stderr.close()
 
 
 def test_beyond_loopback_tls_is_spoken_by_itself(fresh):
     platform = fresh()
-    platform.process = subprocess.Popen([BINARY, "up", "--data", platform.data, "--listen", "0.0.0.0:0", "--allow-host", "ml.example.org"],
-                                        stderr=subprocess.PIPE, text=True)
-    greeting = [next(platform.process.stderr) for _ in range(3)]
-    port = int(greeting[0].split("https://ml.example.org:")[1].split()[0])
+    greeting, port = beyond(platform, "--allow-host", "ml.example.org")
+    assert "https://ml.example.org:" in greeting[0]
     digest = greeting[1].split("SHA-256 ")[1].strip()
     der = ssl.PEM_cert_to_DER_cert((platform.data / "tls/ca.pem").read_text())
     assert hashlib.sha256(der).hexdigest() == digest
@@ -475,7 +479,6 @@ def test_beyond_loopback_tls_is_spoken_by_itself(fresh):
     for host in ["localhost", "127.0.0.1", own_address() or "127.0.0.1"]:
         platform.url = f"https://{host}:{port}"
         assert wait_for(lambda: platform.get("/healthz").status == 200, f"an answer at {host}", 20)
-    platform.process.stderr.close()
 
 
 def token_of(platform):

@@ -69,7 +69,15 @@ impl Servers {
 
     fn read(path: &Path) -> Result<Servers, Problem> {
         let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Servers::default()),
+            // Or it is in the home of another user, as after `su`.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                return Ok(Servers::default());
+            }
             read => read.map_err(|error| unusable(path, format!("cannot be read: {error}")))?,
         };
         let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());

@@ -39,7 +39,7 @@ impl Connector for OwnersConnector {
         let stream = self.0.connect()?;
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(Socket { stream, buffers }))
+        Ok(Some(Socket { stream, is_deaf: false, buffers }))
     }
 }
 
@@ -62,6 +62,8 @@ impl Resolver for NoNames {
 
 struct Socket {
     stream: UnixStream,
+    /// Whether the server takes nothing any more: it may have answered before it had read all.
+    is_deaf: bool,
     buffers: LazyBuffers,
 }
 
@@ -85,10 +87,25 @@ impl Transport for Socket {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.is_deaf {
+            return Ok(());
+        }
         let timeout = timeout.for_write();
         self.stream.set_write_timeout(timeout.not_zero().map(|limit| *limit))?;
         let output = &self.buffers.output()[..amount];
-        self.stream.write_all(output).map_err(|error| timed_out(error, &timeout))
+        match self.stream.write_all(output) {
+            // The answer is there to be read nevertheless, or says by its absence what happened.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                self.is_deaf = true;
+                Ok(())
+            }
+            written => written.map_err(|error| timed_out(error, &timeout)),
+        }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
@@ -108,6 +125,56 @@ impl Transport for Socket {
         // Between requests there is nothing to be read: neither bytes nor an end.
         let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.read(&mut [0]));
         let is_quiet = peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        is_quiet && self.stream.set_nonblocking(false).is_ok()
+        !self.is_deaf && is_quiet && self.stream.set_nonblocking(false).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufRead;
+
+    use domain::DataDirectory;
+
+    use super::*;
+    use crate::local::Door;
+
+    /// A server that answers with this as soon as it has read a head, and closes; and its client.
+    fn hasty(answer: &'static [u8]) -> (tempfile::TempDir, Agent) {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDirectory::new(directory.path());
+        let door = Door::open(&data).unwrap();
+        let owned = Owned::find(data, &door.cookie.instance()).unwrap();
+        std::thread::spawn(move || {
+            for stream in door.socket.incoming() {
+                let stream = stream.unwrap();
+                let mut lines = io::BufReader::with_capacity(16, &stream).lines();
+                while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+                (&stream).write_all(answer).unwrap();
+            }
+        });
+        let config = Agent::config_builder().http_status_as_error(false).build();
+        (directory, agent(config, owned))
+    }
+
+    #[test]
+    fn an_answer_before_all_was_sent_is_read() {
+        let answer = b"HTTP/1.1 409 Conflict\r\nContent-Length: 3\r\n\r\nno\n";
+        let (_directory, agent) = hasty(answer);
+        for bytes in [2, 16 << 20] {
+            for _ in 0..20 {
+                let sent = agent.post("http://localhost/").send(&vec![b'x'; bytes][..]);
+                let mut response = sent.unwrap();
+                assert_eq!(response.status(), 409);
+                assert_eq!(response.body_mut().read_to_string().unwrap(), "no\n");
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_that_goes_away_is_an_error() {
+        let (_directory, agent) = hasty(b"");
+        for bytes in [2, 16 << 20] {
+            assert!(agent.post("http://localhost/").send(&vec![b'x'; bytes][..]).is_err());
+        }
     }
 }
