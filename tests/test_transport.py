@@ -483,7 +483,7 @@ def test_beyond_loopback_tls_is_spoken_by_itself(fresh):
 
 def token_of(platform):
     """A token that this server takes."""
-    return "dcp_any"
+    return platform.owners_token()
 
 
 @pytest.fixture

@@ -49,11 +49,11 @@ impl Hosts {
 impl Hosts {
     /// Whether a page of `origin` came from where a request names as its `Host`. Names that were
     /// allowed may be those of a proxy that speaks TLS.
-    fn is_own_origin(&self, host: &str, origin: &str) -> bool {
+    fn is_own_origin(&self, host: &str, origin: &str, encrypted: bool) -> bool {
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
         let port = match scheme {
-            "http" => 80,
-            "https" if !Hosts::loopback().allow(host) => 443,
+            "http" if !encrypted => 80,
+            "https" if encrypted || !Hosts::loopback().allow(host) => 443,
             _ => return false,
         };
         let whole = |authority: &str| {
@@ -100,8 +100,13 @@ pub fn check_host(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), P
     }
 }
 
-/// Refuses what a page of another origin sends to the control plane.
-pub fn check_manages<B>(hosts: &Hosts, request: &Request<B>) -> Result<(), Problem> {
+/// Refuses what a page of another origin sends to the control plane; `encrypted` if the request came
+/// over TLS.
+pub fn check_manages<B>(
+    hosts: &Hosts,
+    request: &Request<B>,
+    encrypted: bool,
+) -> Result<(), Problem> {
     let headers = request.headers();
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let refuse = |what: &str| {
@@ -114,7 +119,7 @@ pub fn check_manages<B>(hosts: &Hosts, request: &Request<B>) -> Result<(), Probl
         .map(|authority| authority.as_str())
         .or_else(|| text(&header::HOST));
     if let Some(origin) = text(&header::ORIGIN)
-        && !host.is_some_and(|host| hosts.is_own_origin(host, origin))
+        && !host.is_some_and(|host| hosts.is_own_origin(host, origin, encrypted))
     {
         return refuse(&format!("a page of {origin}"));
     }
@@ -180,11 +185,16 @@ mod tests {
     }
 
     fn manages(method: &str, headers: &[(&str, &str)]) -> bool {
+        manages_over(method, headers, false)
+    }
+
+    fn manages_over(method: &str, headers: &[(&str, &str)], encrypted: bool) -> bool {
         let mut request = Request::builder().method(method).uri("/v1/models/m");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check_manages(&Hosts::loopback().with("ml.example.org"), &request.body(()).unwrap()).is_ok()
+        let hosts = Hosts::loopback().with("ml.example.org");
+        check_manages(&hosts, &request.body(()).unwrap(), encrypted).is_ok()
     }
 
     #[test]
@@ -207,6 +217,10 @@ mod tests {
                 );
             }
         }
+        let over_tls = |origin: &str| {
+            manages_over("DELETE", &[("host", "localhost:8010"), ("origin", origin)], true)
+        };
+        assert!(over_tls("https://localhost:8010") && !over_tls("http://localhost:8010"));
         assert!(own("localhost", "http://localhost:80"), "the port of the scheme");
         assert!(own("ml.example.org", "https://ml.example.org"), "behind a proxy that speaks TLS");
         assert!(!own("ml.example.org", "https://ml.example.org:8443"));

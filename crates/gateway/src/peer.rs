@@ -43,6 +43,11 @@ impl Peer {
         Peer::Tcp { ip, encrypted: false, certificate: None, proxy: None }
     }
 
+    /// Whether nobody on the way can read what it sends.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Peer::Tcp { encrypted: true, .. })
+    }
+
     /// Whether it can only be a process of this machine.
     pub fn is_of_this_machine(&self) -> bool {
         match self {

@@ -60,7 +60,7 @@ impl Gateway {
         if !is_local {
             admit::check_host(&self.config.hosts, request.uri(), request.headers())?;
             if endpoint(request.uri().path()).is_none() {
-                admit::check_manages(&self.config.hosts, request)?;
+                admit::check_manages(&self.config.hosts, request, peer.is_encrypted())?;
             }
         }
         self.door.who(request.headers(), is_local)

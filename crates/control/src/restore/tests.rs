@@ -95,7 +95,7 @@ fn whatever_is_restored_is_whole_or_nothing() {
     Corpus::of("backups", inputs).allowing(2 << 20).check(|bytes| {
         std::fs::write(&file, bytes).unwrap();
         match restore(&file, &DataDirectory::new(&data), false) {
-            Ok(()) => std::fs::remove_dir_all(&data).unwrap(),
+            Ok(_) => std::fs::remove_dir_all(&data).unwrap(),
             Err(problem) => {
                 assert!(is_empty(&data), "{problem}");
                 assert!(problem.to_string().len() < 10_000, "{problem}");
