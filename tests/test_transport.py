@@ -424,7 +424,7 @@ def from_address(source, url, path, headers):
         while piece := connection.recv(65536):
             answer += piece
     head, body = answer.split(b"\r\n\r\n", 1)
-    return int(head.split()[1]), json.loads(body)
+    return int(head.split()[1]), json.loads(body) if body.startswith(b"{") else body
 
 
 def own_address():
@@ -450,7 +450,9 @@ def test_behind_a_proxy(fresh):
     """What a proxy says of a request is believed of a proxy alone."""
     platform = fresh(arguments=["--behind-proxy", "127.0.0.2", "--allow-host", "ml.example.org"]).start()
     said = {"Host": "upstream", "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "ml.example.org"}
-    assert from_address("127.0.0.2", platform.url, "/v1/models", said)[0] == 200
+    assert from_address("127.0.0.2", platform.url, "/healthz", said)[0] == 200
+    # Predictions are not open to whoever a proxy lets through.
+    assert from_address("127.0.0.2", platform.url, "/v2/models/m", said)[0] == 401
     status, problem = from_address("127.0.0.2", platform.url, "/v1/models", said | {"X-Forwarded-Host": "evil.example"})
     assert status == 403 and "evil.example" in problem["error"]
     status, problem = from_address("127.0.0.3", platform.url, "/v1/models", said)
@@ -464,7 +466,7 @@ def test_beyond_loopback_only_a_proxy_may_speak_plain_http(fresh):
     _, port = beyond(fresh(), "--behind-proxy", "127.0.0.2", "--allow-host", address)
     answer = requests.get(f"http://{address}:{port}/v1/models")
     assert answer.status_code == 400 and answer.json()["code"] == "plain_text" and address in answer.json()["error"]
-    assert requests.get(f"http://127.0.0.1:{port}/v1/models").status_code == 200, "this machine"
+    assert requests.get(f"http://127.0.0.1:{port}/healthz").status_code == 200, "this machine"
 
 
 def test_beyond_loopback_tls_is_spoken_by_itself(fresh):
@@ -479,6 +481,7 @@ def test_beyond_loopback_tls_is_spoken_by_itself(fresh):
     for host in ["localhost", "127.0.0.1", own_address() or "127.0.0.1"]:
         platform.url = f"https://{host}:{port}"
         assert wait_for(lambda: platform.get("/healthz").status == 200, f"an answer at {host}", 20)
+        assert platform.get("/v2/models/m").status == 401, "nobody is answered who has no token"
 
 
 def token_of(platform):
