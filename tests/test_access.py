@@ -522,3 +522,77 @@ def test_a_restored_backup_revives_no_token(served, tmp_path):
             assert "restored" in names, "names are in the backup"
         finally:
             restored.stop()
+
+
+# ---- What a second look found --------------------------------------------------------------------
+
+
+def test_a_name_that_a_program_took_is_not_taken_for_a_person(served):
+    member(served, "dan", "deployer", "fraud")
+    dan, _ = token(served, "dan", ALL_SCOPES)
+    assert post(served, "/v1/tokens", {"owner": "carla", "scopes": ["predict:fraud/churn"]}, dan).status == 200
+    refused = served.run("member", "add", "carla", "--role", "owner", "--project", "fraud", ok=False)
+    assert refused.code == 1 and "service" in refused.err, refused
+    # Whoever lets programs look and ask makes no token that can do more once the program may.
+    assert post(served, "/v1/tokens", {"owner": "carla", "scopes": ["admin"]}, dan).status == 403
+    # Nor does he take a role from a program.
+    member(served, "robot", "owner", "fraud", "service")
+    lower = {"name": "robot", "kind": "service", "role": "viewer", "in": "fraud"}
+    assert post(served, "/v1/members", lower, dan).status == 403
+
+
+def test_a_request_that_is_on_its_way_when_its_token_ends_makes_nothing(served):
+    import http.client
+
+    member(served, "sluggish", "owner", "fraud")
+    secret, id = token(served, "sluggish", ALL_SCOPES)
+    body = b'{"scopes": ["admin"]}'
+    connection = http.client.HTTPConnection(served.url.removeprefix("http://"), timeout=30)
+    connection.putrequest("POST", "/v1/tokens")
+    connection.putheader("Authorization", f"Bearer {secret}")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
+    connection.send(body[:5])
+    served.run("token", "revoke", id)
+    connection.send(body[5:])
+    answer = connection.getresponse()
+    assert answer.status == 401, answer.read()
+
+
+def test_a_token_made_with_one_that_ends_ends_with_it(served):
+    member(served, "brief", "owner", "fraud")
+    secret, _ = token(served, "brief", ALL_SCOPES, valid_ms=60_000)
+    made = post(served, "/v1/tokens", {"scopes": ["read"]}, secret).json()
+    assert made["expires_ms"] is not None and made["expires_ms"] <= time.time() * 1000 + 60_000
+    assert served.run("token", "create", "--scope", "read", ok=False).code == 1, "the local owner needs none"
+
+
+def test_a_role_in_one_environment_shows_no_variables_of_another(served):
+    member(served, "sten", "viewer", "fraud@staging")
+    secret, _ = token(served, "sten", ALL_SCOPES)
+    served.run("env", "set", "PW=prodvalue", "--project", "fraud")
+    answer = served.request_over_tcp("GET", "/v1/events?model=fraud/churn", headers={"Authorization": f"Bearer {secret}"})
+    assert answer.json()["events"] and b"prodvalue" not in answer.body
+    served.run("env", "unset", "PW", "--project", "fraud")
+
+
+def test_who_decides_nothing_about_somebody_learns_nothing(served):
+    member(served, "hidden person", "owner", "fraud")
+    member(served, "zed", "viewer", "other")
+    zed, _ = token(served, "zed", ALL_SCOPES)
+    told = []
+    for name in ("hidden%20person", "nobody%20at%20all"):
+        for method, path in (
+            ("DELETE", f"/v1/members/{name}"), ("DELETE", f"/v1/members/{name}?in=fraud"),
+            ("GET", f"/v1/can?who={name}&action=read&object=fraud%2F*"),
+        ):
+            answer = served.request_over_tcp(method, path, headers={"Authorization": f"Bearer {zed}"})
+            told.append((answer.status, answer.json()["code"], answer.json()["error"].replace(name.replace("%20", " "), "X")))
+    assert told[:3] == told[3:] and {code for _, code, _ in told} == {"no_such_member"}
+
+
+def test_what_was_passed_on_is_not_of_this_machine(served):
+    for header in ({"X-Forwarded-For": "203.0.113.9"}, {"Via": "1.1 nginx"}, {"Forwarded": "for=203.0.113.9"}):
+        assert served.request_over_tcp("GET", "/metrics", headers=header).status == 401
+        assert served.predict("fraud/churn", {"age": 4}, header).status == 401 or "authorization" in header
+        assert served.request_over_tcp("GET", "/v1/server", headers=header).json()["data"] is None

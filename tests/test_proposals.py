@@ -16,6 +16,7 @@ def guarded(tmp_path):
     people = {}
     for name, role in (("dora", "deployer"), ("dirk", "deployer"), ("olga", "owner"), ("otto", "operator"), ("vera", "viewer")):
         member(platform, name, role, "default")
+        # Made by the owner of the machine, so that nobody else among them knows it.
         people[name] = token(platform, name, ALL_SCOPES)[0]
     model = write_model(tmp_path / "m", constant(1))
     platform.run("deploy", model, env={"DECALOG_TOKEN": people["dora"]})
@@ -162,3 +163,38 @@ def test_whoever_owns_the_machine_gets_out_of_a_protection_that_nobody_can_meet(
     platform.run("ledger", "verify")
     ended = [event for event in platform.run("events", "m", "--json").json()["events"] if event["kind"] == "environment_unprotected"]
     assert ended[-1]["principal"] == "local"
+
+
+def test_a_token_that_somebody_else_made_stands_for_nobody_in_particular(guarded):
+    platform, people = guarded
+    id = propose(platform, people, "olga", "env", "set", "EVIL=1")
+    made = post(platform, "/v1/tokens", {"owner": "dirk", "scopes": ALL_SCOPES}, people["olga"])
+    if made.status == 200:
+        secret = made.json()["secret"]
+        assert refusal(platform, {"x": secret}, "x", id) == (409, "not_approved")
+        # Nor after it was rotated with itself.
+        rotated = post(platform, f"/v1/tokens/{made.json()['id']}/rotations", {}, secret).json()["secret"]
+        assert refusal(platform, {"x": rotated}, "x", id) == (409, "not_approved")
+        # What is proposed with it needs one person more.
+        other = propose(platform, {"x": rotated}, "x", "env", "set", "EVIL=2")
+        assert post(platform, f"/v1/proposals/{other}/approvals", {}, people["olga"]).json()["open"]
+    assert "EVIL" not in platform.run("env", "ls").out
+
+
+def test_secrets_are_not_guessed_by_proposals(guarded):
+    platform, people = guarded
+    result = platform.run("env", "set", "PIN", "--secret", stdin="4711", ok=False, **as_(people, "dora"))
+    platform.run("approve", result.err.split("proposed as ")[1].split(":")[0], **as_(people, "olga"))
+    for guess in ("1111", "4711"):
+        assert platform.run("env", "set", "PIN", "--secret", stdin=guess, ok=False, **as_(people, "dirk")).code == 4
+
+
+def test_who_may_only_go_back_cannot_come_forward_again(guarded):
+    platform, people = guarded
+    id = propose(platform, people, "dirk", "release", "m@v2")
+    platform.run("approve", str(id), **as_(people, "olga"))
+    wait_for(lambda: live(platform) == {"output": 2}, "the approved release")
+    back = platform.run("release", "m@v1", **as_(people, "otto"))
+    assert back.code == 0
+    wait_for(lambda: live(platform) == {"output": 1}, "the way back")
+    assert platform.run("release", "m@v2", ok=False, **as_(people, "dirk")).code == 4

@@ -46,7 +46,7 @@ pub enum Verb {
     #[command(
         after_help = "Examples:\n  decalog up\n  decalog up --data /srv/decalog --listen 127.0.0.1:9000\n  decalog up --data /srv/decalog --takeover      replaces the one that runs"
     )]
-    Up(UpOptions),
+    Up(Box<UpOptions>),
     /// Remembers a server elsewhere, with a token for it
     #[command(
         after_help = "A server with an authority of its own prints that one's SHA-256 when it starts.\n\nExamples:\n  decalog login https://ml.example.org --token - < token.txt\n  decalog login https://10.0.0.5:8010 --ca-sha256 9f86d081… --token -"

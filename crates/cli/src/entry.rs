@@ -166,7 +166,7 @@ mod tests {
     fn options(words: &[&str]) -> UpOptions {
         let words = ["decalog", "up"].iter().chain(words);
         match Arguments::try_parse_from(words).unwrap().verb {
-            Verb::Up(options) => options,
+            Verb::Up(options) => *options,
             _ => unreachable!(),
         }
     }

@@ -121,7 +121,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
     let remote = || client::Client::new(url, token(is_token_typed)?);
     let json = arguments.json;
     match arguments.verb {
-        Verb::Up(options) => return up::run(options),
+        Verb::Up(options) => return up::run(*options),
         Verb::Supervise { data } => return Ok(supervisor::run(&DataDirectory::new(data)) as u8),
         Verb::Worker { verb: WorkerVerb::Onnx } => return Ok(workers::onnx() as u8),
         Verb::Worker { verb: WorkerVerb::Bridge { argv } } => {

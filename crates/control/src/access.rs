@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Control;
+use crate::names::nobody_called;
 
 /// Who asks, as they are told.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -172,9 +173,11 @@ impl Control {
             None => caller.clone(),
             Some(name) => {
                 let principal = self.principal_named(&state, name)?;
-                let may_know = self.permit(caller, Action::Member, object);
-                if principal != caller.principal {
-                    may_know?;
+                // Of whom a caller decides nothing about, they learn nothing.
+                if principal != caller.principal
+                    && self.permit_proposing(caller, Action::Member, object).is_err()
+                {
+                    return Err(nobody_called(name));
                 }
                 Caller { principal, token: None }
             }

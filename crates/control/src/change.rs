@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::Control;
 use crate::access::{check_token, permit, refusal};
 
+/// The most proposals of one principal that wait at a time.
+const OPEN_PROPOSALS_MAX: usize = 32;
 /// The longest reason, in characters.
 const WHY_CHARS_MAX: usize = 500;
 
@@ -48,6 +50,15 @@ pub struct ProposalView {
     pub open: bool,
     /// What it waits for, or how it ended.
     pub says: String,
+}
+
+/// Whoever asks, and the human being behind them; nobody in particular with a token that somebody
+/// else has known.
+fn party_of(access: &Access, caller: &Caller) -> Party {
+    match caller.is_in_person() {
+        true => party(access, &caller.principal),
+        false => Party { principal: caller.principal, person: None },
+    }
 }
 
 /// Somebody, and the human being behind them.
@@ -126,12 +137,23 @@ impl Control {
                 return Ok((subject, decide(state)?));
             }
             let change = decide(state)?;
+            let open = state.access.proposals.values().filter(|known| {
+                let proposal = &known.proposal;
+                proposal.end.is_none()
+                    && now_ms < proposal.expires_ms()
+                    && proposal.proposer.principal == by.principal
+            });
+            if open.count() >= OPEN_PROPOSALS_MAX {
+                let text = format!("you have {OPEN_PROPOSALS_MAX} proposals that wait already");
+                return Err(Problem::new(Code::NotApproved, text)
+                    .help("take some back first: decalog proposals, decalog reject"));
+            }
             let project =
                 object.project().map_or(domain::event::PLATFORM, |project| project.as_str());
             let proposed = Proposed {
                 action,
                 binding: binding(state, &object, &change),
-                proposer: party(&state.access, &by.principal),
+                proposer: party_of(&state.access, &by),
                 pusher: pusher(state, &object, &change),
                 subject,
                 change,
@@ -157,7 +179,7 @@ impl Control {
             let known = visible(state, now_ms, &by, id)?;
             let proposal = &known.proposal;
             permit_proposing(state, &by, proposal)?;
-            let party = party(&state.access, &by.principal);
+            let party = party_of(&state.access, &by);
             check_approval(proposal, &party, now_ms)
                 .map_err(|error| Problem::new(Code::NotApproved, error.to_string()))?;
             Ok((subject_of(proposal), Event::ProposalApproved { proposal: id, by: party }))
@@ -181,7 +203,7 @@ impl Control {
             if proposal.proposer.principal != by.principal {
                 permit_proposing(state, &by, proposal)?;
             }
-            let party = party(&state.access, &by.principal);
+            let party = party_of(&state.access, &by);
             check_rejection(proposal, &party, now_ms)
                 .map_err(|error| Problem::new(Code::NotApproved, error.to_string()))?;
             Ok((subject_of(proposal), Event::ProposalRejected { proposal: id, by: party, why }))
@@ -342,9 +364,14 @@ fn visible<'a>(
     id: u64,
 ) -> Result<&'a Arc<KnownProposal>, Problem> {
     let known = state.access.proposals.get(&id).ok_or_else(|| no_such_proposal(id))?;
-    let seen = match known.proposal.object.project() {
-        Some(project) => Object::Project(project.clone()),
-        None => Object::Platform,
+    // A role in one environment shows nothing of what is planned in another.
+    let object = &known.proposal.object;
+    let seen = match (object.project(), object.environment()) {
+        (Some(project), Some(environment)) => {
+            Object::Environment(project.clone(), environment.clone())
+        }
+        (Some(project), None) => Object::Project(project.clone()),
+        (None, _) => Object::Platform,
     };
     permit(state, now_ms, caller, Action::Read, &seen).map_err(|problem| match problem.code {
         Code::Unauthenticated => problem,

@@ -110,6 +110,9 @@ impl Control {
         let entries = self.state_store.scan(after.seq, selection.clone(), reach).await?;
         let mut page = Scan::joined([telemetry, entries]).page(after, limit);
         let state = self.state();
+        if self.permit(caller, Action::Read, &Object::Platform).is_err() {
+            page.events.retain(|event| self.may_read_of(caller, &event.subject, &event.event));
+        }
         for event in &mut page.events {
             let Some(entry) = &event.entry else { continue };
             let actor = state.access.actor(entry.seq, &event.actor);
@@ -118,6 +121,29 @@ impl Control {
             event.about = self.about(&state, &event.event);
         }
         Ok(page)
+    }
+
+    /// Whether a caller may read an event that tells what an environment is configured with: a role
+    /// in another environment shows nothing of this one.
+    fn may_read_of(&self, caller: &Caller, subject: &str, event: &Event) -> bool {
+        let environment = match event {
+            Event::VariableSet { environment, .. }
+            | Event::VariableReferenceSet { environment, .. }
+            | Event::VariableRemoved { environment, .. }
+            | Event::DeployStarted { environment, .. }
+            | Event::EnvironmentProtected { environment, .. }
+            | Event::EnvironmentUnprotected { environment, .. } => Some(environment),
+            Event::Proposed(proposed) => proposed.object.environment(),
+            _ => None,
+        };
+        let project = subject.split('/').next().unwrap_or_default().parse();
+        match (environment, project) {
+            (Some(environment), Ok(project)) => {
+                let object = Object::Environment(project, environment.clone());
+                self.permit(caller, Action::Read, &object).is_ok()
+            }
+            _ => true,
+        }
     }
 
     /// What of a selection a caller may read; `None` if that is nothing.
@@ -142,7 +168,9 @@ impl Control {
             true => {
                 state.subjects.keys().filter(of_platform).filter(is_readable).cloned().collect()
             }
-            false => selection.subjects.iter().filter(is_readable).cloned().collect(),
+            false => {
+                selection.subjects.iter().filter(of_platform).filter(is_readable).cloned().collect()
+            }
         };
         let selection = Selection { subjects, kinds: selection.kinds.clone() };
         Ok((!selection.subjects.is_empty()).then_some(selection))

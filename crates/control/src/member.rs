@@ -13,8 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Control;
-use crate::access::permit;
-use crate::names::check_name;
+use crate::access::{check_token, permit};
+use crate::names::{check_name, nobody_called};
 use crate::random::random;
 
 /// A role to be given.
@@ -146,10 +146,11 @@ impl Control {
             }
         };
         let is = member_kind(&principal);
-        if kind.is_some_and(|kind| kind != is) {
+        // Whoever says nothing means a person: a program of that name may be in other hands.
+        if kind.unwrap_or(MemberKind::Person) != is {
             let is = if is == MemberKind::Person { "a person" } else { "a service" };
             return Err(Problem::new(Code::BadRequest, format!("`{name}` is {is} already"))
-                .help("choose another name"));
+                .help("choose another name, or say --service if the program is meant"));
         }
         let Some(id) = principal.id() else {
             return Err(Problem::new(Code::BadName, format!("`{name}` has all roles already")));
@@ -163,9 +164,16 @@ impl Control {
             return Ok(());
         }
         let object = object_of(&grant.reach);
-        let action = action_of(&grant, to_service);
+        let (action, given) = (action_of(&grant, to_service), grant.clone());
+        // To let a program look is less than to take a higher role from it.
+        let action = move |state: &State| {
+            let now = state.access.grants_of(&given.to).iter();
+            let is_lower =
+                now.filter(|other| other.reach == given.reach).any(|other| other.role > given.role);
+            if is_lower { Action::Member } else { action }
+        };
         let decide = move |_: &State| Ok(Event::GrantGiven { grant, proposal: None });
-        self.change(caller, PLATFORM, object, move |_| action, decide).await.map(drop)
+        self.change(caller, PLATFORM, object, action, decide).await.map(drop)
     }
 
     /// Makes somebody known under a name, without any role. That the caller may is decided before.
@@ -190,7 +198,12 @@ impl Control {
             PrincipalKind::Person => Event::PrincipalAdded { principal, person: None },
             _ => event,
         };
-        self.state_store.append(&caller.principal, PLATFORM, move |_| Ok(event)).await?;
+        let (by, now_ms) = (caller.clone(), self.clock.now_ms());
+        let decide = move |state: &State| {
+            check_token(&state.access, now_ms, &by)?;
+            Ok(event)
+        };
+        self.state_store.append(&caller.principal, PLATFORM, decide).await?;
         Ok(principal)
     }
 
@@ -204,6 +217,14 @@ impl Control {
         let state = self.state();
         let to = self.grantee_named(&state, name)?;
         let theirs = state.access.grants_of(&to).to_vec();
+        // Of whom a caller decides nothing about, they learn nothing.
+        let is_hidden = |grant: &Grant| {
+            self.permit_proposing(caller, Action::Expel, &object_of(&grant.reach)).is_err()
+        };
+        let sees_all = self.permit(caller, Action::Expel, &Object::Platform).is_ok();
+        if !sees_all && theirs.iter().all(is_hidden) {
+            return Err(nobody_called(name));
+        }
         let taken: Vec<Grant> = match &reach {
             None => theirs.clone(),
             Some(reach) => theirs.iter().filter(|grant| grant.reach == *reach).cloned().collect(),
@@ -252,8 +273,12 @@ impl Control {
                 .help("decalog member ls lists everybody")
         })?;
         if state.access.known(&principal).is_some() {
-            let event = Event::PrincipalRemoved { principal };
-            self.state_store.append(&caller.principal, PLATFORM, move |_| Ok(event)).await?;
+            let (by, now_ms) = (caller.clone(), self.clock.now_ms());
+            let decide = move |state: &State| {
+                permit(state, now_ms, &by, Action::Administer, &Object::Platform)?;
+                Ok(Event::PrincipalRemoved { principal })
+            };
+            self.state_store.append(&caller.principal, PLATFORM, decide).await?;
         }
         self.names.erase(principal).await?;
         Ok(principal)
@@ -265,10 +290,7 @@ impl Control {
         }
         let group = GroupName::try_from(name.to_string()).ok().map(Grantee::Group);
         let group = group.filter(|group| !state.access.grants_of(group).is_empty());
-        group.ok_or_else(|| {
-            Problem::new(Code::NoSuchMember, format!("nobody is called `{name}`"))
-                .help("decalog member ls lists everybody")
-        })
+        group.ok_or_else(|| nobody_called(name))
     }
 
     fn member(&self, state: &State, principal: &Principal) -> Member {
@@ -284,9 +306,8 @@ impl Control {
     /// Everybody with a role in what the caller decides about, by name.
     pub fn members(&self, caller: &Caller) -> Vec<Member> {
         let state = self.state();
-        let now_ms = self.clock.now_ms();
         let may_know = |reach: &Reach| {
-            permit(&state, now_ms, caller, Action::Member, &object_of(reach)).is_ok()
+            self.permit_proposing(caller, Action::Member, &object_of(reach)).is_ok()
         };
         let is_own = |member: &Member| member.principal == Some(caller.principal);
         let known = state.access.principals.values();

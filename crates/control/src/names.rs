@@ -112,7 +112,14 @@ impl NameTable {
 
 /// Refuses what cannot be a name, or would be taken for another.
 pub(crate) fn check_name(name: &str) -> Result<(), Problem> {
-    let is_strange = |c: char| c.is_control() || "()/`\"'<>".contains(c);
+    // What cannot be seen, or turns others around, would make one name look like another.
+    let is_hidden = |c: char| {
+        matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{feff}')
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    let is_strange = |c: char| {
+        c.is_control() || is_hidden(c) || c.is_whitespace() && c != ' ' || "()/`\"'<>".contains(c)
+    };
     let is_fine = !name.is_empty()
         && name.chars().count() <= NAME_CHARS_MAX
         && name.trim() == name
@@ -129,15 +136,18 @@ pub(crate) fn check_name(name: &str) -> Result<(), Problem> {
     }
 }
 
+/// There is nobody of that name, or nobody whom the caller decides about.
+pub(crate) fn nobody_called(name: &str) -> Problem {
+    Problem::new(Code::NoSuchMember, format!("there is nobody called `{}`", excerpt(name)))
+        .help("decalog member ls lists everybody")
+}
+
 impl Control {
     /// Who is meant by a name, or by an id as in `person:1f0c9a2b33d4e5f6`.
     pub(crate) fn principal_named(&self, state: &State, name: &str) -> Result<Principal, Problem> {
         let found = self.names.find(name).or_else(|| name.parse().ok());
         let known = found.filter(|principal| state.access.known(principal).is_some());
-        known.ok_or_else(|| {
-            Problem::new(Code::NoSuchMember, format!("there is nobody called `{}`", excerpt(name)))
-                .help("decalog member ls lists everybody")
-        })
+        known.ok_or_else(|| nobody_called(name))
     }
 
     /// Whom an event is about, as people read it.
@@ -193,6 +203,9 @@ mod tests {
             "a\u{1b}[0m",
             "person:1f0c9a2b33d4e5f6",
             "*",
+            "ann\u{200b}",
+            "a\u{202e}nna",
+            "olga\u{a0}x",
             &long,
         ] {
             assert!(check_name(name).is_err(), "{name:?}");

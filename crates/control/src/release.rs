@@ -120,6 +120,15 @@ impl Control {
             Problem::new(Code::BadPlan, error.to_string()).help("decalog release --help")
         })?;
         let object = Object::ModelIn(key.clone(), environment.clone());
+        let (mut plan, mut configuration) = (plan, configuration);
+        if self.permit(caller, Action::Release, &object).is_err()
+            && self.permit(caller, Action::Rollback, &object).is_ok()
+            && action_of(&self.state(), key, &environment, version, None) == Action::Rollback
+        {
+            // Who may only go back goes back as a rollback does, and can come back by no other way.
+            plan = Plan { cause: Cause::Rollback, breaking: true, ..Plan::default() };
+            configuration = None;
+        }
         let (of, to, configured) = (key.clone(), environment.clone(), configuration.clone());
         let action = move |state: &State| action_of(state, &of, &to, version, configured.as_ref());
         let (wanted, to) = (key.clone(), environment.clone());

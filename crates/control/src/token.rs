@@ -14,9 +14,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Control;
-use crate::access::permit;
+use crate::access::{check_token, permit};
 use crate::member::{object_of, permit_giving};
 use crate::random::random;
+
+/// The most valid tokens of one principal.
+const TOKENS_MAX: usize = 256;
 
 /// A token to be made.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -97,7 +100,7 @@ fn reaches(scopes: &Scopes) -> Vec<Reach> {
 }
 
 fn new_secret(owner: &Principal) -> Result<Secret, Problem> {
-    let kind = TokenKind::of(owner).ok_or_else(|| {
+    let kind = TokenKind::of(owner).filter(|_| owner.id().is_some()).ok_or_else(|| {
         Problem::new(Code::BadToken, "the local owner has no tokens: they need none at the machine")
             .help("make one for a person or a service: decalog token create NAME …")
     })?;
@@ -129,20 +132,39 @@ impl Control {
             limits,
             issued_ms: now_ms,
             expires_ms: valid_ms.map(|valid_ms| now_ms.saturating_add(valid_ms)),
+            shared: is_shared(caller, &owner),
             earlier: None,
             revoked_ms: None,
         };
         record.validate(secret.kind()).map_err(refused)?;
-        let (by, token) = (caller.clone(), record.clone());
+        let (by, mut token) = (caller.clone(), record.clone());
         let decide = move |state: &State| {
             if state.access.tokens.contains_key(&token.id) {
                 return Err(Problem::new(Code::Conflict, "the id of the token is taken"));
             }
-            permit_tokens_of(state, now_ms, &by, &token.owner)?;
+            permit_tokens_of(state, now_ms, &by, &token.owner, Some(&token.scopes))?;
+            let is_live = |other: &&Arc<TokenRecord>| {
+                other.status(&other.digest, now_ms) == TokenStatus::Valid
+            };
+            if state.access.tokens_of(&token.owner).filter(is_live).count() >= TOKENS_MAX {
+                return Err(refused(format!("nobody has more than {TOKENS_MAX} valid tokens"))
+                    .help("revoke some first: decalog token ls, decalog token revoke"));
+            }
+            // What is made with a token ends no later than it.
+            let made_with = by.token.as_ref().and_then(|by| state.access.tokens.get(&by.id));
+            if let Some(end_ms) = made_with.and_then(|made_with| made_with.expires_ms) {
+                token.expires_ms = Some(token.expires_ms.map_or(end_ms, |ms| ms.min(end_ms)));
+            }
             Ok(Event::TokenCreated { token: Box::new(token) })
         };
-        self.state_store.append(&caller.principal, PLATFORM, decide).await?;
-        Ok(NewToken { secret: secret.reveal().into(), token: self.token_view(&record, now_ms) })
+        let entry = self.state_store.append(&caller.principal, PLATFORM, decide).await?;
+        match entry.event {
+            Event::TokenCreated { token } => Ok(NewToken {
+                secret: secret.reveal().into(),
+                token: self.token_view(&token, now_ms),
+            }),
+            _ => Err(Problem::new(Code::Internal, "a token became another event")),
+        }
     }
 
     /// Whom a token is for; a service comes into being if nobody has the name, and may look where
@@ -210,12 +232,13 @@ impl Control {
         let (by, digest) = (caller.clone(), secret.digest());
         let decide = move |state: &State| {
             let token = state.access.tokens.get(&id).ok_or_else(|| no_such_token(id))?;
-            permit_tokens_of(state, now_ms, &by, &token.owner)?;
+            permit_tokens_of(state, now_ms, &by, &token.owner, Some(&token.scopes))?;
             // A token of few scopes does not become one of many in the hands of who rotates it.
             let asker = Asker { principal: &by.principal, groups: &[], scopes: by.scopes() };
             may_make_token(asker, &token.scopes)
                 .map_err(|error| Problem::new(Code::Forbidden, error.to_string()))?;
-            let rotated = token.rotated(digest, overlap_ms, now_ms).map_err(refused)?;
+            let mut rotated = token.rotated(digest, overlap_ms, now_ms).map_err(refused)?;
+            rotated.shared = is_shared(&by, &rotated.owner);
             Ok(Event::TokenRotated { token: Box::new(rotated) })
         };
         let entry = self.state_store.append(&caller.principal, PLATFORM, decide).await?;
@@ -237,7 +260,7 @@ impl Control {
         let by = caller.clone();
         let decide = move |state: &State| {
             let token = state.access.tokens.get(&id).ok_or_else(|| no_such_token(id))?;
-            permit_tokens_of(state, now_ms, &by, &token.owner)?;
+            permit_tokens_of(state, now_ms, &by, &token.owner, None)?;
             Ok(Event::TokenRevoked { id })
         };
         self.state_store.append(&caller.principal, PLATFORM, decide).await.map(drop)
@@ -246,7 +269,7 @@ impl Control {
     fn visible_token(&self, caller: &Caller, id: TokenId) -> Result<Arc<TokenRecord>, Problem> {
         let state = self.state();
         let token = state.access.tokens.get(&id).cloned().ok_or_else(|| no_such_token(id))?;
-        match permit_tokens_of(&state, self.clock.now_ms(), caller, &token.owner) {
+        match permit_tokens_of(&state, self.clock.now_ms(), caller, &token.owner, None) {
             Ok(()) => Ok(token),
             Err(_) => Err(no_such_token(id)),
         }
@@ -256,7 +279,7 @@ impl Control {
     pub fn tokens(&self, caller: &Caller) -> Vec<TokenView> {
         let (state, now_ms) = (self.state(), self.clock.now_ms());
         let is_visible = |token: &&Arc<TokenRecord>| {
-            permit_tokens_of(&state, now_ms, caller, &token.owner).is_ok()
+            permit_tokens_of(&state, now_ms, caller, &token.owner, None).is_ok()
         };
         let mut tokens: Vec<TokenView> = state
             .access
@@ -305,6 +328,13 @@ impl Control {
     }
 }
 
+/// Whether somebody other than its owner knows a token that this caller makes. The owner of the
+/// machine is above that, as above everything there.
+fn is_shared(caller: &Caller, owner: &Principal) -> bool {
+    let is_own = caller.principal == *owner || caller.principal == Principal::LocalOwner;
+    !is_own || !caller.is_in_person()
+}
+
 /// Fails if a caller may not make or end tokens of somebody: their own they may, and those of whom
 /// they could give all that they have.
 fn permit_tokens_of(
@@ -312,7 +342,10 @@ fn permit_tokens_of(
     now_ms: u64,
     caller: &Caller,
     owner: &Principal,
+    scopes: Option<&Scopes>,
 ) -> Result<(), Problem> {
+    // The body may have been long on its way.
+    check_token(&state.access, now_ms, caller)?;
     if caller.principal == *owner {
         // What is done with a token needs the scope for it, also for one's own.
         return match caller.scopes().is_none_or(|scopes| scopes.include(&Scope::Admin)) {
@@ -326,5 +359,9 @@ fn permit_tokens_of(
         return permit(state, now_ms, caller, domain::Action::Expel, &domain::Object::Platform);
     }
     let is_service = matches!(owner, Principal::Known(PrincipalKind::Service, _));
-    permit_giving(state, now_ms, caller, &theirs, is_service)
+    // Who lets programs look and ask makes no token that can do more once the program may.
+    let looks = scopes.is_none_or(|scopes| {
+        scopes.iter().all(|scope| matches!(scope, Scope::Predict(_) | Scope::Read))
+    });
+    permit_giving(state, now_ms, caller, &theirs, is_service && looks)
 }

@@ -138,7 +138,11 @@ impl Control {
             .help("at most 32 KiB of text; put larger things into the model directory"));
         }
         let place = scope(project, environment, model.as_ref());
-        if self.has_value(project, environment, model.as_ref(), name, &value, secret).await {
+        // Where a change waits for approval, to compare would be to guess without a trace.
+        let compares = !secret || self.permit(caller, action, &object).is_ok();
+        if compares
+            && self.has_value(project, environment, model.as_ref(), name, &value, secret).await
+        {
             return Ok(false);
         }
         let before = self.secret_at(project, environment, model.as_ref(), name);
@@ -310,7 +314,13 @@ impl Control {
         let (project, environment, name) = (project.clone(), environment.clone(), name.to_string());
         let removed = name.clone();
         let object = object_of(&project, &environment, model.as_ref());
-        let action = if before.is_some() { Action::Secret } else { Action::Configure };
+        let (of, of_model, place_of, variable) =
+            (project.clone(), model.clone(), environment.clone(), name.clone());
+        let action = move |state: &State| {
+            let variables = state.variables_at(&of, of_model.as_ref(), &place_of);
+            let now = variables.and_then(|variables| variables.values.get(&variable));
+            if now.is_some_and(Option::is_none) { Action::Secret } else { Action::Configure }
+        };
         let decide = move |state: &State| {
             let variables = state.variables_at(&project, model.as_ref(), &environment);
             if variables.is_none_or(|variables| !variables.values.contains_key(&name)) {
@@ -320,7 +330,7 @@ impl Control {
             }
             Ok(Event::VariableRemoved { environment, model, name, proposal: None })
         };
-        self.change(caller, &subject, object, move |_| action, decide).await?;
+        self.change(caller, &subject, object, action, decide).await?;
         self.drop_secret(&place, &removed, before).await;
         Ok(())
     }

@@ -26,6 +26,8 @@ pub struct CallerToken {
     pub digest: Digest,
     /// What it may be used for at most.
     pub scopes: Scopes,
+    /// Whether somebody other than its owner has known its text.
+    pub shared: bool,
 }
 
 impl Caller {
@@ -34,6 +36,11 @@ impl Caller {
 
     /// Whoever owns the data directory.
     pub const LOCAL_OWNER: Caller = Caller { principal: Principal::LocalOwner, token: None };
+
+    /// Whether nobody but the principal can be behind this.
+    pub fn is_in_person(&self) -> bool {
+        self.token.as_ref().is_none_or(|token| !token.shared)
+    }
 
     /// What they may do at most; none is no limit.
     pub fn scopes(&self) -> Option<&Scopes> {

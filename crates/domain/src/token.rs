@@ -64,6 +64,10 @@ pub struct TokenRecord {
     /// From when on it is not valid any more, in milliseconds since 1970; never if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
+    /// Whether somebody other than its owner made or rotated it, and so has known its text: then
+    /// what is done with it is done by nobody in particular.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// What it was before the last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier: Option<EarlierToken>,

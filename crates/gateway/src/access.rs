@@ -65,7 +65,7 @@ fn now_ms() -> u64 {
 }
 
 /// The 401.
-fn unproved(text: impl Into<String>) -> Problem {
+pub fn unproved(text: impl Into<String>) -> Problem {
     Problem::new(Code::Unauthenticated, text)
         .help("send a token as `Authorization: Bearer …`; decalog token create makes one")
 }
@@ -245,6 +245,7 @@ impl Who {
             id: token.record.id,
             digest: token.digest,
             scopes: token.record.scopes.clone(),
+            shared: token.record.shared,
         });
         Caller { principal: self.principal, token }
     }

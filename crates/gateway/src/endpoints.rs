@@ -27,6 +27,16 @@ pub enum Endpoint {
     OpenInference(oip_rest::Path),
 }
 
+impl Endpoint {
+    /// The model that it is about, if it is about one.
+    pub fn reference(&self) -> Option<&str> {
+        match self {
+            Endpoint::Predict(reference) => Some(reference),
+            Endpoint::OpenInference(path) => path.reference(),
+        }
+    }
+}
+
 /// Which endpoint a path is; `None` belongs to the control plane.
 pub fn endpoint(path: &str) -> Option<Endpoint> {
     if let Some(reference) =

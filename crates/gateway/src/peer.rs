@@ -9,9 +9,9 @@ use http::header::{HeaderMap, HeaderName};
 
 use crate::network::Network;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Addresses of a request's way that are looked at, from its end.
 const HOPS_MAX: usize = 32;
 
@@ -57,6 +57,12 @@ impl Peer {
     }
 }
 
+/// Whether a request says that somebody passed it on: it is not of this machine, whoever that was.
+pub fn is_passed_on(headers: &HeaderMap) -> bool {
+    let names = [&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &http::header::FORWARDED];
+    names.into_iter().chain([&http::header::VIA]).any(|name| headers.contains_key(name))
+}
+
 /// The proxies that may say from whom a request is.
 #[derive(Clone, Debug)]
 pub struct Proxies(pub Arc<[Network]>);
@@ -70,19 +76,26 @@ impl Proxies {
     /// Whose request a proxy passes on, and under which name it was asked for. A request without
     /// `X-Forwarded-For` is the proxy's own.
     pub fn read(&self, proxy: IpAddr, headers: &mut HeaderMap) -> Peer {
-        let Some(ip) = self.first_stranger(headers) else { return Peer::plain(proxy) };
-        if let Some(host) = headers.remove(FORWARDED_HOST) {
+        let Some(ip) = self.first_stranger(headers) else {
+            return Peer::Tcp {
+                ip: proxy,
+                encrypted: false,
+                certificate: None,
+                proxy: Some(proxy),
+            };
+        };
+        if let Some(host) = headers.remove(&FORWARDED_HOST) {
             headers.insert(http::header::HOST, host);
         }
         let encrypted = headers
-            .get(FORWARDED_PROTO)
+            .get(&FORWARDED_PROTO)
             .is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
         Peer::Tcp { ip, encrypted, certificate: None, proxy: Some(proxy) }
     }
 
     /// The last address of the way that is no proxy: those before it are only what that one says.
     fn first_stranger(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+        let lines = headers.get_all(&FORWARDED_FOR).iter().rev();
         let hops = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));
         let mut last = None;
         for hop in hops.take(HOPS_MAX) {

@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use domain::{Caller, Code, Problem};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
-use crate::access::{Watch, Who};
+use crate::access::{Watch, Who, unproved};
 use crate::arriving::{Arriving, discard};
 use crate::body::Body;
 use crate::connections::Ticket;
 use crate::endpoints::endpoint;
+use crate::peer::is_passed_on;
 use crate::serving::Serve;
 use crate::turns::Turn;
 use crate::{Gateway, Peer, admit, reply};
@@ -24,6 +25,12 @@ pub struct Asking {
     pub caller: Option<Caller>,
     /// Whether they are at this machine.
     pub is_loopback: bool,
+}
+
+/// Whether a request can only be of this machine.
+fn is_near(peer: &Peer, headers: &HeaderMap) -> bool {
+    let is_local = matches!(peer, Peer::Local { .. });
+    is_local || peer.is_of_this_machine() && !is_passed_on(headers)
 }
 
 impl Gateway {
@@ -63,7 +70,14 @@ impl Gateway {
                 admit::check_manages(&self.config.hosts, request, peer.is_encrypted())?;
             }
         }
-        self.door.who(request.headers(), is_local)
+        let who = self.door.who(request.headers(), is_local)?;
+        let is_open = self.config.open_predictions && is_near(peer, request.headers());
+        // Of the data plane only health is for everybody, wherever they are.
+        let path = request.uri().path();
+        if who.is_none() && !is_open && endpoint(path).is_some_and(|it| it.reference().is_some()) {
+            return Err(unproved("this server answers only who has a token"));
+        }
+        Ok(who)
     }
 
     async fn control(
@@ -74,10 +88,9 @@ impl Gateway {
         who: Option<&Who>,
         peer: &Peer,
     ) -> Response<Body> {
-        request.extensions_mut().insert(Asking {
-            caller: who.map(Who::caller),
-            is_loopback: peer.is_of_this_machine(),
-        });
+        let is_loopback = is_near(peer, request.headers());
+        let asking = Asking { caller: who.map(Who::caller), is_loopback };
+        request.extensions_mut().insert(asking);
         let turn = Arc::new(self.turns.of(request.uri().path()));
         if let Err(problem) = turn.take() {
             return reply::problem(&problem);

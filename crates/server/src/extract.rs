@@ -145,7 +145,7 @@ impl Input for By {
     fn describe(_: &mut Operation) {}
 }
 
-/// Whether the caller is at this machine, or proved who they are: others are told no names.
+/// Whether the caller is at this machine: others are told no names and no paths.
 pub struct IsNear(pub bool);
 
 impl<S: Send + Sync> FromRequestParts<S> for IsNear {
@@ -153,7 +153,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IsNear {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<IsNear, ApiError> {
         let asking = parts.extensions.get::<Asking>();
-        Ok(IsNear(asking.is_some_and(|asking| asking.is_loopback || asking.caller.is_some())))
+        Ok(IsNear(asking.is_some_and(|asking| asking.is_loopback)))
     }
 }
 

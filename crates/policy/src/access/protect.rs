@@ -33,7 +33,8 @@ pub enum ApprovalRefusal {
 /// count as one of those who agree, so that somebody else has to: always at least one person more
 /// than there must be approvals stands behind a change.
 pub fn approvals_needed(protection: Protection, proposer: &Party) -> u32 {
-    protection.approvals.max(1).saturating_add(u32::from(proposer.person.is_none()))
+    let is_person = proposer.person.is_some() && proposer.principal.person() == proposer.person;
+    protection.approvals.max(1).saturating_add(u32::from(!is_person))
 }
 
 /// What it is to make this version live, whatever the caller calls it. `before` is what a rollback
