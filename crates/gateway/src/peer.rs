@@ -73,8 +73,8 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(ip))
     }
 
-    /// Whose request a proxy passes on, and under which name it was asked for. A request without
-    /// `X-Forwarded-For` is the proxy's own.
+    /// Whose request a proxy passes on, and under which name it was asked for. Where it does not
+    /// say, it is the proxy's own, and still of no process of this machine.
     pub fn read(&self, proxy: IpAddr, headers: &mut HeaderMap) -> Peer {
         let Some(ip) = self.first_stranger(headers) else {
             return Peer::Tcp {

@@ -71,5 +71,9 @@ fn a_request_through_a_proxy_is_of_no_process_of_this_machine() {
     let Peer::Tcp { encrypted, proxy, .. } = peer else { unreachable!() };
     assert!(encrypted && proxy == Some([10, 0, 0, 1].into()));
     let (own, host) = read(&[("x-forwarded-proto", "https"), ("x-forwarded-host", "x.org")]);
-    assert_eq!((own, host), (Peer::plain([10, 0, 0, 1].into()), "decalog:8010".into()));
+    // One that does not say whose: it is nobody's of this machine either.
+    let proxy = IpAddr::from([10, 0, 0, 1]);
+    let Peer::Tcp { ip, proxy: by, .. } = &own else { unreachable!() };
+    assert_eq!((*ip, *by, host.as_str()), (proxy, Some(proxy), "decalog:8010"));
+    assert!(!own.is_of_this_machine());
 }
