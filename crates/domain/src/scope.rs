@@ -222,7 +222,7 @@ impl From<Scope> for String {
     }
 }
 
-/// All scopes of a token, from 1 to [`SCOPES_MAX`], none of which another includes.
+/// All scopes of a token, from 1 to 64, none of which another includes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "BTreeSet<Scope>", into = "BTreeSet<Scope>")]
 pub struct Scopes(BTreeSet<Scope>);

@@ -151,7 +151,8 @@ fn what_nobody_in_particular_proposed_needs_one_person_more() {
         );
     }
     assert_eq!(approvals_needed(one(), &someone(1)), 1);
-    assert_eq!(approvals_needed(one(), &service(Some(person(1)))), 1);
+    // Whoever answers for a program need not be behind what it proposes: others may have its token.
+    assert_eq!(approvals_needed(one(), &service(Some(person(1)))), 2);
     // None at all is no protection: it is read as one.
     assert_eq!(approvals_needed(Protection { approvals: 0 }, &someone(1)), 1);
 }
