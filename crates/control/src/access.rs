@@ -53,6 +53,23 @@ pub(crate) fn permit(
     refusal(decision, action, object)
 }
 
+/// Fails if a caller's token is not good any more, or may neither do something now nor propose it.
+pub(crate) fn permit_proposing(
+    state: &State,
+    now_ms: u64,
+    caller: &Caller,
+    action: Action,
+    object: &Object,
+) -> Result<(), Problem> {
+    check_token(&state.access, now_ms, caller)?;
+    let decision = may(&state.access, &caller.principal, caller.scopes(), action, object);
+    match decision.may_propose() {
+        true => Ok(()),
+        false => refusal(decision, action, object),
+    }
+}
+
+/// Fails if a caller came with a token that is not good any more.
 pub(crate) fn check_token(access: &Access, now_ms: u64, caller: &Caller) -> Result<(), Problem> {
     let Some(token) = &caller.token else { return Ok(()) };
     let status = access.token(&token.digest).map(|record| record.status(&token.digest, now_ms));
@@ -63,6 +80,7 @@ pub(crate) fn check_token(access: &Access, now_ms: u64, caller: &Caller) -> Resu
     }
 }
 
+/// What is told of a decision, if it is not to do it at once.
 pub(crate) fn refusal(decision: Decision, action: Action, object: &Object) -> Result<(), Problem> {
     let why = |help: &str| {
         let text = decision.explain("you", action, object);
@@ -105,13 +123,7 @@ impl Control {
         action: Action,
         object: &Object,
     ) -> Result<(), Problem> {
-        let state = self.state();
-        check_token(&state.access, self.clock.now_ms(), caller)?;
-        let decision = may(&state.access, &caller.principal, caller.scopes(), action, object);
-        match decision.may_propose() {
-            true => Ok(()),
-            false => refusal(decision, action, object),
-        }
+        permit_proposing(&self.state(), self.clock.now_ms(), caller, action, object)
     }
 
     /// Fails if a caller may do none of these now, nor propose one.
@@ -195,18 +207,13 @@ impl Control {
         Ok(Verdict { allowed: decision.is_allowed(), may_propose: decision.may_propose(), says })
     }
 
-    /// What decides who comes in, as the ledger says now.
-    pub fn access(&self) -> Access {
-        self.state().access.clone()
-    }
-
     /// Tells the data plane who may come in, if that has changed.
     pub(crate) fn publish_access(&self) {
-        let access = self.access();
+        let state = self.state();
         let mut published = self.published_access.lock();
-        if *published < Some(access.head.seq) {
-            *published = Some(access.head.seq);
-            (self.publish_access)(access);
+        if *published < Some(state.access.head.seq) {
+            *published = Some(state.access.head.seq);
+            (self.publish_access)(state.access.clone());
         }
     }
 

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Control;
-use crate::access::{check_token, permit, refusal};
+use crate::access::{check_token, permit, permit_proposing, refusal};
 
 /// The most proposals of one principal that wait at a time.
 const OPEN_PROPOSALS_MAX: usize = 32;
@@ -178,7 +178,7 @@ impl Control {
         let decide = move |state: &State| {
             let known = visible(state, now_ms, &by, id)?;
             let proposal = &known.proposal;
-            permit_proposing(state, &by, proposal)?;
+            permit_proposing(state, now_ms, &by, proposal.action, &proposal.object)?;
             let party = party_of(&state.access, &by);
             check_approval(proposal, &party, now_ms)
                 .map_err(|error| Problem::new(Code::NotApproved, error.to_string()))?;
@@ -201,7 +201,7 @@ impl Control {
         let decide = move |state: &State| {
             let proposal = &visible(state, now_ms, &by, id)?.proposal;
             if proposal.proposer.principal != by.principal {
-                permit_proposing(state, &by, proposal)?;
+                permit_proposing(state, now_ms, &by, proposal.action, &proposal.object)?;
             }
             let party = party_of(&state.access, &by);
             check_rejection(proposal, &party, now_ms)
@@ -332,7 +332,8 @@ impl Control {
             let people = people_of(&state.access, &place);
             if !policy::access::protection_can_be_met(protection, people) {
                 let text = format!(
-                    "{approvals} of {people} people who may release there cannot be others for each of them"
+                    "changes would wait for ever: {people} may release there, and {approvals} \
+                     beside the one who proposes must approve"
                 );
                 return Err(Problem::new(Code::BadRequest, text)
                     .help("give more people the role of a deployer first: decalog member add"));
@@ -378,16 +379,6 @@ fn visible<'a>(
         _ => no_such_proposal(id),
     })?;
     Ok(known)
-}
-
-/// Fails if a caller could not have proposed the same.
-fn permit_proposing(state: &State, caller: &Caller, proposal: &Proposal) -> Result<(), Problem> {
-    let (action, object) = (proposal.action, &proposal.object);
-    let decision = may(&state.access, &caller.principal, caller.scopes(), action, object);
-    match decision.may_propose() {
-        true => Ok(()),
-        false => refusal(decision, action, object),
-    }
 }
 
 /// Whether a proposal can be carried out now.

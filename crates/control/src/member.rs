@@ -8,12 +8,11 @@ use domain::{
     Action, Caller, Code, Event, Grant, Grantee, GroupName, Object, Principal, PrincipalId,
     PrincipalKind, Problem, Reach, Role, State,
 };
-use policy::access::may;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Control;
-use crate::access::{check_token, permit};
+use crate::access::{check_token, permit, permit_proposing};
 use crate::names::{check_name, nobody_called};
 use crate::random::random;
 
@@ -81,10 +80,6 @@ fn action_of(grant: &Grant, to_service: bool) -> Action {
     }
 }
 
-fn is_proposable(state: &State, caller: &Caller, action: Action, object: &Object) -> bool {
-    may(&state.access, &caller.principal, caller.scopes(), action, object).may_propose()
-}
-
 /// Fails if a caller could not give somebody all of these roles. Whoever could may also make and
 /// take away their tokens.
 pub(crate) fn permit_giving(
@@ -95,13 +90,9 @@ pub(crate) fn permit_giving(
     to_service: bool,
 ) -> Result<(), Problem> {
     for grant in grants {
-        let (action, object) = (action_of(grant, to_service), object_of(&grant.reach));
         // What has to be approved is proposed where it is appended.
-        let decided = permit(state, now_ms, caller, action, &object);
-        decided.or_else(|problem| match is_proposable(state, caller, action, &object) {
-            true => Ok(()),
-            false => Err(problem),
-        })?;
+        let (action, object) = (action_of(grant, to_service), object_of(&grant.reach));
+        permit_proposing(state, now_ms, caller, action, &object)?;
     }
     Ok(())
 }
@@ -115,7 +106,6 @@ impl Control {
         request: MemberRequest,
     ) -> Result<Member, Problem> {
         let MemberRequest { name, kind, role, reach } = request;
-        let object = object_of(&reach);
         let is_service = kind == Some(MemberKind::Service);
         let trial = |to| Grant { to, role, reach: reach.clone() };
         if kind == Some(MemberKind::Group) {
@@ -134,7 +124,6 @@ impl Control {
         let state = self.state();
         let nobody = trial(Grantee::Principal(PrincipalId([0; 8])));
         permit_giving(&state, self.clock.now_ms(), caller, &[nobody], is_service)?;
-        let _ = object;
         let principal = match self.principal_named(&state, &name) {
             Ok(principal) => principal,
             Err(_) => {
@@ -241,7 +230,7 @@ impl Control {
         let by = caller.clone();
         if let Some(principal) = principal {
             let decide = move |state: &State| {
-                for grant in grants_of_all(state, &to) {
+                for grant in state.access.grants_of(&to) {
                     permit(state, now_ms, &by, Action::Expel, &object_of(&grant.reach))?;
                 }
                 if state.access.grants_of(&to).is_empty() {
@@ -334,10 +323,6 @@ impl Control {
         members.sort_by(|left, right| left.name.cmp(&right.name));
         members
     }
-}
-
-fn grants_of_all(state: &State, to: &Grantee) -> Vec<Grant> {
-    state.access.grants_of(to).to_vec()
 }
 
 fn member_kind(principal: &Principal) -> MemberKind {

@@ -78,6 +78,23 @@ fn object_of(
     }
 }
 
+/// What it is to change a variable: what is a secret now does not become one that is shown, nor goes,
+/// by who may not touch secrets.
+fn action_on(
+    project: &ProjectName,
+    model: Option<ModelName>,
+    environment: &EnvironmentName,
+    name: &str,
+    otherwise: Action,
+) -> impl FnOnce(&State) -> Action + Send + 'static {
+    let (project, environment, name) = (project.clone(), environment.clone(), name.to_string());
+    move |state| {
+        let variables = state.variables_at(&project, model.as_ref(), &environment);
+        let now = variables.and_then(|variables| variables.values.get(&name));
+        if now.is_some_and(Option::is_none) { Action::Secret } else { otherwise }
+    }
+}
+
 /// What a variable is set to.
 pub enum VariableValue {
     /// Kept in the ledger, and shown.
@@ -159,13 +176,7 @@ impl Control {
             secret: file,
             proposal: None,
         };
-        // What is a secret does not become one that is shown by who may not touch secrets.
-        let (of, place_of, variable) = (project.clone(), environment.clone(), name.to_string());
-        let needed = move |state: &State| {
-            let variables = state.variables_at(&of, of_model.as_ref(), &place_of);
-            let now = variables.and_then(|variables| variables.values.get(&variable));
-            if now.is_some_and(Option::is_none) { Action::Secret } else { action }
-        };
+        let needed = action_on(project, of_model, environment, name, action);
         let appended = self.change(caller, &subject, object, needed, move |_| Ok(event)).await;
         match &appended {
             Ok(_) => self.drop_secret(&place, name, before).await,
@@ -314,13 +325,7 @@ impl Control {
         let (project, environment, name) = (project.clone(), environment.clone(), name.to_string());
         let removed = name.clone();
         let object = object_of(&project, &environment, model.as_ref());
-        let (of, of_model, place_of, variable) =
-            (project.clone(), model.clone(), environment.clone(), name.clone());
-        let action = move |state: &State| {
-            let variables = state.variables_at(&of, of_model.as_ref(), &place_of);
-            let now = variables.and_then(|variables| variables.values.get(&variable));
-            if now.is_some_and(Option::is_none) { Action::Secret } else { Action::Configure }
-        };
+        let action = action_on(&project, model.clone(), &environment, &name, Action::Configure);
         let decide = move |state: &State| {
             let variables = state.variables_at(&project, model.as_ref(), &environment);
             if variables.is_none_or(|variables| !variables.values.contains_key(&name)) {
