@@ -1,13 +1,15 @@
 //! TLS: this server's certificates, the handshakes with its callers, and what the certificates say
-//! that callers show. The only crate that knows the libraries for it.
+//! that callers show. And who somebody is by the word of others: logins by OpenID Connect, tokens
+//! that platforms give to jobs. The only crate that knows the libraries for either.
 //!
-//! Time is an argument, in milliseconds since 1970. What a person must put right is a
+//! Time is an argument, in milliseconds since 1970 where its name does not say otherwise. What a person must put right is a
 //! [`Problem`](domain::Problem).
 
 mod authority;
 mod caller;
 mod facts;
 mod keeper;
+mod oidc;
 mod pair;
 mod tls;
 
@@ -18,6 +20,9 @@ use rustls::crypto::CryptoProvider;
 
 pub use caller::{is_unknown_server, pem, presented, system_authorities};
 pub use keeper::Certificates;
+pub use oidc::{
+    Begun, Fault, Issuers, JobClaims, Login, OidcError, Pending, Provider, ProviderConfig,
+};
 pub use tls::{Accepted, Settings, Tls};
 
 /// The one implementation of ciphers, named wherever one is wanted: two in one program could each

@@ -1,0 +1,122 @@
+//! What is known of one issuer: its document and its keys, asked when they are first needed, again
+//! when they are old, and again when a token names a key that is not among them, but never so often
+//! that those who send tokens can make this machine flood somebody.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::OidcError;
+use super::address::Issuer;
+use super::asking::Asking;
+use super::keys::Keys;
+use super::metadata::Metadata;
+
+/// How old may be what is known, in seconds, before it is asked again.
+const KNOWN_S_MAX: u64 = 600;
+/// How old may be what is known, in seconds, while the issuer does not answer: a key that it took
+/// back would be good for as long.
+const STALE_S_MAX: u64 = 6 * 3_600;
+/// Between two times that an issuer is asked, in seconds, whatever is asked for.
+pub const ASKED_AGAIN_S_MIN: u64 = 10;
+
+/// What an issuer says.
+pub struct Known {
+    pub metadata: Metadata,
+    pub keys: Keys,
+    /// When it said so, in seconds since 1970.
+    at_s: u64,
+}
+
+#[derive(Default)]
+struct State {
+    known: Option<Arc<Known>>,
+    /// When it was last asked, in seconds since 1970, and what came of it if that was nothing.
+    asked: Option<(u64, Option<OidcError>)>,
+}
+
+/// One issuer.
+pub struct Source {
+    issuer: Issuer,
+    asking: Asking,
+    state: Mutex<State>,
+    /// Held while it is asked: one asks for all who wait.
+    turn: Mutex<()>,
+}
+
+impl Source {
+    /// Asks nothing yet.
+    pub fn new(issuer: Issuer, asking: Asking) -> Source {
+        Source { issuer, asking, state: Mutex::default(), turn: Mutex::default() }
+    }
+
+    /// Who it is.
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// How it is asked.
+    pub fn asking(&self) -> &Asking {
+        &self.asking
+    }
+
+    /// What is known of it, not too old.
+    pub fn known(&self, now_s: u64) -> Result<Arc<Known>, OidcError> {
+        let is_fresh = |known: &Known| known.at_s.abs_diff(now_s) < KNOWN_S_MAX;
+        if let Some(known) = self.state.lock().known.clone().filter(|known| is_fresh(known)) {
+            return Ok(known);
+        }
+        let _turn = self.turn.lock();
+        self.ask(now_s, is_fresh)
+    }
+
+    /// What it says now, where `known` did not do: the same again if it was asked a moment ago.
+    pub fn newer(&self, known: &Arc<Known>, now_s: u64) -> Result<Arc<Known>, OidcError> {
+        let _turn = self.turn.lock();
+        self.ask(now_s, |other| !std::ptr::eq(other, &**known))
+    }
+
+    /// Asks unless what is known does meanwhile, or it was asked a moment ago.
+    fn ask(&self, now_s: u64, does: impl Fn(&Known) -> bool) -> Result<Arc<Known>, OidcError> {
+        let (known, asked) = {
+            let state = self.state.lock();
+            (state.known.clone(), state.asked.clone())
+        };
+        if let Some(known) = known.clone().filter(|known| does(known)) {
+            return Ok(known);
+        }
+        let failed = match asked {
+            Some((at_s, failed)) if at_s.abs_diff(now_s) < ASKED_AGAIN_S_MIN => failed,
+            _ => self.ask_now(now_s).err(),
+        };
+        let state = self.state.lock();
+        match (&state.known, failed) {
+            (Some(known), None) => Ok(known.clone()),
+            (Some(known), Some(_)) if known.at_s.abs_diff(now_s) < STALE_S_MAX => Ok(known.clone()),
+            (_, Some(failed)) => Err(failed),
+            (None, None) => Err(OidcError::Unreachable {
+                issuer: self.issuer.as_str().into(),
+                why: "it was not asked".into(),
+            }),
+        }
+    }
+
+    fn ask_now(&self, now_s: u64) -> Result<(), OidcError> {
+        let answer = Metadata::ask(&self.asking, &self.issuer).and_then(|metadata| {
+            let keys = Keys::ask(&self.asking, &self.issuer, &metadata)?;
+            Ok(Arc::new(Known { metadata, keys, at_s: now_s }))
+        });
+        let mut state = self.state.lock();
+        match answer {
+            Ok(known) => {
+                *state = State { known: Some(known), asked: Some((now_s, None)) };
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                state.asked = Some((now_s, Some(error.clone())));
+                Err(error)
+            }
+        }
+    }
+}
