@@ -4,11 +4,13 @@ use control::member::Member;
 use control::token::{NewToken, TokenView};
 use control::{Verdict, WhoAmI};
 use domain::token::Limits;
-use domain::{Code, Grant, Problem, Reach};
+use domain::{Code, Credential, Grant, Problem, Reach};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::args::{AuthVerb, EraseVerb, LimitOptions, MemberVerb, PlaceOptions, TokenVerb};
+use crate::args::{
+    AuthVerb, CredentialOptions, EraseVerb, LimitOptions, MemberVerb, PlaceOptions, TokenVerb,
+};
 use crate::client::{Client, encoded};
 use crate::duration;
 use crate::layout::{Column, list};
@@ -88,13 +90,14 @@ pub fn token(client: &Client, verb: TokenVerb, as_json: bool) -> Result<(), Fail
             let columns = [
                 Column::words("TOKEN"),
                 Column::words("OWNER").down_to(8),
+                Column::words("FROM"),
                 Column::words("STATE"),
                 Column::words("EXPIRES"),
                 Column::words("LIMITS").down_to(6),
                 Column::words("SCOPES").down_to(12),
             ];
             let rows: Vec<Vec<String>> = tokens.iter().map(token_row).collect();
-            print(&list(&columns, &rows, &["LIMITS", "EXPIRES"], width()));
+            print(&list(&columns, &rows, &["LIMITS", "FROM", "EXPIRES"], width()));
         }
     }
     Ok(())
@@ -124,6 +127,7 @@ fn token_row(token: &TokenView) -> Vec<String> {
     vec![
         token.id.to_string(),
         one_line(&token.owner).into_owned(),
+        token.origin.as_str().into(),
         token.state.clone(),
         token.expires_ms.map_or("never".into(), time),
         limits_text(&token.limits),
@@ -143,15 +147,20 @@ fn limits_text(limits: &Limits) -> String {
 /// `decalog member`
 pub fn member(client: &Client, verb: MemberVerb, as_json: bool) -> Result<(), Failure> {
     match verb {
-        MemberVerb::Add { name, role, place, service, group } => {
+        MemberVerb::Add { name, role, place, service, group, credential } => {
             let role: domain::Role = role.parse().map_err(option)?;
-            let kind = match (service, group) {
-                (true, _) => Some("service"),
-                (_, true) => Some("group"),
+            let credential = known_by(credential)?;
+            let kind = match (service, group, &credential) {
+                (true, _, _) => Some("service"),
+                (_, true, _) => Some("group"),
+                (_, _, Some(credential)) => Some(credential.kind().as_str()),
                 _ => None,
             };
             let reach = reach(&place)?.unwrap_or(Reach::Everything);
-            let body = json!({ "name": name, "kind": kind, "role": role, "in": reach });
+            let mut body = json!({ "name": name, "kind": kind, "role": role, "in": reach });
+            if let Some(credential) = credential {
+                body["credential"] = json!(credential);
+            }
             let member: Member = client.post("/v1/members", &body)?;
             if as_json {
                 print_json(&member);
@@ -188,6 +197,7 @@ pub fn member(client: &Client, verb: MemberVerb, as_json: bool) -> Result<(), Fa
             let columns = [
                 Column::words("NAME").down_to(8),
                 Column::words("KIND"),
+                Column::words("KNOWN BY").down_to(12),
                 Column::words("ROLES").down_to(16),
             ];
             let kind = |member: &Member| {
@@ -197,13 +207,47 @@ pub fn member(client: &Client, verb: MemberVerb, as_json: bool) -> Result<(), Fa
                 .iter()
                 .map(|member| {
                     let name = one_line(&member.name).into_owned();
-                    vec![name, kind(member).unwrap_or_default(), roles(&member.grants)]
+                    let by = member.credential.as_ref().map_or_else(String::new, credential_text);
+                    let by = one_line(&by).into_owned();
+                    vec![name, kind(member).unwrap_or_default(), by, roles(&member.grants)]
                 })
                 .collect();
-            print(&list(&columns, &rows, &["KIND"], width()));
+            print(&list(&columns, &rows, &["KNOWN BY", "KIND"], width()));
         }
     }
     Ok(())
+}
+
+fn known_by(options: CredentialOptions) -> Result<Option<Credential>, Problem> {
+    let CredentialOptions { job, issuer, claims, certificate } = options;
+    let credential = match (certificate, job) {
+        (Some(name), _) => Credential::Certificate(name.parse().map_err(option)?),
+        (None, true) => {
+            let pairs = claims.iter().map(|claim| {
+                let pair = claim.split_once('=').ok_or_else(|| {
+                    option(format!("--claim {claim} is not NAME=VALUE"))
+                        .help("--claim repository_id=4711")
+                })?;
+                Ok((pair.0.to_string(), pair.1.to_string()))
+            });
+            let claims = pairs.collect::<Result<_, Problem>>()?;
+            Credential::JobToken { issuer: issuer.unwrap_or_default(), claims }
+        }
+        (None, false) => return Ok(None),
+    };
+    credential.validate().map_err(option)?;
+    Ok(Some(credential))
+}
+
+fn credential_text(credential: &Credential) -> String {
+    match credential {
+        Credential::Certificate(name) => name.to_string(),
+        Credential::JobToken { issuer, claims } => {
+            let host = issuer.split_once("://").map_or(issuer.as_str(), |(_, rest)| rest);
+            let claims = claims.iter().map(|(name, value)| format!("{name}={value}"));
+            format!("{host} {}", claims.collect::<Vec<_>>().join(" "))
+        }
+    }
 }
 
 fn roles(grants: &[Grant]) -> String {

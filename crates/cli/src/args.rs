@@ -12,12 +12,12 @@ mod release;
 mod up;
 
 pub use access::{
-    AuthVerb, EnvironmentOf, EraseVerb, LimitOptions, MemberVerb, PlaceOptions, ProposalOptions,
-    TokenVerb,
+    AuthVerb, CredentialOptions, EnvironmentOf, EraseVerb, LimitOptions, LoginOptions, MemberVerb,
+    PlaceOptions, ProposalOptions, TokenVerb,
 };
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
-pub use up::UpOptions;
+pub use up::{OidcOptions, UpOptions};
 
 /// Takes trained models, in any language, into production and keeps them there.
 #[derive(Parser)]
@@ -47,19 +47,19 @@ pub enum Verb {
         after_help = "Examples:\n  decalog up\n  decalog up --data /srv/decalog --listen 127.0.0.1:9000\n  decalog up --data /srv/decalog --takeover      replaces the one that runs"
     )]
     Up(Box<UpOptions>),
-    /// Remembers a server elsewhere, with a token for it
+    /// Logs in to a server elsewhere by a browser, also one on another machine, or with a token
     #[command(
-        after_help = "A server with an authority of its own prints that one's SHA-256 when it starts.\n\nExamples:\n  decalog login https://ml.example.org --token - < token.txt\n  decalog login https://10.0.0.5:8010 --ca-sha256 9f86d081… --token -"
+        after_help = "A server with an authority of its own prints that one's SHA-256 when it starts.\n\nExamples:\n  decalog login https://ml.example.org                         prints an address and a code to compare\n  decalog login https://ml.example.org --token - < token.txt\n  decalog login https://10.0.0.5:8010 --ca-sha256 9f86d081… --token -\n  decalog login https://ml.example.org --github                in a workflow with `id-token: write`\n  echo $DECALOG_ID_TOKEN | decalog login https://ml.example.org --id-token -      in a job of GitLab"
     )]
-    Login {
-        /// https://HOST[:PORT]
-        #[arg(value_name = "URL")]
-        address: String,
-        /// The SHA-256 of the server's authority, as `decalog up` prints it there
-        #[arg(long, value_name = "HEX")]
-        ca_sha256: Option<domain::Digest>,
+    Login(LoginOptions),
+    /// Opens the pages of the server in a browser, by a link that logs it in once
+    #[command(after_help = "Examples:\n  decalog dashboard\n  decalog dashboard --print")]
+    Dashboard {
+        /// Only print the link; it is good for a minute
+        #[arg(long)]
+        print: bool,
     },
-    /// Forgets a server and its token
+    /// Ends the login, and forgets a server and its token
     #[command(after_help = "Example:\n  decalog logout https://ml.example.org")]
     Logout {
         /// Its address [default: the server that commands go to]

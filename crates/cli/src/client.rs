@@ -43,6 +43,8 @@ pub fn encoded(text: &str) -> String {
 pub struct Client {
     url: String,
     known: Server,
+    /// Whether it is asked without saying who asks, also by the owner.
+    is_stranger: bool,
     /// Found out with the first request.
     way: OnceLock<Way>,
 }
@@ -106,6 +108,16 @@ fn agent(url: &str, trust: Trust<'_>, answer: Option<Duration>) -> Result<ureq::
     Ok(config.https_only(true).tls_config(tls.build()).build().into())
 }
 
+/// JSON from elsewhere, for whoever bears a token for it.
+pub fn ask(url: &str, token: &str) -> Result<Value, Failure> {
+    let agent = agent(url, Trust::System, Some(Duration::from_secs(SERVER_S)))?;
+    let request = agent.get(url).header(header::AUTHORIZATION, format!("Bearer {token}"));
+    let answer = request.call().and_then(|mut answer| answer.body_mut().read_json());
+    answer.map_err(|error| {
+        Problem::new(Code::Failed, format!("no token is to be had: {error}")).into()
+    })
+}
+
 /// Whether a URL is one of this machine.
 fn is_loopback(url: &str) -> bool {
     let uri = url.parse::<Uri>().ok();
@@ -125,7 +137,14 @@ impl Client {
 
     /// For a server of which this is known.
     pub fn as_remembered(url: &str, known: Server) -> Client {
-        Client { url: url.trim_end_matches('/').into(), known, way: OnceLock::new() }
+        let url = url.trim_end_matches('/').into();
+        Client { url, known, is_stranger: false, way: OnceLock::new() }
+    }
+
+    /// The same for somebody who does not say who they are yet.
+    pub fn as_stranger(url: &str, known: Server) -> Client {
+        let known = Server { token: None, ..known };
+        Client { is_stranger: true, ..Client::as_remembered(url, known) }
     }
 
     /// How the server is reached. A server that does not answer is asked again by the next request.
@@ -133,7 +152,8 @@ impl Client {
         if let Some(way) = self.way.get() {
             return Ok(way);
         }
-        let owned = if self.known.token.is_some() { None } else { self.owned()? };
+        let is_known = self.known.token.is_some() || self.is_stranger;
+        let owned = if is_known { None } else { self.owned()? };
         let way = match owned {
             Some(owned) => Way::Owner(socket::agent(config(None).build(), owned.clone()), owned),
             None => Way::Url(self.agent(None)?),
@@ -220,6 +240,11 @@ impl Client {
                 Ok(request.header(COOKIE, cookie.text()))
             }
         }
+    }
+
+    /// Whether the server takes whoever asks for its owner.
+    pub fn is_owner(&self) -> bool {
+        matches!(self.way.get(), Some(Way::Owner(..)))
     }
 
     /// Where the server is.
@@ -320,6 +345,17 @@ impl Client {
             .unwrap_or_default()
             .to_string();
         Ok((kind, response.into_body().into_with_config().limit(u64::MAX).reader()))
+    }
+
+    /// POST of a form.
+    pub fn post_form<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        form: &[(&str, &str)],
+    ) -> Result<T, Failure> {
+        let sent = self.request(path, ureq::Agent::post)?.send_form(form.iter().copied());
+        let response = self.result(sent)?;
+        self.read(response)
     }
 
     /// PUT of JSON.

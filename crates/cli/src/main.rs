@@ -129,9 +129,12 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         Verb::Openapi => terminal::print_json(&server::openapi::document()),
         Verb::Manual { prefix } => manual::run(&prefix)?,
-        Verb::Login { address, ca_sha256 } => {
-            login::login(&address, ca_sha256, token(is_token_typed)?)?
+        Verb::Login(options) => {
+            let is_job = options.github || options.id_token.is_some();
+            let token = if is_job { None } else { token(is_token_typed)? };
+            login::login(&options, token)?
         }
+        Verb::Dashboard { print } => login::dashboard(&remote()?, print, json)?,
         Verb::Logout { address } => login::logout(address.as_deref().or(url))?,
         Verb::New { name, runtime } => new::run(&name, runtime)?,
         Verb::Check { path } => check::run(&path, json)?,

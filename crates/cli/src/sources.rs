@@ -1,15 +1,20 @@
-//! Keys and secrets that `decalog up` finds elsewhere: a credential of systemd, a vault.
+//! What `decalog up` finds elsewhere: keys and secrets in a credential of systemd or a vault, and
+//! whom people and jobs log in by.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use control::{KeySource, References, SecretSources};
 use domain::{Code, Problem};
+use identity::oidc::{Issuers, OidcError, Provider, ProviderConfig};
+use server::Logins;
 use vault::{Address, Token, TransitKey, Vault, VaultConfig};
 
-use crate::args::UpOptions;
+use crate::args::{OidcOptions, UpOptions};
 
 /// Of the key that a credential holds.
 const KEY_BYTES: usize = 32;
+/// An hour, in milliseconds.
+const HOUR_MS: u64 = 3_600_000;
 
 fn bad(text: impl Into<String>, help: &str) -> Problem {
     Problem::new(Code::BadOption, text).help(help)
@@ -112,4 +117,36 @@ fn vault(options: &UpOptions, address: Address) -> Result<Vault, Problem> {
         }
     };
     Vault::new(VaultConfig { address, token, ca_file: options.vault_ca_file.clone() })
+}
+/// Whom people and jobs log in by.
+pub fn logins(options: &OidcOptions) -> Result<Logins, Problem> {
+    let refused =
+        |error: OidcError| Problem::new(Code::BadOption, error.to_string()).help(error.help());
+    let roots = options.oidc_ca_file.clone();
+    let provider = match (&options.oidc_issuer, &options.oidc_client_id) {
+        (Some(issuer), Some(client_id)) => {
+            let mut config = ProviderConfig::new(issuer, client_id);
+            config.client_secret = client_secret(options.oidc_client_secret_file.as_deref())?;
+            config.name_claim = options.oidc_name_claim.clone();
+            config.groups_claim = options.oidc_groups_claim.clone();
+            config.roots = roots.clone();
+            if !options.oidc_scopes.is_empty() {
+                config.scopes = options.oidc_scopes.clone();
+            }
+            Some(Provider::new(config).map_err(refused)?)
+        }
+        _ => None,
+    };
+    let issuers = Issuers::new(roots).map_err(refused)?;
+    Ok(Logins::new(provider, issuers, options.login_hours * HOUR_MS))
+}
+
+fn client_secret(file: Option<&Path>) -> Result<Option<String>, Problem> {
+    let text = match file {
+        Some(file) => std::fs::read_to_string(file).map_err(|error| {
+            Problem::new(Code::BadOption, format!("{} cannot be read: {error}", file.display()))
+        })?,
+        None => std::env::var("DECALOG_OIDC_CLIENT_SECRET").unwrap_or_default(),
+    };
+    Ok(Some(text.trim().to_string()).filter(|secret| !secret.is_empty()))
 }

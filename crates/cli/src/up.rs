@@ -10,7 +10,7 @@ use domain::{Code, DataDirectory, Problem};
 use engine::{Descriptors, Engine, EngineConfig, LocalEngine};
 use gateway::{Gateway, GatewayConfig, Listener, Serve, Stop};
 use monitor::Monitor;
-use server::Api;
+use server::{Api, Logins};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -21,7 +21,7 @@ use crate::data::data_directory;
 use crate::entry::Entry;
 use crate::handover::{self, Description};
 use crate::listening::Listening;
-use crate::sources::secret_sources;
+use crate::sources::{logins, secret_sources};
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;
@@ -129,6 +129,7 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
     }
     let data = data_directory(options.data.clone())?;
     let secrets = secret_sources(&options)?;
+    let logins = logins(&options.oidc)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let data_plane =
         runtime("gateway", options.gateway_threads.unwrap_or((cores / 2).max(1)).max(1))?;
@@ -138,7 +139,7 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
         Some(place) => place,
         None => Listening::take(&data, options.listen)?,
     };
-    let result = control_plane.block_on(serve(&options, secrets, data, place, &data_plane));
+    let result = control_plane.block_on(serve(&options, secrets, logins, data, place, &data_plane));
     data_plane.shutdown_timeout(Duration::from_secs(1));
     control_plane.shutdown_timeout(Duration::from_secs(1));
     result?;
@@ -148,6 +149,7 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
 async fn serve(
     options: &UpOptions,
     secrets: SecretSources,
+    logins: Logins,
     data: DataDirectory,
     place: Listening,
     data_plane: &tokio::runtime::Runtime,
@@ -220,6 +222,7 @@ async fn serve(
         control: control.clone(),
         gateway: gateway.clone(),
         monitor: monitor.clone(),
+        logins: Arc::new(logins),
         url: url.clone(),
         data: data.clone(),
         instance: door.as_ref().map(|door| door.cookie.instance()),

@@ -71,10 +71,16 @@ pub(crate) fn permit_proposing(
 
 /// Fails if a caller came with a token that is not good any more.
 pub(crate) fn check_token(access: &Access, now_ms: u64, caller: &Caller) -> Result<(), Problem> {
-    let Some(token) = &caller.token else { return Ok(()) };
+    let Some(token) = &caller.token else {
+        let is_here = caller.principal == Principal::Platform || access.is_known(&caller.principal);
+        return match is_here {
+            true => Ok(()),
+            false => Err(Problem::new(Code::Unauthenticated, "the client certificate is nobody's")),
+        };
+    };
     let status = access.token(&token.digest).map(|record| record.status(&token.digest, now_ms));
     match status {
-        Some(TokenStatus::Valid) if access.known(&caller.principal).is_some() => Ok(()),
+        Some(TokenStatus::Valid) if access.is_known(&caller.principal) => Ok(()),
         _ => Err(Problem::new(Code::Unauthenticated, "the token is not valid any more")
             .help("send another: decalog token create makes one")),
     }

@@ -20,6 +20,7 @@ mod happened;
 mod judging;
 mod key;
 mod lanes;
+pub mod login;
 pub mod member;
 mod memory;
 mod names;
@@ -72,6 +73,7 @@ pub use clock::{Clock, now_ms};
 pub use collect::Garbage;
 pub use key::{KeyUse, Keys, Rotation};
 pub use parked::Park;
+pub use random::random;
 pub use recover::recover;
 pub use restore::restore;
 pub use secret::{KeySource, References, SecretSources};
@@ -269,6 +271,8 @@ impl Control {
         });
         let signing = control.clone();
         unending::spawn("the signer of checkpoints", move || signing.clone().sign_forever());
+        let caring = control.clone();
+        unending::spawn("the care of groups", move || caring.clone().forget_groups_forever());
         for (key, model) in &state.models {
             model.running().for_each(|deployment| control.drive(key, &deployment.environment));
         }

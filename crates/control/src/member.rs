@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use domain::event::PLATFORM;
 use domain::{
-    Action, Caller, Code, Event, Grant, Grantee, GroupName, Object, Principal, PrincipalId,
-    PrincipalKind, Problem, Reach, Role, State,
+    Action, Caller, Code, Credential, Event, Grant, Grantee, GroupName, Object, Principal,
+    PrincipalId, PrincipalKind, Problem, Reach, Role, State,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub struct MemberRequest {
     /// Where: everywhere if unsaid.
     #[serde(default = "everywhere", rename = "in")]
     pub reach: Reach,
+    /// By what a new job or certificate is known: tokens of its platform, or a name in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Credential>,
 }
 
 /// What a member is.
@@ -40,6 +43,10 @@ pub enum MemberKind {
     Person,
     /// A program.
     Service,
+    /// A run of a pipeline, known by the tokens of its platform.
+    Job,
+    /// Whoever shows a client certificate.
+    Certificate,
     /// Everybody in a group of the identity provider.
     Group,
 }
@@ -53,6 +60,9 @@ pub struct Member {
     pub kind: MemberKind,
     /// As the ledger writes it; a group has none.
     pub principal: Option<Principal>,
+    /// By what they are known without a token of this server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Credential>,
     /// Their own roles; those by groups are the groups'.
     pub grants: Vec<Grant>,
 }
@@ -105,7 +115,8 @@ impl Control {
         caller: &Caller,
         request: MemberRequest,
     ) -> Result<Member, Problem> {
-        let MemberRequest { name, kind, role, reach } = request;
+        let MemberRequest { name, kind, role, reach, credential } = request;
+        check_credential(kind, credential.as_ref())?;
         let is_service = kind == Some(MemberKind::Service);
         let trial = |to| Grant { to, role, reach: reach.clone() };
         if kind == Some(MemberKind::Group) {
@@ -117,6 +128,7 @@ impl Control {
                 name,
                 kind: MemberKind::Group,
                 principal: None,
+                credential: None,
                 grants: vec![grant],
             });
         }
@@ -129,17 +141,33 @@ impl Control {
             Err(_) => {
                 let kind = match kind {
                     Some(MemberKind::Service) => PrincipalKind::Service,
+                    Some(MemberKind::Job) => PrincipalKind::Job,
+                    Some(MemberKind::Certificate) => PrincipalKind::Certificate,
                     _ => PrincipalKind::Person,
                 };
-                self.add_principal(caller, kind, &name).await?
+                if matches!(kind, PrincipalKind::Job | PrincipalKind::Certificate)
+                    && credential.is_none()
+                {
+                    let text = format!("nothing says by what {name} is known");
+                    return Err(Problem::new(Code::BadRequest, text)
+                        .help("decalog member add --help shows examples"));
+                }
+                self.add_principal(caller, kind, &name, credential.clone()).await?
             }
         };
         let is = member_kind(&principal);
         // Whoever says nothing means a person: a program of that name may be in other hands.
         if kind.unwrap_or(MemberKind::Person) != is {
-            let is = if is == MemberKind::Person { "a person" } else { "a service" };
-            return Err(Problem::new(Code::BadRequest, format!("`{name}` is {is} already"))
-                .help("choose another name, or say --service if the program is meant"));
+            let is = is.as_str();
+            return Err(Problem::new(Code::BadRequest, format!("`{name}` is a {is} already"))
+                .help(format!("choose another name, or say --{is} if that one is meant")));
+        }
+        let known = self.state().access.known(&principal).and_then(|it| it.credential.clone());
+        if credential.is_some() && credential != known {
+            let text = format!("`{name}` is known by another credential");
+            return Err(Problem::new(Code::Conflict, text).help(format!(
+                "choose another name, or remove it first: decalog member rm {name}"
+            )));
         }
         let Some(id) = principal.id() else {
             return Err(Problem::new(Code::BadName, format!("`{name}` has all roles already")));
@@ -171,6 +199,7 @@ impl Control {
         caller: &Caller,
         kind: PrincipalKind,
         name: &str,
+        credential: Option<Credential>,
     ) -> Result<Principal, Problem> {
         check_name(name)?;
         if let Some(old) = self.names.find(name) {
@@ -182,14 +211,13 @@ impl Control {
         }
         let principal = Principal::Known(kind, PrincipalId(random()?));
         self.names.put(principal, name).await?;
-        let event = Event::PrincipalAdded { principal, person: caller.principal.person() };
-        let event = match kind {
-            PrincipalKind::Person => Event::PrincipalAdded { principal, person: None },
-            _ => event,
-        };
+        let person = caller.principal.person().filter(|_| kind != PrincipalKind::Person);
+        let credential = credential.map(Box::new);
+        let event = Event::PrincipalAdded { principal, person, credential };
         let (by, now_ms) = (caller.clone(), self.clock.now_ms());
         let decide = move |state: &State| {
             check_token(&state.access, now_ms, &by)?;
+            check_unknown(state, &event)?;
             Ok(event)
         };
         self.state_store.append(&caller.principal, PLATFORM, decide).await?;
@@ -288,6 +316,7 @@ impl Control {
             name: self.names.of(principal).unwrap_or_else(|| principal.to_string()),
             kind: member_kind(principal),
             principal: Some(*principal),
+            credential: state.access.known(principal).and_then(|it| it.credential.clone()),
             grants: to.map_or(vec![], |to| state.access.grants_of(&to).to_vec()),
         }
     }
@@ -305,6 +334,7 @@ impl Control {
                 name: group.as_str().into(),
                 kind: MemberKind::Group,
                 principal: None,
+                credential: None,
                 grants: grants.to_vec(),
             }),
             Grantee::Principal(_) => None,
@@ -327,7 +357,54 @@ impl Control {
 
 fn member_kind(principal: &Principal) -> MemberKind {
     match principal {
-        Principal::Known(PrincipalKind::Person, _) => MemberKind::Person,
-        _ => MemberKind::Service,
+        Principal::Known(PrincipalKind::Service, _) => MemberKind::Service,
+        Principal::Known(PrincipalKind::Job, _) => MemberKind::Job,
+        Principal::Known(PrincipalKind::Certificate, _) => MemberKind::Certificate,
+        _ => MemberKind::Person,
+    }
+}
+
+impl MemberKind {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MemberKind::Person => "person",
+            MemberKind::Service => "service",
+            MemberKind::Job => "job",
+            MemberKind::Certificate => "certificate",
+            MemberKind::Group => "group",
+        }
+    }
+}
+
+/// Fails if a member of this kind cannot be known by this.
+fn check_credential(
+    kind: Option<MemberKind>,
+    credential: Option<&Credential>,
+) -> Result<(), Problem> {
+    let refused = |text: String| {
+        Problem::new(Code::BadRequest, text).help("decalog member add --help shows examples")
+    };
+    let Some(credential) = credential else { return Ok(()) };
+    credential.validate().map_err(|error| refused(error.to_string()))?;
+    let is_of = match credential {
+        Credential::JobToken { .. } => MemberKind::Job,
+        Credential::Certificate(_) => MemberKind::Certificate,
+    };
+    if kind != Some(is_of) {
+        let text = format!("only a {} is known by such a credential", is_of.as_str());
+        return Err(refused(text));
+    }
+    Ok(())
+}
+
+/// Fails if somebody else is known by the same credential already.
+fn check_unknown(state: &State, added: &Event) -> Result<(), Problem> {
+    let Event::PrincipalAdded { credential: Some(credential), .. } = added else { return Ok(()) };
+    let known = state.access.principals.values();
+    match known.into_iter().find(|it| it.credential.as_ref() == Some(credential)) {
+        None => Ok(()),
+        Some(_) => Err(Problem::new(Code::Conflict, "somebody else is known by this credential")
+            .help("decalog member ls shows by what each is known")),
     }
 }

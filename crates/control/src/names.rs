@@ -58,15 +58,15 @@ impl NameTable {
     }
 
     /// Changes the table, beside the control plane's one thread.
-    async fn change(
+    async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(
             &mut Names,
             &mut HashMap<Principal, String>,
-        ) -> Result<(), ledger::LedgerError>
+        ) -> Result<T, ledger::LedgerError>
         + Send
         + 'static,
-    ) -> Result<(), Problem> {
+    ) -> Result<T, Problem> {
         let inner = self.0.clone();
         aside(move || {
             let mut inner = inner.lock();
@@ -78,6 +78,32 @@ impl NameTable {
             change(table, names).map_err(ledger_problem)
         })
         .await?
+    }
+
+    /// Whom an identity provider means by a subject.
+    pub async fn identity(
+        &self,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<Option<Principal>, Problem> {
+        let (issuer, subject) = (issuer.to_string(), subject.to_string());
+        self.change(move |table, _| table.identity(&issuer, &subject)).await
+    }
+
+    /// Whether an identity provider means this somebody by any subject.
+    pub async fn has_identity(&self, principal: Principal) -> Result<bool, Problem> {
+        self.change(move |table, _| table.has_identity(&principal)).await
+    }
+
+    /// Remembers whom an identity provider means by a subject.
+    pub async fn put_identity(
+        &self,
+        issuer: &str,
+        subject: &str,
+        principal: Principal,
+    ) -> Result<(), Problem> {
+        let (issuer, subject) = (issuer.to_string(), subject.to_string());
+        self.change(move |table, _| table.put_identity(&issuer, &subject, &principal)).await
     }
 
     /// Gives somebody a name.

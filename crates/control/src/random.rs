@@ -6,7 +6,7 @@ use std::io::Read;
 use domain::{Code, Problem};
 
 /// So many random bytes.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], Problem> {
+pub fn random<const N: usize>() -> Result<[u8; N], Problem> {
     let mut bytes = [0; N];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     read.map(|()| bytes)

@@ -7,7 +7,7 @@ use domain::scope::Askable;
 use domain::token::{Limits, RANDOM_BYTES, Secret, TokenStatus};
 use domain::{
     Caller, Code, Event, Grant, Grantee, Principal, PrincipalKind, Problem, Reach, Role, Scope,
-    Scopes, State, TokenId, TokenKind, TokenRecord,
+    Scopes, State, TokenId, TokenKind, TokenOrigin, TokenRecord,
 };
 use policy::access::{Asker, may_make_token};
 use schemars::JsonSchema;
@@ -39,6 +39,27 @@ pub struct TokenRequest {
     pub valid_ms: Option<u64>,
 }
 
+/// A token as it is to be.
+pub(crate) struct Wanted {
+    owner: Principal,
+    scopes: Scopes,
+    limits: Limits,
+    origin: TokenOrigin,
+    valid_ms: Option<u64>,
+}
+
+impl Wanted {
+    /// Without limits.
+    pub(crate) fn new(
+        owner: Principal,
+        scopes: Scopes,
+        origin: TokenOrigin,
+        valid_ms: Option<u64>,
+    ) -> Wanted {
+        Wanted { owner, scopes, limits: Limits::default(), origin, valid_ms }
+    }
+}
+
 /// A token that was made or rotated.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NewToken {
@@ -62,6 +83,9 @@ pub struct TokenView {
     pub scopes: Scopes,
     /// How much it may be used.
     pub limits: Limits,
+    /// By what it came to be.
+    #[serde(default)]
+    pub origin: TokenOrigin,
     /// `valid`, `revoked` or `expired`.
     pub state: String,
     /// When it was made, or last rotated, in milliseconds since 1970.
@@ -100,10 +124,7 @@ fn reaches(scopes: &Scopes) -> Vec<Reach> {
 }
 
 fn new_secret(owner: &Principal) -> Result<Secret, Problem> {
-    let kind = TokenKind::of(owner).filter(|_| owner.id().is_some()).ok_or_else(|| {
-        Problem::new(Code::BadToken, "the local owner has no tokens: they need none at the machine")
-            .help("make one for a person or a service: decalog token create NAME …")
-    })?;
+    let kind = TokenKind::of(owner).ok_or_else(|| refused("Decalog itself has no tokens"))?;
     Secret::new(kind, &random::<RANDOM_BYTES>()?).map_err(refused)
 }
 
@@ -123,6 +144,21 @@ impl Control {
             None => caller.principal,
             Some(name) => self.token_owner(caller, &name, &scopes).await?,
         };
+        if owner == Principal::LocalOwner {
+            return Err(refused("the local owner has no tokens: they need none at the machine")
+                .help("make one for a person or a service: decalog token create NAME …"));
+        }
+        let wanted = Wanted { limits, ..Wanted::new(owner, scopes, TokenOrigin::Made, valid_ms) };
+        self.issue_token(caller, wanted).await
+    }
+
+    /// Makes a token as it is wanted, if the caller may.
+    pub(crate) async fn issue_token(
+        self: &Arc<Control>,
+        caller: &Caller,
+        wanted: Wanted,
+    ) -> Result<NewToken, Problem> {
+        let Wanted { owner, scopes, limits, origin, valid_ms } = wanted;
         let (secret, now_ms) = (new_secret(&owner)?, self.clock.now_ms());
         let record = TokenRecord {
             id: TokenId(u32::from_le_bytes(random()?)),
@@ -132,6 +168,7 @@ impl Control {
             limits,
             issued_ms: now_ms,
             expires_ms: valid_ms.map(|valid_ms| now_ms.saturating_add(valid_ms)),
+            origin,
             shared: is_shared(caller, &owner),
             earlier: None,
             revoked_ms: None,
@@ -142,7 +179,13 @@ impl Control {
             if state.access.tokens.contains_key(&token.id) {
                 return Err(Problem::new(Code::Conflict, "the id of the token is taken"));
             }
-            permit_tokens_of(state, now_ms, &by, &token.owner, Some(&token.scopes))?;
+            match token.origin {
+                TokenOrigin::Made => {
+                    permit_tokens_of(state, now_ms, &by, &token.owner, Some(&token.scopes))?;
+                }
+                // Whoever is let in gets no more than they came with.
+                _ => check_token(&state.access, now_ms, &by)?,
+            }
             let is_live = |other: &&Arc<TokenRecord>| {
                 other.status(&other.digest, now_ms) == TokenStatus::Valid
             };
@@ -204,7 +247,7 @@ impl Control {
         }
         let owner = match known {
             Some(owner) => owner,
-            None => self.add_principal(caller, PrincipalKind::Service, name).await?,
+            None => self.add_principal(caller, PrincipalKind::Service, name, None).await?,
         };
         let Some(id) = owner.id() else { return Ok(owner) };
         for reach in missing {
@@ -304,6 +347,7 @@ impl Control {
             principal: token.owner,
             scopes: token.scopes.clone(),
             limits: token.limits.clone(),
+            origin: token.origin,
             state: state.into(),
             issued_ms: token.issued_ms,
             expires_ms: token.expires_ms,

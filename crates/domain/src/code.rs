@@ -224,6 +224,8 @@ codes! {
     NothingBefore "nothing_before" 409 FailedPrecondition Change Changes "There is no earlier version to go back to.";
     NothingToCompare "nothing_to_compare" 409 FailedPrecondition Change Changes "A release in phases needs a version that is live.";
     InUse "in_use" 409 FailedPrecondition Change Changes "What should be removed is in use.";
+    LoginOver "login_over" 400 FailedPrecondition Change Changes "The login, the link or the code is over, or was used.";
+    IdentityProvider "identity_provider" 502 Unavailable Soon Changes "The identity provider does not do its part.";
     Proposed "proposed" 202 FailedPrecondition Change Changes "The change needs approval, and waits for it as a proposal.";
     NotApproved "not_approved" 409 FailedPrecondition Change Changes "The proposal cannot be approved, rejected or carried out.";
     NoSuchProposal "no_such_proposal" 404 NotFound Change Changes "There is no proposal of that number, or not for the caller.";

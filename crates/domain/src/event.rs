@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::credential::Credential;
 use crate::digest::Digest;
 use crate::grant::{Grant, GroupName};
 use crate::guard::{GuardInputs, Judgements};
@@ -261,6 +262,9 @@ pub enum Event {
         /// Who answers for it, if it is no person and somebody in particular does.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         person: Option<PrincipalId>,
+        /// By what they are known without a token of ours.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        credential: Option<Box<Credential>>,
     },
     /// Somebody is gone, with all rights and tokens.
     PrincipalRemoved {

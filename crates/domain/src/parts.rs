@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::action::{Object, ObjectError};
 use crate::grant::{Grantee, GroupName};
 use crate::id::{ModelKey, NameError};
-use crate::principal::{PrincipalError, PrincipalId};
+use crate::principal::PrincipalError;
 use crate::state::State;
 
 /// What is said once of access.
@@ -70,9 +70,7 @@ impl State {
                 drop(self.models.insert(ModelKey::try_from(key.to_string())?, read(body)?))
             }
             Some(("variables", key)) => drop(self.variables.insert(key.into(), read(body)?)),
-            Some(("principal", id)) => {
-                drop(self.access.principals.insert(id.parse::<PrincipalId>()?, read(body)?))
-            }
+            Some(("principal", _)) => self.access.keep_principal(read(body)?),
             Some(("grants", to)) => {
                 drop(self.access.grants.insert(grantee(to).ok_or_else(unknown)?, read(body)?))
             }
@@ -99,6 +97,7 @@ impl State {
         self.models.extend(other.models);
         self.variables.extend(other.variables);
         self.access.principals.extend(other.access.principals);
+        self.access.certificates.extend(other.access.certificates);
         self.access.grants.extend(other.access.grants);
         self.access.tokens.extend(other.access.tokens);
         self.access.digests.extend(other.access.digests);

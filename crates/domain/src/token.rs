@@ -64,6 +64,9 @@ pub struct TokenRecord {
     /// From when on it is not valid any more, in milliseconds since 1970; never if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
+    /// By what it came to be.
+    #[serde(default, skip_serializing_if = "TokenOrigin::is_made")]
+    pub origin: TokenOrigin,
     /// Whether somebody other than its owner made or rotated it, and so has known its text: then
     /// what is done with it is done by nobody in particular.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -74,6 +77,22 @@ pub struct TokenRecord {
     /// When it was revoked, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_ms: Option<u64>,
+}
+
+/// By what a token came to be. What somebody who has just logged in gets ends soon, and is not
+/// rotated: they log in again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenOrigin {
+    /// Somebody made it.
+    #[default]
+    Made,
+    /// A login on a command line.
+    Login,
+    /// A login in a browser: it is good in a cookie alone.
+    Session,
+    /// A token of another platform was exchanged for it.
+    Exchange,
 }
 
 /// A token that another took the place of.
@@ -127,6 +146,9 @@ pub enum TokenRecordError {
     /// It is not valid any more.
     #[error("token {0} is not valid any more, so that it cannot be rotated: make another")]
     NotValid(TokenId),
+    /// It is from a login.
+    #[error("what a login gave is not rotated: log in again")]
+    LoginRotation,
     /// A job's is asked for anew.
     #[error("a token of a job is not rotated: the job proves itself again and gets another")]
     JobRotation,
@@ -199,6 +221,9 @@ impl TokenRecord {
         if TokenKind::of(&self.owner) == Some(TokenKind::Job) {
             return Err(TokenRecordError::JobRotation);
         }
+        if !self.origin.is_made() {
+            return Err(TokenRecordError::LoginRotation);
+        }
         if overlap_ms > OVERLAP_MS_MAX {
             return Err(TokenRecordError::OverlapTooLong);
         }
@@ -214,6 +239,23 @@ impl TokenRecord {
             expires_ms: lifetime_ms.map(|ms| now_ms.saturating_add(ms)),
             ..self.clone()
         })
+    }
+}
+
+impl TokenOrigin {
+    /// Whether somebody made it.
+    pub fn is_made(&self) -> bool {
+        *self == TokenOrigin::Made
+    }
+
+    /// As people read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TokenOrigin::Made => "made",
+            TokenOrigin::Login => "login",
+            TokenOrigin::Session => "browser",
+            TokenOrigin::Exchange => "exchange",
+        }
     }
 }
 

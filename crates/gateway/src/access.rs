@@ -1,6 +1,6 @@
-//! Who asks: the local owner over the local socket, whoever has a token, or nobody. The token is
-//! looked up before the body is read, by its digest, in what the ledger said last; no text is
-//! compared, and nobody waits for anybody.
+//! Who asks: the local owner over the local socket, whoever has a token, a session of a browser or
+//! a client certificate, or nobody. A token is looked up before the body is read, by its digest, in
+//! what the ledger said last; no text is compared, and nobody waits for anybody.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -15,14 +15,16 @@ use base64::engine::general_purpose::STANDARD;
 use domain::state::Access;
 use domain::token::{Secret, TokenStatus};
 use domain::{
-    Action, Caller, CallerToken, Code, Digest, Object, Principal, Problem, Reference, TokenId,
-    TokenRecord,
+    Action, Caller, CallerToken, CertificateName, CertificateNames, Code, Digest, Object,
+    Principal, Problem, Reference, TokenId, TokenOrigin, TokenRecord,
 };
 use http::{HeaderMap, HeaderName, header};
 use parking_lot::RwLock;
 use policy::access::{Decision, may};
 use policy::rate::{Limited, Permit, Usage};
 use tokio::time::Sleep;
+
+use crate::{Peer, session};
 
 /// By which a process at this machine proves that it can read the data directory.
 pub const COOKIE: HeaderName = HeaderName::from_static("decalog-cookie");
@@ -49,6 +51,8 @@ pub struct Door {
 pub struct Who {
     principal: Principal,
     token: Option<Presented>,
+    /// Whether a browser sent what proves it by itself, whatever page the request is from.
+    is_session: bool,
 }
 
 /// The token that they came with.
@@ -97,12 +101,23 @@ impl Door {
 
     /// Who sent a request; nobody if it says nothing. What is presented must be good, also where
     /// nothing is needed.
-    pub fn who(&self, headers: &HeaderMap, is_local: bool) -> Result<Option<Who>, Problem> {
-        if is_local {
-            return self.local_owner(headers).map(Some);
-        }
+    pub fn who(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&str>,
+        peer: &Peer,
+    ) -> Result<Option<Who>, Problem> {
+        let certificate = match peer {
+            Peer::Local { .. } => return self.local_owner(headers).map(Some),
+            Peer::Tcp { certificate, .. } => certificate.as_deref(),
+        };
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let Some(value) = values.next() else { return Ok(None) };
+        let Some(value) = values.next() else {
+            return match session::text(headers, authority).and_then(|text| self.session(text)) {
+                Some(who) => Ok(Some(who)),
+                None => certificate.map_or(Ok(None), |names| self.certified(names)),
+            };
+        };
         if values.next().is_some() {
             return Err(unproved("the request has two headers `Authorization`"));
         }
@@ -119,7 +134,7 @@ impl Door {
         let given = headers.get(COOKIE).map(|value| Digest::of(value.as_bytes()));
         match (given, self.cookie) {
             (Some(given), Some(own)) if given == own => {
-                Ok(Who { principal: Principal::LocalOwner, token: None })
+                Ok(Who { principal: Principal::LocalOwner, token: None, is_session: false })
             }
             _ => Err(Problem::new(
                 Code::Unauthenticated,
@@ -137,11 +152,47 @@ impl Door {
             return Err(unproved("the token is not one of this server's"));
         };
         check(&access, record, &digest)?;
+        if record.origin == TokenOrigin::Session {
+            return Err(unproved("what a browser has in its cookie is no token")
+                .help("make one: decalog token create, or decalog login"));
+        }
+        self.admit(record, digest, false)
+    }
+
+    fn admit(
+        &self,
+        record: &Arc<TokenRecord>,
+        digest: Digest,
+        is_session: bool,
+    ) -> Result<Who, Problem> {
         let usage = self.usage(record.id);
         let now_ns = self.begin.elapsed().as_nanos() as u64;
         let permit = usage.admit(&record.limits, now_ns).map_err(|over| limited(&over))?;
         let token = Presented { record: record.clone(), digest, usage, _on_its_way: permit };
-        Ok(Who { principal: record.owner, token: Some(token) })
+        Ok(Who { principal: record.owner, token: Some(token), is_session })
+    }
+
+    /// Whose session a browser has; nobody's, if it is over: a browser goes on to send its cookie.
+    fn session(&self, text: &str) -> Option<Who> {
+        let digest = text.parse::<Secret>().ok()?.digest();
+        let access = self.access.load();
+        let record = access.token(&digest)?;
+        check(&access, record, &digest).ok()?;
+        let record = Some(record).filter(|record| record.origin == TokenOrigin::Session)?;
+        self.admit(record, digest, true).ok()
+    }
+
+    /// Who is known by the names in a certificate; nobody, if none of them is somebody's.
+    fn certified(&self, names: &CertificateNames) -> Result<Option<Who>, Problem> {
+        let access = self.access.load();
+        let mut found =
+            CertificateName::all(names).filter_map(|name| access.certificates.get(&name).copied());
+        let Some(principal) = found.next() else { return Ok(None) };
+        match found.all(|other| other == principal) {
+            true => Ok(Some(Who { principal, token: None, is_session: false })),
+            false => Err(unproved("the client certificate has names of several principals")
+                .help("use one with a name of one, or send a token")),
+        }
     }
 
     fn usage(&self, id: TokenId) -> Arc<Usage> {
@@ -153,8 +204,13 @@ impl Door {
 
     /// Whether somebody's token is still good: it may have been revoked since they came in.
     pub fn recheck(&self, who: &Who) -> Result<(), Problem> {
-        let Some(token) = &who.token else { return Ok(()) };
         let access = self.access.load();
+        let Some(token) = &who.token else {
+            return match access.is_known(&who.principal) {
+                true => Ok(()),
+                false => Err(unproved("the client certificate is nobody's any more")),
+            };
+        };
         match access.token(&token.digest) {
             Some(record) => check(&access, record, &token.digest),
             None => Err(unproved("the token is not valid any more")),
@@ -210,7 +266,7 @@ fn not_found(object: &Object) -> Problem {
 fn check(access: &Access, record: &TokenRecord, digest: &Digest) -> Result<(), Problem> {
     let since = |what: &str| Err(unproved(format!("token {} {what}", record.id)));
     match record.status(digest, now_ms()) {
-        TokenStatus::Valid if access.known(&record.owner).is_none() => {
+        TokenStatus::Valid if !access.is_known(&record.owner) => {
             since("belongs to somebody who is gone")
         }
         TokenStatus::Valid => Ok(()),
@@ -239,6 +295,11 @@ fn presented(value: &[u8]) -> Option<String> {
 }
 
 impl Who {
+    /// Whether a browser sent what proves it by itself.
+    pub fn is_session(&self) -> bool {
+        self.is_session
+    }
+
     /// As the control plane knows them.
     pub fn caller(&self) -> Caller {
         let token = self.token.as_ref().map(|token| CallerToken {
@@ -267,7 +328,7 @@ impl Watch {
 
     /// Ready once their token is not good any more. For an answer that waits for its next piece.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Problem> {
-        if self.who.token.is_none() {
+        if self.who.principal == Principal::LocalOwner && self.who.token.is_none() {
             return Poll::Pending;
         }
         let next = || tokio::time::Instant::now() + Duration::from_millis(RECHECK_MS);

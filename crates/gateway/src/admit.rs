@@ -73,6 +73,21 @@ fn name_of(authority: &str) -> &str {
     }
 }
 
+/// The authority by which a request calls this server.
+pub fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let named = || headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    uri.authority().map(|authority| authority.as_str()).or_else(named)
+}
+
+/// The origin of the pages of this server that is called by an authority: a name that was allowed,
+/// and is called in clear, is that of a proxy that speaks TLS.
+pub fn own_origin(authority: &str, encrypted: bool) -> String {
+    match encrypted || !Hosts::loopback().allow(authority) {
+        true => format!("https://{authority}"),
+        false => format!("http://{authority}"),
+    }
+}
+
 /// Refuses what a page of a foreign site, or a name that was bent to this address, sends.
 pub fn check_host(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let refuse = |what: &str, value: &str| {
@@ -82,12 +97,7 @@ pub fn check_host(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), P
         )
         .help("call it by the address that decalog up printed, or start it with --allow-host NAME"))
     };
-    let host = match (uri.authority(), headers.get(header::HOST)) {
-        (Some(authority), _) => Some(authority.as_str()),
-        (None, Some(host)) => host.to_str().ok(),
-        (None, None) => None,
-    };
-    match host {
+    match authority(uri, headers) {
         Some(host) if hosts.allow(host) => {}
         Some(host) => return refuse("Host", host),
         None => return refuse("Host", ""),
@@ -113,11 +123,7 @@ pub fn check_manages<B>(
         Err(Problem::new(Code::ForeignOrigin, format!("{what} may not manage this server"))
             .help("use the decalog command, or a page that this server itself has given"))
     };
-    let host = request
-        .uri()
-        .authority()
-        .map(|authority| authority.as_str())
-        .or_else(|| text(&header::HOST));
+    let host = authority(request.uri(), headers);
     if let Some(origin) = text(&header::ORIGIN)
         && !host.is_some_and(|host| hosts.is_own_origin(host, origin, encrypted))
     {
@@ -132,6 +138,23 @@ pub fn check_manages<B>(
         Some(_) if is_visit => Ok(()),
         Some(site) => refuse(&format!("a {site} page")),
     }
+}
+
+/// Refuses what a browser sends with its session's cookie unless it says that a page of this server
+/// asked for it: a browser names the origin of whatever may change something.
+pub fn check_session<B>(
+    hosts: &Hosts,
+    request: &Request<B>,
+    encrypted: bool,
+) -> Result<(), Problem> {
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_safe && !request.headers().contains_key(header::ORIGIN) {
+        let text =
+            "a request with the cookie of a session that changes something must name its Origin";
+        return Err(Problem::new(Code::ForeignOrigin, text)
+            .help("programs send a token: decalog token create"));
+    }
+    check_manages(hosts, request, encrypted)
 }
 
 /// Refuses a body that announces more than the limit, before any of it is read.

@@ -31,6 +31,7 @@ mod route;
 mod secure;
 mod serve;
 mod serving;
+pub mod session;
 mod shadow;
 mod shed;
 mod split;
@@ -53,7 +54,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub use access::COOKIE;
-pub use admit::Hosts;
+pub use admit::{Hosts, authority, own_origin};
 pub use config::GatewayConfig;
 pub use listen::{Entrance, Listener};
 pub use network::Network;

@@ -25,6 +25,8 @@ pub struct Asking {
     pub caller: Option<Caller>,
     /// Whether they are at this machine.
     pub is_loopback: bool,
+    /// Who is at the other end of the connection.
+    pub peer: Arc<Peer>,
 }
 
 /// Whether a request can only be of this machine.
@@ -70,7 +72,11 @@ impl Gateway {
                 admit::check_manages(&self.config.hosts, request, peer.is_encrypted())?;
             }
         }
-        let who = self.door.who(request.headers(), is_local)?;
+        let authority = admit::authority(request.uri(), request.headers());
+        let who = self.door.who(request.headers(), authority, peer)?;
+        if who.as_ref().is_some_and(Who::is_session) {
+            admit::check_session(&self.config.hosts, request, peer.is_encrypted())?;
+        }
         let is_open = self.config.open_predictions && is_near(peer, request.headers());
         // Of the data plane only health is for everybody, wherever they are.
         let path = request.uri().path();
@@ -86,10 +92,10 @@ impl Gateway {
         serve: &Serve,
         ticket: Arc<Ticket>,
         who: Option<&Who>,
-        peer: &Peer,
+        peer: &Arc<Peer>,
     ) -> Response<Body> {
         let is_loopback = is_near(peer, request.headers());
-        let asking = Asking { caller: who.map(Who::caller), is_loopback };
+        let asking = Asking { caller: who.map(Who::caller), is_loopback, peer: peer.clone() };
         request.extensions_mut().insert(asking);
         let turn = Arc::new(self.turns.of(request.uri().path()));
         if let Err(problem) = turn.take() {

@@ -9,7 +9,7 @@ mod authority;
 mod caller;
 mod facts;
 mod keeper;
-mod oidc;
+pub mod oidc;
 mod pair;
 mod tls;
 
@@ -20,9 +20,6 @@ use rustls::crypto::CryptoProvider;
 
 pub use caller::{is_unknown_server, pem, presented, system_authorities};
 pub use keeper::Certificates;
-pub use oidc::{
-    Begun, Fault, Issuers, JobClaims, Login, OidcError, Pending, Provider, ProviderConfig,
-};
 pub use tls::{Accepted, Settings, Tls};
 
 /// The one implementation of ciphers, named wherever one is wanted: two in one program could each

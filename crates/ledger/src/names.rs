@@ -73,6 +73,12 @@ impl Names {
         Ok(found.and_then(|principal| principal.parse().ok()))
     }
 
+    /// Whether an identity provider means this somebody by any subject.
+    pub fn has_identity(&self, principal: &Principal) -> Result<bool, LedgerError> {
+        let mut found = self.connection.prepare("SELECT 1 FROM identities WHERE principal = ?1")?;
+        Ok(found.exists([principal.to_string()])?)
+    }
+
     /// Remembers whom an identity provider means by a subject.
     pub fn put_identity(
         &mut self,

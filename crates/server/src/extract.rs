@@ -1,13 +1,15 @@
 //! What handlers take from a request. Whatever cannot be read is a problem like any other, and
 //! never repeats much of it.
 
+use std::convert::Infallible;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use domain::{Caller, Code};
-use gateway::Asking;
+use gateway::{Asking, Peer};
 use http::request::Parts;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -158,5 +160,72 @@ impl<S: Send + Sync> FromRequestParts<S> for IsNear {
 }
 
 impl Input for IsNear {
+    fn describe(_: &mut Operation) {}
+}
+
+/// A form, as browsers and clients of OAuth send it.
+pub struct Form<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Form<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Form<T>, ApiError> {
+        let form = axum::extract::Form::<T>::from_request(request, state).await;
+        form.map(|form| Form(form.0)).map_err(|error| bad_request(error.body_text()))
+    }
+}
+
+impl<T: JsonSchema> Input for Form<T> {
+    fn describe(operation: &mut Operation) {
+        let schema = operation.schemas.read.subschema_for::<T>();
+        let form = "application/x-www-form-urlencoded";
+        operation.body.insert(form.into(), json!({ "schema": schema }));
+        operation.codes.extend([Code::BadRequest, Code::BodyTimeout, Code::BodyTooLarge]);
+    }
+}
+
+/// Who asks, if they proved it.
+pub struct Who(pub Option<Caller>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Who {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Who, Infallible> {
+        let asking = parts.extensions.get::<Asking>();
+        Ok(Who(asking.and_then(|asking| asking.caller.clone())))
+    }
+}
+
+impl Input for Who {
+    fn describe(_: &mut Operation) {}
+}
+
+/// Where a request comes from, and by which address it calls this server.
+pub struct At {
+    /// As `ml.example.org:8010`.
+    pub authority: String,
+    /// As `https://ml.example.org:8010`.
+    pub origin: String,
+    /// Whose request it is; nobody's over the local socket.
+    pub ip: Option<IpAddr>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for At {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<At, Infallible> {
+        let peer = parts.extensions.get::<Asking>().map(|asking| asking.peer.clone());
+        let authority = gateway::authority(&parts.uri, &parts.headers).unwrap_or_default();
+        let ip = match peer.as_deref() {
+            Some(Peer::Tcp { ip, .. }) => Some(*ip),
+            _ => None,
+        };
+        let encrypted = peer.is_some_and(|peer| peer.is_encrypted());
+        let origin = gateway::own_origin(authority, encrypted);
+        Ok(At { authority: authority.into(), origin, ip })
+    }
+}
+
+impl Input for At {
     fn describe(_: &mut Operation) {}
 }

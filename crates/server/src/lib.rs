@@ -9,7 +9,9 @@ mod endpoints;
 mod error;
 mod events;
 mod extract;
+mod headers;
 mod keys;
+mod login;
 mod members;
 mod models;
 mod ocsf;
@@ -33,6 +35,7 @@ use monitor::Monitor;
 pub use access::Asks;
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use error::ApiError;
+pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
 pub use releases::{InEnvironment, PromotionRequest};
@@ -51,6 +54,8 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// Logins on their way, and who lets people and jobs in.
+    pub logins: Arc<Logins>,
     /// Where this server listens.
     pub url: String,
     /// Where its data are.
@@ -72,6 +77,7 @@ pub fn router(api: Api) -> Router {
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(axum::middleware::map_response(headers::guard))
         .with_state(api)
 }
 

@@ -62,7 +62,7 @@ pub struct LimitOptions {
 pub enum MemberVerb {
     /// Gives somebody a role, in place of the one that they had there
     #[command(
-        after_help = "Roles: viewer looks and asks models, operator keeps them running, deployer pushes and releases,\nowner decides who may do what. Each may do what those before it may.\n\nExamples:\n  decalog member add ann --role deployer --project fraud\n  decalog member add ann --role operator --project fraud --env production\n  decalog member add ci --service --role deployer --project fraud\n  decalog member add ml-team --group --role viewer"
+        after_help = "Roles: viewer looks and asks models, operator keeps them running, deployer pushes and releases,\nowner decides who may do what. Each may do what those before it may.\n\nExamples:\n  decalog member add ann --role deployer --project fraud\n  decalog member add ann --role operator --project fraud --env production\n  decalog member add ci --service --role deployer --project fraud\n  decalog member add ml-team --group --role viewer\n  decalog member add deploy-fraud --job --issuer https://token.actions.githubusercontent.com \\\n      --claim repository_id=4711 --claim environment=production --role deployer --project fraud\n  decalog member add edge-7 --certificate uri:spiffe://example.org/edge-7 --role viewer --project fraud"
     )]
     Add {
         /// Their name
@@ -78,6 +78,8 @@ pub enum MemberVerb {
         /// It is a group of the identity provider
         #[arg(long)]
         group: bool,
+        #[command(flatten)]
+        credential: CredentialOptions,
     },
     /// Lists everybody with a role in what you decide about
     Ls,
@@ -91,6 +93,39 @@ pub enum MemberVerb {
         #[command(flatten)]
         place: PlaceOptions,
     },
+}
+
+#[derive(Args)]
+pub struct CredentialOptions {
+    /// It is a job of another platform, known by the tokens that it gets there
+    #[arg(long, conflicts_with_all = ["service", "group"])]
+    pub job: bool,
+    /// Who signs these tokens
+    #[arg(long, value_name = "URL", requires = "job")]
+    pub issuer: Option<String>,
+    /// What they must say, as repository_id=4711; repeatable
+    #[arg(long = "claim", value_name = "NAME=VALUE", requires = "job")]
+    pub claims: Vec<String>,
+    /// It is whoever shows a client certificate with this name: dns:HOST or uri:URI
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["service", "group", "job"])]
+    pub certificate: Option<String>,
+}
+
+#[derive(Args)]
+pub struct LoginOptions {
+    /// https://HOST[:PORT]
+    #[arg(value_name = "URL")]
+    pub address: String,
+    /// The SHA-256 of the server's authority, as `decalog up` prints it there
+    #[arg(long, value_name = "HEX")]
+    pub ca_sha256: Option<domain::Digest>,
+    /// Exchange the token of a job's platform, read from standard input
+    #[arg(long, value_name = "-", value_parser = ["-"], hide_possible_values = true,
+          conflicts_with = "token")]
+    pub id_token: Option<String>,
+    /// Exchange the token of this workflow of GitHub Actions
+    #[arg(long, conflicts_with_all = ["token", "id_token"])]
+    pub github: bool,
 }
 
 #[derive(Args)]

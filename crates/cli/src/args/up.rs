@@ -31,6 +31,8 @@ pub struct UpOptions {
     #[arg(long = "behind-proxy", value_name = "CIDR",
           conflicts_with_all = ["tls", "tls_cert", "tls_client_ca"])]
     pub behind_proxies: Vec<gateway::Network>,
+    #[command(flatten)]
+    pub oidc: OidcOptions,
     /// Another name by which this server may be called, also in its own certificate
     #[arg(long = "allow-host", value_name = "NAME")]
     pub allow_hosts: Vec<String>,
@@ -90,6 +92,38 @@ pub struct UpOptions {
     /// How much to log: error, warn, info, debug
     #[arg(long, env = "DECALOG_LOG", default_value = "warn")]
     pub log: String,
+}
+
+/// Whom people log in with.
+#[derive(Args, Debug, Clone)]
+pub struct OidcOptions {
+    /// The identity provider (OpenID Connect) that people log in with, as
+    /// https://id.example.org/realms/ml; register ADDRESS/login/callback there
+    #[arg(long, value_name = "URL", requires = "oidc_client_id")]
+    pub oidc_issuer: Option<String>,
+    /// As what this server is registered there
+    #[arg(long, value_name = "ID", requires = "oidc_issuer")]
+    pub oidc_client_id: Option<String>,
+    /// A file with the client's secret [default: $DECALOG_OIDC_CLIENT_SECRET; none for a public one]
+    #[arg(long, value_name = "FILE", requires = "oidc_issuer")]
+    pub oidc_client_secret_file: Option<PathBuf>,
+    /// What the provider calls people by; of `email` only one that it has verified
+    #[arg(long, value_name = "CLAIM", default_value = "email")]
+    pub oidc_name_claim: String,
+    /// Where the provider says which groups they are in
+    #[arg(long, value_name = "CLAIM", default_value = "groups")]
+    pub oidc_groups_claim: String,
+    /// What to ask the provider for; repeatable [default: openid, email, profile]
+    #[arg(long = "oidc-scope", value_name = "SCOPE")]
+    pub oidc_scopes: Vec<String>,
+    /// Authorities of the identity provider, and of those who sign the tokens of jobs, in PEM
+    /// [default: those that this machine trusts]
+    #[arg(long, value_name = "FILE")]
+    pub oidc_ca_file: Option<PathBuf>,
+    /// How long a login is good, in hours
+    #[arg(long, value_name = "HOURS", default_value_t = 12,
+          value_parser = clap::value_parser!(u64).range(1..=720))]
+    pub login_hours: u64,
 }
 
 /// What is kept of models scaled to zero.

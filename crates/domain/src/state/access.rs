@@ -6,13 +6,14 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
+use crate::credential::{CertificateName, Credential};
 use crate::digest::Digest;
 use crate::event::{Entry, Event};
 use crate::grant::{Grant, Grantee, GroupName};
 use crate::id::{EnvironmentName, ProjectName};
 use crate::principal::{Actor, Principal, PrincipalId};
 use crate::proposal::{Approval, Proposal, ProposalEnd, Protection};
-use crate::token::{TokenId, TokenRecord};
+use crate::token::{TokenId, TokenOrigin, TokenRecord};
 
 /// A token that ended is forgotten after so long, in milliseconds: until then whoever uses it is
 /// told why it is refused.
@@ -28,6 +29,9 @@ pub struct Access {
     pub head: AccessHead,
     /// Everybody who can have rights.
     pub principals: OrdMap<PrincipalId, Arc<KnownPrincipal>>,
+    /// Who is known by a client certificate, by the name in it.
+    #[serde(default)]
+    pub certificates: OrdMap<CertificateName, Principal>,
     /// Roles, by who has them; never an empty list, and no two at one place.
     pub grants: OrdMap<Grantee, Arc<Vec<Grant>>>,
     /// Tokens, also those that ended not long ago.
@@ -60,6 +64,12 @@ pub struct KnownPrincipal {
     pub person: Option<PrincipalId>,
     /// The groups that whoever logs them in named last.
     pub groups: Vec<GroupName>,
+    /// When they logged in last, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logged_in_ms: Option<u64>,
+    /// By what they are known without a token of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Credential>,
 }
 
 /// A proposal, and what it would change.
@@ -89,6 +99,11 @@ impl Access {
         self.principals.get(&principal.id()?)
     }
 
+    /// Whether somebody can have rights at all: whoever owns the machine, and whoever is known.
+    pub fn is_known(&self, principal: &Principal) -> bool {
+        *principal == Principal::LocalOwner || self.known(principal).is_some()
+    }
+
     /// The roles of somebody or of a group.
     pub fn grants_of(&self, to: &Grantee) -> &[Grant] {
         self.grants.get(to).map_or(&[], |grants| grants.as_slice())
@@ -111,12 +126,14 @@ impl Access {
             Event::AccessBegan {} => {
                 self.head.began_seq.get_or_insert(entry.seq);
             }
-            Event::PrincipalAdded { principal, person } => {
-                if let Some(id) = principal.id() {
-                    let known =
-                        KnownPrincipal { principal: *principal, person: *person, groups: vec![] };
-                    self.principals.insert(id, Arc::new(known));
-                }
+            Event::PrincipalAdded { principal, person, credential } => {
+                self.keep_principal(Arc::new(KnownPrincipal {
+                    principal: *principal,
+                    person: *person,
+                    groups: vec![],
+                    logged_in_ms: None,
+                    credential: credential.as_deref().cloned(),
+                }));
             }
             Event::PrincipalRemoved { principal } => self.forget(principal, entry.at_ms),
             Event::GroupsChanged { principal, groups } => {
@@ -129,6 +146,7 @@ impl Access {
             Event::TokenCreated { token } | Event::TokenRotated { token } => {
                 self.forget_ended(entry.at_ms);
                 self.keep_token(token);
+                self.note_login(token, entry.at_ms);
             }
             Event::TokenRevoked { id } => self.revoke(*id, entry.at_ms),
             Event::TokensRevoked {} => {
@@ -191,6 +209,23 @@ impl Access {
         over.into_iter().take(old).for_each(|id| drop(self.proposals.remove(&id)));
     }
 
+    /// Takes somebody in, also as a part of a snapshot.
+    pub(crate) fn keep_principal(&mut self, known: Arc<KnownPrincipal>) {
+        let Some(id) = known.principal.id() else { return };
+        if let Some(Credential::Certificate(name)) = &known.credential {
+            self.certificates.insert(name.clone(), known.principal);
+        }
+        self.principals.insert(id, known);
+    }
+
+    fn note_login(&mut self, token: &TokenRecord, at_ms: u64) {
+        let is_login = matches!(token.origin, TokenOrigin::Login | TokenOrigin::Session);
+        let owner = token.owner.id().filter(|_| is_login);
+        if let Some(known) = owner.and_then(|id| self.principals.get_mut(&id)) {
+            Arc::make_mut(known).logged_in_ms = Some(at_ms);
+        }
+    }
+
     /// Takes a token in as it is from now on, also as a part of a snapshot.
     pub(crate) fn keep_token(&mut self, token: &TokenRecord) {
         self.drop_token(token.id);
@@ -227,7 +262,10 @@ impl Access {
 
     fn forget(&mut self, principal: &Principal, at_ms: u64) {
         let Some(id) = principal.id() else { return };
-        self.principals.remove(&id);
+        let known = self.principals.remove(&id);
+        if let Some(Credential::Certificate(name)) = known.and_then(|it| it.credential.clone()) {
+            self.certificates.remove(&name);
+        }
         self.grants.remove(&Grantee::Principal(id));
         let theirs: Vec<TokenId> = self.tokens_of(principal).map(|token| token.id).collect();
         theirs.into_iter().for_each(|id| self.revoke(id, at_ms));

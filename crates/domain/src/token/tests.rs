@@ -195,6 +195,7 @@ fn record() -> TokenRecord {
         limits: Limits::default(),
         issued_ms: 100 * DAY_MS,
         expires_ms: Some(190 * DAY_MS),
+        origin: TokenOrigin::Made,
         shared: false,
         earlier: None,
         revoked_ms: None,

@@ -6,7 +6,7 @@ use std::fmt;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use domain::problem::excerpt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::form_urlencoded::byte_serialize;
@@ -65,7 +65,7 @@ impl fmt::Debug for ProviderConfig {
 }
 
 /// A login that has begun. It is kept until the browser comes back with its `state`, and taken once.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// Comes back with the browser. Secret.
     pub state: String,
@@ -143,6 +143,13 @@ impl Provider {
         }
         let source = Source::new(issuer, Asking::new(config.roots.as_deref())?);
         Ok(Provider { config, source })
+    }
+
+    /// What people know it by.
+    pub fn host(&self) -> &str {
+        let issuer = self.source.issuer().as_str();
+        let rest = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
+        rest.split('/').next().unwrap_or(rest)
     }
 
     /// Where the browser goes, to come back to `redirect`. Time in seconds since 1970.
