@@ -19,6 +19,9 @@ mod provider;
 mod source;
 mod token;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{Fault, OidcError};
 pub use issuers::{Issuers, JobClaims};
 pub use provider::{Begun, Login, Pending, Provider, ProviderConfig};

@@ -13,10 +13,10 @@ use super::keys::Keys;
 use super::metadata::Metadata;
 
 /// How old may be what is known, in seconds, before it is asked again.
-const KNOWN_S_MAX: u64 = 600;
+pub const KNOWN_S_MAX: u64 = 600;
 /// How old may be what is known, in seconds, while the issuer does not answer: a key that it took
 /// back would be good for as long.
-const STALE_S_MAX: u64 = 6 * 3_600;
+pub const STALE_S_MAX: u64 = 6 * 3_600;
 /// Between two times that an issuer is asked, in seconds, whatever is asked for.
 pub const ASKED_AGAIN_S_MIN: u64 = 10;
 
