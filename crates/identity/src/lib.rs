@@ -2,8 +2,8 @@
 //! that callers show. And who somebody is by the word of others: logins by OpenID Connect, tokens
 //! that platforms give to jobs. The only crate that knows the libraries for either.
 //!
-//! Time is an argument, in milliseconds since 1970 where its name does not say otherwise. What a person must put right is a
-//! [`Problem`](domain::Problem).
+//! Time is an argument, in milliseconds since 1970 where its name does not say otherwise. What a
+//! person must put right is a [`Problem`](domain::Problem).
 
 mod authority;
 mod caller;

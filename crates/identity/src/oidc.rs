@@ -4,9 +4,9 @@
 //! URL, which is read when it is needed and kept for a while.
 //!
 //! Calls block, and each has a limit: they are for a thread that may wait, beside the asynchronous
-//! runtime. Nothing is asked that the operator did not name or that what he named does not name, and
-//! no redirect is followed. What somebody shows is believed of nothing but its signature: a header
-//! names no key but by `kid`, and no algorithm that is not one of that key.
+//! runtime. Nothing is asked that the operator did not name or that what he named does not name,
+//! and no redirect is followed. What somebody shows is believed of nothing but its signature: a
+//! header names no key but by `kid`, and no algorithm that is not one of that key.
 
 mod address;
 mod asking;

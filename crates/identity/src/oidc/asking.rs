@@ -2,7 +2,7 @@
 //! named and no other.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
 use url::Url;
 
 use super::OidcError;
-use crate::{provider, system_authorities};
+use crate::{is_unknown_server, provider, system_authorities};
 
 /// How long connecting may take, in milliseconds.
 const CONNECT_MS_MAX: u64 = 2_000;
@@ -110,6 +110,9 @@ fn whole(
         ureq::Error::BodyExceedsLimit(_) => {
             wrong(issuer, format!("it is longer than {ANSWER_BYTES_MAX} bytes"))
         }
+        ureq::Error::Io(error) if is_unknown_server(&error) => {
+            OidcError::Untrusted { issuer: issuer.into(), why: error.to_string() }
+        }
         error => OidcError::Unreachable { issuer: issuer.into(), why: error.to_string() },
     };
     let mut response = sent.map_err(failed)?;
@@ -135,6 +138,3 @@ fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, OidcError> {
     }
     Ok(found)
 }
-
-/// A file of authorities that are trusted beside those of this machine.
-pub type Roots = Option<PathBuf>;

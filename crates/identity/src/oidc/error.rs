@@ -63,6 +63,14 @@ pub enum OidcError {
         /// What happened.
         why: String,
     },
+    /// Its certificate is of nobody whom this machine trusts.
+    #[error("{issuer} cannot prove that it is itself: {why}")]
+    Untrusted {
+        /// Who was asked.
+        issuer: String,
+        /// What is wrong with its certificate.
+        why: String,
+    },
     /// What it answers makes no sense.
     #[error("{issuer} gives an answer that cannot be used: {why}")]
     Answer {
@@ -84,6 +92,14 @@ pub enum OidcError {
         issuer: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// What it gives for the code says nothing that can be believed.
+    #[error("{issuer} gives a token that does not hold: {why}")]
+    Token {
+        /// Who gave it.
+        issuer: String,
+        /// What is wrong with it.
+        why: Box<OidcError>,
     },
     /// It is not a signed token.
     #[error("this is not a token: {0}")]
@@ -172,7 +188,8 @@ impl OidcError {
                 Fault::Configuration
             }
             NoName { .. } | Name { .. } | Groups { .. } | Overage => Fault::Configuration,
-            OtherIssuer { .. } | Unreachable { .. } | Answer { .. } => Fault::Provider,
+            OtherIssuer { .. } | Unreachable { .. } | Untrusted { .. } => Fault::Provider,
+            Answer { .. } | Token { .. } => Fault::Provider,
             Mixed { .. } | Code { .. } | Malformed(_) | Algorithm(_) | Key { .. } | Signature => {
                 Fault::Caller
             }
@@ -191,6 +208,14 @@ impl OidcError {
             Client { .. } => "compare the client's id and secret with what the provider has",
             OtherIssuer { .. } => "configure the issuer exactly as the provider calls itself",
             Unreachable { .. } => "see whether it runs and this machine reaches it; then try again",
+            Untrusted { .. } => {
+                "name the file with the certificate of its authority; or set the clock right"
+            }
+            Token { why, .. } => match **why {
+                Expired { .. } | NotYet { .. } => "set the clocks right, here and at the provider",
+                Algorithm(_) => why.help(),
+                _ => "compare the issuer and the client's id with what the provider has",
+            },
             Answer { .. } => {
                 "see whether the URL is the issuer's; then look into the provider's log"
             }

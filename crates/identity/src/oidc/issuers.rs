@@ -2,6 +2,7 @@
 //! (RFC 8693).
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use super::OidcError;
 use super::address::Issuer;
-use super::asking::{Asking, Roots};
+use super::asking::Asking;
 use super::source::Source;
 use super::token::{self, Expected};
 
@@ -38,7 +39,7 @@ pub struct Issuers {
 
 impl Issuers {
     /// Trusts the authorities of this machine and those in a file, in PEM, read once.
-    pub fn new(roots: Roots) -> Result<Issuers, OidcError> {
+    pub fn new(roots: Option<PathBuf>) -> Result<Issuers, OidcError> {
         Ok(Issuers { asking: Asking::new(roots.as_deref())?, sources: Mutex::default() })
     }
 
@@ -48,8 +49,8 @@ impl Issuers {
         token::issuer_of(token)
     }
 
-    /// What a token says, if it is of this issuer, for this audience, and good now (in seconds since
-    /// 1970). The issuer must be one that the operator trusts: it is asked for its keys.
+    /// What a token says, if it is of this issuer, for this audience, and good now (in seconds
+    /// since 1970). The issuer must be one that the operator trusts: it is asked for its keys.
     pub fn verify(
         &self,
         token: &str,

@@ -1,5 +1,6 @@
 //! The keys that an issuer publishes (RFC 7517), and which of them a token may be signed by. What a
-//! key is says by which algorithms it verifies: a token chooses among those, and never another kind.
+//! key is says by which algorithms it verifies: a token chooses among those, and never another
+//! kind.
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
@@ -125,8 +126,8 @@ impl Keys {
         Ok(Keys(keys))
     }
 
-    /// The key that a header means: the one of that id, or the only one of its kind where the header
-    /// names none.
+    /// The key that a header means: the one of that id, or the only one of its kind where the
+    /// header names none.
     pub fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<&Key> {
         let mut suitable = self.0.iter().filter(|key| key.algorithms.contains(&algorithm));
         match id {

@@ -1,7 +1,9 @@
 //! A provider that people log in with (OpenID Connect Core 1.0): the browser goes there with a
-//! challenge and comes back with a code, which this server exchanges for a token that says who it is.
+//! challenge and comes back with a code, which this server exchanges for a token that says who it
+//! is.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -11,13 +13,13 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::form_urlencoded::byte_serialize;
 
-use super::OidcError;
 use super::address::Issuer;
-use super::asking::{Answer, Asking, Roots, wrong};
+use super::asking::{Answer, Asking, wrong};
 use super::claims::Wanted;
 use super::metadata::Metadata;
 use super::source::Source;
 use super::token::{self, Claims, Expected, TOKEN_BYTES_MAX};
+use super::{Fault, OidcError};
 
 /// The longest code that comes back with a browser, in bytes.
 const CODE_BYTES_MAX: usize = 4 << 10;
@@ -40,7 +42,7 @@ pub struct ProviderConfig {
     /// What is asked for.
     pub scopes: Vec<String>,
     /// A file of authorities, in PEM, that are trusted beside those of this machine.
-    pub roots: Roots,
+    pub roots: Option<PathBuf>,
 }
 
 impl ProviderConfig {
@@ -175,8 +177,8 @@ impl Provider {
         Ok(Begun { url: url.into(), pending })
     }
 
-    /// Who came back: `code` and, if there, `iss` are from the query of the URL that the browser came
-    /// back to, whose `state` found the login that has begun. Time in seconds since 1970.
+    /// Who came back: `code` and, if there, `iss` are from the query of the URL that the browser
+    /// came back to, whose `state` found the login that has begun. Time in seconds since 1970.
     pub fn finish(
         &self,
         pending: &Pending,
@@ -192,7 +194,13 @@ impl Provider {
         let tokens = self.exchange(&known.metadata, pending, code)?;
         let token = tokens.id_token.ok_or_else(|| wrong(issuer, "it gives no `id_token`"))?;
         let expected = Expected { audience: &self.config.client_id, now_s };
-        let token = token::verify(&token, &self.source, &expected)?;
+        let token = token::verify(&token, &self.source, &expected).map_err(|error| {
+            match error.fault() {
+                // Nobody but the provider had it in hand.
+                Fault::Caller => OidcError::Token { issuer: issuer.into(), why: Box::new(error) },
+                _ => error,
+            }
+        })?;
         if token.get("nonce").and_then(Value::as_str) != Some(&pending.nonce) {
             return Err(OidcError::Nonce);
         }

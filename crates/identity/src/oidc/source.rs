@@ -31,8 +31,8 @@ pub struct Known {
 #[derive(Default)]
 struct State {
     known: Option<Arc<Known>>,
-    /// When it was last asked, in seconds since 1970, and what came of it if that was nothing.
-    asked: Option<(u64, Option<OidcError>)>,
+    /// When it was last asked, in seconds since 1970, and what came of it.
+    asked: Option<(u64, Result<Arc<Known>, OidcError>)>,
 }
 
 /// One issuer.
@@ -82,41 +82,28 @@ impl Source {
             let state = self.state.lock();
             (state.known.clone(), state.asked.clone())
         };
-        if let Some(known) = known.clone().filter(|known| does(known)) {
-            return Ok(known);
+        if let Some(known) = known.as_ref().filter(|known| does(known)) {
+            return Ok(known.clone());
         }
-        let failed = match asked {
-            Some((at_s, failed)) if at_s.abs_diff(now_s) < ASKED_AGAIN_S_MIN => failed,
-            _ => self.ask_now(now_s).err(),
+        let answer = match asked {
+            Some((at_s, answer)) if at_s.abs_diff(now_s) < ASKED_AGAIN_S_MIN => answer,
+            _ => self.ask_now(now_s),
         };
-        let state = self.state.lock();
-        match (&state.known, failed) {
-            (Some(known), None) => Ok(known.clone()),
-            (Some(known), Some(_)) if known.at_s.abs_diff(now_s) < STALE_S_MAX => Ok(known.clone()),
-            (_, Some(failed)) => Err(failed),
-            (None, None) => Err(OidcError::Unreachable {
-                issuer: self.issuer.as_str().into(),
-                why: "it was not asked".into(),
-            }),
-        }
+        let is_stale = |known: &Known| known.at_s.abs_diff(now_s) >= STALE_S_MAX;
+        answer.or_else(|error| known.filter(|known| !is_stale(known)).ok_or(error))
     }
 
-    fn ask_now(&self, now_s: u64) -> Result<(), OidcError> {
+    fn ask_now(&self, now_s: u64) -> Result<Arc<Known>, OidcError> {
         let answer = Metadata::ask(&self.asking, &self.issuer).and_then(|metadata| {
             let keys = Keys::ask(&self.asking, &self.issuer, &metadata)?;
             Ok(Arc::new(Known { metadata, keys, at_s: now_s }))
         });
         let mut state = self.state.lock();
-        match answer {
-            Ok(known) => {
-                *state = State { known: Some(known), asked: Some((now_s, None)) };
-                Ok(())
-            }
-            Err(error) => {
-                tracing::warn!("{error}");
-                state.asked = Some((now_s, Some(error.clone())));
-                Err(error)
-            }
+        match &answer {
+            Ok(known) => state.known = Some(known.clone()),
+            Err(error) => tracing::warn!("{error}"),
         }
+        state.asked = Some((now_s, answer.clone()));
+        answer
     }
 }

@@ -1,5 +1,5 @@
-//! A signed token (RFC 7519), and what must hold before anything in it is believed: its signature by
-//! a key of its issuer, who it is of, who it is for, and when (RFC 8725).
+//! A signed token (RFC 7519), and what must hold before anything in it is believed: its signature
+//! by a key of its issuer, who it is of, who it is for, and when (RFC 8725).
 
 use std::sync::Arc;
 
@@ -31,7 +31,8 @@ pub struct Expected<'a> {
     pub now_s: u64,
 }
 
-/// What is read of a header. Where it offers a key itself (`jwk`, `jku`, `x5c`, `x5u`), nobody looks.
+/// What is read of a header. Where it offers a key itself (`jwk`, `jku`, `x5c`, `x5u`), nobody
+/// looks.
 #[derive(Deserialize)]
 struct Header {
     alg: String,

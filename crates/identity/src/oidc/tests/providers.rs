@@ -141,7 +141,8 @@ fn a_platform_is_believed_whose_authority_is_in_the_file() {
     let verify = |issuers: Issuers| issuers.verify(&token, &platform.issuer, AUDIENCE, NOW_S);
     assert!(verify(Issuers::new(Some(file)).unwrap()).is_ok());
     let unknown = verify(Issuers::new(None).unwrap()).unwrap_err();
-    assert!(matches!(unknown, OidcError::Unreachable { .. }), "{unknown}");
+    assert!(matches!(unknown, OidcError::Untrusted { .. }), "{unknown}");
+    assert!(unknown.fault() == Fault::Provider && unknown.help().contains("authority"));
     let empty = directory.path().join("empty.pem");
     std::fs::write(&empty, "").unwrap();
     for file in [empty, directory.path().join("none.pem")] {
