@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::args::{
-    AuthVerb, CredentialOptions, EraseVerb, LimitOptions, MemberVerb, PlaceOptions, TokenVerb,
+    AuthVerb, CredentialOptions, EraseVerb, KindOptions, LimitOptions, MemberVerb, PlaceOptions,
+    TokenVerb,
 };
 use crate::client::{Client, encoded};
 use crate::duration;
@@ -147,14 +148,12 @@ fn limits_text(limits: &Limits) -> String {
 /// `decalog member`
 pub fn member(client: &Client, verb: MemberVerb, as_json: bool) -> Result<(), Failure> {
     match verb {
-        MemberVerb::Add { name, role, place, service, group, credential } => {
+        MemberVerb::Add { name, role, place, kind, credential } => {
             let role: domain::Role = role.parse().map_err(option)?;
             let credential = known_by(credential)?;
-            let kind = match (service, group, &credential) {
-                (true, _, _) => Some("service"),
-                (_, true, _) => Some("group"),
-                (_, _, Some(credential)) => Some(credential.kind().as_str()),
-                _ => None,
+            let kind = match &credential {
+                Some(credential) => Some(credential.kind().as_str()),
+                None => kind_named(&kind),
             };
             let reach = reach(&place)?.unwrap_or(Reach::Everything);
             let mut body = json!({ "name": name, "kind": kind, "role": role, "in": reach });
@@ -168,12 +167,13 @@ pub fn member(client: &Client, verb: MemberVerb, as_json: bool) -> Result<(), Fa
             }
             eprintln!("{} is {role} of {}", one_line(&name), reach.display());
         }
-        MemberVerb::Rm { name, place } => {
+        MemberVerb::Rm { name, place, kind } => {
             let reach = reach(&place)?;
-            let query = reach
-                .as_ref()
-                .map_or(String::new(), |reach| format!("?in={}", encoded(&reach.to_string())));
-            let removed = client.delete(&format!("/v1/members/{}{query}", encoded(&name)))?;
+            let place = reach.as_ref().map(|reach| format!("in={}", encoded(&reach.to_string())));
+            let kind = kind_named(&kind).map(|kind| format!("kind={kind}"));
+            let query: Vec<String> = place.into_iter().chain(kind).collect();
+            let path = format!("/v1/members/{}?{}", encoded(&name), query.join("&"));
+            let removed = client.delete(&path)?;
             match (as_json, reach) {
                 (true, _) => print_json(&removed),
                 (_, Some(reach)) => {
@@ -248,6 +248,11 @@ fn credential_text(credential: &Credential) -> String {
             format!("{host} {}", claims.collect::<Vec<_>>().join(" "))
         }
     }
+}
+
+fn kind_named(kind: &KindOptions) -> Option<&'static str> {
+    let kinds = [(kind.person, "person"), (kind.service, "service"), (kind.group, "group")];
+    kinds.into_iter().find_map(|(is_meant, name)| is_meant.then_some(name))
 }
 
 fn roles(grants: &[Grant]) -> String {

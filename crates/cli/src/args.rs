@@ -12,8 +12,8 @@ mod release;
 mod up;
 
 pub use access::{
-    AuthVerb, CredentialOptions, EnvironmentOf, EraseVerb, LimitOptions, LoginOptions, MemberVerb,
-    PlaceOptions, ProposalOptions, TokenVerb,
+    AuthVerb, CredentialOptions, EnvironmentOf, EraseVerb, KindOptions, LimitOptions, LoginOptions,
+    MemberVerb, PlaceOptions, ProposalOptions, TokenVerb,
 };
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};

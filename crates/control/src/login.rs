@@ -54,7 +54,7 @@ fn groups_of(login: &PersonLogin) -> Vec<GroupName> {
 impl Control {
     /// Who it is that an identity provider has let in: by its subject, or at first by the name that
     /// they were given a role under. Whoever has no role, by themselves or by a group, is nobody.
-    pub async fn person_of(&self, login: &PersonLogin) -> Result<Principal, Problem> {
+    pub async fn person_of(self: &Arc<Control>, login: &PersonLogin) -> Result<Principal, Problem> {
         let PersonLogin { issuer, subject, name, .. } = login;
         check_name(name)?;
         let groups = groups_of(login);
@@ -78,9 +78,13 @@ impl Control {
         }
     }
 
-    async fn person_by_name(&self, name: &str, groups: &[GroupName]) -> Result<Principal, Problem> {
+    async fn person_by_name(
+        self: &Arc<Control>,
+        name: &str,
+        groups: &[GroupName],
+    ) -> Result<Principal, Problem> {
         let state = self.state();
-        let named = self.names.find(name).filter(|it| state.access.known(it).is_some());
+        let named = self.names.find_alike(name).filter(|it| state.access.known(it).is_some());
         if let Some(named) = named {
             let is_taken = named.person().is_none() || self.names.has_identity(named).await?;
             return match is_taken {
@@ -103,7 +107,7 @@ impl Control {
     /// Follows a name that has changed at the provider, unless somebody else has it here.
     async fn rename(&self, person: Principal, name: &str) {
         if self.names.of(&person).as_deref() != Some(name)
-            && let Err(problem) = self.names.put(person, name).await
+            && let Err(problem) = self.names.rename(person, name).await
         {
             tracing::warn!("{person} keeps the name of before: {problem}");
         }

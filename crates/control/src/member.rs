@@ -195,22 +195,17 @@ impl Control {
 
     /// Makes somebody known under a name, without any role. That the caller may is decided before.
     pub(crate) async fn add_principal(
-        &self,
+        self: &Arc<Control>,
         caller: &Caller,
         kind: PrincipalKind,
         name: &str,
         credential: Option<Credential>,
     ) -> Result<Principal, Problem> {
         check_name(name)?;
-        if let Some(old) = self.names.find(name) {
-            // Of somebody who is gone, or whose addition was cut off.
-            if self.state().access.known(&old).is_some() {
-                return Err(Problem::new(Code::Conflict, format!("`{name}` was added meanwhile")));
-            }
-            self.names.erase(old).await?;
-        }
         let principal = Principal::Known(kind, PrincipalId(random()?));
-        self.names.put(principal, name).await?;
+        let control = self.clone();
+        let is_known = move |other: &Principal| control.state().access.known(other).is_some();
+        let claim = self.names.claim(principal, name, is_known).await?;
         let person = caller.principal.person().filter(|_| kind != PrincipalKind::Person);
         let credential = credential.map(Box::new);
         let event = Event::PrincipalAdded { principal, person, credential };
@@ -220,7 +215,15 @@ impl Control {
             check_unknown(state, &event)?;
             Ok(event)
         };
-        self.state_store.append(&caller.principal, PLATFORM, decide).await?;
+        let added = self.state_store.append(&caller.principal, PLATFORM, decide).await;
+        if let Err(problem) = added {
+            // An append that failed half-way may have been written after all.
+            if self.state().access.known(&principal).is_none() {
+                self.names.erase(principal).await?;
+            }
+            return Err(problem);
+        }
+        drop(claim);
         Ok(principal)
     }
 
@@ -229,19 +232,12 @@ impl Control {
         &self,
         caller: &Caller,
         name: &str,
+        kind: Option<MemberKind>,
         reach: Option<Reach>,
     ) -> Result<(), Problem> {
         let state = self.state();
-        let to = self.grantee_named(&state, name)?;
+        let to = self.grantee_named(&state, caller, name, kind)?;
         let theirs = state.access.grants_of(&to).to_vec();
-        // Of whom a caller decides nothing about, they learn nothing.
-        let is_hidden = |grant: &Grant| {
-            self.permit_proposing(caller, Action::Expel, &object_of(&grant.reach)).is_err()
-        };
-        let sees_all = self.permit(caller, Action::Expel, &Object::Platform).is_ok();
-        if !sees_all && theirs.iter().all(is_hidden) {
-            return Err(nobody_called(name));
-        }
         let taken: Vec<Grant> = match &reach {
             None => theirs.clone(),
             Some(reach) => theirs.iter().filter(|grant| grant.reach == *reach).cloned().collect(),
@@ -301,13 +297,36 @@ impl Control {
         Ok(principal)
     }
 
-    fn grantee_named(&self, state: &State, name: &str) -> Result<Grantee, Problem> {
-        if let Some(Some(id)) = self.principal_named(state, name).ok().map(|known| known.id()) {
-            return Ok(Grantee::Principal(id));
-        }
+    /// Who is meant by a name, of those about whom the caller decides anything: of others they learn
+    /// nothing. A group may be called like somebody: then it has to be said which is meant.
+    fn grantee_named(
+        &self,
+        state: &State,
+        caller: &Caller,
+        name: &str,
+        kind: Option<MemberKind>,
+    ) -> Result<Grantee, Problem> {
+        let sees_all = self.permit(caller, Action::Expel, &Object::Platform).is_ok();
+        let decides = |grant: &Grant| {
+            self.permit_proposing(caller, Action::Expel, &object_of(&grant.reach)).is_ok()
+        };
+        let is_seen = |to: &Grantee| sees_all || state.access.grants_of(to).iter().any(decides);
+        let somebody = self.principal_named(state, name).ok();
+        let somebody = somebody.filter(|found| kind.is_none_or(|kind| kind == member_kind(found)));
+        let somebody = somebody.and_then(|found| found.id().map(Grantee::Principal));
+        let somebody = somebody.filter(is_seen);
         let group = GroupName::try_from(name.to_string()).ok().map(Grantee::Group);
         let group = group.filter(|group| !state.access.grants_of(group).is_empty());
-        group.ok_or_else(|| nobody_called(name))
+        let group = group.filter(|_| kind.is_none_or(|kind| kind == MemberKind::Group));
+        match (somebody, group.filter(is_seen)) {
+            (Some(_), Some(_)) => Err(Problem::new(
+                Code::Conflict,
+                format!("`{name}` is somebody and a group as well"),
+            )
+            .help("say which is meant: --group, --person or --service")),
+            (Some(one), None) | (None, Some(one)) => Ok(one),
+            (None, None) => Err(nobody_called(name)),
+        }
     }
 
     fn member(&self, state: &State, principal: &Principal) -> Member {

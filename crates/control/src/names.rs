@@ -1,11 +1,12 @@
 //! Names of people, services and jobs: the table beside the ledger, and who is meant by a name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use domain::problem::excerpt;
 use domain::{Actor, Code, DataDirectory, Event, Grantee, Principal, Problem, State};
+use icu_normalizer::ComposingNormalizer;
 use ledger::Names;
 use parking_lot::Mutex;
 
@@ -19,7 +20,23 @@ const RESERVED: [&str; 4] = ["local", "decalog", "you", "*"];
 
 /// The table, and all of it in memory.
 #[derive(Clone)]
-pub(crate) struct NameTable(Arc<Mutex<Inner>>);
+pub(crate) struct NameTable {
+    inner: Arc<Mutex<Inner>>,
+    /// Whose name is in the table before they are in the ledger.
+    coming: Arc<Mutex<HashSet<Principal>>>,
+}
+
+/// A name that is somebody's from now on, although the ledger does not know them yet.
+pub(crate) struct Claim {
+    coming: Arc<Mutex<HashSet<Principal>>>,
+    principal: Principal,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.coming.lock().remove(&self.principal);
+    }
+}
 
 struct Inner {
     /// Absent where it cannot be opened: then everybody is shown by id, and nobody can be added.
@@ -38,12 +55,12 @@ impl NameTable {
                 Inner { table: None, names: HashMap::new() }
             }
         };
-        NameTable(Arc::new(Mutex::new(inner)))
+        NameTable { inner: Arc::new(Mutex::new(inner)), coming: Arc::default() }
     }
 
     /// Somebody's name.
     pub fn of(&self, principal: &Principal) -> Option<String> {
-        self.0.lock().names.get(principal).cloned()
+        self.inner.lock().names.get(principal).cloned()
     }
 
     /// Somebody as people read it.
@@ -53,21 +70,26 @@ impl NameTable {
 
     /// Who has a name.
     pub fn find(&self, name: &str) -> Option<Principal> {
-        let inner = self.0.lock();
+        let inner = self.inner.lock();
         inner.names.iter().find(|(_, own)| own.as_str() == name).map(|(principal, _)| *principal)
+    }
+
+    /// Who has a name that reads like this one: no two do.
+    pub fn find_alike(&self, name: &str) -> Option<Principal> {
+        let folded = folded(name);
+        let inner = self.inner.lock();
+        let found = inner.names.iter().find(|(_, own)| self::folded(own) == folded);
+        found.map(|(principal, _)| *principal)
     }
 
     /// Changes the table, beside the control plane's one thread.
     async fn change<T: Send + 'static>(
         &self,
-        change: impl FnOnce(
-            &mut Names,
-            &mut HashMap<Principal, String>,
-        ) -> Result<T, ledger::LedgerError>
+        change: impl FnOnce(&mut Names, &mut HashMap<Principal, String>) -> Result<T, Problem>
         + Send
         + 'static,
     ) -> Result<T, Problem> {
-        let inner = self.0.clone();
+        let inner = self.inner.clone();
         aside(move || {
             let mut inner = inner.lock();
             let Inner { table, names } = &mut *inner;
@@ -75,7 +97,7 @@ impl NameTable {
                 Problem::new(Code::ReadOnly, "the table of names cannot be opened")
                     .help("see the server's log")
             })?;
-            change(table, names).map_err(ledger_problem)
+            change(table, names)
         })
         .await?
     }
@@ -87,12 +109,12 @@ impl NameTable {
         subject: &str,
     ) -> Result<Option<Principal>, Problem> {
         let (issuer, subject) = (issuer.to_string(), subject.to_string());
-        self.change(move |table, _| table.identity(&issuer, &subject)).await
+        self.change(move |table, _| table.identity(&issuer, &subject).map_err(ledger_problem)).await
     }
 
     /// Whether an identity provider means this somebody by any subject.
     pub async fn has_identity(&self, principal: Principal) -> Result<bool, Problem> {
-        self.change(move |table, _| table.has_identity(&principal)).await
+        self.change(move |table, _| table.has_identity(&principal).map_err(ledger_problem)).await
     }
 
     /// Remembers whom an identity provider means by a subject.
@@ -103,37 +125,109 @@ impl NameTable {
         principal: Principal,
     ) -> Result<(), Problem> {
         let (issuer, subject) = (issuer.to_string(), subject.to_string());
-        self.change(move |table, _| table.put_identity(&issuer, &subject, &principal)).await
+        self.change(move |table, _| {
+            table.put_identity(&issuer, &subject, &principal).map_err(ledger_problem)
+        })
+        .await
     }
 
-    /// Gives somebody a name.
-    pub async fn put(&self, principal: Principal, name: &str) -> Result<(), Problem> {
+    /// Gives somebody who has a name another, unless somebody else has one that reads like it.
+    pub async fn rename(&self, principal: Principal, name: &str) -> Result<(), Problem> {
         let name = name.to_string();
         self.change(move |table, names| {
-            table.put(&principal, &name)?;
+            let folded = folded(&name);
+            let mut others = names.iter().filter(|(other, _)| **other != principal);
+            if let Some((_, other)) = others.find(|(_, other)| self::folded(other) == folded) {
+                return Err(taken(&name, other));
+            }
+            table.put(&principal, &name).map_err(ledger_problem)?;
             names.insert(principal, name);
             Ok(())
         })
         .await
     }
 
+    /// Gives somebody a name, unless somebody has one that reads like it. Of those who ask for one
+    /// name at the same time one gets it. Whom the ledger does not know, and nobody is about to
+    /// write into it, has no name any more: they are gone, or their addition was cut off.
+    pub async fn claim(
+        &self,
+        principal: Principal,
+        name: &str,
+        is_known: impl Fn(&Principal) -> bool + Send + 'static,
+    ) -> Result<Claim, Problem> {
+        let (name, coming) = (name.to_string(), self.coming.clone());
+        self.change(move |table, names| {
+            let folded = folded(&name);
+            let alike = names.iter().filter(|(_, other)| self::folded(other) == folded);
+            let mut gone = vec![];
+            for (other, other_name) in alike {
+                // In this order: who is not coming any more has come by now, or never will.
+                if coming.lock().contains(other) || is_known(other) {
+                    return Err(taken(&name, other_name));
+                }
+                if *other_name == name {
+                    gone.push(*other);
+                }
+            }
+            for other in gone {
+                names.remove(&other);
+                table.erase(&other).map_err(ledger_problem)?;
+            }
+            coming.lock().insert(principal);
+            let claim = Claim { coming, principal };
+            table.put(&principal, &name).map_err(ledger_problem)?;
+            names.insert(principal, name);
+            Ok(claim)
+        })
+        .await
+    }
+
     /// Writes a consistent copy to a new file; `false` if there is nothing to copy.
     pub async fn backup_to(&self, path: &Path) -> Result<bool, Problem> {
-        if self.0.lock().table.is_none() {
+        if self.inner.lock().table.is_none() {
             return Ok(false);
         }
         let path = path.to_path_buf();
-        self.change(move |table, _| table.backup_to(&path)).await.map(|()| true)
+        let copy =
+            move |table: &mut Names, _: &mut _| table.backup_to(&path).map_err(ledger_problem);
+        self.change(copy).await.map(|()| true)
     }
 
     /// Forgets somebody's name for ever.
     pub async fn erase(&self, principal: Principal) -> Result<(), Problem> {
         self.change(move |table, names| {
             names.remove(&principal);
-            table.erase(&principal)
+            table.erase(&principal).map_err(ledger_problem)
         })
         .await
     }
+}
+
+/// A name without what a reader may overlook: upper and lower case, and other forms of the same
+/// letters.
+fn folded(name: &str) -> String {
+    let normalizer = ComposingNormalizer::new_nfkc();
+    // To upper case and back, so that `ß` is `ss`; the letters that come of it may combine anew.
+    let folded = normalizer.normalize(name).to_uppercase().to_lowercase();
+    normalizer.normalize(&folded).into_owned()
+}
+
+fn taken(name: &str, other: &str) -> Problem {
+    let text = match name == other {
+        true => format!("`{name}` was added meanwhile"),
+        false => format!("`{name}` reads like `{other}`, who is somebody else"),
+    };
+    Problem::new(Code::Conflict, text).help("choose another name, or use theirs: decalog member ls")
+}
+
+/// Whether letters of the Latin script stand in one word with such as look like them.
+fn mixes_scripts(name: &str) -> bool {
+    let is_latin = |c: char| c.is_ascii_alphabetic() || ('\u{c0}'..='\u{24f}').contains(&c);
+    // Greek, Cyrillic, Armenian, Cherokee.
+    let is_alike = |c: char| matches!(c, '\u{370}'..='\u{58f}' | '\u{13a0}'..='\u{13ff}');
+    let mut words = name.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| word.contains(is_latin) && word.contains(is_alike))
 }
 
 /// Refuses what cannot be a name, or would be taken for another.
@@ -150,7 +244,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), Problem> {
         && name.chars().count() <= NAME_CHARS_MAX
         && name.trim() == name
         && !name.contains(is_strange)
-        && !RESERVED.contains(&name)
+        && !RESERVED.contains(&folded(name).as_str())
+        && !mixes_scripts(name)
         && name.parse::<Principal>().is_err();
     match is_fine {
         true => Ok(()),
@@ -214,7 +309,9 @@ mod tests {
 
     #[test]
     fn a_name_is_taken_for_nobody_else() {
-        for name in ["ann", "Ann Smith", "ann@example.org", "顧客", "ci-fraud", "o.k_+"] {
+        for name in
+            ["ann", "Ann Smith", "ann@example.org", "顧客", "ci-fraud", "o.k_+", "ольга ops"]
+        {
             assert!(check_name(name).is_ok(), "{name}");
         }
         let long = "a".repeat(NAME_CHARS_MAX + 1);
@@ -232,9 +329,22 @@ mod tests {
             "ann\u{200b}",
             "a\u{202e}nna",
             "olga\u{a0}x",
+            "Local",
+            "\u{ff4c}ocal",
+            "\u{430}nn",
             &long,
         ] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn names_that_read_alike_are_one() {
+        for alike in ["Ann Weiss", "ANN WEISS", "\u{ff21}nn Weiß"] {
+            assert_eq!(folded(alike), folded("ann weiss"), "{alike}");
+        }
+        assert_eq!(folded("Zoe\u{308}"), folded("zo\u{eb}"));
+        assert_eq!(folded("\u{3a9}"), folded("\u{2126}"));
+        assert_ne!(folded("ann"), folded("anna"));
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use control::member::{Member, MemberRequest};
+use control::member::{Member, MemberKind, MemberRequest};
 use control::{Verdict, WhoAmI};
 use domain::{Action, Object, Reach};
 use schemars::JsonSchema;
@@ -31,6 +31,8 @@ pub struct RemoveQuery {
     #[serde(rename = "in")]
     #[schemars(with = "Option<Reach>")]
     reach: Option<Name<Reach>>,
+    /// What they are: it must be said of a name that is somebody's and a group's as well.
+    kind: Option<MemberKind>,
 }
 
 /// Everybody.
@@ -86,7 +88,7 @@ pub async fn remove(
     By(caller): By,
 ) -> Result<Json<MemberRemoved>, ApiError> {
     let reach = query.reach.map(Name::get).transpose()?;
-    api.control.remove_member(&caller, &path.name, reach).await?;
+    api.control.remove_member(&caller, &path.name, query.kind, reach).await?;
     Ok(Json(MemberRemoved { removed: path.name }))
 }
 

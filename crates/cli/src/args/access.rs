@@ -72,12 +72,8 @@ pub enum MemberVerb {
         role: String,
         #[command(flatten)]
         place: PlaceOptions,
-        /// It is a program, not a person
-        #[arg(long, conflicts_with = "group")]
-        service: bool,
-        /// It is a group of the identity provider
-        #[arg(long)]
-        group: bool,
+        #[command(flatten)]
+        kind: KindOptions,
         #[command(flatten)]
         credential: CredentialOptions,
     },
@@ -92,13 +88,15 @@ pub enum MemberVerb {
         name: String,
         #[command(flatten)]
         place: PlaceOptions,
+        #[command(flatten)]
+        kind: KindOptions,
     },
 }
 
 #[derive(Args)]
 pub struct CredentialOptions {
     /// It is a job of another platform, known by the tokens that it gets there
-    #[arg(long, conflicts_with_all = ["service", "group"])]
+    #[arg(long, conflicts_with_all = ["person", "service", "group"])]
     pub job: bool,
     /// Who signs these tokens
     #[arg(long, value_name = "URL", requires = "job")]
@@ -107,7 +105,7 @@ pub struct CredentialOptions {
     #[arg(long = "claim", value_name = "NAME=VALUE", requires = "job")]
     pub claims: Vec<String>,
     /// It is whoever shows a client certificate with this name: dns:HOST or uri:URI
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["service", "group", "job"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["person", "service", "group", "job"])]
     pub certificate: Option<String>,
 }
 
@@ -126,6 +124,20 @@ pub struct LoginOptions {
     /// Exchange the token of this workflow of GitHub Actions
     #[arg(long, conflicts_with_all = ["token", "id_token"])]
     pub github: bool,
+}
+
+#[derive(Args)]
+#[group(multiple = false)]
+pub struct KindOptions {
+    /// It is a person
+    #[arg(long)]
+    pub person: bool,
+    /// It is a program, not a person
+    #[arg(long)]
+    pub service: bool,
+    /// It is a group of the identity provider
+    #[arg(long)]
+    pub group: bool,
 }
 
 #[derive(Args)]
