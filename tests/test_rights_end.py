@@ -1,12 +1,14 @@
 """Who may do what, at its corners: names that look alike, rights that end while something runs, what a token inherits."""
 
 import sqlite3
+import subprocess
 import threading
+import time
 
 import pytest
 
-from conftest import Platform
-from test_access import member, post
+from conftest import ALL_SCOPES, Platform, write_model
+from test_access import member, post, token
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +73,84 @@ def test_of_those_who_add_one_name_at_once_one_wins_and_nobody_is_without_a_name
     assert known <= set(called), "somebody is without a name"
     raced = [principal for principal, name in called.items() if name.startswith("race ")]
     assert len(raced) == len(names) and set(raced) <= known, "a name is nobody's"
+
+
+# ---- Rights that end while something runs --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def streaming(tmp_path_factory):
+    """A platform with a model that yields for a minute."""
+    home = tmp_path_factory.mktemp("streaming")
+    platform = Platform(home / "data").start()
+    platform.run("deploy", write_model(home / "ticks", {"model.py": STREAM}), "--project", "fraud")
+    yield platform
+    platform.stop()
+
+
+def begun(platform, path, secret=None, body=None):
+    """An answer that has begun and goes on."""
+    curl = ["curl", "-sN", platform.url + path]
+    curl += ["-d", body] if body else []
+    curl += ["-H", f"Authorization: Bearer {secret}"] if secret else []
+    following = subprocess.Popen(curl, stdout=subprocess.PIPE)
+    assert following.stdout.readline(), "it has not begun"
+    threading.Thread(target=following.stdout.read, daemon=True).start()
+    return following
+
+
+def assert_cut(following):
+    """It ends within a second and is not taken for a whole answer."""
+    began = time.monotonic()
+    assert following.wait(10) != 0
+    assert time.monotonic() - began < 1.5, "a second, and something for a busy machine"
+
+
+PREDICT = "/v1/models/fraud/ticks/predict"
+ENDS = {
+    "a role taken away": lambda platform, name: platform.run("member", "rm", name, "--project", "fraud"),
+    "somebody removed": lambda platform, name: platform.run("member", "rm", name),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("what", ["a prediction", "events", "events of a model"])
+def test_what_runs_ends_with_the_role(streaming, end, what):
+    name = f"{what} {end}"
+    member(streaming, name, "viewer", "fraud")
+    if what == "events of a model":
+        # Another role does not keep it alive.
+        member(streaming, name, "viewer", "other")
+    secret, _ = token(streaming, name, ALL_SCOPES)
+    path, body = {
+        "a prediction": (PREDICT, '{"count": 600}'),
+        "events": ("/v1/events?follow=true", None),
+        "events of a model": ("/v1/events?follow=true&model=fraud/ticks", None),
+    }[what]
+    following = begun(streaming, path, secret, body)
+    # What changes nothing of this ends nothing.
+    member(streaming, f"{name} other", "viewer", "other")
+    with pytest.raises(subprocess.TimeoutExpired):
+        following.wait(1.2)
+    ENDS[end](streaming, name)
+    assert_cut(following)
+
+
+def test_predictions_of_nobody_end_when_they_need_a_token(streaming):
+    following = begun(streaming, PREDICT, body='{"count": 600}')
+    streaming.run("auth", "require")
+    try:
+        assert_cut(following)
+    finally:
+        streaming.run("auth", "open")
+
+
+STREAM = '''
+import time
+from typing import Iterator
+
+def predict(count: int) -> Iterator[str]:
+    for number in range(count):
+        yield str(number)
+        time.sleep(0.1)
+'''

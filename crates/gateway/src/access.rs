@@ -3,11 +3,8 @@
 //! what the ledger said last; no text is compared, and nobody waits for anybody.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use base64::Engine;
@@ -22,7 +19,6 @@ use http::{HeaderMap, HeaderName, header};
 use parking_lot::RwLock;
 use policy::access::{Decision, may};
 use policy::rate::{Limited, Permit, Usage};
-use tokio::time::Sleep;
 
 use crate::{Peer, session};
 
@@ -30,9 +26,6 @@ use crate::{Peer, session};
 pub const COOKIE: HeaderName = HeaderName::from_static("decalog-cookie");
 /// The longest value of `Authorization` that is looked at, in bytes.
 const AUTHORIZATION_BYTES_MAX: usize = 512;
-/// How often it is looked whether the token of an answer that goes on is still good, in
-/// milliseconds.
-const RECHECK_MS: u64 = 500;
 
 /// What decides who comes in.
 pub struct Door {
@@ -202,7 +195,13 @@ impl Door {
         self.usages.write().entry(id).or_default().clone()
     }
 
-    /// Whether somebody's token is still good: it may have been revoked since they came in.
+    /// The entry that changed last who may do what.
+    pub fn seq(&self) -> u64 {
+        self.access.load().head.seq
+    }
+
+    /// Whether somebody's token is still good, and they are there: it may have been revoked since
+    /// they came in.
     pub fn recheck(&self, who: &Who) -> Result<(), Problem> {
         let access = self.access.load();
         let Some(token) = &who.token else {
@@ -300,6 +299,11 @@ impl Who {
         self.is_session
     }
 
+    /// Whether they own the machine and are at it, so that no right of theirs ends.
+    pub fn is_local_owner(&self) -> bool {
+        self.principal == Principal::LocalOwner && self.token.is_none()
+    }
+
     /// As the control plane knows them.
     pub fn caller(&self) -> Caller {
         let token = self.token.as_ref().map(|token| CallerToken {
@@ -309,36 +313,5 @@ impl Who {
             shared: token.record.shared,
         });
         Caller { principal: self.principal, token }
-    }
-}
-
-/// Keeps whoever is answered in sight until the answer is written, and ends an answer that takes
-/// long once their token is not good any more.
-pub struct Watch {
-    door: Arc<Door>,
-    who: Who,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Watch {
-    /// Over somebody.
-    pub fn new(door: Arc<Door>, who: Who) -> Watch {
-        Watch { door, who, timer: None }
-    }
-
-    /// Ready once their token is not good any more. For an answer that waits for its next piece.
-    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Problem> {
-        if self.who.principal == Principal::LocalOwner && self.who.token.is_none() {
-            return Poll::Pending;
-        }
-        let next = || tokio::time::Instant::now() + Duration::from_millis(RECHECK_MS);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next())));
-        while timer.as_mut().poll(context).is_ready() {
-            if let Err(problem) = self.door.recheck(&self.who) {
-                return Poll::Ready(problem);
-            }
-            timer.as_mut().reset(next());
-        }
-        Poll::Pending
     }
 }

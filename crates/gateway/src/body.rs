@@ -15,12 +15,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::GatewayConfig;
-use crate::access::Watch;
 use crate::admit::too_large;
 use crate::connections::{Ticket, Wait};
 use crate::memory::{Budget, Hold, Memory, SMALL_BYTES};
 use crate::stall::Reader;
 use crate::stream::Pieces;
+use crate::watch::Watch;
 
 /// On HTTP/2 a whole answer is handed over in parts of this size, so that what a reader has not
 /// asked for stays here and one that takes nothing is noticed.
@@ -35,7 +35,7 @@ pub struct Body {
     memory: Option<Hold>,
     /// Of an HTTP/2 stream.
     reader: Option<Arc<Reader>>,
-    /// Over whoever is answered, if they had to prove who they are.
+    /// Over whoever is answered, if their right to it may end.
     watch: Option<Watch>,
 }
 

@@ -14,6 +14,7 @@ use crate::body::{self, Body};
 use crate::connections::{Ticket, Wait};
 use crate::memory::{Memory, SMALL_BYTES};
 use crate::reply;
+use crate::watch::Standing;
 use crate::wire::oip_rest::{self, OipRest};
 use crate::wire::simple::Simple;
 use crate::wire::{Wire, percent_decoded};
@@ -123,7 +124,10 @@ impl Gateway {
             .run(question.write_cost(&reply), move || question.write(reply, form, &lane))
             .await;
         let fail = |problem| Failed { problem, lane: Some(done.lane.clone()), rows: done.rows };
-        let response = response.map_err(fail)?;
+        let mut response = response.map_err(fail)?;
+        if response.body_mut().pieces().is_some() {
+            response.extensions_mut().insert(Standing::Model(reference.to_string()));
+        }
         Ok((done, response))
     }
 

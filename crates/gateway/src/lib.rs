@@ -39,6 +39,7 @@ mod stall;
 mod stream;
 mod turns;
 mod waiting;
+mod watch;
 mod wire;
 
 use std::sync::Arc;
@@ -64,6 +65,7 @@ pub use respond::Asking;
 pub use secure::{Secure, Secured, Securing};
 pub use serving::{Serve, Stop};
 pub use stall::Stream;
+pub use watch::Standing;
 
 use access::Door;
 use connections::Connections;

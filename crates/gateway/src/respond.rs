@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
-use crate::access::{Watch, Who, unproved};
+use crate::access::{Who, unproved};
 use crate::arriving::{Arriving, discard};
 use crate::body::Body;
 use crate::connections::Ticket;
@@ -16,6 +16,7 @@ use crate::endpoints::endpoint;
 use crate::peer::is_passed_on;
 use crate::serving::Serve;
 use crate::turns::Turn;
+use crate::watch::{Standing, Watch};
 use crate::{Gateway, Peer, admit, reply};
 
 /// Who sends a request to the control plane, as an extension of it.
@@ -58,7 +59,8 @@ impl Gateway {
             }
             None => self.control(request, serve, Arc::new(ticket), who.as_ref(), peer).await,
         };
-        let watch = who.map(|who| Watch::new(self.door.clone(), who));
+        let standing = response.extensions_mut().remove::<Standing>();
+        let watch = Watch::new(&self.door, who, standing);
         response.body_mut().watch(watch);
         response
     }

@@ -2,12 +2,15 @@
 //! handler runs and before the body is read. Where the environment is named in the body, it is
 //! decided here whether there is any for the caller, and once more where the change is appended.
 
+use std::sync::Arc;
+
+use axum::body::HttpBody;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::{Action, Caller, Code, ModelKey, Object, Problem};
-use gateway::Asking;
+use gateway::{Asking, Standing};
 
 use crate::{Api, ApiError};
 
@@ -95,14 +98,24 @@ pub async fn at_the_door(
 ) -> Response {
     let asking = request.extensions().get::<Asking>().cloned();
     // A path that is no text is refused by whoever reads it.
-    let text = |name: &str| {
-        let mut found = params.iter().flat_map(|params| params.iter());
-        found.find(|(key, _)| *key == name).map(|(_, text)| text).unwrap_or_default()
+    let params = params.iter().flat_map(|params| params.iter());
+    let params: Vec<(String, String)> =
+        params.map(|(key, text)| (key.into(), text.into())).collect();
+    let is_let_in = move || {
+        let text = |name: &str| {
+            let found = params.iter().find(|(key, _)| key == name);
+            found.map(|(_, text)| text.as_str()).unwrap_or_default()
+        };
+        decide(&api, asks, text, asking.as_ref())
     };
-    match decide(&api, asks, text, asking.as_ref()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => ApiError(problem).into_response(),
+    if let Err(problem) = is_let_in() {
+        return ApiError(problem).into_response();
     }
+    let mut response = next.run(request).await;
+    if response.body().size_hint().exact().is_none() {
+        response.extensions_mut().insert(Standing::Control(Arc::new(is_let_in)));
+    }
+    response
 }
 
 fn decide<'a>(

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use domain::{After, Caller, Happened, ModelKey, Problem};
+use domain::{Action, After, Caller, Happened, ModelKey, Object, Problem};
 use ledger::Selection;
 use ledger::scan::kinds_of;
 use schemars::JsonSchema;
@@ -93,12 +93,13 @@ pub async fn read(
     Query(query): Query<EventsQuery>,
     By(caller): By,
 ) -> Result<Events, ApiError> {
+    let of = query.model.as_ref().and_then(|model| model.clone().get().ok());
     let (follow, limit) = (query.follow, query.limit.unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX));
     let after = query.after.clone();
     let selection = query.selection()?;
     let after: After = after.as_deref().unwrap_or("0").parse().map_err(bad_request)?;
     if follow {
-        return Ok(Events::Lines(lines(api, caller, selection, after)));
+        return Ok(Events::Lines(lines(api, caller, of, selection, after)));
     }
     let page = api.control.events(&caller, after, &selection, limit).await?;
     Ok(Events::Page(EventsPage { events: page.events, next: page.next, more: page.more }))
@@ -107,6 +108,8 @@ pub async fn read(
 struct Following {
     api: Api,
     caller: Caller,
+    /// The model that is followed, if it was there for the caller.
+    of: Option<Object>,
     selection: Selection,
     after: After,
     appended: tokio::sync::watch::Receiver<u64>,
@@ -119,6 +122,10 @@ impl Following {
         loop {
             self.appended.borrow_and_update();
             self.observed.borrow_and_update();
+            // Another role of the caller's does not make this one go on.
+            if let Some(of) = &self.of {
+                self.api.control.permit_somewhere(&self.caller, Action::Read, of)?;
+            }
             let page = self
                 .api
                 .control
@@ -147,9 +154,17 @@ impl Following {
     }
 }
 
-fn lines(api: Api, caller: Caller, selection: Selection, after: After) -> Body {
+fn lines(
+    api: Api,
+    caller: Caller,
+    of: Option<ModelKey>,
+    selection: Selection,
+    after: After,
+) -> Body {
+    let is_seen = |of: &Object| api.control.permit_somewhere(&caller, Action::Read, of).is_ok();
+    let of = of.map(Object::Model).filter(is_seen);
     let (appended, observed) = (api.control.appended(), api.control.observed());
-    let following = Following { api, caller, selection, after, appended, observed };
+    let following = Following { api, caller, of, selection, after, appended, observed };
     let lines = futures_util::stream::unfold(following, |mut following| async move {
         let next = following.next().await.transpose()?;
         Some((next, following))

@@ -64,6 +64,7 @@ impl<T: JsonSchema> Input for Query<T> {
 }
 
 /// A name in a query or a body: one that cannot be is `bad_name`, as it is in a path.
+#[derive(Clone)]
 pub struct Name<T>(Result<T, String>);
 
 impl<T: Default> Default for Name<T> {
