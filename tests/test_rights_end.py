@@ -145,6 +145,28 @@ def test_predictions_of_nobody_end_when_they_need_a_token(streaming):
         streaming.run("auth", "open")
 
 
+# ---- What a token inherits -----------------------------------------------------------------------
+
+
+def test_a_token_made_with_another_may_be_used_no_more_than_it(house):
+    member(house, "lotte", "owner", "fraud")
+    limits = {"rate": "5/s", "burst": 7, "concurrent_requests_max": 2, "rows_day_max": 100}
+    secret, own = token(house, "lotte", ALL_SCOPES, limits=limits, valid_ms=3_600_000)
+    wide = {"rate": "9000/min", "burst": 1_000, "concurrent_requests_max": 1, "rows_day_max": 5_000}
+    for asked, expected in ((None, limits), (wide, {**limits, "concurrent_requests_max": 1}), ({"rate": "10/h"}, {**limits, "rate": "10/h", "burst": 1})):
+        made = post(house, "/v1/tokens", {"scopes": ["read"], **({"limits": asked} if asked else {})}, secret).json()
+        got = dict(made["limits"])
+        if expected["burst"] == 1:
+            # As many as come in a second anyway.
+            expected = {name: limit for name, limit in expected.items() if name != "burst"}
+        assert got == expected, (asked, got)
+    # Another text of an unlimited token is no way around it; of its own it is the way to go on.
+    _, unlimited = token(house, "lotte", ALL_SCOPES)
+    rotated = post(house, f"/v1/tokens/{unlimited}/rotations", {}, secret).json()
+    assert rotated["limits"] == limits and rotated["expires_ms"] <= time.time() * 1000 + 3_600_000
+    assert post(house, f"/v1/tokens/{own}/rotations", {}, secret).json()["limits"] == limits
+
+
 STREAM = '''
 import time
 from typing import Iterator

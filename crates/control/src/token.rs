@@ -193,11 +193,7 @@ impl Control {
                 return Err(refused(format!("nobody has more than {TOKENS_MAX} valid tokens"))
                     .help("revoke some first: decalog token ls, decalog token revoke"));
             }
-            // What is made with a token ends no later than it.
-            let made_with = by.token.as_ref().and_then(|by| state.access.tokens.get(&by.id));
-            if let Some(end_ms) = made_with.and_then(|made_with| made_with.expires_ms) {
-                token.expires_ms = Some(token.expires_ms.map_or(end_ms, |ms| ms.min(end_ms)));
-            }
+            cut_to(&mut token, made_with(state, &by));
             Ok(Event::TokenCreated { token: Box::new(token) })
         };
         let entry = self.state_store.append(&caller.principal, PLATFORM, decide).await?;
@@ -282,6 +278,8 @@ impl Control {
                 .map_err(|error| Problem::new(Code::Forbidden, error.to_string()))?;
             let mut rotated = token.rotated(digest, overlap_ms, now_ms).map_err(refused)?;
             rotated.shared = is_shared(&by, &rotated.owner);
+            // One that is rotated with itself goes on as it was.
+            cut_to(&mut rotated, made_with(state, &by).filter(|with| with.id != id));
             Ok(Event::TokenRotated { token: Box::new(rotated) })
         };
         let entry = self.state_store.append(&caller.principal, PLATFORM, decide).await?;
@@ -370,6 +368,18 @@ impl Control {
         };
         self.state_store.append(&caller.principal, PLATFORM, decide).await.map(drop)
     }
+}
+
+/// The token that a caller came with.
+fn made_with<'a>(state: &'a State, caller: &Caller) -> Option<&'a Arc<TokenRecord>> {
+    caller.token.as_ref().and_then(|token| state.access.tokens.get(&token.id))
+}
+
+/// What is made with a token ends no later than it, and may be used no more than it.
+fn cut_to(token: &mut TokenRecord, made_with: Option<&Arc<TokenRecord>>) {
+    let Some(made_with) = made_with else { return };
+    token.limits = token.limits.within(&made_with.limits);
+    token.expires_ms = token.expires_ms.into_iter().chain(made_with.expires_ms).min();
 }
 
 /// Whether somebody other than its owner knows a token that this caller makes. The owner of the

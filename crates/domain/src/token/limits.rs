@@ -185,6 +185,25 @@ impl Limits {
         Some(self.burst.unwrap_or_else(|| rate.requests_in_a_second()))
     }
 
+    /// The lower ones of these limits and of others.
+    pub fn within(&self, others: &Limits) -> Limits {
+        let slower = match (self.rate, others.rate) {
+            (Some(own), Some(other)) if own.interval_ns() < other.interval_ns() => Some(other),
+            (own, other) => own.or(other),
+        };
+        let bursts = self.burst().into_iter().chain(others.burst());
+        let requests = |limits: &Limits| limits.concurrent_requests_max;
+        let concurrent = requests(self).into_iter().chain(requests(others));
+        Limits {
+            rate: slower,
+            burst: bursts
+                .min()
+                .filter(|burst| slower.is_some_and(|rate| rate.requests_in_a_second() != *burst)),
+            concurrent_requests_max: concurrent.min(),
+            rows_day_max: self.rows_day_max.into_iter().chain(others.rows_day_max).min(),
+        }
+    }
+
     /// Checks what the types cannot.
     pub fn validate(&self) -> Result<(), LimitsError> {
         match (self.rate, self.burst) {
