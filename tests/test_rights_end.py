@@ -167,6 +167,65 @@ def test_a_token_made_with_another_may_be_used_no_more_than_it(house):
     assert post(house, f"/v1/tokens/{own}/rotations", {}, secret).json()["limits"] == limits
 
 
+# ---- What a token allows that others have known --------------------------------------------------
+
+
+def asks(platform, path, secret):
+    return platform.request_over_tcp("GET", path, headers={"Authorization": f"Bearer {secret}"}).status
+
+
+def test_who_made_a_token_gets_no_more_by_it_than_they_may_themselves(house):
+    member(house, "mara", "owner", "fraud")
+    member(house, "robot", "deployer", "fraud", "service")
+    mara, _ = token(house, "mara", ALL_SCOPES)
+    made = post(house, "/v1/tokens", {"owner": "robot", "scopes": ["read", "deploy"]}, mara).json()
+    robot = made["secret"]
+    assert made["known_to"] == ["mara"]
+    # The program gets more, and its token does not.
+    member(house, "robot", "viewer", "other", "service")
+    variables = "/v1/projects/{}/environments/production/variables"
+    assert asks(house, variables.format("fraud"), robot) == 200
+    assert asks(house, variables.format("other"), robot) == 404
+    # What mara loses, the token that she knows loses, too.
+    can = lambda: house.request_over_tcp("GET", "/v1/can?action=release&object=fraud/churn", headers={"Authorization": f"Bearer {robot}"}).json()
+    assert can()["allowed"] is True
+    member(house, "mara", "viewer", "fraud")
+    assert can()["allowed"] is False and "made the token" in can()["says"]
+    member(house, "mara", "viewer", "fraud@staging")
+    house.run("member", "rm", "mara", "--project", "fraud")
+    assert asks(house, variables.format("fraud"), robot) == 404
+    # Another text, which she does not know, does what the program may; hers not even in the overlap.
+    new = post(house, f"/v1/tokens/{made['id']}/rotations", {"overlap_ms": 3_600_000}).json()
+    assert new["known_to"] == []
+    assert asks(house, variables.format("other"), new["secret"]) == 200
+    assert asks(house, variables.format("fraud"), robot) == 404
+
+
+def test_a_token_ends_with_who_made_it_and_the_removal_says_so(house):
+    member(house, "leon", "deployer", "fraud")
+    leon, _ = token(house, "leon", ALL_SCOPES)
+    made = post(house, "/v1/tokens", {"owner": "till", "scopes": ["predict:fraud/*"]}, leon).json()
+    assert asks(house, "/v1/whoami", made["secret"]) == 200
+    gone = house.run("member", "rm", "leon")
+    assert made["id"] in gone.err and "rotate" in gone.err
+    assert asks(house, "/v1/whoami", made["secret"]) == 401
+    states = {one["id"]: one["state"] for one in house.run("token", "ls", "--json").json()["tokens"]}
+    assert states[made["id"]] == "maker_gone"
+    new = house.run("token", "rotate", made["id"]).out.strip()
+    assert asks(house, "/v1/whoami", new) == 200
+
+
+def test_what_is_made_with_a_token_that_others_know_is_known_to_them_too(house):
+    member(house, "nora", "owner", "fraud")
+    member(house, "paul", "owner", "fraud")
+    nora, _ = token(house, "nora", ALL_SCOPES)
+    of_paul = post(house, "/v1/tokens", {"owner": "paul", "scopes": ALL_SCOPES}, nora).json()["secret"]
+    again = post(house, "/v1/tokens", {"scopes": ALL_SCOPES}, of_paul).json()
+    assert again["known_to"] == ["nora"], again
+    house.run("member", "rm", "nora")
+    assert asks(house, "/v1/whoami", again["secret"]) == 401
+
+
 STREAM = '''
 import time
 from typing import Iterator

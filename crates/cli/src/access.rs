@@ -183,7 +183,10 @@ pub fn member(client: &Client, verb: MemberVerb, as_json: bool) -> Result<(), Fa
                         reach.display()
                     );
                 }
-                (_, None) => eprintln!("{} has no roles and no tokens any more", one_line(&name)),
+                (_, None) => {
+                    eprintln!("{} has no roles and no tokens any more", one_line(&name));
+                    ended_with_them(&removed["tokens_ended"]);
+                }
             }
         }
         MemberVerb::Ls => {
@@ -247,6 +250,16 @@ fn credential_text(credential: &Credential) -> String {
             let claims = claims.iter().map(|(name, value)| format!("{name}={value}"));
             format!("{host} {}", claims.collect::<Vec<_>>().join(" "))
         }
+    }
+}
+
+/// Tokens that somebody made for others, and knows: what needs them stands still.
+fn ended_with_them(tokens: &Value) {
+    let tokens: Vec<&str> =
+        tokens.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !tokens.is_empty() {
+        eprintln!("tokens that they made for others ended, too: {}", tokens.join(", "));
+        eprintln!("  those that are still needed: decalog token rotate ID");
     }
 }
 

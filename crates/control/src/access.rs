@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::state::Access;
 use domain::token::TokenStatus;
 use domain::{Action, Caller, Code, Grant, Object, Principal, Problem, State};
-use policy::access::{Decision, Needs, grants_of, may, may_somewhere, needs};
+use policy::access::{Decision, Needs, caller_may, caller_may_somewhere, grants_of, needs};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,7 @@ pub(crate) fn permit(
     object: &Object,
 ) -> Result<(), Problem> {
     check_token(&state.access, now_ms, caller)?;
-    let decision = may(&state.access, &caller.principal, caller.scopes(), action, object);
+    let decision = caller_may(&state.access, caller, action, object);
     refusal(decision, action, object)
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn permit_proposing(
     object: &Object,
 ) -> Result<(), Problem> {
     check_token(&state.access, now_ms, caller)?;
-    let decision = may(&state.access, &caller.principal, caller.scopes(), action, object);
+    let decision = caller_may(&state.access, caller, action, object);
     match decision.may_propose() {
         true => Ok(()),
         false => refusal(decision, action, object),
@@ -79,8 +79,9 @@ pub(crate) fn check_token(access: &Access, now_ms: u64, caller: &Caller) -> Resu
         };
     };
     let status = access.token(&token.digest).map(|record| record.status(&token.digest, now_ms));
+    let mut people = token.known_to.iter().chain([&caller.principal]);
     match status {
-        Some(TokenStatus::Valid) if access.is_known(&caller.principal) => Ok(()),
+        Some(TokenStatus::Valid) if people.all(|one| access.is_known(one)) => Ok(()),
         _ => Err(Problem::new(Code::Unauthenticated, "the token is not valid any more")
             .help("send another: decalog token create makes one")),
     }
@@ -154,8 +155,7 @@ impl Control {
     ) -> Result<(), Problem> {
         let state = self.state();
         check_token(&state.access, self.clock.now_ms(), caller)?;
-        let (principal, scopes) = (&caller.principal, caller.scopes());
-        refusal(may_somewhere(&state.access, principal, scopes, action, object), action, object)
+        refusal(caller_may_somewhere(&state.access, caller, action, object), action, object)
     }
 
     /// What a caller is told about themselves.
@@ -200,7 +200,7 @@ impl Control {
                 Caller { principal, token: None }
             }
         };
-        let decision = may(&state.access, &asked.principal, asked.scopes(), action, object);
+        let decision = caller_may(&state.access, &asked, action, object);
         let name = match who {
             Some(name) => name.to_string(),
             None => "you".into(),

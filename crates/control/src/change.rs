@@ -11,8 +11,8 @@ use domain::{
     Proposal, Proposed, Protection, State,
 };
 use policy::access::{
-    Decision, Readiness, approvals_needed, check_approval, check_rejection, may, protection_of,
-    readiness,
+    Decision, Readiness, approvals_needed, caller_may, check_approval, check_rejection, may,
+    protection_of, readiness,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,7 @@ impl Control {
         let decide = move |state: &State| {
             check_token(&state.access, now_ms, &by)?;
             let action = action(state);
-            let decision = may(&state.access, &by.principal, by.scopes(), action, &object);
+            let decision = caller_may(&state.access, &by, action, &object);
             if !matches!(decision, Decision::Proposal { .. }) {
                 refusal(decision, action, &object)?;
                 return Ok((subject, decide(state)?));

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use domain::event::PLATFORM;
+use domain::token::TokenStatus;
 use domain::{
     Action, Caller, Code, Credential, Event, Grant, Grantee, GroupName, Object, Principal,
-    PrincipalId, PrincipalKind, Problem, Reach, Role, State,
+    PrincipalId, PrincipalKind, Problem, Reach, Role, State, TokenId, TokenRecord,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -227,14 +228,15 @@ impl Control {
         Ok(principal)
     }
 
-    /// Takes a role away, or all roles of somebody, who is gone then, with their tokens.
+    /// Takes a role away, or all roles of somebody, who is gone then, with their tokens. Gives the
+    /// tokens of others that end with it, as they have known them.
     pub async fn remove_member(
         &self,
         caller: &Caller,
         name: &str,
         kind: Option<MemberKind>,
         reach: Option<Reach>,
-    ) -> Result<(), Problem> {
+    ) -> Result<Vec<TokenId>, Problem> {
         let state = self.state();
         let to = self.grantee_named(&state, caller, name, kind)?;
         let theirs = state.access.grants_of(&to).to_vec();
@@ -262,7 +264,13 @@ impl Control {
                 }
                 Ok(Event::PrincipalRemoved { principal })
             };
-            return self.state_store.append(&caller.principal, PLATFORM, decide).await.map(drop);
+            self.state_store.append(&caller.principal, PLATFORM, decide).await?;
+            let is_theirs = |token: &&Arc<TokenRecord>| {
+                token.known_to.contains(&principal)
+                    && token.status(&token.digest, now_ms) == TokenStatus::Valid
+            };
+            let ended = state.access.tokens.values().filter(is_theirs).map(|token| token.id);
+            return Ok(ended.collect());
         }
         for grant in taken {
             let by = by.clone();
@@ -272,7 +280,7 @@ impl Control {
             };
             self.state_store.append(&caller.principal, PLATFORM, decide).await?;
         }
-        Ok(())
+        Ok(vec![])
     }
 
     /// Removes somebody, and forgets for ever who they were. Every entry stays as it is.

@@ -86,8 +86,11 @@ pub struct TokenView {
     /// By what it came to be.
     #[serde(default)]
     pub origin: TokenOrigin,
-    /// `valid`, `revoked` or `expired`.
+    /// `valid`, `revoked`, `expired`, or `maker_gone` if it was made by somebody who is gone: its
+    /// owner can rotate it.
     pub state: String,
+    /// Who else has known its text, as people read it: it allows no more than they may themselves.
+    pub known_to: Vec<String>,
     /// When it was made, or last rotated, in milliseconds since 1970.
     pub issued_ms: u64,
     /// From when on it is not valid any more, in milliseconds since 1970.
@@ -160,6 +163,7 @@ impl Control {
     ) -> Result<NewToken, Problem> {
         let Wanted { owner, scopes, limits, origin, valid_ms } = wanted;
         let (secret, now_ms) = (new_secret(&owner)?, self.clock.now_ms());
+        let (shared, known_to) = known_to(caller, &owner);
         let record = TokenRecord {
             id: TokenId(u32::from_le_bytes(random()?)),
             owner,
@@ -169,7 +173,8 @@ impl Control {
             issued_ms: now_ms,
             expires_ms: valid_ms.map(|valid_ms| now_ms.saturating_add(valid_ms)),
             origin,
-            shared: is_shared(caller, &owner),
+            shared,
+            known_to,
             earlier: None,
             revoked_ms: None,
         };
@@ -268,7 +273,7 @@ impl Control {
         let now_ms = self.clock.now_ms();
         let owner = self.visible_token(caller, id)?.owner;
         let secret = new_secret(&owner)?;
-        let (by, digest) = (caller.clone(), secret.digest());
+        let (by, digest, kind) = (caller.clone(), secret.digest(), secret.kind());
         let decide = move |state: &State| {
             let token = state.access.tokens.get(&id).ok_or_else(|| no_such_token(id))?;
             permit_tokens_of(state, now_ms, &by, &token.owner, Some(&token.scopes))?;
@@ -277,9 +282,10 @@ impl Control {
             may_make_token(asker, &token.scopes)
                 .map_err(|error| Problem::new(Code::Forbidden, error.to_string()))?;
             let mut rotated = token.rotated(digest, overlap_ms, now_ms).map_err(refused)?;
-            rotated.shared = is_shared(&by, &rotated.owner);
+            (rotated.shared, rotated.known_to) = known_to(&by, &rotated.owner);
             // One that is rotated with itself goes on as it was.
             cut_to(&mut rotated, made_with(state, &by).filter(|with| with.id != id));
+            rotated.validate(kind).map_err(refused)?;
             Ok(Event::TokenRotated { token: Box::new(rotated) })
         };
         let entry = self.state_store.append(&caller.principal, PLATFORM, decide).await?;
@@ -334,9 +340,13 @@ impl Control {
     }
 
     fn token_view(&self, token: &TokenRecord, now_ms: u64) -> TokenView {
+        let state = self.state();
         let state = match token.status(&token.digest, now_ms) {
             TokenStatus::Revoked { .. } => "revoked",
             TokenStatus::Expired { .. } => "expired",
+            _ if token.known_to.iter().any(|other| state.access.known(other).is_none()) => {
+                "maker_gone"
+            }
             _ => "valid",
         };
         TokenView {
@@ -347,10 +357,12 @@ impl Control {
             limits: token.limits.clone(),
             origin: token.origin,
             state: state.into(),
+            known_to: token.known_to.iter().map(|other| self.names.display(other)).collect(),
             issued_ms: token.issued_ms,
             expires_ms: token.expires_ms,
             earlier_until_ms: token
                 .earlier
+                .as_ref()
                 .map(|earlier| earlier.until_ms)
                 .filter(|until_ms| *until_ms > now_ms),
         }
@@ -382,11 +394,16 @@ fn cut_to(token: &mut TokenRecord, made_with: Option<&Arc<TokenRecord>>) {
     token.expires_ms = token.expires_ms.into_iter().chain(made_with.expires_ms).min();
 }
 
-/// Whether somebody other than its owner knows a token that this caller makes. The owner of the
-/// machine is above that, as above everything there.
-fn is_shared(caller: &Caller, owner: &Principal) -> bool {
+/// Whether somebody other than its owner knows a token that this caller makes, and who. The owner
+/// of the machine is above that, as above everything there.
+fn known_to(caller: &Caller, owner: &Principal) -> (bool, Vec<Principal>) {
     let is_own = caller.principal == *owner || caller.principal == Principal::LocalOwner;
-    !is_own || !caller.is_in_person()
+    let maker = (!is_own).then_some(caller.principal);
+    let mut known_to: Vec<Principal> = caller.known_to().iter().copied().chain(maker).collect();
+    known_to.retain(|other| other != owner);
+    known_to.sort();
+    known_to.dedup();
+    (!is_own || !caller.is_in_person(), known_to)
 }
 
 /// Fails if a caller may not make or end tokens of somebody: their own they may, and those of whom
@@ -401,6 +418,11 @@ fn permit_tokens_of(
     // The body may have been long on its way.
     check_token(&state.access, now_ms, caller)?;
     if caller.principal == *owner {
+        // Whoever has known it makes no more of it than they could do themselves.
+        for other in caller.known_to() {
+            let other = Caller { principal: *other, token: None };
+            permit_tokens_of(state, now_ms, &other, owner, scopes)?;
+        }
         // What is done with a token needs the scope for it, also for one's own.
         return match caller.scopes().is_none_or(|scopes| scopes.include(&Scope::Admin)) {
             true => Ok(()),

@@ -28,6 +28,8 @@ pub struct CallerToken {
     pub scopes: Scopes,
     /// Whether somebody other than its owner has known its text.
     pub shared: bool,
+    /// Who they are, as far as that is known.
+    pub known_to: Vec<Principal>,
 }
 
 impl Caller {
@@ -40,6 +42,11 @@ impl Caller {
     /// Whether nobody but the principal can be behind this.
     pub fn is_in_person(&self) -> bool {
         self.token.as_ref().is_none_or(|token| !token.shared)
+    }
+
+    /// Who else has known what they came with: nothing is done with it that one of them could not do.
+    pub fn known_to(&self) -> &[Principal] {
+        self.token.as_ref().map_or(&[], |token| &token.known_to)
     }
 
     /// What they may do at most; none is no limit.

@@ -30,6 +30,9 @@ pub const JOB_MS_MAX: u64 = 3_600_000;
 /// The longest that the token before stays valid after a rotation, in milliseconds: 30 days.
 pub const OVERLAP_MS_MAX: u64 = 30 * 86_400_000;
 
+/// The most people and programs other than its owner who have known the text of a token.
+pub const KNOWN_TO_MAX: usize = 8;
+
 /// The longest text that is repeated when it is no id, in bytes.
 const ID_BYTES_SHOWN_MAX: usize = 12;
 
@@ -71,6 +74,10 @@ pub struct TokenRecord {
     /// what is done with it is done by nobody in particular.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shared: bool,
+    /// Who they are, as far as that is known: what can be done with it, each of them must be able
+    /// to do, too, at that moment. The owner of the machine is above that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_to: Vec<Principal>,
     /// What it was before the last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier: Option<EarlierToken>,
@@ -96,12 +103,18 @@ pub enum TokenOrigin {
 }
 
 /// A token that another took the place of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EarlierToken {
     /// SHA-256 of its text.
     pub digest: Digest,
     /// From when on it is not valid any more, in milliseconds since 1970.
     pub until_ms: u64,
+    /// Whether somebody other than its owner has known its text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+    /// Who they are, as far as that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_to: Vec<Principal>,
 }
 
 /// Whether a token that was presented is good.
@@ -140,6 +153,9 @@ pub enum TokenRecordError {
     /// A job's without an end, or with one far away.
     #[error("a token of a job is valid for at most an hour")]
     JobTooLong,
+    /// Made with a token that was made with a token, and so on.
+    #[error("more than {KNOWN_TO_MAX} others would have known the token: its owner has to make it")]
+    KnownToMany,
     /// A kind of token for another kind of owner.
     #[error("a {0} token cannot belong to {1}")]
     Owner(TokenKind, Principal),
@@ -177,6 +193,9 @@ impl TokenRecord {
     /// Checks what the types cannot: whether such a token can be made, of this kind.
     pub fn validate(&self, kind: TokenKind) -> Result<(), TokenRecordError> {
         self.limits.validate()?;
+        if self.known_to.len() > KNOWN_TO_MAX {
+            return Err(TokenRecordError::KnownToMany);
+        }
         if TokenKind::of(&self.owner) != Some(kind) {
             return Err(TokenRecordError::Owner(kind, self.owner));
         }
@@ -192,7 +211,7 @@ impl TokenRecord {
 
     /// Whether a token with this digest is good at this time, in milliseconds since 1970.
     pub fn status(&self, digest: &Digest, now_ms: u64) -> TokenStatus {
-        let earlier = self.earlier.filter(|earlier| earlier.digest == *digest);
+        let earlier = self.earlier_of(digest);
         if *digest != self.digest && earlier.is_none() {
             return TokenStatus::Other;
         }
@@ -207,6 +226,20 @@ impl TokenRecord {
             (None, Some(at_ms)) if is_over(&at_ms) => TokenStatus::Expired { at_ms },
             _ => TokenStatus::Valid,
         }
+    }
+
+    fn earlier_of(&self, digest: &Digest) -> Option<&EarlierToken> {
+        self.earlier.as_ref().filter(|earlier| earlier.digest == *digest)
+    }
+
+    /// Whether somebody other than its owner has known the text with this digest.
+    pub fn is_shared(&self, digest: &Digest) -> bool {
+        self.earlier_of(digest).map_or(self.shared, |earlier| earlier.shared)
+    }
+
+    /// Who else has known the text with this digest, as far as that is known.
+    pub fn known_to(&self, digest: &Digest) -> &[Principal] {
+        self.earlier_of(digest).map_or(&self.known_to, |earlier| &earlier.known_to)
     }
 
     /// The same token with another secret, valid for as long again as it was at first. The one
@@ -234,7 +267,12 @@ impl TokenRecord {
         let lifetime_ms = self.expires_ms.map(|ms| ms.saturating_sub(self.issued_ms));
         Ok(TokenRecord {
             digest,
-            earlier: Some(EarlierToken { digest: self.digest, until_ms }),
+            earlier: Some(EarlierToken {
+                digest: self.digest,
+                until_ms,
+                shared: self.shared,
+                known_to: self.known_to.clone(),
+            }),
             issued_ms: now_ms,
             expires_ms: lifetime_ms.map(|ms| now_ms.saturating_add(ms)),
             ..self.clone()

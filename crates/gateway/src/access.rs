@@ -17,7 +17,7 @@ use domain::{
 };
 use http::{HeaderMap, HeaderName, header};
 use parking_lot::RwLock;
-use policy::access::{Decision, may};
+use policy::access::{Decision, may, may_with};
 use policy::rate::{Limited, Permit, Usage};
 
 use crate::{Peer, session};
@@ -234,7 +234,8 @@ impl Door {
         let environment = reference.environment();
         let object = Object::ModelIn(reference.model, environment);
         let scopes = who.token.as_ref().map(|token| &token.record.scopes);
-        match may(&access, &who.principal, scopes, Action::Predict, &object) {
+        let own = may(&access, &who.principal, scopes, Action::Predict, &object);
+        match may_with(&access, own, who.known_to(), Action::Predict, &object) {
             Decision::Allowed(_) => Ok(()),
             Decision::NotFound(_) => Err(not_found(&object)),
             other => Err(Problem::new(
@@ -268,12 +269,20 @@ fn check(access: &Access, record: &TokenRecord, digest: &Digest) -> Result<(), P
         TokenStatus::Valid if !access.is_known(&record.owner) => {
             since("belongs to somebody who is gone")
         }
+        TokenStatus::Valid if !are_makers_there(access, record, digest) => {
+            since("was made by somebody who is gone: its owner has to rotate it")
+        }
         TokenStatus::Valid => Ok(()),
         TokenStatus::Other => Err(unproved("the token is not one of this server's")),
         TokenStatus::Revoked { .. } => since("was revoked"),
         TokenStatus::Expired { .. } => since("has expired"),
         TokenStatus::Replaced { .. } => since("was rotated, and the one before it is over"),
     }
+}
+
+/// Whether everybody who has known a token's text is still there.
+fn are_makers_there(access: &Access, record: &TokenRecord, digest: &Digest) -> bool {
+    record.known_to(digest).iter().all(|other| access.known(other).is_some())
 }
 
 /// The token in a value of `Authorization`.
@@ -299,6 +308,10 @@ impl Who {
         self.is_session
     }
 
+    fn known_to(&self) -> &[Principal] {
+        self.token.as_ref().map_or(&[], |token| token.record.known_to(&token.digest))
+    }
+
     /// Whether they own the machine and are at it, so that no right of theirs ends.
     pub fn is_local_owner(&self) -> bool {
         self.principal == Principal::LocalOwner && self.token.is_none()
@@ -310,7 +323,8 @@ impl Who {
             id: token.record.id,
             digest: token.digest,
             scopes: token.record.scopes.clone(),
-            shared: token.record.shared,
+            shared: token.record.is_shared(&token.digest),
+            known_to: token.record.known_to(&token.digest).to_vec(),
         });
         Caller { principal: self.principal, token }
     }

@@ -10,7 +10,9 @@ mod protect;
 #[cfg(test)]
 mod tests;
 
-pub use by_state::{grants_of, may, may_somewhere, protection_of};
+pub use by_state::{
+    caller_may, caller_may_somewhere, grants_of, may, may_somewhere, may_with, protection_of,
+};
 pub use decide::{Asker, By, Decision, Missing, Protected, Rules, decide, decide_somewhere};
 pub use give::{GiveRefusal, may_give, may_make_token};
 pub use needs::{Needs, needs};

@@ -47,6 +47,8 @@ pub struct Members {
 pub struct MemberRemoved {
     /// Their name.
     removed: String,
+    /// Tokens of others that they made and that end with them: rotate those that are still needed.
+    tokens_ended: Vec<domain::TokenId>,
 }
 
 /// Somebody whose name is gone.
@@ -88,8 +90,8 @@ pub async fn remove(
     By(caller): By,
 ) -> Result<Json<MemberRemoved>, ApiError> {
     let reach = query.reach.map(Name::get).transpose()?;
-    api.control.remove_member(&caller, &path.name, query.kind, reach).await?;
-    Ok(Json(MemberRemoved { removed: path.name }))
+    let tokens_ended = api.control.remove_member(&caller, &path.name, query.kind, reach).await?;
+    Ok(Json(MemberRemoved { removed: path.name, tokens_ended }))
 }
 
 pub async fn erase(

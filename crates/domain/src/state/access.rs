@@ -230,7 +230,7 @@ impl Access {
     pub(crate) fn keep_token(&mut self, token: &TokenRecord) {
         self.drop_token(token.id);
         self.digests.insert(token.digest, token.id);
-        if let Some(earlier) = token.earlier {
+        if let Some(earlier) = &token.earlier {
             self.digests.insert(earlier.digest, token.id);
         }
         self.tokens.insert(token.id, Arc::new(token.clone()));
@@ -239,7 +239,7 @@ impl Access {
     fn drop_token(&mut self, id: TokenId) {
         let Some(token) = self.tokens.remove(&id) else { return };
         self.digests.remove(&token.digest);
-        if let Some(earlier) = token.earlier {
+        if let Some(earlier) = &token.earlier {
             self.digests.remove(&earlier.digest);
         }
     }

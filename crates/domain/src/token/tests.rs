@@ -197,6 +197,7 @@ fn record() -> TokenRecord {
         expires_ms: Some(190 * DAY_MS),
         origin: TokenOrigin::Made,
         shared: false,
+        known_to: vec![],
         earlier: None,
         revoked_ms: None,
     }

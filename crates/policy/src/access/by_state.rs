@@ -2,10 +2,12 @@
 
 use domain::state::Access;
 use domain::{
-    Action, Grant, Grantee, GroupName, Object, Principal, ProjectName, Protection, Scopes,
+    Action, Caller, Grant, Grantee, GroupName, Object, Principal, ProjectName, Protection, Scopes,
 };
 
-use crate::access::decide::{Asker, By, Decision, Protected, Rules, decide, decide_somewhere};
+use crate::access::decide::{
+    Asker, By, Decision, Missing, Protected, Rules, decide, decide_somewhere,
+};
 use crate::access::needs::needs;
 
 /// The groups that somebody is in.
@@ -71,6 +73,56 @@ pub fn may(
     with_grants(access, principal, scopes, |asker, grants| {
         let protected = protected(access, action, object);
         decide(asker, Rules { grants, protected: &protected }, action, object)
+    })
+}
+
+/// Whether somebody may do something with what others have known as well: no more than each of
+/// those may do at this moment, so that nobody who gave a token away can do more with it than they
+/// could without.
+pub fn may_with(
+    access: &Access,
+    own: Decision,
+    known_to: &[Principal],
+    action: Action,
+    object: &Object,
+) -> Decision {
+    bounded(own, known_to, |other| may(access, other, None, action, object))
+}
+
+/// What a caller may do at this moment.
+pub fn caller_may(access: &Access, caller: &Caller, action: Action, object: &Object) -> Decision {
+    let own = may(access, &caller.principal, caller.scopes(), action, object);
+    may_with(access, own, caller.known_to(), action, object)
+}
+
+/// What a caller may do at this moment in at least one place that belongs to the object.
+pub fn caller_may_somewhere(
+    access: &Access,
+    caller: &Caller,
+    action: Action,
+    object: &Object,
+) -> Decision {
+    let own = may_somewhere(access, &caller.principal, caller.scopes(), action, object);
+    bounded(own, caller.known_to(), |other| may_somewhere(access, other, None, action, object))
+}
+
+/// A decision, or what is left of it if one of the others may do less.
+fn bounded(
+    own: Decision,
+    others: &[Principal],
+    decide: impl Fn(&Principal) -> Decision,
+) -> Decision {
+    let reach = |decision: &Decision| match decision {
+        Decision::NotFound(_) => 0,
+        Decision::Forbidden(_) => 1,
+        Decision::Proposal { .. } => 2,
+        Decision::Allowed(_) => 3,
+    };
+    others.iter().map(decide).fold(own, |least, other| match other {
+        other if reach(&other) >= reach(&least) => least,
+        Decision::NotFound(_) => Decision::NotFound(Missing::Maker),
+        Decision::Forbidden(_) => Decision::Forbidden(Missing::Maker),
+        other => other,
     })
 }
 

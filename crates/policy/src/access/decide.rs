@@ -77,6 +77,8 @@ pub enum Missing {
         /// That would do.
         needed: Scope,
     },
+    /// Somebody else who has known the token's text may not do it any more.
+    Maker,
 }
 
 /// Whether it may be done.

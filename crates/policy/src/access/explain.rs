@@ -63,6 +63,11 @@ fn lacks(who: &str, missing: &Missing, action: Action, object: &Object) -> Strin
             format!("{has}; {action} needs {}{}", or_higher(*needed), where_needed(action, object))
         }
         Missing::Scope { needed } => format!("the token lacks the scope {needed}"),
+        Missing::Maker => {
+            format!(
+                "whoever made the token may not {action} there any more; its owner can rotate it"
+            )
+        }
     }
 }
 

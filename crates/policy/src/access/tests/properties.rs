@@ -1,5 +1,7 @@
 //! What holds for any grants, tokens and protections.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -276,5 +278,28 @@ proptest! {
         prop_assert_eq!(line.starts_with("yes: "), decision.is_allowed());
         prop_assert!(line.starts_with("yes: ") || line.starts_with("no: "));
         prop_assert!(line.len() > 8 && !line.contains('\n'));
+    }
+
+    #[test]
+    fn with_what_others_have_known_nobody_does_more_than_each_of_them(
+        grants in prop::collection::vec(any_grant(), 0..8),
+        makers in prop::collection::vec(1u8..4, 0..3),
+        scopes in prop::option::of(prop::collection::vec(any_scope(), 1..4)),
+        action in any_action(),
+        on in any_object(),
+    ) {
+        let mut access = domain::state::Access::default();
+        for grant in grants {
+            let mut theirs = access.grants_of(&grant.to).to_vec();
+            theirs.push(grant.clone());
+            access.grants.insert(grant.to, Arc::new(theirs));
+        }
+        let scopes = scopes.map(|scopes| Scopes::new(scopes).unwrap());
+        let own = may(&access, &principal(1), scopes.as_ref(), action, &on);
+        let makers: Vec<Principal> = makers.into_iter().map(principal).collect();
+        let bounded = may_with(&access, own.clone(), &makers, action, &on);
+        let theirs = makers.iter().map(|maker| may(&access, maker, None, action, &on));
+        let least = theirs.map(|decision| rank(&decision)).fold(rank(&own), u8::min);
+        prop_assert_eq!(rank(&bounded), least);
     }
 }
