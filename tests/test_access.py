@@ -409,7 +409,11 @@ def test_lists_and_events_show_no_more_than_a_role_does(served):
     subjects = {event["subject"] for event in get("/v1/events")["events"]}
     assert subjects == {"other/churn"}
     assert get("/v1/events?model=fraud/churn")["events"] == []
-    assert get("/v1/status")["data"] is None
+    status = get("/v1/status")
+    assert (status["data"], status["models"], status["route_epoch"]) == (None, 1, None)
+    assert (status["ledger"]["entries"], status["ledger"]["head"]) == (None, None)
+    of_all = served.get("/v1/status").json()
+    assert of_all["models"] > 1 and of_all["replicas"] > status["replicas"] and of_all["ledger"]["entries"] > 0
     assert [member["name"] for member in get("/v1/members")["members"]] == ["oscar"]
 
 

@@ -198,3 +198,43 @@ def test_who_may_only_go_back_cannot_come_forward_again(guarded):
     assert back.code == 0
     wait_for(lambda: live(platform) == {"output": 1}, "the way back")
     assert platform.run("release", "m@v2", ok=False, **as_(people, "dirk")).code == 4
+
+
+def test_a_removal_is_of_what_was_there_when_it_was_proposed(guarded, tmp_path):
+    platform, people = guarded
+    whole = propose(platform, people, "dirk", "rm", "m")
+    shown = platform.run("proposals", str(whole), "--json").json()
+    assert [removed["version"] for removed in shown["removes"]] == [1, 2], shown
+    assert "removes" in platform.run("proposals", str(whole)).out
+    # Somebody adds a version, which nobody agreed to remove.
+    write_model(tmp_path / "m", constant(3))
+    platform.run("deploy", tmp_path / "m", "--env", "staging", **as_(people, "dora"))
+    assert refusal(platform, people, "olga", whole) == (409, "not_approved")
+    shown = platform.run("proposals", str(whole), "--json").json()
+    assert "changed since" in shown["says"] and "removes" not in shown
+    assert live(platform) == {"output": 1}
+    # What is as it was is removed.
+    again = propose(platform, people, "dirk", "rm", "m")
+    assert [removed["version"] for removed in platform.run("proposals", str(again), "--json").json()["removes"]] == [1, 2, 3]
+    platform.run("approve", str(again), **as_(people, "olga"))
+    wait_for(lambda: "m" not in platform.run("ls").out.split(), "the removal")
+
+
+def test_proposals_are_read_page_by_page(guarded):
+    platform, people = guarded
+    made = [propose(platform, people, "dora", "env", "set", f"A{number}=1", "--model", "m") for number in range(5)]
+    platform.run("reject", str(made[1]), **as_(people, "dora"))
+
+    def page(**query):
+        query = "&".join(f"{name}={value}" for name, value in query.items())
+        answer = platform.request("GET", f"/v1/proposals?{query}").json()
+        return [one["id"] for one in answer["proposals"]], answer["more"]
+
+    newest = made[::-1]
+    assert page(limit=2) == (newest[:2], True)
+    assert page(limit=2, before=newest[1]) == (newest[2:4], True)
+    assert page(limit=2, before=newest[3]) == (newest[4:], False)
+    assert page(open="true") == ([id for id in newest if id != made[1]], False)
+    assert page(limit=5) == (newest, False)
+    # The command shows all.
+    assert [one["id"] for one in platform.run("proposals", "--json").json()["proposals"]] == newest

@@ -32,11 +32,11 @@ pub fn status(client: &Client, as_json: bool) -> Result<(), Failure> {
         "  models   {}, {} replicas, {} rows waiting",
         status["models"], status["replicas"], status["queued_rows"]
     );
-    println!(
-        "  ledger   {} entries\n           head {}",
-        status["ledger"]["entries"],
-        text(&status["ledger"]["head"])
-    );
+    // Whoever sees some projects only is not told of the others.
+    if let Some(entries) = status["ledger"]["entries"].as_u64() {
+        let head = text(&status["ledger"]["head"]);
+        println!("  ledger   {entries} entries\n           head {head}");
+    }
     Ok(())
 }
 

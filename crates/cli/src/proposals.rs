@@ -22,14 +22,13 @@ pub fn run(client: &Client, options: ProposalOptions, as_json: bool) -> Result<(
         }
         return Ok(());
     }
-    let listed: Value = client.get("/v1/proposals")?;
+    let all = listed(client, options.all || as_json)?;
     if as_json {
-        print_json(&listed);
+        print_json(&json!({ "proposals": all }));
         return Ok(());
     }
-    let all: Vec<ProposalView> =
-        serde_json::from_value(listed["proposals"].clone()).unwrap_or_default();
-    let shown: Vec<&ProposalView> = all.iter().filter(|it| it.open || options.all).collect();
+    let shown: Vec<ProposalView> =
+        all.into_iter().filter_map(|it| serde_json::from_value(it).ok()).collect();
     if shown.is_empty() {
         eprintln!("nothing waits for approval");
         return Ok(());
@@ -40,9 +39,27 @@ pub fn run(client: &Client, options: ProposalOptions, as_json: bool) -> Result<(
         Column::words("BY").down_to(6),
         Column::words("STATE").down_to(12),
     ];
-    let rows: Vec<Vec<String>> = shown.iter().map(|it| row(it)).collect();
+    let rows: Vec<Vec<String>> = shown.iter().map(row).collect();
     list(&columns, &rows, &["BY"], width()).iter().for_each(|line| println!("{line}"));
     Ok(())
+}
+
+/// All of them, page by page; only those that are open, or also those that are over.
+fn listed(client: &Client, all: bool) -> Result<Vec<Value>, Failure> {
+    let mut found: Vec<Value> = vec![];
+    loop {
+        let before = found.last().and_then(|last| last["id"].as_u64());
+        let before = before.map_or(String::new(), |id| format!("&before={id}"));
+        let page: Value = client.get(&format!("/v1/proposals?limit=1000&open={}{before}", !all))?;
+        let more = page["more"] == true;
+        match page["proposals"].as_array() {
+            Some(some) if !some.is_empty() => found.extend(some.iter().cloned()),
+            _ => return Ok(found),
+        }
+        if !more {
+            return Ok(found);
+        }
+    }
 }
 
 fn row(proposal: &ProposalView) -> Vec<String> {
@@ -60,6 +77,14 @@ fn show(proposal: &ProposalView) {
         println!("{}", wrapped(&format!("  {name:<10} {}", one_line(text)), 13, width()));
     };
     line("change", &format!("{} {}", proposal.change.kind(), describe(&proposal.change, "")));
+    if !proposal.removes.is_empty() {
+        let removed: Vec<String> = proposal
+            .removes
+            .iter()
+            .map(|it| format!("{} ({})", it.version, &it.digest.to_string()[..12]))
+            .collect();
+        line("removes", &removed.join(", "));
+    }
     line("by", &format!("{}, {}", proposal.proposer, time(proposal.at_ms)));
     if let Some(pusher) = &proposal.pusher {
         line("pushed by", pusher);

@@ -1,11 +1,14 @@
 //! Who may do what: the check that every change passes where it is appended, and the answers to
 //! who asks what they may.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use domain::state::Access;
 use domain::token::TokenStatus;
-use domain::{Action, Caller, Code, Grant, Object, Principal, Problem, State};
+use domain::{
+    Action, Caller, Code, Grant, ModelKey, Object, Principal, Problem, ProjectName, State,
+};
 use policy::access::{Decision, Needs, caller_may, caller_may_somewhere, grants_of, needs};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -156,6 +159,20 @@ impl Control {
         let state = self.state();
         check_token(&state.access, self.clock.now_ms(), caller)?;
         refusal(caller_may_somewhere(&state.access, caller, action, object), action, object)
+    }
+
+    /// The models with a version in projects that a caller may see.
+    pub fn models_seen(&self, caller: &Caller) -> HashSet<ModelKey> {
+        let state = self.state();
+        // By project, so that it is decided once for each.
+        let mut seen: HashMap<&ProjectName, bool> = HashMap::new();
+        let mut is_seen = |project| {
+            *seen.entry(project).or_insert_with(|| {
+                self.permit(caller, Action::Read, &Object::Project(project.clone())).is_ok()
+            })
+        };
+        let models = state.models.iter().filter(|(_, model)| !model.versions.is_empty());
+        models.filter(|(key, _)| is_seen(&key.project)).map(|(key, _)| key.clone()).collect()
     }
 
     /// What a caller is told about themselves.

@@ -8,7 +8,7 @@ use domain::proposal::{Binding, ProposalEnd};
 use domain::state::{Access, KnownProposal};
 use domain::{
     Action, Caller, Code, Digest, Entry, Event, ModelKey, Object, Party, Principal, Problem,
-    Proposal, Proposed, Protection, State,
+    Proposal, Proposed, Protection, State, VersionNumber,
 };
 use policy::access::{
     Decision, Readiness, approvals_needed, caller_may, check_approval, check_rejection, may,
@@ -36,6 +36,9 @@ pub struct ProposalView {
     pub object: Object,
     /// The change itself, as it will be written.
     pub change: Event,
+    /// What would be removed, version by version: something else is another proposal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removes: Vec<RemovedVersion>,
     /// Who proposed it.
     pub proposer: String,
     /// Who pushed the version that is to go live, if it is about one and that is known.
@@ -50,6 +53,26 @@ pub struct ProposalView {
     pub open: bool,
     /// What it waits for, or how it ended.
     pub says: String,
+}
+
+/// A version that would be removed.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RemovedVersion {
+    /// Its number.
+    pub version: VersionNumber,
+    /// Of all its files.
+    pub digest: Digest,
+}
+
+/// Pages of proposals.
+#[derive(Clone, Copy, Debug)]
+pub struct ProposalPage {
+    /// Only those with a lower number.
+    pub before: Option<u64>,
+    /// Only those that can still be approved.
+    pub is_open: bool,
+    /// The most of them.
+    pub limit: usize,
 }
 
 /// Whoever asks, and the human being behind them; nobody in particular with a token that somebody
@@ -76,13 +99,16 @@ fn binding(state: &State, object: &Object, change: &Event) -> Binding {
         }
         _ => 0,
     };
-    let version = match (change, object.model()) {
-        (Event::DeployStarted { version, .. }, Some(key)) => {
-            state.models.get(key).and_then(|model| model.versions.get(version))
+    let versions = crate::removal::versions_of(state, object, change);
+    let version = match versions.as_slice() {
+        [] => None,
+        [(_, digest)] => Some(*digest),
+        several => {
+            let lines: Vec<String> =
+                several.iter().map(|(version, digest)| format!("{version} {digest}\n")).collect();
+            Some(Digest::of(lines.concat().as_bytes()))
         }
-        _ => None,
     };
-    let version = version.map(|version| version.pushed.digest);
     let whole = [change.kind().as_bytes(), b"\n", &change.body()].concat();
     Binding { version, revision, change: Digest::of(&whole) }
 }
@@ -271,13 +297,19 @@ impl Control {
         Ok(self.view_of_proposal(&state, known, now_ms))
     }
 
-    /// Those that a caller may see; the newest first.
-    pub fn proposals(&self, caller: &Caller) -> Vec<ProposalView> {
+    /// Those that a caller may see; the newest first. Also whether there are more.
+    pub fn proposals(&self, caller: &Caller, page: ProposalPage) -> (Vec<ProposalView>, bool) {
         let (state, now_ms) = (self.state(), self.clock.now_ms());
-        let all = state.access.proposals.iter().rev();
-        all.filter(|(id, _)| visible(&state, now_ms, caller, **id).is_ok())
-            .map(|(_, known)| self.view_of_proposal(&state, known, now_ms))
-            .collect()
+        let is_open = |known: &KnownProposal| {
+            known.proposal.end.is_none() && now_ms < known.proposal.expires_ms()
+        };
+        let all = state.access.proposals.range(..page.before.unwrap_or(u64::MAX)).rev();
+        let mut some = all
+            .filter(|(_, known)| !page.is_open || is_open(known))
+            .filter(|(id, _)| visible(&state, now_ms, caller, **id).is_ok());
+        let shown = some.by_ref().take(page.limit);
+        let shown = shown.map(|(_, known)| self.view_of_proposal(&state, known, now_ms)).collect();
+        (shown, some.next().is_some())
     }
 
     fn view_of_proposal(&self, state: &State, known: &KnownProposal, now_ms: u64) -> ProposalView {
@@ -299,6 +331,7 @@ impl Control {
             action: proposal.action,
             object: proposal.object.clone(),
             change: change.clone(),
+            removes: self.removed_by(state, known),
             proposer: name(&proposal.proposer),
             pusher: proposal.pusher.as_ref().map(name),
             approvers: proposal.approvals.iter().map(|approval| name(&approval.by)).collect(),
@@ -307,6 +340,18 @@ impl Control {
             open: proposal.end.is_none() && now_ms < proposal.expires_ms(),
             says,
         }
+    }
+
+    /// What a proposal would remove, as long as that is what was proposed.
+    fn removed_by(&self, state: &State, known: &KnownProposal) -> Vec<RemovedVersion> {
+        let (object, change) = (&known.proposal.object, &known.change);
+        let is_removal =
+            matches!(change, Event::VersionRemoved { .. } | Event::ModelRemoved { .. });
+        if !is_removal || binding(state, object, change) != known.proposal.binding {
+            return vec![];
+        }
+        let versions = crate::removal::versions_of(state, object, change);
+        versions.into_iter().map(|(version, digest)| RemovedVersion { version, digest }).collect()
     }
 
     /// Says how many must approve changes of an environment; none if nobody must.

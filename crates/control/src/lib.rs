@@ -68,7 +68,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 pub use access::{Verdict, WhoAmI};
-pub use change::ProposalView;
+pub use change::{ProposalPage, ProposalView, RemovedVersion};
 pub use clock::{Clock, now_ms};
 pub use collect::Garbage;
 pub use key::{KeyUse, Keys, Rotation};

@@ -2,7 +2,7 @@
 
 use domain::reference::Selector;
 use domain::{
-    Action, Caller, Code, Event, ModelKey, Object, Problem, Reference, State, VersionNumber,
+    Action, Caller, Code, Digest, Event, ModelKey, Object, Problem, Reference, State, VersionNumber,
 };
 
 use crate::Control;
@@ -34,6 +34,26 @@ pub(crate) fn version_removed(
     };
     Err(Problem::new(Code::InUse, format!("{version} of `{}` {used}", key.model))
         .help("release another version first"))
+}
+
+/// The versions that a change is about, and what they are: the one that goes live or is removed, or
+/// all of a model that is.
+pub(crate) fn versions_of(
+    state: &State,
+    object: &Object,
+    change: &Event,
+) -> Vec<(VersionNumber, Digest)> {
+    let Some(model) = object.model().and_then(|key| state.models.get(key)) else { return vec![] };
+    let one = match change {
+        Event::DeployStarted { version, .. } | Event::VersionRemoved { version, .. } => {
+            Some(*version)
+        }
+        Event::ModelRemoved { .. } => None,
+        _ => return vec![],
+    };
+    let is_meant = |version: &VersionNumber| one.is_none_or(|one| one == *version);
+    let versions = model.versions.iter().filter(|(version, _)| is_meant(version));
+    versions.map(|(version, known)| (*version, known.pushed.digest)).collect()
 }
 
 impl Control {

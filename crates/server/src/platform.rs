@@ -60,25 +60,25 @@ pub struct Status {
     pid: u32,
     /// How long it has been running.
     uptime_s: u64,
-    /// Models that have a version.
+    /// Models that have a version; of those that the caller may see.
     models: usize,
-    /// Replicas, ready or not.
+    /// Replicas of them, ready or not.
     replicas: usize,
     /// What is recorded.
     ledger: LedgerStatus,
-    /// The number of the route table.
-    route_epoch: u64,
-    /// Rows that wait, of all models.
+    /// The number of the route table; only for who may see all projects.
+    route_epoch: Option<u64>,
+    /// Rows that wait, of those models.
     queued_rows: u64,
 }
 
 /// The ledger of this server.
 #[derive(Serialize, JsonSchema)]
 pub struct LedgerStatus {
-    /// How many.
-    entries: u64,
-    /// The hash of the last one.
-    head: Digest,
+    /// How many; only for who may see all projects.
+    entries: Option<u64>,
+    /// The hash of the last one; only for who may see all projects.
+    head: Option<Digest>,
     /// Why nothing can be changed now; `null` if it can.
     read_only: Option<Problem>,
 }
@@ -192,17 +192,26 @@ pub async fn server(State(api): State<Api>, IsNear(is_near): IsNear) -> Json<Ser
 pub async fn status(State(api): State<Api>, By(caller): By) -> Result<Json<Status>, ApiError> {
     let sees_all = api.control.permit(&caller, Action::Read, &Object::Platform).is_ok();
     let (entries, head) = api.control.head().await?;
-    let state = api.control.state();
-    let replicas = api.control.engine().replicas().len();
+    // What spans projects would tell of those that the caller may not see.
+    let of_all = |number: u64| sees_all.then_some(number);
+    let seen = api.control.models_seen(&caller);
+    let is_seen = |placement: &domain::Placement| seen.contains(&placement.model);
+    let replicas = api.control.engine().replicas();
+    let demand = api.gateway.demand();
+    let queued = demand.iter().filter(|demand| is_seen(&demand.placement));
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
         uptime_s: control::now_ms().saturating_sub(api.started_at_ms) / 1_000,
-        models: state.models.values().filter(|model| !model.versions.is_empty()).count(),
-        replicas,
-        ledger: LedgerStatus { entries, head, read_only: api.control.refusal() },
-        route_epoch: api.gateway.epoch(),
-        queued_rows: api.gateway.demand().iter().map(|demand| demand.queued_rows).sum(),
+        models: seen.len(),
+        replicas: replicas.iter().filter(|replica| is_seen(&replica.placement)).count(),
+        ledger: LedgerStatus {
+            entries: of_all(entries),
+            head: sees_all.then_some(head),
+            read_only: api.control.refusal(),
+        },
+        route_epoch: of_all(api.gateway.epoch()),
+        queued_rows: queued.map(|demand| demand.queued_rows).sum(),
         url: api.url,
         data: sees_all.then(|| api.data.root().to_string_lossy().into_owned()),
     }))

@@ -2,11 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use control::ProposalView;
+use control::{ProposalPage, ProposalView};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::extract::{Body, By, Path};
+use crate::extract::{Body, By, Path, Query};
 use crate::path::{EnvironmentPath, ProposalPath};
 use crate::{Api, ApiError};
 
@@ -15,6 +15,22 @@ use crate::{Api, ApiError};
 pub struct Proposals {
     /// The newest first.
     proposals: Vec<ProposalView>,
+    /// Whether there are more before the last of these.
+    more: bool,
+}
+
+/// Proposals of one page.
+const LIMIT_MAX: usize = 1_000;
+
+#[derive(Deserialize, JsonSchema)]
+pub struct ProposalsQuery {
+    /// Only those with a lower number: that of the last of the page before.
+    before: Option<u64>,
+    /// The most of a page; 100 if unsaid, and at most 1,000.
+    limit: Option<usize>,
+    /// Only those that can still be approved.
+    #[serde(default)]
+    open: bool,
 }
 
 /// Why nothing comes of a proposal.
@@ -34,8 +50,15 @@ pub struct EnvironmentProtection {
     approvals: u32,
 }
 
-pub async fn list(State(api): State<Api>, By(caller): By) -> Result<Json<Proposals>, ApiError> {
-    Ok(Json(Proposals { proposals: api.control.proposals(&caller) }))
+pub async fn list(
+    State(api): State<Api>,
+    Query(query): Query<ProposalsQuery>,
+    By(caller): By,
+) -> Result<Json<Proposals>, ApiError> {
+    let limit = query.limit.unwrap_or(100).clamp(1, LIMIT_MAX);
+    let page = ProposalPage { before: query.before, is_open: query.open, limit };
+    let (proposals, more) = api.control.proposals(&caller, page);
+    Ok(Json(Proposals { proposals, more }))
 }
 
 pub async fn show(

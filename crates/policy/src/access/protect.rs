@@ -178,7 +178,7 @@ fn pushed_by(proposal: &Proposal, person: PrincipalId) -> bool {
 fn difference(approved: &Binding, now: &Binding) -> Option<&'static str> {
     let Binding { version, revision, change } = approved;
     if *version != now.version {
-        return Some("the version");
+        return Some("what it is about");
     }
     if *revision != now.revision {
         return Some("the configuration of the environment");
