@@ -49,6 +49,18 @@ ROUTES = [
     Route("platform_metrics", "/metrics", place="everybody"),
     Route("platform_openapi", "/openapi.json", place="everybody"),
     Route("platform_server", "/v1/server", place="everybody"),
+    Route("login_home", "/", place="everybody"),
+    Route("login_account", "/login", place="everybody"),
+    Route("login_start", "/login/start", 404, "no_such_path", place="everybody"),
+    Route("login_callback", "/login/callback", 400, place="everybody"),
+    Route("login_link_opened", "/login/link?key=x", 400, place="everybody"),
+    Route("login_decide", "/login/device", 400, None, b"code=x&answer=deny", place="somebody"),
+    Route("login_log_out", "/logout", 200, None, b"", place="somebody"),
+    Route("login_begin_device", "/v1/login/devices", 200, None, {}, place="everybody"),
+    Route("login_poll_device", "/v1/login/devices/poll", 400, "login_over", {"device_code": "x"}, place="everybody"),
+    Route("login_make_link", "/v1/login/links", 200, None, {}, place="somebody"),
+    Route("login_exchange", "/v1/login/exchange", 400, "bad_request", b"grant_type=x&subject_token=x&subject_token_type=x", place="everybody"),
+    Route("login_end", "/v1/login", place="somebody"),
     Route("platform_status", "/v1/status", action="read", place="some project"),
     Route("models_list", "/v1/models", action="read", place="some project"),
     Route("models_show", MODEL, action="read"),
@@ -234,7 +246,8 @@ def test_each_caller_gets_exactly_what_is_theirs(company, route):
         if answer.status == 409 and route.operation == "keys_rotate":
             # The one of before may still be on its way.
             answer = wait_for(lambda: (again := ask()).status != 409 and again, "the end of a rotation")
-        code = answer.json().get("code") if answer.status >= 400 else None
+        is_page = "html" in answer.headers.get("content-type", "")
+        code = answer.json().get("code") if answer.status >= 400 and not is_page else None
         status, wanted = expected(route, name)
         if answer.status != status or (wanted and code != wanted):
             wrong.append(f"{name}: {answer.status} {code}, not {status} {wanted}")

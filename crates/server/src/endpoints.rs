@@ -97,7 +97,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "This document"),
     endpoint!(get "/v1/server" platform::server, Everybody, [],
         "What answers here, and how its owner gets to it from the same machine"),
-    endpoint!(get "/" login::account, Everybody, [],
+    endpoint!(get "/" login::home, Everybody, [],
         "A page: who one is here"),
     endpoint!(get "/login" login::account, Everybody, [],
         "A page: how to log in; with a code, the terminal that waits"),

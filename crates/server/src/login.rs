@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use crate::extract::{At, Body, By, Form};
 use crate::{Api, ApiError};
 
-pub use browser::{account, callback, decide, link_opened, log_out, start};
+pub use browser::{account, callback, decide, home, link_opened, log_out, start};
 use waiting::{DEVICE_MS_MAX, LINK_MS_MAX, Outcome, Waiting};
 
 /// Calls of providers at a time: each has a thread of those for files and the like.

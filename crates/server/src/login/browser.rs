@@ -99,6 +99,11 @@ fn over(text: &str) -> Problem {
     Problem::new(Code::LoginOver, text).help("begin again")
 }
 
+/// Who one is here.
+pub async fn home(State(api): State<Api>, Who(caller): Who) -> Page {
+    account(State(api), Who(caller), Query(LoginQuery { code: None })).await
+}
+
 /// Who one is here, or how to become somebody; with a code, the terminal that waits.
 pub async fn account(
     State(api): State<Api>,

@@ -14,7 +14,7 @@ pub const LINK_MS_MAX: u64 = 60_000;
 /// Terminals that wait at a time, …
 const DEVICES_MAX: usize = 4_096;
 /// … and those of one address.
-const DEVICES_OF_ONE_MAX: usize = 16;
+const DEVICES_OF_ONE_MAX: usize = 64;
 /// Links that are good at a time.
 const LINKS_MAX: usize = 1_024;
 /// Bytes of what cannot be guessed.
