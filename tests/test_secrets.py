@@ -53,6 +53,12 @@ def test_keys_are_rotated_while_a_model_serves(platform, fresh, tmp_path):
     assert f"{first['id']} is deleted" in printed.out and f"{second['id']} is deleted" in printed.out, printed
     (third,) = platform.run("key", "ls", "--json").json()["keys"]
     assert sorted(path.name for path in (platform.data / "keys").iterdir()) == sorted([third["id"], "current", "lock", "rotation"])
+    rotations = [(event["actor"], event["body"]) for event in platform.run("events", "--kind", "keys_rotated", "--json").json()["events"]]
+    assert rotations == [
+        ("owner (local)", {"from": first["id"], "to": second["id"]}),
+        ("owner (local)", {"from": second["id"], "to": third["id"], "removed": rotations[1][1]["removed"]}),
+    ]
+    assert sorted(rotations[1][1]["removed"]) == sorted([first["id"], second["id"]])
     assert platform.pids("m") == pids, "nothing restarts"
     assert "already" in platform.run("env", "set", "TOKEN", "--secret", stdin="correct horse").err
     # A backup does not hold the keys, and with them it is whole.

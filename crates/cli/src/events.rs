@@ -196,6 +196,14 @@ pub fn describe(event: &Event, about: &str) -> String {
         }
         Event::TokenRevoked { id } => format!("{id} of {about}"),
         Event::TokensRevoked {} => "all that there were".into(),
+        Event::KeysRotated { from, to, removed } => {
+            let from = from.as_ref().map_or(String::new(), |from| format!("{from} -> "));
+            let removed = match removed.len() {
+                0 => String::new(),
+                _ => format!("; deleted {}", removed.join(", ")),
+            };
+            format!("{from}{to}{removed}")
+        }
         Event::TokensRequired { required: true } => "also on this machine".into(),
         Event::TokensRequired { required: false } => "only from beyond this machine".into(),
         Event::EnvironmentProtected { environment, protection, .. } => {

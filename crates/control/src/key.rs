@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use domain::{Code, Problem};
+use domain::event::PLATFORM;
+use domain::{Caller, Code, Event, Principal, Problem, State};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,8 +101,12 @@ impl Control {
     }
 
     /// Begins to rotate keys; [`Control::rotation`] says how far that is. It goes on whether or not
-    /// somebody waits for it.
-    pub async fn rotate_keys(&self, keep_old: bool) -> Result<Rotation, Problem> {
+    /// somebody waits for it, and is in the ledger once it is done.
+    pub async fn rotate_keys(
+        self: &Arc<Control>,
+        caller: &Caller,
+        keep_old: bool,
+    ) -> Result<Rotation, Problem> {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
         }
@@ -114,20 +119,30 @@ impl Control {
             }
             *rotation = Some(begun.clone());
         }
-        let (secrets, state, rotation) =
-            (self.secrets.clone(), self.state(), self.rotation.clone());
+        let (control, actor) = (self.clone(), caller.principal);
         tokio::spawn(async move {
-            let at = rotation.clone();
-            let rotating = aside(move || {
-                let contexts = Control::secret_files(&state);
-                secrets.rotate(&contexts, keep_old, |done, total| tell(&at, done, total))
-            });
-            let result = rotating.await.unwrap_or_else(Err);
-            if let Some(rotation) = rotation.lock().as_mut() {
+            let result = control.rotated(&actor, keep_old).await;
+            if let Some(rotation) = control.rotation.lock().as_mut() {
                 rotation.ended(result);
             }
         });
         Ok(begun)
+    }
+
+    async fn rotated(&self, actor: &Principal, keep_old: bool) -> Result<Rotated, Problem> {
+        let (secrets, state, at) = (self.secrets.clone(), self.state(), self.rotation.clone());
+        let rotating = aside(move || {
+            let before = secrets.ring().keys()?.into_iter().find(|key| key.current);
+            let contexts = Control::secret_files(&state);
+            let rotated =
+                secrets.rotate(&contexts, keep_old, |done, total| tell(&at, done, total))?;
+            Ok((before.map(|key| key.id.to_string()), rotated))
+        });
+        let (from, rotated) = rotating.await.unwrap_or_else(Err)?;
+        let (to, removed) = (rotated.key.to_string(), ids(&rotated.removed));
+        let decide = move |_: &State| Ok(Event::KeysRotated { from, to, removed });
+        self.state_store.append(actor, PLATFORM, decide).await?;
+        Ok(rotated)
     }
 }
 

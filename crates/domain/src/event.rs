@@ -314,6 +314,18 @@ pub enum Event {
         /// Whether they do.
         required: bool,
     },
+    /// What wraps secrets is another key: all that the one before wrapped is wrapped anew. The ids
+    /// are known from the keys, and tell nothing of them.
+    KeysRotated {
+        /// The id of the key that wrapped until then, if there was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        /// The id of the key that wraps from then on.
+        to: String,
+        /// The ids of keys that were deleted, as nothing needed them any more.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        removed: Vec<String>,
+    },
     /// Changes of an environment of the subject's project need approval.
     EnvironmentProtected {
         /// Which.

@@ -6,7 +6,7 @@ use control::{Keys, Rotation};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::extract::Body;
+use crate::extract::{Body, By};
 use crate::{Api, ApiError};
 
 /// How keys are rotated.
@@ -28,7 +28,8 @@ pub async fn rotation(State(api): State<Api>) -> Json<Option<Rotation>> {
 
 pub async fn rotate(
     State(api): State<Api>,
+    By(caller): By,
     Body(request): Body<RotationRequest>,
 ) -> Result<Json<Rotation>, ApiError> {
-    Ok(Json(api.control.rotate_keys(request.keep_old).await?))
+    Ok(Json(api.control.rotate_keys(&caller, request.keep_old).await?))
 }

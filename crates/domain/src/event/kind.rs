@@ -23,7 +23,7 @@ pub struct UnknownEvent {
 
 impl Event {
     /// All kinds that this program knows.
-    pub const KINDS: [&str; 39] = [
+    pub const KINDS: [&str; 40] = [
         "writer_started",
         "writer_handed_over",
         "version_pushed",
@@ -58,6 +58,7 @@ impl Event {
         "token_revoked",
         "tokens_revoked",
         "tokens_required",
+        "keys_rotated",
         "environment_protected",
         "environment_unprotected",
         "proposed",
@@ -102,6 +103,7 @@ impl Event {
             Event::TokenRevoked { .. } => "token_revoked",
             Event::TokensRevoked {} => "tokens_revoked",
             Event::TokensRequired { .. } => "tokens_required",
+            Event::KeysRotated { .. } => "keys_rotated",
             Event::EnvironmentProtected { .. } => "environment_protected",
             Event::EnvironmentUnprotected { .. } => "environment_unprotected",
             Event::Proposed(_) => "proposed",
