@@ -476,6 +476,7 @@ def test_beyond_loopback_tls_is_spoken_by_itself(fresh):
     digest = greeting[1].split("SHA-256 ")[1].strip()
     der = ssl.PEM_cert_to_DER_cert((platform.data / "tls/ca.pem").read_text())
     assert hashlib.sha256(der).hexdigest() == digest
+    assert greeting[3].strip() == "You are owner (local).", "nobody gets in without a token"
     assert greeting[2].strip().endswith(f"decalog login https://ml.example.org:{port} --ca-sha256 {digest} --token -")
     platform.trusted = ssl.create_default_context(cafile=platform.data / "tls/ca.pem")
     for host in ["localhost", "127.0.0.1", own_address() or "127.0.0.1"]:

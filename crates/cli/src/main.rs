@@ -18,6 +18,7 @@ mod entry;
 mod events;
 mod evidence;
 mod following;
+mod greeting;
 mod handover;
 mod keys;
 mod layout;

@@ -277,7 +277,7 @@ async fn serve(
         (Err(problem), Some(_)) => tracing::error!("this process cannot be replaced: {problem}"),
         (Ok(()), _) => {}
     }
-    greet(&control, &entry, &data);
+    crate::greeting::greet(&control, &entry, &data);
     let signals = || -> std::io::Result<_> {
         Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
     };
@@ -320,21 +320,4 @@ async fn adopted(control: &Control) {
         }
     };
     let _ = tokio::time::timeout(Duration::from_millis(ADOPT_MS_MAX), all).await;
-}
-
-fn greet(control: &Control, entry: &Entry, data: &DataDirectory) {
-    let models = control.state().models.values().filter(|model| !model.versions.is_empty()).count();
-    eprintln!(
-        "Decalog {} · {} · data in {} · {models} {}",
-        env!("CARGO_PKG_VERSION"),
-        entry.url,
-        data.display(),
-        if models == 1 { "model" } else { "models" }
-    );
-    if let Some(greeting) = entry.greeting() {
-        eprintln!("{greeting}");
-    }
-    if models == 0 {
-        eprintln!("Next: decalog new hello && decalog deploy hello");
-    }
 }
