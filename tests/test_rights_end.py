@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from conftest import ALL_SCOPES, Platform, write_model
+from conftest import ALL_SCOPES, ROW, Platform, write_model
 from test_access import member, post, token
 
 
@@ -165,6 +165,29 @@ def test_a_token_made_with_another_may_be_used_no_more_than_it(house):
     rotated = post(house, f"/v1/tokens/{unlimited}/rotations", {}, secret).json()
     assert rotated["limits"] == limits and rotated["expires_ms"] <= time.time() * 1000 + 3_600_000
     assert post(house, f"/v1/tokens/{own}/rotations", {}, secret).json()["limits"] == limits
+
+
+def test_what_a_token_has_used_of_its_day_outlives_the_process(tmp_path):
+    platform = Platform(tmp_path / "data").start()
+    platform.run("deploy", write_model(tmp_path / "m", {"model.py": ROW}))
+    secret, _ = token(platform, "shop", ["predict:default/m"], limits={"rows_day_max": 1_000})
+
+    def ask(rows):
+        body = {"rows": [{"age": 1}] * rows}
+        return platform.predict("m", body, {"Authorization": f"Bearer {secret}"}).status
+
+    day = time.time() // 86_400
+    assert [ask(1), ask(600), ask(1_001)] == [200, 200, 429]
+    platform.kill()
+    platform.start()
+    # At most the rest of a lease is lost, and nothing is gained.
+    assert [ask(399), ask(380)] == [429, 200] or time.time() // 86_400 != day
+    platform.kill()
+    platform.start()
+    used = [ask(1) for _ in range(25)].count(200)
+    assert used == 10 or time.time() // 86_400 != day, used
+    assert ask(1) == 429 or time.time() // 86_400 != day
+    platform.stop()
 
 
 # ---- What a token allows that others have known --------------------------------------------------

@@ -146,6 +146,22 @@ pub fn run(options: UpOptions) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Gives out the rows that tokens may ask a day, by a file that outlives this process.
+fn leases(data: &DataDirectory) -> gateway::LeaseRows {
+    let (leases, error) = ledger::Leases::open(&data.leases());
+    if let Some(error) = error {
+        tracing::warn!("rows a day are counted anew: {error}");
+    }
+    let leases = parking_lot::Mutex::new(leases);
+    Arc::new(move |token, day, rows, rows_max| {
+        let (granted, error) = leases.lock().lease(&token.to_string(), day, rows, rows_max);
+        if let Some(error) = error {
+            tracing::warn!("rows a day are counted in memory only: {error}");
+        }
+        granted
+    })
+}
+
 async fn serve(
     options: &UpOptions,
     secrets: SecretSources,
@@ -178,6 +194,7 @@ async fn serve(
         ..ordinary
     };
     let gateway = Gateway::new(gateway_config, data_plane.handle().clone());
+    gateway.lease_rows_by(leases(&data));
     let monitor = Arc::new(Monitor::new(gateway.records()));
     let config = ControlConfig {
         data: data.clone(),

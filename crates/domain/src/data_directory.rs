@@ -49,6 +49,11 @@ impl DataDirectory {
         self.root.join(format!("ledger.fold{fold_version}"))
     }
 
+    /// How many rows tokens were given of this day.
+    pub fn leases(&self) -> PathBuf {
+        self.root.join("leases.sqlite")
+    }
+
     /// What load and processes did by themselves, beside the ledger.
     pub fn telemetry(&self) -> PathBuf {
         self.root.join("telemetry.sqlite")

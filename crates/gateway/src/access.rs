@@ -3,7 +3,8 @@
 //! what the ledger said last; no text is compared, and nobody waits for anybody.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -26,6 +27,9 @@ use crate::{Peer, session};
 pub const COOKIE: HeaderName = HeaderName::from_static("decalog-cookie");
 /// The longest value of `Authorization` that is looked at, in bytes.
 const AUTHORIZATION_BYTES_MAX: usize = 512;
+/// A lease is so large that this many are a token's rows of a day: what is not used of the last is
+/// lost when the process ends.
+const LEASES_DAY: u64 = 100;
 
 /// What decides who comes in.
 pub struct Door {
@@ -38,7 +42,14 @@ pub struct Door {
     open_predictions: bool,
     /// SHA-256 of the cookie of the local socket.
     cookie: Option<Digest>,
+    /// Gives out rows of a day; where there is none, they are counted in memory alone.
+    pub lease_rows: OnceLock<LeaseRows>,
 }
+
+/// Gives out rows of a day, in days since 1970, of which a token may ask so many in all as the last
+/// value says: as many of those that are wanted as are left, and none if that is not the least of
+/// them. It may wait for a disk.
+pub type LeaseRows = Arc<dyn Fn(TokenId, u64, RangeInclusive<u64>, u64) -> u64 + Send + Sync>;
 
 /// Somebody who proved who they are.
 pub struct Who {
@@ -83,6 +94,7 @@ impl Door {
             begin: Instant::now(),
             open_predictions,
             cookie,
+            lease_rows: OnceLock::new(),
         }
     }
 
@@ -246,11 +258,29 @@ impl Door {
         }
     }
 
-    /// Takes the rows of a request from those that a token has for the day.
-    pub fn take_rows(&self, who: Option<&Who>, rows: usize) -> Result<(), Problem> {
+    /// Takes the rows of a request from those that a token has for the day. What is kept of that
+    /// is written rarely, beside the threads that serve.
+    pub async fn take_rows(&self, who: Option<&Who>, rows: usize) -> Result<(), Problem> {
         let Some(token) = who.and_then(|who| who.token.as_ref()) else { return Ok(()) };
-        let taken = token.usage.take_rows(&token.record.limits, rows as u64, now_ms());
-        taken.map_err(|over| limited(&over))
+        let (usage, limits, rows) = (&token.usage, &token.record.limits, rows as u64);
+        let Some(rows_day_max) = limits.rows_day_max else { return Ok(()) };
+        let Some(lease) = self.lease_rows.get() else {
+            return usage.take_rows(limits, rows, now_ms()).map_err(|over| limited(&over));
+        };
+        while let Err(over) = usage.take_leased(limits, rows, now_ms()) {
+            let day = usage.day(now_ms());
+            let wanted = rows.max(rows_day_max / LEASES_DAY);
+            let wanted = usage.rows_short(rows, now_ms()).max(1)..=wanted.max(1);
+            let (lease, token) = (lease.clone(), token.record.id);
+            let leasing =
+                tokio::task::spawn_blocking(move || lease(token, day, wanted, rows_day_max));
+            let granted = leasing.await.unwrap_or(0);
+            if granted == 0 {
+                return Err(limited(&over));
+            }
+            usage.add_lease(day, granted);
+        }
+        Ok(())
     }
 }
 

@@ -54,7 +54,7 @@ use domain::{LatencyHistogram, Placement};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-pub use access::COOKIE;
+pub use access::{COOKIE, LeaseRows};
 pub use admit::{Hosts, authority, own_origin};
 pub use config::GatewayConfig;
 pub use listen::{Entrance, Listener};
@@ -161,6 +161,11 @@ impl Gateway {
     /// Puts in force who may come in and what they may ask.
     pub fn apply_access(&self, access: Access) {
         self.door.apply(access);
+    }
+
+    /// Says by whom rows of a day are given out, once.
+    pub fn lease_rows_by(&self, lease: LeaseRows) {
+        let _ = self.door.lease_rows.set(lease);
     }
 
     /// What the control plane must hear; `None` after the first call.

@@ -71,6 +71,7 @@ impl Gateway {
             // Once, however often it is routed again.
             self.door
                 .take_rows(who.take(), rows)
+                .await
                 .map_err(|problem| fail(problem, Some(&lane), rows))?;
             let copy =
                 target.copies_to(headers).and_then(|split| ShadowCopy::of(&ask, split, &target));

@@ -212,6 +212,26 @@ fn many_threads_get_the_rows_of_one_day_together() {
 }
 
 #[test]
+fn no_more_rows_are_let_through_than_were_leased() {
+    let usage = Usage::default();
+    let limits = Limits { rows_day_max: Some(1_000), ..Limits::default() };
+    let take = |rows, day: u64| usage.take_leased(&limits, rows, day * DAY_MS);
+    assert_eq!(take(1, 100), Err(Limited::Rows { rows_day_max: 1_000, wait_ms: DAY_MS }));
+    usage.add_lease(100, 300);
+    let came = together(8, 500, || take(3, 100).is_ok());
+    assert_eq!(came, 100);
+    usage.add_lease(100, 2);
+    assert!(take(3, 100).is_err() && take(2, 100).is_ok());
+    // Of yesterday nothing is left, and its leases are none of today.
+    usage.add_lease(100, 50);
+    assert!(take(1, 101).is_err());
+    usage.add_lease(101, 1);
+    usage.add_lease(100, 50);
+    assert!(take(1, 101).is_ok() && take(1, 101).is_err());
+    assert!(usage.take_leased(&Limits::default(), u64::MAX, DAY_MS).is_ok());
+}
+
+#[test]
 fn what_is_refused_for_one_limit_costs_nothing_of_another() {
     let usage = Arc::new(Usage::default());
     let limits = Limits { concurrent_requests_max: Some(1), ..limits("1/s", Some(2)) };

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use domain::token::Limits;
 
-use crate::rate::{Gcra, Limited, Rows};
+use crate::rate::{DAY_MS, Gcra, Limited, Rows};
 
 /// The bits of a number of rows; the day of them lies above.
 const ROWS_BITS: u32 = 44;
 const ROWS_MASK: u64 = (1 << ROWS_BITS) - 1;
 
 /// What a token has been used for so far. It outlives a change of the limits and a rotation of the
-/// token, and begins anew with the process.
+/// token, and begins anew with the process; rows a day go by leases, which outlive it.
 #[derive(Debug, Default)]
 pub struct Usage {
     /// As [`Gcra::take`] leaves it.
@@ -22,6 +22,8 @@ pub struct Usage {
     in_flight: AtomicU32,
     /// [`Rows`] in one number.
     rows: AtomicU64,
+    /// How many of them this process may let through, of those that all may: in the same form.
+    leased: AtomicU64,
 }
 
 /// The right to be on the way, given back when it is dropped.
@@ -73,7 +75,47 @@ impl Usage {
     /// Takes rows from those of the day, in milliseconds since 1970, if there is such a limit.
     pub fn take_rows(&self, limits: &Limits, rows: u64, now_ms: u64) -> Result<(), Limited> {
         let Some(rows_day_max) = limits.rows_day_max else { return Ok(()) };
-        let rows_day_max = rows_day_max.min(ROWS_MASK);
+        self.take_rows_of(rows_day_max.min(ROWS_MASK), rows, now_ms)
+    }
+
+    /// The same, from those that were leased; over these is what needs another lease.
+    pub fn take_leased(&self, limits: &Limits, rows: u64, now_ms: u64) -> Result<(), Limited> {
+        let Some(rows_day_max) = limits.rows_day_max else { return Ok(()) };
+        self.take_rows_of(self.leased(now_ms), rows, now_ms).map_err(|limited| match limited {
+            Limited::Rows { wait_ms, .. } => Limited::Rows { rows_day_max, wait_ms },
+            other => other,
+        })
+    }
+
+    fn leased(&self, now_ms: u64) -> u64 {
+        let leased = unpack(self.leased.load(Ordering::Acquire));
+        if leased.day == self.day(now_ms) { leased.rows } else { 0 }
+    }
+
+    /// How many rows of the day another lease must have at least, so that so many can be taken.
+    pub fn rows_short(&self, rows: u64, now_ms: u64) -> u64 {
+        let used = self.rows();
+        let used = if used.day == self.day(now_ms) { used.rows } else { 0 };
+        rows.saturating_sub(self.leased(now_ms).saturating_sub(used))
+    }
+
+    /// The day that rows are counted for now, in days since 1970.
+    pub fn day(&self, now_ms: u64) -> u64 {
+        self.rows().day.max(now_ms / DAY_MS)
+    }
+
+    /// Rows of a day that may be let through here as well.
+    pub fn add_lease(&self, day: u64, rows: u64) {
+        let more = |packed| match unpack(packed) {
+            leased if leased.day > day => None,
+            leased if leased.day == day => Some(pack(Rows { rows: leased.rows + rows, day })),
+            _ => Some(pack(Rows { rows, day })),
+        };
+        // Those of a day that is over are of no use any more.
+        let _ = self.leased.fetch_update(Ordering::Release, Ordering::Relaxed, more);
+    }
+
+    fn take_rows_of(&self, rows_day_max: u64, rows: u64, now_ms: u64) -> Result<(), Limited> {
         let mut refused = None;
         let next = |packed| match unpack(packed).take(rows, rows_day_max, now_ms) {
             Ok(rows) => Some(pack(rows)),
