@@ -12,7 +12,7 @@ use supervisor::Files;
 use tokio::sync::Mutex;
 
 use crate::tools::Tools;
-use crate::{EngineError, installed};
+use crate::{EngineError, include, installed};
 
 /// Files that a lock is resolved from.
 const INPUTS: &[&str] = &["requirements.txt", "pyproject.toml", "uv.lock", ".python-version"];
@@ -103,6 +103,9 @@ impl Environments {
         } else if let Some(source) =
             ["requirements.txt", "pyproject.toml"].into_iter().find(|name| tree.join(name).exists())
         {
+            if source == "requirements.txt" {
+                include::check(tree, source).map_err(EngineError::User)?;
+            }
             self.compile(tools, &uv, tree, Path::new(source), &python, source).await?
         } else if let Some(file) = file.filter(|file| is_pickle(file)) {
             let list = self.packages_of_pickle(tools, &python, &tree.join(file)).await?;

@@ -9,6 +9,7 @@ mod environment;
 mod handle;
 mod imports;
 mod in_use;
+mod include;
 mod installed;
 mod interface;
 mod launch;
