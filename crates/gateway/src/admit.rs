@@ -97,6 +97,10 @@ pub fn check_host(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), P
         )
         .help("call it by the address that decalog up printed, or start it with --allow-host NAME"))
     };
+    if headers.get_all(header::HOST).iter().nth(1).is_some() {
+        // Whoever passed it on may have gone by the other one.
+        return Err(Problem::new(Code::BadRequest, "the request has two headers `Host`"));
+    }
     match authority(uri, headers) {
         Some(host) if hosts.allow(host) => {}
         Some(host) => return refuse("Host", host),
@@ -204,6 +208,10 @@ mod tests {
             assert!(!check(host, None), "{host}");
         }
         assert!(!check("localhost", Some("null")));
+        let mut two = HeaderMap::new();
+        two.append(header::HOST, "localhost".parse().unwrap());
+        two.append(header::HOST, "localhost".parse().unwrap());
+        assert!(check_host(&Hosts::loopback(), &Uri::from_static("/"), &two).is_err());
         assert!(check_host(&Hosts::loopback(), &Uri::from_static("/"), &HeaderMap::new()).is_err());
     }
 
