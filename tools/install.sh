@@ -11,7 +11,7 @@ die() { echo "install: $*" >&2; exit 1; }
 command -v cargo >/dev/null || die "Rust is missing: install it from https://rustup.rs, then run this again"
 
 # Debian packages: a C compiler for SQLite, Python with venv, R with its HTTP server for the R example, a clock that can be
-# set for one process, and Node.js, which compiles a generated client of the control API.
+# set for one process, Node.js, which compiles a generated client of the control API, and a browser for pages of other sites.
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v curl >/dev/null || missing+=(curl)
@@ -22,6 +22,7 @@ command -v Rscript >/dev/null || missing+=(r-base-core)
 [ -d /usr/lib/R/site-library/jsonlite ] || missing+=(r-cran-jsonlite)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
+command -v chromium >/dev/null || missing+=(chromium)
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || die "please install: ${missing[*]}"
