@@ -20,7 +20,7 @@ SECONDS_MAX = 90
 class Browser:
     """One Chromium with one page. Names of `names` are this machine."""
 
-    def __init__(self, directory, names):
+    def __init__(self, directory, names, *flags):
         path = shutil.which("chromium")
         assert path, "chromium is missing: make tools installs it"
         from_us, to_them = os.pipe()
@@ -28,7 +28,7 @@ class Browser:
         rules = ", ".join(f"MAP {name} 127.0.0.1" for name in names)
         # The protocol is spoken over the descriptors 3 and 4.
         script = f'exec "$@" 3<&{from_us} 4>&{to_us} {from_us}<&- {to_us}>&-'
-        command = ["bash", "-c", script, "-", path, *FLAGS, f"--user-data-dir={directory}", f"--host-resolver-rules={rules}", "about:blank"]
+        command = ["bash", "-c", script, "-", path, *FLAGS, *flags, f"--user-data-dir={directory}", f"--host-resolver-rules={rules}", "about:blank"]
         with open(f"{directory}.log", "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[from_us, to_us], start_new_session=True)
         os.close(from_us)

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 import requests
+from browser import Browser as Chromium
 from conftest import BINARY, constant, wait_for, write_model
 from joserfc import jwk, jwt
 from test_transport import Authority
@@ -510,3 +511,55 @@ def test_a_certificate_stands_for_somebody(fresh, tmp_path):
     assert who(seven) == "unauthenticated" and seven.post(ask, json={"x": 1}).status_code == 401
     platform.takeover()
     assert who(eight) == "edge-8 (certificate)" and who(seven) == "unauthenticated"
+
+
+def clicked(browser, text):
+    """Clicks what has this text and waits for another page; gives what that says."""
+    browser.run("window.here = true")
+    found = browser.run(f"(() => {{ const it = [...document.querySelectorAll('a, button')].find(it => it.textContent.includes({json.dumps(text)})); it?.click(); return !!it }})()")
+    assert found, browser.run("document.body.innerText")
+    wait_for(lambda: browser.run("document.readyState === 'complete' && !window.here"), "the next page")
+    return said(browser)
+
+
+def said(browser):
+    """What a page says, once it goes nowhere else by itself."""
+    wait_for(lambda: browser.run("document.readyState === 'complete' && !document.querySelector('meta[http-equiv]')"), "the page")
+    return browser.run("document.body?.innerText ?? ''")
+
+
+@pytest.fixture
+def chromium(tmp_path):
+    browser = Chromium(tmp_path / "chromium", [], "--ignore-certificate-errors")
+    yield browser
+    browser.close()
+
+
+def test_a_real_browser_is_logged_in_by_a_link(platform, chromium):
+    """In clear on this machine: what is in the cookie is for this port alone, for no script, and for forms of this server."""
+    link = platform.run("dashboard", "--print").out.strip()
+    chromium.call("Page.navigate", url=link)
+    wait_for(lambda: chromium.run("location.pathname") == "/", "the page of whoever is logged in")
+    assert "You are owner (local)" in said(chromium)
+    assert chromium.run("document.cookie") == ""
+    cookies = chromium.call("Network.getCookies", urls=[platform.url])["cookies"]
+    port = platform.url.rsplit(":", 1)[1]
+    assert [(cookie["name"], cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) for cookie in cookies] == [(f"__Host-decalog-{port}", True, True, "Lax")]
+    assert chromium.run("getComputedStyle(document.querySelector('button')).backgroundColor") == "rgb(29, 78, 216)", "the policy lets the page's own style in"
+    assert "You are logged out" in clicked(chromium, "Log out")
+    chromium.visit(platform.url + "/")
+    assert "Log in to Decalog" in said(chromium)
+
+
+def test_a_real_browser_logs_a_terminal_in(company, provider, chromium):
+    process, code = begin(company)
+    chromium.call("Page.navigate", url=f"{company.url}/login?code={code}")
+    wait_for(lambda: "Log in with" in chromium.run("document.body?.innerText ?? ''"), "the page")
+    clicked(chromium, "Log in with")
+    assert chromium.run("location.href").startswith(provider.issuer), chromium.run("location.href")
+    chromium.run("window.here = true; document.querySelector('input[name=sub]').value = 'ann-1'; document.querySelector('form').requestSubmit(document.querySelector('form button:not([value=deny])')); 0")
+    wait_for(lambda: f"code={code}" in chromium.run("location.href") and chromium.run("location.href").startswith(company.url), "the way back")
+    text = said(chromium)
+    assert code in text and "for you, ann@example.org" in text, text
+    assert "Done" in clicked(chromium, "It is mine")
+    assert process.wait(30) == 0 and "as ann@example.org" in process.stderr.read()
