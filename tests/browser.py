@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from collections import Counter
 
 from conftest import wait_for
 
@@ -34,7 +35,8 @@ class Browser:
         os.close(from_us)
         os.close(to_us)
         self.writer, self.reader = os.fdopen(to_them, "wb", 0), os.fdopen(from_them, "rb")
-        self.session, self.last, self.answers, self.statuses = None, 0, {}, []
+        self.session, self.last, self.answers = None, 0, {}
+        self.urls, self.seen = {}, []
         threading.Thread(target=self.read, daemon=True).start()
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -48,8 +50,14 @@ class Browser:
             for message in map(json.loads, messages):
                 if "id" in message:
                     self.answers[message["id"]].put(message)
+                elif message["method"] == "Network.requestWillBeSent":
+                    self.urls[message["params"]["requestId"]] = message["params"]["request"]["url"]
                 elif message["method"] == "Network.responseReceivedExtraInfo":
-                    self.statuses.append(message["params"]["statusCode"])
+                    self.seen.append((message["params"]["requestId"], message["params"]["statusCode"]))
+
+    def statuses(self, begin):
+        """How often which status was answered to URLs that begin so, also where pages are not told."""
+        return Counter(status for request, status in self.seen if self.urls.get(request, "").startswith(begin))
 
     def call(self, method, **parameters):
         self.last += 1
