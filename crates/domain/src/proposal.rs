@@ -42,7 +42,8 @@ impl Party {
 /// another change.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Binding {
-    /// The version that is to go live; absent if the change is about none.
+    /// The version that is to go live or to be removed; of several, over all of them. Absent if the
+    /// change is about none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Digest>,
     /// Of the environment's variables and secrets.

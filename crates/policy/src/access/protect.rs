@@ -152,7 +152,7 @@ pub fn readiness(
     if now_ms >= proposal.expires_ms() {
         return waits(Waits::Expired);
     }
-    if let Some(what) = difference(&proposal.binding, now) {
+    if let Some(what) = difference(proposal, now) {
         return waits(Waits::Stale(what));
     }
     let approvers: BTreeSet<PrincipalId> = proposal
@@ -175,10 +175,14 @@ fn pushed_by(proposal: &Proposal, person: PrincipalId) -> bool {
     proposal.pusher.is_some_and(|pusher| pusher.person == Some(person))
 }
 
-fn difference(approved: &Binding, now: &Binding) -> Option<&'static str> {
-    let Binding { version, revision, change } = approved;
+fn difference(proposal: &Proposal, now: &Binding) -> Option<&'static str> {
+    let Binding { version, revision, change } = &proposal.binding;
     if *version != now.version {
-        return Some("what it is about");
+        return Some(if proposal.action == Action::Remove {
+            "what it removes"
+        } else {
+            "the version"
+        });
     }
     if *revision != now.revision {
         return Some("the configuration of the environment");
