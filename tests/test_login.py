@@ -16,6 +16,7 @@ import requests
 from browser import Browser as Chromium
 from conftest import BINARY, constant, wait_for, write_model
 from joserfc import jwk, jwt
+from test_clock import LIBRARY
 from test_transport import Authority
 
 GITHUB = {"repository": "acme/fraud", "repository_id": "4711", "repository_owner_id": "12", "ref": "refs/heads/main", "environment": "production", "sub": "repo:acme/fraud:ref:refs/heads/main"}
@@ -77,9 +78,11 @@ class Browser(requests.Session):
 
 @pytest.fixture
 def company(fresh, provider, tmp_path):
-    """A platform that speaks TLS, with people of the provider."""
+    """A platform that speaks TLS, with people of the provider, and a clock that can be set."""
     (tmp_path / "secret").write_text("of the client\n")
-    platform = fresh("company", arguments=["--tls", "--oidc-issuer", provider.issuer, "--oidc-client-id", "decalog", "--oidc-client-secret-file", str(tmp_path / "secret")])
+    (tmp_path / "clock").write_text("+0")
+    variables = [f"LD_PRELOAD={LIBRARY}", f"FAKETIME_TIMESTAMP_FILE={tmp_path / 'clock'}", "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
+    platform = fresh("company", prefix=["env", *variables], arguments=["--tls", "--oidc-issuer", provider.issuer, "--oidc-client-id", "decalog", "--oidc-client-secret-file", str(tmp_path / "secret")])
     platform.process, platform.url = platform.launch("--listen", "127.0.0.1:0")
     wait_for(lambda: (platform.data / "tls/ca.pem").exists(), "the authority")
     platform.home = tmp_path / "home"
@@ -238,6 +241,24 @@ def test_groups_of_the_provider(company, provider):
     provider.user("carl", email="carl@example.org", email_verified=True, groups=[])
     assert Browser(company).log_in(provider, "carl").status_code == 403
     assert browser.open("/v1/whoami").json()["grants"] == []
+
+
+def test_groups_that_the_provider_has_not_confirmed_for_a_month(company, provider, tmp_path):
+    company.run("member", "add", "ml-team", "--group", "--role", "operator", "--project", "fraud")
+    provider.user("dora", email="dora@example.org", email_verified=True, groups=["ml-team"])
+    assert Browser(company).log_in(provider, "dora").status_code == 200
+
+    def changes():
+        events = company.run("events", "--json").json()["events"]
+        return [event["body"]["groups"] for event in events if event["kind"] == "groups_changed"]
+
+    for days, wanted in [("+29d", [["ml-team"]]), ("+31d", [["ml-team"], []])]:
+        company.stop()
+        (tmp_path / "clock").write_text(days)
+        company.process, company.url = company.launch("--listen", "127.0.0.1:0")
+        company.run("env", "set", "LEVEL=1", "--project", "fraud")
+        wait_for(lambda: changes() == wanted, f"{wanted} after {days}")
+    assert "no: " in company.run("can", "dora@example.org", "rollback", "fraud/churn", ok=False).out
 
 
 def begin(platform, *words):

@@ -1,7 +1,7 @@
 //! `decalog events`: what happened, one event after the other.
 
 use domain::release::{Cause, Plan};
-use domain::{After, Code, Event, Happened, Problem};
+use domain::{After, Code, Event, Happened, Problem, TokenOrigin};
 use serde_json::Value;
 
 use crate::Failure;
@@ -186,10 +186,19 @@ pub fn describe(event: &Event, about: &str) -> String {
         Event::PrincipalAdded { .. } | Event::PrincipalRemoved { .. } => about.into(),
         Event::GroupsChanged { groups, .. } => {
             let groups: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
-            format!("{about} is in {}", groups.join(", "))
+            let groups = if groups.is_empty() { "no group".into() } else { groups.join(", ") };
+            format!("{about} is in {groups}")
         }
         Event::GrantGiven { grant, .. } | Event::GrantWithdrawn { grant } => {
             format!("{about}: {} of {}", grant.role, grant.reach.display())
+        }
+        Event::TokenCreated { token } if !token.origin.is_made() => {
+            let how = match token.origin {
+                TokenOrigin::Session => "a browser",
+                TokenOrigin::Exchange => "a job's token",
+                TokenOrigin::Login | TokenOrigin::Made => "a terminal",
+            };
+            format!("{about} logged in by {how}: {}", token.id)
         }
         Event::TokenCreated { token } | Event::TokenRotated { token } => {
             format!("{} of {about}, for {}", token.id, token.scopes)
