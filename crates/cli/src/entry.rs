@@ -27,6 +27,8 @@ pub struct Entry {
     /// Whether predictions are for everybody who gets here.
     pub open_predictions: bool,
     tls: Option<Arc<Tls>>,
+    /// Whether people can log in with a browser alone.
+    has_provider: bool,
 }
 
 impl Entry {
@@ -39,13 +41,14 @@ impl Entry {
         let names = names(options, address.ip());
         let hosts = names.iter().fold(Hosts::loopback(), |hosts, name| hosts.with(&written(name)));
         let open_predictions = address.ip().is_loopback() && options.behind_proxies.is_empty();
+        let has_provider = options.oidc.oidc_issuer.is_some();
         if !speaks_tls(options, address) {
             let entrance = match &options.behind_proxies[..] {
                 [] => Entrance::Plain,
                 proxies => Entrance::Behind(proxies.into()),
             };
             let url = format!("http://{address}");
-            return Ok(Entry { entrance, hosts, url, open_predictions, tls: None });
+            return Ok(Entry { entrance, hosts, url, open_predictions, tls: None, has_provider });
         }
         let certificates = match (&options.tls_cert, &options.tls_key) {
             (Some(certificate), Some(key)) => {
@@ -63,15 +66,16 @@ impl Entry {
         };
         let url = format!("https://{host}:{}", address.port());
         let entrance = Entrance::Secure(Arc::new(Handshakes(tls.clone())));
-        Ok(Entry { entrance, hosts, url, open_predictions, tls: Some(tls) })
+        Ok(Entry { entrance, hosts, url, open_predictions, tls: Some(tls), has_provider })
     }
 
     /// What callers elsewhere must be told, if this server's certificate is its own.
     pub fn greeting(&self) -> Option<String> {
         let digest = self.tls.as_ref()?.authority()?;
+        let by = if self.has_provider { "" } else { " --token -" };
         Some(format!(
             "TLS by an authority of its own, SHA-256 {digest}\n\
-             From elsewhere: decalog login {} --ca-sha256 {digest} --token -",
+             From elsewhere: decalog login {} --ca-sha256 {digest}{by}",
             self.url
         ))
     }
