@@ -47,6 +47,7 @@ OPERATIONS = {
     "login_poll_device": ("POST", "/v1/login/devices/poll", {"device_code": "x"}),
     "login_make_link": ("POST", "/v1/login/links", None),
     "login_exchange": ("POST", "/v1/login/exchange", "grant_type=x"),
+    "login_open_link": ("POST", "/login/link", "key=x"),
     "login_decide": ("POST", "/login/device", "code=x&answer=allow"),
     "login_log_out": ("POST", "/logout", None),
     "login_end": ("DELETE", "/v1/login", None),
@@ -101,12 +102,20 @@ class Rebinding:
                 caller, _ = self.listener.accept()
             except OSError:
                 return
-            behind = socket.create_connection(("127.0.0.1", self.port_behind))
-            for pair in ((caller, behind), (behind, caller)):
-                threading.Thread(target=self.copy, args=pair, daemon=True).start()
+            threading.Thread(target=self.pass_on, args=(caller,), daemon=True).start()
 
-    def copy(self, source, target):
+    def pass_on(self, caller):
+        # Browsers open connections before they need them.
+        first = caller.recv(65536)
+        if not first:
+            return caller.close()
+        behind = socket.create_connection(("127.0.0.1", self.port_behind))
+        threading.Thread(target=self.copy, args=(behind, caller), daemon=True).start()
+        self.copy(caller, behind, first)
+
+    def copy(self, source, target, first=b""):
         try:
+            target.sendall(first)
             while piece := source.recv(65536):
                 target.sendall(piece)
             target.shutdown(socket.SHUT_WR)

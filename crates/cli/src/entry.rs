@@ -26,6 +26,8 @@ pub struct Entry {
     pub url: String,
     /// Whether predictions are for everybody who gets here.
     pub open_predictions: bool,
+    /// Its own origins, as `https://ml.example.org:8010`.
+    pub origins: Vec<String>,
     tls: Option<Arc<Tls>>,
     /// Whether people can log in with a browser alone.
     has_provider: bool,
@@ -48,7 +50,16 @@ impl Entry {
                 proxies => Entrance::Behind(proxies.into()),
             };
             let url = format!("http://{address}");
-            return Ok(Entry { entrance, hosts, url, open_predictions, tls: None, has_provider });
+            let origins = clear_origins(options, address);
+            return Ok(Entry {
+                entrance,
+                hosts,
+                url,
+                open_predictions,
+                origins,
+                tls: None,
+                has_provider,
+            });
         }
         let certificates = match (&options.tls_cert, &options.tls_key) {
             (Some(certificate), Some(key)) => {
@@ -59,6 +70,8 @@ impl Entry {
         let settings = Settings { certificates, client_ca: options.tls_client_ca.clone() };
         let tls = Arc::new(Tls::open(settings, control::now_ms())?);
         let shown = tls.names().iter().filter(|name| !name.contains('*'));
+        let all = names.iter().map(|name| written(name)).chain(shown.clone().cloned());
+        let origins = all.flat_map(|name| origins_of("https", &name, address.port())).collect();
         let hosts = shown.fold(hosts, |hosts, name| hosts.with(name));
         let host = match address.ip() {
             ip if ip.is_loopback() => written(&ip.to_string()),
@@ -66,7 +79,7 @@ impl Entry {
         };
         let url = format!("https://{host}:{}", address.port());
         let entrance = Entrance::Secure(Arc::new(Handshakes(tls.clone())));
-        Ok(Entry { entrance, hosts, url, open_predictions, tls: Some(tls), has_provider })
+        Ok(Entry { entrance, hosts, url, open_predictions, origins, tls: Some(tls), has_provider })
     }
 
     /// What callers elsewhere must be told, if this server's certificate is its own.
@@ -136,6 +149,23 @@ fn own_addresses() -> Vec<IpAddr> {
         IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
     };
     addresses.filter(is_reachable).collect()
+}
+
+/// The origins of a name: with a port, unless it is that of the scheme.
+fn origins_of(scheme: &str, name: &str, port: u16) -> Vec<String> {
+    let name = name.to_ascii_lowercase();
+    let is_default = (scheme, port) == ("https", 443) || (scheme, port) == ("http", 80);
+    let bare = is_default.then(|| format!("{scheme}://{name}"));
+    bare.into_iter().chain([format!("{scheme}://{name}:{port}")]).collect()
+}
+
+/// The origins of a server that speaks in clear: its own on this machine, and those of a proxy that
+/// speaks TLS on the usual port.
+fn clear_origins(options: &UpOptions, address: SocketAddr) -> Vec<String> {
+    let near = ["localhost", "127.0.0.1", "[::1]"].into_iter();
+    let near = near.flat_map(|name| origins_of("http", name, address.port()));
+    let far = options.allow_hosts.iter().flat_map(|name| origins_of("https", &written(name), 443));
+    near.chain(far).collect()
 }
 
 /// As a URL and a `Host` have it.

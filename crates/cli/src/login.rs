@@ -19,6 +19,12 @@ use crate::terminal::{one_line, print_json};
 
 /// How long the server may take to show its certificates, in milliseconds.
 const SHOW_MS_MAX: u64 = 10_000;
+/// How long a terminal waits for a browser, in seconds, …
+const WAIT_S_MAX: u64 = 3_600;
+/// … and how long between two questions, whatever the server says.
+const PAUSE_S_MAX: u32 = 30;
+/// Random bytes in the name of a server that a browser is sent to.
+const NAME_BYTES: usize = 8;
 /// The port of https:// URLs without one.
 const PORT: u16 = 443;
 
@@ -73,9 +79,10 @@ fn by_browser(server: &Client) -> Result<String, Failure> {
     let page = normal(server.url());
     let code = one_line(&started.user_code);
     eprintln!("Open  {page}/login?code={code}\nin any browser. It must show the code  {code}");
-    let end = Instant::now() + Duration::from_secs(started.expires_in);
+    let end = Instant::now() + Duration::from_secs(started.expires_in.min(WAIT_S_MAX));
+    let pause = Duration::from_secs(u64::from(started.interval.clamp(1, PAUSE_S_MAX)));
     while Instant::now() < end {
-        std::thread::sleep(Duration::from_secs(u64::from(started.interval)));
+        std::thread::sleep(pause);
         let key = DeviceKey { device_code: started.device_code.clone() };
         let polled: DevicePolled = server.post("/v1/login/devices/poll", &json!(key))?;
         if let Some(token) = polled.token {
@@ -132,7 +139,7 @@ pub fn dashboard(client: &Client, only_print: bool, as_json: bool) -> Result<(),
     let link: LoginLink = client.post("/v1/login/links", &json!({}))?;
     let server: server::Server = client.get("/v1/server")?;
     // The owner may have been let in by the socket, whatever the address was.
-    let url = if client.is_owner() { server.url } else { client.url().to_string() };
+    let url = if client.is_owner() { own_name(&server.url)? } else { client.url().to_string() };
     let address = format!("{url}{}", link.path);
     if as_json {
         print_json(&json!({ "url": address, "expires_in": link.expires_in }));
@@ -143,6 +150,17 @@ pub fn dashboard(client: &Client, only_print: bool, as_json: bool) -> Result<(),
         eprintln!("Open it in a browser: it is good once, for a minute.");
     }
     Ok(())
+}
+
+/// The address of a server in clear on this machine, by a name that nobody else knows: browsers send
+/// a cookie to all ports of a host, and others may listen at some.
+fn own_name(url: &str) -> Result<String, Problem> {
+    let near = ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("http://{host}:"));
+    let port = near.iter().find_map(|near| url.strip_prefix(near.as_str()));
+    let Some(port) = port else { return Ok(url.into()) };
+    let label: String =
+        control::random::<NAME_BYTES>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("http://d{label}.localhost:{port}"))
 }
 
 /// Whether a browser was started.

@@ -239,7 +239,7 @@ async fn serve(
         control: control.clone(),
         gateway: gateway.clone(),
         monitor: monitor.clone(),
-        logins: Arc::new(logins),
+        logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),
         data: data.clone(),
         instance: door.as_ref().map(|door| door.cookie.instance()),

@@ -58,8 +58,8 @@ use domain::guard::ArmWindow;
 use domain::route::{Demand, Observation, RouteTable};
 use domain::state::Access;
 use domain::{
-    Code, DataDirectory, DeploymentId, EnvironmentName, ModelKey, Placement, Problem, ReplicaId,
-    State,
+    Code, DataDirectory, DeploymentId, EnvironmentName, ModelKey, Placement, Principal, Problem,
+    ReplicaId, State,
 };
 use engine::{Engine, EngineError};
 use futures_util::future::BoxFuture;
@@ -181,6 +181,8 @@ pub struct Control {
     /// The entry up to which the data plane knows who may come in.
     published_access: Mutex<Option<u64>>,
     names: NameTable,
+    /// Logins of everybody in this minute.
+    logins: Mutex<HashMap<Principal, (u64, u32)>>,
     replicas: Replicas,
     /// Models with attempts on their way to an environment: each has a task that takes them there.
     drivers: Mutex<HashSet<(ModelKey, EnvironmentName)>>,
@@ -233,6 +235,7 @@ impl Control {
             publish_access,
             published_access: Mutex::default(),
             names: NameTable::open(&config.data),
+            logins: Mutex::default(),
             drivers: Mutex::default(),
             scales: Scales::new(targets),
             signals,

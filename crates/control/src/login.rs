@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::event::PLATFORM;
+use domain::state::Access;
 use domain::token::JOB_MS_MAX;
 use domain::{
     Caller, Code, Credential, Event, Grantee, GroupName, Principal, PrincipalKind, Problem, Scopes,
@@ -18,6 +19,8 @@ use crate::token::{NewToken, Wanted};
 
 /// The most groups of somebody that are taken over from an identity provider.
 const GROUPS_MAX: usize = 256;
+/// Logins of one principal in a minute.
+const LOGINS_MINUTE_MAX: u32 = 60;
 /// Groups count for so long after the last login, in milliseconds: 30 days. Nobody tells when
 /// somebody has left one.
 const GROUPS_MS_MAX: u64 = 30 * 86_400_000;
@@ -42,12 +45,20 @@ fn has_no_role(name: &str) -> Problem {
         .help(format!("an owner gives one: decalog member add {name} --role viewer --project …"))
 }
 
-fn groups_of(login: &PersonLogin) -> Vec<GroupName> {
+fn is_another(name: &str) -> Problem {
+    Problem::new(Code::Forbidden, format!("`{name}` is somebody else on this server"))
+        .help("an owner who knows that it is the same removes them first: decalog member rm")
+}
+
+/// The groups of somebody; if they are too many, those that have roles here come first.
+fn groups_of(access: &Access, login: &PersonLogin) -> Vec<GroupName> {
     let named = login.groups.iter().filter_map(|name| GroupName::try_from(name.clone()).ok());
     let mut groups: Vec<GroupName> = named.collect();
     groups.sort();
     groups.dedup();
+    groups.sort_by_key(|group| access.grants_of(&Grantee::Group(group.clone())).is_empty());
     groups.truncate(GROUPS_MAX);
+    groups.sort();
     groups
 }
 
@@ -57,7 +68,7 @@ impl Control {
     pub async fn person_of(self: &Arc<Control>, login: &PersonLogin) -> Result<Principal, Problem> {
         let PersonLogin { issuer, subject, name, .. } = login;
         check_name(name)?;
-        let groups = groups_of(login);
+        let groups = groups_of(&self.state().access, login);
         let known = self.names.identity(issuer, subject).await?;
         let known = known.filter(|it| self.state().access.known(it).is_some());
         let person = match known {
@@ -67,7 +78,9 @@ impl Control {
             }
             None => {
                 let person = self.person_by_name(name, &groups).await?;
-                self.names.put_identity(issuer, subject, person).await?;
+                if !self.names.link(issuer, subject, person).await? {
+                    return Err(is_another(name));
+                }
                 person
             }
         };
@@ -84,16 +97,11 @@ impl Control {
         groups: &[GroupName],
     ) -> Result<Principal, Problem> {
         let state = self.state();
-        let named = self.names.find_alike(name).filter(|it| state.access.known(it).is_some());
-        if let Some(named) = named {
-            let is_taken = named.person().is_none() || self.names.has_identity(named).await?;
-            return match is_taken {
-                true => Err(Problem::new(
-                    Code::Forbidden,
-                    format!("`{name}` is somebody else on this server"),
-                )
-                .help("an owner who knows that it is not removes them first: decalog member rm")),
-                false => Ok(named),
+        let is_known = |it: &Principal| state.access.known(it).is_some();
+        if let Some(named) = self.names.find_known(name, is_known) {
+            return match named.person() {
+                None => Err(is_another(name)),
+                Some(_) => Ok(named),
             };
         }
         let has_role =
@@ -109,7 +117,8 @@ impl Control {
         if self.names.of(&person).as_deref() != Some(name)
             && let Err(problem) = self.names.rename(person, name).await
         {
-            tracing::warn!("{person} keeps the name of before: {problem}");
+            // Names are erased; a log is not.
+            tracing::warn!("{person} keeps the name of before: {}", problem.code.as_str());
         }
     }
 
@@ -157,6 +166,7 @@ impl Control {
         origin: TokenOrigin,
         valid_ms: u64,
     ) -> Result<NewToken, Problem> {
+        self.count_login(person)?;
         let by = Caller { principal: person, token: None };
         let wanted = Wanted::new(person, Scopes::all(), origin, Some(valid_ms));
         self.issue_token(&by, wanted).await
@@ -176,9 +186,29 @@ impl Control {
             return Err(Problem::new(Code::Forbidden, "only people log in")
                 .help("programs use their tokens: decalog token create"));
         }
+        self.count_login(caller.principal)?;
         let scopes = caller.scopes().cloned().unwrap_or_else(Scopes::all);
         let wanted = Wanted::new(caller.principal, scopes, origin, Some(valid_ms));
         self.issue_token(caller, wanted).await
+    }
+
+    /// Each login is an entry of the ledger, for ever: nobody fills it by logging in and out.
+    fn count_login(&self, principal: Principal) -> Result<(), Problem> {
+        let minute = self.clock.now_ms() / 60_000;
+        let mut logins = self.logins.lock();
+        logins.retain(|_, (of, _)| *of == minute);
+        let (_, count) = logins.entry(principal).or_insert((minute, 0));
+        *count += 1;
+        match *count > LOGINS_MINUTE_MAX {
+            false => Ok(()),
+            true => {
+                let text = format!("more than {LOGINS_MINUTE_MAX} logins in a minute");
+                let mut problem = Problem::new(Code::TokenLimit, text)
+                    .help("keep the token of a login, and use it again");
+                problem.retry_after_s = Some(60);
+                Err(problem)
+            }
+        }
     }
 
     /// Whether any job is known by tokens of this issuer: others are not asked for their keys.

@@ -153,6 +153,11 @@ impl Control {
                     return Err(Problem::new(Code::BadRequest, text)
                         .help("decalog member add --help shows examples"));
                 }
+                if credential.is_some() {
+                    // One that is known in one project is not known any more in another, if both
+                    // could be meant.
+                    self.permit_proposing(caller, Action::Member, &Object::Platform)?;
+                }
                 self.add_principal(caller, kind, &name, credential.clone()).await?
             }
         };
@@ -203,6 +208,12 @@ impl Control {
         credential: Option<Credential>,
     ) -> Result<Principal, Problem> {
         check_name(name)?;
+        if kind != PrincipalKind::Person && name.contains('@') {
+            let text = format!("`{name}` could be the name of a person at an identity provider");
+            return Err(
+                Problem::new(Code::BadName, text).help("give programs names without @, as in shop")
+            );
+        }
         let principal = Principal::Known(kind, PrincipalId(random()?));
         let control = self.clone();
         let is_known = move |other: &Principal| control.state().access.known(other).is_some();

@@ -74,12 +74,15 @@ impl NameTable {
         inner.names.iter().find(|(_, own)| own.as_str() == name).map(|(principal, _)| *principal)
     }
 
-    /// Who has a name that reads like this one: no two do.
-    pub fn find_alike(&self, name: &str) -> Option<Principal> {
-        let folded = folded(name);
+    /// Who has a name but for the case of its letters, of those who are known: no two are.
+    pub fn find_known(
+        &self,
+        name: &str,
+        is_known: impl Fn(&Principal) -> bool,
+    ) -> Option<Principal> {
         let inner = self.inner.lock();
-        let found = inner.names.iter().find(|(_, own)| self::folded(own) == folded);
-        found.map(|(principal, _)| *principal)
+        let mut found = inner.names.iter().filter(|(_, own)| own.eq_ignore_ascii_case(name));
+        found.find(|(principal, _)| is_known(principal)).map(|(principal, _)| *principal)
     }
 
     /// Changes the table, beside the control plane's one thread.
@@ -112,21 +115,25 @@ impl NameTable {
         self.change(move |table, _| table.identity(&issuer, &subject).map_err(ledger_problem)).await
     }
 
-    /// Whether an identity provider means this somebody by any subject.
-    pub async fn has_identity(&self, principal: Principal) -> Result<bool, Problem> {
-        self.change(move |table, _| table.has_identity(&principal).map_err(ledger_problem)).await
-    }
-
-    /// Remembers whom an identity provider means by a subject.
-    pub async fn put_identity(
+    /// Remembers whom an identity provider means by a subject, unless it means them by another
+    /// already; whether it does not.
+    pub async fn link(
         &self,
         issuer: &str,
         subject: &str,
         principal: Principal,
-    ) -> Result<(), Problem> {
+    ) -> Result<bool, Problem> {
         let (issuer, subject) = (issuer.to_string(), subject.to_string());
         self.change(move |table, _| {
-            table.put_identity(&issuer, &subject, &principal).map_err(ledger_problem)
+            let known = table.identity(&issuer, &subject).map_err(ledger_problem)?;
+            if known == Some(principal) {
+                return Ok(true);
+            }
+            if table.has_identity(&issuer, &principal).map_err(ledger_problem)? {
+                return Ok(false);
+            }
+            table.put_identity(&issuer, &subject, &principal).map_err(ledger_problem)?;
+            Ok(true)
         })
         .await
     }
@@ -238,7 +245,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Problem> {
             || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
     };
     let is_strange = |c: char| {
-        c.is_control() || is_hidden(c) || c.is_whitespace() && c != ' ' || "()/`\"'<>".contains(c)
+        c.is_control() || is_hidden(c) || c.is_whitespace() && c != ' ' || "()/`\"<>".contains(c)
     };
     let is_fine = !name.is_empty()
         && name.chars().count() <= NAME_CHARS_MAX

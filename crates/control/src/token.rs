@@ -173,6 +173,7 @@ impl Control {
             issued_ms: now_ms,
             expires_ms: valid_ms.map(|valid_ms| now_ms.saturating_add(valid_ms)),
             origin,
+            passed_on_from: None,
             shared,
             known_to,
             earlier: None,
@@ -191,10 +192,12 @@ impl Control {
                 // Whoever is let in gets no more than they came with.
                 _ => check_token(&state.access, now_ms, &by)?,
             }
-            let is_live = |other: &&Arc<TokenRecord>| {
-                other.status(&other.digest, now_ms) == TokenStatus::Valid
+            let counts = |other: &&Arc<TokenRecord>| {
+                other.origin.is_made() && other.status(&other.digest, now_ms) == TokenStatus::Valid
             };
-            if state.access.tokens_of(&token.owner).filter(is_live).count() >= TOKENS_MAX {
+            let is_full =
+                || state.access.tokens_of(&token.owner).filter(counts).count() >= TOKENS_MAX;
+            if token.origin.is_made() && is_full() {
                 return Err(refused(format!("nobody has more than {TOKENS_MAX} valid tokens"))
                     .help("revoke some first: decalog token ls, decalog token revoke"));
             }
@@ -392,12 +395,16 @@ fn cut_to(token: &mut TokenRecord, made_with: Option<&Arc<TokenRecord>>) {
     let Some(made_with) = made_with else { return };
     token.limits = token.limits.within(&made_with.limits);
     token.expires_ms = token.expires_ms.into_iter().chain(made_with.expires_ms).min();
+    if !token.origin.is_made() {
+        token.passed_on_from = Some(made_with.root());
+    }
 }
 
 /// Whether somebody other than its owner knows a token that this caller makes, and who. The owner
-/// of the machine is above that, as above everything there.
+/// of the machine is above that at the machine, as above everything there, but not in a browser.
 fn known_to(caller: &Caller, owner: &Principal) -> (bool, Vec<Principal>) {
-    let is_own = caller.principal == *owner || caller.principal == Principal::LocalOwner;
+    let is_at_the_machine = caller.principal == Principal::LocalOwner && caller.token.is_none();
+    let is_own = caller.principal == *owner || is_at_the_machine;
     let maker = (!is_own).then_some(caller.principal);
     let mut known_to: Vec<Principal> = caller.known_to().iter().copied().chain(maker).collect();
     known_to.retain(|other| other != owner);

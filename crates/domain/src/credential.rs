@@ -33,6 +33,9 @@ const MUTABLE: [&str; 9] = [
 /// write names into it.
 const IMMUTABLE: [&str; 3] = ["repository_id", "project_id", "sub"];
 
+/// How subjects begin that platforms make of such names.
+const MADE_OF_NAMES: [&str; 3] = ["repo:", "repository_owner:", "project_path:"];
+
 /// By what somebody is known who has no token of ours.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -75,6 +78,12 @@ pub enum CredentialError {
          (GitHub) or project_id (GitLab), with ref or environment"
     )]
     Mutable(String),
+    /// A text that a platform makes of names.
+    #[error(
+        "the value `{0}` is made of names, which can become somebody else's: use repository_id \
+         (GitHub) or project_id (GitLab), with ref or environment"
+    )]
+    MadeOfNames(String),
     /// Nothing that is one project's for ever.
     #[error(
         "the claims let in everybody whom the issuer signs for: one of them must be repository_id, \
@@ -111,6 +120,10 @@ impl Credential {
         }
         if let Some(name) = claims.keys().find(|name| MUTABLE.contains(&name.as_str())) {
             return Err(CredentialError::Mutable(name.clone()));
+        }
+        let is_of_names = |value: &&String| MADE_OF_NAMES.iter().any(|it| value.starts_with(it));
+        if let Some(value) = claims.get("sub").filter(is_of_names) {
+            return Err(CredentialError::MadeOfNames(excerpt(value).into_owned()));
         }
         match claims.keys().any(|name| IMMUTABLE.contains(&name.as_str())) {
             true => Ok(()),
@@ -212,6 +225,7 @@ mod tests {
             (GITHUB, &[("ref", "refs/heads/main")]),
             (GITHUB, &[("repository", "acme/x")]),
             (GITHUB, &[("repository_id", "42"), ("actor", "ann")]),
+            (GITHUB, &[("sub", "repo:acme/fraud:ref:refs/heads/main")]),
             (GITHUB, &[("repository_id", "")]),
             ("http://ci.example.org", &good),
             ("http://127.0.0.1.example.org", &good),

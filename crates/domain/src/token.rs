@@ -70,6 +70,10 @@ pub struct TokenRecord {
     /// By what it came to be.
     #[serde(default, skip_serializing_if = "TokenOrigin::is_made")]
     pub origin: TokenOrigin,
+    /// The token that somebody came with who got this one for another place where they are: it ends
+    /// with that one, and what it is used for counts for that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_on_from: Option<TokenId>,
     /// Whether somebody other than its owner made or rotated it, and so has known its text: then
     /// what is done with it is done by nobody in particular.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -190,6 +194,11 @@ impl TokenKind {
 }
 
 impl TokenRecord {
+    /// The token whose limits count.
+    pub fn root(&self) -> TokenId {
+        self.passed_on_from.unwrap_or(self.id)
+    }
+
     /// Checks what the types cannot: whether such a token can be made, of this kind.
     pub fn validate(&self, kind: TokenKind) -> Result<(), TokenRecordError> {
         self.limits.validate()?;

@@ -55,8 +55,18 @@ pub type LeaseRows = Arc<dyn Fn(TokenId, u64, RangeInclusive<u64>, u64) -> u64 +
 pub struct Who {
     principal: Principal,
     token: Option<Presented>,
-    /// Whether a browser sent what proves it by itself, whatever page the request is from.
-    is_session: bool,
+    by: By,
+}
+
+/// What proved who somebody is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    /// A program put it into the request.
+    Program,
+    /// A browser sent its session's cookie by itself, whatever page the request is from.
+    Session,
+    /// A certificate, which a browser may have shown by itself, too.
+    Certificate,
 }
 
 /// The token that they came with.
@@ -118,7 +128,8 @@ impl Door {
         };
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = values.next() else {
-            return match session::text(headers, authority).and_then(|text| self.session(text)) {
+            let session = session::text(headers, authority).map(|text| self.session(text));
+            return match session.transpose()?.flatten() {
                 Some(who) => Ok(Some(who)),
                 None => certificate.map_or(Ok(None), |names| self.certified(names)),
             };
@@ -139,7 +150,7 @@ impl Door {
         let given = headers.get(COOKIE).map(|value| Digest::of(value.as_bytes()));
         match (given, self.cookie) {
             (Some(given), Some(own)) if given == own => {
-                Ok(Who { principal: Principal::LocalOwner, token: None, is_session: false })
+                Ok(Who { principal: Principal::LocalOwner, token: None, by: By::Program })
             }
             _ => Err(Problem::new(
                 Code::Unauthenticated,
@@ -161,30 +172,25 @@ impl Door {
             return Err(unproved("what a browser has in its cookie is no token")
                 .help("make one: decalog token create, or decalog login"));
         }
-        self.admit(record, digest, false)
+        self.admit(record, digest, By::Program)
     }
 
-    fn admit(
-        &self,
-        record: &Arc<TokenRecord>,
-        digest: Digest,
-        is_session: bool,
-    ) -> Result<Who, Problem> {
-        let usage = self.usage(record.id);
+    fn admit(&self, record: &Arc<TokenRecord>, digest: Digest, by: By) -> Result<Who, Problem> {
+        let usage = self.usage(record.root());
         let now_ns = self.begin.elapsed().as_nanos() as u64;
         let permit = usage.admit(&record.limits, now_ns).map_err(|over| limited(&over))?;
         let token = Presented { record: record.clone(), digest, usage, _on_its_way: permit };
-        Ok(Who { principal: record.owner, token: Some(token), is_session })
+        Ok(Who { principal: record.owner, token: Some(token), by })
     }
 
     /// Whose session a browser has; nobody's, if it is over: a browser goes on to send its cookie.
-    fn session(&self, text: &str) -> Option<Who> {
-        let digest = text.parse::<Secret>().ok()?.digest();
-        let access = self.access.load();
-        let record = access.token(&digest)?;
-        check(&access, record, &digest).ok()?;
-        let record = Some(record).filter(|record| record.origin == TokenOrigin::Session)?;
-        self.admit(record, digest, true).ok()
+    fn session(&self, text: &str) -> Result<Option<Who>, Problem> {
+        let Ok(secret) = text.parse::<Secret>() else { return Ok(None) };
+        let (digest, access) = (secret.digest(), self.access.load());
+        let found = access.token(&digest).filter(|record| {
+            record.origin == TokenOrigin::Session && check(&access, record, &digest).is_ok()
+        });
+        found.map(|record| self.admit(record, digest, By::Session)).transpose()
     }
 
     /// Who is known by the names in a certificate; nobody, if none of them is somebody's.
@@ -194,7 +200,7 @@ impl Door {
             CertificateName::all(names).filter_map(|name| access.certificates.get(&name).copied());
         let Some(principal) = found.next() else { return Ok(None) };
         match found.all(|other| other == principal) {
-            true => Ok(Some(Who { principal, token: None, is_session: false })),
+            true => Ok(Some(Who { principal, token: None, by: By::Certificate })),
             false => Err(unproved("the client certificate has names of several principals")
                 .help("use one with a name of one, or send a token")),
         }
@@ -271,7 +277,7 @@ impl Door {
             let day = usage.day(now_ms());
             let wanted = rows.max(rows_day_max / LEASES_DAY);
             let wanted = usage.rows_short(rows, now_ms()).max(1)..=wanted.max(1);
-            let (lease, token) = (lease.clone(), token.record.id);
+            let (lease, token) = (lease.clone(), token.record.root());
             let leasing =
                 tokio::task::spawn_blocking(move || lease(token, day, wanted, rows_day_max));
             let granted = leasing.await.unwrap_or(0);
@@ -312,7 +318,7 @@ fn check(access: &Access, record: &TokenRecord, digest: &Digest) -> Result<(), P
 
 /// Whether everybody who has known a token's text is still there.
 fn are_makers_there(access: &Access, record: &TokenRecord, digest: &Digest) -> bool {
-    record.known_to(digest).iter().all(|other| access.known(other).is_some())
+    record.known_to(digest).iter().all(|other| access.is_known(other))
 }
 
 /// The token in a value of `Authorization`.
@@ -333,9 +339,9 @@ fn presented(value: &[u8]) -> Option<String> {
 }
 
 impl Who {
-    /// Whether a browser sent what proves it by itself.
-    pub fn is_session(&self) -> bool {
-        self.is_session
+    /// What proved who they are.
+    pub fn by(&self) -> By {
+        self.by
     }
 
     fn known_to(&self) -> &[Principal] {

@@ -23,7 +23,8 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// `localhost`, `127.0.0.1` and `[::1]`.
+    /// `localhost` and all names below it, which are of nobody else (RFC 6761), `127.0.0.1` and
+    /// `[::1]`.
     pub fn loopback() -> Hosts {
         Hosts { names: ["localhost", "127.0.0.1", "[::1]"].map(String::from).into(), any: false }
     }
@@ -40,9 +41,15 @@ impl Hosts {
     }
 
     fn allow(&self, authority: &str) -> bool {
+        let name = name_of(authority);
+        let is_below_localhost = || {
+            let name = name.to_ascii_lowercase();
+            name.strip_suffix(".localhost").is_some_and(|label| !label.is_empty())
+        };
         self.any
-            || self.names.contains(name_of(authority))
-            || self.names.contains(&name_of(authority).to_ascii_lowercase())
+            || self.names.contains(name)
+            || self.names.contains(&name.to_ascii_lowercase())
+            || is_below_localhost()
     }
 }
 
@@ -197,14 +204,28 @@ mod tests {
 
     #[test]
     fn hosts_and_origins() {
-        for host in
-            ["127.0.0.1:8010", "localhost", "LOCALHOST:1", "[::1]:8010", "ml.example.org:443"]
-        {
+        for host in [
+            "127.0.0.1:8010",
+            "localhost",
+            "a1.localhost:8010",
+            "LOCALHOST:1",
+            "[::1]:8010",
+            "ml.example.org:443",
+        ] {
             assert!(check(host, None), "{host}");
             assert!(check(host, Some("http://localhost:8010")), "{host}");
             assert!(!check(host, Some("http://evil.example")), "{host}");
         }
-        for host in ["evil.example", "evil.example:8010", "127.0.0.1.evil.example", "", "[::2]:1"] {
+        for host in [
+            ".localhost",
+            "evillocalhost",
+            "localhost.evil.example",
+            "evil.example",
+            "evil.example:8010",
+            "127.0.0.1.evil.example",
+            "",
+            "[::2]:1",
+        ] {
             assert!(!check(host, None), "{host}");
         }
         assert!(!check("localhost", Some("null")));

@@ -59,7 +59,7 @@ pub use admit::{Hosts, authority, own_origin};
 pub use config::GatewayConfig;
 pub use listen::{Entrance, Listener};
 pub use network::Network;
-pub use peer::Peer;
+pub use peer::{Peer, Source};
 pub use reply::CHALLENGE;
 pub use respond::Asking;
 pub use secure::{Secure, Secured, Securing};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use domain::CertificateNames;
 use http::header::{HeaderMap, HeaderName};
+use http::{Request, Uri};
 
 use crate::network::Network;
 
@@ -75,7 +76,8 @@ impl Proxies {
 
     /// Whose request a proxy passes on, and under which name it was asked for. Where it does not
     /// say, it is the proxy's own, and still of no process of this machine.
-    pub fn read(&self, proxy: IpAddr, headers: &mut HeaderMap) -> Peer {
+    pub fn read<B>(&self, proxy: IpAddr, request: &mut Request<B>) -> Peer {
+        let headers = request.headers_mut();
         let Some(ip) = self.first_stranger(headers) else {
             return Peer::Tcp {
                 ip: proxy,
@@ -84,12 +86,15 @@ impl Proxies {
                 proxy: Some(proxy),
             };
         };
-        if let Some(host) = headers.remove(&FORWARDED_HOST) {
-            headers.insert(http::header::HOST, host);
-        }
         let encrypted = headers
             .get(&FORWARDED_PROTO)
             .is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
+        if let Some(host) = headers.remove(&FORWARDED_HOST) {
+            headers.insert(http::header::HOST, host);
+            // Over HTTP/2 the name that the proxy itself has asked for would count.
+            let path = request.uri().path_and_query().cloned();
+            *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
+        }
         Peer::Tcp { ip, encrypted, certificate: None, proxy: Some(proxy) }
     }
 

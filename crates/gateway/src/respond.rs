@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::{Body as _, Incoming};
 use tower::ServiceExt;
 
-use crate::access::{Who, unproved};
+use crate::access::{By, Who, unproved};
 use crate::arriving::{Arriving, discard};
 use crate::body::Body;
 use crate::connections::Ticket;
@@ -76,8 +76,14 @@ impl Gateway {
         }
         let authority = admit::authority(request.uri(), request.headers());
         let who = self.door.who(request.headers(), authority, peer)?;
-        if who.as_ref().is_some_and(Who::is_session) {
-            admit::check_session(&self.config.hosts, request, peer.is_encrypted())?;
+        match who.as_ref().map(Who::by) {
+            Some(By::Session) => {
+                admit::check_session(&self.config.hosts, request, peer.is_encrypted())?;
+            }
+            Some(By::Certificate) => {
+                admit::check_manages(&self.config.hosts, request, peer.is_encrypted())?;
+            }
+            Some(By::Program) | None => {}
         }
         let is_open = self.config.open_predictions && is_near(peer, request.headers());
         // Of the data plane only health is for everybody, wherever they are.

@@ -105,9 +105,7 @@ impl Serving {
         let service = service_fn(move |mut request: Request<Incoming>| {
             let (serving, link) = (serving.clone(), link.clone());
             let peer = match (&proxies, &*peer) {
-                (Some(proxies), Peer::Tcp { ip, .. }) => {
-                    Arc::new(proxies.read(*ip, request.headers_mut()))
-                }
+                (Some(proxies), Peer::Tcp { ip, .. }) => Arc::new(proxies.read(*ip, &mut request)),
                 _ => peer.clone(),
             };
             if request.version() == Version::HTTP_2 {

@@ -74,9 +74,11 @@ impl Names {
     }
 
     /// Whether an identity provider means this somebody by any subject.
-    pub fn has_identity(&self, principal: &Principal) -> Result<bool, LedgerError> {
-        let mut found = self.connection.prepare("SELECT 1 FROM identities WHERE principal = ?1")?;
-        Ok(found.exists([principal.to_string()])?)
+    pub fn has_identity(&self, issuer: &str, principal: &Principal) -> Result<bool, LedgerError> {
+        let mut found = self
+            .connection
+            .prepare("SELECT 1 FROM identities WHERE issuer = ?1 AND principal = ?2")?;
+        Ok(found.exists([issuer, &principal.to_string()])?)
     }
 
     /// Remembers whom an identity provider means by a subject.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use domain::{Caller, Code};
-use gateway::{Asking, Peer};
+use gateway::{Asking, Peer, Source};
 use http::request::Parts;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -209,6 +209,13 @@ pub struct At {
     pub origin: String,
     /// Whose request it is; nobody's over the local socket.
     pub ip: Option<IpAddr>,
+}
+
+impl At {
+    /// Whose turn it is.
+    pub fn source(&self) -> Source {
+        self.ip.map_or(Source::Local, Source::of)
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for At {

@@ -2,11 +2,11 @@
 //! their platform. What somebody gets is a token like any other, for a while.
 
 mod browser;
+mod calls;
 mod page;
 mod waiting;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -15,18 +15,14 @@ use domain::{Code, Principal, Problem, TokenOrigin};
 use identity::oidc::{Fault, Issuers, OidcError, Provider};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 
 use crate::extract::{At, Body, By, Form};
 use crate::{Api, ApiError};
 
-pub use browser::{account, callback, decide, home, link_opened, log_out, start};
+pub use browser::{account, callback, decide, home, link, log_out, open_link, start};
+use calls::Calls;
 use waiting::{DEVICE_MS_MAX, LINK_MS_MAX, Outcome, Waiting};
 
-/// Calls of providers at a time: each has a thread of those for files and the like.
-const CALLS_MAX: usize = 2;
-/// How long a login waits for its turn to call one, in milliseconds.
-const CALL_WAIT_MS_MAX: u64 = 5_000;
 /// How often a terminal asks, in seconds.
 const POLL_S: u32 = 2;
 /// RFC 8693: what is asked for, …
@@ -46,29 +42,35 @@ pub struct Logins {
     /// How long a login is good, in milliseconds.
     valid_ms: u64,
     waiting: Waiting,
-    /// Calls of providers that may be on their way.
-    calls: Semaphore,
+    /// Addresses that the tokens of jobs may be for.
+    audiences: Vec<String>,
+    /// Calls of the provider, and …
+    of_people: Calls,
+    /// … of the issuers of jobs' tokens: these make nobody wait.
+    of_jobs: Calls,
 }
 
 impl Logins {
     /// With none on its way.
     pub fn new(provider: Option<Provider>, issuers: Issuers, valid_ms: u64) -> Logins {
-        let (waiting, calls) = (Waiting::default(), Semaphore::new(CALLS_MAX));
-        Logins { provider, issuers, valid_ms, waiting, calls }
+        let (of_people, of_jobs) = (Calls::default(), Calls::default());
+        let (waiting, audiences) = (Waiting::default(), vec![]);
+        Logins { provider, issuers, valid_ms, waiting, audiences, of_people, of_jobs }
     }
 
-    /// Calls a provider beside the control plane's one thread. One that does not answer takes the
-    /// threads for files and the like from nobody.
+    /// With the origins of this server, as `https://ml.example.org:8010`.
+    pub fn at(self, audiences: Vec<String>) -> Logins {
+        Logins { audiences, ..self }
+    }
+
+    /// Calls a provider beside the control plane's one thread.
     async fn ask<T: Send + 'static>(
         self: &Arc<Logins>,
+        calls: &Calls,
+        at: &At,
         call: impl FnOnce(&Logins) -> Result<T, OidcError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let wait = Duration::from_millis(CALL_WAIT_MS_MAX);
-        let turn = tokio::time::timeout(wait, self.calls.acquire()).await;
-        let _turn = turn.ok().and_then(Result::ok).ok_or_else(|| {
-            let text = "the identity provider is slow, and other logins wait for it";
-            Problem::new(Code::ServerBusy, text).help("try again in some seconds")
-        })?;
+        let _call = calls.turn(at.source()).await?;
         let logins = self.clone();
         let called = tokio::task::spawn_blocking(move || call(&logins)).await;
         called
@@ -163,6 +165,17 @@ fn refused(error: OidcError) -> Problem {
     Problem::new(code, error.to_string()).help(error.help())
 }
 
+/// Whoever exchanges a token is not told what is at the address of an issuer.
+fn hide_address(problem: Problem) -> Problem {
+    match problem.code {
+        Code::IdentityProvider => {
+            let text = "the issuer of the token does not do its part";
+            Problem::new(Code::IdentityProvider, text).help("the server's log says more")
+        }
+        _ => problem,
+    }
+}
+
 /// A terminal begins to wait.
 pub async fn begin_device(State(api): State<Api>, at: At) -> Result<Json<DeviceStarted>, ApiError> {
     let (device_code, device) = api.logins.waiting.begin_device(at.ip, control::now_ms())?;
@@ -237,11 +250,20 @@ pub async fn exchange(
             .help("an owner says which: decalog member add NAME --job --issuer URL --claim …")
             .into());
     }
+    // The port is part of it: another server of this machine may be given tokens, too.
+    let audience = at.origin.to_ascii_lowercase();
+    if !api.logins.audiences.contains(&audience) {
+        let text = format!("{audience} is not an address of this server");
+        return Err(Problem::new(Code::ForeignHost, text)
+            .help("call it by the address that decalog up printed")
+            .into());
+    }
     let (now_ms, its_issuer) = (control::now_ms(), issuer.clone());
     let verify = move |logins: &Logins| {
-        logins.issuers.verify(&token, &its_issuer, &at.origin, now_ms / 1_000)
+        logins.issuers.verify(&token, &its_issuer, &audience, now_ms / 1_000)
     };
-    let claims = api.logins.ask(verify).await?.claims;
+    let verified = api.logins.ask(&api.logins.of_jobs, &at, verify).await;
+    let claims = verified.map_err(hide_address)?.claims;
     let made = api.control.exchange(&issuer, &claims).await?;
     let left_ms = made.token.expires_ms.unwrap_or(now_ms).saturating_sub(now_ms);
     Ok(Json(Exchanged {

@@ -19,6 +19,14 @@ use crate::token::{TokenId, TokenOrigin, TokenRecord};
 /// told why it is refused.
 const ENDED_TOKEN_MS_MAX: u64 = 30 * 86_400_000;
 
+/// A login that ended by itself is forgotten after so long, in milliseconds; one that somebody
+/// ended at once.
+const ENDED_LOGIN_MS_MAX: u64 = 86_400_000;
+/// Logins of one kind that somebody has at most: the next takes the place of the oldest.
+const LOGINS_MAX: usize = 64;
+/// The same of a job, whose runs each have one.
+const EXCHANGES_MAX: usize = 1_024;
+
 /// Proposals that are over and are still shown.
 const ENDED_PROPOSALS_MAX: usize = 32;
 
@@ -143,10 +151,16 @@ impl Access {
             }
             Event::GrantGiven { grant, .. } => self.give(grant),
             Event::GrantWithdrawn { grant } => self.withdraw(grant),
-            Event::TokenCreated { token } | Event::TokenRotated { token } => {
+            Event::TokenCreated { token } => {
                 self.forget_ended(entry.at_ms);
+                self.make_room(token);
                 self.keep_token(token);
                 self.note_login(token, entry.at_ms);
+            }
+            Event::TokenRotated { token } => {
+                self.forget_ended(entry.at_ms);
+                self.keep_token(token);
+                self.end_passed_on(token.id);
             }
             Event::TokenRevoked { id } => self.revoke(*id, entry.at_ms),
             Event::TokensRevoked {} => {
@@ -219,7 +233,8 @@ impl Access {
     }
 
     fn note_login(&mut self, token: &TokenRecord, at_ms: u64) {
-        let is_login = matches!(token.origin, TokenOrigin::Login | TokenOrigin::Session);
+        // What is passed on proves nothing anew.
+        let is_login = !token.origin.is_made() && token.passed_on_from.is_none();
         let owner = token.owner.id().filter(|_| is_login);
         if let Some(known) = owner.and_then(|id| self.principals.get_mut(&id)) {
             Arc::make_mut(known).logged_in_ms = Some(at_ms);
@@ -236,6 +251,28 @@ impl Access {
         self.tokens.insert(token.id, Arc::new(token.clone()));
     }
 
+    /// Of logins of one kind the newest few are kept.
+    fn make_room(&mut self, token: &TokenRecord) {
+        let max = match token.origin {
+            TokenOrigin::Made => return,
+            TokenOrigin::Exchange => EXCHANGES_MAX,
+            TokenOrigin::Login | TokenOrigin::Session => LOGINS_MAX,
+        };
+        let theirs = self.tokens_of(&token.owner).filter(|other| other.origin == token.origin);
+        let mut theirs: Vec<(u64, TokenId)> =
+            theirs.map(|other| (other.issued_ms, other.id)).collect();
+        theirs.sort_unstable();
+        let surplus = (theirs.len() + 1).saturating_sub(max);
+        theirs.into_iter().take(surplus).for_each(|(_, id)| self.drop_token(id));
+    }
+
+    /// Ends what was passed on from a token.
+    fn end_passed_on(&mut self, id: TokenId) {
+        let passed_on = self.tokens.values().filter(|token| token.passed_on_from == Some(id));
+        let passed_on: Vec<TokenId> = passed_on.map(|token| token.id).collect();
+        passed_on.into_iter().for_each(|id| self.drop_token(id));
+    }
+
     fn drop_token(&mut self, id: TokenId) {
         let Some(token) = self.tokens.remove(&id) else { return };
         self.digests.remove(&token.digest);
@@ -245,8 +282,13 @@ impl Access {
     }
 
     fn revoke(&mut self, id: TokenId, at_ms: u64) {
-        if let Some(token) = self.tokens.get_mut(&id) {
-            Arc::make_mut(token).revoked_ms.get_or_insert(at_ms);
+        self.end_passed_on(id);
+        match self.tokens.get_mut(&id) {
+            Some(token) if token.origin.is_made() => {
+                Arc::make_mut(token).revoked_ms.get_or_insert(at_ms);
+            }
+            // Logins come and go: those that are over are not kept.
+            _ => self.drop_token(id),
         }
     }
 
@@ -254,7 +296,9 @@ impl Access {
     fn forget_ended(&mut self, now_ms: u64) {
         let ended_ms = |token: &TokenRecord| token.revoked_ms.or(token.expires_ms);
         let is_old = |token: &&Arc<TokenRecord>| {
-            ended_ms(token).is_some_and(|ms| ms.saturating_add(ENDED_TOKEN_MS_MAX) < now_ms)
+            let kept_ms =
+                if token.origin.is_made() { ENDED_TOKEN_MS_MAX } else { ENDED_LOGIN_MS_MAX };
+            ended_ms(token).is_some_and(|ms| ms.saturating_add(kept_ms) < now_ms)
         };
         let old: Vec<TokenId> = self.tokens.values().filter(is_old).map(|token| token.id).collect();
         old.into_iter().for_each(|id| self.drop_token(id));

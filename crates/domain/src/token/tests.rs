@@ -196,6 +196,7 @@ fn record() -> TokenRecord {
         issued_ms: 100 * DAY_MS,
         expires_ms: Some(190 * DAY_MS),
         origin: TokenOrigin::Made,
+        passed_on_from: None,
         shared: false,
         known_to: vec![],
         earlier: None,

@@ -25,13 +25,16 @@ fn proxies() -> Proxies {
 
 /// What is read of a request with these headers that came from 10.0.0.1, and its `Host`.
 fn read(lines: &[(&'static str, &str)]) -> (Peer, String) {
-    let mut headers = HeaderMap::new();
-    headers.insert("host", "decalog:8010".parse().unwrap());
+    let mut request =
+        Request::builder().uri("https://decalog:8010/v1/models?x=1").body(()).unwrap();
+    request.headers_mut().insert("host", "decalog:8010".parse().unwrap());
     for (name, value) in lines {
-        headers.append(*name, value.parse().unwrap());
+        request.headers_mut().append(*name, value.parse().unwrap());
     }
-    let peer = proxies().read([10, 0, 0, 1].into(), &mut headers);
-    (peer, headers["host"].to_str().unwrap().to_string())
+    let peer = proxies().read([10, 0, 0, 1].into(), &mut request);
+    assert_eq!(request.uri().path_and_query().unwrap(), "/v1/models?x=1");
+    let host = crate::authority(request.uri(), request.headers()).unwrap();
+    (peer, host.to_string())
 }
 
 fn from(lines: &[&str]) -> String {

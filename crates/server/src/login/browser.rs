@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use control::login::PersonLogin;
 use control::token::NewToken;
-use domain::{Caller, Code, Principal, Problem, TokenOrigin};
+use domain::{Caller, Code, Problem, TokenOrigin};
 use gateway::session::{cookie, cookie_name};
 use http::HeaderMap;
 use identity::oidc::{Login, Pending};
@@ -122,6 +122,7 @@ pub async fn account(
     };
     match api.logins.waiting.device(code, control::now_ms()) {
         None => Page::problem(&over("no terminal waits with this code")),
+        Some(_) if caller.principal.person().is_none() => Page::problem(&only_people()),
         Some(device) => comparison(&name, &device),
     }
 }
@@ -166,7 +167,7 @@ pub async fn start(
     let now_s = control::now_ms() / 1_000;
     let begun = api
         .logins
-        .ask(move |logins| {
+        .ask(&api.logins.of_people, &at, move |logins| {
             logins.provider.as_ref().map(|it| it.begin(&redirect, now_s)).transpose()
         })
         .await?
@@ -220,7 +221,11 @@ async fn come_back(
         let provider = logins.provider.as_ref();
         provider.map(|it| it.finish(&pending, &code, iss.as_deref(), now_s)).transpose()
     };
-    let login = api.logins.ask(finish).await?.ok_or_else(|| over("there is no provider"))?;
+    let login = api
+        .logins
+        .ask(&api.logins.of_people, at, finish)
+        .await?
+        .ok_or_else(|| over("there is no provider"))?;
     let Login { issuer, subject, name, groups } = login;
     let person = api.control.person_of(&PersonLogin { issuer, subject, name, groups }).await?;
     let valid_ms = api.logins.valid_ms;
@@ -228,14 +233,33 @@ async fn come_back(
     Ok((made, flow.code))
 }
 
+/// Asks whether to open a session by a link: a page, or a program that looks at links, may have come
+/// here by itself.
+pub async fn link(State(api): State<Api>, Query(query): Query<LinkQuery>) -> Page {
+    match api.logins.waiting.link(&query.key, control::now_ms()) {
+        None => Page::problem(&used_up()),
+        Some(by) => {
+            let name = api.control.who_am_i(&by).name;
+            Page::new("Log in to Decalog", &format!("This browser will act as {name}."))
+                .text("help", "If you did not type decalog dashboard yourself, leave this page.")
+                .form("/login/link", &[("key", &query.key)], &[("open", "Go on")])
+        }
+    }
+}
+
+fn used_up() -> Problem {
+    Problem::new(Code::LoginOver, "this link is good once, for a minute")
+        .help("decalog dashboard makes another")
+}
+
 /// Opens a session by a link, once.
-pub async fn link_opened(
+pub async fn open_link(
     State(api): State<Api>,
     at: At,
     headers: HeaderMap,
-    Query(query): Query<LinkQuery>,
+    Form(query): Form<LinkQuery>,
 ) -> Page {
-    match open_link(&api, &headers, &query.key).await {
+    match opened(&api, &headers, &query.key).await {
         Ok(made) => Page::new("You are logged in", "One moment …")
             .cookie(&session_cookie(&at, &made))
             .next("/"),
@@ -243,21 +267,19 @@ pub async fn link_opened(
     }
 }
 
-async fn open_link(api: &Api, headers: &HeaderMap, key: &str) -> Result<NewToken, Problem> {
-    // A page that has somebody follow such a link would have them act as whoever made it.
-    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
-    if !matches!(site, None | Some(b"none" | b"same-origin")) {
-        return Err(Problem::new(
-            Code::ForeignOrigin,
-            "a link on a page of another site logs nobody in",
-        )
-        .help("open it from the terminal: decalog dashboard"));
+async fn opened(api: &Api, headers: &HeaderMap, key: &str) -> Result<NewToken, Problem> {
+    // One of another page is refused before; a browser names the origin of every form.
+    if !headers.contains_key(http::header::ORIGIN) {
+        let text = "a session is opened by the page that the link leads to";
+        return Err(Problem::new(Code::ForeignOrigin, text).help("open the link in a browser"));
     }
-    let by: Caller = api.logins.waiting.take_link(key, control::now_ms()).ok_or_else(|| {
-        Problem::new(Code::LoginOver, "this link is good once, for a minute")
-            .help("decalog dashboard makes another")
-    })?;
+    let by: Caller = api.logins.waiting.take_link(key, control::now_ms()).ok_or_else(used_up)?;
     api.control.pass_login_on(&by, TokenOrigin::Session, api.logins.valid_ms).await
+}
+
+fn only_people() -> Problem {
+    Problem::new(Code::Forbidden, "only people log a terminal in, as themselves")
+        .help("the owner of the machine needs no login there; programs use tokens")
 }
 
 /// Lets a terminal act for whoever looks at its code, or not.
@@ -266,9 +288,8 @@ pub async fn decide(
     By(caller): By,
     Form(answer): Form<DeviceAnswer>,
 ) -> Page {
-    if caller.principal == Principal::LocalOwner {
-        let text = "whoever owns the machine needs no login there, and has none elsewhere";
-        return Page::problem(&Problem::new(Code::Forbidden, text));
+    if caller.principal.person().is_none() {
+        return Page::problem(&only_people());
     }
     let by = (answer.answer == "allow").then_some(caller);
     let allowed = by.is_some();

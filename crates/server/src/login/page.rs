@@ -61,6 +61,9 @@ pub fn escaped(text: &str) -> String {
 /// What begins with a small letter on a terminal.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
+    if text.starts_with("http") {
+        return text.into();
+    }
     let first = chars.next().map(char::to_uppercase);
     let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
     first.map_or_else(String::new, |first| format!("{}{}{end}", first, chars.as_str()))

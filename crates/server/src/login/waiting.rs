@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use domain::{Caller, Code, Digest, Problem};
+use gateway::Source;
 use parking_lot::Mutex;
 
 /// How long a terminal waits, in milliseconds: ten minutes.
@@ -109,7 +110,8 @@ impl Waiting {
         let device = Device { user_code, ip, end_ms, outcome: Outcome::Waiting };
         let mut devices = self.devices.lock();
         devices.retain(|_, device| device.end_ms > now_ms);
-        let of_one = devices.values().filter(|device| device.ip == ip).count();
+        let source = |ip: Option<IpAddr>| ip.map(Source::of);
+        let of_one = devices.values().filter(|device| source(device.ip) == source(ip)).count();
         if devices.len() >= DEVICES_MAX || of_one >= DEVICES_OF_ONE_MAX {
             return Err(too_many());
         }
@@ -167,6 +169,13 @@ impl Waiting {
         }
         links.insert(digest, (now_ms + LINK_MS_MAX, caller));
         Ok(key)
+    }
+
+    /// Whose link it is.
+    pub fn link(&self, key: &str, now_ms: u64) -> Option<Caller> {
+        let links = self.links.lock();
+        let link = links.get(&Digest::of(key.as_bytes())).filter(|(end_ms, _)| *end_ms > now_ms);
+        link.map(|(_, caller)| caller.clone())
     }
 
     /// Whose link it is; it is used up by that.
