@@ -79,7 +79,8 @@ class Generator:
         parameters = {"size": "10", "offset": "0", "limit": "5", "after": "1", "lines": "5", "follow": "false", "model": "default/m", "version": "v1",
                       "kind": "release", "environment": "staging", "project": "default", "head": "0" * 64, "upload": "mine",
                       "checkpoint": "decalog%2Fx%0A1%0AAA==%0A%0A", "from": "1", "to": "2", "since": "2026-11-26T00:00:00Z", "format": "jsonl",
-                      "who": "ann", "action": "release", "object": "default/m@staging", "in": "default"}
+                      "who": "ann", "code": "BCDF-GHJK", "key": "x", "state": "x", "iss": "https://id.example.org", "error": "denied", "error_description": "no",
+                      "before": "1", "open": "true", "action": "release", "object": "default/m@staging", "in": "default"}
         pairs = [(name, parameters[name]) for name in query if self.random.random() < 0.7]
         raw = b"12345" if method == "PATCH" else None
         headers = {}

@@ -328,7 +328,7 @@ def headers_that_choose_a_class(site):
     """No header names a class, and a model's process is reached by nobody but the server."""
     headers = {"Args_Number": "1", "Payload_Container": "NdarrayContainer", "Payload_Meta": '{"format": "default"}', "Batch_Size": "-1", "Content_Type": "application/vnd.bentoml.pickled"}
     for path in (*ROUTES, "/", "/predict"):
-        refused(site.ask("POST", path, pickled(site), **headers), 400, 401, 404)
+        refused(site.ask("POST", path, pickled(site), **headers), 400, 401, 404, 405)
 
 
 @attack("CVE-2024-11041", "deserialisation", "vLLM", "unknown", "messages between its processes were pickles")

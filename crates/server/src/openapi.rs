@@ -90,10 +90,12 @@ fn describe(endpoint: &Endpoint, operation: Operation, problem: &Value) -> Value
         }
     }
     let refusal = |description: String| {
-        json!({
-            "description": description,
-            "content": { "application/json": { "schema": problem } },
-        })
+        let mut content = json!({ "application/json": { "schema": problem } });
+        // Pages say what is wrong on a page.
+        if let Some(page) = operation.answer.get("text/html") {
+            content["text/html"] = page.clone();
+        }
+        json!({ "description": description, "content": content })
     };
     let mut responses = Map::new();
     responses.insert("200".into(), json!({ "description": "Done", "content": operation.answer }));

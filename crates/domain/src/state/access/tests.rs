@@ -4,7 +4,9 @@
 use crate::event::PLATFORM;
 use crate::principal::{Actor, Principal};
 use crate::state::State;
-use crate::token::TokenId;
+use crate::token::{TokenId, TokenOrigin};
+
+use super::LOGINS_MAX;
 use crate::{Digest, Entry, Event, Grantee, Role};
 
 const PERSON: &str = "person:1f0c9a2b33d4e5f6";
@@ -150,4 +152,59 @@ fn a_snapshot_in_parts_is_the_same_again() {
     let mut halves = State { seq: state.seq, hash: state.hash, ..State::default() };
     halves.take_parts_of(State { seq: 0, ..again });
     assert_eq!(halves, state);
+}
+
+fn login(id: &str, origin: &str, from: Option<&str>) -> String {
+    let from = from.map_or(String::new(), |from| format!(r#", "passed_on_from": "{from}""#));
+    token(id, id, &format!(r#", "origin": "{origin}"{from}"#))
+}
+
+#[test]
+fn what_is_passed_on_ends_with_what_it_came_from_and_leaves_nothing() {
+    for end in ["token_revoked", "token_rotated"] {
+        let mut state = known();
+        for (id, from) in [("000000c1", Some("0000000a")), ("000000c2", Some("0000000b"))] {
+            add(&mut state, PLATFORM, event("token_created", &login(id, "session", from)));
+        }
+        let body = match end {
+            "token_revoked" => r#"{"id": "0000000a"}"#.to_string(),
+            _ => token("0000000a", "a2", ""),
+        };
+        add(&mut state, PLATFORM, event(end, &body));
+        let has = |text: &str| state.access.token(&Digest::of(text.as_bytes())).is_some();
+        assert!(!has("000000c1") && has("000000c2"), "{end}");
+        assert_eq!(state.access.tokens.len(), 3, "{end}");
+        assert_eq!(state.access.digests.len(), 3, "{end}");
+        // A login that ends is kept by nobody, and neither is what was passed on from one.
+        let body = r#"{"id": "000000c2"}"#;
+        add(&mut state, PLATFORM, event("token_revoked", body));
+        assert_eq!(state.access.tokens.len(), 2, "{end}");
+    }
+}
+
+#[test]
+fn of_logins_the_newest_few_are_kept_and_tokens_are_not_among_them() {
+    let mut state = known();
+    for number in 0..LOGINS_MAX + 10 {
+        let id = format!("{:08x}", 0x1000 + number);
+        add(&mut state, PLATFORM, event("token_created", &login(&id, "session", None)));
+    }
+    let origins = |origin| state.access.tokens.values().filter(|it| it.origin == origin).count();
+    assert_eq!((origins(TokenOrigin::Session), origins(TokenOrigin::Made)), (LOGINS_MAX, 2));
+    assert_eq!(state.access.digests.len(), LOGINS_MAX + 2);
+    assert!(state.access.tokens.contains_key(&TokenId(0x1000 + LOGINS_MAX as u32 + 9)));
+}
+
+#[test]
+fn only_a_login_itself_confirms_groups() {
+    let mut state = known();
+    let owned = |body: String| body.replace(SERVICE, PERSON);
+    let logged_in = |state: &State| {
+        state.access.known(&PERSON.parse().unwrap()).and_then(|known| known.logged_in_ms)
+    };
+    let passed_on = owned(login("000000c1", "session", Some("0000000a")));
+    add(&mut state, PLATFORM, event("token_created", &passed_on));
+    assert_eq!(logged_in(&state), None);
+    add(&mut state, PLATFORM, event("token_created", &owned(login("000000c2", "session", None))));
+    assert_eq!(logged_in(&state), Some(1_000 * (state.seq - 1)));
 }
