@@ -56,6 +56,7 @@ soak: build
 bench: build
 	$(VENV)/test/bin/python bench/run.py --decalog $(CARGO_TARGET_DIR)/release/decalog
 	$(VENV)/test/bin/python bench/elastic.py --decalog $(CARGO_TARGET_DIR)/release/decalog
+	$(VENV)/test/bin/python bench/access.py --decalog $(CARGO_TARGET_DIR)/release/decalog
 
 recording: build
 	. $(DECALOG_CACHE)/environment && tools/recording.py --decalog $(CARGO_TARGET_DIR)/release/decalog --output docs/pictures/first-minute.svg

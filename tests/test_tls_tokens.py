@@ -1,13 +1,16 @@
-"""Tokens over TLS: kserve's own client, and what becomes of many clients while certificates are swapped and a token is revoked."""
+"""Tokens over TLS: every client, and what becomes of many clients while certificates are swapped and a token is revoked."""
 
+import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import requests
-from conftest import wait_for
+from conftest import ROOT, wait_for
 from test_transport import Authority, secure, serial  # noqa: F401
 
 KSERVE = """
@@ -134,3 +137,31 @@ def test_certificates_are_swapped_and_a_token_is_revoked_under_load(secure, tmp_
     refused = [asked for asked, _, status in leaked if status == 401]
     print(f"{sum(map(len, clients.answers.values()))} answers; the first refusal came {min(refused) - revoked:+.3f} s and the last prediction {max(served) - revoked:+.3f} s from the end of the command")
     assert max(served) < revoked + REVOKED_S_MAX
+
+
+def test_clients_over_tls_with_a_token(secure):  # noqa: F811
+    """curl, requests, tritonclient and the Python client, where nobody is answered without one."""
+    platform = secure()
+    platform.run("auth", "require")
+    text, _ = token(platform, "clients")
+    authority, path, body = str(platform.data / "tls/ca.pem"), platform.url + "/v1/models/m/predict", '{"x": 0}'
+    bearer = {"Authorization": f"Bearer {text}"}
+    for version in ("--http1.1", "--http2"):
+        command = ["curl", "-sS", version, "--cacert", authority, "-d", body, path]
+        assert json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["code"] == "unauthenticated"
+        for proof in (["-H", f"Authorization: Bearer {text}"], ["-u", f"anybody:{text}"], ["-H", f"Authorization: Token {text}"]):
+            assert json.loads(subprocess.run([*command, *proof], capture_output=True, check=True).stdout) == {"output": 1}, proof
+    assert requests.post(path, data=body, verify=authority).status_code == 401
+    assert requests.post(path, data=body, verify=authority, headers=bearer).json() == {"output": 1}
+    import numpy
+    import tritonclient.http as triton
+    with triton.InferenceServerClient(platform.url.removeprefix("https://"), ssl=True, ssl_options={"ca_certs": authority}) as client:
+        column = triton.InferInput("x", [1], "INT64").set_data_from_numpy(numpy.array([0]))
+        with pytest.raises(triton.InferenceServerException, match="token"):
+            client.infer("m", [column])
+        assert client.infer("m", [column], headers=bearer).as_numpy("output").tolist() == [1]
+    program = "import decalog; print(decalog.Client().predict('m', {'x': 0}))"
+    environment = {**os.environ, "DECALOG_URL": platform.url, "SSL_CERT_FILE": authority, "PYTHONPATH": str(ROOT / "sdk/python/src")}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True).returncode == 1
+    asked = subprocess.run([sys.executable, "-c", program], env={**environment, "DECALOG_TOKEN": text}, capture_output=True, text=True, check=True)
+    assert asked.stdout == "{'output': 1}\n"

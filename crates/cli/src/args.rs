@@ -49,7 +49,7 @@ pub enum Verb {
     Up(Box<UpOptions>),
     /// Logs in to a server elsewhere by a browser, also one on another machine, or with a token
     #[command(
-        after_help = "A server with an authority of its own prints that one's SHA-256 when it starts.\n\nExamples:\n  decalog login https://ml.example.org                         prints an address and a code to compare\n  decalog login https://ml.example.org --token - < token.txt\n  decalog login https://10.0.0.5:8010 --ca-sha256 9f86d081… --token -\n  decalog login https://ml.example.org --github                in a workflow with `id-token: write`\n  echo $DECALOG_ID_TOKEN | decalog login https://ml.example.org --id-token -      in a job of GitLab"
+        after_help = "A server with an authority of its own prints that one's SHA-256 when it starts.\n\nExamples:\n  decalog login https://ml.example.org\n      prints an address and a code to compare, for any browser\n  decalog login https://ml.example.org --token - < token.txt\n  decalog login https://10.0.0.5:8010 --ca-sha256 9f86d081…\n  decalog login https://ml.example.org --github\n      in a workflow of GitHub with `id-token: write`\n  echo $ID_TOKEN | decalog login https://ml.example.org --id-token -\n      in a job of GitLab"
     )]
     Login(LoginOptions),
     /// Opens the pages of the server in a browser, by a link that logs it in once
