@@ -50,6 +50,15 @@ fn is_another(name: &str) -> Problem {
         .help("an owner who knows that it is the same removes them first: decalog member rm")
 }
 
+/// Fails for programs: they have tokens and no logins.
+pub fn check_person(caller: &Caller) -> Result<(), Problem> {
+    match caller.principal == Principal::LocalOwner || caller.principal.person().is_some() {
+        true => Ok(()),
+        false => Err(Problem::new(Code::Forbidden, "only people log in")
+            .help("programs use their tokens: decalog token create")),
+    }
+}
+
 /// The groups of somebody; if they are too many, those that have roles here come first.
 fn groups_of(access: &Access, login: &PersonLogin) -> Vec<GroupName> {
     let named = login.groups.iter().filter_map(|name| GroupName::try_from(name.clone()).ok());
@@ -180,12 +189,7 @@ impl Control {
         origin: TokenOrigin,
         valid_ms: u64,
     ) -> Result<NewToken, Problem> {
-        let is_somebody =
-            caller.principal == Principal::LocalOwner || caller.principal.person().is_some();
-        if !is_somebody {
-            return Err(Problem::new(Code::Forbidden, "only people log in")
-                .help("programs use their tokens: decalog token create"));
-        }
+        check_person(caller)?;
         self.count_login(caller.principal)?;
         let scopes = caller.scopes().cloned().unwrap_or_else(Scopes::all);
         let wanted = Wanted::new(caller.principal, scopes, origin, Some(valid_ms));
@@ -213,8 +217,10 @@ impl Control {
 
     /// Whether any job is known by tokens of this issuer: others are not asked for their keys.
     pub fn has_jobs_of(&self, issuer: &str) -> bool {
-        let known = |credential: &Option<Credential>| matches!(credential, Some(Credential::JobToken { issuer: own, .. }) if own == issuer);
-        self.state().access.principals.values().any(|it| known(&it.credential))
+        let state = self.state();
+        let mut credentials =
+            state.access.principals.values().filter_map(|known| known.credential.as_ref());
+        credentials.any(|credential| credential.issuer() == Some(issuer))
     }
 
     /// What a job gets for its platform's token, whose claims these are; they were verified.

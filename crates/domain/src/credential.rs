@@ -104,6 +104,14 @@ impl Credential {
         }
     }
 
+    /// Who signs it, if it is a token.
+    pub fn issuer(&self) -> Option<&str> {
+        match self {
+            Credential::JobToken { issuer, .. } => Some(issuer),
+            Credential::Certificate(_) => None,
+        }
+    }
+
     /// Fails if others could come by the same credential.
     pub fn validate(&self) -> Result<(), CredentialError> {
         let Credential::JobToken { issuer, claims } = self else { return Ok(()) };

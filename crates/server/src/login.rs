@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use control::login::check_person;
 use control::token::NewToken;
-use domain::{Code, Principal, Problem, TokenOrigin};
+use domain::{Code, Problem, TokenOrigin};
 use identity::oidc::{Fault, Issuers, OidcError, Provider};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -214,11 +215,7 @@ pub async fn make_link(
     State(api): State<Api>,
     By(caller): By,
 ) -> Result<Json<LoginLink>, ApiError> {
-    let is_somebody =
-        caller.principal == Principal::LocalOwner || caller.principal.person().is_some();
-    if !is_somebody {
-        return Err(Problem::new(Code::Forbidden, "only people have sessions in a browser").into());
-    }
+    check_person(&caller)?;
     let key = api.logins.waiting.begin_link(caller, control::now_ms())?;
     let path = format!("/login/link?key={key}");
     Ok(Json(LoginLink { path, expires_in: LINK_MS_MAX / 1_000 }))
