@@ -10,6 +10,7 @@ pub mod fault;
 pub mod limits;
 pub mod oip;
 pub mod payload;
+pub mod record;
 pub mod simple;
 pub mod tensor;
 pub mod worker_wire;

@@ -3,5 +3,6 @@
 
 pub mod columns;
 mod file;
+pub mod ring;
 
 pub use file::{FileColumn, RecordFile};
