@@ -2,6 +2,7 @@
 //! blob's name is its digest, so that nothing stored ever changes and no name that a stranger gives
 //! becomes a path.
 
+mod area;
 mod blob;
 mod collect;
 mod inspect;
@@ -21,6 +22,7 @@ use std::io;
 use domain::Digest;
 use domain::tree::TreeError;
 
+pub use area::Area;
 pub use collect::{Collected, remove_tree};
 pub use lease::{Collection, Lease, Leases, Removal};
 pub use names::UploadName;

@@ -1,8 +1,18 @@
 //! What is kept of requests: a ring that outlives the process, segments on disk, Parquet by hour in
 //! the artifact store, and the catalogue of its files.
 
+mod catalogue;
 pub mod columns;
+mod definition;
 mod file;
+mod keeper;
 pub mod ring;
+mod sample;
+mod seal;
+pub mod segment;
+mod values;
 
+pub use catalogue::{Catalogue, Gap};
+pub use definition::Definition;
 pub use file::{FileColumn, RecordFile};
+pub use keeper::{Keeper, KeeperConfig, Watch};

@@ -1,0 +1,454 @@
+//! The keeper: takes records out of the ring into segments, and makes Parquet of them. It is the
+//! only reader of the ring, on a thread of its own, so that a disk that stalls holds up nobody else.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use artifacts::{Area, Store};
+use parking_lot::Mutex;
+use protocol::record::{RecordHead, RecordIn, Recorder};
+
+use crate::catalogue::Catalogue;
+use crate::ring::Ring;
+use crate::sample::Sampler;
+use crate::segment::{Kind, Segment, frames, ring_of};
+use crate::{Definition, Gap, RecordFile, seal};
+
+/// Between two looks at the ring, in milliseconds.
+const DRAIN_MS: u64 = 50;
+/// What was written may be lost by a power cut for so long, in milliseconds.
+const SYNC_MS: u64 = 1_000;
+/// So many bytes are taken out of the ring before they are written.
+const TURN_BYTES_MAX: usize = 1 << 20;
+/// A segment becomes Parquet when it has so many bytes, …
+const SEGMENT_BYTES_MAX: u64 = 32 << 20;
+/// … or is so old, in milliseconds.
+const SEGMENT_MS_MAX: u64 = 60_000;
+/// With more lanes than these, what is known of their rates is forgotten.
+const SAMPLERS_MAX: usize = 4_096;
+/// How often what is too old is looked for, in milliseconds.
+const RETAIN_MS: u64 = 60_000;
+/// Between two tries to store what could not be stored, in milliseconds.
+const RETRY_MS: u64 = 5_000;
+
+/// How records are kept.
+#[derive(Clone, Debug)]
+pub struct KeeperConfig {
+    /// For segments and the catalogue.
+    pub directory: PathBuf,
+    /// So many records a second are kept of each placement, besides errors and the slowest.
+    pub sample_per_s: f64,
+    /// They are kept so long, in milliseconds, …
+    pub keep_ms: u64,
+    /// … and as long as they have no more bytes than these.
+    pub keep_bytes_max: u64,
+}
+
+/// Whoever looks at every record, kept or not. `definition` is what answered.
+pub type Watch = Box<dyn FnMut(&Arc<Definition>, &RecordIn<'_>, u64) + Send>;
+
+/// Takes in records and keeps them.
+pub struct Keeper {
+    ring: Arc<Ring>,
+    catalogue: Arc<Catalogue>,
+    area: Area,
+    definitions: Mutex<HashMap<u64, Arc<Definition>>>,
+    orders: Mutex<Sender<Order>>,
+}
+
+/// What the thread is told.
+enum Order {
+    /// Make Parquet of all that is there, and say so.
+    Flush(Sender<()>),
+    /// Write what is there, and end.
+    End(Sender<()>),
+}
+
+impl Recorder for Keeper {
+    fn put(&self, bytes: usize, is_whole: bool, write: &mut dyn FnMut(&mut [u8])) -> bool {
+        self.ring.put(bytes, is_whole, write)
+    }
+
+    fn define(&self, lane: u64, definition: &str) {
+        let Ok(parsed) = serde_json::from_str::<Definition>(definition) else { return };
+        let mut definitions = self.definitions.lock();
+        if definitions.contains_key(&lane) {
+            return;
+        }
+        // A record in the ring may be all that is left of this process.
+        if let Err(error) = self.catalogue.define(lane, definition) {
+            tracing::warn!("records of {} may be lost by a crash: {error}", parsed.placement);
+        }
+        definitions.insert(lane, Arc::new(parsed));
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+impl Keeper {
+    /// Starts keeping what is in a ring, first of all what an earlier process left there. Parquet is
+    /// stored through `runtime`.
+    pub fn start(
+        config: KeeperConfig,
+        memory: &File,
+        store: &Store,
+        runtime: tokio::runtime::Handle,
+        watch: Watch,
+    ) -> io::Result<Arc<Keeper>> {
+        std::fs::create_dir_all(&config.directory)?;
+        let catalogue = Catalogue::open(&config.directory.join("catalogue.sqlite"));
+        let catalogue = Arc::new(catalogue.map_err(io::Error::other)?);
+        let ring = Arc::new(Ring::open(memory)?);
+        let (sender, orders) = channel();
+        let keeper = Arc::new(Keeper {
+            ring: ring.clone(),
+            catalogue: catalogue.clone(),
+            area: store.area("records"),
+            definitions: Mutex::default(),
+            orders: Mutex::new(sender),
+        });
+        let (closed, to_seal) = channel();
+        let sealing = Sealing {
+            keeper: keeper.clone(),
+            config: config.clone(),
+            runtime,
+            retained_at: Instant::now(),
+        };
+        let sealer = std::thread::Builder::new().name("records-seal".into());
+        sealer.spawn(move || sealing.run(&to_seal))?;
+        let mut draining = Draining {
+            keeper: keeper.clone(),
+            config,
+            watch,
+            samplers: HashMap::new(),
+            segment: None,
+            closed,
+            last: None,
+            synced_at: Instant::now(),
+            is_dirty: false,
+            lost: 0,
+        };
+        draining.take_over()?;
+        std::thread::Builder::new()
+            .name("records-drain".into())
+            .spawn(move || draining.run(&orders))?;
+        Ok(keeper)
+    }
+
+    /// What a lane's number stands for.
+    fn definition(&self, lane: u64) -> Option<Arc<Definition>> {
+        if let Some(known) = self.definitions.lock().get(&lane) {
+            return Some(known.clone());
+        }
+        let text = self.catalogue.definition(lane).ok().flatten()?;
+        let parsed = Arc::new(serde_json::from_str::<Definition>(&text).ok()?);
+        self.definitions.lock().insert(lane, parsed.clone());
+        Some(parsed)
+    }
+
+    /// Puts all records that there are now into the catalogue; waits for it.
+    pub fn flush(&self) {
+        self.order(Order::Flush);
+    }
+
+    /// Writes what is there to the disk, and ends.
+    pub fn end(&self) {
+        self.order(Order::End);
+    }
+
+    fn order(&self, order: impl FnOnce(Sender<()>) -> Order) {
+        let (done, wait) = channel();
+        if self.orders.lock().send(order(done)).is_ok() {
+            let _ = wait.recv();
+        }
+    }
+
+    /// The files of some time, in milliseconds since 1970.
+    pub fn files(&self, from_ms: u64, to_ms: u64) -> io::Result<Vec<RecordFile>> {
+        self.catalogue.files(from_ms, to_ms).map_err(io::Error::other)
+    }
+
+    /// What is missing since a time, in milliseconds since 1970.
+    pub fn gaps(&self, from_ms: u64) -> io::Result<Vec<Gap>> {
+        self.catalogue.gaps(from_ms).map_err(io::Error::other)
+    }
+
+    /// Where the files lie.
+    pub fn area(&self) -> &Area {
+        &self.area
+    }
+}
+
+/// What the sealing thread is given.
+enum Closed {
+    Segment(PathBuf),
+    /// All before it is in the catalogue.
+    Mark(Sender<()>),
+}
+
+/// The thread that reads the ring.
+struct Draining {
+    keeper: Arc<Keeper>,
+    config: KeeperConfig,
+    watch: Watch,
+    samplers: HashMap<u64, Sampler>,
+    segment: Option<(Segment, HashSet<u64>, Instant)>,
+    closed: Sender<Closed>,
+    /// The last position that is in a segment of an earlier process.
+    last: Option<u64>,
+    synced_at: Instant,
+    is_dirty: bool,
+    /// Records that the disk did not take.
+    lost: u64,
+}
+
+impl Draining {
+    /// Hands on the segments that an earlier process left, and empties its ring.
+    fn take_over(&mut self) -> io::Result<()> {
+        let name = self.keeper.ring.name();
+        let mut left: Vec<PathBuf> = std::fs::read_dir(&self.config.directory)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "segment"))
+            .collect();
+        left.sort();
+        self.last = self.keeper.catalogue.position(name).map_err(io::Error::other)?;
+        for path in &left {
+            let bytes = std::fs::read(path)?;
+            if ring_of(&bytes) == Some(name) {
+                let last = frames(&bytes)
+                    .filter(|frame| frame.kind == Kind::Record)
+                    .map(|frame| frame.position)
+                    .max();
+                self.last = self.last.max(last);
+            }
+        }
+        left.into_iter().for_each(|path| drop(self.closed.send(Closed::Segment(path))));
+        while self.turn(true) {}
+        Ok(())
+    }
+
+    fn run(mut self, orders: &Receiver<Order>) {
+        loop {
+            while self.turn(false) {}
+            self.report();
+            self.sync(false);
+            let is_old = self.segment.as_ref().is_some_and(|(segment, _, since)| {
+                segment.bytes() > SEGMENT_BYTES_MAX
+                    || since.elapsed() > Duration::from_millis(SEGMENT_MS_MAX)
+            });
+            if is_old {
+                self.close();
+            }
+            match orders.recv_timeout(Duration::from_millis(DRAIN_MS)) {
+                Ok(Order::Flush(done)) => {
+                    while self.turn(false) {}
+                    self.report();
+                    self.close();
+                    let _ = self.closed.send(Closed::Mark(done));
+                }
+                Ok(Order::End(done)) => {
+                    while self.turn(false) {}
+                    self.report();
+                    self.sync(true);
+                    let _ = done.send(());
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Takes some frames out of the ring; `false` if that were all.
+    fn turn(&mut self, recovering: bool) -> bool {
+        let (now_ms, keeper) = (now_ms(), self.keeper.clone());
+        let (tail, mut bytes, mut records) = (keeper.ring.tail(), 0, 0u64);
+        let end = keeper.ring.read(tail, recovering, |position, frame| {
+            bytes += frame.len();
+            if self.last.is_none_or(|last| position > last) {
+                records += u64::from(self.take(position, frame, now_ms));
+            }
+            bytes < TURN_BYTES_MAX
+        });
+        if records > 0 {
+            self.write(records);
+        }
+        keeper.ring.release(end);
+        bytes >= TURN_BYTES_MAX
+    }
+
+    /// Shows a record to whoever watches, and adds it to the segment if it is kept.
+    fn take(&mut self, position: u64, frame: &[u8], now_ms: u64) -> bool {
+        let Ok(head) = RecordHead::read(frame) else { return false };
+        // Refused before a model was found: there is nothing that it is a record of.
+        if head.lane == 0 {
+            return false;
+        }
+        let Some(definition) = self.keeper.definition(head.lane) else {
+            self.lost += 1;
+            return false;
+        };
+        if let Ok(record) = RecordIn::read(frame) {
+            (self.watch)(&definition, &record, now_ms);
+        }
+        let per_second = self.config.sample_per_s;
+        if self.samplers.len() > SAMPLERS_MAX {
+            self.samplers.clear();
+        }
+        let sampler =
+            self.samplers.entry(head.lane).or_insert_with(|| Sampler::new(per_second, now_ms));
+        let Some(weight) = sampler.weight(&head, now_ms) else { return false };
+        let Some((segment, defined, _)) = self.segment() else {
+            self.lost += 1;
+            return false;
+        };
+        if defined.insert(head.lane) {
+            let text = serde_json::to_vec(definition.as_ref()).unwrap_or_default();
+            segment.push(Kind::Definition, 0, [&head.lane.to_le_bytes(), &text]);
+        }
+        segment.push(Kind::Record, position, [&weight.to_le_bytes(), frame]);
+        true
+    }
+
+    fn segment(&mut self) -> Option<&mut (Segment, HashSet<u64>, Instant)> {
+        if self.segment.is_none() {
+            // Sorts by time; the process keeps two that write at once apart.
+            let name = format!("{:013}-{}.segment", now_ms(), std::process::id());
+            let path = self.config.directory.join(name);
+            match Segment::create(path, self.keeper.ring.name()) {
+                Ok(segment) => self.segment = Some((segment, HashSet::new(), Instant::now())),
+                Err(error) => tracing::debug!("no segment: {error}"),
+            }
+        }
+        self.segment.as_mut()
+    }
+
+    fn write(&mut self, records: u64) {
+        let Some((segment, _, _)) = &mut self.segment else { return };
+        match segment.write() {
+            Ok(()) => self.is_dirty = true,
+            Err(error) => {
+                tracing::warn!("{records} records are lost: {error}");
+                self.lost += records;
+                // Its definitions may be among what was not written.
+                self.close();
+            }
+        }
+    }
+
+    /// Adds what was lost to the records as a gap.
+    fn report(&mut self) {
+        let dropped = self.keeper.ring.unreported();
+        let records = dropped.records + self.lost;
+        if records == 0 && dropped.values == 0 {
+            return;
+        }
+        let reason = match self.lost {
+            0 => "records came faster than they could be kept",
+            _ => "the disk did not take them",
+        };
+        let gap = Gap { at_ms: now_ms(), records, values: dropped.values, reason: reason.into() };
+        let text = serde_json::to_vec(&gap).unwrap_or_default();
+        let Some((segment, _, _)) = self.segment() else { return };
+        segment.push(Kind::Gap, 0, [&text, &[]]);
+        if segment.write().is_ok() {
+            self.is_dirty = true;
+            self.lost = 0;
+            self.keeper.ring.reported(dropped);
+        }
+    }
+
+    fn sync(&mut self, now: bool) {
+        if !self.is_dirty || !now && self.synced_at.elapsed() < Duration::from_millis(SYNC_MS) {
+            return;
+        }
+        if let Some((segment, _, _)) = &self.segment
+            && let Err(error) = segment.sync()
+        {
+            tracing::warn!("records are not safe from a power cut: {error}");
+        }
+        (self.is_dirty, self.synced_at) = (false, Instant::now());
+    }
+
+    fn close(&mut self) {
+        self.sync(true);
+        if let Some((segment, _, _)) = self.segment.take() {
+            let _ = self.closed.send(Closed::Segment(segment.path().to_path_buf()));
+        }
+    }
+}
+
+/// The thread that makes Parquet.
+struct Sealing {
+    keeper: Arc<Keeper>,
+    config: KeeperConfig,
+    runtime: tokio::runtime::Handle,
+    retained_at: Instant,
+}
+
+impl Sealing {
+    fn run(mut self, closed: &Receiver<Closed>) {
+        loop {
+            match closed.recv_timeout(Duration::from_millis(RETAIN_MS)) {
+                Ok(Closed::Segment(path)) => self.seal(&path),
+                Ok(Closed::Mark(done)) => drop(done.send(())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if self.retained_at.elapsed() > Duration::from_millis(RETAIN_MS) {
+                self.retained_at = Instant::now();
+                if let Err(error) = self.retain() {
+                    tracing::warn!("old records are not removed: {error}");
+                }
+            }
+        }
+    }
+
+    /// Tries until the store has it: the segment stays until then.
+    fn seal(&self, path: &Path) {
+        let mut is_said = false;
+        while let Err(error) = self.try_seal(path) {
+            if error.kind() == io::ErrorKind::NotFound {
+                return;
+            }
+            if !std::mem::replace(&mut is_said, true) {
+                tracing::warn!("{} does not become Parquet: {error}", path.display());
+            }
+            std::thread::sleep(Duration::from_millis(RETRY_MS));
+        }
+    }
+
+    fn try_seal(&self, path: &Path) -> io::Result<()> {
+        let bytes = std::fs::read(path)?;
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let parts = seal::seal(name, &bytes, now_ms())?;
+        for (file, content) in parts.sealed.files.iter().zip(parts.contents) {
+            let put = self.keeper.area.put(&file.path, content.into());
+            self.runtime.block_on(put).map_err(io::Error::other)?;
+        }
+        self.keeper.catalogue.seal(&parts.sealed).map_err(io::Error::other)?;
+        std::fs::remove_file(path)
+    }
+
+    fn retain(&self) -> io::Result<()> {
+        let before_ms = now_ms().saturating_sub(self.config.keep_ms);
+        let old = self.keeper.catalogue.too_old(before_ms, self.config.keep_bytes_max);
+        for path in old.map_err(io::Error::other)? {
+            let removed = self.keeper.area.remove(&path);
+            self.runtime.block_on(removed).map_err(io::Error::other)?;
+            self.keeper.catalogue.forget(&path).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
