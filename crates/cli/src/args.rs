@@ -17,7 +17,7 @@ pub use access::{
 };
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
-pub use up::{OidcOptions, UpOptions};
+pub use up::{OidcOptions, RecordOptions, UpOptions};
 
 /// Takes trained models, in any language, into production and keeps them there.
 #[derive(Parser)]

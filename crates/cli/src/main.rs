@@ -20,6 +20,7 @@ mod evidence;
 mod following;
 mod greeting;
 mod handover;
+mod keeping;
 mod keys;
 mod layout;
 mod listening;

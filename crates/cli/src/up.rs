@@ -1,7 +1,7 @@
 //! `decalog up`: reads the configuration, and wires the rooms together.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use artifacts::{ArtifactError, Store};
@@ -20,6 +20,7 @@ use crate::args::UpOptions;
 use crate::data::data_directory;
 use crate::entry::Entry;
 use crate::handover::{self, Description};
+use crate::keeping::{self, Keeping};
 use crate::listening::Listening;
 use crate::sources::{logins, secret_sources};
 
@@ -227,9 +228,20 @@ async fn serve(
     let letting_in = gateway.clone();
     let publish_access: control::PublishAccess =
         Arc::new(move |access| letting_in.apply_access(access));
+    // Before the first route: each request has a record.
+    let keeping = Arc::new(OnceLock::<Keeping>::new());
     let opening = {
         let store = store.clone();
-        async { Ok(Arc::new(LocalEngine::open(engine, store).await?) as Arc<dyn Engine>) }
+        let (options, data, gateway) = (options.records.clone(), data.clone(), gateway.clone());
+        let keeping = keeping.clone();
+        async move {
+            let engine = LocalEngine::open(engine, store.clone()).await?;
+            if let Some(started) = keeping::start(&options, &data, &engine, &store).await {
+                gateway.record_by(started.keeper.clone());
+                let _ = keeping.set(started);
+            }
+            Ok(Arc::new(engine) as Arc<dyn Engine>)
+        }
     };
     let engine = Box::pin(opening);
     let parts = Parts { store, engine, publish, publish_access, signals, observations, leaving };
@@ -247,11 +259,11 @@ async fn serve(
     };
     entry.keep();
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));
-    let keeping = || -> std::io::Result<_> {
+    let sockets = || -> std::io::Result<_> {
         let socket = door.as_ref().map(|door| door.socket.try_clone()).transpose()?;
         Ok(handover::Sockets { listener: listener.try_clone()?, local: socket })
     };
-    let handing = keeping().map_err(failed("keeping the listening sockets"))?;
+    let handing = sockets().map_err(failed("keeping the listening sockets"))?;
     if serving.is_some() {
         adopted(&control).await;
     }
@@ -306,6 +318,7 @@ async fn serve(
             eprintln!("another process has taken over: requests in flight finish here");
             stop.send_replace(Stop::Replaced);
             let _ = served.await;
+            end(&keeping).await;
             // The workers and the supervisor are the other process's now.
             return Ok(());
         }
@@ -317,7 +330,15 @@ async fn serve(
     eprintln!("stopping: requests in flight finish first");
     stop.send_replace(Stop::Shutdown);
     let _ = served.await;
+    end(&keeping).await;
     control.shutdown().await
+}
+
+/// Brings the last records to the disk.
+async fn end(keeping: &Arc<OnceLock<Keeping>>) {
+    let keeping = keeping.clone();
+    let end = move || keeping.get().iter().for_each(|keeping| keeping.keeper.end());
+    let _ = tokio::task::spawn_blocking(end).await;
 }
 
 /// Takes what requests left into the metrics.

@@ -177,6 +177,12 @@ impl DataDirectory {
         self.logs().join("supervisor.log")
     }
 
+    /// Records of requests, until they are in the artifact store, and the catalogue of those that
+    /// are.
+    pub fn records(&self) -> PathBuf {
+        self.root.join("records")
+    }
+
     /// What an `up` prints that an upgrade started.
     pub fn up_log(&self) -> PathBuf {
         self.logs().join("up.log")

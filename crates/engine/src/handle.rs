@@ -103,6 +103,24 @@ impl LocalEngine {
         Ok(engine)
     }
 
+    /// Memory that outlives this process as long as its supervisor lives: what was written under the
+    /// name before is still there. Of an older supervisor it is this process's own.
+    pub async fn held(&self, name: &str, bytes: u64) -> std::io::Result<std::fs::File> {
+        let hold = Request::Hold { name: name.into(), bytes };
+        match self.inner.supervisor.call(hold).await {
+            Ok(Reply::Held(place)) => std::fs::File::options().read(true).write(true).open(place),
+            other => {
+                let why = other.err().map(|error| error.to_string()).unwrap_or_default();
+                tracing::warn!("a crash of this process loses records of its last moment: {why}");
+                let own =
+                    nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC);
+                let file = std::fs::File::from(own?);
+                file.set_len(bytes)?;
+                Ok(file)
+            }
+        }
+    }
+
     fn take(&self, news: News) {
         match news {
             News::Changed(process) => self.process_changed(*process),

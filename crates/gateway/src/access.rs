@@ -95,6 +95,13 @@ fn limited(limited: &Limited) -> Problem {
     problem.help("send fewer requests with this token, or ask its owner for a higher limit")
 }
 
+impl Who {
+    /// As records name them.
+    pub fn recorded(&self) -> String {
+        self.principal.to_string()
+    }
+}
+
 impl Door {
     /// One through which nobody but the local owner comes until the ledger was read.
     pub fn new(open_predictions: bool, cookie: Option<Digest>) -> Door {

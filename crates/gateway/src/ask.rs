@@ -36,6 +36,10 @@ pub struct Done {
     pub timing: Timing,
     /// The form of simple JSON that the request has.
     pub form: Form,
+    /// What it asked.
+    pub inputs: Payload,
+    /// Its answer, if that is whole.
+    pub outputs: Option<Rows>,
 }
 
 /// The two forms of an answer.
@@ -74,11 +78,13 @@ pub struct Failed {
     pub lane: Option<Arc<Lane>>,
     /// Its rows, if they were read.
     pub rows: usize,
+    /// What it asked, as far as that is still there.
+    pub inputs: Payload,
 }
 
 impl From<Problem> for Failed {
     /// Before a model was found.
     fn from(problem: Problem) -> Failed {
-        Failed { problem, lane: None, rows: 0 }
+        Failed { problem, lane: None, rows: 0, inputs: Payload::default() }
     }
 }

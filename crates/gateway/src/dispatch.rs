@@ -210,7 +210,8 @@ impl Slot {
                         answer,
                         first_row,
                         bytes,
-                        timing,
+                        timing: timing.clone(),
+                        payload: waiting.payload,
                     });
                 }
             }
@@ -229,10 +230,16 @@ impl Slot {
         let request = self.encode(payloads, of).await.map_err(BatchFailure::Answer)?;
         let sent_at = Instant::now();
         let raw = self.post(&request).await?;
-        let timing = Timing { sent_at, answered_at: Instant::now(), batch_rows: rows as u32 };
+        let timing = self.timing(sent_at, rows as u32);
         let bytes = raw.body.len();
         let answer = self.decode(raw, rows, of).await.map_err(BatchFailure::Answer)?;
         Ok(Answered { answer, bytes, timing })
+    }
+
+    /// When a batch ran that has just been answered.
+    fn timing(&self, sent_at: Instant, batch_rows: u32) -> Timing {
+        let replica = self.replica.clone();
+        Timing { sent_at, answered_at: Instant::now(), batch_rows, replica }
     }
 
     /// The answers to the rows of a request, sent one after the other, as one; the first row
@@ -256,7 +263,7 @@ impl Slot {
             bytes += answered.bytes;
             answers.push(answered.answer);
         }
-        let timing = Timing { sent_at, answered_at: Instant::now(), batch_rows: 1 };
+        let timing = self.timing(sent_at, 1);
         Ok(Answered { answer: Answer::joined(answers), bytes, timing })
     }
 

@@ -12,8 +12,10 @@ use crate::arriving::discard;
 use crate::ask::{Done, Failed};
 use crate::body::{self, Body};
 use crate::connections::{Ticket, Wait};
+use crate::keep::{Asked, Became, id_text};
 use crate::memory::{Memory, SMALL_BYTES};
 use crate::reply;
+use crate::stream::Streamed;
 use crate::watch::Standing;
 use crate::wire::oip_rest::{self, OipRest};
 use crate::wire::simple::Simple;
@@ -71,7 +73,8 @@ impl Gateway {
                 self.answer::<OipRest>(&reference, &parts, incoming, arrived_at, ticket, who).await
             }
             Endpoint::OpenInference(_) if parts.method != Method::GET => {
-                self.finish::<OipRest>(Err(wrong_method(&parts, Method::GET).into()), arrived_at)
+                let refused = Err(wrong_method(&parts, Method::GET).into());
+                self.finish::<OipRest>(refused, arrived_at, Asked::default())
             }
             Endpoint::OpenInference(path) => {
                 let may_see = path.reference().map_or(Ok(()), |of| self.door.may_ask(who, of));
@@ -90,13 +93,15 @@ impl Gateway {
         ticket: &Ticket,
         who: Option<&Who>,
     ) -> Response<Body> {
-        let result = self.answered::<W>(reference, parts, incoming, arrived_at, ticket, who).await;
-        self.finish::<W>(result, arrived_at)
+        let principal = who.map(Who::recorded).unwrap_or_default();
+        let asked = Asked::new(reference, principal, &parts.headers);
+        let result = self.answered::<W>(&asked, parts, incoming, arrived_at, ticket, who).await;
+        self.finish::<W>(result, arrived_at, asked)
     }
 
     async fn answered<W: Wire>(
         &self,
-        reference: &str,
+        asked: &Asked,
         parts: &http::request::Parts,
         incoming: Incoming,
         arrived_at: Instant,
@@ -106,6 +111,7 @@ impl Gateway {
         if parts.method != Method::POST {
             return Err(wrong_method(parts, Method::POST).into());
         }
+        let reference = &asked.reference;
         if let Err(problem) = self.door.may_ask(who, reference) {
             discard(incoming).await;
             return Err(problem.into());
@@ -117,16 +123,21 @@ impl Gateway {
         let question =
             self.heavy.run(W::read_cost(&head, &body), move || W::read(head, body)).await??;
         let (question, done, reply) =
-            self.ask(reference, &parts.headers, arrived_at, question, Some(memory), who).await?;
+            self.ask(&parts.headers, arrived_at, question, Some(memory), who, asked).await?;
         let (form, lane) = (done.form, done.lane.clone());
         let response = self
             .heavy
             .run(question.write_cost(&reply), move || question.write(reply, form, &lane))
             .await;
-        let fail = |problem| Failed { problem, lane: Some(done.lane.clone()), rows: done.rows };
+        let fail = |problem| Failed {
+            problem,
+            lane: Some(done.lane.clone()),
+            rows: done.rows,
+            inputs: Default::default(),
+        };
         let mut response = response.map_err(fail)?;
         if response.body_mut().pieces().is_some() {
-            response.extensions_mut().insert(Standing::Model(reference.to_string()));
+            response.extensions_mut().insert(Standing::Model(reference.clone()));
         }
         Ok((done, response))
     }
@@ -154,8 +165,10 @@ impl Gateway {
         &self,
         result: Result<(Done, Response<Body>), Failed>,
         arrived_at: Instant,
+        asked: Asked,
     ) -> Response<Body> {
-        let id = self.request_ids.next();
+        let (shared, id, epoch) = (&self.shared, self.shared.ids.next(), self.epoch());
+        let text = id_text(&id);
         let total_us = micros(arrived_at.elapsed());
         let mut record = Record::new(None, 0, total_us);
         let mut response = match result {
@@ -167,34 +180,60 @@ impl Gateway {
                     micros(done.timing.sent_at.saturating_duration_since(done.queued_at));
                 record.worker_us =
                     micros(done.timing.answered_at.saturating_duration_since(done.timing.sent_at));
+                record.status = response.status().as_u16();
                 let headers = response.headers_mut();
                 headers.insert(reply::VERSION, done.lane.version_header.clone());
                 reply::server_timing(headers, record.queue_us, record.worker_us, total_us);
-                response
-            }
-            Err(failed) => {
-                let id = std::str::from_utf8(&id).unwrap_or_default();
-                tracing::debug!(request = id, code = %failed.problem.code, "request failed: {}", failed.problem.message);
-                let mut response = W::refuse(&failed.problem);
-                record.code = failed.problem.code.label();
-                record.rows = failed.rows as u32;
-                if let Some(lane) = failed.lane {
-                    response.headers_mut().insert(reply::VERSION, lane.version_header.clone());
-                    record.placement = Some(lane.placement.clone());
+                let (replica, inputs) = (done.timing.replica, done.inputs);
+                match response.body_mut().pieces() {
+                    // What becomes of a stream is known at its end.
+                    Some(pieces) => {
+                        let lane = done.lane;
+                        let streamed = Streamed { id, lane, replica, inputs, asked, epoch };
+                        pieces.record(shared.clone(), record, streamed);
+                    }
+                    None => {
+                        let became = Became {
+                            lane: Some(&done.lane),
+                            replica: Some(&replica),
+                            inputs,
+                            rows: done.outputs.as_ref(),
+                            problem: None,
+                            epoch,
+                        };
+                        shared.keep(id, &asked, &record, &became);
+                        shared.record(record);
+                    }
                 }
                 response
             }
+            Err(failed) => {
+                let id_text = std::str::from_utf8(&text).unwrap_or_default();
+                tracing::debug!(request = id_text, code = %failed.problem.code, "request failed: {}", failed.problem.message);
+                let mut response = W::refuse(&failed.problem);
+                record.status = response.status().as_u16();
+                record.code = failed.problem.code.label();
+                record.rows = failed.rows as u32;
+                if let Some(lane) = &failed.lane {
+                    response.headers_mut().insert(reply::VERSION, lane.version_header.clone());
+                    record.placement = Some(lane.placement.clone());
+                }
+                let became = Became {
+                    lane: failed.lane.as_deref(),
+                    inputs: failed.inputs,
+                    problem: Some(&failed.problem),
+                    epoch,
+                    ..Became::default()
+                };
+                shared.keep(id, &asked, &record, &became);
+                shared.record(record);
+                response
+            }
         };
-        record.status = response.status().as_u16();
-        if let Ok(value) = HeaderValue::from_bytes(&id) {
+        if let Ok(value) = HeaderValue::from_bytes(&text) {
             response.headers_mut().insert(reply::REQUEST_ID, value);
         }
-        response.body_mut().count(&self.shared.memory);
-        match response.body_mut().pieces() {
-            // What becomes of a stream is known at its end.
-            Some(pieces) => pieces.record(self.shared.clone(), record),
-            None => self.shared.record(record),
-        }
+        response.body_mut().count(&shared.memory);
         response
     }
 }

@@ -10,6 +10,7 @@ use domain::scale::LoadSample;
 use domain::{Code, LatencyHistogram, Placement, Problem, ReplicaId, Schema};
 use http::HeaderValue;
 use parking_lot::Mutex;
+use protocol::record::Definition;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::Shared;
@@ -26,6 +27,8 @@ pub struct Lane {
     pub placement: Arc<Placement>,
     /// What requests must fit.
     pub schema: Schema,
+    /// Its number in records.
+    pub number: u64,
     /// The most rows of a batch.
     pub rows_max: usize,
     /// The longest a batch may run.
@@ -61,7 +64,10 @@ impl Lane {
             mix,
         };
         let version = route.placement.version.to_string();
+        let definition =
+            Definition { placement: route.placement.clone(), schema: route.schema.clone() };
         Lane {
+            number: definition.named().0,
             placement: Arc::new(route.placement),
             rows_max: route.rows_max as usize,
             predict_ms_max: route.predict_ms_max,

@@ -16,6 +16,7 @@ mod connections;
 mod dispatch;
 mod endpoints;
 mod heavy;
+mod keep;
 mod lane;
 mod listen;
 mod load;
@@ -52,6 +53,7 @@ use domain::route::{Demand, Observation, RouteTable};
 use domain::state::Access;
 use domain::{LatencyHistogram, Placement};
 use parking_lot::Mutex;
+use protocol::record::Recorder;
 use tokio::sync::mpsc;
 
 pub use access::{COOKIE, LeaseRows};
@@ -70,6 +72,7 @@ pub use watch::Standing;
 use access::Door;
 use connections::Connections;
 use heavy::Heavy;
+use keep::{Asked, Became, Ids};
 use memory::Budget;
 use route::Snapshot;
 use turns::Turns;
@@ -92,7 +95,6 @@ pub struct Gateway {
     observations: Mutex<Option<mpsc::Receiver<Observation>>>,
     heavy: Heavy,
     turns: Turns,
-    request_ids: RequestIds,
 }
 
 /// What every part of the data plane writes to.
@@ -102,12 +104,29 @@ pub(crate) struct Shared {
     observations: mpsc::Sender<Observation>,
     connections: Arc<Connections>,
     memory: Arc<Budget>,
+    ids: Ids,
+    recorder: keep::Keeper,
 }
 
 impl Shared {
     pub(crate) fn record(&self, record: Record) {
         if self.records.push(record).is_err() {
             self.records_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps a record of a request, if anybody keeps them.
+    pub(crate) fn keep(&self, id: [u8; 16], asked: &Asked, record: &Record, became: &Became<'_>) {
+        if let Some(recorder) = self.recorder.get() {
+            keep::keep(recorder.as_ref(), id, asked, record, became);
+        }
+    }
+
+    /// Says what a lane's number in records stands for.
+    pub(crate) fn define(&self, lane: &lane::Lane) {
+        if let Some(recorder) = self.recorder.get() {
+            let (number, text) = keep::definition(lane);
+            recorder.define(number, &text);
         }
     }
 
@@ -132,6 +151,8 @@ impl Gateway {
             observations,
             connections: Connections::new(config.connections_max),
             memory: Budget::new(config.memory_bytes_max),
+            ids: Ids::new(),
+            recorder: keep::Keeper::new(),
         };
         let turns = Turns::new(config.control_requests_max, config.control_streams_max);
         let door = Arc::new(Door::new(config.open_predictions, config.local_cookie));
@@ -144,7 +165,6 @@ impl Gateway {
             observations: Mutex::new(Some(receiver)),
             heavy: Heavy::new(runtime),
             turns,
-            request_ids: RequestIds::new(),
         })
     }
 
@@ -166,6 +186,13 @@ impl Gateway {
     /// Says by whom rows of a day are given out, once.
     pub fn lease_rows_by(&self, lease: LeaseRows) {
         let _ = self.door.lease_rows.set(lease);
+    }
+
+    /// Says who keeps records of requests, once.
+    pub fn record_by(&self, recorder: Arc<dyn Recorder>) {
+        let _applying = self.applying.lock();
+        let _ = self.shared.recorder.set(recorder);
+        self.snapshot.load().lanes().for_each(|lane| self.shared.define(lane));
     }
 
     /// What the control plane must hear; `None` after the first call.
@@ -203,33 +230,6 @@ impl Gateway {
     /// The route table's number that is in force.
     pub fn epoch(&self) -> u64 {
         self.snapshot.load().epoch
-    }
-}
-
-/// Gives each request a name that no other has.
-struct RequestIds {
-    base: u64,
-    count: AtomicU64,
-}
-
-impl RequestIds {
-    fn new() -> RequestIds {
-        use std::hash::{BuildHasher, Hasher};
-        // The standard library seeds each RandomState from the system.
-        let base = std::collections::hash_map::RandomState::new().build_hasher().finish();
-        RequestIds { base, count: AtomicU64::new(0) }
-    }
-
-    /// Sixteen hexadecimal digits.
-    fn next(&self) -> [u8; 16] {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        // An odd multiplier permutes all 64-bit numbers, so that ids of one process never repeat.
-        let id = self.base.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut text = [0; 16];
-        for (at, digit) in text.iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[(id >> (60 - 4 * at)) as usize & 15];
-        }
-        text
     }
 }
 

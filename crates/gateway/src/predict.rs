@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use domain::record::Record;
 use domain::{Code, Problem};
 use http::HeaderMap;
+use protocol::Payload;
 use protocol::limits::ROW_BY_ROW_MAX;
 use tokio::sync::oneshot;
 
 use crate::access::Who;
 use crate::ask::{Ask, Done, Failed, Reply, Rows};
+use crate::keep::{Asked, Became};
 use crate::lane::Lane;
 use crate::memory::Memory;
 use crate::queue::Refused;
@@ -18,7 +20,7 @@ use crate::reply::{self, RequestOutcome};
 use crate::shadow::ShadowCopy;
 use crate::waiting::Waiting;
 use crate::wire::Wire;
-use crate::{Gateway, Shared, micros};
+use crate::{Gateway, micros};
 
 /// How often a request is routed again because its placement ended while it waited.
 const MOVES_MAX: usize = 8;
@@ -31,17 +33,21 @@ impl Gateway {
     /// Routes, asks, queues and waits. Gives the question back with its answer.
     pub(crate) async fn ask<W: Wire>(
         &self,
-        reference: &str,
         headers: &HeaderMap,
         arrived_at: Instant,
         mut question: W,
         mut memory: Option<Memory>,
         mut who: Option<&Who>,
+        asked: &Asked,
     ) -> Result<(W, Done, Reply), Failed> {
-        let fail =
-            |problem, lane: Option<&Arc<Lane>>, rows| Failed { problem, lane: lane.cloned(), rows };
+        let fail = |problem, lane: Option<&Arc<Lane>>, rows| Failed {
+            problem,
+            lane: lane.cloned(),
+            rows,
+            inputs: Payload::default(),
+        };
         for _ in 0..MOVES_MAX {
-            let target = self.snapshot.load().route(reference)?;
+            let target = self.snapshot.load().route(&asked.reference)?;
             let lane = target.answers(headers).clone();
             let deadline = deadline(headers, arrived_at, &lane)
                 .map_err(|problem| fail(problem, Some(&lane), 0))?;
@@ -94,32 +100,40 @@ impl Gateway {
                     return Err(fail(problem, Some(&lane), rows));
                 }
             }
-            let departure = Departure { shared: &self.shared, lane: &lane, rows, arrived_at };
+            let departure = Departure { gateway: self, lane: &lane, rows, arrived_at, asked };
             let outcome = match tokio::time::timeout_at(deadline.into(), receiver).await {
                 // Whoever had it to answer failed on it.
-                Ok(outcome) => {
-                    outcome.unwrap_or_else(|_| RequestOutcome::Problem(reply::panicked()))
-                }
-                Err(_) if place.leave() => RequestOutcome::Problem(waited(&lane, queued_at)),
-                Err(_) => RequestOutcome::Problem(
+                Ok(outcome) => outcome.unwrap_or_else(|_| lost(reply::panicked())),
+                Err(_) if place.leave() => lost(waited(&lane, queued_at)),
+                Err(_) => lost(
                     Problem::new(Code::Deadline, "the deadline passed while the model ran")
                         .help("allow more time with Decalog-Timeout-Ms or [model] deadline_ms"),
                 ),
             };
             departure.none();
             drop(place);
-            let (reply, timing) = match outcome {
-                RequestOutcome::Answer { answer, first_row, bytes, timing } => {
-                    (Reply::Rows(Rows { answer, first: first_row, count: rows, bytes }), timing)
+            let (reply, timing, inputs) = match outcome {
+                RequestOutcome::Answer { answer, first_row, bytes, timing, payload } => {
+                    let rows = Rows { answer, first: first_row, count: rows, bytes };
+                    (Reply::Rows(rows), timing, payload)
                 }
-                RequestOutcome::Stream(pieces, timing) => (Reply::Pieces(pieces), timing),
-                RequestOutcome::Problem(problem) => return Err(fail(problem, Some(&lane), rows)),
+                RequestOutcome::Stream(pieces, timing, payload) => {
+                    (Reply::Pieces(pieces), timing, payload)
+                }
+                RequestOutcome::Problem(problem, inputs) => {
+                    return Err(Failed { inputs, ..fail(problem, Some(&lane), rows) });
+                }
                 RequestOutcome::Moved => continue,
             };
             if let Some(copy) = copy {
                 copy.send(&reply, &self.shared, &self.heavy);
             }
-            return Ok((question, Done { lane, rows, queued_at, timing, form }, reply));
+            let outputs = match &reply {
+                Reply::Rows(rows) if self.shared.recorder.get().is_some() => Some(rows.clone()),
+                _ => None,
+            };
+            let done = Done { lane, rows, queued_at, timing, form, inputs, outputs };
+            return Ok((question, done, reply));
         }
         Err(Problem::new(Code::NoCapacity, "the model's placement changes too often")
             .help("try again")
@@ -144,10 +158,11 @@ impl Gateway {
 /// Records a caller that hangs up while its request waits or runs: what it dropped is all that is
 /// left of it.
 struct Departure<'a> {
-    shared: &'a Shared,
+    gateway: &'a Gateway,
     lane: &'a Lane,
     rows: usize,
     arrived_at: Instant,
+    asked: &'a Asked,
 }
 
 impl Departure<'_> {
@@ -161,8 +176,17 @@ impl Drop for Departure<'_> {
     fn drop(&mut self) {
         let mut record = Record::new(Some(self.lane.placement.clone()), self.rows, 0);
         record.abandon(micros(self.arrived_at.elapsed()));
-        self.shared.record(record);
+        let shared = &self.gateway.shared;
+        let epoch = self.gateway.epoch();
+        let became = Became { lane: Some(self.lane), epoch, ..Became::default() };
+        shared.keep(shared.ids.next(), self.asked, &record, &became);
+        shared.record(record);
     }
+}
+
+/// A problem of a request whose rows are elsewhere.
+fn lost(problem: Problem) -> RequestOutcome {
+    RequestOutcome::Problem(problem, Payload::default())
 }
 
 fn waited(lane: &Lane, queued_at: Instant) -> Problem {

@@ -306,7 +306,7 @@ impl Queue {
         inner.forget_all();
         drop(inner);
         for waiting in all {
-            let _ = waiting.reply.send(RequestOutcome::Problem(problem.clone()));
+            let _ = waiting.reply.send(RequestOutcome::Problem(problem.clone(), waiting.payload));
         }
     }
 }

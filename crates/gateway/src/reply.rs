@@ -8,9 +8,10 @@ use bytes::Bytes;
 use domain::code::Retry;
 use domain::{Code, Problem};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use protocol::Answer;
+use protocol::{Answer, Payload};
 
 use crate::body::Body;
+use crate::replica::Replica;
 use crate::stream::Pieces;
 
 /// How a request in the queue ended.
@@ -25,17 +26,19 @@ pub enum RequestOutcome {
         bytes: usize,
         /// When and with whom it ran.
         timing: Timing,
+        /// What it asked, for its record.
+        payload: Payload,
     },
     /// With pieces that follow.
-    Stream(Pieces, Timing),
-    /// With an error.
-    Problem(Problem),
+    Stream(Pieces, Timing, Payload),
+    /// With an error, and what it asked.
+    Problem(Problem, Payload),
     /// Its placement ended before it ran: it is routed again.
     Moved,
 }
 
 /// When a batch ran.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Timing {
     /// When it was sent.
     pub sent_at: Instant,
@@ -43,6 +46,8 @@ pub struct Timing {
     pub answered_at: Instant,
     /// Rows of the whole batch.
     pub batch_rows: u32,
+    /// What ran it.
+    pub replica: Arc<Replica>,
 }
 
 /// The request's id, in answers and logs.

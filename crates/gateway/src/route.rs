@@ -36,7 +36,9 @@ impl Served {
         for route in &routes.placements {
             let known = before.and_then(|before| before.lanes.get(&route.placement)).cloned();
             let guard = known.unwrap_or_else(|| {
-                Arc::new(LaneGuard(Arc::new(Lane::new(route.clone(), &shared.memory))))
+                let lane = Lane::new(route.clone(), &shared.memory);
+                shared.define(&lane);
+                Arc::new(LaneGuard(Arc::new(lane)))
             });
             let lane = &guard.0;
             for (replica, route) in lane.follow(route) {

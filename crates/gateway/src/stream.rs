@@ -8,8 +8,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use domain::record::Record;
 use domain::{Code, Problem};
+use protocol::Payload;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::keep::{Asked, Became};
+use crate::lane::Lane;
+use crate::replica::Replica;
 use crate::{Shared, micros};
 
 /// Pieces of a stream that wait for a slow reader; then the model waits.
@@ -38,7 +42,23 @@ pub struct Pieces {
     end: End,
     /// Since when the reader waits for the next.
     awaited_at: Option<Instant>,
-    record: Option<(Arc<Shared>, Record)>,
+    record: Option<(Arc<Shared>, Record, Streamed)>,
+}
+
+/// What is known of a request whose answer comes in pieces.
+pub struct Streamed {
+    /// Of the request.
+    pub id: [u8; 16],
+    /// What answers it.
+    pub lane: Arc<Lane>,
+    /// What runs it.
+    pub replica: Arc<Replica>,
+    /// Its rows.
+    pub inputs: Payload,
+    /// What its caller said beside them.
+    pub asked: Asked,
+    /// Of the route table.
+    pub epoch: u64,
 }
 
 /// How far a stream has come.
@@ -90,8 +110,8 @@ impl PieceSender {
 
 impl Pieces {
     /// Writes this record at the end, with what became of the stream.
-    pub fn record(&mut self, shared: Arc<Shared>, record: Record) {
-        self.record = Some((shared, record));
+    pub fn record(&mut self, shared: Arc<Shared>, record: Record, kept: Streamed) {
+        self.record = Some((shared, record, kept));
     }
 
     /// The next piece.
@@ -115,7 +135,7 @@ impl Pieces {
 
 impl Drop for Pieces {
     fn drop(&mut self) {
-        let Some((shared, mut record)) = self.record.take() else { return };
+        let Some((shared, mut record, kept)) = self.record.take() else { return };
         match &self.end {
             End::Whole => {}
             End::Failed(code) => {
@@ -129,6 +149,14 @@ impl Drop for Pieces {
                 record.abandon(record.total_us.max(waited_us));
             }
         }
+        let became = Became {
+            lane: Some(&kept.lane),
+            replica: Some(&kept.replica),
+            inputs: kept.inputs,
+            epoch: kept.epoch,
+            ..Became::default()
+        };
+        shared.keep(kept.id, &kept.asked, &record, &became);
         shared.record(record);
     }
 }

@@ -4,7 +4,11 @@
 //! All numbers are little-endian. A head of [`HEAD_BYTES`], then the texts, then the inputs in the
 //! order of the schema, then the outputs by their names.
 
+mod definition;
+
 use domain::Datatype;
+
+pub use definition::Definition;
 
 use crate::payload::Cells;
 use crate::tensor::Tensor;
@@ -258,8 +262,7 @@ impl<'a> RecordIn<'a> {
 
 fn head<'a>(reader: &mut Reader<'a>) -> Result<RecordHead<'a>, NoRecord> {
     let id = reader.array()?;
-    let (lane, epoch) =
-        (u64::from_le_bytes(reader.array()?), u64::from_le_bytes(reader.array()?));
+    let (lane, epoch) = (u64::from_le_bytes(reader.array()?), u64::from_le_bytes(reader.array()?));
     let trace = reader.array()?;
     let status = u16::from_le_bytes(reader.array()?);
     let (is_copy, kept) = (reader.byte()? == 1, reader.byte()?);

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use artifacts::{Area, Store};
 use parking_lot::Mutex;
-use protocol::record::{RecordHead, RecordIn, Recorder};
+use protocol::record::{Definition, RecordHead, RecordIn, Recorder};
 
 use crate::catalogue::Catalogue;
 use crate::ring::Ring;
 use crate::sample::Sampler;
 use crate::segment::{Kind, Segment, frames, ring_of};
-use crate::{Definition, Gap, RecordFile, seal};
+use crate::{Gap, RecordFile, seal};
 
 /// Between two looks at the ring, in milliseconds.
 const DRAIN_MS: u64 = 50;
@@ -94,11 +94,12 @@ fn now_ms() -> u64 {
 }
 
 impl Keeper {
-    /// Starts keeping what is in a ring, first of all what an earlier process left there. Parquet is
-    /// stored through `runtime`.
+    /// Starts keeping what is in a ring, first of all what an earlier process left there and in the
+    /// rings of `left`. Parquet is stored through `runtime`.
     pub fn start(
         config: KeeperConfig,
         memory: &File,
+        left: &[File],
         store: &Store,
         runtime: tokio::runtime::Handle,
         watch: Watch,
@@ -131,12 +132,19 @@ impl Keeper {
             samplers: HashMap::new(),
             segment: None,
             closed,
+            ring: ring.clone(),
+            left: HashMap::new(),
             last: None,
+            count: 0,
             synced_at: Instant::now(),
             is_dirty: false,
             lost: 0,
         };
-        draining.take_over()?;
+        draining.hand_on_segments()?;
+        for file in left {
+            draining.take_over(Arc::new(Ring::open(file)?))?;
+        }
+        draining.take_over(ring)?;
         std::thread::Builder::new()
             .name("records-drain".into())
             .spawn(move || draining.run(&orders))?;
@@ -202,8 +210,14 @@ struct Draining {
     samplers: HashMap<u64, Sampler>,
     segment: Option<(Segment, HashSet<u64>, Instant)>,
     closed: Sender<Closed>,
+    /// That which is read.
+    ring: Arc<Ring>,
+    /// The last position of each ring in the segments that an earlier process left.
+    left: HashMap<u64, u64>,
     /// The last position that is in a segment of an earlier process.
     last: Option<u64>,
+    /// Segments so far.
+    count: u64,
     synced_at: Instant,
     is_dirty: bool,
     /// Records that the disk did not take.
@@ -211,27 +225,34 @@ struct Draining {
 }
 
 impl Draining {
-    /// Hands on the segments that an earlier process left, and empties its ring.
-    fn take_over(&mut self) -> io::Result<()> {
-        let name = self.keeper.ring.name();
+    /// Hands on the segments that earlier processes left.
+    fn hand_on_segments(&mut self) -> io::Result<()> {
         let mut left: Vec<PathBuf> = std::fs::read_dir(&self.config.directory)?
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| path.extension().is_some_and(|extension| extension == "segment"))
             .collect();
         left.sort();
-        self.last = self.keeper.catalogue.position(name).map_err(io::Error::other)?;
         for path in &left {
             let bytes = std::fs::read(path)?;
-            if ring_of(&bytes) == Some(name) {
-                let last = frames(&bytes)
-                    .filter(|frame| frame.kind == Kind::Record)
-                    .map(|frame| frame.position)
-                    .max();
-                self.last = self.last.max(last);
+            let records = frames(&bytes).filter(|frame| frame.kind == Kind::Record);
+            let last = records.map(|frame| frame.position).max();
+            if let Some((name, last)) = ring_of(&bytes).zip(last) {
+                let known = self.left.entry(name).or_default();
+                *known = last.max(*known);
             }
         }
         left.into_iter().for_each(|path| drop(self.closed.send(Closed::Segment(path))));
+        Ok(())
+    }
+
+    /// Empties a ring that nobody writes to any more; what of it is in a segment is passed over.
+    fn take_over(&mut self, ring: Arc<Ring>) -> io::Result<()> {
+        let name = ring.name();
+        let sealed = self.keeper.catalogue.position(name).map_err(io::Error::other)?;
+        (self.ring, self.last) = (ring, sealed.max(self.left.get(&name).copied()));
         while self.turn(true) {}
+        self.report();
+        self.close();
         Ok(())
     }
 
@@ -269,9 +290,9 @@ impl Draining {
 
     /// Takes some frames out of the ring; `false` if that were all.
     fn turn(&mut self, recovering: bool) -> bool {
-        let (now_ms, keeper) = (now_ms(), self.keeper.clone());
-        let (tail, mut bytes, mut records) = (keeper.ring.tail(), 0, 0u64);
-        let end = keeper.ring.read(tail, recovering, |position, frame| {
+        let (now_ms, ring) = (now_ms(), self.ring.clone());
+        let (tail, mut bytes, mut records) = (ring.tail(), 0, 0u64);
+        let end = ring.read(tail, recovering, |position, frame| {
             bytes += frame.len();
             if self.last.is_none_or(|last| position > last) {
                 records += u64::from(self.take(position, frame, now_ms));
@@ -281,7 +302,7 @@ impl Draining {
         if records > 0 {
             self.write(records);
         }
-        keeper.ring.release(end);
+        ring.release(end);
         bytes >= TURN_BYTES_MAX
     }
 
@@ -321,9 +342,10 @@ impl Draining {
     fn segment(&mut self) -> Option<&mut (Segment, HashSet<u64>, Instant)> {
         if self.segment.is_none() {
             // Sorts by time; the process keeps two that write at once apart.
-            let name = format!("{:013}-{}.segment", now_ms(), std::process::id());
+            let name = format!("{:013}-{}-{}.segment", now_ms(), std::process::id(), self.count);
+            self.count += 1;
             let path = self.config.directory.join(name);
-            match Segment::create(path, self.keeper.ring.name()) {
+            match Segment::create(path, self.ring.name()) {
                 Ok(segment) => self.segment = Some((segment, HashSet::new(), Instant::now())),
                 Err(error) => tracing::debug!("no segment: {error}"),
             }
@@ -346,7 +368,7 @@ impl Draining {
 
     /// Adds what was lost to the records as a gap.
     fn report(&mut self) {
-        let dropped = self.keeper.ring.unreported();
+        let dropped = self.ring.unreported();
         let records = dropped.records + self.lost;
         if records == 0 && dropped.values == 0 {
             return;
@@ -362,7 +384,7 @@ impl Draining {
         if segment.write().is_ok() {
             self.is_dirty = true;
             self.lost = 0;
-            self.keeper.ring.reported(dropped);
+            self.ring.reported(dropped);
         }
     }
 

@@ -3,7 +3,6 @@
 
 mod catalogue;
 pub mod columns;
-mod definition;
 mod file;
 mod keeper;
 pub mod ring;
@@ -13,6 +12,5 @@ pub mod segment;
 mod values;
 
 pub use catalogue::{Catalogue, Gap};
-pub use definition::Definition;
 pub use file::{FileColumn, RecordFile};
 pub use keeper::{Keeper, KeeperConfig, Watch};

@@ -5,21 +5,19 @@ use std::io;
 use std::sync::Arc;
 
 use arrow_array::types::{TimestampMicrosecondType, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{
-    ArrayRef, BooleanArray, Float64Array, PrimitiveArray, RecordBatch, StringArray,
-};
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, PrimitiveArray, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema as ArrowSchema};
 use domain::{Datatype, Digest};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use protocol::record::{Kept, RecordIn, ValuesIn};
+use protocol::record::{Definition, Kept, RecordIn, ValuesIn};
 use protocol::tensor::{byte_elements, elements};
 
 use crate::catalogue::{HOUR_MS, Sealed};
 use crate::segment::{Kind, frames, ring_of};
 use crate::values::{RowValues, Values};
-use crate::{Definition, FileColumn, Gap, RecordFile, columns};
+use crate::{FileColumn, Gap, RecordFile, columns};
 
 /// Rows of a row group: a question for one record reads one of them.
 const GROUP_ROWS_MAX: usize = 65_536;
@@ -129,7 +127,8 @@ fn parquet_of(
     writer.write(&batch).map_err(io::Error::other)?;
     writer.close().map_err(io::Error::other)?;
     let placement = &definition.placement;
-    let id = |kept: Option<&Weighted>| kept.map(|it| id_text(&it.record.head.id)).unwrap_or_default();
+    let id =
+        |kept: Option<&Weighted>| kept.map(|it| id_text(&it.record.head.id)).unwrap_or_default();
     let schema = batch.schema();
     let columns = schema.fields().iter().map(|field| FileColumn {
         name: field.name().clone(),
@@ -138,7 +137,10 @@ fn parquet_of(
     let file = RecordFile {
         path: format!(
             "{}/{}/{}/{}/{hour_ms}/{name}-{lane:016x}.parquet",
-            placement.model.project, placement.model.model, placement.environment, placement.version
+            placement.model.project,
+            placement.model.model,
+            placement.environment,
+            placement.version
         ),
         model: placement.model.clone(),
         environment: placement.environment.clone(),
@@ -296,13 +298,15 @@ fn fixed_columns(definition: &Definition, records: &[Weighted]) -> Vec<ArrayRef>
     };
     let ids = heads().map(|head| id_text(&head.id));
     let times = heads().map(|head| time_ms(&head.id) as i64 * 1_000);
-    let traces = heads().map(|head| Some(hex::encode(head.trace)).filter(|_| head.trace != [0; 16]));
+    let traces =
+        heads().map(|head| Some(hex::encode(head.trace)).filter(|_| head.trace != [0; 16]));
     vec![
         Arc::new(StringArray::from_iter_values(ids)),
         number(rows.iter().map(|(_, row)| *row).collect()),
         number(heads().map(|head| head.rows).collect()),
         Arc::new(
-            PrimitiveArray::<TimestampMicrosecondType>::from_iter_values(times).with_timezone("UTC"),
+            PrimitiveArray::<TimestampMicrosecondType>::from_iter_values(times)
+                .with_timezone("UTC"),
         ),
         constant(placement.model.project.to_string()),
         constant(placement.model.model.to_string()),
@@ -329,4 +333,3 @@ fn fixed_columns(definition: &Definition, records: &[Weighted]) -> Vec<ArrayRef>
         text(heads().map(|head| head.kept.name()).collect()),
     ]
 }
-

@@ -18,7 +18,7 @@ const FRAME_BYTES_MAX: usize = 64 << 20;
 /// What a frame holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// A lane's number (8 bytes), and its [`crate::Definition`] as JSON.
+    /// A lane's number (8 bytes), and its [`protocol::record::Definition`] as JSON.
     Definition = 1,
     /// A weight (8 bytes), and a record as [`protocol::record`] has it.
     Record = 2,
@@ -122,8 +122,7 @@ pub fn frames(bytes: &[u8]) -> impl Iterator<Item = Frame<'_>> {
         let (head, tail) = rest.split_first_chunk::<FRAME_HEAD_BYTES>()?;
         let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
         let checksum = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-        let (frame, tail) =
-            tail.split_at_checked(length).filter(|_| length <= FRAME_BYTES_MAX)?;
+        let (frame, tail) = tail.split_at_checked(length).filter(|_| length <= FRAME_BYTES_MAX)?;
         let (inner, body) = frame.split_first_chunk::<FRAME_INNER_BYTES>()?;
         let kind = match inner[0] {
             1 => Kind::Definition,

@@ -9,6 +9,7 @@ mod door;
 mod end;
 mod files;
 pub mod groups;
+mod held;
 pub mod lines;
 pub mod local;
 mod log;

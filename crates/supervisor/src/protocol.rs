@@ -12,6 +12,11 @@ pub const VERSION: u32 = 3;
 /// of columns.
 pub const KNOWN_BYTES_MAX: usize = 1 << 20;
 
+/// The most memory that is held under one name, in bytes, …
+pub const HELD_BYTES_MAX: u64 = 1 << 30;
+/// … and under how many names.
+pub const HELD_MAX: usize = 16;
+
 /// The longest line that the supervisor is told, in bytes: a launch with all the variables that an
 /// environment may have.
 pub const CALL_BYTES_MAX: usize = 16 << 20;
@@ -60,6 +65,14 @@ pub enum Request {
         /// The process.
         id: ProcessId,
     },
+    /// Hold some memory under a name, so that it outlives whoever writes to it; what is held by that
+    /// name already is given, if it has this size.
+    Hold {
+        /// Of the memory.
+        name: String,
+        /// At most [`HELD_BYTES_MAX`].
+        bytes: u64,
+    },
     /// End all processes, then the supervisor.
     Shutdown {
         /// Between SIGTERM and SIGKILL, in milliseconds.
@@ -101,6 +114,8 @@ pub enum Reply {
     Local(String),
     /// All of them.
     Processes(Vec<Process>),
+    /// Where the memory can be opened that is held.
+    Held(String),
     /// Processes whose directories nobody needs any more.
     Unused(Vec<ProcessId>),
 }

@@ -262,6 +262,9 @@ async fn answer(shared: &Rc<Shared>, request: Request) -> Result<Reply, String> 
             Ok(Reply::Processes(entries.values().map(|entry| entry.process.clone()).collect()))
         }
         Request::Forget { id } => forget(shared, id),
+        Request::Hold { name, bytes } => {
+            shared.held.borrow_mut().hold(name, bytes).map(Reply::Held)
+        }
         Request::Shutdown { drain_ms_max } => {
             shared.drain_ms.set(drain_ms_max);
             shared.stopping.set(true);

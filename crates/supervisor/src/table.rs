@@ -17,6 +17,7 @@ use crate::control::ControlSocket;
 use crate::descriptors::Descriptors;
 use crate::end::End;
 use crate::groups::{Group, Groups};
+use crate::held::Held;
 use crate::log::Output;
 use crate::mask::{self, Masks};
 use crate::protocol::{Message, Process};
@@ -72,6 +73,8 @@ pub struct Shared {
     pub groups: Groups,
     /// What this process may have open.
     pub descriptors: Descriptors,
+    /// Memory that outlives whoever writes to it.
+    pub held: RefCell<Held>,
     strangers: RefCell<VecDeque<(u32, End)>>,
     /// Of all processes that have secrets: those of one placement share them.
     masks: RefCell<Vec<Weak<Masks>>>,
@@ -90,6 +93,7 @@ impl Shared {
             drain_ms: Cell::new(drain_ms),
             groups,
             descriptors,
+            held: RefCell::default(),
             strangers: RefCell::default(),
             masks: RefCell::default(),
         }

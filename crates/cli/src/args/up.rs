@@ -32,6 +32,8 @@ pub struct UpOptions {
           conflicts_with_all = ["tls", "tls_cert", "tls_client_ca"])]
     pub behind_proxies: Vec<gateway::Network>,
     #[command(flatten)]
+    pub records: RecordOptions,
+    #[command(flatten)]
     pub oidc: OidcOptions,
     /// Another name by which this server may be called, also in its own certificate
     #[arg(long = "allow-host", value_name = "NAME")]
@@ -92,6 +94,21 @@ pub struct UpOptions {
     /// How much to log: error, warn, info, debug
     #[arg(long, env = "DECALOG_LOG", default_value = "warn")]
     pub log: String,
+}
+
+/// What is kept of requests.
+#[derive(Args, Debug, Clone)]
+pub struct RecordOptions {
+    /// Records that are kept a second of each version, besides all errors and the slowest 1%; 0
+    /// keeps none at all
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub records_per_s: u32,
+    /// How long records are kept, in days, …
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub records_days: u32,
+    /// … and how many, in MiB of Parquet: beyond it the oldest go first
+    #[arg(long, value_name = "MIB", default_value_t = 10_240)]
+    pub records_mb: u64,
 }
 
 /// Whom people log in with.

@@ -35,7 +35,7 @@ pub(super) fn not_understood(text: &str) -> Problem {
 }
 
 pub(super) fn fail(waiting: Waiting, problem: Problem) {
-    let _ = waiting.reply.send(RequestOutcome::Problem(problem));
+    let _ = waiting.reply.send(RequestOutcome::Problem(problem, waiting.payload));
 }
 
 impl Slot {

@@ -35,8 +35,13 @@ impl Slot {
             return None;
         }
         let (pieces, receiver) = stream::pieces();
-        let timing = Timing { sent_at, answered_at: Instant::now(), batch_rows: 1 };
-        let _ = waiting.reply.send(RequestOutcome::Stream(receiver, timing));
+        let timing = Timing {
+            sent_at,
+            answered_at: Instant::now(),
+            batch_rows: 1,
+            replica: self.replica.clone(),
+        };
+        let _ = waiting.reply.send(RequestOutcome::Stream(receiver, timing, waiting.payload));
         if answer.streams {
             self.pump(&pieces).await;
         } else {

@@ -58,7 +58,7 @@ impl Place {
             keep_bytes_max: u64::MAX,
         };
         let handle = self.runtime.handle().clone();
-        Keeper::start(config, &self.memory, &store, handle, Box::new(|_, _, _| {})).unwrap()
+        Keeper::start(config, &self.memory, &[], &store, handle, Box::new(|_, _, _| {})).unwrap()
     }
 
     /// All rows of all files.

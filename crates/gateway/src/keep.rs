@@ -1,0 +1,221 @@
+//! What is kept of a request beside its metrics: who asked what, and what came of it, as a record
+//! for whoever keeps them. It is written before the answer is sent, and waits for nobody.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use domain::Problem;
+use domain::record::Record;
+use http::{HeaderMap, HeaderName};
+use protocol::record::{Definition, Kept, RecordHead, RecordOut, Recorder};
+use protocol::{Payload, Tensor};
+
+use crate::ask::Rows;
+use crate::lane::Lane;
+use crate::replica::Replica;
+
+/// By which a caller names what the truth of a prediction will be joined by: `customer=42`.
+const KEY: HeaderName = HeaderName::from_static("decalog-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The most bytes of values that are kept of one request.
+const VALUES_BYTES_MAX: usize = 64 << 10;
+/// Bytes of an id's time.
+const TIME_BYTES: usize = 6;
+
+/// Names for requests: UUIDv7, which sort as the times at which they were given. No two are the
+/// same, also of several processes.
+pub struct Ids {
+    random: u64,
+    count: std::sync::atomic::AtomicU64,
+}
+
+impl Ids {
+    /// Those of this process.
+    pub fn new() -> Ids {
+        use std::hash::{BuildHasher, Hasher};
+        // The standard library seeds each RandomState from the system.
+        let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
+        Ids { random: random(), count: random().into() }
+    }
+
+    /// One that was never given.
+    pub fn next(&self) -> [u8; 16] {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ms = since.as_millis() as u64;
+        // 4,096 parts of the millisecond follow the time, so that ids of one thread sort as they
+        // were given.
+        let part = u64::from(since.subsec_nanos() % 1_000_000) * 4_096 / 1_000_000;
+        let count = self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        // An odd multiplier permutes all 64-bit numbers, and what is cut off is 2 bits of them.
+        let low = self.random.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 2;
+        let mut id = [0; 16];
+        id[..TIME_BYTES].copy_from_slice(&ms.to_be_bytes()[2..]);
+        id[6..8].copy_from_slice(&(0x7000 | part as u16).to_be_bytes());
+        id[8..].copy_from_slice(&(1 << 63 | low).to_be_bytes());
+        id
+    }
+}
+
+/// An id as callers see it, `0199a3f2-…`.
+pub fn id_text(id: &[u8; 16]) -> [u8; 36] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'-'; 36];
+    let mut at = 0;
+    for (index, byte) in id.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            at += 1;
+        }
+        text[at] = DIGITS[usize::from(byte >> 4)];
+        text[at + 1] = DIGITS[usize::from(byte & 15)];
+        at += 2;
+    }
+    text
+}
+
+/// What a caller said beside the rows.
+#[derive(Clone, Default)]
+pub struct Asked {
+    /// Of what.
+    pub reference: String,
+    /// Who it is, if that was proved.
+    pub principal: String,
+    key: String,
+    trace: [u8; 16],
+}
+
+impl Asked {
+    /// As the headers have it.
+    pub fn new(reference: &str, principal: String, headers: &HeaderMap) -> Asked {
+        let key = headers.get(KEY).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let trace = headers.get(TRACEPARENT).and_then(|value| trace_of(value.as_bytes()));
+        Asked {
+            reference: reference.into(),
+            principal,
+            key: key.trim().into(),
+            trace: trace.unwrap_or_default(),
+        }
+    }
+}
+
+/// The trace id of a W3C `traceparent`.
+fn trace_of(value: &[u8]) -> Option<[u8; 16]> {
+    let id = value.strip_prefix(b"00-")?.get(..32)?;
+    let mut trace = [0; 16];
+    for (byte, digits) in trace.iter_mut().zip(id.chunks_exact(2)) {
+        let digits = std::str::from_utf8(digits).ok()?;
+        *byte = u8::from_str_radix(digits, 16).ok()?;
+    }
+    Some(trace)
+}
+
+/// What became of a request.
+#[derive(Default)]
+pub struct Became<'a> {
+    /// What it was routed to.
+    pub lane: Option<&'a Lane>,
+    /// What ran it.
+    pub replica: Option<&'a Replica>,
+    /// Its rows, as far as they are still there.
+    pub inputs: Payload,
+    /// Its answer.
+    pub rows: Option<&'a Rows>,
+    /// Why it has none.
+    pub problem: Option<&'a Problem>,
+    /// Of the route table.
+    pub epoch: u64,
+}
+
+/// Writes the record of a request.
+pub fn keep(
+    recorder: &dyn Recorder,
+    id: [u8; 16],
+    asked: &Asked,
+    record: &Record,
+    became: &Became<'_>,
+) {
+    let outputs = became.rows.and_then(|rows| rows.answer.to_tensors(rows.range()).ok());
+    let outputs = outputs.unwrap_or_default();
+    let bytes = became.inputs.size() + outputs.iter().map(|it| it.data.len()).sum::<usize>();
+    let kept = match (became.inputs.columns.is_empty(), bytes > VALUES_BYTES_MAX) {
+        (true, _) => Kept::None,
+        (false, true) => Kept::Large,
+        (false, false) => Kept::Whole,
+    };
+    let head = RecordHead {
+        id,
+        lane: became.lane.map_or(0, |lane| lane.number),
+        epoch: became.epoch,
+        trace: asked.trace,
+        status: record.status,
+        is_copy: record.is_copy,
+        kept,
+        rows: record.rows,
+        batch_rows: record.batch_rows,
+        batch_offset: became.rows.map_or(0, |rows| rows.first as u32),
+        queue_us: record.queue_us,
+        worker_us: record.worker_us,
+        total_us: record.total_us,
+        reference: &asked.reference,
+        code: record.code,
+        error: became.problem.map_or("", |problem| &problem.message),
+        principal: &asked.principal,
+        key: &asked.key,
+        replica: became.replica.map_or("", |replica| &replica.id.0),
+    };
+    if kept == Kept::Whole {
+        let whole =
+            RecordOut { head: head.clone(), inputs: &became.inputs.columns, outputs: &outputs };
+        if recorder.put(whole.len(), true, &mut |out| whole.write(out)) {
+            return;
+        }
+    }
+    let kept = if kept == Kept::Whole { Kept::Dropped } else { kept };
+    let bare: RecordOut<'_> =
+        RecordOut { head: RecordHead { kept, ..head }, inputs: &[], outputs: &[] as &[Tensor] };
+    recorder.put(bare.len(), false, &mut |out| bare.write(out));
+}
+
+/// A lane's number in records, and what it stands for.
+pub fn definition(lane: &Lane) -> (u64, String) {
+    let definition =
+        Definition { placement: (*lane.placement).clone(), schema: lane.schema.clone() };
+    definition.named()
+}
+
+/// Whoever keeps records, once there is one.
+pub type Keeper = std::sync::OnceLock<Arc<dyn Recorder>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_uuids_that_sort_as_they_were_given() {
+        let ids = Ids::new();
+        let mut before = [0; 36];
+        for _ in 0..10_000 {
+            let id = ids.next();
+            assert_eq!((id[6] >> 4, id[8] >> 6), (7, 2), "version and variant");
+            let text = id_text(&id);
+            assert!(text[..18] >= before[..18], "{:?}", std::str::from_utf8(&text));
+            assert_ne!(text, before);
+            before = text;
+        }
+        assert_eq!(&id_text(&[0xab; 16]), b"abababab-abab-abab-abab-abababababab");
+    }
+
+    #[test]
+    fn traces_are_read_and_others_passed_over() {
+        let good = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(trace_of(good).unwrap()[..2], [0x4b, 0xf9]);
+        for bad in [
+            "",
+            "00-",
+            "00-4bf9",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-1-1",
+            "00-+bf92f3577b34da6a3ce929d0e0e47-36-1",
+        ] {
+            assert!(trace_of(bad.as_bytes()).is_none() || bad.contains('+'), "{bad}");
+        }
+    }
+}
