@@ -13,9 +13,11 @@ pub mod payload;
 pub mod record;
 pub mod simple;
 pub mod tensor;
+pub mod view;
 pub mod worker_wire;
 
 pub use answer::Answer;
 pub use fault::WorkerFault;
 pub use payload::Payload;
 pub use tensor::Tensor;
+pub use view::ColumnView;
