@@ -1,7 +1,9 @@
 //! Drains the data plane's records into metrics and short windows. It is never waited for by a
 //! request, and keeps nothing that a restart must not lose.
 
+pub mod columns;
 mod metrics;
+pub mod sketch;
 mod window;
 
 use std::collections::HashMap;
