@@ -17,7 +17,7 @@ use crate::catalogue::Catalogue;
 use crate::ring::Ring;
 use crate::sample::Sampler;
 use crate::segment::{Kind, Segment, frames, ring_of};
-use crate::{Gap, RecordFile, seal};
+use crate::{Gap, RecordFile, seal, segment};
 
 /// Between two looks at the ring, in milliseconds.
 const DRAIN_MS: u64 = 50;
@@ -227,11 +227,7 @@ struct Draining {
 impl Draining {
     /// Hands on the segments that earlier processes left.
     fn hand_on_segments(&mut self) -> io::Result<()> {
-        let mut left: Vec<PathBuf> = std::fs::read_dir(&self.config.directory)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "segment"))
-            .collect();
-        left.sort();
+        let left = segment::left_in(&self.config.directory)?;
         for path in &left {
             let bytes = std::fs::read(path)?;
             let records = frames(&bytes).filter(|frame| frame.kind == Kind::Record);
@@ -427,6 +423,9 @@ impl Sealing {
             }
             if self.retained_at.elapsed() > Duration::from_millis(RETAIN_MS) {
                 self.retained_at = Instant::now();
+                // A process that was replaced has left its last one.
+                let left = segment::left_in(&self.config.directory).unwrap_or_default();
+                left.iter().for_each(|path| self.seal(path));
                 if let Err(error) = self.retain() {
                     tracing::warn!("old records are not removed: {error}");
                 }

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FlockOperation;
+
 /// What a segment begins with, before the name of the ring.
 const MAGIC: &[u8; 8] = b"DCLGREC1";
 const HEADER_BYTES: usize = 16;
@@ -48,9 +50,10 @@ fn push(buffer: &mut Vec<u8>, kind: Kind, position: u64, parts: [&[u8]; 2]) {
 }
 
 impl Segment {
-    /// A new one for frames of a ring.
+    /// A new one for frames of a ring, locked as long as it is written.
     pub fn create(path: PathBuf, ring: u64) -> io::Result<Segment> {
         let mut file = File::options().create_new(true).write(true).open(&path)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let mut header = MAGIC.to_vec();
         header.extend_from_slice(&ring.to_le_bytes());
         file.write_all(&header)?;
@@ -92,6 +95,20 @@ impl Segment {
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+}
+
+/// All segments of a directory that nobody writes to, the oldest first.
+pub fn left_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut left: Vec<PathBuf> = std::fs::read_dir(directory)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "segment"))
+        .filter(|path| {
+            let lock = FlockOperation::NonBlockingLockShared;
+            File::open(path).is_ok_and(|file| rustix::fs::flock(&file, lock).is_ok())
+        })
+        .collect();
+    left.sort();
+    Ok(left)
 }
 
 /// A frame that was read.
