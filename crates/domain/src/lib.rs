@@ -2,6 +2,7 @@
 //! Everything here is plain serialisable data: no input or output, no clock, no async.
 
 pub mod action;
+pub mod alarm;
 pub mod caller;
 pub mod certificate;
 pub mod code;
@@ -34,6 +35,9 @@ pub mod token;
 pub mod tree;
 
 pub use action::{Action, Object};
+pub use alarm::{
+    Alarm, AlarmChange, AlarmKey, AlarmKind, AlarmStatus, AlarmStep, Severity, Silence,
+};
 pub use caller::{Caller, CallerToken};
 pub use certificate::CertificateNames;
 pub use code::Code;

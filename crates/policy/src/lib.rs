@@ -1,6 +1,7 @@
 //! Decisions as pure functions of state, observation and now. No clock, no input or output.
 
 pub mod access;
+pub mod alarm;
 pub mod backoff;
 pub mod batch;
 pub mod budget;
