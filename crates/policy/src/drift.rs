@@ -1,0 +1,26 @@
+//! Drift: whether what comes in or goes out is no longer distributed as in the reference.
+//!
+//! A [`Reference`] cuts a column into bins; the edge counts the rows of each minute in them, and
+//! [`Detector`] takes those counts, minute by minute. Its unit is the share of the minute's rows
+//! that lie in a bin, not the row: the rows of a minute may all come from one caller and be alike.
+
+mod bound;
+mod calm;
+mod detector;
+mod evidence;
+mod reference;
+mod season;
+mod share;
+#[cfg(test)]
+mod tests;
+
+pub use bound::{
+    ERRORS_OF_REFERENCE, Finds, Shift, THRESHOLD_MINUTES, TOLERANCE, upper_bound, widened,
+};
+pub use detector::{Blamed, Detector, Found, SERIES_MAX, Series, Watch};
+pub use evidence::{BETS, Evidence};
+pub use reference::{BINS_MAX, Bins, CATEGORIES_MAX, Category, Counts, Reference, hash_of};
+pub use season::{LEARNING_DAYS, OWN_HOUR_DAYS, Season, Stage};
+pub use share::{
+    BUCKET_MS, LATENCIES_MIN, SLOW_SHARE_MAX, ShareDetector, ShareFound, Signal, slow_limit_us,
+};
