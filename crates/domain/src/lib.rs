@@ -10,6 +10,7 @@ pub mod compatibility;
 pub mod credential;
 pub mod data_directory;
 pub mod digest;
+pub mod drift;
 pub mod event;
 pub mod grant;
 pub mod guard;

@@ -8,9 +8,13 @@ mod bound;
 mod calm;
 mod detector;
 mod evidence;
+mod features;
+mod numbers;
+mod operations;
 mod reference;
 mod season;
 mod share;
+mod slices;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +23,15 @@ pub use bound::{
 };
 pub use detector::{Blamed, Detector, Found, SERIES_MAX, Series, Watch};
 pub use evidence::{BETS, Evidence};
+pub use features::{TensorFeatures, TextFeatures, tensor_features, text_features};
+pub use numbers::{drift_numbers, jensen_shannon, kolmogorov_smirnov, psi, wasserstein};
+pub use operations::{
+    CRASH_MINUTES_SHARE, Disk, ERROR_SHARE_MIN, QUEUE_GROWTH_SHARE, RECORDS_LOST_SHARE,
+    TAIL_SHARE_MAX, error_bound, queue_grew,
+};
 pub use reference::{BINS_MAX, Bins, CATEGORIES_MAX, Category, Counts, Reference, hash_of};
 pub use season::{LEARNING_DAYS, OWN_HOUR_DAYS, Season, Stage};
 pub use share::{
     BUCKET_MS, LATENCIES_MIN, SLOW_SHARE_MAX, ShareDetector, ShareFound, Signal, slow_limit_us,
 };
+pub use slices::{SLICES_MAX, Slice, slices};

@@ -42,6 +42,8 @@ pub enum Bins {
         min: f64,
         /// The greatest.
         max: f64,
+        /// All values that there were, if they are few: flags, grades.
+        values: Vec<f64>,
     },
     /// Of categories.
     Categorical {
@@ -235,6 +237,15 @@ impl Reference {
         }
     }
 
+    /// The value of a bin that holds one only; of others, what the bin is called.
+    pub fn value_name(&self, bin: usize) -> String {
+        let only = match &self.bins {
+            Bins::Numeric { values, .. } => values.iter().find(|value| self.bin_of(**value) == bin),
+            Bins::Categorical { .. } => None,
+        };
+        only.map_or_else(|| self.bin_name(bin), |value| readable(*value))
+    }
+
     /// The smallest shift of this column that is found, with so many rows a minute, among `columns`
     /// columns that are watched together: what `show` says.
     pub fn finds(&self, rows_per_minute: f64, columns: usize) -> Finds {
@@ -285,7 +296,11 @@ fn numeric(sorted: &[f64], present: u64, rows: u64) -> Option<Reference> {
         (shares, uppers) = (vec![0.0, 1.0, 0.0], vec![min.next_down(), max]);
     }
     let missing_share = (rows - present) as f64 / rows as f64;
-    Some(Reference { rows, missing_share, shares, bins: Bins::Numeric { uppers, min, max } })
+    let runs = sorted.chunk_by(|a, b| a == b).map(|run| run[0]);
+    let values: Vec<f64> = runs.take(CATEGORIES_MAX + 1).collect();
+    let values = if values.len() > CATEGORIES_MAX { vec![] } else { values };
+    let bins = Bins::Numeric { uppers, min, max, values };
+    Some(Reference { rows, missing_share, shares, bins })
 }
 
 struct Bin {

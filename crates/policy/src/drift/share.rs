@@ -78,7 +78,13 @@ impl ShareDetector {
             self.units_without_data += 1;
             return Signal::NoData;
         }
-        let share = (part as f64 / whole as f64).min(1.0);
+        self.update_share(at_ms, part as f64 / whole as f64, bound)
+    }
+
+    /// The same for a unit whose share is known, or for another number from 0 to 1, such as a mean
+    /// loss.
+    pub fn update_share(&mut self, at_ms: u64, share: f64, bound: f64) -> Signal<ShareFound> {
+        let share = share.clamp(0.0, 1.0);
         let cap = Evidence::cap(self.threshold, 1);
         self.evidence.update(at_ms, share, bound, cap);
         self.recent += (share - self.recent) / 12.0;
@@ -98,7 +104,7 @@ impl ShareDetector {
         let found = ShareFound { share: self.recent, bound, value, threshold, since_ms };
         self.found = Some(found);
         let stretch = Stretch { units_min: STRETCH_UNITS, rows_min: 0 };
-        if self.calm.update(stretch, whole, [share - bound]) {
+        if self.calm.update(stretch, 1, [share - bound]) {
             self.reset();
             return Signal::Quiet;
         }

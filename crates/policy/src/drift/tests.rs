@@ -129,3 +129,129 @@ proptest! {
         prop_assert!(mean <= (before.value() + 1.0) * (1.0 + 1e-9), "{} {}", mean, before.value());
     }
 }
+
+#[test]
+fn psi_of_windows_without_change_is_about_zero_once_its_bias_is_off() {
+    let mut state = 1u64;
+    let mut unit = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let (shares, windows) = ([0.1; 10], 2_000);
+    let (mut above, mut sum) = (0, 0.0);
+    for _ in 0..windows {
+        let mut counts = [0u64; 10];
+        (0..500).for_each(|_| counts[(unit() * 10.0) as usize] += 1);
+        let value = psi(&shares, 1_000_000, &counts).unwrap();
+        sum += value;
+        above += u32::from(value > 0.1);
+    }
+    assert_eq!(above, 0);
+    // 9/500 before; what is left is from cutting off at 0.
+    assert!(sum / f64::from(windows) < 0.005, "{}", sum / f64::from(windows));
+    assert_eq!(psi(&shares, 1_000_000, &[49; 10]), None);
+    assert_eq!(psi(&shares, 499, &[490; 10]), None);
+    let shifted = psi(&[0.5, 0.5], 10_000, &[8_000, 2_000]).unwrap();
+    assert!((shifted - (0.3 * 1.6f64.ln() - 0.3 * 0.4f64.ln())).abs() < 0.01, "{shifted}");
+}
+
+#[test]
+fn distances_are_those_of_the_textbook() {
+    let normal = |mean: f64| move |rank: f64| mean + super::bound::normal_quantile(rank);
+    let values: Vec<f64> = (0..1_000).map(|i| normal(0.0)((i as f64 + 0.5) / 1_000.0)).collect();
+    let reference = Reference::of_numbers(&values, 0).unwrap();
+    let mut counts = reference.counts();
+    values.iter().for_each(|value| reference.count(&mut counts, value + 1.0));
+    let sketches: [Box<dyn Fn(f64) -> f64>; 2] = [Box::new(normal(0.0)), Box::new(normal(1.0))];
+    let [before, now] = sketches;
+    let numbers = drift_numbers(&reference, &counts, Some((before, now)));
+    let of = |method| numbers.iter().find(|n| n.method == method).unwrap().value.unwrap();
+    use domain::drift::DriftMethod::*;
+    // 2Φ(½) − 1, and the shift itself.
+    assert!((of(KolmogorovSmirnov) - 0.3829).abs() < 0.002, "{}", of(KolmogorovSmirnov));
+    assert!((of(Wasserstein) - 1.0).abs() < 0.01, "{}", of(Wasserstein));
+    assert!((0.2..0.5).contains(&of(JensenShannon)) && of(Psi) > 0.5);
+    assert_eq!(jensen_shannon(&[1.0, 0.0], &[0, 9]), Some(1.0));
+    assert_eq!(jensen_shannon(&[0.5, 0.5], &[9, 9]), Some(0.0));
+    assert_eq!(kolmogorov_smirnov(&[1.0, 1.0, 2.0], &[1.0, 1.0, 2.0]), 0.0);
+    assert_eq!(wasserstein(&[1.0, 1.0], &[2.0, 2.0]), None);
+}
+
+#[test]
+fn texts_and_tensors_become_numbers() {
+    let text = text_features("Straße 12, Ωμέγα!");
+    assert_eq!((text.characters, text.script), (17.0, "latin"));
+    assert!((text.letters + text.digits + text.spaces + text.others - 1.0).abs() < 1e-12);
+    assert_eq!(text_features("").script, "none");
+    assert_eq!(text_features("Привет").script, "cyrillic");
+    assert_eq!(text_features("日本").script, "han");
+    let values: Vec<f64> = (0..256).map(|i| (i as f64).sin()).collect();
+    let tensor = tensor_features("embedding", &values, &values);
+    assert!((tensor.cosine - 1.0).abs() < 1e-12);
+    assert_eq!(tensor, tensor_features("embedding", &values, &values));
+    assert_ne!(tensor.projections, tensor_features("other", &values, &values).projections);
+    assert!(tensor_features("embedding", &values, &[]).cosine.is_nan());
+    // Random signs keep the length in the mean: eight projections of a vector of length √128.
+    let mean = tensor.projections.map(|value| value * value).iter().sum::<f64>() / 8.0;
+    assert!((0.1..2.0).contains(&mean), "{mean}");
+}
+
+#[test]
+fn slices_are_large_values_of_columns_with_few() {
+    let city = Reference::of_categories([("Utrecht", 60), ("Delft", 39), ("Urk", 1)], 0).unwrap();
+    let flag = Reference::of_numbers(&[0.0, 0.0, 0.0, 1.0].repeat(25), 0).unwrap();
+    let age = Reference::of_numbers(&(0..100).map(f64::from).collect::<Vec<_>>(), 0).unwrap();
+    let found = slices([("city", &city), ("flag", &flag), ("age", &age)]);
+    let names: Vec<String> = found.iter().map(|s| format!("{}={}", s.column, s.value)).collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(names[1..3], ["city=Utrecht", "city=Delft"]);
+    assert!(names[0].starts_with("flag=") && names[3].starts_with("flag="), "{names:?}");
+    let many: Vec<String> = (0..15).map(|i| i.to_string()).collect();
+    let many = Reference::of_categories(many.iter().map(|n| (n.as_str(), 10)), 0).unwrap();
+    assert_eq!(slices([("a", &many), ("b", &many)]).len(), SLICES_MAX);
+}
+
+#[test]
+fn a_crash_loop_is_found_in_minutes_and_a_crash_is_not() {
+    let mut detector = ShareDetector::new(60_000);
+    let mut minute =
+        |crashed: u64, at: u64| detector.update(at * 60_000, crashed, 1, CRASH_MINUTES_SHARE);
+    assert_eq!(minute(1, 0), Signal::Quiet);
+    assert!((1..600).all(|at| minute(0, at) == Signal::Quiet));
+    let found = (600..).find(|at| matches!(minute(1, *at), Signal::Found(_))).unwrap();
+    assert!(found <= 605, "{found}");
+    let over = (found + 1..).find(|at| minute(0, *at) == Signal::Quiet).unwrap();
+    assert!(over <= found + 12, "{over} {found}");
+}
+
+#[test]
+fn a_queue_that_only_grows_is_found_and_one_that_comes_and_goes_is_not() {
+    let mut detector = ShareDetector::new(BUCKET_MS);
+    let mut rows = 0;
+    let mut bucket = |at: u64, now: u64| {
+        let grew = queue_grew(rows, now);
+        rows = now;
+        detector.update(at * BUCKET_MS, grew, 1, QUEUE_GROWTH_SHARE)
+    };
+    assert!((0..20_000).all(|at| bucket(at, 50 + at % 2) == Signal::Quiet));
+    let found = (20_000..).find(|at| matches!(bucket(*at, *at), Signal::Found(_))).unwrap();
+    assert!(found - 20_000 <= 60, "{}", found - 20_000);
+}
+
+#[test]
+fn a_disk_is_told_before_it_is_full_and_does_not_flap_at_its_limit() {
+    use domain::alarm::Severity;
+    let disk = |free_bytes, free_hour_ago_bytes| Disk {
+        free_bytes,
+        size_bytes: 100_000,
+        free_hour_ago_bytes,
+    };
+    assert_eq!(disk(50_000, 50_000).severity(None), None);
+    assert_eq!(disk(9_900, 9_900).severity(None), Some(Severity::Warning));
+    assert_eq!(disk(11_000, 11_000).severity(Some(Severity::Warning)), Some(Severity::Warning));
+    assert_eq!(disk(11_000, 11_000).severity(None), None);
+    assert_eq!(disk(12_100, 12_100).severity(Some(Severity::Warning)), None);
+    assert_eq!(disk(40_000, 60_000).severity(None), Some(Severity::Alert));
+    assert_eq!(disk(4_000, 4_000).severity(None), Some(Severity::Alert));
+}
