@@ -5,6 +5,7 @@ pub mod alarm;
 pub mod backoff;
 pub mod batch;
 pub mod budget;
+pub mod burn;
 pub mod drift;
 pub mod guard;
 pub mod rate;
