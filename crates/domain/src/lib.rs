@@ -24,6 +24,7 @@ pub mod parts;
 pub mod principal;
 pub mod problem;
 pub mod proposal;
+pub mod quality;
 pub mod record;
 pub mod reference;
 pub mod release;

@@ -12,3 +12,4 @@ pub mod rate;
 pub mod replicas;
 pub mod scale;
 pub mod starts;
+pub mod truth;
