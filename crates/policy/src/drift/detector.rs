@@ -157,7 +157,7 @@ impl Detector {
         let bins: usize = self.series.iter().map(|series| series.evidence.len()).sum();
         let cap = Evidence::cap(self.threshold, bins);
         let clean = self.found.is_none();
-        let (mut rows, mut stage) = (0, Stage::OwnHour);
+        let (mut rows, mut stage) = (0, self.stage);
         let mut excess = vec![];
         let found = self.found.as_deref().unwrap_or(&[]);
         for (index, (series, counts)) in self.series.iter_mut().zip(counts).enumerate() {
@@ -167,12 +167,17 @@ impl Detector {
             }
             rows = rows.max(whole);
             let is_blamed = found.contains(&index);
-            let of_series = series.update(at_ms, whole, parts, cap, clean, |by| {
-                if is_blamed {
-                    excess.push(by);
-                }
-            });
-            stage = stage.min(of_series);
+            let of_series = series.season.bounds(at_ms).1;
+            stage = stage.max(of_series);
+            if of_series > Stage::Learning || self.stage == Stage::Learning {
+                series.update(at_ms, whole, parts, cap, |by| {
+                    if is_blamed {
+                        excess.push(by);
+                    }
+                });
+            }
+            let shares = parts.iter().map(|part| *part as f64 / whole as f64);
+            series.season.learn(at_ms, shares, clean);
         }
         if rows == 0 {
             self.minutes_without_rows += 1;
@@ -268,20 +273,17 @@ impl Series {
         whole: u64,
         parts: &[u64],
         cap: f64,
-        clean: bool,
         mut exceeds: impl FnMut(f64),
-    ) -> Stage {
-        let share = |part: &u64| *part as f64 / whole as f64;
-        let (bounds, stage) = self.season.bounds(at_ms);
+    ) {
+        let weight = if self.minutes == 0 { 1.0 } else { RECENT_WEIGHT };
+        let bounds = self.season.last_bounds();
         for (index, part) in parts.iter().enumerate() {
-            self.evidence[index].update(at_ms, share(part), bounds[index], cap);
-            exceeds(share(part) - bounds[index]);
-            let weight = if self.minutes == 0 { 1.0 } else { RECENT_WEIGHT };
-            self.recent[index] += (share(part) - self.recent[index]) * weight;
+            let share = *part as f64 / whole as f64;
+            self.evidence[index].update(at_ms, share, bounds[index], cap);
+            exceeds(share - bounds[index]);
+            self.recent[index] += (share - self.recent[index]) * weight;
         }
         self.minutes += 1;
-        self.season.learn(at_ms, parts.iter().map(share), clean);
-        stage
     }
 }
 

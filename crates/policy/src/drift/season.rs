@@ -6,8 +6,9 @@
 //! 28 learning ends, so that what creeps is found too; a release or a person begins anew.
 //!
 //! What is learned is the mean of each hour of each day. How much days differ beyond the noise of
-//! their minutes is part of the bound: a weekend that is always different is no drift either. A
-//! day in which something was found is not learned.
+//! their minutes is part of the bound: a weekend that is always different is no drift either. For
+//! its sake the first 14 days are learned whatever they bring, so the first weekend is found and
+//! the second is not; later, a day in which something was found is not learned.
 
 use serde::{Deserialize, Serialize};
 
@@ -156,8 +157,8 @@ impl Season {
         if freedom > 0.0 { (sum / freedom).max(0.0) } else { 0.0 }
     }
 
-    /// Takes in the shares of one minute that had rows. `clean`: nothing is found just now; a day
-    /// in which something is, is not learned once there is another.
+    /// Takes in the shares of one minute that had rows. `clean`: nothing is found just now; once
+    /// hours have their own bounds, a day in which something is found is not learned.
     pub fn learn(&mut self, at_ms: u64, shares: impl ExactSizeIterator<Item = f64>, clean: bool) {
         let started_ms = *self.started_ms.get_or_insert(at_ms);
         if whole_days(started_ms, at_ms) >= LEARNING_DAYS {
@@ -175,7 +176,7 @@ impl Season {
             }
             self.running.hour = hour;
         }
-        if !clean && self.stage > Stage::Learning {
+        if !clean && self.stage == Stage::OwnHour {
             self.today.clear();
             (self.running.minutes, self.running.sums, self.running.squares) = (0, vec![], vec![]);
             return;

@@ -21,7 +21,7 @@ pub fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-const STEADY: Scene = Scene { rows_per_minute: 60.0, cycle: 0.0, bulk_share: 0.0 };
+const STEADY: Scene = Scene { rows_per_minute: 60.0, cycle: 0.0, weekend: 0.0, bulk_share: 0.0 };
 
 /// Runs all seeds of a scene, and asserts that false alarms are within the promise: one in 525,600
 /// minutes of one detector, give or take three standard deviations.
@@ -54,6 +54,27 @@ fn nobody_is_woken_by_the_time_of_day() {
         let scene = Scene { cycle: 0.3, rows_per_minute, ..STEADY };
         keeps_the_promise(&format!("daily cycle, {rows_per_minute} rows a minute"), scene);
     }
+}
+
+/// What the two tests around this one would miss if the simulation were too kind.
+#[test]
+fn a_daily_cycle_is_found_by_a_reference_that_knows_no_hours() {
+    let mut world = World::new(1, Scene { cycle: 0.3, ..STEADY }, REFERENCE_ROWS);
+    let (_, found) = world.delay(0, DAY_MINUTES, NO_CHANGE).expect("a warning on the first day");
+    assert_eq!(found.stage, Stage::Learning);
+}
+
+#[test]
+fn the_first_weekend_is_told_and_those_after_the_second_week_are_not() {
+    let (mut first, mut later) = (0, 0);
+    for seed in 0..number("DRIFT_SEEDS", 10) {
+        let mut world = World::new(seed, Scene { weekend: 0.5, ..STEADY }, REFERENCE_ROWS);
+        world.alarms(0..2 * DAY_MINUTES);
+        first += world.alarms(2 * DAY_MINUTES..14 * DAY_MINUTES);
+        later += world.alarms(14 * DAY_MINUTES..42 * DAY_MINUTES);
+    }
+    println!("weekends: {first} alarms in the first two weeks, {later} in the four after");
+    assert!(first > 0 && later == 0, "{first} {later}");
 }
 
 #[test]

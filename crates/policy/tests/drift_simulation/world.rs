@@ -16,6 +16,8 @@ pub struct Scene {
     pub rows_per_minute: f64,
     /// Amplitude of a daily cycle of all columns' means, in standard deviations.
     pub cycle: f64,
+    /// So much are all columns' means shifted on two of seven days, in standard deviations.
+    pub weekend: f64,
     /// Of each minute's rows so many are copies of one row.
     pub bulk_share: f64,
 }
@@ -106,7 +108,9 @@ impl World {
     pub fn minute(&mut self, minute: u64, change: Change) -> Vec<Signal<Found>> {
         let rows = poisson(&mut self.random, self.scene.rows_per_minute);
         let phase = minute as f64 / DAY_MINUTES as f64 * std::f64::consts::TAU;
-        let season = self.scene.cycle * phase.sin();
+        let is_weekend = minute / DAY_MINUTES % 7 >= 5;
+        let weekend = if is_weekend { self.scene.weekend } else { 0.0 };
+        let season = self.scene.cycle * phase.sin() + weekend;
         let counts: Vec<Counts> = (0..COLUMNS)
             .map(|column| {
                 let change = if column == 0 { change } else { NO_CHANGE };
@@ -121,7 +125,7 @@ impl World {
         let random = &mut self.random;
         let reference = &self.references[column];
         let mut counts = reference.counts();
-        let Bins::Numeric { uppers, min, max } = &reference.bins else { return counts };
+        let Bins::Numeric { uppers, min, max, .. } = &reference.bins else { return counts };
         let bulk = (rows as f64 * self.scene.bulk_share) as u64;
         let missing = binomial(random, rows - bulk, MISSING_SHARE);
         let below = |value: f64| normal_share((value - mean) / scale);
@@ -156,6 +160,18 @@ impl World {
             Signal::Found(found) => Some((minute + 1 - from, found)),
             _ => None,
         })
+    }
+
+    /// Alarms of the first detector that begin in these minutes.
+    pub fn alarms(&mut self, minutes: std::ops::Range<u64>) -> u64 {
+        let mut open = false;
+        minutes
+            .filter(|minute| {
+                let signal = self.minute(*minute, NO_CHANGE).swap_remove(0);
+                let was_open = std::mem::replace(&mut open, matches!(signal, Signal::Found(_)));
+                open && !was_open
+            })
+            .count() as u64
     }
 
     /// Alarms that begin in these minutes under a promise, of all detectors.
