@@ -127,21 +127,31 @@ impl Season {
 
     fn bounds_of(&self, hour: usize) -> Vec<f64> {
         let own = &self.hours[hour];
+        let is_own = self.stage == Stage::OwnHour && own.days >= HOUR_DAYS_MIN;
+        let of = |bin: usize| {
+            let pool = self.pool(bin);
+            let known = self.hours.iter().filter(|hour| hour.days > 0);
+            match is_own {
+                true => own.bound(bin, pool),
+                false => known.map(|hour| hour.bound(bin, pool)).fold(0.0, f64::max),
+            }
+        };
         match self.stage {
             Stage::Learning => self.reference.clone(),
-            Stage::OwnHour if own.days >= HOUR_DAYS_MIN => {
-                let of = |bin: usize| own.bound(bin, self.unrest(bin), self.minutes);
-                (0..self.reference.len()).map(of).collect()
-            }
-            Stage::OwnHour | Stage::Envelope => {
-                let of = |bin: usize| {
-                    let unrest = self.unrest(bin);
-                    let known = self.hours.iter().filter(|hour| hour.days > 0);
-                    known.map(|hour| hour.bound(bin, unrest, self.minutes)).fold(0.0, f64::max)
-                };
-                (0..self.reference.len()).map(of).collect()
-            }
+            Stage::OwnHour | Stage::Envelope => (0..self.reference.len()).map(of).collect(),
         }
+    }
+
+    fn pool(&self, bin: usize) -> Pool {
+        let unrest = self.unrest(bin);
+        let known = || self.hours.iter().filter(|hour| hour.days > 0);
+        let count = (known().count() as f64).max(1.0);
+        let mean = known().map(|hour| hour.mean(bin)).sum::<f64>() / count;
+        let error = known().map(|hour| hour.error(bin, unrest)).sum::<f64>() / count;
+        let squares = known().map(|hour| (hour.mean(bin) - mean).powi(2)).sum::<f64>();
+        let between = (squares / (count - 1.0).max(1.0) - error).max(0.0);
+        let hidden = HIDDEN_MINUTES / self.minutes.max(1) as f64;
+        Pool { mean, error: error / count, between, unrest, hidden }
     }
 
     /// The variance between the days' means of an hour beyond the noise of their minutes, averaged
@@ -212,15 +222,40 @@ impl Season {
     }
 }
 
+/// What is known of a share over all hours, as variances.
+#[derive(Clone, Copy)]
+struct Pool {
+    mean: f64,
+    /// Of that mean.
+    error: f64,
+    /// Between the true means of hours.
+    between: f64,
+    /// How much another day may differ.
+    unrest: f64,
+    /// What may have been hidden so far.
+    hidden: f64,
+}
+
 impl Hour {
-    /// The mean over the days and 3.3 of its standard errors; `unrest` is how much another day may
-    /// differ, as a variance, and `minutes` how many were learned in all.
-    fn bound(&self, bin: usize, unrest: f64, minutes: u64) -> f64 {
-        let (days, moments) = (f64::from(self.days.max(1)), self.bins[bin]);
-        let noise = moments.noise / (days * days);
-        let errors = (noise + unrest * (1.0 + 1.0 / days)).sqrt();
-        let hidden = HIDDEN_MINUTES / minutes.max(1) as f64;
-        widened(moments.sum / days + ERRORS_OF_REFERENCE * errors + hidden)
+    fn mean(&self, bin: usize) -> f64 {
+        self.bins[bin].sum / f64::from(self.days.max(1))
+    }
+
+    /// The variance of the mean.
+    fn error(&self, bin: usize, unrest: f64) -> f64 {
+        let days = f64::from(self.days.max(1));
+        self.bins[bin].noise / (days * days) + unrest / days
+    }
+
+    /// The hour's mean and 3.3 standard errors. With little traffic hours differ by chance more than
+    /// by season: the mean is drawn to that of all hours as far as chance explains the difference
+    /// (Efron, Morris, 'Stein's estimation rule and its competitors', JASA 1973).
+    fn bound(&self, bin: usize, pool: Pool) -> f64 {
+        let error = self.error(bin, pool.unrest);
+        let weight = pool.between / (pool.between + error).max(f64::MIN_POSITIVE);
+        let mean = pool.mean + weight * (self.mean(bin) - pool.mean);
+        let variance = weight * error + (1.0 - weight) * pool.error + pool.unrest;
+        widened(mean + ERRORS_OF_REFERENCE * variance.sqrt() + pool.hidden)
     }
 }
 
