@@ -15,6 +15,7 @@ mod reference;
 mod season;
 mod share;
 mod slices;
+mod tell;
 #[cfg(test)]
 mod tests;
 
@@ -35,3 +36,4 @@ pub use share::{
     BUCKET_MS, LATENCIES_MIN, SLOW_SHARE_MAX, ShareDetector, ShareFound, Signal, slow_limit_us,
 };
 pub use slices::{SLICES_MAX, Slice, slices};
+pub use tell::{drift_finding, share_finding};

@@ -255,3 +255,36 @@ fn a_disk_is_told_before_it_is_full_and_does_not_flap_at_its_limit() {
     assert_eq!(disk(40_000, 60_000).severity(None), Some(Severity::Alert));
     assert_eq!(disk(4_000, 4_000).severity(None), Some(Severity::Alert));
 }
+
+#[test]
+fn what_is_found_is_told_in_one_sentence_with_numbers_and_a_next_command() {
+    use domain::alarm::{AlarmKey, AlarmKind, Confidence, Severity};
+    let reference =
+        Reference::of_numbers(&(0..5_000).map(f64::from).collect::<Vec<_>>(), 0).unwrap();
+    let series = |name| Series::new(name, Watch::Bins, &reference);
+    let mut detector = Detector::new(Watch::Bins, vec![series("age"), series("income")]);
+    let (mut shifted, mut usual) = (reference.counts(), reference.counts());
+    (0..100).for_each(|i| reference.count(&mut shifted, 4_950.0 - f64::from(i)));
+    (0..100).for_each(|i| reference.count(&mut usual, 50.0 * f64::from(i)));
+    let counts = [shifted, usual];
+    let found = (0..).find_map(|minute| match detector.minute(minute * 60_000, &counts) {
+        Signal::Found(found) => Some(found),
+        _ => None,
+    });
+    let mut key = AlarmKey {
+        model: "default/churn".parse().unwrap(),
+        environment: "production".parse().unwrap(),
+        kind: AlarmKind::Inputs,
+        subject: String::new(),
+    };
+    let told = drift_finding(&key, None, &found.unwrap(), |blamed| reference.bin_name(blamed.bin));
+    assert_eq!(told.what, "`age`: 100% of values are in `above 4499`, at most 14% are usual",);
+    assert_eq!(told.next, "decalog drift churn --column age");
+    assert_eq!((told.severity, told.confidence), (Severity::Notice, Confidence::WarnsOnly));
+    key.kind = AlarmKind::Latency;
+    let found =
+        ShareFound { share: 0.5, bound: 0.02, value: 7e6, threshold: 6.3e6, since_ms: 5_000 };
+    let told = share_finding(&key, None, &found, "15 ms");
+    assert_eq!(told.what, "50% of requests take longer than 15 ms, at most 2.0% is usual");
+    assert_eq!((told.severity, told.next.as_str()), (Severity::Alert, "decalog why churn"));
+}
