@@ -238,7 +238,7 @@ impl Slot {
 
     /// When a batch ran that has just been answered.
     fn timing(&self, sent_at: Instant, batch_rows: u32) -> Timing {
-        let replica = self.replica.clone();
+        let replica = self.replica.name.clone();
         Timing { sent_at, answered_at: Instant::now(), batch_rows, replica }
     }
 

@@ -15,7 +15,6 @@ use crate::connections::{Ticket, Wait};
 use crate::keep::{Asked, Became, id_text};
 use crate::memory::{Memory, SMALL_BYTES};
 use crate::reply;
-use crate::stream::Streamed;
 use crate::watch::Standing;
 use crate::wire::oip_rest::{self, OipRest};
 use crate::wire::simple::Simple;
@@ -188,14 +187,20 @@ impl Gateway {
                 match response.body_mut().pieces() {
                     // What becomes of a stream is known at its end.
                     Some(pieces) => {
-                        let lane = done.lane;
-                        let streamed = Streamed { id, lane, replica, inputs, asked, epoch };
-                        pieces.record(shared.clone(), record, streamed);
+                        let (shared, lane) = (shared.clone(), done.lane);
+                        let recorded = move |record: Record| {
+                            let (lane, replica) = (Some(lane.as_ref()), replica.as_ref());
+                            let became =
+                                Became { lane, replica, inputs, epoch, ..Became::default() };
+                            shared.keep(id, &asked, &record, &became);
+                            shared.record(record);
+                        };
+                        pieces.record(record, Box::new(recorded));
                     }
                     None => {
                         let became = Became {
                             lane: Some(&done.lane),
-                            replica: Some(&replica),
+                            replica: &replica,
                             inputs,
                             rows: done.outputs.as_ref(),
                             problem: None,

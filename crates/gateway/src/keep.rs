@@ -12,7 +12,6 @@ use protocol::{Payload, Tensor};
 
 use crate::ask::Rows;
 use crate::lane::Lane;
-use crate::replica::Replica;
 
 /// By which a caller names what the truth of a prediction will be joined by: `customer=42`.
 const KEY: HeaderName = HeaderName::from_static("decalog-key");
@@ -114,7 +113,7 @@ pub struct Became<'a> {
     /// What it was routed to.
     pub lane: Option<&'a Lane>,
     /// What ran it.
-    pub replica: Option<&'a Replica>,
+    pub replica: &'a str,
     /// Its rows, as far as they are still there.
     pub inputs: Payload,
     /// Its answer.
@@ -160,19 +159,19 @@ pub fn keep(
         error: became.problem.map_or("", |problem| &problem.message),
         principal: &asked.principal,
         key: &asked.key,
-        replica: became.replica.map_or("", |replica| &replica.id.0),
+        replica: became.replica,
     };
     if kept == Kept::Whole {
         let whole =
             RecordOut { head: head.clone(), inputs: &became.inputs.columns, outputs: &outputs };
-        if recorder.put(whole.len(), true, &mut |out| whole.write(out)) {
+        if recorder.put(whole.size(), true, &mut |out| whole.write(out)) {
             return;
         }
     }
     let kept = if kept == Kept::Whole { Kept::Dropped } else { kept };
     let bare: RecordOut<'_> =
         RecordOut { head: RecordHead { kept, ..head }, inputs: &[], outputs: &[] as &[Tensor] };
-    recorder.put(bare.len(), false, &mut |out| bare.write(out));
+    recorder.put(bare.size(), false, &mut |out| bare.write(out));
 }
 
 /// A lane's number in records, and what it stands for.

@@ -1,5 +1,6 @@
 //! A replica as the data plane uses it: where requests go, whether they may, and what it runs.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ const PROBE_MS_MAX: u64 = 1_000;
 pub struct Replica {
     /// The replica.
     pub id: ReplicaId,
+    /// Its id, as records have it.
+    pub name: Arc<str>,
     pub(crate) protocol: WorkerProtocol,
     /// Where it takes requests.
     pub(crate) infer_path: String,
@@ -42,6 +45,7 @@ impl Replica {
     pub fn new(placement: &Placement, route: &ReplicaRoute) -> Replica {
         Replica {
             id: route.replica.clone(),
+            name: route.replica.0.as_str().into(),
             infer_path: worker::caller::infer_path(placement.model.model.as_str(), &route.protocol),
             protocol: route.protocol.clone(),
             address: route.address.clone(),

@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use protocol::{Answer, Payload};
 
 use crate::body::Body;
-use crate::replica::Replica;
 use crate::stream::Pieces;
 
 /// How a request in the queue ended.
@@ -47,7 +46,7 @@ pub struct Timing {
     /// Rows of the whole batch.
     pub batch_rows: u32,
     /// What ran it.
-    pub replica: Arc<Replica>,
+    pub replica: Arc<str>,
 }
 
 /// The request's id, in answers and logs.

@@ -210,6 +210,8 @@ mod tests {
             observations: tokio::sync::mpsc::channel(1).0,
             connections: crate::connections::Connections::new(1),
             memory: Budget::new(1),
+            ids: crate::keep::Ids::new(),
+            recorder: crate::keep::Keeper::new(),
         });
         let heavy = Heavy::new(tokio::runtime::Handle::current());
         let key = |number: u32| domain::state::default_model(&format!("m{number:04}")).unwrap();

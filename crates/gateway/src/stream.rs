@@ -8,13 +8,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use domain::record::Record;
 use domain::{Code, Problem};
-use protocol::Payload;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::keep::{Asked, Became};
-use crate::lane::Lane;
-use crate::replica::Replica;
-use crate::{Shared, micros};
+use crate::micros;
 
 /// Pieces of a stream that wait for a slow reader; then the model waits.
 const PIECES_MAX: usize = 16;
@@ -42,24 +38,11 @@ pub struct Pieces {
     end: End,
     /// Since when the reader waits for the next.
     awaited_at: Option<Instant>,
-    record: Option<(Arc<Shared>, Record, Streamed)>,
+    record: Option<Box<(Record, Recorded)>>,
 }
 
-/// What is known of a request whose answer comes in pieces.
-pub struct Streamed {
-    /// Of the request.
-    pub id: [u8; 16],
-    /// What answers it.
-    pub lane: Arc<Lane>,
-    /// What runs it.
-    pub replica: Arc<Replica>,
-    /// Its rows.
-    pub inputs: Payload,
-    /// What its caller said beside them.
-    pub asked: Asked,
-    /// Of the route table.
-    pub epoch: u64,
-}
+/// What is done with a record at the end of a stream.
+pub type Recorded = Box<dyn FnOnce(Record) + Send + Sync>;
 
 /// How far a stream has come.
 enum End {
@@ -109,9 +92,9 @@ impl PieceSender {
 }
 
 impl Pieces {
-    /// Writes this record at the end, with what became of the stream.
-    pub fn record(&mut self, shared: Arc<Shared>, record: Record, kept: Streamed) {
-        self.record = Some((shared, record, kept));
+    /// Hands on this record at the end, with what became of the stream.
+    pub fn record(&mut self, record: Record, recorded: Recorded) {
+        self.record = Some(Box::new((record, recorded)));
     }
 
     /// The next piece.
@@ -135,7 +118,8 @@ impl Pieces {
 
 impl Drop for Pieces {
     fn drop(&mut self) {
-        let Some((shared, mut record, kept)) = self.record.take() else { return };
+        let Some(recorded) = self.record.take() else { return };
+        let (mut record, recorded) = *recorded;
         match &self.end {
             End::Whole => {}
             End::Failed(code) => {
@@ -149,14 +133,6 @@ impl Drop for Pieces {
                 record.abandon(record.total_us.max(waited_us));
             }
         }
-        let became = Became {
-            lane: Some(&kept.lane),
-            replica: Some(&kept.replica),
-            inputs: kept.inputs,
-            epoch: kept.epoch,
-            ..Became::default()
-        };
-        shared.keep(kept.id, &kept.asked, &record, &became);
-        shared.record(record);
+        recorded(record);
     }
 }

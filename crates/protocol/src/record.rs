@@ -148,14 +148,14 @@ impl<'a> RecordHead<'a> {
 
 impl RecordOut<'_> {
     /// The bytes that [`RecordOut::write`] writes.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         let texts: usize = self.head.texts().iter().map(|text| 2 + text.len()).sum();
         let inputs: usize = self.inputs.iter().map(cells_bytes).sum();
         let outputs: usize = self.outputs.iter().map(tensor_bytes).sum();
         HEAD_BYTES + texts + 4 + inputs + outputs
     }
 
-    /// Writes the record to the begin of `out`, which has room for [`RecordOut::len`] bytes.
+    /// Writes the record to the begin of `out`, which has room for [`RecordOut::size`] bytes.
     pub fn write(&self, out: &mut [u8]) {
         let head = &self.head;
         let mut writer = Writer { out, at: 0 };

@@ -99,9 +99,9 @@ pub struct UpOptions {
 /// What is kept of requests.
 #[derive(Args, Debug, Clone)]
 pub struct RecordOptions {
-    /// Records that are kept a second of each version, besides all errors and the slowest 1%; 0
-    /// keeps none at all
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    /// Keep records of requests, with what was asked and answered: so many a second of each version,
+    /// besides all errors and the slowest 1% [default: 0, none at all]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub records_per_s: u32,
     /// How long records are kept, in days, …
     #[arg(long, value_name = "DAYS", default_value_t = 30)]

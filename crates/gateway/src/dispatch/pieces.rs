@@ -39,7 +39,7 @@ impl Slot {
             sent_at,
             answered_at: Instant::now(),
             batch_rows: 1,
-            replica: self.replica.clone(),
+            replica: self.replica.name.clone(),
         };
         let _ = waiting.reply.send(RequestOutcome::Stream(receiver, timing, waiting.payload));
         if answer.streams {

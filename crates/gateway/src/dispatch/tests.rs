@@ -102,8 +102,9 @@ async fn a_panic_within_a_slot_costs_one_request() {
         assert!(receiver.await.is_err(), "whoever waits hears of it");
         drop(place);
         let question = Simple(Bytes::from_static(br#"{"rows": [{"x": 1}, {"x": 2}]}"#));
+        let asked = crate::keep::Asked::new("m", String::new(), &HeaderMap::new());
         let answered =
-            gateway.ask("m", &HeaderMap::new(), Instant::now(), question, None, None).await;
+            gateway.ask(&HeaderMap::new(), Instant::now(), question, None, None, &asked).await;
         let Ok(Reply::Rows(rows)) = answered.map(|(_, _, reply)| reply) else {
             panic!("the slot answers the next")
         };

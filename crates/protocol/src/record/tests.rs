@@ -1,3 +1,5 @@
+//! What is written is read, and nothing else.
+
 use bytes::Bytes;
 
 use super::*;
@@ -30,7 +32,7 @@ fn sample() -> Vec<u8> {
         ..RecordHead::default()
     };
     let out = RecordOut { head, inputs: &[cells, missing], outputs: &[answer] };
-    let mut bytes = vec![0; out.len()];
+    let mut bytes = vec![0; out.size()];
     out.write(&mut bytes);
     bytes
 }

@@ -1,3 +1,5 @@
+//! From the ring to Parquet, also over the end of a process.
+
 use std::collections::BTreeSet;
 
 use arrow_array::RecordBatch;
@@ -110,7 +112,7 @@ fn put(keeper: &Keeper, n: u64, rows: u32) -> bool {
     let head =
         RecordHead { id: id(n), lane, status: 200, rows, kept: Kept::Whole, ..Default::default() };
     let record = RecordOut { head, inputs: &inputs, outputs: &[leave] };
-    keeper.put(record.len(), true, &mut |out| record.write(out))
+    keeper.put(record.size(), true, &mut |out| record.write(out))
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Frames go in and come out, also when memory is short, a writer dies or many write at once.
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
