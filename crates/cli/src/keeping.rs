@@ -57,9 +57,6 @@ async fn try_start(
         memory.extend(Flock::lock(held, FlockArg::LockExclusiveNonblock).ok());
     }
     let files = memory.iter().map(|file| file.try_clone()).collect::<Result<Vec<_>, _>>()?;
-    let Some((own, left)) = files.split_first() else {
-        return Err(std::io::Error::other("other processes have all the memory for them"));
-    };
     let config = KeeperConfig {
         directory: data.records(),
         sample_per_s: f64::from(options.records_per_s),
@@ -67,7 +64,13 @@ async fn try_start(
         keep_bytes_max: options.records_mb << 20,
     };
     let watch: records::Watch = Box::new(|_, _, _| {});
-    let keeper = Keeper::start(config, own, left, store, Handle::current(), watch)?;
+    let (store, runtime) = (store.clone(), Handle::current());
+    // What an earlier process left is brought to the disk first.
+    let start = move || match files.split_first() {
+        Some((own, left)) => Keeper::start(config, own, left, &store, runtime, watch),
+        None => Err(std::io::Error::other("other processes have all the memory for them")),
+    };
+    let keeper = tokio::task::spawn_blocking(start).await??;
     // What was left by others is taken over; their memory is free for the next.
     memory.truncate(1);
     Ok(Keeping { keeper, _memory: memory })

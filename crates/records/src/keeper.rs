@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -16,8 +16,9 @@ use protocol::record::{Definition, RecordHead, RecordIn, Recorder};
 use crate::catalogue::Catalogue;
 use crate::ring::Ring;
 use crate::sample::Sampler;
+use crate::sealing::{Closed, Sealing, now_ms};
 use crate::segment::{Kind, Segment, frames, ring_of};
-use crate::{Gap, RecordFile, seal, segment};
+use crate::{Gap, RecordFile, segment};
 
 /// Between two looks at the ring, in milliseconds.
 const DRAIN_MS: u64 = 50;
@@ -25,16 +26,14 @@ const DRAIN_MS: u64 = 50;
 const SYNC_MS: u64 = 1_000;
 /// So many bytes are taken out of the ring before they are written.
 const TURN_BYTES_MAX: usize = 1 << 20;
+/// … and so many times, before what was written is synced.
+const TURNS_MAX: usize = 16;
 /// A segment becomes Parquet when it has so many bytes, …
 const SEGMENT_BYTES_MAX: u64 = 32 << 20;
 /// … or is so old, in milliseconds.
 const SEGMENT_MS_MAX: u64 = 60_000;
 /// With more lanes than these, what is known of their rates is forgotten.
 const SAMPLERS_MAX: usize = 4_096;
-/// How often what is too old is looked for, in milliseconds.
-const RETAIN_MS: u64 = 60_000;
-/// Between two tries to store what could not be stored, in milliseconds.
-const RETRY_MS: u64 = 5_000;
 
 /// How records are kept.
 #[derive(Clone, Debug)]
@@ -88,11 +87,6 @@ impl Recorder for Keeper {
     }
 }
 
-fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
-}
-
 impl Keeper {
     /// Starts keeping what is in a ring, first of all what an earlier process left there and in the
     /// rings of `left`. Parquet is stored through `runtime`.
@@ -118,8 +112,11 @@ impl Keeper {
         });
         let (closed, to_seal) = channel();
         let sealing = Sealing {
-            keeper: keeper.clone(),
-            config: config.clone(),
+            area: keeper.area.clone(),
+            catalogue,
+            directory: config.directory.clone(),
+            keep_ms: config.keep_ms,
+            keep_bytes_max: config.keep_bytes_max,
             runtime,
             retained_at: Instant::now(),
         };
@@ -195,13 +192,6 @@ impl Keeper {
     }
 }
 
-/// What the sealing thread is given.
-enum Closed {
-    Segment(PathBuf),
-    /// All before it is in the catalogue.
-    Mark(Sender<()>),
-}
-
 /// The thread that reads the ring.
 struct Draining {
     keeper: Arc<Keeper>,
@@ -254,7 +244,12 @@ impl Draining {
 
     fn run(mut self, orders: &Receiver<Order>) {
         loop {
-            while self.turn(false) {}
+            // However much comes: what was written must be synced, too.
+            for _ in 0..TURNS_MAX {
+                if !self.turn(false) {
+                    break;
+                }
+            }
             self.report();
             self.sync(false);
             let is_old = self.segment.as_ref().is_some_and(|(segment, _, since)| {
@@ -401,73 +396,6 @@ impl Draining {
         if let Some((segment, _, _)) = self.segment.take() {
             let _ = self.closed.send(Closed::Segment(segment.path().to_path_buf()));
         }
-    }
-}
-
-/// The thread that makes Parquet.
-struct Sealing {
-    keeper: Arc<Keeper>,
-    config: KeeperConfig,
-    runtime: tokio::runtime::Handle,
-    retained_at: Instant,
-}
-
-impl Sealing {
-    fn run(mut self, closed: &Receiver<Closed>) {
-        loop {
-            match closed.recv_timeout(Duration::from_millis(RETAIN_MS)) {
-                Ok(Closed::Segment(path)) => self.seal(&path),
-                Ok(Closed::Mark(done)) => drop(done.send(())),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            if self.retained_at.elapsed() > Duration::from_millis(RETAIN_MS) {
-                self.retained_at = Instant::now();
-                // A process that was replaced has left its last one.
-                let left = segment::left_in(&self.config.directory).unwrap_or_default();
-                left.iter().for_each(|path| self.seal(path));
-                if let Err(error) = self.retain() {
-                    tracing::warn!("old records are not removed: {error}");
-                }
-            }
-        }
-    }
-
-    /// Tries until the store has it: the segment stays until then.
-    fn seal(&self, path: &Path) {
-        let mut is_said = false;
-        while let Err(error) = self.try_seal(path) {
-            if error.kind() == io::ErrorKind::NotFound {
-                return;
-            }
-            if !std::mem::replace(&mut is_said, true) {
-                tracing::warn!("{} does not become Parquet: {error}", path.display());
-            }
-            std::thread::sleep(Duration::from_millis(RETRY_MS));
-        }
-    }
-
-    fn try_seal(&self, path: &Path) -> io::Result<()> {
-        let bytes = std::fs::read(path)?;
-        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        let parts = seal::seal(name, &bytes, now_ms())?;
-        for (file, content) in parts.sealed.files.iter().zip(parts.contents) {
-            let put = self.keeper.area.put(&file.path, content.into());
-            self.runtime.block_on(put).map_err(io::Error::other)?;
-        }
-        self.keeper.catalogue.seal(&parts.sealed).map_err(io::Error::other)?;
-        std::fs::remove_file(path)
-    }
-
-    fn retain(&self) -> io::Result<()> {
-        let before_ms = now_ms().saturating_sub(self.config.keep_ms);
-        let old = self.keeper.catalogue.too_old(before_ms, self.config.keep_bytes_max);
-        for path in old.map_err(io::Error::other)? {
-            let removed = self.keeper.area.remove(&path);
-            self.runtime.block_on(removed).map_err(io::Error::other)?;
-            self.keeper.catalogue.forget(&path).map_err(io::Error::other)?;
-        }
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ mod keeper;
 pub mod ring;
 mod sample;
 mod seal;
+mod sealing;
 pub mod segment;
 mod values;
 

@@ -142,7 +142,7 @@ fn what_an_earlier_process_left_is_found_once() {
         let keeper = place.start(1e9);
         for n in 0..200 {
             assert!(put(&keeper, round * 1_000 + n, 1));
-            wanted.insert(seal::id_text(&id(round * 1_000 + n)));
+            wanted.insert(crate::seal::id_text(&id(round * 1_000 + n)));
         }
         if round % 2 == 0 {
             keeper.flush();
@@ -151,7 +151,7 @@ fn what_an_earlier_process_left_is_found_once() {
         // In the ring after the end of whoever reads it.
         for n in 500..520 {
             assert!(put(&keeper, round * 1_000 + n, 1));
-            wanted.insert(seal::id_text(&id(round * 1_000 + n)));
+            wanted.insert(crate::seal::id_text(&id(round * 1_000 + n)));
         }
     }
     let keeper = place.start(1e9);
