@@ -12,6 +12,6 @@ mod sealing;
 pub mod segment;
 mod values;
 
-pub use catalogue::{Catalogue, Gap};
+pub use catalogue::{Catalogue, Gap, Sealed};
 pub use file::{FileColumn, RecordFile};
 pub use keeper::{Keeper, KeeperConfig, Watch};
