@@ -9,6 +9,7 @@ use domain::manifest::Runtime;
 mod access;
 mod audit;
 mod release;
+mod sql;
 mod up;
 
 pub use access::{
@@ -17,6 +18,7 @@ pub use access::{
 };
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
+pub use sql::{AskRecords, AskSql, RowsForm};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
 
 /// Takes trained models, in any language, into production and keeps them there.
@@ -180,6 +182,10 @@ pub enum Verb {
         #[arg(long, default_value_t)]
         after: domain::After,
     },
+    /// Shows what was asked of a model and what it answered, newest first
+    Records(AskRecords),
+    /// Asks about records of requests in SQL
+    Sql(AskSql),
     /// Removes a model with all its versions, or one version that is not in use
     #[command(after_help = "Examples:\n  decalog rm churn\n  decalog rm churn@v2")]
     Rm {

@@ -32,10 +32,12 @@ mod platform;
 mod predict;
 mod proposals;
 mod release;
+mod rows;
 mod servers;
 mod show;
 mod socket;
 mod sources;
+mod sql;
 mod up;
 mod upgrade;
 mod variables;
@@ -181,6 +183,8 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
             let expected = platform::Expected { head, checkpoint, key };
             platform::verify(&remote()?, expected, data, json)?
         }
+        Verb::Records(options) => sql::records(&remote()?, &options, json)?,
+        Verb::Sql(options) => sql::sql(&remote()?, &options, json)?,
         Verb::Audit { verb } => audit::run(&remote()?, verb, json)?,
     }
     Ok(0)

@@ -230,13 +230,15 @@ async fn serve(
         Arc::new(move |access| letting_in.apply_access(access));
     // Before the first route: each request has a record.
     let keeping = Arc::new(OnceLock::<Keeping>::new());
+    let queries = Arc::new(query::Queries::new(query::Limits::default()));
     let opening = {
         let store = store.clone();
         let (options, data, gateway) = (options.records.clone(), data.clone(), gateway.clone());
-        let keeping = keeping.clone();
+        let (keeping, reading) = (keeping.clone(), queries.clone());
         async move {
             let engine = LocalEngine::open(engine, store.clone()).await?;
             if let Some(started) = keeping::start(&options, &data, &engine, &store).await {
+                reading.read_from(query::Source::of(started.keeper.clone()));
                 gateway.record_by(started.keeper.clone());
                 let _ = keeping.set(started);
             }
@@ -251,6 +253,7 @@ async fn serve(
         control: control.clone(),
         gateway: gateway.clone(),
         monitor: monitor.clone(),
+        queries,
         logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),
         data: data.clone(),

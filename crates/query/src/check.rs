@@ -107,7 +107,8 @@ fn parser(sql: &str, bytes_max: usize) -> Result<Parser<'static>, Problem> {
 
 fn measure(tokens: &[TokenWithSpan]) -> Result<(), Problem> {
     if tokens.len() > TOKENS_MAX {
-        let text = format!("the query has {} words and signs, and {TOKENS_MAX} are allowed", tokens.len());
+        let text =
+            format!("the query has {} words and signs, and {TOKENS_MAX} are allowed", tokens.len());
         return Err(over(text).help("write it shorter"));
     }
     let (mut depth, mut operators) = (0usize, 0usize);

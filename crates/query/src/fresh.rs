@@ -59,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn many_who_ask_at_once_have_it_done_once() {
         let (fresh, count) = (Fresh::default(), Arc::new(AtomicUsize::new(0)));
         let counting = count.clone();

@@ -108,9 +108,8 @@ mod tests {
     #[test]
     fn a_type_is_read_as_it_is_written() {
         let fixed = records::columns::fixed();
-        let lists = [DataType::Float32, DataType::Utf8, DataType::Binary].map(|item| {
-            Arc::new(Field::new("x", DataType::new_list(item, false), true))
-        });
+        let lists = [DataType::Float32, DataType::Utf8, DataType::Binary]
+            .map(|item| Arc::new(Field::new("x", DataType::new_list(item, false), true)));
         for field in fixed.iter().chain(&lists) {
             let text = field.data_type().to_string();
             assert_eq!(text.parse::<DataType>().unwrap(), *field.data_type(), "{text}");

@@ -21,6 +21,9 @@ mod source;
 mod table;
 mod union;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::{Answer, Format};
 pub use ask::{Ask, RecordsAsk};
 pub use queries::{Limits, Queries};

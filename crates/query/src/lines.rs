@@ -143,7 +143,8 @@ mod tests {
     use super::*;
 
     fn batch() -> RecordBatch {
-        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), None]), None]);
+        let lists =
+            ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), None]), None]);
         let columns: [(&str, ArrayRef); 4] = [
             ("n", Arc::new(Int64Array::from(vec![Some(1), None]))),
             ("n", Arc::new(Float64Array::from(vec![f64::NAN, 0.5]))),

@@ -72,9 +72,10 @@ impl Found {
                 false => ControlFlow::Break(()),
             };
         };
-        let named = select.selection.as_ref().and_then(|selection| {
-            named_by(selection, alias, tables.len() == 1)
-        });
+        let named = select
+            .selection
+            .as_ref()
+            .and_then(|selection| named_by(selection, alias, tables.len() == 1));
         match named {
             Some(named) => {
                 self.0.extend(named);
@@ -141,7 +142,10 @@ mod tests {
     #[test]
     fn a_query_is_about_the_models_that_all_its_parts_name() {
         check("select * from records where model = 'a'", Some(&["a"]));
-        check("select * from records where status = 200 and (model in ('a', 'b'))", Some(&["a", "b"]));
+        check(
+            "select * from records where status = 200 and (model in ('a', 'b'))",
+            Some(&["a", "b"]),
+        );
         check("select * from records r where 'a' = r.model", Some(&["a"]));
         check("with x as (select * from records where model = 'a') select * from x", Some(&["a"]));
         check(

@@ -76,7 +76,9 @@ pub async fn of_records(
     let rows_max = ask.rows_max.min(limits.rows_max);
     builder
         .project(stored.collect::<Vec<Expr>>())
-        .and_then(|builder| builder.sort([col("id").sort(false, false), col("row").sort(true, false)]))
+        .and_then(|builder| {
+            builder.sort([col("id").sort(false, false), col("row").sort(true, false)])
+        })
         .and_then(|builder| builder.limit(0, Some(rows_max)))
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)
@@ -86,7 +88,8 @@ pub async fn of_records(
 pub fn admit(plan: &LogicalPlan) -> Result<(), Problem> {
     let columns = plan.schema().fields().len();
     if columns > COLUMNS_MAX {
-        let text = format!("the answer would have {columns} columns, and {COLUMNS_MAX} are allowed");
+        let text =
+            format!("the answer would have {columns} columns, and {COLUMNS_MAX} are allowed");
         return Err(problem::over(text).help("name the columns that you need"));
     }
     let mut bytes = 0usize;
@@ -98,7 +101,8 @@ pub fn admit(plan: &LogicalPlan) -> Result<(), Problem> {
     });
     counted.map_err(problem::internal)?;
     if bytes > TEXTS_BYTES_MAX {
-        let text = format!("the texts in the query have {bytes} bytes, and {TEXTS_BYTES_MAX} are allowed");
+        let text =
+            format!("the texts in the query have {bytes} bytes, and {TEXTS_BYTES_MAX} are allowed");
         return Err(problem::over(text).help("write shorter texts"));
     }
     Ok(())

@@ -85,11 +85,13 @@ pub fn statistics(known: &KnownFile, columns: &[String]) -> Result<Statistics> {
     let file = &known.file;
     let of = |name: &String| {
         let (least, greatest) = match name.as_str() {
-            "id" => (ScalarValue::from(file.first_id.as_str()), ScalarValue::from(file.last_id.as_str())),
+            "id" => (
+                ScalarValue::from(file.first_id.as_str()),
+                ScalarValue::from(file.last_id.as_str()),
+            ),
             "time" => {
-                let time = |id: &str| {
-                    ScalarValue::TimestampMicrosecond(time_us(id), Some("UTC".into()))
-                };
+                let time =
+                    |id: &str| ScalarValue::TimestampMicrosecond(time_us(id), Some("UTC".into()));
                 (time(&file.first_id), time(&file.last_id))
             }
             _ => return ColumnStatistics::new_unknown(),

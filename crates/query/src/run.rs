@@ -124,7 +124,9 @@ impl Work {
         let files = self.seen(&files, |file| {
             let key = &file.file.model;
             match &self.ask {
-                Ask::Sql(_) => models.as_ref().is_none_or(|models| models.contains(key.model.as_str())),
+                Ask::Sql(_) => {
+                    models.as_ref().is_none_or(|models| models.contains(key.model.as_str()))
+                }
                 Ask::Records(ask) => *key == ask.model,
             }
         });

@@ -85,7 +85,8 @@ impl Records {
                 .try_build(predicate.clone());
             pruning.ok()?.prune(&OfFiles(&self.files)).ok()
         });
-        let is_kept = |place: &usize| kept.as_ref().is_none_or(|kept| kept.get(*place) != Some(&false));
+        let is_kept =
+            |place: &usize| kept.as_ref().is_none_or(|kept| kept.get(*place) != Some(&false));
         (0..self.files.len()).filter(is_kept).rev().map(|place| &self.files[place]).collect()
     }
 }
@@ -123,7 +124,9 @@ impl TableProvider for Records {
         let count = state.config().target_partitions().clamp(1, files.len().max(1));
         let mut groups = vec![FileGroup::default(); count];
         for (place, known) in files.iter().enumerate() {
-            let path = Path::from_iter(self.prefix.parts().chain(Path::from(known.file.path.as_str()).parts()));
+            let path = Path::from_iter(
+                self.prefix.parts().chain(Path::from(known.file.path.as_str()).parts()),
+            );
             let mut file = PartitionedFile::new(path.to_string(), known.file.bytes);
             if with_statistics {
                 file = file.with_statistics(Arc::new(statistics(known, &names)?));
@@ -183,7 +186,8 @@ pub fn gaps(gaps: &[Gap]) -> Result<Arc<dyn TableProvider>> {
         number("values"),
         Field::new("reason", DataType::Utf8, false),
     ]));
-    let times = TimestampMillisecondArray::from_iter_values(gaps.iter().map(|gap| gap.at_ms as i64));
+    let times =
+        TimestampMillisecondArray::from_iter_values(gaps.iter().map(|gap| gap.at_ms as i64));
     let batch = RecordBatch::try_new(
         schema.clone(),
         vec![

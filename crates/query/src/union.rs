@@ -119,7 +119,13 @@ fn common_integer(one: &DataType, other: &DataType) -> DataType {
     let wider = width(one).max(width(other));
     match (one.is_signed_integer(), other.is_signed_integer()) {
         (true, true) => integer(wider),
-        (false, false) => if width(one) > width(other) { one.clone() } else { other.clone() },
+        (false, false) => {
+            if width(one) > width(other) {
+                one.clone()
+            } else {
+                other.clone()
+            }
+        }
         (is_signed, _) => {
             let unsigned = if is_signed { width(other) } else { width(one) };
             match unsigned {
@@ -156,7 +162,11 @@ mod tests {
             (Boolean, Int64, Utf8),
             (Utf8, Binary, Binary),
             (Utf8, Float64, Utf8),
-            (DataType::new_list(Float32, true), DataType::new_list(Int8, true), DataType::new_list(Float64, true)),
+            (
+                DataType::new_list(Float32, true),
+                DataType::new_list(Int8, true),
+                DataType::new_list(Float64, true),
+            ),
             (DataType::new_list(Float32, true), Float32, Utf8),
         ] {
             assert_eq!(common(&one, &other), expected, "{one} {other}");

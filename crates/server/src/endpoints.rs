@@ -8,8 +8,8 @@ use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
 use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
-    Api, audit, blobs, events, keys, login, members, models, platform, proposals, releases, tokens,
-    variables,
+    Api, audit, blobs, events, keys, login, members, models, platform, proposals, records,
+    releases, tokens, variables,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -67,6 +67,16 @@ macro_rules! endpoint {
     };
 }
 
+/// With which a query is refused.
+const QUERY: &[Code] = &[
+    Code::BadQuery,
+    Code::Conflict,
+    Code::NoRecords,
+    Code::QueryLimit,
+    Code::ServerBusy,
+    Code::Store,
+];
+
 /// What it can be to take a version live: which of them it is depends on what was live before.
 const MAKES_LIVE: &[Action] = &[Action::Release, Action::Rollback];
 /// What it can be to set a variable: which of them it is depends on whether it is a secret.
@@ -80,6 +90,8 @@ const SEES_MODEL: Asks = May(&[Action::Read], Model);
 const PUSHES: Asks = May(&[Action::Push], SomeProject);
 /// Whoever may remove the model, or versions of it.
 const REMOVES: Asks = May(&[Action::Remove], Model);
+/// Whoever may read records of the model, in at least one environment.
+const READS_RECORDS: Asks = May(&[Action::Records], Model);
 /// Whoever may have it proved what happened.
 const AUDITS: Asks = May(&[Action::Audit], Platform);
 /// Whoever looks after the platform.
@@ -147,6 +159,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Goes back to what was live before"),
     endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, SEES_MODEL, [NoSuchModel, NoSuchVersion, NotLive],
         "The last lines of the newest replica's output"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/records" records::list, READS_RECORDS, [NoSuchModel] + QUERY,
+        "Records of a model's requests, newest first"),
+    endpoint!(post "/v1/sql" records::sql, May(&[Action::Records], SomeProject), [] + QUERY,
+        "Asks in SQL about records of all models that the caller may read them of"),
     endpoint!(post "/v1/blobs/missing" blobs::missing, PUSHES, [] + STORE,
         "Which blobs are not here, and how far their uploads are"),
     endpoint!(patch "/v1/blobs/{digest}" blobs::upload, PUSHES, [WrongOffset, WrongContent] + STORE,

@@ -19,6 +19,7 @@ pub mod openapi;
 mod path;
 mod platform;
 mod proposals;
+mod records;
 mod releases;
 mod tokens;
 mod variables;
@@ -31,6 +32,7 @@ use control::Control;
 use domain::{DataDirectory, Digest};
 use gateway::Gateway;
 use monitor::Monitor;
+use query::Queries;
 
 pub use access::Asks;
 pub use endpoints::{ENDPOINTS, Endpoint};
@@ -38,6 +40,7 @@ pub use error::ApiError;
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
+pub use records::{Format as RowFormat, SqlRequest};
 pub use releases::{InEnvironment, PromotionRequest};
 
 /// The longest chunk of an upload, in bytes.
@@ -54,6 +57,8 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// Reads records of requests, where they are kept.
+    pub queries: Arc<Queries>,
     /// Logins on their way, and who lets people and jobs in.
     pub logins: Arc<Logins>,
     /// Where this server listens.
