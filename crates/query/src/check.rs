@@ -106,15 +106,14 @@ fn parser(sql: &str, bytes_max: usize) -> Result<Parser<'static>, Problem> {
 }
 
 fn measure(tokens: &[TokenWithSpan]) -> Result<(), Problem> {
-    if tokens.len() > TOKENS_MAX {
-        let text =
-            format!("the query has {} words and signs, and {TOKENS_MAX} are allowed", tokens.len());
-        return Err(over(text).help("write it shorter"));
-    }
     let (mut depth, mut operators) = (0usize, 0usize);
     for token in tokens {
         match &token.token {
-            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::LParen => depth += 1,
+            Token::LBracket | Token::LBrace => {
+                depth += 1;
+                operators += 1;
+            }
             Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
             Token::Word(word) if word.keyword == Keyword::CASE => {
                 depth += 1;
@@ -129,6 +128,11 @@ fn measure(tokens: &[TokenWithSpan]) -> Result<(), Problem> {
         if depth > DEPTH_MAX {
             return Err(too_deep());
         }
+    }
+    if tokens.len() > TOKENS_MAX {
+        let text =
+            format!("the query has {} words and signs, and {TOKENS_MAX} are allowed", tokens.len());
+        return Err(over(text).help("write it shorter"));
     }
     if operators > OPERATORS_MAX {
         let text = format!("the query has {operators} operators, and {OPERATORS_MAX} are allowed");

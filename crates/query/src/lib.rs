@@ -7,6 +7,7 @@ mod check;
 mod concat;
 mod fresh;
 mod functions;
+mod joins;
 mod known;
 mod lines;
 mod narrow;

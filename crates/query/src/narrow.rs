@@ -14,7 +14,8 @@ use crate::table::RECORDS;
 pub fn models(statement: &Statement) -> Option<BTreeSet<String>> {
     let mut found = Found(BTreeSet::new());
     match statement.visit(&mut found) {
-        ControlFlow::Continue(()) => Some(found.0),
+        // Where none is named, as by `describe`, it is about all.
+        ControlFlow::Continue(()) => Some(found.0).filter(|models| !models.is_empty()),
         ControlFlow::Break(()) => None,
     }
 }

@@ -7,13 +7,15 @@ use domain::problem::excerpt;
 use domain::{Code, Problem};
 
 use crate::queries::Limits;
+use crate::union::other_name;
 
 /// Where the language is described.
 const HELP: &str = "`decalog sql --help` has examples; docs/querying.md lists tables and columns";
 
 /// The query cannot be one.
 pub fn bad(text: impl AsRef<str>) -> Problem {
-    Problem::new(Code::BadQuery, excerpt(text.as_ref()).into_owned()).help(HELP)
+    let text = text.as_ref().split_whitespace().collect::<Vec<_>>().join(" ");
+    Problem::new(Code::BadQuery, excerpt(&text).into_owned()).help(HELP)
 }
 
 /// The query is over a limit.
@@ -36,7 +38,17 @@ pub fn internal(error: impl std::fmt::Display) -> Problem {
 
 /// What the files or the catalogue do not give.
 pub fn unread(error: impl std::fmt::Display) -> Problem {
-    Problem::new(Code::Store, format!("records could not be read: {}", excerpt(&error.to_string())))
+    let text = error.to_string();
+    if text.contains("Object at location") && text.contains("not found") {
+        return removed();
+    }
+    tracing::warn!("records could not be read: {text}");
+    Problem::new(Code::Store, "records could not be read").help("see the server's log")
+}
+
+/// What was planned to be read was too old, and was removed.
+fn removed() -> Problem {
+    Problem::new(Code::Conflict, "some of these records were removed meanwhile").help("ask again")
 }
 
 /// An error of DataFusion.
@@ -45,7 +57,12 @@ pub fn of(error: &DataFusionError, limits: &Limits) -> Problem {
         return problem;
     }
     match error.find_root() {
-        Error::ResourcesExhausted(text) if text.starts_with(crate::concat::TOO_LONG) => over(text),
+        Error::ResourcesExhausted(text)
+            if text.starts_with(crate::concat::TOO_LONG)
+                || text.starts_with(crate::joins::TOO_LONG) =>
+        {
+            over(text)
+        }
         Error::ResourcesExhausted(_) => over(format!(
             "the query needs more than {} MiB of memory",
             limits.memory_bytes_max >> 20
@@ -82,8 +99,12 @@ fn of_schema(error: &SchemaError) -> Problem {
         return bad(error.to_string());
     };
     let names = valid_fields.iter().map(|field| field.name.as_str());
-    let near = domain::near::near_name(&field.name, names);
+    let near = domain::near::near_name(&field.name, names.clone());
     let problem = bad(format!("there is no column `{}`", excerpt(&field.name)));
+    let mut own = names.filter(|name| other_name(name) == Some(&field.name));
+    if let Some((one, other)) = own.next().zip(own.next()) {
+        return problem.help(format!("there are two of this name: {one} and {other}"));
+    }
     match near {
         Some(near) => problem.help(format!("did you mean \"{near}\"?")),
         None if field.name.chars().any(char::is_uppercase) => problem.help(HELP),
@@ -106,8 +127,7 @@ fn of_store(error: &DataFusionError) -> Option<Problem> {
         };
         match found {
             Some(object_store::Error::NotFound { .. }) => {
-                let text = "some of these records were removed meanwhile";
-                return Some(Problem::new(Code::Conflict, text).help("ask again"));
+                return Some(removed());
             }
             Some(error) => return Some(unread(error)),
             None => next = error.source(),

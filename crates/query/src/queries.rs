@@ -22,7 +22,7 @@ use crate::source::{Seen, Source};
 
 /// A thread's stack, in bytes. It is reserved, not used; a plan of as many levels as are allowed
 /// needs a part of it.
-const STACK_BYTES: usize = 256 << 20;
+pub const STACK_BYTES: usize = 256 << 20;
 /// Threads that wait for files.
 const BLOCKING_THREADS_MAX: usize = 8;
 /// Less important than answering requests, as `nice` counts.
@@ -51,6 +51,8 @@ pub struct Limits {
     pub wait_ms_max: u64,
     /// Threads for all of them.
     pub threads: usize,
+    /// Between two times that the newest records become Parquet for a query, in milliseconds.
+    pub flush_ms_min: u64,
 }
 
 impl Default for Limits {
@@ -64,6 +66,7 @@ impl Default for Limits {
             queries_max: 2,
             wait_ms_max: 5_000,
             threads: 2,
+            flush_ms_min: 1_000,
         }
     }
 }

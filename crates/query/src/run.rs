@@ -26,7 +26,7 @@ use crate::queries::Limits;
 use crate::source::{Seen, Source};
 use crate::table::{GAPS, RECORDS, Records, gaps};
 use crate::union::Columns;
-use crate::{narrow, plan, problem, prune, session};
+use crate::{joins, narrow, plan, problem, prune, session};
 
 /// An answer is held back until it has so many bytes, so that what ends before has a status of its
 /// own.
@@ -69,7 +69,8 @@ impl Work {
             Ask::Records(_) => None,
         };
         if needs_newest(&self.ask) {
-            self.fresh.now(&self.source.flush).await;
+            let pause = Duration::from_millis(self.limits.flush_ms_min);
+            self.fresh.now(&self.source.flush, pause).await;
         }
         let began_at = Instant::now();
         let left = || {
@@ -163,7 +164,8 @@ impl Work {
         let plan = state.optimize(plan).map_err(failed)?;
         plan::admit(&plan)?;
         let physical = state.query_planner().create_physical_plan(&plan, &state).await;
-        execute_stream(physical.map_err(failed)?, state.task_ctx()).map_err(failed)
+        let bounded = physical.and_then(joins::bound).map_err(failed)?;
+        execute_stream(bounded, state.task_ctx()).map_err(failed)
     }
 
     /// Of those that are asked for, the files that the caller may see.

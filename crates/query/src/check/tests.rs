@@ -81,6 +81,12 @@ fn what_would_be_deep_is_refused_before_it_is_read() {
 
 #[test]
 fn the_deepest_that_is_allowed_is_read_soon() {
+    // Queries run with stacks of that size.
+    let reading = std::thread::Builder::new().stack_size(crate::queries::STACK_BYTES);
+    reading.spawn(read_the_deepest).unwrap().join().unwrap();
+}
+
+fn read_the_deepest() {
     let begun = std::time::Instant::now();
     for (before, after) in [
         ("select * from ", ""),
@@ -112,7 +118,7 @@ fn a_column_of_inputs_or_outputs_needs_no_quotes() {
     );
     assert_eq!(
         read("select r.\"in.city\", 'in.x' from records r"),
-        "SELECT r.\"in.city\", 'in.x' FROM records AS r"
+        "SELECT r.\"in.city\", 'in.x' FROM records r"
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, Float64Array, Int64Array, StringArray};
+use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use datafusion::arrow::datatypes::DataType;
 use domain::Code;
 
@@ -218,7 +218,12 @@ async fn only_files_that_can_match_are_opened() {
     assert_eq!(problem.code, Code::Store, "{problem:?}");
     std::fs::remove_file(keeping.path("churn/v1/0.parquet")).unwrap();
     let problem = keeping.csv("select count(status) from records").await.unwrap_err();
-    assert_eq!((problem.code, problem.help.as_str()), (Code::Conflict, "ask again"));
+    assert_eq!(
+        (problem.code, problem.help.as_str()),
+        (Code::Conflict, "ask again"),
+        "{}",
+        problem.message
+    );
 }
 
 fn jiff_text(ms: u64) -> String {

@@ -10,7 +10,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
-use domain::{Digest, ModelKey, Problem};
+use domain::{Digest, ModelKey, Problem, Reference};
 use futures_util::StreamExt;
 use records::{Catalogue, FileColumn, RecordFile, Sealed};
 use tempfile::TempDir;
@@ -55,7 +55,7 @@ impl Keeping {
         let store = Store::open(&url, &directory.path().join("uploads")).unwrap();
         let catalogue = Catalogue::open(&directory.path().join("catalogue.sqlite")).unwrap();
         let (catalogue, area) = (Arc::new(catalogue), store.area("records"));
-        let queries = Queries::new(limits);
+        let queries = Queries::new(Limits { flush_ms_min: 0, ..limits });
         let source =
             Source { catalogue: catalogue.clone(), area: area.clone(), flush: Arc::new(|| {}) };
         queries.read_from(source);
@@ -70,7 +70,7 @@ impl Keeping {
         let times: Vec<u64> = (0..rows as u64).map(|row| begin_ms + row * step).collect();
         let ids: Vec<String> =
             times.iter().enumerate().map(|(row, time)| id_of(*time, row as u64)).collect();
-        let key: ModelKey = made.model.parse().unwrap();
+        let key = key_of(made.model);
         let texts = |text: &str| -> ArrayRef {
             Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows)))
         };
@@ -185,6 +185,10 @@ impl Keeping {
     }
 }
 
+fn key_of(model: &str) -> ModelKey {
+    model.parse::<Reference>().unwrap().model
+}
+
 /// Sees all records.
 pub fn everything() -> Seen {
     Arc::new(|_, _| true)
@@ -193,7 +197,7 @@ pub fn everything() -> Seen {
 /// For a model, without any condition.
 pub fn all_of(model: &str) -> RecordsAsk {
     RecordsAsk {
-        model: model.parse().unwrap(),
+        model: key_of(model),
         since_ms: None,
         until_ms: None,
         condition: None,
