@@ -25,6 +25,7 @@ use crate::handover::{self, Description};
 use crate::keeping::{self, Keeping};
 use crate::listening::Listening;
 use crate::sources::{logins, secret_sources};
+use crate::watching::{Senses, Untold, Watching};
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;
@@ -257,6 +258,7 @@ async fn serve(
         control: control.clone(),
         gateway: gateway.clone(),
         monitor: monitor.clone(),
+        drift: drift.clone(),
         logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),
         data: data.clone(),
@@ -264,6 +266,15 @@ async fn serve(
         started_at_ms,
     };
     entry.keep();
+    let senses = Senses {
+        control: control.clone(),
+        gateway: gateway.clone(),
+        monitor: monitor.clone(),
+        drift,
+        tell: Arc::new(Untold),
+    };
+    let watching = Watching::start(senses, &data).map_err(failed("starting a thread"))?;
+    let watching = Arc::new(watching);
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));
     let sockets = || -> std::io::Result<_> {
         let socket = door.as_ref().map(|door| door.socket.try_clone()).transpose()?;
@@ -324,7 +335,7 @@ async fn serve(
             eprintln!("another process has taken over: requests in flight finish here");
             stop.send_replace(Stop::Replaced);
             let _ = served.await;
-            end(&keeping).await;
+            end(&keeping, &watching).await;
             // The workers and the supervisor are the other process's now.
             return Ok(());
         }
@@ -336,14 +347,17 @@ async fn serve(
     eprintln!("stopping: requests in flight finish first");
     stop.send_replace(Stop::Shutdown);
     let _ = served.await;
-    end(&keeping).await;
+    end(&keeping, &watching).await;
     control.shutdown().await
 }
 
-/// Brings the last records to the disk.
-async fn end(keeping: &Arc<OnceLock<Keeping>>) {
-    let keeping = keeping.clone();
-    let end = move || keeping.get().iter().for_each(|keeping| keeping.keeper.end());
+/// Brings the last records, and what detectors know, to the disk.
+async fn end(keeping: &Arc<OnceLock<Keeping>>, watching: &Arc<Watching>) {
+    let (keeping, watching) = (keeping.clone(), watching.clone());
+    let end = move || {
+        keeping.get().iter().for_each(|keeping| keeping.keeper.end());
+        watching.end();
+    };
     let _ = tokio::task::spawn_blocking(end).await;
 }
 

@@ -10,9 +10,8 @@ use domain::DataDirectory;
 use gateway::Gateway;
 use monitor::Monitor;
 use monitor::drift::Drift;
-use monitor::health::{Health, Observed, Target, Tell};
+use monitor::health::{BUCKET_MS, Health, Observed, Target, Tell};
 use monitor::saved::{Part, Saved};
-use policy::drift::BUCKET_MS;
 
 /// Between two looks, in milliseconds.
 const LOOK_MS: u64 = 1_000;
@@ -185,4 +184,15 @@ fn warn<E: std::fmt::Display>(result: Option<Result<(), E>>) {
     if let Some(Err(error)) = result {
         tracing::warn!("what detectors know is not kept: {error}");
     }
+}
+
+/// Nobody is told.
+pub struct Untold;
+
+impl Tell for Untold {
+    fn raise(&self, key: &domain::alarm::AlarmKey, finding: domain::alarm::Finding, _: u64) {
+        tracing::warn!("{}@{}: {}", key.model, key.environment, finding.what);
+    }
+    fn quiet(&self, _: &domain::alarm::AlarmKey, _: u64) {}
+    fn close(&self, _: &domain::alarm::AlarmKey, _: u64) {}
 }

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod blobs;
 mod describe;
+mod drift;
 mod endpoints;
 mod error;
 mod events;
@@ -31,6 +32,7 @@ use control::Control;
 use domain::{DataDirectory, Digest};
 use gateway::Gateway;
 use monitor::Monitor;
+use monitor::drift::Drift;
 
 pub use access::Asks;
 pub use endpoints::{ENDPOINTS, Endpoint};
@@ -54,6 +56,8 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// What comes into models, and what goes out.
+    pub drift: Arc<Drift>,
     /// Logins on their way, and who lets people and jobs in.
     pub logins: Arc<Logins>,
     /// Where this server listens.
