@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::Failure;
+use crate::alerting::Alerting;
 use crate::args::UpOptions;
 use crate::data::data_directory;
 use crate::entry::Entry;
@@ -246,8 +247,12 @@ async fn serve(
     let engine = Box::pin(opening);
     let parts = Parts { store, engine, publish, publish_access, signals, observations, leaving };
     let control = Control::open(config, parts).await?;
+    let alerting = Alerting::start(&data, &control)?;
     let url = entry.url.clone();
     let api = Api {
+        alarms: alerting.desk.clone(),
+        objectives: alerting.objectives.clone(),
+        delivery: alerting.delivery.clone(),
         control: control.clone(),
         gateway: gateway.clone(),
         monitor: monitor.clone(),
@@ -297,6 +302,7 @@ async fn serve(
         data: data.clone(),
         description,
         replaced: replaced.clone(),
+        alerting: alerting.clone(),
         runtime: Handle::current(),
     });
     match (listening, control.refusal()) {
@@ -318,7 +324,7 @@ async fn serve(
             eprintln!("another process has taken over: requests in flight finish here");
             stop.send_replace(Stop::Replaced);
             let _ = served.await;
-            end(&keeping).await;
+            end(&keeping, &alerting).await;
             // The workers and the supervisor are the other process's now.
             return Ok(());
         }
@@ -330,14 +336,17 @@ async fn serve(
     eprintln!("stopping: requests in flight finish first");
     stop.send_replace(Stop::Shutdown);
     let _ = served.await;
-    end(&keeping).await;
+    end(&keeping, &alerting).await;
     control.shutdown().await
 }
 
-/// Brings the last records to the disk.
-async fn end(keeping: &Arc<OnceLock<Keeping>>) {
-    let keeping = keeping.clone();
-    let end = move || keeping.get().iter().for_each(|keeping| keeping.keeper.end());
+/// Brings the last records and alarms to the disk.
+async fn end(keeping: &Arc<OnceLock<Keeping>>, alerting: &Alerting) {
+    let (keeping, alerting) = (keeping.clone(), alerting.clone());
+    let end = move || {
+        keeping.get().iter().for_each(|keeping| keeping.keeper.end());
+        alerting.end();
+    };
     let _ = tokio::task::spawn_blocking(end).await;
 }
 

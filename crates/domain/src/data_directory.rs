@@ -183,6 +183,11 @@ impl DataDirectory {
         self.root.join("records")
     }
 
+    /// Alarms, how they changed, and how far each receiver was told.
+    pub fn alarms(&self) -> PathBuf {
+        self.root.join("alarms.sqlite")
+    }
+
     /// What an `up` prints that an upgrade started.
     pub fn up_log(&self) -> PathBuf {
         self.logs().join("up.log")

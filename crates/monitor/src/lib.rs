@@ -1,9 +1,12 @@
 //! Drains the data plane's records into metrics and short windows. It is never waited for by a
 //! request, and keeps nothing that a restart must not lose.
 
+pub mod alarms;
 pub mod columns;
+pub mod delivery;
 mod metrics;
 pub mod sketch;
+pub mod slo;
 mod window;
 
 use std::collections::HashMap;

@@ -2,6 +2,7 @@
 //! document is made too.
 
 mod access;
+mod alarms;
 mod audit;
 mod blobs;
 mod describe;
@@ -19,6 +20,7 @@ pub mod openapi;
 mod path;
 mod platform;
 mod proposals;
+mod receivers;
 mod releases;
 mod tokens;
 mod variables;
@@ -31,13 +33,18 @@ use control::Control;
 use domain::{DataDirectory, Digest};
 use gateway::Gateway;
 use monitor::Monitor;
+use monitor::alarms::Desk;
+use monitor::delivery::Delivery;
+use monitor::slo::Objectives;
 
 pub use access::Asks;
+pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use error::ApiError;
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
+pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
 pub use releases::{InEnvironment, PromotionRequest};
 
 /// The longest chunk of an upload, in bytes.
@@ -54,6 +61,12 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// Alarms.
+    pub alarms: Arc<Desk>,
+    /// Service level objectives.
+    pub objectives: Arc<Objectives>,
+    /// Whoever tells receivers of alarms.
+    pub delivery: Arc<Delivery>,
     /// Logins on their way, and who lets people and jobs in.
     pub logins: Arc<Logins>,
     /// Where this server listens.
