@@ -10,6 +10,8 @@ use domain::{Code, DataDirectory, Problem};
 use engine::{Descriptors, Engine, EngineConfig, LocalEngine};
 use gateway::{Gateway, GatewayConfig, Listener, Serve, Stop};
 use monitor::Monitor;
+use monitor::columns::Limits;
+use monitor::drift::Drift;
 use server::{Api, Logins};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -231,13 +233,17 @@ async fn serve(
         Arc::new(move |access| letting_in.apply_access(access));
     // Before the first route: each request has a record.
     let keeping = Arc::new(OnceLock::<Keeping>::new());
+    let drift = Arc::new(Drift::new(Limits::default()));
     let opening = {
         let store = store.clone();
         let (options, data, gateway) = (options.records.clone(), data.clone(), gateway.clone());
-        let keeping = keeping.clone();
+        let (keeping, drift) = (keeping.clone(), drift.clone());
         async move {
             let engine = LocalEngine::open(engine, store.clone()).await?;
-            if let Some(started) = keeping::start(&options, &data, &engine, &store).await {
+            let watch: records::Watch =
+                Box::new(move |definition, record, now_ms| drift.take(definition, record, now_ms));
+            let started = keeping::start(&options, &data, &engine, &store, watch).await;
+            if let Some(started) = started {
                 gateway.record_by(started.keeper.clone());
                 let _ = keeping.set(started);
             }

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use domain::event::PLATFORM;
 use domain::receiver::RECEIVERS_MAX;
 use domain::{
-    Action, AlertReceiver, Caller, Code, Event, ModelKey, Object, Principal, Problem,
-    ReceiverKind, ReceiverName, ReceiverSecret, Severity, State,
+    Action, AlertReceiver, Caller, Code, Event, ModelKey, Object, Principal, Problem, ReceiverKind,
+    ReceiverName, ReceiverSecret, Severity, State,
 };
 
 use crate::random::random;
@@ -82,7 +82,8 @@ impl Control {
         // Written first: it is in force when its event is, and not before.
         let (secrets, of) = (self.secrets.clone(), name.clone());
         let file = aside(move || secrets.put(PLACE, of.as_str(), &text)).await??;
-        let receiver = AlertReceiver { name: name.clone(), kind, host, model, severity, secret: file };
+        let receiver =
+            AlertReceiver { name: name.clone(), kind, host, model, severity, secret: file };
         let set = receiver.clone();
         let decide = move |state: &State| {
             let known = &state.receivers;

@@ -188,6 +188,11 @@ impl DataDirectory {
         self.root.join("alarms.sqlite")
     }
 
+    /// What is usual of each model's requests and values, and what was found that is not.
+    pub fn detectors(&self) -> PathBuf {
+        self.root.join("detectors.sqlite")
+    }
+
     /// What an `up` prints that an upgrade started.
     pub fn up_log(&self) -> PathBuf {
         self.logs().join("up.log")

@@ -15,7 +15,9 @@ use crate::id::{ModelKey, NAME_CHARS_MAX, NameError, ProjectName};
 pub const RECEIVERS_MAX: usize = 32;
 
 /// What a receiver is called.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[a-z0-9][a-z0-9._-]{0,62}$", "examples" = ["ops"]))]
 pub struct ReceiverName(String);
@@ -63,9 +65,7 @@ impl fmt::Display for ReceiverName {
 }
 
 /// How a receiver is told.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReceiverKind {
     /// JSON, signed as Standard Webhooks has it.

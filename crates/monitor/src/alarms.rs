@@ -24,8 +24,9 @@ use policy::alarm::{Alarms, TooManySilences};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use store::{CHANGES_MAX, CHANGES_MS_MAX};
+use crate::health::Tell;
 use store::Store;
+pub use store::{CHANGES_MAX, CHANGES_MS_MAX};
 
 /// What changed of open alarms without a change to tell is written so often, in milliseconds.
 const SAVE_INTERVAL_MS: u64 = 60_000;
@@ -206,12 +207,7 @@ impl Desk {
     }
 
     /// Writes what changed; later if the disk takes nothing.
-    fn keep(
-        &self,
-        inner: &mut Inner,
-        changes: impl IntoIterator<Item = AlarmChange>,
-        now_ms: u64,
-    ) {
+    fn keep(&self, inner: &mut Inner, changes: impl IntoIterator<Item = AlarmChange>, now_ms: u64) {
         for change in changes {
             if inner.pending.len() >= PENDING_MAX {
                 inner.pending.pop_front();
@@ -403,6 +399,20 @@ impl Desk {
             tracing::error!("alarms cannot be read: {error}");
             T::default()
         })
+    }
+}
+
+impl Tell for Desk {
+    fn raise(&self, key: &AlarmKey, finding: Finding, now_ms: u64) {
+        Desk::raise(self, key, finding, now_ms);
+    }
+
+    fn quiet(&self, key: &AlarmKey, now_ms: u64) {
+        Desk::quiet(self, key, now_ms);
+    }
+
+    fn close(&self, key: &AlarmKey, now_ms: u64) {
+        Desk::close(self, key, now_ms);
     }
 }
 

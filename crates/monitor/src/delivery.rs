@@ -24,8 +24,8 @@ use parking_lot::Mutex;
 pub use address::Address;
 use call::{Client, Outcome};
 use message::Message;
-pub use pace::RETRY_AFTER_MS_MAX;
 use pace::Pace;
+pub use pace::RETRY_AFTER_MS_MAX;
 
 use crate::alarms::{Change, Desk, Due};
 use crate::slo::Objectives;
@@ -310,9 +310,8 @@ impl Turn {
         let is_known = self.secret.as_ref().is_some_and(|(file, ..)| *file == receiver.secret);
         if !is_known {
             let secret = (self.delivery.config.secret)(receiver);
-            let secret = secret.map_err(|problem| {
-                format!("its address cannot be read: {}", problem.message)
-            })?;
+            let secret = secret
+                .map_err(|problem| format!("its address cannot be read: {}", problem.message))?;
             let address = secret.address.parse()?;
             self.secret = Some((receiver.secret, secret, address));
         }

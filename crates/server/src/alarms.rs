@@ -197,9 +197,8 @@ pub async fn list(
         let mut open = api.alarms.open_alarms();
         open.retain(|alarm| is_of(&model, alarm) && is_seen(&api, &caller, alarm));
         open.sort_by(|a, b| {
-            let rank = |alarm: &Alarm| {
-                (std::cmp::Reverse(alarm.finding.severity), alarm.opened_at_ms)
-            };
+            let rank =
+                |alarm: &Alarm| (std::cmp::Reverse(alarm.finding.severity), alarm.opened_at_ms);
             (&a.key.model, rank(a)).cmp(&(&b.key.model, rank(b)))
         });
         let open = open.into_iter().map(|alarm| {
@@ -249,8 +248,7 @@ pub async fn changes(
     let model = query.model.map(Name::get).transpose()?;
     let limit = query.limit.unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX);
     let begin = if query.follow { api.alarms.last() } else { 0 };
-    let following =
-        Following { after: query.after.unwrap_or(begin), api, caller, model, limit };
+    let following = Following { after: query.after.unwrap_or(begin), api, caller, model, limit };
     if query.follow {
         return Ok(Changes::Lines(following.lines()));
     }
@@ -352,9 +350,8 @@ pub async fn silence(
     Body(request): Body<SilenceRequest>,
 ) -> Result<Json<Silence>, ApiError> {
     let SilenceRequest { alarm, model, environment, kind, for_ms, reason } = request;
-    let bad = |text: &str| {
-        Problem::new(Code::BadSilence, text).help("decalog silence ID|MODEL --for 2h")
-    };
+    let bad =
+        |text: &str| Problem::new(Code::BadSilence, text).help("decalog silence ID|MODEL --for 2h");
     if !(60_000..=SILENCE_MS_MAX).contains(&for_ms) {
         return Err(bad("a silence lasts from a minute to 30 days").into());
     }
@@ -416,9 +413,8 @@ pub async fn unsilence(
     };
     let may = |silence: &Silence| {
         let model = silence.model.as_ref();
-        model.is_some_and(|model| {
-            steers(&api, &caller, model, silence.environment.as_ref()).is_ok()
-        })
+        model
+            .is_some_and(|model| steers(&api, &caller, model, silence.environment.as_ref()).is_ok())
     };
     let silences = api.alarms.silences(control::now_ms());
     let meant: Vec<Silence> = silences.into_iter().filter(|it| is_meant(it) && may(it)).collect();

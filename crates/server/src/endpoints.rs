@@ -8,8 +8,8 @@ use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
 use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
-    Api, alarms, audit, blobs, events, keys, login, members, models, platform, proposals, receivers,
-    releases, tokens, variables,
+    Api, alarms, audit, blobs, events, keys, login, members, models, platform, proposals,
+    receivers, releases, tokens, variables,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.

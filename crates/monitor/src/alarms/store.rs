@@ -59,7 +59,8 @@ fn unsigned(number: i64) -> u64 {
 }
 
 fn text(value: &impl serde::Serialize) -> rusqlite::Result<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
 fn change(row: &Row<'_>) -> rusqlite::Result<Option<Change>> {
@@ -80,10 +81,7 @@ fn step(step: AlarmStep) -> &'static str {
 
 /// Whether the file itself is at fault, and not the disk below it.
 pub fn is_broken(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 impl Store {
@@ -152,7 +150,8 @@ impl Store {
         let (kept, silences) =
             (bodies("SELECT body FROM alarms")?, bodies("SELECT body FROM silences")?);
         let kept = kept.iter().filter_map(|body| serde_json::from_str::<Kept>(body).ok());
-        let silences = silences.iter().filter_map(|body| serde_json::from_str::<Silence>(body).ok());
+        let silences =
+            silences.iter().filter_map(|body| serde_json::from_str::<Silence>(body).ok());
         Ok(Alarms::restored(kept, silences.collect()))
     }
 
@@ -286,8 +285,7 @@ impl Store {
                    told_ms = CASE WHEN ?3 > 0 THEN ?5 ELSE told_ms END, \
                    failing_since_ms = CASE WHEN ?3 > 0 THEN NULL ELSE failing_since_ms END, \
                    error = CASE WHEN ?3 > 0 THEN NULL ELSE error END WHERE name = ?1";
-        let values =
-            params![receiver, signed(seq), signed(told), signed(lost), signed(now_ms)];
+        let values = params![receiver, signed(seq), signed(told), signed(lost), signed(now_ms)];
         self.connection.prepare_cached(sql)?.execute(values).map(drop)
     }
 
@@ -295,25 +293,29 @@ impl Store {
     pub fn note(&self, receiver: &str, error: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
         let sql = "UPDATE receivers SET error = ?2, failing_since_ms = CASE WHEN ?2 IS NULL \
                    THEN NULL ELSE coalesce(failing_since_ms, ?3) END WHERE name = ?1";
-        self.connection.prepare_cached(sql)?.execute(params![receiver, error, signed(now_ms)]).map(drop)
+        self.connection
+            .prepare_cached(sql)?
+            .execute(params![receiver, error, signed(now_ms)])
+            .map(drop)
     }
 
     /// How it stands with somebody.
     pub fn status(&self, receiver: &AlertReceiver) -> rusqlite::Result<ReceiverStatus> {
         let sql = "SELECT seq, delivered, lost, told_ms, failing_since_ms, error \
                    FROM receivers WHERE name = ?1";
-        let found = self.connection.prepare_cached(sql)?.query_row([receiver.name.as_str()], |row| {
-            let optional = |at: usize| row.get::<_, Option<i64>>(at).map(|it| it.map(unsigned));
-            let status = ReceiverStatus {
-                waiting: 0,
-                delivered: unsigned(row.get(1)?),
-                lost: unsigned(row.get(2)?),
-                told_ms: optional(3)?,
-                failing_since_ms: optional(4)?,
-                error: row.get(5)?,
-            };
-            Ok((row.get::<_, i64>(0)?, status))
-        });
+        let found =
+            self.connection.prepare_cached(sql)?.query_row([receiver.name.as_str()], |row| {
+                let optional = |at: usize| row.get::<_, Option<i64>>(at).map(|it| it.map(unsigned));
+                let status = ReceiverStatus {
+                    waiting: 0,
+                    delivered: unsigned(row.get(1)?),
+                    lost: unsigned(row.get(2)?),
+                    told_ms: optional(3)?,
+                    failing_since_ms: optional(4)?,
+                    error: row.get(5)?,
+                };
+                Ok((row.get::<_, i64>(0)?, status))
+            });
         let Some((seq, status)) = found.optional()? else { return Ok(ReceiverStatus::default()) };
         let sql = "SELECT count(*) FROM changes WHERE seq > ?1 AND silenced = 0 \
                    AND severity >= ?2 AND (?3 IS NULL OR model = ?3)";

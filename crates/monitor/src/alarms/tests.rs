@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::alarm::{
-    AlarmKey, AlarmKind, AlarmStep, Confidence, Finding, Severity, Silence,
-};
+use domain::alarm::{AlarmKey, AlarmKind, AlarmStep, Confidence, Finding, Severity, Silence};
 use domain::{AlertReceiver, Digest, EnvironmentName, ReceiverKind};
 use policy::alarm::HOLD_MS_MIN;
 

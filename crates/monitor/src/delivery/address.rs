@@ -41,9 +41,7 @@ fn is_refused(ip: IpAddr) -> bool {
         }
         IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
             Some(mapped) => is_refused(IpAddr::V4(mapped)),
-            None => {
-                ip.segments()[0] & 0xffc0 == 0xfe80 || ip.is_unspecified() || ip.is_multicast()
-            }
+            None => ip.segments()[0] & 0xffc0 == 0xfe80 || ip.is_unspecified() || ip.is_multicast(),
         },
     }
 }

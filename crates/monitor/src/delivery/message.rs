@@ -60,7 +60,9 @@ fn step(step: AlarmStep) -> &'static str {
 /// How many of these changes go into one message, at least one if there is any.
 pub fn together(kind: ReceiverKind, changes: &[Change]) -> usize {
     let Some(first) = changes.first() else { return 0 };
-    let of = |change: &Change| (change.change.alarm.key.model.clone(), change.change.alarm.key.environment.clone());
+    let of = |change: &Change| {
+        (change.change.alarm.key.model.clone(), change.change.alarm.key.environment.clone())
+    };
     let count = match kind {
         ReceiverKind::Webhook => 1,
         // What befell one model at a time is one text.
@@ -164,7 +166,8 @@ fn text(changes: &[Change]) -> Value {
         _ => format!("{} in {}", key.model, key.environment),
     };
     let lines: Vec<String> = changes.iter().map(|change| line(&change.change)).collect();
-    let section = |text: &str| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } });
+    let section =
+        |text: &str| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } });
     let head = format!("*{head}*");
     // A block each: the text of one is limited.
     let blocks: Vec<Value> =

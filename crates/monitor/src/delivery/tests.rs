@@ -70,7 +70,9 @@ fn serve(answers: &'static [&'static str]) -> (String, Receiver<Request>) {
             match answer {
                 "" => open.push(stream),
                 answer => {
-                    let text = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                    let text = format!(
+                        "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                    );
                     let _ = stream.get_mut().write_all(text.as_bytes());
                 }
             }
@@ -120,11 +122,8 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 
 #[test]
 fn each_change_comes_in_order_however_often_it_fails_and_one_delays_no_other() {
-    let (address, requests) = serve(&[
-        "500 No",
-        "302 Found\r\nlocation: http://127.0.0.1:1/elsewhere",
-        "204 No Content",
-    ]);
+    let (address, requests) =
+        serve(&["500 No", "302 Found\r\nlocation: http://127.0.0.1:1/elsewhere", "204 No Content"]);
     let (hanging, _kept) = serve(&[""]);
     let webhook = receiver("ops", ReceiverKind::Webhook, Severity::Notice);
     let slow = receiver("slow", ReceiverKind::Webhook, Severity::Notice);
@@ -176,9 +175,8 @@ fn a_receiver_that_asks_to_wait_is_waited_for() {
 
 #[test]
 fn a_message_that_is_refused_does_not_hold_up_the_next_for_ever() {
-    let (address, requests) = serve(&[
-        "400 Bad", "400 Bad", "400 Bad", "400 Bad", "413 Large", "200 OK",
-    ]);
+    let (address, requests) =
+        serve(&["400 Bad", "400 Bad", "400 Bad", "400 Bad", "413 Large", "200 OK"]);
     let webhook = receiver("ops", ReceiverKind::Webhook, Severity::Notice);
     let told = start(vec![(webhook.clone(), address)]);
     told.desk.raise(&key("churn"), finding(Severity::Alert, 0.5), now_ms());

@@ -55,7 +55,8 @@ fn a_webhook_has_one_change_and_bears_its_id() {
 
 #[test]
 fn a_text_is_for_one_model_and_no_markup() {
-    let mut changes: Vec<Change> = (0..12).map(|seq| change(seq, "churn", AlarmStep::Opened)).collect();
+    let mut changes: Vec<Change> =
+        (0..12).map(|seq| change(seq, "churn", AlarmStep::Opened)).collect();
     changes[0].change.alarm.finding.what = "<!channel> & <http://evil.example|me> `x`".into();
     changes.push(change(13, "fraud", AlarmStep::Resolved));
     assert_eq!(together(ReceiverKind::Slack, &changes), TEXT_CHANGES_MAX);
