@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use domain::manifest::Runtime;
 
 mod access;
+mod alarms;
 mod audit;
 mod release;
 mod up;
@@ -16,6 +17,7 @@ pub use access::{
     AuthVerb, CredentialOptions, EnvironmentOf, EraseVerb, KindOptions, LimitOptions, LoginOptions,
     MemberVerb, PlaceOptions, ProposalOptions, TokenVerb,
 };
+pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
@@ -184,6 +186,8 @@ pub enum Verb {
         #[arg(long, default_value_t)]
         after: domain::After,
     },
+    #[command(flatten)]
+    Alarms(AlarmsVerb),
     /// Removes a model with all its versions, or one version that is not in use
     #[command(after_help = "Examples:\n  decalog rm churn\n  decalog rm churn@v2")]
     Rm {

@@ -6,6 +6,9 @@
 mod terminal;
 
 mod access;
+mod alarms;
+mod alerting;
+mod alerts;
 mod args;
 mod audit;
 mod check;
@@ -159,6 +162,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Events { model, kind, follow, after } => {
             events::run(&remote()?, events::Selection { model, kind, after }, follow, json)?
         }
+        Verb::Alarms(verb) => alarms::run(&remote()?, verb, json)?,
         Verb::Rm { model } => show::remove(&remote()?, &model)?,
         Verb::Watch(WatchVerb::Drift(options)) => drift::run(&remote()?, &options, json)?,
         Verb::Env { verb } => variables::run(&remote()?, verb, json)?,

@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::Failure;
+use crate::alerting::Alerting;
 use crate::args::UpOptions;
 use crate::data::data_directory;
 use crate::entry::Entry;
@@ -25,7 +26,7 @@ use crate::handover::{self, Description};
 use crate::keeping::{self, Keeping};
 use crate::listening::Listening;
 use crate::sources::{logins, secret_sources};
-use crate::watching::{Senses, Untold, Watching};
+use crate::watching::{Senses, Watching};
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;
@@ -253,8 +254,12 @@ async fn serve(
     let engine = Box::pin(opening);
     let parts = Parts { store, engine, publish, publish_access, signals, observations, leaving };
     let control = Control::open(config, parts).await?;
+    let alerting = Alerting::start(&data, &control)?;
     let url = entry.url.clone();
     let api = Api {
+        alarms: alerting.desk.clone(),
+        objectives: alerting.objectives.clone(),
+        delivery: alerting.delivery.clone(),
         control: control.clone(),
         gateway: gateway.clone(),
         monitor: monitor.clone(),
@@ -271,7 +276,8 @@ async fn serve(
         gateway: gateway.clone(),
         monitor: monitor.clone(),
         drift,
-        tell: Arc::new(Untold),
+        desk: alerting.desk.clone(),
+        objectives: alerting.objectives.clone(),
     };
     let watching = Watching::start(senses, &data).map_err(failed("starting a thread"))?;
     let watching = Arc::new(watching);
@@ -314,6 +320,7 @@ async fn serve(
         data: data.clone(),
         description,
         replaced: replaced.clone(),
+        alerting: alerting.clone(),
         runtime: Handle::current(),
     });
     match (listening, control.refusal()) {
@@ -335,7 +342,7 @@ async fn serve(
             eprintln!("another process has taken over: requests in flight finish here");
             stop.send_replace(Stop::Replaced);
             let _ = served.await;
-            end(&keeping, &watching).await;
+            end(&keeping, &watching, &alerting).await;
             // The workers and the supervisor are the other process's now.
             return Ok(());
         }
@@ -347,16 +354,17 @@ async fn serve(
     eprintln!("stopping: requests in flight finish first");
     stop.send_replace(Stop::Shutdown);
     let _ = served.await;
-    end(&keeping, &watching).await;
+    end(&keeping, &watching, &alerting).await;
     control.shutdown().await
 }
 
-/// Brings the last records, and what detectors know, to the disk.
-async fn end(keeping: &Arc<OnceLock<Keeping>>, watching: &Arc<Watching>) {
-    let (keeping, watching) = (keeping.clone(), watching.clone());
+/// Brings the last records and alarms, and what detectors know, to the disk.
+async fn end(keeping: &Arc<OnceLock<Keeping>>, watching: &Arc<Watching>, alerting: &Alerting) {
+    let (keeping, watching, alerting) = (keeping.clone(), watching.clone(), alerting.clone());
     let end = move || {
         keeping.get().iter().for_each(|keeping| keeping.keeper.end());
         watching.end();
+        alerting.end();
     };
     let _ = tokio::task::spawn_blocking(end).await;
 }

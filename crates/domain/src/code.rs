@@ -238,6 +238,11 @@ codes! {
     NoSuchColumn "no_such_column" 404 NotFound Change Changes "No column of that name is watched.";
     NoSuchEntry "no_such_entry" 404 NotFound Change Changes "The ledger has no entry of that number.";
     NoSuchAction "no_such_action" 404 Unimplemented Change Changes "There is no such action on a release.";
+    BadReceiver "bad_receiver" 422 InvalidArgument Change Changes "Alarms cannot be sent to that address.";
+    NoSuchReceiver "no_such_receiver" 404 NotFound Change Changes "There is no receiver of alarms of that name.";
+    NoSuchAlarm "no_such_alarm" 404 NotFound Change Changes "There is no open alarm of that id, or no such silence.";
+    BadSilence "bad_silence" 422 InvalidArgument Change Changes "The silence cannot be one.";
+    NotDelivered "not_delivered" 502 Unavailable Change Changes "A receiver of alarms did not take the test.";
     Conflict "conflict" 409 Aborted Soon Changes "Something else changed the same thing meanwhile.";
     Fenced "fenced" 503 Unavailable Soon Changes "This process is being replaced by another.";
     NotReady "not_ready" 503 Unavailable Soon Changes "The platform, or what the request is for, is not ready.";

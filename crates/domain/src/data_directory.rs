@@ -183,6 +183,11 @@ impl DataDirectory {
         self.root.join("records")
     }
 
+    /// Alarms, how they changed, and how far each receiver was told.
+    pub fn alarms(&self) -> PathBuf {
+        self.root.join("alarms.sqlite")
+    }
+
     /// What is usual of each model's requests and values, and what was found that is not.
     pub fn detectors(&self) -> PathBuf {
         self.root.join("detectors.sqlite")

@@ -1,13 +1,17 @@
 //! Drains the data plane's records into metrics and short windows. It is never waited for by a
 //! request, and keeps nothing that a restart must not lose.
 
+pub mod alarms;
 mod bucket;
 pub mod columns;
+pub mod columns;
+pub mod delivery;
 pub mod drift;
 pub mod health;
 mod metrics;
 pub mod saved;
 pub mod sketch;
+pub mod slo;
 mod window;
 
 use std::collections::HashMap;
