@@ -4,7 +4,6 @@
 pub mod alarms;
 mod bucket;
 pub mod columns;
-pub mod columns;
 pub mod delivery;
 pub mod drift;
 pub mod health;
