@@ -1,11 +1,13 @@
-//! Drains the data plane's records into metrics and short windows. It is never waited for by a
-//! request, and keeps nothing that a restart must not lose.
+//! Drains the data plane's records into metrics and short windows, and keeps what columns and
+//! requests were like in a file. It is never waited for by a request.
 
 mod bucket;
 pub mod columns;
 pub mod drift;
 pub mod health;
+pub mod history;
 mod metrics;
+pub mod requests;
 pub mod saved;
 pub mod sketch;
 mod window;
@@ -23,6 +25,7 @@ use parking_lot::Mutex;
 pub use bucket::Bucket;
 use bucket::{Blame, blame};
 use metrics::Metrics;
+use requests::{RequestMinutes, SealedRequests};
 pub use window::Summary;
 use window::Window;
 
@@ -39,6 +42,7 @@ struct Inner {
     arms: HashMap<Placement, Arm>,
     /// What ended since this was last asked for.
     ended: HashMap<Arc<Placement>, Bucket>,
+    requests: RequestMinutes,
 }
 
 /// What one arm of a release did since it was last read.
@@ -81,6 +85,7 @@ impl Monitor {
                 windows: HashMap::new(),
                 arms: HashMap::new(),
                 ended: HashMap::new(),
+                requests: RequestMinutes::default(),
             }),
         }
     }
@@ -129,6 +134,24 @@ impl Monitor {
         inner.arms.insert(placement.clone(), fresh).map(|arm| arm.window).unwrap_or_default()
     }
 
+    /// Requests of the minutes that are over, for a [`history::History`]; call it once a second.
+    pub fn seal_requests(&self, now_ms: u64) -> Vec<SealedRequests> {
+        self.drain(now_ms);
+        self.inner.lock().requests.seal(now_ms)
+    }
+
+    /// Requests of the minute that runs, of placements that had some since the last time.
+    pub fn snapshot_requests(&self, now_ms: u64) -> Vec<SealedRequests> {
+        self.drain(now_ms);
+        self.inner.lock().requests.snapshot()
+    }
+
+    /// All requests that were not given yet: before the end.
+    pub fn close_requests(&self, now_ms: u64) -> Vec<SealedRequests> {
+        self.drain(now_ms);
+        self.inner.lock().requests.close()
+    }
+
     /// The last minute of a placement; `None` if it had no request since the start.
     pub fn summary(&self, placement: &Placement, now_ms: u64) -> Option<Summary> {
         self.drain(now_ms);
@@ -151,6 +174,7 @@ impl Inner {
         let Some(placement) = run.first().and_then(|record| record.placement.as_ref()) else {
             return;
         };
+        self.requests.take(placement, run.iter(), now_ms);
         if let Some(arm) = self.arms.get_mut(placement.as_ref()) {
             run.iter().for_each(|record| arm.take(record));
         }
