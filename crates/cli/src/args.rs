@@ -7,19 +7,23 @@ use clap::{Args, Parser, Subcommand};
 use domain::manifest::Runtime;
 
 mod access;
+mod alarms;
 mod audit;
 mod release;
 mod sql;
 mod up;
+mod watch;
 
 pub use access::{
     AuthVerb, CredentialOptions, EnvironmentOf, EraseVerb, KindOptions, LimitOptions, LoginOptions,
     MemberVerb, PlaceOptions, ProposalOptions, TokenVerb,
 };
+pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
-pub use sql::{AskRecords, AskSql, RowsForm};
+pub use sql::{AskRecords, AskSql, AskVerb, RowsForm};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
+pub use watch::{DriftOptions, WatchVerb};
 
 /// Takes trained models, in any language, into production and keeps them there.
 #[derive(Parser)]
@@ -113,6 +117,8 @@ pub enum Verb {
         #[arg(long)]
         detach: bool,
     },
+    #[command(flatten)]
+    Watch(WatchVerb),
     /// Goes back to the version that was live before, or ends a release that is under way
     #[command(
         after_help = "Examples:\n  decalog rollback churn\n  decalog rollback churn --env staging"
@@ -182,10 +188,10 @@ pub enum Verb {
         #[arg(long, default_value_t)]
         after: domain::After,
     },
-    /// Shows what was asked of a model and what it answered, newest first
-    Records(AskRecords),
-    /// Asks about records of requests in SQL
-    Sql(AskSql),
+    #[command(flatten)]
+    Ask(AskVerb),
+    #[command(flatten)]
+    Alarms(AlarmsVerb),
     /// Removes a model with all its versions, or one version that is not in use
     #[command(after_help = "Examples:\n  decalog rm churn\n  decalog rm churn@v2")]
     Rm {

@@ -8,7 +8,7 @@ use domain::{Code, Problem};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::args::{AskRecords, AskSql, RowsForm};
+use crate::args::{AskRecords, AskSql, AskVerb, RowsForm};
 use crate::client::{Client, encoded};
 use crate::layout::{Column, list};
 use crate::rows::{Row, cell, grid};
@@ -20,8 +20,16 @@ const SHOWN: usize = 20;
 /// Rows of a table; more are for programs.
 const SHOWN_MAX: usize = 1_000;
 
+/// Runs the verb.
+pub fn run(client: &Client, verb: &AskVerb, as_json: bool) -> Result<(), Failure> {
+    match verb {
+        AskVerb::Records(options) => records(client, options, as_json),
+        AskVerb::Sql(options) => sql(client, options, as_json),
+    }
+}
+
 /// `decalog records`
-pub fn records(client: &Client, options: &AskRecords, as_json: bool) -> Result<(), Failure> {
+fn records(client: &Client, options: &AskRecords, as_json: bool) -> Result<(), Failure> {
     let form = Form::of(&options.form, as_json);
     let reference = reference(&options.model)?;
     let limit = options.limit.unwrap_or(match form {
@@ -57,7 +65,7 @@ pub fn records(client: &Client, options: &AskRecords, as_json: bool) -> Result<(
 }
 
 /// `decalog sql`
-pub fn sql(client: &Client, options: &AskSql, as_json: bool) -> Result<(), Failure> {
+fn sql(client: &Client, options: &AskSql, as_json: bool) -> Result<(), Failure> {
     let form = Form::of(&options.form, as_json);
     let mut sql = options.sql.clone();
     if sql == "-" {

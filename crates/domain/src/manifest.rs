@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
 use crate::problem::excerpt;
+use crate::rule::RULES_MAX;
 use crate::scale::{IDLE_S_MAX, REPLICAS_MAX};
 use crate::schema::Column;
 
+mod alarms;
 mod release;
 mod runtime;
 mod sections;
 
+pub use alarms::AlarmsSection;
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;
 pub use sections::{
@@ -46,6 +49,9 @@ pub struct Manifest {
     pub release: ReleaseSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
+    /// Rules of one's own.
+    #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
+    pub alarms: AlarmsSection,
 }
 
 /// The sections that belong to an environment instead of a version: each deploy sets them anew.
@@ -58,6 +64,9 @@ pub struct Configuration {
     pub release: ReleaseSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
+    /// Rules of one's own.
+    #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
+    pub alarms: AlarmsSection,
 }
 
 /// A manifest that cannot be used.
@@ -180,6 +189,9 @@ impl Manifest {
         {
             return refuse("schema", &problem);
         }
+        if self.alarms.rules.len() > RULES_MAX {
+            return refuse("alarms.rules", &format!("are more than {RULES_MAX}"));
+        }
         if self.scale.max == Some(0) {
             return refuse("scale.max", "must be at least 1");
         }
@@ -199,6 +211,7 @@ impl Manifest {
             scale: self.scale.clone(),
             release: self.release.clone(),
             env: self.env.clone(),
+            alarms: self.alarms.clone(),
         }
     }
 

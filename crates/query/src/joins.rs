@@ -15,7 +15,7 @@ use datafusion::physical_plan::joins::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
-    with_new_children_if_necessary,
+    replace_children_if_necessary,
 };
 use futures_util::StreamExt;
 
@@ -34,7 +34,7 @@ pub fn bound(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
             if let Some(side) = sides.first_mut() {
                 *side = Arc::new(Short(side.clone()));
             }
-            let node = with_new_children_if_necessary(node, sides)?;
+            let node = replace_children_if_necessary(node, sides)?;
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as _));
         }
         if is::<HashJoinExec>(&node) || is::<SortMergeJoinExec>(&node) {

@@ -2,9 +2,11 @@
 //! document is made too.
 
 mod access;
+mod alarms;
 mod audit;
 mod blobs;
 mod describe;
+mod drift;
 mod endpoints;
 mod error;
 mod events;
@@ -19,6 +21,7 @@ pub mod openapi;
 mod path;
 mod platform;
 mod proposals;
+mod receivers;
 mod records;
 mod releases;
 mod tokens;
@@ -32,14 +35,20 @@ use control::Control;
 use domain::{DataDirectory, Digest};
 use gateway::Gateway;
 use monitor::Monitor;
+use monitor::alarms::Desk;
+use monitor::delivery::Delivery;
+use monitor::drift::Drift;
+use monitor::slo::Objectives;
 use query::Queries;
 
 pub use access::Asks;
+pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use error::ApiError;
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
+pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
 pub use records::{Format as RowFormat, SqlRequest};
 pub use releases::{InEnvironment, PromotionRequest};
 
@@ -59,6 +68,14 @@ pub struct Api {
     pub monitor: Arc<Monitor>,
     /// Reads records of requests, where they are kept.
     pub queries: Arc<Queries>,
+    /// What comes into models, and what goes out.
+    pub drift: Arc<Drift>,
+    /// Alarms.
+    pub alarms: Arc<Desk>,
+    /// Service level objectives.
+    pub objectives: Arc<Objectives>,
+    /// Whoever tells receivers of alarms.
+    pub delivery: Arc<Delivery>,
     /// Logins on their way, and who lets people and jobs in.
     pub logins: Arc<Logins>,
     /// Where this server listens.

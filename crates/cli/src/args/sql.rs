@@ -2,7 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
+
+/// Whoever asks about records.
+#[derive(Subcommand)]
+pub enum AskVerb {
+    /// Shows what was asked of a model and what it answered, newest first
+    Records(AskRecords),
+    /// Asks about records of requests in SQL
+    Sql(AskSql),
+}
 
 #[derive(Args)]
 #[command(
