@@ -40,7 +40,7 @@ def kept(tmp_path_factory):
         answer = platform.predict("fraud/churn", {"age": age, "city": ["Delft", "Utrecht"][age % 2]}, {"decalog-key": f"customer={age}"})
         ids.append(answer.headers["decalog-request-id"])
     platform.predict("other/price", {"city": 7})
-    platform.run("deploy", write_model(home / "churn", {"model.py": SECOND}), "--project", "fraud")
+    platform.run("deploy", write_model(home / "churn", {"model.py": SECOND}), "--project", "fraud", "--breaking")
     for age in range(40, 60):
         ids.append(platform.predict("fraud/churn", {"age": age + 0.5, "city": "Delft", "income": age}).headers["decalog-request-id"])
     yield platform, ids
