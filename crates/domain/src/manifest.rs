@@ -10,10 +10,12 @@ use crate::problem::excerpt;
 use crate::scale::{IDLE_S_MAX, REPLICAS_MAX};
 use crate::schema::Column;
 
+mod records;
 mod release;
 mod runtime;
 mod sections;
 
+pub use records::{REDACTED_MAX, RecordsSection, Redact};
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;
 pub use sections::{
@@ -46,6 +48,9 @@ pub struct Manifest {
     pub release: ReleaseSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
+    /// What is kept of requests.
+    #[serde(skip_serializing_if = "RecordsSection::is_empty")]
+    pub records: RecordsSection,
 }
 
 /// The sections that belong to an environment instead of a version: each deploy sets them anew.
@@ -58,6 +63,9 @@ pub struct Configuration {
     pub release: ReleaseSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
+    /// What is kept of requests.
+    #[serde(skip_serializing_if = "RecordsSection::is_empty")]
+    pub records: RecordsSection,
 }
 
 /// A manifest that cannot be used.
@@ -190,7 +198,7 @@ impl Manifest {
                 &format!("has `{name}`, which is not a name for a variable: use A-Z, 0-9 and _"),
             );
         }
-        Ok(())
+        self.records.check().or_else(|(key, problem)| refuse(key, &problem))
     }
 
     /// The sections that belong to the environment that it is deployed to.
@@ -199,6 +207,7 @@ impl Manifest {
             scale: self.scale.clone(),
             release: self.release.clone(),
             env: self.env.clone(),
+            records: self.records.clone(),
         }
     }
 
