@@ -251,6 +251,8 @@ async fn serve(
         control: control.clone(),
         gateway: gateway.clone(),
         monitor: monitor.clone(),
+        records: keeping.get().map(|keeping| keeping.keeper.clone()),
+        telling: Arc::default(),
         logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),
         data: data.clone(),
@@ -258,6 +260,8 @@ async fn serve(
         started_at_ms,
     };
     entry.keep();
+    let telling = api.clone();
+    control::unending::spawn("erasures", move || server::tell_forever(telling.clone()));
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));
     let sockets = || -> std::io::Result<_> {
         let socket = door.as_ref().map(|door| door.socket.try_clone()).transpose()?;

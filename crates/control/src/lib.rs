@@ -13,6 +13,7 @@ mod clock;
 mod collect;
 mod company;
 mod deployment;
+mod erasure;
 mod failure;
 mod gate;
 pub mod handover;

@@ -23,11 +23,15 @@ use crate::columns::{INPUT, OUTPUT};
 use crate::seal::writer_properties;
 use crate::{Gap, RecordFile};
 
+/// The longest key, in bytes: records have no longer ones.
+pub const KEY_BYTES_MAX: usize = protocol::record::TEXT_BYTES_MAX;
 /// Rows that are looked at together.
 const BATCH_ROWS: usize = 8_192;
 /// What a server that was replaced had on its way is in files by then, in milliseconds: they are
 /// swept once more.
 pub const SETTLE_MS: u64 = 180_000;
+/// … and they are of segments that were begun at most so long before, in milliseconds.
+const ON_ITS_WAY_MS_MAX: u64 = 600_000;
 /// The reason of the gaps that erasures leave.
 pub const REASON: &str = "erased by key";
 
@@ -290,6 +294,11 @@ fn path_of_rest(path: &str, id: u64) -> String {
     format!("{}-e{id}.parquet", first.map_or(stem, |(first, _)| first))
 }
 
+/// When the segment of a file was begun, in milliseconds since 1970, if its name says so.
+fn begun_ms(path: &str) -> Option<u64> {
+    path.rsplit('/').next()?.split('-').next()?.parse().ok()
+}
+
 /// Goes through files and erases.
 pub struct Eraser<'e> {
     /// Where the files are.
@@ -308,7 +317,8 @@ impl Eraser<'_> {
         }
         for erased in self.at(Stage::Swept)? {
             if now_ms.saturating_sub(erased.until_ms) >= SETTLE_MS {
-                let mut erased = self.erase(erased)?;
+                let since_ms = erased.until_ms.saturating_sub(ON_ITS_WAY_MS_MAX);
+                let mut erased = self.erase(erased, since_ms)?;
                 erased.sought = Sought::default();
                 self.catalogue.advance(&erased, Stage::Done).map_err(io::Error::other)?;
                 self.catalogue.checkpoint().map_err(io::Error::other)?;
@@ -329,7 +339,7 @@ impl Eraser<'_> {
     }
 
     fn sweep(&self, erased: Erased) -> io::Result<Erased> {
-        let erased = self.erase(erased)?;
+        let erased = self.erase(erased, 0)?;
         self.catalogue.advance(&erased, Stage::Swept).map_err(io::Error::other)?;
         // What takes the place of files is on the disk before they go.
         self.catalogue.checkpoint().map_err(io::Error::other)?;
@@ -337,12 +347,14 @@ impl Eraser<'_> {
         Ok(erased)
     }
 
-    fn erase(&self, mut erased: Erased) -> io::Result<Erased> {
+    /// Of segments that were begun since a time.
+    fn erase(&self, mut erased: Erased, since_ms: u64) -> io::Result<Erased> {
         let files = self.catalogue.files(0, u64::MAX).map_err(io::Error::other)?;
         erased.unread = 0;
         for file in files {
             let is_of = file.model.project == erased.project
-                && erased.model.as_ref().is_none_or(|model| file.model.model == *model);
+                && erased.model.as_ref().is_none_or(|model| file.model.model == *model)
+                && begun_ms(&file.path).is_none_or(|begun_ms| begun_ms >= since_ms);
             if is_of && let Err(error) = self.erase_from(&file, &mut erased) {
                 if error.kind() == io::ErrorKind::InvalidData {
                     tracing::warn!("{} is not erased from: {error}", file.path);
@@ -413,6 +425,8 @@ mod tests {
         assert_eq!(path_of_rest("a/17-3-0-00ff-e7.parquet", 12), "a/17-3-0-00ff-e12.parquet");
         assert_eq!(path_of_rest("a/17-3-0-ee7.parquet", 1), "a/17-3-0-ee7-e1.parquet");
         assert_eq!(path_of_rest("a-e/x.parquet", 1), "a-e/x-e1.parquet");
+        assert_eq!(begun_ms("a-1/1700000000000-3-0-00ff-e7.parquet"), Some(1_700_000_000_000));
+        assert_eq!(begun_ms("1-2/of-a-day.parquet"), None);
     }
 
     #[test]

@@ -15,6 +15,6 @@ pub mod segment;
 mod values;
 
 pub use catalogue::{Catalogue, Erased, Gap};
-pub use erase::Erasure;
+pub use erase::{Erasure, KEY_BYTES_MAX};
 pub use file::{FileColumn, RecordFile};
 pub use keeper::{Keeper, KeeperConfig, Watch};

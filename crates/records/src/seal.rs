@@ -161,7 +161,7 @@ pub fn writer_properties(keys: usize) -> io::Result<WriterProperties> {
     if keys > 0 {
         properties = properties
             .set_column_bloom_filter_enabled("key".into(), true)
-            .set_column_bloom_filter_ndv("key".into(), keys.min(GROUP_ROWS_MAX) as u64);
+            .set_column_bloom_filter_max_ndv("key".into(), keys.min(GROUP_ROWS_MAX) as u64);
     }
     Ok(properties.build())
 }

@@ -6,6 +6,7 @@ mod audit;
 mod blobs;
 mod describe;
 mod endpoints;
+mod erasures;
 mod error;
 mod events;
 mod extract;
@@ -31,9 +32,11 @@ use control::Control;
 use domain::{DataDirectory, Digest};
 use gateway::Gateway;
 use monitor::Monitor;
+use records::Keeper;
 
 pub use access::Asks;
 pub use endpoints::{ENDPOINTS, Endpoint};
+pub use erasures::{RecordsErased, tell_forever};
 pub use error::ApiError;
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
@@ -54,6 +57,10 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// Who keeps records of requests, if any are kept.
+    pub records: Option<Arc<Keeper>>,
+    /// Held while the ledger is told of what was erased.
+    pub telling: Arc<tokio::sync::Mutex<()>>,
     /// Logins on their way, and who lets people and jobs in.
     pub logins: Arc<Logins>,
     /// Where this server listens.
