@@ -1,7 +1,6 @@
 """`decalog erase key`: records of a key are gone for good, all others stay, and the ledger says that it was done."""
 
 import io
-import json
 import re
 import signal
 import sqlite3
@@ -33,8 +32,7 @@ def erased(platform, key, *arguments):
 
 
 def events_of(platform):
-    text = platform.run("events", "--kind", "records_erased", "--json").out
-    return [json.loads(line) for line in text.splitlines()]
+    return platform.run("events", "--kind", "records_erased", "--json").json()["events"]
 
 
 def test_what_is_erased_is_found_nowhere_and_all_else_stays(fresh, tmp_path):
@@ -53,7 +51,7 @@ def test_what_is_erased_is_found_nowhere_and_all_else_stays(fresh, tmp_path):
     assert leaks(platform, [CANARY]), "it is there before"
     result = erased(platform, f"customer={CANARY}")
     assert (result["records"], result["rows"], result["unread"]) == (13, 13, 0) and result["files"] >= 4, result
-    assert leaks(platform, [CANARY + "\n", CANARY + '"', "customer=" + CANARY]) == [], "at once"
+    assert leaks(platform, [CANARY]) == [], "at once"
     # What comes later is another matter.
     later = ask(platform, "later", "customer=7")
     assert erased(platform, "customer=nobody")["records"] == 0
@@ -72,8 +70,7 @@ def test_what_is_erased_is_found_nowhere_and_all_else_stays(fresh, tmp_path):
     platform.run("ledger", "verify")
     assert "13 records" in platform.run("events", "--kind", "records_erased").out
     assert platform.stop() == 0
-    words = [CANARY + "\n", CANARY + '"', CANARY + "'", "customer=" + CANARY]
-    assert leaks(platform, words) == []
+    assert leaks(platform, [CANARY]) == []
 
 
 def test_a_disguised_key_is_erased_by_its_name(fresh, tmp_path):
