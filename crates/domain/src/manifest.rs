@@ -12,11 +12,13 @@ use crate::scale::{IDLE_S_MAX, REPLICAS_MAX};
 use crate::schema::Column;
 
 mod alarms;
+mod records;
 mod release;
 mod runtime;
 mod sections;
 
 pub use alarms::AlarmsSection;
+pub use records::{REDACTED_MAX, RecordsSection, Redact};
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;
 pub use sections::{
@@ -52,6 +54,9 @@ pub struct Manifest {
     /// Rules of one's own.
     #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
     pub alarms: AlarmsSection,
+    /// What is kept of requests.
+    #[serde(skip_serializing_if = "RecordsSection::is_empty")]
+    pub records: RecordsSection,
 }
 
 /// The sections that belong to an environment instead of a version: each deploy sets them anew.
@@ -67,6 +72,9 @@ pub struct Configuration {
     /// Rules of one's own.
     #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
     pub alarms: AlarmsSection,
+    /// What is kept of requests.
+    #[serde(skip_serializing_if = "RecordsSection::is_empty")]
+    pub records: RecordsSection,
 }
 
 /// A manifest that cannot be used.
@@ -202,7 +210,7 @@ impl Manifest {
                 &format!("has `{name}`, which is not a name for a variable: use A-Z, 0-9 and _"),
             );
         }
-        Ok(())
+        self.records.check().or_else(|(key, problem)| refuse(key, &problem))
     }
 
     /// The sections that belong to the environment that it is deployed to.
@@ -212,6 +220,7 @@ impl Manifest {
             release: self.release.clone(),
             env: self.env.clone(),
             alarms: self.alarms.clone(),
+            records: self.records.clone(),
         }
     }
 

@@ -8,6 +8,7 @@ mod blobs;
 mod describe;
 mod drift;
 mod endpoints;
+mod erasures;
 mod error;
 mod events;
 mod extract;
@@ -38,10 +39,12 @@ use monitor::alarms::Desk;
 use monitor::delivery::Delivery;
 use monitor::drift::Drift;
 use monitor::slo::Objectives;
+use records::Keeper;
 
 pub use access::Asks;
 pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
 pub use endpoints::{ENDPOINTS, Endpoint};
+pub use erasures::{RecordsErased, tell_forever};
 pub use error::ApiError;
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
@@ -71,6 +74,10 @@ pub struct Api {
     pub objectives: Arc<Objectives>,
     /// Whoever tells receivers of alarms.
     pub delivery: Arc<Delivery>,
+    /// Who keeps records of requests, if any are kept.
+    pub records: Option<Arc<Keeper>>,
+    /// Held while the ledger is told of what was erased.
+    pub telling: Arc<tokio::sync::Mutex<()>>,
     /// Logins on their way, and who lets people and jobs in.
     pub logins: Arc<Logins>,
     /// Where this server listens.
