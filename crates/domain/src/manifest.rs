@@ -13,6 +13,7 @@ use crate::schema::Column;
 mod release;
 mod runtime;
 mod sections;
+mod truth;
 
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;
@@ -20,6 +21,7 @@ pub use sections::{
     BatchSection, GatesSection, ModelSection, ResourcesSection, ScaleSection, SchemaSection,
     TestsSection,
 };
+pub use truth::{THRESHOLD, TRUTH_DAYS, TRUTH_DAYS_MAX, TruthSection};
 
 /// The manifest's file name in a model directory.
 pub const MANIFEST_FILE: &str = "decalog.toml";
@@ -44,6 +46,9 @@ pub struct Manifest {
     pub scale: ScaleSection,
     /// How traffic moves to a new version.
     pub release: ReleaseSection,
+    /// What the truth that comes later is compared with.
+    #[serde(skip_serializing_if = "TruthSection::is_unsaid")]
+    pub truth: TruthSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
 }
@@ -56,6 +61,9 @@ pub struct Configuration {
     pub scale: ScaleSection,
     /// How traffic moves to a new version.
     pub release: ReleaseSection,
+    /// What the truth that comes later is compared with.
+    #[serde(skip_serializing_if = "TruthSection::is_unsaid")]
+    pub truth: TruthSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
 }
@@ -180,6 +188,7 @@ impl Manifest {
         {
             return refuse("schema", &problem);
         }
+        self.truth.validate()?;
         if self.scale.max == Some(0) {
             return refuse("scale.max", "must be at least 1");
         }
@@ -198,6 +207,7 @@ impl Manifest {
         Configuration {
             scale: self.scale.clone(),
             release: self.release.clone(),
+            truth: self.truth.clone(),
             env: self.env.clone(),
         }
     }

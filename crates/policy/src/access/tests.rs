@@ -96,6 +96,7 @@ fn letter(decision: &Decision) -> char {
 /// protected; y yes, p may be proposed, f forbidden, - not found.
 const IN_AN_ENVIRONMENT: &str = "
     predict     -yyyy  -yyyy
+    feedback    -yyyy  -yyyy
     read        -yyyy  -yyyy
     rollback    -fyyy  -fyyy
     steer       -fyyy  -fyyy
@@ -198,7 +199,8 @@ fn a_token_for_predictions_sees_what_it_may_ask_and_nothing_else() {
         ] {
             assert_eq!(letter(&case.decide(*action, hidden)), '-', "{action} {hidden}");
         }
-        let expected = if *action == Action::Predict { 'y' } else { 'f' };
+        let asks = [Action::Predict, Action::Feedback];
+        let expected = if asks.contains(action) { 'y' } else { 'f' };
         assert_eq!(letter(&case.decide(*action, "fraud/churn@production")), expected, "{action}");
         assert_eq!(letter(&case.decide(*action, "*")), 'f', "{action}");
     }
@@ -220,7 +222,7 @@ fn each_scope_is_for_its_actions_only() {
             .map(|action| action.as_str())
             .collect();
         let expected: &[&str] = match word {
-            "predict" => &["predict"],
+            "predict" => &["predict", "feedback"],
             "read" => &["read"],
             "operate" => &["rollback", "steer", "restart", "scale"],
             "deploy" => &["push", "release", "configure", "remove"],
