@@ -3,6 +3,7 @@
 
 pub mod columns;
 mod metrics;
+pub mod quality;
 pub mod sketch;
 mod window;
 

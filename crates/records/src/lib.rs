@@ -4,14 +4,18 @@
 mod catalogue;
 pub mod columns;
 mod file;
+mod join;
 mod keeper;
+mod outcomes;
 pub mod ring;
 mod sample;
 mod seal;
 mod sealing;
 pub mod segment;
+pub mod truth;
 mod values;
 
-pub use catalogue::{Catalogue, Gap};
+pub use catalogue::{Catalogue, Gap, Hour};
 pub use file::{FileColumn, RecordFile};
+pub use join::{Joined, Joining};
 pub use keeper::{Keeper, KeeperConfig, Watch};

@@ -174,9 +174,9 @@ fn a_role_in_one_environment_holds_there() {
         {
             assert_eq!(letter(&case.decide(*action, hidden)), '-', "{action} {hidden}");
         }
-        // The model is theirs to see and to push versions of; but not to remove.
+        // The model is theirs to see, to push versions of, and to say the truth about; but not to remove.
         let expected = match action {
-            Action::Read | Action::Push => 'y',
+            Action::Read | Action::Push | Action::Feedback => 'y',
             _ => 'f',
         };
         for on in ["fraud/churn", "fraud/*"] {
