@@ -20,9 +20,10 @@ use crate::args::UpOptions;
 use crate::data::data_directory;
 use crate::entry::Entry;
 use crate::handover::{self, Description};
-use crate::keeping::{self, Keeping};
+use crate::keeping::{self, DAY_MS, Keeping};
 use crate::listening::Listening;
 use crate::sources::{logins, secret_sources};
+use crate::truth;
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;
@@ -246,11 +247,17 @@ async fn serve(
     let engine = Box::pin(opening);
     let parts = Parts { store, engine, publish, publish_access, signals, observations, leaving };
     let control = Control::open(config, parts).await?;
+    let truth = keeping.get().and_then(|keeping| {
+        let keep_ms = u64::from(options.records.records_days) * DAY_MS;
+        truth::start(&keeping.keeper, &data, keep_ms, &control, Box::new(|_| {}))
+    });
     let url = entry.url.clone();
     let api = Api {
         control: control.clone(),
         gateway: gateway.clone(),
         monitor: monitor.clone(),
+        records: keeping.get().map(|keeping| keeping.keeper.clone()),
+        truth,
         logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),
         data: data.clone(),

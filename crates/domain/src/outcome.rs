@@ -99,7 +99,9 @@ impl Outcome {
             Outcome::Bool(truth) => Some(f64::from(u8::from(*truth))),
             Outcome::Integer(whole) => Some(*whole as f64),
             Outcome::Number(number) => Some(*number),
-            Outcome::Text(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+            Outcome::Text(text) => {
+                text.trim().parse().ok().filter(|number: &f64| number.is_finite())
+            }
         }
     }
 

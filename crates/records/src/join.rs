@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::runtime::Handle;
 
 use crate::columns::OUTPUT;
-use crate::outcomes::Outcomes;
+use crate::outcomes::{Outcomes, element_of};
 use crate::seal::time_ms;
 use crate::truth::{Found, Truths, of_prediction};
 use crate::{Keeper, RecordFile};
@@ -48,6 +48,15 @@ pub struct Joining<'a> {
     pub truths: &'a Truths,
 }
 
+/// Which values of a batch are predictions.
+#[derive(Clone, Copy)]
+struct Values<'a> {
+    /// The column.
+    output: &'a str,
+    /// One element of its lists.
+    element: Option<usize>,
+}
+
 /// The columns that are read besides the output.
 const READ: [&str; 6] = ["id", "row", "status", "key", "copy", "weight"];
 
@@ -62,14 +71,16 @@ impl Joining<'_> {
         truth_ms_max: u64,
         take: &mut dyn FnMut(Joined<'_>),
     ) -> io::Result<()> {
-        let output = format!("{OUTPUT}{output}");
+        let (name, element) = element_of(output);
+        let output = format!("{OUTPUT}{name}");
         if !file.columns.iter().any(|column| column.name == output) {
             return Ok(());
         }
         let content = self.runtime.block_on(self.keeper.area().get(&file.path));
         let has_keys = self.truths.has_keys(&file.model).map_err(io::Error::other)?;
         for batch in batches(content.map_err(io::Error::other)?, &output)? {
-            self.batch(file, &batch?, &output, has_keys, truth_ms_max, take)?;
+            let values = Values { output: &output, element };
+            self.batch(file, &batch?, values, has_keys, truth_ms_max, take)?;
         }
         Ok(())
     }
@@ -78,7 +89,7 @@ impl Joining<'_> {
         &self,
         file: &RecordFile,
         batch: &RecordBatch,
-        output: &str,
+        values: Values<'_>,
         has_keys: bool,
         truth_ms_max: u64,
         take: &mut dyn FnMut(Joined<'_>),
@@ -92,7 +103,7 @@ impl Joining<'_> {
         let statuses = column("status")?.as_primitive::<UInt16Type>();
         let copies = column("copy")?.as_boolean();
         let weights = column("weight")?.as_primitive::<Float64Type>();
-        let outcomes = Outcomes::new(column(output)?).map_err(io::Error::other)?;
+        let outcomes = Outcomes::new(column(values.output)?).map_err(io::Error::other)?;
         let count = batch.num_rows();
         if count == 0 {
             return Ok(());
@@ -111,13 +122,18 @@ impl Joining<'_> {
             if statuses.value(row) != OK || copies.value(row) {
                 continue;
             }
-            let Some(Ok(predicted)) = outcomes.get(row) else { continue };
+            let value = match values.element {
+                Some(at) => outcomes.element(row, at),
+                None => outcomes.get(row),
+            };
+            let Some(Ok(predicted)) = value else { continue };
             let id = id_of(ids.value(row));
             let (time_ms, key) = (time_ms(&id), key_of(row));
             let said = key.and_then(|key| by_key.get(key));
-            let truth = by_id.get(&(id, rows.value(row))).cloned().or_else(|| {
-                said.and_then(|said| of_prediction(said, time_ms, truth_ms_max))
-            });
+            let truth = by_id
+                .get(&(id, rows.value(row)))
+                .cloned()
+                .or_else(|| said.and_then(|said| of_prediction(said, time_ms, truth_ms_max)));
             take(Joined { time_ms, key, weight: weights.value(row), predicted, truth });
         }
         Ok(())
@@ -128,8 +144,7 @@ fn batches(
     content: Bytes,
     output: &str,
 ) -> io::Result<impl Iterator<Item = io::Result<RecordBatch>> + use<>> {
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(content).map_err(io::Error::other)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(content).map_err(io::Error::other)?;
     let names = builder.schema().fields().iter().map(|field| field.name().as_str());
     let wanted = names.enumerate().filter(|(_, name)| READ.contains(name) || *name == output);
     let wanted: Vec<usize> = wanted.map(|(at, _)| at).collect();

@@ -19,3 +19,4 @@ pub use catalogue::{Catalogue, Gap, Hour};
 pub use file::{FileColumn, RecordFile};
 pub use join::{Joined, Joining};
 pub use keeper::{Keeper, KeeperConfig, Watch};
+pub use outcomes::element_of;

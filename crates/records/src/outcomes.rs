@@ -51,6 +51,14 @@ impl Outcomes {
         }
     }
 
+    /// One element of a row's list, if it has one.
+    pub fn element(&self, row: usize, at: usize) -> Option<Result<Outcome, OutcomeError>> {
+        let Outcomes::Lists(array, elements) = self else { return None };
+        let ends = array.as_list::<i32>().value_offsets();
+        let (start, end) = (ends[row] as usize, ends[row + 1] as usize);
+        elements.get(Some(start + at).filter(|at| *at < end)?)
+    }
+
     /// The value of a row, if it has one; NaN is none. A list of one is that one; of several numbers,
     /// such as the probabilities of classes, it is the place of the greatest.
     pub fn get(&self, row: usize) -> Option<Result<Outcome, OutcomeError>> {
@@ -84,6 +92,15 @@ impl Outcomes {
     }
 }
 
+/// An output as it is compared: as `leave`, or `probability[1]` for one element of a list.
+pub fn element_of(output: &str) -> (&str, Option<usize>) {
+    let split = output.strip_suffix(']').and_then(|text| text.rsplit_once('['));
+    match split.map(|(name, at)| (name, at.parse())) {
+        Some((name, Ok(at))) => (name, Some(at)),
+        _ => (output, None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -107,6 +124,11 @@ mod tests {
         assert_eq!(outcomes.get(1), None);
         assert_eq!(outcomes.get(2), Some(Ok(Outcome::Number(0.5))));
         assert_eq!(outcomes.get(3), None);
+        let second = outcomes.element(0, 1).unwrap().unwrap().number().unwrap();
+        assert!((second - 0.7).abs() < 1e-6);
+        assert_eq!((outcomes.element(0, 3), outcomes.element(3, 0)), (None, None));
+        assert_eq!(element_of("probability[1]"), ("probability", Some(1)));
+        assert_eq!(element_of("a[x]"), ("a[x]", None));
     }
 
     #[test]

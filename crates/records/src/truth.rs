@@ -22,9 +22,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 use crate::catalogue::HOUR_MS;
 use crate::seal::time_ms;
 
+pub use fields::{Line, Naming};
 pub use found::{Found, KeyTruth, of_prediction};
 pub use marks::{Dirty, DirtyKey};
-pub use fields::{Line, Naming};
 pub use read::{Form, read};
 
 /// The most truths that are kept, about 100 bytes each.
@@ -75,6 +75,16 @@ pub enum Subject {
     },
     /// All predictions of a key before it, as docs/quality.md says.
     Key(String),
+}
+
+impl Subject {
+    /// The begin of the hour that it was predicted in, in milliseconds since 1970, if that is known.
+    pub fn hour_ms(&self) -> Option<u64> {
+        match self {
+            Subject::Request { id, .. } => Some(time_ms(id) / HOUR_MS * HOUR_MS),
+            Subject::Key(_) => None,
+        }
+    }
 }
 
 /// Something that turned out to be true.
@@ -211,9 +221,7 @@ impl Truths {
             }
             added.accepted += 1;
             seen.add(&row.truth);
-            if let Subject::Request { id, .. } = &row.subject {
-                hours.insert(time_ms(id) / HOUR_MS * HOUR_MS);
-            }
+            hours.extend(row.subject.hour_ms());
         }
         if seen.count() > 0 {
             see(&transaction, number, &seen)?;
@@ -264,12 +272,7 @@ impl Truths {
 
     /// Erases all that is true of a key, of one model or of all of a project, and gives how many.
     /// Nothing of them is left in the file.
-    pub fn erase(
-        &self,
-        project: &str,
-        model: Option<&str>,
-        key: &str,
-    ) -> Result<u64, TruthError> {
+    pub fn erase(&self, project: &str, model: Option<&str>, key: &str) -> Result<u64, TruthError> {
         let connection = self.connection.lock();
         let mut erased = 0;
         for table in ["keys", "dirty_keys"] {

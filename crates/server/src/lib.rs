@@ -9,6 +9,7 @@ mod endpoints;
 mod error;
 mod events;
 mod extract;
+mod feedback;
 mod headers;
 mod keys;
 mod login;
@@ -31,10 +32,12 @@ use control::Control;
 use domain::{DataDirectory, Digest};
 use gateway::Gateway;
 use monitor::Monitor;
+use records::Keeper;
 
 pub use access::Asks;
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use error::ApiError;
+pub use feedback::{FEEDBACK_BYTES_MAX, FeedbackRefusal, FeedbackReport, Truth};
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
@@ -54,6 +57,10 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// Who keeps records of requests, if any are kept.
+    pub records: Option<Arc<Keeper>>,
+    /// What turned out to be true of predictions, if records are kept.
+    pub truth: Option<Truth>,
     /// Logins on their way, and who lets people and jobs in.
     pub logins: Arc<Logins>,
     /// Where this server listens.

@@ -72,7 +72,10 @@ impl TruthSection {
         }
         if self.column.as_deref().is_some_and(|column| ["id", "row", "key", "at"].contains(&column))
         {
-            return refuse("truth.column", "must not be id, row, key or at: they say whose truth it is");
+            return refuse(
+                "truth.column",
+                "must not be id, row, key or at: they say whose truth it is",
+            );
         }
         Ok(())
     }

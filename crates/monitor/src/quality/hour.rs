@@ -112,11 +112,7 @@ impl HourSums {
     }
 
     /// Ends the hour: its truth is held against estimates, once it is known.
-    pub fn finish(
-        &mut self,
-        learnt: &mut BTreeMap<EnvironmentName, Learnt>,
-        known: &[HourOf],
-    ) {
+    pub fn finish(&mut self, learnt: &mut BTreeMap<EnvironmentName, Learnt>, known: &[HourOf]) {
         self.keys = Keys::of(&std::mem::take(&mut self.hashes));
         for (cohort, checks) in self.cohorts.iter_mut().zip(std::mem::take(&mut self.checks)) {
             let is_its = |other: &&HourOf| {

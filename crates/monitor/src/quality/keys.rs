@@ -51,8 +51,7 @@ impl Keys {
 
     /// Whether the key may be one of them.
     pub fn may_have(&self, key: &str) -> bool {
-        !self.0.is_empty()
-            && self.bits(hash(key)).all(|bit| self.0[bit / 8] & 1 << (bit % 8) != 0)
+        !self.0.is_empty() && self.bits(hash(key)).all(|bit| self.0[bit / 8] & 1 << (bit % 8) != 0)
     }
 
     /// As it is stored.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use domain::VersionNumber;
 use domain::manifest::TruthSection;
 use domain::outcome::OutcomesSeen;
+use domain::quality::TruthKind;
 use policy::truth::{Calibration, Comparison, Distrust, compare};
 use serde::{Deserialize, Serialize};
 
@@ -41,15 +42,18 @@ struct Calibrated {
     distrust: Distrust,
 }
 
-/// Which output the truth is compared with: the one that the manifest names, else the one that is
-/// called as the truth is, else the only one.
+/// Which output the truth is compared with: the one that the manifest names (`probability[1]` is an
+/// element of a list), else the one that is called as the truth is, else the only one, else the only
+/// one that is no list.
 pub fn choose_output(
     section: &TruthSection,
     outputs: &[String],
+    scalars: &[String],
 ) -> Result<String, (String, String)> {
     let has = |name: &&String| outputs.contains(name);
     if let Some(named) = &section.output {
-        return match has(&named) {
+        let column = named.split_once('[').map_or(named.clone(), |(column, _)| column.into());
+        return match has(&named) || has(&&column) {
             true => Ok(named.clone()),
             false => Err((
                 format!("[truth] output is `{named}`, and predictions have {}", list(outputs)),
@@ -60,8 +64,8 @@ pub fn choose_output(
     if let Some(column) = section.column.as_ref().filter(has) {
         return Ok(column.clone());
     }
-    match outputs {
-        [only] => Ok(only.clone()),
+    match (outputs, scalars) {
+        ([only], _) | (_, [only]) => Ok(only.clone()),
         _ => Err((
             format!("it is not known which output the truth is compared with: {}", list(outputs)),
             "[truth] output = \"…\" in decalog.toml, and deploy".into(),
@@ -147,6 +151,15 @@ impl Learnt {
         }
         rows.iter().for_each(|(probability, truth)| of.distrust.add(*probability, *truth));
         true
+    }
+
+    /// Whether there is anything to learn from hours: of classes there is not.
+    pub fn may_learn(&self) -> bool {
+        self.comparison.as_ref().is_some_and(|of| match of.kind {
+            TruthKind::Class => false,
+            TruthKind::Score => of.is_probability,
+            TruthKind::Number => of.loss_scale.is_none(),
+        })
     }
 
     /// Learns from hours of this environment, oldest first, whose truth is known: calibrations, and

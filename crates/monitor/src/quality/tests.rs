@@ -150,13 +150,14 @@ fn an_estimate_comes_with_enough_truth_and_is_distrusted_when_the_truth_says_so(
 fn which_output_is_compared_is_said_or_asked() {
     let outputs = ["label".to_string(), "score".to_string()];
     let section = domain::manifest::TruthSection::default();
-    let (why, help) = choose_output(&section, &outputs).unwrap_err();
+    let (why, help) = choose_output(&section, &outputs, &outputs).unwrap_err();
     assert!(why.contains("label, score") && help.contains("[truth] output"), "{why} {help}");
-    assert_eq!(choose_output(&section, &outputs[..1]).unwrap(), "label");
+    assert_eq!(choose_output(&section, &outputs[..1], &[]).unwrap(), "label");
+    assert_eq!(choose_output(&section, &outputs, &outputs[..1]).unwrap(), "label");
     let called = domain::manifest::TruthSection { column: Some("score".into()), ..section.clone() };
-    assert_eq!(choose_output(&called, &outputs).unwrap(), "score");
+    assert_eq!(choose_output(&called, &outputs, &outputs).unwrap(), "score");
     let named = domain::manifest::TruthSection { output: Some("scores".into()), ..section };
-    assert!(choose_output(&named, &outputs).unwrap_err().0.contains("`scores`"));
+    assert!(choose_output(&named, &outputs, &outputs).unwrap_err().0.contains("`scores`"));
 }
 
 #[test]

@@ -38,7 +38,9 @@ pub enum Undecided {
         output: String,
     },
     /// The truth is a text, the output the score of one.
-    #[error("the truth is a text ({classes}), and `{output}` a score: say which it is the score of")]
+    #[error(
+        "the truth is a text ({classes}), and `{output}` a score: say which it is the score of"
+    )]
     Positive {
         /// The output.
         output: String,

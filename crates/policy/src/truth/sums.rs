@@ -265,7 +265,10 @@ mod tests {
             sampled.numbers(&comparison(TruthKind::Score)),
         );
         for (a, b) in of_plain.iter().zip(&of_sampled) {
-            assert!((a.value - b.value).abs() < 1e-9 && (a.low - b.low).abs() < 1e-9, "{a:?} {b:?}");
+            assert!(
+                (a.value - b.value).abs() < 1e-9 && (a.low - b.low).abs() < 1e-9,
+                "{a:?} {b:?}"
+            );
             assert_eq!(a.n, b.n);
         }
         // Half of the rows stand for nine each.

@@ -172,8 +172,7 @@ impl Fields {
             (Some(id), None, Cell::List(truths)) => {
                 let id = id_of(&text(id, "id")?)?;
                 let some = truths.iter().zip(0..).filter(|(truth, _)| truth.some().is_some());
-                let rows =
-                    some.map(|(truth, at)| row(Subject::Request { id, row: at }, truth));
+                let rows = some.map(|(truth, at)| row(Subject::Request { id, row: at }, truth));
                 rows.collect::<Result<Vec<_>, _>>()?
             }
             (Some(id), None, truth) => {
@@ -227,9 +226,8 @@ fn id_of(text: &str) -> Result<[u8; 16], String> {
 
 /// A time: RFC 3339, a date, or milliseconds since 1970.
 fn at_ms(cell: &Cell, now_ms: u64) -> Result<u64, String> {
-    let wrong = || {
-        "`at` is not a time: write 2026-11-27T14:05:00Z, or milliseconds since 1970".to_string()
-    };
+    let wrong =
+        || "`at` is not a time: write 2026-11-27T14:05:00Z, or milliseconds since 1970".to_string();
     let ms = match cell {
         Cell::Of(Outcome::Integer(ms)) => *ms,
         Cell::Of(Outcome::Text(text)) if text.parse::<i64>().is_ok() => {

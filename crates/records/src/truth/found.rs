@@ -66,7 +66,8 @@ impl Truths {
                    WHERE model = ?1 AND id BETWEEN ?2 AND ?3";
         let mut statement = connection.prepare_cached(sql)?;
         let rows = statement.query_map(params![number, first, last], |row| {
-            let found = Found { truth: outcome(row.get_ref(2)?), at_ms: row.get::<_, i64>(3)? as u64 };
+            let found =
+                Found { truth: outcome(row.get_ref(2)?), at_ms: row.get::<_, i64>(3)? as u64 };
             Ok(((row.get(0)?, row.get(1)?), found))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -37,8 +37,9 @@ impl Form {
                 Form::JsonLines
             }
             "text/csv" | "application/csv" => Form::Csv,
-            "application/vnd.apache.parquet" | "application/parquet"
-            | "application/x-parquet" => Form::Parquet,
+            "application/vnd.apache.parquet" | "application/parquet" | "application/x-parquet" => {
+                Form::Parquet
+            }
             _ => return None,
         })
     }
@@ -106,8 +107,11 @@ fn json(mut input: impl BufRead, naming: &Naming, take: &mut Take<'_>) {
             match reader.end() {
                 Ok(()) => break None,
                 Err(_) => match Object(naming).deserialize(&mut reader) {
-                    Ok(line) if counted(line) => {}
-                    Ok(_) => break None,
+                    Ok(line) => {
+                        if !counted(line) {
+                            break None;
+                        }
+                    }
                     Err(error) => break Some(error),
                 },
             }
@@ -152,7 +156,11 @@ fn csv(input: impl Read, naming: &Naming, take: &mut Take<'_>) {
     let name = |name: &str| naming.role(name.trim().trim_start_matches('\u{feff}'));
     let roles: Vec<Option<Role>> = head.iter().map(name).collect();
     if !can_tell(&roles) {
-        return cut(1, format!("the columns do not say what is true of what: {}", naming.needs()), take);
+        return cut(
+            1,
+            format!("the columns do not say what is true of what: {}", naming.needs()),
+            take,
+        );
     }
     let mut record = ::csv::StringRecord::new();
     loop {
@@ -173,7 +181,8 @@ fn csv(input: impl Read, naming: &Naming, take: &mut Take<'_>) {
             }
             Err(error) => Line::Refused(error.to_string()),
         };
-        let number = record.position().or_else(|| Some(reader.position())).map_or(0, |at| at.line());
+        let number =
+            record.position().or_else(|| Some(reader.position())).map_or(0, |at| at.line());
         if !take(number, line) {
             return;
         }
@@ -285,7 +294,11 @@ impl<'de> Visitor<'de> for OneCell {
     fn visit_str<E>(self, text: &str) -> Result<Cell, E> {
         // Keys may be longer than classes; what is too long is refused by what it is for.
         let fits = text.len() <= super::KEY_BYTES_MAX;
-        Ok(if fits { Cell::Of(Outcome::Text(text.into())) } else { Cell::Wrong(OutcomeError::Long) })
+        Ok(if fits {
+            Cell::Of(Outcome::Text(text.into()))
+        } else {
+            Cell::Wrong(OutcomeError::Long)
+        })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Cell, A::Error> {

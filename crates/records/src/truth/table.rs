@@ -27,7 +27,8 @@ pub fn read(file: File, naming: &Naming, take: &mut Take<'_>) {
     };
     let schema = builder.schema().clone();
     let of_name = |name: &String| naming.role(name);
-    let roles: Vec<Option<Role>> = schema.fields().iter().map(|field| of_name(field.name())).collect();
+    let roles: Vec<Option<Role>> =
+        schema.fields().iter().map(|field| of_name(field.name())).collect();
     if !can_tell(&roles) {
         let needs = naming.needs();
         return cut(1, format!("the columns do not say what is true of what: {needs}"), take);
@@ -46,7 +47,9 @@ pub fn read(file: File, naming: &Naming, take: &mut Take<'_>) {
     };
     let mut count = 0;
     for batch in reader {
-        let cells = batch.map_err(|error| error.to_string()).and_then(|batch| cells(&batch, &roles).map_err(|error| error.to_string()));
+        let cells = batch
+            .map_err(|error| error.to_string())
+            .and_then(|batch| cells(&batch, &roles).map_err(|error| error.to_string()));
         let (rows, cells) = match cells {
             Ok(cells) => cells,
             Err(error) => return cut(count + 1, error, take),

@@ -221,7 +221,8 @@ fn a_line_that_is_wrong_is_refused_and_the_others_are_read() {
     assert_eq!(read.len(), 14);
     let numbers: Vec<u64> = refused.iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, (2..=13).collect::<Vec<_>>(), "{refused:?}");
-    for (at, word) in [(1, "not the id"), (3, "neither an id"), (4, "which is it"), (7, "256"), (10, "future")]
+    for (at, word) in
+        [(1, "not the id"), (3, "neither an id"), (4, "which is it"), (7, "256"), (10, "future")]
     {
         assert!(refused[at].1.contains(word), "{}", refused[at].1);
     }
