@@ -49,6 +49,7 @@ def bodies(digest):
         "{action}": {"environment": "staging"},
         "promotions": {"from": "nowhere", "to": "staging", "plan": plan},
         "rollbacks": {"environment": "nowhere"},
+        "feedback": [{"id": "0199a3f2-0000-7000-8000-000000000001", "row": 1, "truth": "left", "at": 1000}, {"key": "customer=42", "truth": [1, 0.5, None]}],
         "missing": {"blobs": [{"digest": digest, "size": 10}]},
         "{name}": {"value": "1", "secret": False, "model": "m"},
         "gc": {},

@@ -18,7 +18,7 @@ pub use access::{
 };
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
-pub use truth::{FeedbackFormat, FeedbackOptions, QualityOptions, QualityStep};
+pub use truth::{FeedbackFormat, FeedbackOptions, QualityOptions};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
 
 /// Takes trained models, in any language, into production and keeps them there.

@@ -174,7 +174,7 @@ fn table(kind: TruthKind, windows: &[&QualityWindow]) -> Vec<String> {
         cells
     };
     let rows: Vec<Vec<String>> = windows.iter().map(row).collect();
-    list(&columns, &rows, &[], width())
+    list(&columns, &rows, &["F1"], width())
 }
 
 fn version_of(window: &QualityWindow) -> String {
@@ -241,13 +241,15 @@ fn time_of(from_ms: u64, to_ms: u64) -> String {
         let time = Timestamp::from_millisecond(i64::try_from(ms).unwrap_or(0)).unwrap_or_default();
         time.to_zoned(TimeZone::system())
     };
-    let (from, to) = (zoned(from_ms), zoned(to_ms));
-    let last = zoned(to_ms.saturating_sub(1));
-    match (from.date() == last.date(), to_ms.saturating_sub(from_ms) < 24 * HOUR_MS) {
-        (true, true) => format!("{} {}", from.strftime("%-d %b %H:%M"), to.strftime("–%H:%M")),
-        (true, false) => from.strftime("%-d %b").to_string(),
-        (false, _) => format!("{}–{}", from.strftime("%-d %b"), last.strftime("%-d %b")),
+    let (from, last) = (zoned(from_ms), zoned(to_ms.saturating_sub(1)));
+    let is_short = to_ms.saturating_sub(from_ms) < DAY_MS;
+    if from.date() == last.date() {
+        let hours = format!(" {}–{}h", from.hour(), last.hour() + 1);
+        return format!("{}{}", from.strftime("%-d %b"), if is_short { &hours } else { "" });
     }
+    let begin =
+        if from.month() == last.month() { from.strftime("%-d") } else { from.strftime("%-d %b") };
+    format!("{begin}–{}", last.strftime("%-d %b"))
 }
 
 #[cfg(test)]
