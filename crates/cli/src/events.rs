@@ -213,6 +213,11 @@ pub fn describe(event: &Event, about: &str) -> String {
             };
             format!("{from}{to}{removed}")
         }
+        Event::AlertReceiverSet { receiver } => {
+            let (name, kind) = (&receiver.name, receiver.kind.label());
+            format!("{name}: {kind} at {}", receiver.host)
+        }
+        Event::AlertReceiverRemoved { name } => name.to_string(),
         Event::TokensRequired { required: true } => "also on this machine".into(),
         Event::TokensRequired { required: false } => "only from beyond this machine".into(),
         Event::EnvironmentProtected { environment, protection, .. } => {

@@ -11,8 +11,9 @@ use domain::manifest::TruthSection;
 use domain::outcome::OutcomesSeen;
 use domain::state::State;
 use domain::{DataDirectory, EnvironmentName, ModelKey};
+use monitor::alarms::Desk;
 use monitor::quality::{
-    HOUR_MS, HourRow, HourSums, Learnt, Quality, Source, WatchQuality, choose_output, cohort_of,
+    HOUR_MS, HourRow, HourSums, Learnt, Quality, Source, choose_output, cohort_of,
 };
 use records::truth::{Dirty, Truths};
 use records::{Hour, Joined, Joining, Keeper, RecordFile, columns};
@@ -41,9 +42,9 @@ pub fn start(
     data: &DataDirectory,
     keep_ms: u64,
     control: &Arc<Control>,
-    watch: WatchQuality,
+    desk: &Arc<Desk>,
 ) -> Option<Truth> {
-    match try_start(keeper, data, keep_ms, control, watch) {
+    match try_start(keeper, data, keep_ms, control, desk) {
         Ok(truth) => Some(truth),
         Err(error) => {
             tracing::error!("no truth of predictions is taken: {error:#}");
@@ -57,7 +58,7 @@ fn try_start(
     data: &DataDirectory,
     keep_ms: u64,
     control: &Arc<Control>,
-    watch: WatchQuality,
+    desk: &Arc<Desk>,
 ) -> anyhow::Result<Truth> {
     let truths = Arc::new(Truths::open(&data.truth()).context("opening truth.sqlite")?);
     let quality = Arc::new(Quality::open(&data.quality()).context("opening quality.sqlite")?);
@@ -68,7 +69,7 @@ fn try_start(
         control: control.clone(),
         runtime: Handle::current(),
         keep_ms,
-        watch,
+        desk: desk.clone(),
         retained_at: None,
     };
     let work = move || loop {
@@ -92,7 +93,7 @@ struct Worker {
     control: Arc<Control>,
     runtime: Handle,
     keep_ms: u64,
-    watch: WatchQuality,
+    desk: Arc<Desk>,
     retained_at: Option<Instant>,
 }
 
@@ -136,10 +137,12 @@ impl Worker {
                 .rev()
                 .filter(|hour_ms| !dirty.iter().any(|dirty| dirty.hour_ms == **hour_ms)),
         );
+        let mut is_all = todo.len() <= HOURS_AT_A_TIME;
         todo.truncate(HOURS_AT_A_TIME);
         let (began, mut computed) = (Instant::now(), vec![]);
         for hour_ms in todo {
             if began.elapsed().as_millis() > TURN_MS_MAX {
+                is_all = false;
                 break;
             }
             let Some(hour) = hours.iter().find(|hour| hour.hour_ms == hour_ms) else { continue };
@@ -152,6 +155,10 @@ impl Worker {
         let done: Vec<Dirty> = dirty.into_iter().filter(is_done).collect();
         if !computed.is_empty() {
             self.learn(model, &mut learnt)?;
+        }
+        // Hours are looked at in their order.
+        if is_all && !computed.is_empty() {
+            self.watch_losses(model, &mut learnt)?;
         }
         if learnt != before {
             self.quality.keep_learnt(model, &learnt)?;
@@ -261,11 +268,19 @@ impl Worker {
         }
         let known = self.quality.cohorts(model, hour.hour_ms, hour.hour_ms)?;
         sums.finish(learnt, &known);
-        let is_kept = self.quality.keep_hour(model, &source, &sums)?;
-        for cohort in sums.cohorts.iter().filter(|_| is_kept) {
-            if let Some(learnt) = learnt.get(&cohort.environment) {
-                (self.watch)(&cohort_of(model, cohort, learnt, control::now_ms()));
-            }
+        self.quality.keep_hour(model, &source, &sums)?;
+        Ok(())
+    }
+
+    fn watch_losses(&self, model: &ModelKey, learnt: &mut Environments) -> anyhow::Result<()> {
+        let now_ms = control::now_ms();
+        for (environment, learnt) in learnt {
+            let Some(kind) = learnt.comparison.as_ref().map(|of| of.kind) else { continue };
+            let hours = self.quality.cohorts(model, learnt.losses.from_ms(), u64::MAX)?;
+            let own = hours.iter().filter(|hour| hour.environment == *environment);
+            let cohorts: Vec<_> = own.map(|hour| cohort_of(model, hour, learnt, now_ms)).collect();
+            let target = (model, environment);
+            learnt.losses.take(target, kind, &cohorts, now_ms, self.desk.as_ref());
         }
         Ok(())
     }

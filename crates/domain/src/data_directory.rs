@@ -193,6 +193,16 @@ impl DataDirectory {
         self.root.join("records")
     }
 
+    /// Alarms, how they changed, and how far each receiver was told.
+    pub fn alarms(&self) -> PathBuf {
+        self.root.join("alarms.sqlite")
+    }
+
+    /// What is usual of each model's requests and values, and what was found that is not.
+    pub fn detectors(&self) -> PathBuf {
+        self.root.join("detectors.sqlite")
+    }
+
     /// What an `up` prints that an upgrade started.
     pub fn up_log(&self) -> PathBuf {
         self.logs().join("up.log")

@@ -1,10 +1,17 @@
 //! Drains the data plane's records into metrics and short windows. It is never waited for by a
 //! request, and keeps nothing that a restart must not lose.
 
+pub mod alarms;
+mod bucket;
 pub mod columns;
+pub mod delivery;
+pub mod drift;
+pub mod health;
 mod metrics;
 pub mod quality;
+pub mod saved;
 pub mod sketch;
+pub mod slo;
 mod window;
 
 use std::collections::HashMap;
@@ -13,10 +20,12 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use domain::Placement;
 use domain::guard::ArmWindow;
-use domain::record::{ABANDONED, Record};
+use domain::record::Record;
 use domain::route::Demand;
 use parking_lot::Mutex;
 
+pub use bucket::Bucket;
+use bucket::{Blame, blame};
 use metrics::Metrics;
 pub use window::Summary;
 use window::Window;
@@ -32,6 +41,8 @@ struct Inner {
     windows: HashMap<Arc<Placement>, Window>,
     /// Of placements that a release compares.
     arms: HashMap<Placement, Arm>,
+    /// What ended since this was last asked for.
+    ended: HashMap<Arc<Placement>, Bucket>,
 }
 
 /// What one arm of a release did since it was last read.
@@ -47,6 +58,9 @@ const ARM_MS: u64 = 600_000;
 const WINDOW_MS: u64 = 3_600_000;
 /// With more windows than these, a minute is enough.
 const WINDOWS_MAX: usize = 1_000;
+
+/// What ended is counted of so many placements at most, until it is asked for.
+const PLACEMENTS_MAX: usize = 10_000;
 
 /// So many records are taken out of the queue at a time.
 const TAKEN_MAX: usize = 1_024;
@@ -70,6 +84,7 @@ impl Monitor {
                 metrics: Metrics::new(),
                 windows: HashMap::new(),
                 arms: HashMap::new(),
+                ended: HashMap::new(),
             }),
         }
     }
@@ -93,6 +108,12 @@ impl Monitor {
             some.clear();
         }
         are_any
+    }
+
+    /// What ended since this was last asked, by placement.
+    pub fn ended(&self, now_ms: u64) -> HashMap<Arc<Placement>, Bucket> {
+        self.drain(now_ms);
+        std::mem::take(&mut self.inner.lock().ended)
     }
 
     /// All metrics in the text format of Prometheus.
@@ -139,9 +160,16 @@ impl Inner {
         }
         if run.iter().any(|record| !record.is_copy) {
             let window = self.windows.entry(placement.clone()).or_default();
-            run.iter()
-                .filter(|record| !record.is_copy)
-                .for_each(|record| window.take(record, now_ms));
+            let mut ended = match self.ended.len() < PLACEMENTS_MAX {
+                true => Some(self.ended.entry(placement.clone()).or_default()),
+                false => self.ended.get_mut(placement),
+            };
+            for record in run.iter().filter(|record| !record.is_copy) {
+                window.take(record, now_ms);
+                if let Some(ended) = &mut ended {
+                    ended.take(record);
+                }
+            }
         }
     }
 }
@@ -153,21 +181,19 @@ impl Arm {
             self.window.disagreements += (record.agrees == Some(false)) as u64;
         }
         let total_us = u64::from(record.total_us);
-        match (record.status, record.code) {
-            (ABANDONED, _) => self.window.abandoned.record_us(total_us),
-            // The server's own shortage is no version's fault.
-            (_, "server_busy") => {}
-            // Its queue is full because it is slow.
-            (500.., _) | (_, "queue_full") => self.window.record(true, total_us),
-            // What callers got wrong says nothing about the version.
-            (400.., _) => {}
-            _ => self.window.record(false, total_us),
+        match blame(record) {
+            Blame::Abandoned => self.window.abandoned.record_us(total_us),
+            Blame::Placement => self.window.record(true, total_us),
+            Blame::Nobody => self.window.record(false, total_us),
+            Blame::Others => {}
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::record::ABANDONED;
+
     use super::*;
 
     fn window(records: &[(u16, &'static str)]) -> ArmWindow {

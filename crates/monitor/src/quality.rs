@@ -5,6 +5,7 @@ mod cohort;
 mod hour;
 mod keys;
 mod learnt;
+mod losses;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -12,8 +13,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use domain::quality::Maturity;
-use domain::{EnvironmentName, ModelKey, VersionNumber};
+use domain::{EnvironmentName, ModelKey};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -21,7 +21,8 @@ pub use cohort::{HOUR_MS, HourOf};
 pub use hour::{HourRow, HourSums};
 pub use keys::Keys;
 pub use learnt::{CALIBRATION_ROWS_MIN, Learnt, choose_output};
-pub use report::{QualityReport, QualityUndecided, QualityWindow, Step, cohort_of};
+pub use losses::{Losses, USUAL_HOURS};
+pub use report::{QualityCohort, QualityReport, QualityUndecided, QualityWindow, Step, cohort_of};
 
 /// Hours that are kept of all models together, about 10 KB each.
 pub const HOURS_MAX: u64 = 100_000;
@@ -62,32 +63,6 @@ pub struct Source {
     /// How they were compared: [`Learnt::basis`] of all environments.
     pub basis: String,
 }
-
-/// The quality of one hour of predictions, for whoever watches it. Losses are from 0 to 1.
-#[derive(Clone, PartialEq, Debug)]
-pub struct QualityCohort {
-    /// Of which model, …
-    pub model: ModelKey,
-    /// … where, …
-    pub environment: EnvironmentName,
-    /// … and which version.
-    pub version: VersionNumber,
-    /// The begin of the hour, in milliseconds since 1970.
-    pub start_ms: u64,
-    /// Predictions with truth.
-    pub n: u64,
-    /// By the truth: the share that is wrong, or how far numbers are off.
-    pub mean_loss: Option<f64>,
-    /// What is expected, while the estimate is trusted.
-    pub estimated_loss: Option<f64>,
-    /// The share of predictions whose truth is known.
-    pub coverage: f64,
-    /// How much of it is known.
-    pub maturity: Maturity,
-}
-
-/// Whoever watches hours as they are computed; an hour comes again when more of its truth does.
-pub type WatchQuality = Box<dyn FnMut(&QualityCohort) + Send>;
 
 /// The sums of all hours.
 pub struct Quality {

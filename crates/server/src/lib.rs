@@ -2,9 +2,11 @@
 //! document is made too.
 
 mod access;
+mod alarms;
 mod audit;
 mod blobs;
 mod describe;
+mod drift;
 mod endpoints;
 mod error;
 mod events;
@@ -20,6 +22,7 @@ pub mod openapi;
 mod path;
 mod platform;
 mod proposals;
+mod receivers;
 mod releases;
 mod tokens;
 mod variables;
@@ -32,15 +35,21 @@ use control::Control;
 use domain::{DataDirectory, Digest};
 use gateway::Gateway;
 use monitor::Monitor;
+use monitor::alarms::Desk;
+use monitor::delivery::Delivery;
+use monitor::drift::Drift;
+use monitor::slo::Objectives;
 use records::Keeper;
 
 pub use access::Asks;
+pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use error::ApiError;
 pub use feedback::{FEEDBACK_BYTES_MAX, FeedbackRefusal, FeedbackReport, Truth};
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
+pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
 pub use releases::{InEnvironment, PromotionRequest};
 
 /// The longest chunk of an upload, in bytes.
@@ -61,6 +70,14 @@ pub struct Api {
     pub records: Option<Arc<Keeper>>,
     /// What turned out to be true of predictions, if records are kept.
     pub truth: Option<Truth>,
+    /// What comes into models, and what goes out.
+    pub drift: Arc<Drift>,
+    /// Alarms.
+    pub alarms: Arc<Desk>,
+    /// Service level objectives.
+    pub objectives: Arc<Objectives>,
+    /// Whoever tells receivers of alarms.
+    pub delivery: Arc<Delivery>,
     /// Logins on their way, and who lets people and jobs in.
     pub logins: Arc<Logins>,
     /// Where this server listens.

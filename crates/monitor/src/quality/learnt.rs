@@ -11,6 +11,7 @@ use policy::truth::{Calibration, Comparison, Distrust, compare};
 use serde::{Deserialize, Serialize};
 
 use super::cohort::{HourOf, MATURE_SHARE};
+use super::losses::Losses;
 
 /// Rows with truth that a calibration needs, and the scale of a loss.
 pub const CALIBRATION_ROWS_MIN: u64 = 500;
@@ -29,6 +30,9 @@ pub struct Learnt {
     pub undecided: Option<(String, String)>,
     predicted: OutcomesSeen,
     calibrated: BTreeMap<VersionNumber, Calibrated>,
+    /// Watches losses.
+    #[serde(default)]
+    pub losses: Losses,
 }
 
 /// How the scores of a version are calibrated.
@@ -95,6 +99,7 @@ impl Learnt {
                     }
                     if *old != new {
                         self.calibrated.clear();
+                        self.losses = Losses::default();
                     }
                 }
                 (self.comparison, self.undecided) = (Some(new), None);

@@ -8,9 +8,9 @@ use policy::truth::Sums;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Quality;
 use super::cohort::{HOUR_MS, HourOf};
 use super::learnt::Learnt;
-use super::{Quality, QualityCohort};
 
 /// The most windows of a report: the last ones are shown.
 pub const WINDOWS_MAX: usize = 2_000;
@@ -97,6 +97,31 @@ pub struct QualityWindow {
     pub is_estimate_trusted: Option<bool>,
 }
 
+/// The quality of one hour of predictions, for whoever watches it. Losses are from 0 to 1.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QualityCohort {
+    /// Of which model, …
+    pub model: ModelKey,
+    /// … where, …
+    pub environment: EnvironmentName,
+    /// … and which version.
+    pub version: VersionNumber,
+    /// The begin of the hour, in milliseconds since 1970.
+    pub start_ms: u64,
+    /// Predictions.
+    pub predictions: u64,
+    /// Predictions with truth.
+    pub n: u64,
+    /// By the truth: the share that is wrong, or how far numbers are off.
+    pub mean_loss: Option<f64>,
+    /// What is expected, while the estimate is trusted.
+    pub estimated_loss: Option<f64>,
+    /// The share of predictions whose truth is known.
+    pub coverage: f64,
+    /// How much of it is known.
+    pub maturity: Maturity,
+}
+
 impl Quality {
     /// How good a model was in the hours that begin from one time to another, in milliseconds since
     /// 1970; in one environment or in all.
@@ -171,6 +196,7 @@ pub fn cohort_of(model: &ModelKey, hour: &HourOf, learnt: &Learnt, now_ms: u64) 
         environment: hour.environment.clone(),
         version: hour.version,
         start_ms: cohort.start_ms,
+        predictions: cohort.predictions,
         n: cohort.known,
         mean_loss: sums.loss(),
         estimated_loss: sums.estimated_loss().filter(|_| is_trusted),

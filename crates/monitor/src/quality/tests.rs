@@ -3,7 +3,12 @@
 use domain::outcome::{Outcome, OutcomesSeen};
 use domain::quality::{QualityMetric, TruthKind};
 
+use domain::alarm::{AlarmKey, AlarmKind, Finding, Severity};
+use domain::quality::Maturity;
+use parking_lot::Mutex as Lock;
+
 use super::*;
+use crate::health::Tell;
 
 const HOUR: u64 = HOUR_MS;
 const START: u64 = 500_000 * HOUR;
@@ -177,4 +182,93 @@ fn numbers_are_compared_as_numbers_and_stay_mergeable() {
     assert_eq!(learnt.comparison, Some(first), "the centre stays where it is");
     let text = serde_json::to_string(&learnt).unwrap();
     assert_eq!(serde_json::from_str::<Learnt>(&text).unwrap(), learnt);
+}
+
+/// What was told, by kind.
+#[derive(Default)]
+struct Told(Lock<Vec<(AlarmKind, Option<Finding>)>>);
+
+impl Tell for Told {
+    fn raise(&self, key: &AlarmKey, finding: Finding, _: u64) {
+        self.0.lock().push((key.kind, Some(finding)));
+    }
+    fn quiet(&self, key: &AlarmKey, _: u64) {
+        self.0.lock().push((key.kind, None));
+    }
+    fn close(&self, _: &AlarmKey, _: u64) {}
+}
+
+fn cohort(hour: u64, version: u64, loss: Option<f64>, estimated: Option<f64>) -> QualityCohort {
+    QualityCohort {
+        model: model(),
+        environment: production(),
+        version: VersionNumber(version),
+        start_ms: START + hour * HOUR,
+        predictions: 200,
+        n: if loss.is_some() { 200 } else { 0 },
+        mean_loss: loss,
+        estimated_loss: estimated,
+        coverage: if loss.is_some() { 1.0 } else { 0.0 },
+        maturity: if loss.is_some() { Maturity::Partial } else { Maturity::Estimated },
+    }
+}
+
+#[test]
+fn more_mistakes_are_an_alarm_and_mistakes_that_are_expected_a_warning() {
+    let (mut losses, told) = (Losses::default(), Told::default());
+    let production = production();
+    let model = model();
+    let target = (&model, &production);
+    // From 8% to 12% wrong, for a fortnight.
+    let usual = |hour: u64| 0.1 + 0.02 * ((hour * 7 % 5) as f64 / 2.0 - 1.0);
+    let now_ms = |hour: u64| START + (hour + 1) * HOUR;
+    for hour in 0..336 {
+        let cohorts = [cohort(hour, 1, Some(usual(hour)), Some(0.1))];
+        losses.take(target, TruthKind::Score, &cohorts, now_ms(hour), &told);
+        // Again: nothing is looked at twice.
+        losses.take(target, TruthKind::Score, &cohorts, now_ms(hour), &told);
+    }
+    let said = std::mem::take(&mut *told.0.lock());
+    assert!(said.iter().all(|(_, finding)| finding.is_none()), "{said:?}");
+    let of_kind = |kind| said.iter().filter(|(of, _)| *of == kind).count();
+    assert_eq!(of_kind(AlarmKind::Quality), 336 - USUAL_HOURS as usize);
+    // Then the estimate rises, before any truth is known.
+    let mut hour = 336;
+    let found = loop {
+        losses.take(
+            target,
+            TruthKind::Score,
+            &[cohort(hour, 2, None, Some(0.4))],
+            now_ms(hour),
+            &told,
+        );
+        hour += 1;
+        let said = told.0.lock().last().cloned();
+        if let Some((kind, Some(finding))) = said {
+            break (kind, finding);
+        }
+        assert!(hour < 336 + 48, "nothing is said of an estimate of 40%");
+    };
+    assert_eq!((found.0, found.1.severity), (AlarmKind::EstimatedQuality, Severity::Warning));
+    // And the truth says so, too.
+    let first = hour;
+    let finding = loop {
+        losses.take(
+            target,
+            TruthKind::Score,
+            &[cohort(hour, 2, Some(0.4), None)],
+            now_ms(hour),
+            &told,
+        );
+        hour += 1;
+        if let Some((AlarmKind::Quality, Some(finding))) = told.0.lock().last().cloned() {
+            break finding;
+        }
+        assert!(hour < first + 48, "nothing is said of 40% that are wrong");
+    };
+    assert_eq!((finding.severity, finding.version), (Severity::Alert, Some(VersionNumber(2))));
+    assert!(finding.what.contains("40% of predictions are wrong"), "{}", finding.what);
+    assert_eq!(finding.next, "decalog quality churn");
+    let text = serde_json::to_string(&losses).unwrap();
+    assert_eq!(serde_json::from_str::<Losses>(&text).unwrap(), losses);
 }
