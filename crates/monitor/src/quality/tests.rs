@@ -3,6 +3,7 @@
 use domain::outcome::{Outcome, OutcomesSeen};
 use domain::quality::{QualityMetric, TruthKind};
 
+use domain::VersionNumber;
 use domain::alarm::{AlarmKey, AlarmKind, Finding, Severity};
 use domain::quality::Maturity;
 use parking_lot::Mutex as Lock;
@@ -25,7 +26,7 @@ fn production() -> EnvironmentName {
 fn add_hour(
     learnt: &BTreeMap<EnvironmentName, Learnt>,
     hour: u64,
-    version: u64,
+    version: u32,
     rows: u32,
     truth_of: impl Fn(f64) -> Option<bool>,
 ) -> HourSums {
@@ -198,7 +199,7 @@ impl Tell for Told {
     fn close(&self, _: &AlarmKey, _: u64) {}
 }
 
-fn cohort(hour: u64, version: u64, loss: Option<f64>, estimated: Option<f64>) -> QualityCohort {
+fn cohort(hour: u64, version: u32, loss: Option<f64>, estimated: Option<f64>) -> QualityCohort {
     QualityCohort {
         model: model(),
         environment: production(),
