@@ -282,8 +282,8 @@ def test_alertmanager_fires_and_resolves(platform, tmp_path):
 def alarmed(platform):
     """A platform with three open alarms, and who may see some of them."""
     for project in ("fraud", "other"):
-        assert platform.request("POST", "/v1/members", {"name": f"{project}-viewer", "role": "viewer", "in": f"{project}/*", "kind": "service"}).status == 200
-    assert platform.request("POST", "/v1/members", {"name": "fraud-operator", "role": "operator", "in": "fraud/*", "kind": "service"}).status == 200
+        assert platform.request("POST", "/v1/members", {"name": f"{project}-viewer", "role": "viewer", "in": project, "kind": "service"}).status == 200
+    assert platform.request("POST", "/v1/members", {"name": "fraud-operator", "role": "operator", "in": "fraud", "kind": "service"}).status == 200
     tokens = {}
     for owner, scopes in [("fraud-viewer", ["read"]), ("other-viewer", ["read"]), ("fraud-operator", ["read", "operate"])]:
         answer = platform.request("POST", "/v1/tokens", {"owner": owner, "scopes": scopes})

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import random
+import subprocess
 import threading
 import time
 
@@ -255,3 +257,32 @@ def test_what_cannot_be_understood_is_said_line_by_line(fresh, tmp_path):
     silent = fresh("silent", arguments=("--records-per-s", "0")).start()
     silent.run("deploy", tmp_path / "churn")
     assert send(silent, "churn", {"id": one, "truth": 1}, status=409)["code"] == "no_records"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_truth_that_finds_no_room_is_not_acknowledged(fresh, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(small)], check=True)
+    try:
+        platform = fresh("small/data", arguments=ALL).start()
+        platform.run("deploy", write_model(tmp_path / "churn", {"model.py": SCORE}))
+        asked = [ask(platform, "churn", [{"x": row / 50} for row in range(50)])[0] for _ in range(50)]
+        with open(small / "ballast", "wb", buffering=0) as ballast:
+            for size in (65_536, 512):
+                try:
+                    while True:
+                        ballast.write(b"x" * size)
+                except OSError:
+                    pass
+        body = as_csv([{"id": one, "row": row, "truth": row % 2} for one in asked for row in range(50)], ["id", "row", "truth"])
+        answer = platform.request("POST", FEEDBACK.format("churn"), body, TEXT_CSV)
+        assert answer.status == 507 and answer.json()["code"] == "no_space", answer.body
+        assert platform.predict("churn", {"x": 0.5}).status == 200
+        os.unlink(small / "ballast")
+        assert send(platform, "churn", body, TEXT_CSV)["accepted"] == 2_500
+        in_files(platform)
+        assert known(platform, "churn", 2_500)[0]["coverage"] > 0.99
+        platform.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)

@@ -20,7 +20,7 @@ fn path(name: &str) -> String {
 /// Runs the verb.
 pub fn run(client: &Client, verb: AlertVerb, as_json: bool) -> Result<(), Failure> {
     match verb {
-        AlertVerb::Add { name, url, slack, alertmanager, model, severity } => {
+        AlertVerb::Add { name, address, slack, alertmanager, model, severity } => {
             let kind = match (slack, alertmanager) {
                 (true, _) => "slack",
                 (_, true) => "alertmanager",
@@ -28,7 +28,7 @@ pub fn run(client: &Client, verb: AlertVerb, as_json: bool) -> Result<(), Failur
             };
             let model = model.as_deref().map(reference).transpose()?;
             let body = json!({
-                "url": if url == "-" { read()? } else { url },
+                "url": if address == "-" { read()? } else { address },
                 "kind": kind,
                 "model": model.map(|reference| reference.model.to_string()),
                 "severity": Severity::from(severity),

@@ -7,14 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
 use crate::problem::excerpt;
+use crate::rule::RULES_MAX;
 use crate::scale::{IDLE_S_MAX, REPLICAS_MAX};
 use crate::schema::Column;
 
+mod alarms;
 mod release;
 mod runtime;
 mod sections;
 mod truth;
 
+pub use alarms::AlarmsSection;
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;
 pub use sections::{
@@ -51,6 +54,9 @@ pub struct Manifest {
     pub truth: TruthSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
+    /// Rules of one's own.
+    #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
+    pub alarms: AlarmsSection,
 }
 
 /// The sections that belong to an environment instead of a version: each deploy sets them anew.
@@ -66,6 +72,9 @@ pub struct Configuration {
     pub truth: TruthSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
+    /// Rules of one's own.
+    #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
+    pub alarms: AlarmsSection,
 }
 
 /// A manifest that cannot be used.
@@ -189,6 +198,9 @@ impl Manifest {
             return refuse("schema", &problem);
         }
         self.truth.validate()?;
+        if self.alarms.rules.len() > RULES_MAX {
+            return refuse("alarms.rules", &format!("are more than {RULES_MAX}"));
+        }
         if self.scale.max == Some(0) {
             return refuse("scale.max", "must be at least 1");
         }
@@ -209,6 +221,7 @@ impl Manifest {
             release: self.release.clone(),
             truth: self.truth.clone(),
             env: self.env.clone(),
+            alarms: self.alarms.clone(),
         }
     }
 

@@ -7,6 +7,7 @@
 //! can be read, and what detectors say there is ignored.
 
 mod store;
+mod telling;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::alarm::{Alarm, AlarmChange, AlarmKey, Finding, Silence};
-use domain::{AlertReceiver, Code, Digest, ModelKey, Problem};
+use domain::{Code, ModelKey, Problem};
 use parking_lot::{Condvar, Mutex};
 use policy::alarm::{Alarms, TooManySilences};
 use schemars::JsonSchema;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::health::Tell;
 use store::Store;
 pub use store::{CHANGES_MAX, CHANGES_MS_MAX};
+pub(crate) use telling::Due;
 
 /// What changed of open alarms without a change to tell is written so often, in milliseconds.
 const SAVE_INTERVAL_MS: u64 = 60_000;
@@ -36,8 +38,6 @@ const PRUNE_INTERVAL_MS: u64 = 600_000;
 const PENDING_MAX: usize = 10_000;
 /// How often it is looked whether somebody is still being told, at the end, in milliseconds.
 const END_LOOK_MS: u64 = 5;
-/// So many changes are looked at for a receiver at a time.
-const LOOKED_MAX: usize = 256;
 
 /// A change with its place in the order of all.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -235,7 +235,10 @@ impl Desk {
                 tracing::error!("alarms begin a new file, as theirs is broken: {error}");
                 inner.dirty.extend(inner.alarms.open_alarms().map(|alarm| alarm.key.clone()));
                 match Store::anew(&self.path) {
-                    Ok(store) => inner.store = store,
+                    Ok(store) => {
+                        let _ = store.number_after(self.last());
+                        inner.store = store;
+                    }
                     Err(error) => tracing::error!("no file for alarms: {error}"),
                 }
                 inner.trouble = Some(error.to_string());
@@ -381,11 +384,6 @@ impl Desk {
         self.last()
     }
 
-    /// Wakes whoever waits.
-    pub(crate) fn wake(&self) {
-        self.changed.notify_all();
-    }
-
     /// What is wrong with the file, or with memory, if something is.
     pub fn trouble(&self) -> Option<String> {
         let inner = self.inner.lock();
@@ -415,81 +413,6 @@ impl Tell for Desk {
         Desk::close(self, key, now_ms);
     }
 }
-
-/// What there is to tell somebody.
-pub(crate) struct Due {
-    /// Kept until it is told.
-    pub lease: Arc<Lease>,
-    /// In their order.
-    pub changes: Vec<Change>,
-    /// All up to here was looked at.
-    pub seq: u64,
-    /// Whether that is further than the receiver was told.
-    pub is_further: bool,
-}
-
-// ---- Receivers ----------------------------------------------------------------------------------
-
-impl Desk {
-    /// Somebody is told of what changes from now on.
-    pub fn add_receiver(&self, receiver: &AlertReceiver) {
-        self.read(|store| store.begin(receiver.name.as_str()));
-    }
-
-    /// Somebody is told no more.
-    pub fn remove_receiver(&self, receiver: &str) {
-        self.read(|store| store.end(receiver));
-    }
-
-    /// How it stands with somebody.
-    pub fn receiver(&self, receiver: &AlertReceiver) -> ReceiverStatus {
-        self.read(|store| store.status(receiver))
-    }
-
-    /// What somebody is to be told next; `None` while this process tells nobody.
-    pub(crate) fn due(&self, receiver: &AlertReceiver) -> Option<Due> {
-        let inner = self.inner.lock();
-        let lease = inner.lease.clone()?;
-        drop(inner);
-        let name = receiver.name.as_str();
-        let after = self.read(|store| store.told(name))?;
-        let looked = match after >= self.last() {
-            true => vec![],
-            false => self.changes(after, LOOKED_MAX),
-        };
-        let seq = looked.last().map_or(after, |change| change.seq);
-        let is_told = |it: &Change| !it.change.silenced && receiver.takes(&it.change.alarm);
-        let changes: Vec<Change> = looked.into_iter().filter(is_told).collect();
-        Some(Due { lease, changes, seq, is_further: seq > after })
-    }
-
-    /// Somebody was told up to a number, of so many changes, while so many were lost to them.
-    pub(crate) fn told(&self, _: &Lease, receiver: &str, seq: u64, count: (u64, u64), now_ms: u64) {
-        self.read(|store| store.advance(receiver, seq, count, now_ms));
-    }
-
-    /// Why somebody could not be told; `None` if they can again.
-    pub(crate) fn note(&self, _: &Lease, receiver: &str, error: Option<&str>, now_ms: u64) {
-        self.read(|store| store.note(receiver, error, now_ms));
-    }
-
-    /// Those alarms of which somebody was told, and that are open: what Alertmanager forgets
-    /// unless it is told again.
-    pub(crate) fn announced(&self, receiver: &AlertReceiver) -> Vec<Alarm> {
-        let inner = self.inner.lock();
-        inner.alarms.announced().filter(|alarm| receiver.takes(alarm)).cloned().collect()
-    }
-
-    /// The same for one change and one receiver, whenever it is sent: by it repeats are known.
-    pub(crate) fn message_id(&self, receiver: &str, seq: u64) -> String {
-        let inner = self.inner.lock();
-        let text = format!("{}\n{receiver}\n{seq}", inner.store.log_id());
-        let digest = Digest::of(text.as_bytes()).to_string();
-        format!("msg_{}", digest.get(..32).unwrap_or(&digest))
-    }
-}
-
-// ---- Objectives ---------------------------------------------------------------------------------
 
 impl Desk {
     /// What was kept of objectives, by key.

@@ -173,6 +173,9 @@ struct Turn {
     pace: Pace,
     /// When Alertmanager was last told of all that is open.
     again_ms: u64,
+    /// How far the receiver was told by this thread: a disk that takes no note of it does not make
+    /// it be told again.
+    told: u64,
     /// As it was last read.
     secret: Option<(Digest, ReceiverSecret, Address)>,
 }
@@ -186,7 +189,7 @@ impl Drop for Turn {
 
 impl Turn {
     fn new(delivery: Arc<Delivery>, name: ReceiverName) -> Turn {
-        Turn { delivery, name, pace: Pace::default(), again_ms: 0, secret: None }
+        Turn { delivery, name, pace: Pace::default(), again_ms: 0, told: 0, secret: None }
     }
 
     /// Tells the receiver until it is one no more.
@@ -202,7 +205,7 @@ impl Turn {
             };
             let now_ms = (self.delivery.config.now_ms)();
             if self.pace.is_due(now_ms)
-                && let Some(due) = desk.due(&receiver)
+                && let Some(due) = desk.due(&receiver, self.told)
                 && self.tell(&receiver, &due, now_ms)
             {
                 // There may be more.
@@ -221,14 +224,14 @@ impl Turn {
         let Some(last) = changes.last() else {
             self.tell_again(receiver, due, now_ms);
             if due.is_further {
-                desk.told(lease, &name, due.seq, (0, 0), now_ms);
+                self.advance(due, due.seq, (0, 0), now_ms);
             }
             return due.is_further;
         };
         let seq = if count == due.changes.len() { due.seq } else { last.seq };
         let is_old = now_ms.saturating_sub(last.at_ms) > GIVE_UP_MS;
         if is_old && self.pace.failures > 0 {
-            desk.told(lease, &name, seq, (0, count as u64), now_ms);
+            self.advance(due, seq, (0, count as u64), now_ms);
             return true;
         }
         let id = desk.message_id(&name, last.seq);
@@ -238,13 +241,13 @@ impl Turn {
         match self.send(receiver, message, now_ms) {
             Outcome::Taken => {
                 self.pace.succeeded();
-                desk.told(lease, &name, seq, (count as u64, 0), now_ms);
+                self.advance(due, seq, (count as u64, 0), now_ms);
                 true
             }
             Outcome::Refused(why) if self.pace.failures + 1 >= REFUSALS_MAX => {
                 tracing::warn!("{name} was not told of an alarm: {why}");
                 self.pace.succeeded();
-                desk.told(lease, &name, seq, (0, count as u64), now_ms);
+                self.advance(due, seq, (0, count as u64), now_ms);
                 desk.note(lease, &name, Some(&why), now_ms);
                 true
             }
@@ -253,6 +256,11 @@ impl Turn {
                 self.failed(due, &why, retry_after_ms, now_ms)
             }
         }
+    }
+
+    fn advance(&mut self, due: &Due, seq: u64, count: (u64, u64), now_ms: u64) {
+        self.told = self.told.max(seq);
+        self.delivery.desk.told(&due.lease, self.name.as_str(), seq, count, now_ms);
     }
 
     fn failed(&mut self, due: &Due, why: &str, after_ms: Option<u64>, now_ms: u64) -> bool {

@@ -72,7 +72,8 @@ pub enum AlertVerb {
         /// What it is called
         name: String,
         /// Where messages go; - reads it from standard input
-        url: String,
+        #[arg(value_name = "URL")]
+        address: String,
         /// It takes texts as Slack does
         #[arg(long, conflicts_with = "alertmanager")]
         slack: bool,

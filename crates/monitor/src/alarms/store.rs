@@ -254,10 +254,16 @@ impl Store {
         transaction.commit()
     }
 
-    /// Somebody is told from here on, if they were not before.
-    pub fn begin(&self, receiver: &str) -> rusqlite::Result<()> {
+    /// Changes have numbers after this one: those of a file before are not used again.
+    pub fn number_after(&self, seq: u64) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO sqlite_sequence (name, seq) VALUES ('changes', ?1)";
+        self.connection.execute(sql, [signed(seq)]).map(drop)
+    }
+
+    /// Somebody is told what comes after a number, if they were not told of anything before.
+    pub fn begin(&self, receiver: &str, after: u64) -> rusqlite::Result<()> {
         let sql = "INSERT OR IGNORE INTO receivers (name, seq) VALUES (?1, ?2)";
-        self.connection.execute(sql, params![receiver, signed(self.last()?)]).map(drop)
+        self.connection.execute(sql, params![receiver, signed(after)]).map(drop)
     }
 
     /// Somebody is told no more.
