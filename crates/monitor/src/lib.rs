@@ -9,6 +9,7 @@ pub mod drift;
 pub mod health;
 pub mod history;
 mod metrics;
+pub mod quality;
 pub mod requests;
 pub mod saved;
 pub mod sketch;

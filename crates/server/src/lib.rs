@@ -12,6 +12,7 @@ mod erasures;
 mod error;
 mod events;
 mod extract;
+mod feedback;
 mod headers;
 mod keys;
 mod login;
@@ -46,6 +47,7 @@ pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use erasures::{RecordsErased, tell_forever};
 pub use error::ApiError;
+pub use feedback::{FEEDBACK_BYTES_MAX, FeedbackRefusal, FeedbackReport, Truth};
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
@@ -66,6 +68,10 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// Who keeps records of requests, if any are kept.
+    pub records: Option<Arc<Keeper>>,
+    /// What turned out to be true of predictions, if records are kept.
+    pub truth: Option<Truth>,
     /// What comes into models, and what goes out.
     pub drift: Arc<Drift>,
     /// Alarms.
