@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import sqlite3
 import stat
@@ -12,8 +13,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from conftest import BINARY, constant, wait_for, write_model
+from conftest import BINARY, LONG, constant, wait_for, write_model
 from test_faults import alive
+from test_processes import supervisor_of
 from test_versions import Load
 
 
@@ -125,27 +127,35 @@ def test_a_binary_that_cannot_read_the_ledger(platform, tmp_path):
 def test_a_binary_that_speaks_to_its_supervisor_in_another_way(platform, tmp_path):
     platform.run("deploy", write_model(tmp_path / "m", constant(1)))
     pids, path = platform.pids("m"), platform.data / "run/supervisor.sock"
-    # What another version's supervisor would say; the old process keeps its connection to the real one.
-    real = path.with_name("real.sock")
+    # What another version's supervisor would say; the old process keeps its connection to the real one, which would
+    # bind its path again if it saw that it is gone.
+    supervisor, real = supervisor_of(platform), path.with_name("real.sock")
+    os.kill(supervisor, signal.SIGSTOP)
     path.rename(real)
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
+        other.settimeout(LONG)
         other.listen()
 
         def answer():
             connection, _ = other.accept()
+            connection.settimeout(LONG)
             with connection, connection.makefile("rw") as lines:
                 call = json.loads(lines.readline())
                 lines.write(json.dumps({"reply": {"id": call["id"], "result": {"Ok": {"version": 1}}}}) + "\n")
                 lines.flush()
                 return call["request"], lines.readline()
 
-        with ThreadPoolExecutor(1) as pool, Load(platform, "m", {"x": 0}) as load:
-            asked = pool.submit(answer)
-            completed = subprocess.run([BINARY, "up", "--data", platform.data, "--takeover"], capture_output=True, text=True, timeout=60)
-            assert asked.result() == ("hello", ""), "nobody was asked to end"
-    path.unlink()
-    real.rename(path)
+        try:
+            with ThreadPoolExecutor(1) as pool, Load(platform, "m", {"x": 0}) as load:
+                asked = pool.submit(answer)
+                command = [BINARY, "up", "--data", platform.data, "--takeover"]
+                completed = subprocess.run(command, capture_output=True, text=True, timeout=60)
+                assert asked.result() == ("hello", ""), "nobody was asked to end"
+        finally:
+            path.unlink()
+            real.rename(path)
+            os.kill(supervisor, signal.SIGCONT)
     assert completed.returncode == 1 and "speaks version 1 of its protocol" in completed.stderr, completed
     assert "stop it with its workers" in completed.stderr, completed
     assert load.answers and not [answer for answer in load.answers if answer[0] != 200]

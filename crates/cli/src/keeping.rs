@@ -31,11 +31,12 @@ pub async fn start(
     data: &DataDirectory,
     engine: &LocalEngine,
     store: &Store,
+    watch: records::Watch,
 ) -> Option<Keeping> {
     if options.records_per_s == 0 {
         return None;
     }
-    match try_start(options, data, engine, store).await {
+    match try_start(options, data, engine, store, watch).await {
         Ok(keeping) => Some(keeping),
         Err(error) => {
             tracing::error!("no records of requests are kept: {error}");
@@ -49,6 +50,7 @@ async fn try_start(
     data: &DataDirectory,
     engine: &LocalEngine,
     store: &Store,
+    watch: records::Watch,
 ) -> std::io::Result<Keeping> {
     let mut memory = vec![];
     for count in 0..RINGS_MAX {
@@ -63,7 +65,6 @@ async fn try_start(
         keep_ms: u64::from(options.records_days) * DAY_MS,
         keep_bytes_max: options.records_mb << 20,
     };
-    let watch: records::Watch = Box::new(|_, _, _| {});
     let (store, runtime) = (store.clone(), Handle::current());
     // What an earlier process left is brought to the disk first.
     let start = move || match files.split_first() {

@@ -28,6 +28,7 @@ mod names;
 mod parked;
 mod pseudonym;
 mod random;
+mod receiver;
 mod reconcile;
 mod recover;
 mod release;
@@ -76,6 +77,7 @@ pub use collect::Garbage;
 pub use key::{KeyUse, Keys, Rotation};
 pub use parked::Park;
 pub use random::random;
+pub use receiver::ReceiverSetting;
 pub use recover::recover;
 pub use restore::restore;
 pub use secret::{KeySource, References, SecretSources};
@@ -188,6 +190,8 @@ pub struct Control {
     /// Logins of everybody in this minute.
     logins: Mutex<HashMap<Principal, (u64, u32)>>,
     replicas: Replicas,
+    /// Placements of which a replica ended by itself since this was last asked for.
+    crashed: Mutex<HashSet<Placement>>,
     /// Models with attempts on their way to an environment: each has a task that takes them there.
     drivers: Mutex<HashSet<(ModelKey, EnvironmentName)>>,
     scales: Scales,
@@ -227,6 +231,7 @@ impl Control {
         let pseudonym_keys = Arc::new(PseudonymKeys::new(&config.data));
         let control = Arc::new(Control {
             replicas: Replicas::new(state_store.writer_epoch(), clock.clone()),
+            crashed: Mutex::default(),
             state_store,
             journal,
             store,
@@ -291,6 +296,11 @@ impl Control {
     /// The state of this moment.
     pub fn state(&self) -> Arc<State> {
         self.state_store.state()
+    }
+
+    /// The placements of which a replica ended by itself since this was last asked.
+    pub fn crashed(&self) -> HashSet<Placement> {
+        std::mem::take(&mut self.crashed.lock())
     }
 
     /// Why nothing can be changed at this moment, if nothing can: the disk takes no writes. What

@@ -128,6 +128,7 @@ impl Control {
                 tracing::warn!(
                     "{replica} of {placement} ended: {reason}; the next starts in {restart_in_ms} ms"
                 );
+                self.crashed.lock().insert(placement.clone());
                 if is_event {
                     let (replica, placement) = (replica.clone(), placement.clone());
                     let model = placement.model.clone();

@@ -279,6 +279,8 @@ impl Control {
             _ => None,
         });
         let mut files: HashMap<Digest, String> = proposed.collect();
+        let receivers = state.receivers.values();
+        files.extend(receivers.map(|it| (it.secret, crate::receiver::context(&it.name))));
         for (scope, variables) in of_projects.chain(of_models) {
             for name in
                 variables.values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name)

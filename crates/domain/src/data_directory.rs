@@ -59,6 +59,11 @@ impl DataDirectory {
         self.root.join("telemetry.sqlite")
     }
 
+    /// What columns and requests were like, by minute, hour and day.
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.sqlite")
+    }
+
     /// The names of people and services, by the ids that the ledger has.
     pub fn names(&self) -> PathBuf {
         self.root.join("names.sqlite")
@@ -186,6 +191,16 @@ impl DataDirectory {
     /// are.
     pub fn records(&self) -> PathBuf {
         self.root.join("records")
+    }
+
+    /// Alarms, how they changed, and how far each receiver was told.
+    pub fn alarms(&self) -> PathBuf {
+        self.root.join("alarms.sqlite")
+    }
+
+    /// What is usual of each model's requests and values, and what was found that is not.
+    pub fn detectors(&self) -> PathBuf {
+        self.root.join("detectors.sqlite")
     }
 
     /// What an `up` prints that an upgrade started.

@@ -12,6 +12,7 @@ use crate::manifest::Configuration;
 use crate::principal::{Principal, PrincipalId};
 use crate::problem::Problem;
 use crate::proposal::{Party, Protection};
+use crate::receiver::{AlertReceiver, ReceiverName};
 use crate::release::{Phase, Plan};
 use crate::scale::ScaleRecord;
 use crate::schema::Schema;
@@ -325,6 +326,16 @@ pub enum Event {
         /// The ids of keys that were deleted, as nothing needed them any more.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         removed: Vec<String>,
+    },
+    /// Somebody is told of alarms.
+    AlertReceiverSet {
+        /// Who, and of which.
+        receiver: Box<AlertReceiver>,
+    },
+    /// Somebody is told of alarms no more.
+    AlertReceiverRemoved {
+        /// Who.
+        name: ReceiverName,
     },
     /// Records of requests of the subject's project were erased by a key.
     RecordsErased {

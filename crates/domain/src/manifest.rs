@@ -7,14 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
 use crate::problem::excerpt;
+use crate::rule::RULES_MAX;
 use crate::scale::{IDLE_S_MAX, REPLICAS_MAX};
 use crate::schema::Column;
 
+mod alarms;
 mod records;
 mod release;
 mod runtime;
 mod sections;
 
+pub use alarms::AlarmsSection;
 pub use records::{REDACTED_MAX, RecordsSection, Redact};
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;
@@ -48,6 +51,9 @@ pub struct Manifest {
     pub release: ReleaseSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
+    /// Rules of one's own.
+    #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
+    pub alarms: AlarmsSection,
     /// What is kept of requests.
     #[serde(skip_serializing_if = "RecordsSection::is_empty")]
     pub records: RecordsSection,
@@ -63,6 +69,9 @@ pub struct Configuration {
     pub release: ReleaseSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
+    /// Rules of one's own.
+    #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
+    pub alarms: AlarmsSection,
     /// What is kept of requests.
     #[serde(skip_serializing_if = "RecordsSection::is_empty")]
     pub records: RecordsSection,
@@ -188,6 +197,9 @@ impl Manifest {
         {
             return refuse("schema", &problem);
         }
+        if self.alarms.rules.len() > RULES_MAX {
+            return refuse("alarms.rules", &format!("are more than {RULES_MAX}"));
+        }
         if self.scale.max == Some(0) {
             return refuse("scale.max", "must be at least 1");
         }
@@ -207,6 +219,7 @@ impl Manifest {
             scale: self.scale.clone(),
             release: self.release.clone(),
             env: self.env.clone(),
+            alarms: self.alarms.clone(),
             records: self.records.clone(),
         }
     }

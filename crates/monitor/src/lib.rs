@@ -1,9 +1,18 @@
-//! Drains the data plane's records into metrics and short windows. It is never waited for by a
-//! request, and keeps nothing that a restart must not lose.
+//! Drains the data plane's records into metrics and short windows, and keeps what columns and
+//! requests were like in a file. It is never waited for by a request.
 
+pub mod alarms;
+mod bucket;
 pub mod columns;
+pub mod delivery;
+pub mod drift;
+pub mod health;
+pub mod history;
 mod metrics;
+pub mod requests;
+pub mod saved;
 pub mod sketch;
+pub mod slo;
 mod window;
 
 use std::collections::HashMap;
@@ -12,11 +21,14 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use domain::Placement;
 use domain::guard::ArmWindow;
-use domain::record::{ABANDONED, Record};
+use domain::record::Record;
 use domain::route::Demand;
 use parking_lot::Mutex;
 
+pub use bucket::Bucket;
+use bucket::{Blame, blame};
 use metrics::Metrics;
+use requests::{RequestMinutes, SealedRequests};
 pub use window::Summary;
 use window::Window;
 
@@ -31,6 +43,9 @@ struct Inner {
     windows: HashMap<Arc<Placement>, Window>,
     /// Of placements that a release compares.
     arms: HashMap<Placement, Arm>,
+    /// What ended since this was last asked for.
+    ended: HashMap<Arc<Placement>, Bucket>,
+    requests: RequestMinutes,
 }
 
 /// What one arm of a release did since it was last read.
@@ -46,6 +61,9 @@ const ARM_MS: u64 = 600_000;
 const WINDOW_MS: u64 = 3_600_000;
 /// With more windows than these, a minute is enough.
 const WINDOWS_MAX: usize = 1_000;
+
+/// What ended is counted of so many placements at most, until it is asked for.
+const PLACEMENTS_MAX: usize = 10_000;
 
 /// So many records are taken out of the queue at a time.
 const TAKEN_MAX: usize = 1_024;
@@ -69,6 +87,8 @@ impl Monitor {
                 metrics: Metrics::new(),
                 windows: HashMap::new(),
                 arms: HashMap::new(),
+                ended: HashMap::new(),
+                requests: RequestMinutes::default(),
             }),
         }
     }
@@ -94,6 +114,12 @@ impl Monitor {
         are_any
     }
 
+    /// What ended since this was last asked, by placement.
+    pub fn ended(&self, now_ms: u64) -> HashMap<Arc<Placement>, Bucket> {
+        self.drain(now_ms);
+        std::mem::take(&mut self.inner.lock().ended)
+    }
+
     /// All metrics in the text format of Prometheus.
     pub fn render(&self, scrape: &Scrape, now_ms: u64) -> String {
         self.drain(now_ms);
@@ -109,6 +135,24 @@ impl Monitor {
         inner.arms.retain(|_, arm| now_ms.saturating_sub(arm.read_at_ms) < ARM_MS);
         let fresh = Arm { window: ArmWindow::default(), read_at_ms: now_ms };
         inner.arms.insert(placement.clone(), fresh).map(|arm| arm.window).unwrap_or_default()
+    }
+
+    /// Requests of the minutes that are over, for a [`history::History`]; call it once a second.
+    pub fn seal_requests(&self, now_ms: u64) -> Vec<SealedRequests> {
+        self.drain(now_ms);
+        self.inner.lock().requests.seal(now_ms)
+    }
+
+    /// Requests of the minute that runs, of placements that had some since the last time.
+    pub fn snapshot_requests(&self, now_ms: u64) -> Vec<SealedRequests> {
+        self.drain(now_ms);
+        self.inner.lock().requests.snapshot()
+    }
+
+    /// All requests that were not given yet: before the end.
+    pub fn close_requests(&self, now_ms: u64) -> Vec<SealedRequests> {
+        self.drain(now_ms);
+        self.inner.lock().requests.close()
     }
 
     /// The last minute of a placement; `None` if it had no request since the start.
@@ -133,14 +177,22 @@ impl Inner {
         let Some(placement) = run.first().and_then(|record| record.placement.as_ref()) else {
             return;
         };
+        self.requests.take(placement, run.iter(), now_ms);
         if let Some(arm) = self.arms.get_mut(placement.as_ref()) {
             run.iter().for_each(|record| arm.take(record));
         }
         if run.iter().any(|record| !record.is_copy) {
             let window = self.windows.entry(placement.clone()).or_default();
-            run.iter()
-                .filter(|record| !record.is_copy)
-                .for_each(|record| window.take(record, now_ms));
+            let mut ended = match self.ended.len() < PLACEMENTS_MAX {
+                true => Some(self.ended.entry(placement.clone()).or_default()),
+                false => self.ended.get_mut(placement),
+            };
+            for record in run.iter().filter(|record| !record.is_copy) {
+                window.take(record, now_ms);
+                if let Some(ended) = &mut ended {
+                    ended.take(record);
+                }
+            }
         }
     }
 }
@@ -152,21 +204,19 @@ impl Arm {
             self.window.disagreements += (record.agrees == Some(false)) as u64;
         }
         let total_us = u64::from(record.total_us);
-        match (record.status, record.code) {
-            (ABANDONED, _) => self.window.abandoned.record_us(total_us),
-            // The server's own shortage is no version's fault.
-            (_, "server_busy") => {}
-            // Its queue is full because it is slow.
-            (500.., _) | (_, "queue_full") => self.window.record(true, total_us),
-            // What callers got wrong says nothing about the version.
-            (400.., _) => {}
-            _ => self.window.record(false, total_us),
+        match blame(record) {
+            Blame::Abandoned => self.window.abandoned.record_us(total_us),
+            Blame::Placement => self.window.record(true, total_us),
+            Blame::Nobody => self.window.record(false, total_us),
+            Blame::Others => {}
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::record::ABANDONED;
+
     use super::*;
 
     fn window(records: &[(u16, &'static str)]) -> ArmWindow {

@@ -20,4 +20,4 @@ pub use answer::Answer;
 pub use fault::WorkerFault;
 pub use payload::Payload;
 pub use tensor::Tensor;
-pub use view::ColumnView;
+pub use view::{ColumnView, Value};
