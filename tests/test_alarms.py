@@ -324,12 +324,12 @@ def test_a_silence_is_for_who_steers_the_model_and_is_shown(alarmed):
     for wrong in [{"alarm": id, "for_ms": 1}, {"alarm": id, "for_ms": 10**12}, {"for_ms": 60_000}, {"alarm": id, "model": "fraud/churn", "for_ms": 60_000}, {"alarm": id, "for_ms": 60_000, "reason": "x" * 501}]:
         assert ask("fraud-operator", wrong).json()["code"] == "bad_silence", wrong
     kept = ask("fraud-operator", {"alarm": id[:8], "for_ms": 3_600_000, "reason": "we are on it"}).json()
-    assert kept["alarm"] == id and kept["by"] == "fraud-operator"
+    assert kept["alarm"] == id and kept["by"] == "fraud-operator (service)"
     platform.run("silence", "churn", "--for", "2h")
     platform.kill()
     platform.start()
     shown = platform.run("alarms").out
-    assert shown.count("silenced until") == 2 and "by fraud-operator: we are on it" in shown
+    assert shown.count("silenced until") == 2 and "by fraud-operator (service): we are on it" in shown
     assert "1 silences" in platform.run("unsilence", id).err
     assert platform.run("unsilence", id, ok=False).code == 1
     assert platform.run("alarms").out.count("silenced until") == 1
