@@ -11,6 +11,7 @@ mod alarms;
 mod audit;
 mod release;
 mod up;
+mod watch;
 
 pub use access::{
     AuthVerb, CredentialOptions, EnvironmentOf, EraseVerb, KindOptions, LimitOptions, LoginOptions,
@@ -20,6 +21,7 @@ pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
+pub use watch::{DriftOptions, WatchVerb};
 
 /// Takes trained models, in any language, into production and keeps them there.
 #[derive(Parser)]
@@ -113,6 +115,8 @@ pub enum Verb {
         #[arg(long)]
         detach: bool,
     },
+    #[command(flatten)]
+    Watch(WatchVerb),
     /// Goes back to the version that was live before, or ends a release that is under way
     #[command(
         after_help = "Examples:\n  decalog rollback churn\n  decalog rollback churn --env staging"

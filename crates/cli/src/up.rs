@@ -26,6 +26,7 @@ use crate::handover::{self, Description};
 use crate::keeping::{self, Keeping};
 use crate::listening::Listening;
 use crate::sources::{logins, secret_sources};
+use crate::watching::{Senses, Watching};
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;
@@ -262,6 +263,7 @@ async fn serve(
         control: control.clone(),
         gateway: gateway.clone(),
         monitor: monitor.clone(),
+        drift: drift.clone(),
         logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),
         data: data.clone(),
@@ -269,6 +271,16 @@ async fn serve(
         started_at_ms,
     };
     entry.keep();
+    let senses = Senses {
+        control: control.clone(),
+        gateway: gateway.clone(),
+        monitor: monitor.clone(),
+        drift,
+        desk: alerting.desk.clone(),
+        objectives: alerting.objectives.clone(),
+    };
+    let watching = Watching::start(senses, &data).map_err(failed("starting a thread"))?;
+    let watching = Arc::new(watching);
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));
     let sockets = || -> std::io::Result<_> {
         let socket = door.as_ref().map(|door| door.socket.try_clone()).transpose()?;
@@ -330,7 +342,7 @@ async fn serve(
             eprintln!("another process has taken over: requests in flight finish here");
             stop.send_replace(Stop::Replaced);
             let _ = served.await;
-            end(&keeping, &alerting).await;
+            end(&keeping, &watching, &alerting).await;
             // The workers and the supervisor are the other process's now.
             return Ok(());
         }
@@ -342,15 +354,16 @@ async fn serve(
     eprintln!("stopping: requests in flight finish first");
     stop.send_replace(Stop::Shutdown);
     let _ = served.await;
-    end(&keeping, &alerting).await;
+    end(&keeping, &watching, &alerting).await;
     control.shutdown().await
 }
 
-/// Brings the last records and alarms to the disk.
-async fn end(keeping: &Arc<OnceLock<Keeping>>, alerting: &Alerting) {
-    let (keeping, alerting) = (keeping.clone(), alerting.clone());
+/// Brings the last records and alarms, and what detectors know, to the disk.
+async fn end(keeping: &Arc<OnceLock<Keeping>>, watching: &Arc<Watching>, alerting: &Alerting) {
+    let (keeping, watching, alerting) = (keeping.clone(), watching.clone(), alerting.clone());
     let end = move || {
         keeping.get().iter().for_each(|keeping| keeping.keeper.end());
+        watching.end();
         alerting.end();
     };
     let _ = tokio::task::spawn_blocking(end).await;

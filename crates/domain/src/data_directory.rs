@@ -59,6 +59,11 @@ impl DataDirectory {
         self.root.join("telemetry.sqlite")
     }
 
+    /// What columns and requests were like, by minute, hour and day.
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.sqlite")
+    }
+
     /// The names of people and services, by the ids that the ledger has.
     pub fn names(&self) -> PathBuf {
         self.root.join("names.sqlite")

@@ -118,6 +118,21 @@ impl LatencyHistogram {
         self.squares_ms2 += other.squares_ms2;
     }
 
+    /// Takes all of another away, which is a part of this one. What is not in this one cannot be
+    /// taken: no count and no sum falls below 0.
+    pub fn subtract(&mut self, other: &LatencyHistogram) {
+        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
+            let taken = (*mine).min(*theirs);
+            *mine -= taken;
+            self.count = self.count.saturating_sub(u64::from(taken));
+        }
+        self.sum_ms = (self.sum_ms - other.sum_ms).max(0.0);
+        self.squares_ms2 = (self.squares_ms2 - other.squares_ms2).max(0.0);
+        if self.count == 0 {
+            (self.sum_ms, self.squares_ms2) = (0.0, 0.0);
+        }
+    }
+
     /// Empties it and keeps its memory.
     #[inline]
     pub fn clear(&mut self) {
@@ -211,6 +226,28 @@ mod tests {
             serde_json::from_str::<LatencyHistogram>(&text).unwrap().counts(),
             both.counts()
         );
+    }
+
+    #[test]
+    fn what_was_merged_can_be_taken_away_again() {
+        let (mut quick, mut slow) = (LatencyHistogram::default(), LatencyHistogram::default());
+        (1..=500).for_each(|ms| quick.record_us(ms * 1_000));
+        (1..=40).for_each(|s| slow.record_us(s * 1_000_000));
+        let mut both = quick.clone();
+        both.merge(&slow);
+        both.subtract(&slow);
+        assert_eq!((both.count(), both.above_us(500_000)), (quick.count(), 0));
+        assert!((both.sum_ms() - quick.sum_ms()).abs() < 1e-6, "{}", both.sum_ms());
+        assert_eq!(both.quantile_ms(0.99), quick.quantile_ms(0.99));
+        // More than there is: nothing is left, and nothing is below 0.
+        both.merge(&slow);
+        quick.record_many_us(7, 3);
+        both.subtract(&quick);
+        assert_eq!(both.count(), slow.count());
+        both.subtract(&slow);
+        both.subtract(&slow);
+        assert_eq!((both.count(), both.sum_ms(), both.squares_ms2()), (0, 0.0, 0.0));
+        assert_eq!((both.quantile_ms(0.5), both.counts().iter().max()), (None, Some(&0)));
     }
 
     #[test]

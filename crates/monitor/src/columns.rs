@@ -84,6 +84,9 @@ pub struct Sealed {
     pub column: Arc<str>,
     /// The beginning of the minute, in milliseconds since 1970.
     pub minute_ms: u64,
+    /// Which part of the minute: a minute that comes twice, as after the clock was set back, has
+    /// another. A snapshot has that of the minute that it is of.
+    pub sequence: u64,
     /// What its values were.
     pub sketch: ColumnSketch,
 }
@@ -96,6 +99,8 @@ pub struct Columns {
     /// Of all placements.
     columns: usize,
     minute_ms: u64,
+    /// Of the minute that runs: how many there were before it.
+    sequence: u64,
     finished: Vec<Sealed>,
     not_watched: NotWatched,
 }
@@ -115,9 +120,27 @@ struct Column {
     name: Arc<str>,
     /// Of the minute that runs.
     sketch: ColumnSketch,
+    /// Rows that the last snapshot had.
+    shown_rows: u64,
 }
 
 impl Column {
+    fn sealed(
+        &self,
+        placement: &Arc<Placement>,
+        (minute_ms, sequence): (u64, u64),
+        sketch: ColumnSketch,
+    ) -> Sealed {
+        Sealed {
+            placement: placement.clone(),
+            direction: self.direction,
+            column: self.name.clone(),
+            minute_ms,
+            sequence,
+            sketch,
+        }
+    }
+
     fn is(&self, direction: Direction, name: &str, kind: Kind) -> bool {
         self.direction == direction && self.sketch.kind() == kind && *self.name == *name
     }
@@ -150,23 +173,19 @@ impl Watched {
             None => view.name.into(),
         };
         let sketch = ColumnSketch::new(Kind::of(view));
-        self.columns.push(Column { direction, name: name.clone(), sketch });
+        self.columns.push(Column { direction, name: name.clone(), sketch, shown_rows: 0 });
         self.by_name.entry(name).or_default().push(self.columns.len() - 1);
         self.columns.len() - 1
     }
 
     /// Hands out what was counted. Columns without a row in this minute are forgotten.
-    fn finish(&mut self, placement: &Arc<Placement>, minute_ms: u64, out: &mut Vec<Sealed>) {
+    fn finish(&mut self, placement: &Arc<Placement>, minute: (u64, u64), out: &mut Vec<Sealed>) {
         let has_idle = self.columns.iter().any(|column| column.sketch.rows() == 0);
         for column in self.columns.iter_mut().filter(|column| column.sketch.rows() > 0) {
             let fresh = ColumnSketch::new(column.sketch.kind());
-            out.push(Sealed {
-                placement: placement.clone(),
-                direction: column.direction,
-                column: column.name.clone(),
-                minute_ms,
-                sketch: std::mem::replace(&mut column.sketch, fresh),
-            });
+            let sketch = std::mem::replace(&mut column.sketch, fresh);
+            out.push(column.sealed(placement, minute, sketch));
+            column.shown_rows = 0;
         }
         if has_idle {
             self.columns.clear();
@@ -230,6 +249,22 @@ impl Columns {
         std::mem::take(&mut self.finished)
     }
 
+    /// Copies what the minute that runs has so far, of the columns that have more rows than at the
+    /// last snapshot: so that little is lost if the process is killed.
+    pub fn snapshot(&mut self) -> Vec<Sealed> {
+        let minute = (self.minute_ms, self.sequence);
+        let mut shown = vec![];
+        for (placement, watched) in &mut self.placements {
+            for column in &mut watched.columns {
+                if column.sketch.rows() > column.shown_rows {
+                    column.shown_rows = column.sketch.rows();
+                    shown.push(column.sealed(placement, minute, column.sketch.clone()));
+                }
+            }
+        }
+        shown
+    }
+
     /// Gives all, the minute that runs too: before the end.
     pub fn close(&mut self) -> Vec<Sealed> {
         self.finish();
@@ -254,11 +289,12 @@ impl Columns {
         // At most one finished minute waits: an older one that nobody has taken is given up.
         let lost = self.finished.drain(..).map(|sealed| sealed.sketch.rows()).sum::<u64>();
         self.not_watched.of_minutes = self.not_watched.of_minutes.saturating_add(lost);
-        let (minute_ms, finished) = (self.minute_ms, &mut self.finished);
+        let (minute, finished) = ((self.minute_ms, self.sequence), &mut self.finished);
         self.placements.retain(|placement, watched| {
-            watched.finish(placement, minute_ms, finished);
+            watched.finish(placement, minute, finished);
             !watched.columns.is_empty()
         });
+        self.sequence += 1;
         self.columns = self.placements.values().map(|watched| watched.columns.len()).sum();
     }
 }

@@ -138,6 +138,12 @@ impl Drift {
         sealed
     }
 
+    /// Copies what the minute that runs has so far of columns, where there is more than at the last
+    /// snapshot.
+    pub fn snapshot(&self) -> Vec<Sealed> {
+        self.inner.lock().columns.snapshot()
+    }
+
     /// Gives the minutes of all columns, that which runs too: before the end.
     pub fn close(&self) -> Vec<Sealed> {
         self.inner.lock().columns.close()

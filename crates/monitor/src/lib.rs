@@ -1,5 +1,5 @@
-//! Drains the data plane's records into metrics and short windows. It is never waited for by a
-//! request, and keeps nothing that a restart must not lose.
+//! Drains the data plane's records into metrics and short windows, and keeps what columns and
+//! requests were like in a file. It is never waited for by a request.
 
 pub mod alarms;
 mod bucket;
@@ -7,7 +7,9 @@ pub mod columns;
 pub mod delivery;
 pub mod drift;
 pub mod health;
+pub mod history;
 mod metrics;
+pub mod requests;
 pub mod saved;
 pub mod sketch;
 pub mod slo;
@@ -26,6 +28,7 @@ use parking_lot::Mutex;
 pub use bucket::Bucket;
 use bucket::{Blame, blame};
 use metrics::Metrics;
+use requests::{RequestMinutes, SealedRequests};
 pub use window::Summary;
 use window::Window;
 
@@ -42,6 +45,7 @@ struct Inner {
     arms: HashMap<Placement, Arm>,
     /// What ended since this was last asked for.
     ended: HashMap<Arc<Placement>, Bucket>,
+    requests: RequestMinutes,
 }
 
 /// What one arm of a release did since it was last read.
@@ -84,6 +88,7 @@ impl Monitor {
                 windows: HashMap::new(),
                 arms: HashMap::new(),
                 ended: HashMap::new(),
+                requests: RequestMinutes::default(),
             }),
         }
     }
@@ -132,6 +137,24 @@ impl Monitor {
         inner.arms.insert(placement.clone(), fresh).map(|arm| arm.window).unwrap_or_default()
     }
 
+    /// Requests of the minutes that are over, for a [`history::History`]; call it once a second.
+    pub fn seal_requests(&self, now_ms: u64) -> Vec<SealedRequests> {
+        self.drain(now_ms);
+        self.inner.lock().requests.seal(now_ms)
+    }
+
+    /// Requests of the minute that runs, of placements that had some since the last time.
+    pub fn snapshot_requests(&self, now_ms: u64) -> Vec<SealedRequests> {
+        self.drain(now_ms);
+        self.inner.lock().requests.snapshot()
+    }
+
+    /// All requests that were not given yet: before the end.
+    pub fn close_requests(&self, now_ms: u64) -> Vec<SealedRequests> {
+        self.drain(now_ms);
+        self.inner.lock().requests.close()
+    }
+
     /// The last minute of a placement; `None` if it had no request since the start.
     pub fn summary(&self, placement: &Placement, now_ms: u64) -> Option<Summary> {
         self.drain(now_ms);
@@ -154,6 +177,7 @@ impl Inner {
         let Some(placement) = run.first().and_then(|record| record.placement.as_ref()) else {
             return;
         };
+        self.requests.take(placement, run.iter(), now_ms);
         if let Some(arm) = self.arms.get_mut(placement.as_ref()) {
             run.iter().for_each(|record| arm.take(record));
         }

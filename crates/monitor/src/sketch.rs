@@ -17,6 +17,7 @@ use protocol::ColumnView;
 use protocol::view::{Elements, Value};
 
 pub use body::{BODY_BYTES_MAX, BodyError};
+pub(crate) use body::{sealed, unsealed};
 pub use moments::Moments;
 pub use text::TEXT_BYTES_MAX;
 use top::Top;

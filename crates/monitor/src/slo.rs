@@ -13,7 +13,8 @@ use std::sync::Arc;
 use domain::alarm::{AlarmKey, AlarmKind, Confidence, Finding};
 use domain::{EnvironmentName, ModelKey};
 use parking_lot::Mutex;
-use policy::burn::{self, Burning, Events, Objective};
+pub use policy::burn::Events;
+use policy::burn::{self, Burning, Objective};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

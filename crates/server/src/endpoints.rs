@@ -8,7 +8,7 @@ use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
 use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
-    Api, alarms, audit, blobs, events, keys, login, members, models, platform, proposals,
+    Api, alarms, audit, blobs, drift, events, keys, login, members, models, platform, proposals,
     receivers, releases, tokens, variables,
 };
 
@@ -149,6 +149,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Goes back to what was live before"),
     endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, SEES_MODEL, [NoSuchModel, NoSuchVersion, NotLive],
         "The last lines of the newest replica's output"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/drift" drift::status, SEES_MODEL, [NoSuchModel, NothingWatched],
+        "How the values of the last day compare with what is usual, column by column"),
     endpoint!(post "/v1/blobs/missing" blobs::missing, PUSHES, [] + STORE,
         "Which blobs are not here, and how far their uploads are"),
     endpoint!(patch "/v1/blobs/{digest}" blobs::upload, PUSHES, [WrongOffset, WrongContent] + STORE,

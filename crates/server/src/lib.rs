@@ -6,6 +6,7 @@ mod alarms;
 mod audit;
 mod blobs;
 mod describe;
+mod drift;
 mod endpoints;
 mod error;
 mod events;
@@ -35,6 +36,7 @@ use gateway::Gateway;
 use monitor::Monitor;
 use monitor::alarms::Desk;
 use monitor::delivery::Delivery;
+use monitor::drift::Drift;
 use monitor::slo::Objectives;
 
 pub use access::Asks;
@@ -61,6 +63,8 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// What comes into models, and what goes out.
+    pub drift: Arc<Drift>,
     /// Alarms.
     pub alarms: Arc<Desk>,
     /// Service level objectives.

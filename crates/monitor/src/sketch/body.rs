@@ -41,7 +41,7 @@ pub enum BodyError {
 }
 
 /// Puts the version and the checksum before what was written.
-pub(super) fn sealed(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn sealed(payload: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(1 + CHECKSUM_BYTES + payload.len());
     body.push(VERSION);
     body.extend_from_slice(&Digest::of(payload).0[..CHECKSUM_BYTES]);
@@ -49,15 +49,15 @@ pub(super) fn sealed(payload: &[u8]) -> Vec<u8> {
     body
 }
 
-/// What was written, if it is unchanged.
-fn unsealed(body: &[u8]) -> Result<&[u8], BodyError> {
+/// What was written, if it is unchanged and no longer than so many bytes.
+pub(crate) fn unsealed(body: &[u8], bytes_max: usize) -> Result<&[u8], BodyError> {
     let (version, rest) = body.split_first().ok_or(BodyError::Damaged("length"))?;
     if *version > VERSION {
         return Err(BodyError::Version(*version));
     }
     let parts = rest.split_at_checked(CHECKSUM_BYTES);
     let (checksum, payload) = parts.ok_or(BodyError::Damaged("length"))?;
-    if *version != VERSION || body.len() > BODY_BYTES_MAX {
+    if *version != VERSION || body.len() > bytes_max {
         return Err(BodyError::Damaged("length"));
     }
     if Digest::of(payload).0[..CHECKSUM_BYTES] != *checksum {
@@ -143,7 +143,7 @@ impl ColumnSketch {
 
     /// From bytes.
     pub fn decode(body: &[u8]) -> Result<ColumnSketch, BodyError> {
-        let mut reader = Reader(unsealed(body)?);
+        let mut reader = Reader(unsealed(body, BODY_BYTES_MAX)?);
         let kind = Kind::ALL.get(usize::try_from(reader.number()?).unwrap_or(usize::MAX));
         let kind = *kind.ok_or(BodyError::Damaged("kind"))?;
         let sketch = ColumnSketch {
