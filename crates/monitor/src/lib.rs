@@ -11,6 +11,7 @@ pub mod history;
 mod metrics;
 pub mod quality;
 pub mod requests;
+pub mod rules;
 pub mod saved;
 pub mod sketch;
 pub mod slo;
