@@ -7,6 +7,7 @@ pub mod drift;
 pub mod health;
 pub mod history;
 mod metrics;
+pub mod profile;
 pub mod requests;
 pub mod saved;
 pub mod sketch;
