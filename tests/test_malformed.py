@@ -52,6 +52,8 @@ def bodies(digest):
         "missing": {"blobs": [{"digest": digest, "size": 10}]},
         "{name}": {"value": "1", "secret": False, "model": "m"},
         "gc": {},
+        "silences": {"model": "default/m", "environment": "staging", "kind": "errors", "for_ms": 60_000, "reason": "why"},
+        "tests": {},
         "rotation": {"keep_old": True},
         "members": {"name": "ann", "kind": "person", "role": "viewer", "in": "default"},
         "tokens": {"owner": "shop", "scopes": ["predict:default/m", "read"], "limits": {"rate": "5/s", "burst": 3, "rows_day_max": 9}, "valid_ms": 1000},
@@ -80,7 +82,7 @@ class Generator:
                       "kind": "release", "environment": "staging", "project": "default", "head": "0" * 64, "upload": "mine",
                       "checkpoint": "decalog%2Fx%0A1%0AAA==%0A%0A", "from": "1", "to": "2", "since": "2026-11-26T00:00:00Z", "format": "jsonl",
                       "who": "ann", "code": "BCDF-GHJK", "key": "x", "state": "x", "iss": "https://id.example.org", "error": "denied", "error_description": "no",
-                      "before": "1", "open": "true", "action": "release", "object": "default/m@staging", "in": "default"}
+                      "before": "1", "open": "true", "alarm": "9f31c2ab01de", "all": "true", "action": "release", "object": "default/m@staging", "in": "default"}
         pairs = [(name, parameters[name]) for name in query if self.random.random() < 0.7]
         raw = b"12345" if method == "PATCH" else None
         headers = {}

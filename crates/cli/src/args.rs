@@ -7,17 +7,21 @@ use clap::{Args, Parser, Subcommand};
 use domain::manifest::Runtime;
 
 mod access;
+mod alarms;
 mod audit;
 mod release;
 mod up;
+mod watch;
 
 pub use access::{
     AuthVerb, CredentialOptions, EnvironmentOf, EraseVerb, KindOptions, LimitOptions, LoginOptions,
     MemberVerb, PlaceOptions, ProposalOptions, TokenVerb,
 };
+pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
+pub use watch::{DriftOptions, WatchVerb};
 
 /// Takes trained models, in any language, into production and keeps them there.
 #[derive(Parser)]
@@ -111,6 +115,8 @@ pub enum Verb {
         #[arg(long)]
         detach: bool,
     },
+    #[command(flatten)]
+    Watch(WatchVerb),
     /// Goes back to the version that was live before, or ends a release that is under way
     #[command(
         after_help = "Examples:\n  decalog rollback churn\n  decalog rollback churn --env staging"
@@ -180,6 +186,8 @@ pub enum Verb {
         #[arg(long, default_value_t)]
         after: domain::After,
     },
+    #[command(flatten)]
+    Alarms(AlarmsVerb),
     /// Removes a model with all its versions, or one version that is not in use
     #[command(after_help = "Examples:\n  decalog rm churn\n  decalog rm churn@v2")]
     Rm {
@@ -315,8 +323,10 @@ pub enum Verb {
         #[command(subcommand)]
         verb: AuthVerb,
     },
-    /// Erases somebody's name for ever, without a change to the ledger
-    #[command(after_help = "Example:\n  decalog erase person ann")]
+    /// Erases a person's name or the records of a key for ever, without a change to the ledger
+    #[command(
+        after_help = "Examples:\n  decalog erase person ann\n  decalog erase key customer=42"
+    )]
     Erase {
         #[command(subcommand)]
         verb: EraseVerb,

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
+use crate::alerting::Alerting;
 use crate::data::DataLock;
 
 /// How long a new process has between taking over the ledger and serving, in milliseconds. Then the
@@ -119,6 +120,8 @@ pub struct Old {
     pub description: Description,
     /// Notified once another process serves.
     pub replaced: Arc<Notify>,
+    /// Its alarms.
+    pub alerting: Alerting,
     /// Of its control plane.
     pub runtime: tokio::runtime::Handle,
 }
@@ -185,6 +188,7 @@ impl Old {
                     match self.runtime.block_on(self.control.hand_over(pid)) {
                         Err(problem) => line.say(&Answer::Refused(problem))?,
                         Ok(leaving) => {
+                            self.alerting.pause();
                             *self.lock.lock() = None;
                             return if self.is_replaced(&mut line, leaving) {
                                 self.replaced.notify_one();
@@ -224,7 +228,7 @@ impl Old {
                 self.runtime.block_on(self.control.resume())
             });
             match taken {
-                Ok(()) => return,
+                Ok(()) => return self.alerting.resume(),
                 // The other one is on its way out, or the disk is full.
                 Err(problem) => tracing::error!("{problem}"),
             }

@@ -6,6 +6,9 @@
 mod terminal;
 
 mod access;
+mod alarms;
+mod alerting;
+mod alerts;
 mod args;
 mod audit;
 mod check;
@@ -13,6 +16,7 @@ mod client;
 mod data;
 mod deploy;
 mod directory;
+mod drift;
 mod duration;
 mod entry;
 mod events;
@@ -40,6 +44,7 @@ mod up;
 mod upgrade;
 mod variables;
 mod verify;
+mod watching;
 mod witness;
 mod workers;
 
@@ -48,7 +53,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use domain::{Code, DataDirectory, Problem};
 
-use args::{Arguments, LedgerVerb, Verb, WorkerVerb};
+use args::{Arguments, LedgerVerb, Verb, WatchVerb, WorkerVerb};
 
 /// The exit status of a change that waits for approval.
 const PROPOSED: u8 = 4;
@@ -157,7 +162,9 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Events { model, kind, follow, after } => {
             events::run(&remote()?, events::Selection { model, kind, after }, follow, json)?
         }
+        Verb::Alarms(verb) => alarms::run(&remote()?, verb, json)?,
         Verb::Rm { model } => show::remove(&remote()?, &model)?,
+        Verb::Watch(WatchVerb::Drift(options)) => drift::run(&remote()?, &options, json)?,
         Verb::Env { verb } => variables::run(&remote()?, verb, json)?,
         Verb::Key { verb } => keys::run(&remote()?, verb, json)?,
         Verb::Status => platform::status(&remote()?, json)?,

@@ -65,8 +65,18 @@ fn row_of(model: &ModelListed) -> Vec<String> {
         figure(|minute| format!("{:.1} ms", minute.p50_ms)),
         figure(|minute| format!("{:.1} ms", minute.p99_ms)),
         figure(|minute| format!("{:.2}%", minute.errors_share * 100.0)),
-        one_line(&row.state).into_owned(),
+        one_line(&state_of(model)).into_owned(),
     ]
+}
+
+/// What is worth knowing: an alarm before all.
+fn state_of(ModelListed { row, alarms, alarm, .. }: &ModelListed) -> String {
+    let more = alarms.saturating_sub(1);
+    match alarm {
+        Some(alarm) if more > 0 => format!("{} (and {more} more)", alarm.what),
+        Some(alarm) => alarm.what.clone(),
+        None => row.state.clone(),
+    }
 }
 
 /// The shortest reference to what is live: neither `default` nor `production` is written.

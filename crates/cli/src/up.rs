@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::Failure;
+use crate::alerting::Alerting;
 use crate::args::UpOptions;
 use crate::data::data_directory;
 use crate::entry::Entry;
@@ -25,6 +26,7 @@ use crate::handover::{self, Description};
 use crate::keeping::{self, Keeping};
 use crate::listening::Listening;
 use crate::sources::{logins, secret_sources};
+use crate::watching::{Senses, Watching};
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;
@@ -252,11 +254,18 @@ async fn serve(
     let engine = Box::pin(opening);
     let parts = Parts { store, engine, publish, publish_access, signals, observations, leaving };
     let control = Control::open(config, parts).await?;
+    let alerting = Alerting::start(&data, &control)?;
     let url = entry.url.clone();
     let api = Api {
+        alarms: alerting.desk.clone(),
+        objectives: alerting.objectives.clone(),
+        delivery: alerting.delivery.clone(),
         control: control.clone(),
         gateway: gateway.clone(),
         monitor: monitor.clone(),
+        drift: drift.clone(),
+        records: keeping.get().map(|keeping| keeping.keeper.clone()),
+        telling: Arc::default(),
         logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),
         data: data.clone(),
@@ -264,6 +273,18 @@ async fn serve(
         started_at_ms,
     };
     entry.keep();
+    let senses = Senses {
+        control: control.clone(),
+        gateway: gateway.clone(),
+        monitor: monitor.clone(),
+        drift,
+        desk: alerting.desk.clone(),
+        objectives: alerting.objectives.clone(),
+    };
+    let watching = Watching::start(senses, &data).map_err(failed("starting a thread"))?;
+    let watching = Arc::new(watching);
+    let telling = api.clone();
+    control::unending::spawn("erasures", move || server::tell_forever(telling.clone()));
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));
     let sockets = || -> std::io::Result<_> {
         let socket = door.as_ref().map(|door| door.socket.try_clone()).transpose()?;
@@ -303,6 +324,7 @@ async fn serve(
         data: data.clone(),
         description,
         replaced: replaced.clone(),
+        alerting: alerting.clone(),
         runtime: Handle::current(),
     });
     match (listening, control.refusal()) {
@@ -324,7 +346,7 @@ async fn serve(
             eprintln!("another process has taken over: requests in flight finish here");
             stop.send_replace(Stop::Replaced);
             let _ = served.await;
-            end(&keeping).await;
+            end(&keeping, &watching, &alerting).await;
             // The workers and the supervisor are the other process's now.
             return Ok(());
         }
@@ -336,14 +358,18 @@ async fn serve(
     eprintln!("stopping: requests in flight finish first");
     stop.send_replace(Stop::Shutdown);
     let _ = served.await;
-    end(&keeping).await;
+    end(&keeping, &watching, &alerting).await;
     control.shutdown().await
 }
 
-/// Brings the last records to the disk.
-async fn end(keeping: &Arc<OnceLock<Keeping>>) {
-    let keeping = keeping.clone();
-    let end = move || keeping.get().iter().for_each(|keeping| keeping.keeper.end());
+/// Brings the last records and alarms, and what detectors know, to the disk.
+async fn end(keeping: &Arc<OnceLock<Keeping>>, watching: &Arc<Watching>, alerting: &Alerting) {
+    let (keeping, watching, alerting) = (keeping.clone(), watching.clone(), alerting.clone());
+    let end = move || {
+        keeping.get().iter().for_each(|keeping| keeping.keeper.end());
+        watching.end();
+        alerting.end();
+    };
     let _ = tokio::task::spawn_blocking(end).await;
 }
 

@@ -9,10 +9,11 @@ use control::Control;
 use domain::DataDirectory;
 use gateway::Gateway;
 use monitor::Monitor;
+use monitor::alarms::Desk;
 use monitor::drift::Drift;
-use monitor::health::{Health, Observed, Target, Tell};
+use monitor::health::{BUCKET_MS, Health, Observed, Target};
 use monitor::saved::{Part, Saved};
-use policy::drift::BUCKET_MS;
+use monitor::slo::{Events, Objectives, SloKind};
 
 /// Between two looks, in milliseconds.
 const LOOK_MS: u64 = 1_000;
@@ -30,7 +31,8 @@ pub struct Senses {
     pub gateway: Arc<Gateway>,
     pub monitor: Arc<Monitor>,
     pub drift: Arc<Drift>,
-    pub tell: Arc<dyn Tell + Send + Sync>,
+    pub desk: Arc<Desk>,
+    pub objectives: Arc<Objectives>,
 }
 
 /// The thread that watches.
@@ -107,16 +109,19 @@ impl Looking {
     }
 
     fn look(&mut self, now_ms: u64) {
-        let Senses { drift, tell, .. } = &self.senses;
-        drift.tick(now_ms, tell.as_ref());
+        let Senses { drift, desk, objectives, .. } = &self.senses;
+        desk.tick(now_ms);
+        objectives.tick(desk, now_ms);
+        drift.tick(now_ms, desk.as_ref());
         for placement in drift.without_baseline() {
-            drift.compare(&placement, None, now_ms, tell.as_ref());
+            drift.compare(&placement, None, now_ms, desk.as_ref());
         }
         let bucket_ms = now_ms - now_ms % BUCKET_MS;
         if bucket_ms != self.bucket_ms {
             let over_ms = std::mem::replace(&mut self.bucket_ms, bucket_ms);
             let observed = self.observe(now_ms);
-            self.health.bucket(over_ms, observed, self.senses.tell.as_ref());
+            self.count(over_ms, &observed);
+            self.health.bucket(over_ms, observed, self.senses.desk.as_ref());
         }
         if now_ms.abs_diff(self.health_saved_ms) >= SAVE_HEALTH_MS {
             self.health_saved_ms = now_ms;
@@ -155,14 +160,40 @@ impl Looking {
         observed
     }
 
+    /// Counts what objectives are about.
+    fn count(&self, at_ms: u64, observed: &[Observed]) {
+        let state = self.senses.control.state();
+        for Observed { placement, ended, .. } in observed {
+            let (model, environment) = (&placement.model, &placement.environment);
+            let add = |kind, all, bad| {
+                let events = Events { all, bad };
+                self.senses.objectives.add(model, environment, kind, at_ms, events);
+            };
+            add(SloKind::Availability, ended.judged, ended.failed);
+            if ended.judged == 0 {
+                continue;
+            }
+            if let Some(slo_ms) = state.configuration(placement).scale.slo_ms {
+                let slow = ended.latency.above_us((slo_ms * 1_000.0) as u64);
+                add(SloKind::Latency, ended.latency.count(), slow);
+            }
+        }
+    }
+
     /// Forgets models that are no more.
     fn forget(&mut self, now_ms: u64) {
         let state = self.senses.control.state();
         let exists = |target: &Target| state.models.contains_key(&target.model);
-        self.health.retain(exists, now_ms, self.senses.tell.as_ref());
-        self.senses.drift.retain(exists, now_ms, self.senses.tell.as_ref());
+        self.health.retain(exists, now_ms, self.senses.desk.as_ref());
+        self.senses.drift.retain(exists, now_ms, self.senses.desk.as_ref());
         let forgotten = self.saved.as_mut().map(|saved| saved.retain(exists));
         warn(forgotten);
+        for alarm in self.senses.desk.open_alarms() {
+            if !state.models.contains_key(&alarm.key.model) {
+                self.senses.objectives.forget(&self.senses.desk, &alarm.key.model);
+                self.senses.desk.close(&alarm.key, now_ms);
+            }
+        }
     }
 
     fn save_health(&mut self) {

@@ -268,6 +268,9 @@ pub struct Silence {
     /// Why, as whoever silenced it wrote.
     #[serde(default)]
     pub reason: String,
+    /// Who silenced it.
+    #[serde(default)]
+    pub by: String,
 }
 
 impl Silence {

@@ -220,6 +220,8 @@ codes! {
     Aborted "aborted" 409 Aborted Change Changes "Somebody ended the release.";
     Superseded "superseded" 409 Aborted Change Changes "A newer deployment began, or the model was removed.";
     ReleaseRunning "release_running" 409 FailedPrecondition Change Changes "A release of the model is running.";
+    NothingWatched "nothing_watched" 404 NotFound Change Changes "No values of the model were seen yet, or no records of requests are kept.";
+    NoRecords "no_records" 409 FailedPrecondition Change Changes "The server keeps no records of requests.";
     NoRelease "no_release" 409 FailedPrecondition Change Changes "No release of the model is running.";
     NothingBefore "nothing_before" 409 FailedPrecondition Change Changes "There is no earlier version to go back to.";
     NothingToCompare "nothing_to_compare" 409 FailedPrecondition Change Changes "A release in phases needs a version that is live.";
@@ -234,8 +236,14 @@ codes! {
     NoSuchMember "no_such_member" 404 NotFound Change Changes "There is nobody of that name.";
     NoSuchToken "no_such_token" 404 NotFound Change Changes "There is no token of that id, or not for the caller.";
     NoSuchVariable "no_such_variable" 404 NotFound Change Changes "There is no variable of that name.";
+    NoSuchColumn "no_such_column" 404 NotFound Change Changes "No column of that name is watched.";
     NoSuchEntry "no_such_entry" 404 NotFound Change Changes "The ledger has no entry of that number.";
     NoSuchAction "no_such_action" 404 Unimplemented Change Changes "There is no such action on a release.";
+    BadReceiver "bad_receiver" 422 InvalidArgument Change Changes "Alarms cannot be sent to that address.";
+    NoSuchReceiver "no_such_receiver" 404 NotFound Change Changes "There is no receiver of alarms of that name.";
+    NoSuchAlarm "no_such_alarm" 404 NotFound Change Changes "There is no open alarm of that id, or no such silence.";
+    BadSilence "bad_silence" 422 InvalidArgument Change Changes "The silence cannot be one.";
+    NotDelivered "not_delivered" 502 Unavailable Change Changes "A receiver of alarms did not take the test.";
     Conflict "conflict" 409 Aborted Soon Changes "Something else changed the same thing meanwhile.";
     Fenced "fenced" 503 Unavailable Soon Changes "This process is being replaced by another.";
     NotReady "not_ready" 503 Unavailable Soon Changes "The platform, or what the request is for, is not ready.";

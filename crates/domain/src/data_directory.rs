@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::launch::ProcessId;
-use crate::{Digest, ModelKey, Placement, VersionNumber};
+use crate::{Digest, ModelKey, Placement, ProjectName, VersionNumber};
 
 const LEDGER: &str = "ledger.sqlite";
 
@@ -109,6 +109,11 @@ impl DataDirectory {
         self.keys().join("current")
     }
 
+    /// By which a project's values are disguised in records.
+    pub fn records_key(&self, project: &ProjectName) -> PathBuf {
+        self.keys().join(format!("records-{project}"))
+    }
+
     /// Secrets, a file each.
     pub fn secrets(&self) -> PathBuf {
         self.root.join("secrets")
@@ -186,6 +191,11 @@ impl DataDirectory {
     /// are.
     pub fn records(&self) -> PathBuf {
         self.root.join("records")
+    }
+
+    /// Alarms, how they changed, and how far each receiver was told.
+    pub fn alarms(&self) -> PathBuf {
+        self.root.join("alarms.sqlite")
     }
 
     /// What is usual of each model's requests and values, and what was found that is not.

@@ -12,6 +12,7 @@ use crate::manifest::Configuration;
 use crate::principal::{Principal, PrincipalId};
 use crate::problem::Problem;
 use crate::proposal::{Party, Protection};
+use crate::receiver::{AlertReceiver, ReceiverName};
 use crate::release::{Phase, Plan};
 use crate::scale::ScaleRecord;
 use crate::schema::Schema;
@@ -325,6 +326,30 @@ pub enum Event {
         /// The ids of keys that were deleted, as nothing needed them any more.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         removed: Vec<String>,
+    },
+    /// Somebody is told of alarms.
+    AlertReceiverSet {
+        /// Who, and of which.
+        receiver: Box<AlertReceiver>,
+    },
+    /// Somebody is told of alarms no more.
+    AlertReceiverRemoved {
+        /// Who.
+        name: ReceiverName,
+    },
+    /// Records of requests of the subject's project were erased by a key.
+    RecordsErased {
+        /// Of this model only; absent if of all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<ModelName>,
+        /// What stands for the key: an HMAC-SHA-256 by a key that the ledger does not have.
+        key: Digest,
+        /// Requests of which at least one row is gone.
+        records: u64,
+        /// Rows that are gone.
+        rows: u64,
+        /// Files that had some.
+        files: u64,
     },
     /// Changes of an environment of the subject's project need approval.
     EnvironmentProtected {

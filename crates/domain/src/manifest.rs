@@ -7,13 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
 use crate::problem::excerpt;
+use crate::rule::RULES_MAX;
 use crate::scale::{IDLE_S_MAX, REPLICAS_MAX};
 use crate::schema::Column;
 
+mod alarms;
+mod records;
 mod release;
 mod runtime;
 mod sections;
 
+pub use alarms::AlarmsSection;
+pub use records::{REDACTED_MAX, RecordsSection, Redact};
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;
 pub use sections::{
@@ -46,6 +51,12 @@ pub struct Manifest {
     pub release: ReleaseSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
+    /// Rules of one's own.
+    #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
+    pub alarms: AlarmsSection,
+    /// What is kept of requests.
+    #[serde(skip_serializing_if = "RecordsSection::is_empty")]
+    pub records: RecordsSection,
 }
 
 /// The sections that belong to an environment instead of a version: each deploy sets them anew.
@@ -58,6 +69,12 @@ pub struct Configuration {
     pub release: ReleaseSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
+    /// Rules of one's own.
+    #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
+    pub alarms: AlarmsSection,
+    /// What is kept of requests.
+    #[serde(skip_serializing_if = "RecordsSection::is_empty")]
+    pub records: RecordsSection,
 }
 
 /// A manifest that cannot be used.
@@ -180,6 +197,9 @@ impl Manifest {
         {
             return refuse("schema", &problem);
         }
+        if self.alarms.rules.len() > RULES_MAX {
+            return refuse("alarms.rules", &format!("are more than {RULES_MAX}"));
+        }
         if self.scale.max == Some(0) {
             return refuse("scale.max", "must be at least 1");
         }
@@ -190,7 +210,7 @@ impl Manifest {
                 &format!("has `{name}`, which is not a name for a variable: use A-Z, 0-9 and _"),
             );
         }
-        Ok(())
+        self.records.check().or_else(|(key, problem)| refuse(key, &problem))
     }
 
     /// The sections that belong to the environment that it is deployed to.
@@ -199,6 +219,8 @@ impl Manifest {
             scale: self.scale.clone(),
             release: self.release.clone(),
             env: self.env.clone(),
+            alarms: self.alarms.clone(),
+            records: self.records.clone(),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::id::{EnvironmentName, ModelKey, ModelName, Placement, ProjectName, Ve
 use crate::manifest::{Configuration, Manifest};
 use crate::near::{near_name, neighbours, no_such_model, no_such_version};
 use crate::problem::Problem;
+use crate::receiver::{AlertReceiver, ReceiverName};
 use crate::reference::{Reference, Selector};
 
 mod access;
@@ -26,7 +27,7 @@ pub use variables::Variables;
 
 /// Changes whenever `apply` gives another state for the same events; a snapshot of another number
 /// is rebuilt.
-pub const FOLD_VERSION: u32 = 4;
+pub const FOLD_VERSION: u32 = 5;
 
 /// All models, versions, routes, variables and rights. Its maps share what is equal: to copy it costs
 /// nothing, and to change a copy costs what is changed.
@@ -44,6 +45,9 @@ pub struct State {
     pub variables: OrdMap<String, Arc<Variables>>,
     /// Who may do what.
     pub access: Access,
+    /// Who is told of alarms.
+    #[serde(default)]
+    pub receivers: OrdMap<ReceiverName, Arc<AlertReceiver>>,
 }
 
 /// What is known of a subject for ever, also after its model was removed.
@@ -66,6 +70,15 @@ impl State {
             subject.last_version = subject.last_version.max(pushed.version.0);
         }
         self.access.apply(entry);
+        match &entry.event {
+            Event::AlertReceiverSet { receiver } => {
+                self.receivers.insert(receiver.name.clone(), Arc::new(*receiver.clone()));
+            }
+            Event::AlertReceiverRemoved { name } => {
+                self.receivers.remove(name);
+            }
+            _ => {}
+        }
         if let Event::VariableSet { .. }
         | Event::VariableReferenceSet { .. }
         | Event::VariableRemoved { .. } = entry.event

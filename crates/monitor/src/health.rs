@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use domain::alarm::{AlarmKey, AlarmKind, Finding};
 use domain::{EnvironmentName, LatencyHistogram, ModelKey, Placement, VersionNumber};
+pub use policy::drift::BUCKET_MS;
 use policy::drift::{
-    BUCKET_MS, QUEUE_GROWTH_SHARE, SLOW_SHARE_MAX, ShareDetector, ShareFound, Signal,
-    TAIL_SHARE_MAX, error_bound, queue_grew, share_finding,
+    QUEUE_GROWTH_SHARE, SLOW_SHARE_MAX, ShareDetector, ShareFound, Signal, TAIL_SHARE_MAX,
+    error_bound, queue_grew, share_finding,
 };
 use serde::{Deserialize, Serialize};
 

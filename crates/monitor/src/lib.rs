@@ -1,8 +1,10 @@
 //! Drains the data plane's records into metrics and short windows, and keeps what columns and
 //! requests were like in a file. It is never waited for by a request.
 
+pub mod alarms;
 mod bucket;
 pub mod columns;
+pub mod delivery;
 pub mod drift;
 pub mod health;
 pub mod history;
@@ -11,6 +13,7 @@ pub mod profile;
 pub mod requests;
 pub mod saved;
 pub mod sketch;
+pub mod slo;
 mod window;
 
 use std::collections::HashMap;

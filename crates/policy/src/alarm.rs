@@ -66,6 +66,24 @@ struct Recent {
     flaps: u32,
 }
 
+/// What is remembered about one key: what [`Alarms::kept`] gives, to be stored and to come back in
+/// [`Alarms::restored`]. Opaque.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    key: AlarmKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    open: Option<Entry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recent: Option<Recent>,
+}
+
+impl Kept {
+    /// Whether nothing would be missed without it.
+    pub fn is_empty(&self, now_ms: u64) -> bool {
+        self.open.is_none() && self.recent.is_none_or(|recent| recent.is_forgotten(now_ms))
+    }
+}
+
 /// There are too many silences.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("there are {SILENCES_MAX} silences already: end one of them, or name more alarms in one")]
@@ -208,6 +226,11 @@ impl Alarms {
         self.open.values().map(|entry| &entry.alarm)
     }
 
+    /// Those of them of which somebody was told.
+    pub fn announced(&self) -> impl Iterator<Item = &Alarm> {
+        self.open.values().filter(|entry| entry.announced).map(|entry| &entry.alarm)
+    }
+
     /// The one that is open about this.
     pub fn get(&self, key: &AlarmKey) -> Option<&Alarm> {
         self.open.get(key).map(|entry| &entry.alarm)
@@ -225,6 +248,22 @@ impl Alarms {
         };
         groups.values_mut().for_each(|group| group.sort_by_key(order));
         groups
+    }
+
+    /// What is remembered about a key, to be stored.
+    pub fn kept(&self, key: &AlarmKey) -> Kept {
+        let (open, recent) = (self.open.get(key).cloned(), self.recent.get(key).copied());
+        Kept { key: key.clone(), open, recent }
+    }
+
+    /// All alarms from what was stored of them.
+    pub fn restored(kept: impl IntoIterator<Item = Kept>, silences: Vec<Silence>) -> Alarms {
+        let mut alarms = Alarms { silences, ..Alarms::default() };
+        for Kept { key, open, recent } in kept {
+            alarms.open.extend(open.map(|entry| (key.clone(), entry)));
+            alarms.recent.extend(recent.map(|recent| (key, recent)));
+        }
+        alarms
     }
 
     /// How many alarms were not opened because there were too many.

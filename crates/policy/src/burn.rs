@@ -6,6 +6,7 @@
 //!
 //! Memory of an objective: 360 minutes, 432 stretches of ten minutes, 30 days: 13 KB.
 
+mod bytes;
 #[cfg(test)]
 mod tests;
 
@@ -141,6 +142,11 @@ impl Objective {
         ring.within(now_ms / 60_000, minutes)
     }
 
+    /// Events of the last 30 days.
+    pub fn month(&self, now_ms: u64) -> Events {
+        self.days.within(now_ms / 60_000, 30 * 1_440)
+    }
+
     /// The share of bad events, as a multiple of what the objective allows.
     pub fn burn_rate(&self, events: Events) -> f64 {
         events.bad as f64 / events.all.max(1) as f64 / (1.0 - self.target)
@@ -165,6 +171,6 @@ impl Objective {
     /// The share of the error budget of the last 30 days that is left: 1 if nothing broke, negative
     /// if more did than the objective allows.
     pub fn budget_left(&self, now_ms: u64) -> f64 {
-        1.0 - self.burn_rate(self.days.within(now_ms / 60_000, 30 * 1_440))
+        1.0 - self.burn_rate(self.month(now_ms))
     }
 }

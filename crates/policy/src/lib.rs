@@ -10,6 +10,7 @@ pub mod drift;
 pub mod guard;
 pub mod rate;
 pub mod replicas;
+pub mod rule;
 pub mod scale;
 pub mod starts;
 pub mod truth;

@@ -3,8 +3,10 @@
 
 mod catalogue;
 pub mod columns;
+mod erase;
 mod file;
 mod keeper;
+mod keys;
 pub mod ring;
 mod sample;
 mod seal;
@@ -13,6 +15,7 @@ pub mod segment;
 pub mod table;
 mod values;
 
-pub use catalogue::{Catalogue, Gap};
+pub use catalogue::{Catalogue, Erased, Gap};
+pub use erase::{Erasure, KEY_BYTES_MAX};
 pub use file::{FileColumn, RecordFile};
 pub use keeper::{Keeper, KeeperConfig, Watch};

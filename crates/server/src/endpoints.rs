@@ -8,8 +8,8 @@ use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
 use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
-    Api, audit, blobs, events, keys, login, members, models, platform, proposals, releases, tokens,
-    variables,
+    Api, alarms, audit, blobs, drift, erasures, events, keys, login, members, models, platform,
+    proposals, receivers, releases, tokens, variables,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -76,6 +76,8 @@ const SETS_VARIABLE: &[Action] = &[Action::Configure, Action::Secret];
 const SEES: Asks = May(&[Action::Read], SomeProject);
 /// Whoever may see the model.
 const SEES_MODEL: Asks = May(&[Action::Read], Model);
+/// Whoever steers a model, in at least one project.
+const SILENCES: Asks = May(&[Action::Steer], SomeProject);
 /// Whoever may push, in at least one project.
 const PUSHES: Asks = May(&[Action::Push], SomeProject);
 /// Whoever may remove the model, or versions of it.
@@ -147,18 +149,42 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Goes back to what was live before"),
     endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, SEES_MODEL, [NoSuchModel, NoSuchVersion, NotLive],
         "The last lines of the newest replica's output"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/drift" drift::status, SEES_MODEL, [NoSuchModel, NothingWatched],
+        "How the values of the last day compare with what is usual, column by column"),
     endpoint!(post "/v1/blobs/missing" blobs::missing, PUSHES, [] + STORE,
         "Which blobs are not here, and how far their uploads are"),
     endpoint!(patch "/v1/blobs/{digest}" blobs::upload, PUSHES, [WrongOffset, WrongContent] + STORE,
         "Appends a chunk to a blob's upload; the last one publishes it"),
     endpoint!(get "/v1/events" events::read, SEES, [Ledger],
         "What happened after a place: entries of the ledger, and telemetry; a page says how far it was looked (next) and whether there is more; with follow=true a line each, without end"),
+    endpoint!(get "/v1/alarms" alarms::list, SEES, [],
+        "Alarms that are open, and with all=true the last ones that are over"),
+    endpoint!(get "/v1/alarms/changes" alarms::changes, SEES, [],
+        "How alarms changed after a number; with follow=true a line each, without end"),
+    endpoint!(get "/v1/silences" alarms::silences, SEES, [],
+        "What nobody is told of at this time"),
+    endpoint!(post "/v1/silences" alarms::silence, SILENCES, [NoSuchAlarm, NoSuchModel, BadSilence],
+        "Nobody is told of an alarm, or of a model's alarms, for a time"),
+    endpoint!(delete "/v1/silences" alarms::unsilence, SILENCES, [NoSuchAlarm],
+        "Ends the silences of an alarm or of a model"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/slo" alarms::slo, SEES_MODEL, [NoSuchModel],
+        "The model's objectives, and how much of each error budget is left"),
+    endpoint!(get "/v1/alert-receivers" receivers::list, ADMINISTERS, [],
+        "Where alarms go, and what was not told"),
+    endpoint!(put "/v1/alert-receivers/{name}" receivers::set, ADMINISTERS, [BadReceiver, Secrets, Vault] + CHANGES,
+        "Makes or replaces a receiver of alarms; a webhook's key is shown this once"),
+    endpoint!(delete "/v1/alert-receivers/{name}" receivers::remove, ADMINISTERS, [NoSuchReceiver] + CHANGES,
+        "Removes a receiver of alarms"),
+    endpoint!(post "/v1/alert-receivers/{name}/tests" receivers::test, ADMINISTERS, [NoSuchReceiver, NotDelivered],
+        "Sends a made-up alarm to a receiver, once"),
     endpoint!(get "/v1/projects/{project}/environments/{environment}/variables" variables::list, May(&[Action::Read], Environment), [Secrets],
         "Variables and names of secrets"),
     endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::set, May(SETS_VARIABLE, Environment), [BadVariable, Secrets, Vault] + CHANGES,
         "Sets a variable or a secret"),
     endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::remove, May(SETS_VARIABLE, Environment), [NoSuchVariable] + CHANGES,
         "Removes a variable or a secret"),
+    endpoint!(delete "/v1/records" erasures::erase, Somebody, [NoRecords, NotReady, Secrets, NoSuchProject] + STORE + CHANGES,
+        "Erases the records of a key, such as a customer, in one project; also those that are not in files yet"),
     endpoint!(get "/v1/keys" keys::list, ADMINISTERS, [Secrets],
         "The keys that wrap secrets, how many each wraps, and how far a rotation is"),
     endpoint!(get "/v1/keys/rotation" keys::rotation, ADMINISTERS, [],

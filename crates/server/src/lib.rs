@@ -2,10 +2,13 @@
 //! document is made too.
 
 mod access;
+mod alarms;
 mod audit;
 mod blobs;
 mod describe;
+mod drift;
 mod endpoints;
+mod erasures;
 mod error;
 mod events;
 mod extract;
@@ -19,6 +22,7 @@ pub mod openapi;
 mod path;
 mod platform;
 mod proposals;
+mod receivers;
 mod releases;
 mod tokens;
 mod variables;
@@ -31,13 +35,21 @@ use control::Control;
 use domain::{DataDirectory, Digest};
 use gateway::Gateway;
 use monitor::Monitor;
+use monitor::alarms::Desk;
+use monitor::delivery::Delivery;
+use monitor::drift::Drift;
+use monitor::slo::Objectives;
+use records::Keeper;
 
 pub use access::Asks;
+pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
 pub use endpoints::{ENDPOINTS, Endpoint};
+pub use erasures::{RecordsErased, tell_forever};
 pub use error::ApiError;
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
+pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
 pub use releases::{InEnvironment, PromotionRequest};
 
 /// The longest chunk of an upload, in bytes.
@@ -54,6 +66,18 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// What comes into models, and what goes out.
+    pub drift: Arc<Drift>,
+    /// Alarms.
+    pub alarms: Arc<Desk>,
+    /// Service level objectives.
+    pub objectives: Arc<Objectives>,
+    /// Whoever tells receivers of alarms.
+    pub delivery: Arc<Delivery>,
+    /// Who keeps records of requests, if any are kept.
+    pub records: Option<Arc<Keeper>>,
+    /// Held while the ledger is told of what was erased.
+    pub telling: Arc<tokio::sync::Mutex<()>>,
     /// Logins on their way, and who lets people and jobs in.
     pub logins: Arc<Logins>,
     /// Where this server listens.

@@ -1,5 +1,8 @@
 //! Models: list, show, push, deploy, remove, logs.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use control::Push;
@@ -8,8 +11,8 @@ use domain::manifest::Configuration;
 use domain::reference::Selector;
 use domain::release::Plan;
 use domain::{
-    Caller, Code, DeploymentId, Digest, EnvironmentName, ModelKey, ProjectName, Reference,
-    VersionNumber,
+    Alarm, Caller, Code, DeploymentId, Digest, EnvironmentName, ModelKey, ProjectName, Reference,
+    Severity, VersionNumber,
 };
 use monitor::Summary;
 use schemars::JsonSchema;
@@ -33,6 +36,21 @@ pub struct ModelListed {
     pub row: ModelRow,
     /// What the data plane measured; absent if there was no request since the start.
     pub last_minute: Option<Summary>,
+    /// Its alarms that are open in that environment.
+    #[serde(default)]
+    pub alarms: u64,
+    /// What the most severe and oldest of them says.
+    #[serde(default)]
+    pub alarm: Option<AlarmShort>,
+}
+
+/// The most of an alarm that a list of models has room for.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AlarmShort {
+    /// How soon somebody should look.
+    pub severity: Severity,
+    /// One sentence, with numbers.
+    pub what: String,
 }
 
 /// A list of models.
@@ -124,6 +142,16 @@ pub async fn list(
 fn listed(api: &Api, caller: &Caller, project: Option<ProjectName>) -> Models {
     let state = api.control.state();
     let now_ms = control::now_ms();
+    let mut alarms: HashMap<(ModelKey, EnvironmentName), (u64, Alarm)> = HashMap::new();
+    for alarm in api.alarms.open_alarms() {
+        let rank = |alarm: &Alarm| (Reverse(alarm.finding.severity), alarm.opened_at_ms);
+        let of = (alarm.key.model.clone(), alarm.key.environment.clone());
+        let (count, worst) = alarms.entry(of).or_insert_with(|| (0, alarm.clone()));
+        *count += 1;
+        if rank(&alarm) < rank(worst) {
+            *worst = alarm;
+        }
+    }
     let with_summary = |row: ModelRow| {
         let key = ModelKey { project: row.project.clone(), model: row.name.clone() };
         let live = row.live.as_deref().and_then(|live| live.parse::<VersionNumber>().ok());
@@ -133,7 +161,17 @@ fn listed(api: &Api, caller: &Caller, project: Option<ProjectName>) -> Models {
             }
             _ => None,
         };
-        ModelListed { row, last_minute: summary }
+        let found = row.environment.clone().and_then(|environment| alarms.get(&(key, environment)));
+        let short = |alarm: &Alarm| AlarmShort {
+            severity: alarm.finding.severity,
+            what: alarm.finding.what.clone(),
+        };
+        ModelListed {
+            last_minute: summary,
+            alarms: found.map_or(0, |(count, _)| *count),
+            alarm: found.map(|(_, worst)| short(worst)),
+            row,
+        }
     };
     let rows = api.control.list(caller, project.as_ref());
     Models { models: rows.into_iter().map(with_summary).collect() }

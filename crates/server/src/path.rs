@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-use domain::{Digest, EnvironmentName, ModelKey, ModelName, ProjectName, TokenId, VersionNumber};
+use domain::{
+    Digest, EnvironmentName, ModelKey, ModelName, ProjectName, ReceiverName, TokenId, VersionNumber,
+};
 use schemars::JsonSchema;
 
 use crate::ApiError;
@@ -141,6 +143,19 @@ pub struct NamePath {
 impl FromPath for NamePath {
     fn from_path(segments: &Segments) -> Result<NamePath, ApiError> {
         Ok(NamePath { name: segments.text("name").into() })
+    }
+}
+
+/// A receiver of alarms.
+#[derive(JsonSchema)]
+pub struct ReceiverPath {
+    /// Its name.
+    pub name: ReceiverName,
+}
+
+impl FromPath for ReceiverPath {
+    fn from_path(segments: &Segments) -> Result<ReceiverPath, ApiError> {
+        Ok(ReceiverPath { name: segments.name("name")? })
     }
 }
 

@@ -23,7 +23,7 @@ pub struct UnknownEvent {
 
 impl Event {
     /// All kinds that this program knows.
-    pub const KINDS: [&str; 40] = [
+    pub const KINDS: [&str; 43] = [
         "writer_started",
         "writer_handed_over",
         "version_pushed",
@@ -59,6 +59,9 @@ impl Event {
         "tokens_revoked",
         "tokens_required",
         "keys_rotated",
+        "alert_receiver_set",
+        "alert_receiver_removed",
+        "records_erased",
         "environment_protected",
         "environment_unprotected",
         "proposed",
@@ -104,6 +107,9 @@ impl Event {
             Event::TokensRevoked {} => "tokens_revoked",
             Event::TokensRequired { .. } => "tokens_required",
             Event::KeysRotated { .. } => "keys_rotated",
+            Event::AlertReceiverSet { .. } => "alert_receiver_set",
+            Event::AlertReceiverRemoved { .. } => "alert_receiver_removed",
+            Event::RecordsErased { .. } => "records_erased",
             Event::EnvironmentProtected { .. } => "environment_protected",
             Event::EnvironmentUnprotected { .. } => "environment_unprotected",
             Event::Proposed(_) => "proposed",

@@ -62,16 +62,18 @@ impl Past {
         if seen.latency.count() == 0 && seen.judged == 0 {
             return;
         }
+        let none = LatencyHistogram::default();
+        let mut latency = &seen.latency;
         if self.count() < LATENCIES_MIN {
-            // Nothing can be found yet.
-            self.learn(at_ms, |sums| sums.add(&seen.latency, seen.failed, seen.judged));
-            return;
+            // Nothing that is slow can be found yet; what fails can.
+            self.learn(at_ms, |sums| sums.latency.merge(latency));
+            latency = &none;
         }
         let [running, before] = &mut self.fresh;
         if running.since_ms == 0 || at_ms < running.since_ms {
             running.since_ms = at_ms;
         }
-        running.sums.add(&seen.latency, seen.failed, seen.judged);
+        running.sums.add(latency, seen.failed, seen.judged);
         if at_ms >= running.since_ms + STRETCH_MS {
             let over = std::mem::take(running);
             let learned = std::mem::replace(before, over);

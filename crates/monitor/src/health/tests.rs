@@ -113,6 +113,14 @@ fn what_is_slow_is_not_learned_before_it_is_found() {
 }
 
 #[test]
+fn a_model_that_fails_from_its_first_minutes_is_told() {
+    let (mut health, told) = (Health::default(), Told::default());
+    feed(&mut health, &told, 3_600..3_630, |_| observed(1, 50, 10_000, 0, &[]));
+    feed(&mut health, &told, 3_630..3_690, |_| observed(1, 50, 10_000, 50, &[]));
+    assert!(matches!(told.steps(AlarmKind::Errors)[..], [(AlarmStep::Opened, _)]));
+}
+
+#[test]
 fn errors_are_told_with_the_version_that_makes_them() {
     let (mut health, told) = (Health::default(), Told::default());
     feed(&mut health, &told, 3_600..4_200, |_| observed(1, 50, 10_000, 0, &[]));
