@@ -10,6 +10,7 @@ pub mod health;
 pub mod history;
 mod metrics;
 pub mod quality;
+pub mod profile;
 pub mod requests;
 pub mod rules;
 pub mod saved;

@@ -1,5 +1,5 @@
 //! What is kept of requests: a ring that outlives the process, segments on disk, Parquet by hour in
-//! the artifact store, and the catalogue of its files.
+//! the artifact store, and the catalogue of its files. Tables that people bring are read here too.
 
 mod catalogue;
 pub mod columns;
@@ -15,6 +15,7 @@ mod seal;
 mod sealing;
 pub mod segment;
 pub mod truth;
+pub mod table;
 mod values;
 
 pub use catalogue::{Catalogue, Erased, Gap, Hour};
