@@ -112,7 +112,12 @@ impl Input for Sent {
             let schema = if form == Form::Json { rows.clone() } else { text.clone() };
             operation.body.insert(form.content_type().into(), json!({ "schema": schema }));
         }
-        operation.codes.extend([Code::BadRequest, Code::BodyTimeout, Code::BodyTooLarge, Code::ServerBusy]);
+        operation.codes.extend([
+            Code::BadRequest,
+            Code::BodyTimeout,
+            Code::BodyTooLarge,
+            Code::ServerBusy,
+        ]);
     }
 }
 
