@@ -210,6 +210,42 @@ def test_what_is_acknowledged_is_kept_however_often_the_server_is_killed(fresh, 
     assert number(window, "auc") == pytest.approx(metrics.roc_auc_score(y, p), abs=2e-3)
 
 
+def test_quality_is_estimated_until_the_truth_comes(fresh, tmp_path):
+    platform = fresh(arguments=ALL).start()
+    model = write_model(tmp_path / "churn", {"model.py": SCORE})
+    platform.run("deploy", model)
+    seed, rows = random.Random(2), [{"x": (row + 0.5) / 20} for row in range(20)]
+    asked = [ask(platform, "churn", rows)[0] for _ in range(40)]
+    said = [{"id": one, "truth": [seed.random() < row["x"] for row in rows]} for one in asked]
+    send(platform, "churn", said)
+    in_files(platform)
+    known(platform, "churn", 800)
+    write_model(model, {"model.py": SCORE + "# another\n"})
+    platform.run("deploy", model)
+    asked = [ask(platform, "churn", rows)[0] for _ in range(20)]
+    in_files(platform)
+
+    def later():
+        found = [window for window in windows(platform, "churn") if window["version"] == "v2" and window["estimates"]]
+        return found and found[0]
+
+    window = wait_for(later, "an estimate")
+    assert (window["maturity"], window["known"], window["numbers"]) == ("estimated", 0, []) and window["is_estimate_trusted"]
+    (accuracy,) = [one for one in window["estimates"] if one["metric"] == "accuracy"]
+    assert accuracy["value"] == pytest.approx(np.mean([max(row["x"], 1 - row["x"]) for row in rows]), abs=0.06)
+    printed = platform.run("quality", "churn").out
+    assert "~0.7" in printed and "~ is an estimate" in printed, printed
+    # The truth is the contrary: the estimate is believed no more.
+    send(platform, "churn", [{"id": one, "truth": [row["x"] < 0.5 for row in rows]} for one in asked])
+
+    def distrusted():
+        return [one for one in windows(platform, "churn") if one["version"] == "v2" and one["is_estimate_trusted"] is False]
+
+    (window,) = wait_for(distrusted, "truth that contradicts the estimate")
+    assert number(window, "accuracy") == 0.0
+    assert "~" not in platform.run("quality", "churn").out
+
+
 def test_who_may_say_what_is_true(fresh, tmp_path):
     platform = fresh(arguments=ALL).start()
     for name in ("churn", "other"):

@@ -83,7 +83,7 @@ fn try_start(
         );
     };
     std::thread::Builder::new().name("quality".into()).spawn(work)?;
-    Ok(Truth { truths, quality })
+    Ok(Truth::new(truths, quality))
 }
 
 struct Worker {

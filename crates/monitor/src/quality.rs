@@ -17,7 +17,7 @@ use domain::{EnvironmentName, ModelKey};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
 
-pub use cohort::{HOUR_MS, HourOf};
+pub use cohort::{HOUR_MS, HourOf, QualityCohort};
 pub use hour::{HourRow, HourSums};
 pub use keys::Keys;
 pub use learnt::{CALIBRATION_ROWS_MIN, Learnt, choose_output};

@@ -16,6 +16,7 @@ use records::truth::{Added, Form, Line, Naming, Subject, TruthError, TruthRow, T
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::describe::{Input, Operation};
 use crate::error::{bad_request, failed};
@@ -25,6 +26,8 @@ use crate::{Api, ApiError, aside};
 
 /// The most bytes of one request with feedback.
 pub const FEEDBACK_BYTES_MAX: u64 = 256 << 20;
+/// So many requests with feedback are taken at a time: each is a file until it is read.
+pub const FEEDBACKS_MAX: usize = 8;
 /// So many rows are stored at once.
 const ROWS_AT_ONCE: usize = 5_000;
 /// So many bytes of a body are in memory before they are written.
@@ -43,6 +46,14 @@ pub struct Truth {
     pub truths: Arc<Truths>,
     /// The sums by which predictions are judged.
     pub quality: Arc<Quality>,
+    turns: Arc<Semaphore>,
+}
+
+impl Truth {
+    /// With nobody sending anything yet.
+    pub fn new(truths: Arc<Truths>, quality: Arc<Quality>) -> Truth {
+        Truth { truths, quality, turns: Arc::new(Semaphore::new(FEEDBACKS_MAX)) }
+    }
 }
 
 /// How feedback names its columns.
@@ -88,6 +99,8 @@ pub struct FeedbackRefusal {
 pub struct Sent {
     form: Form,
     file: File,
+    /// Held until it is stored.
+    turn: OwnedSemaphorePermit,
 }
 
 impl Input for Sent {
@@ -99,7 +112,12 @@ impl Input for Sent {
             let schema = if form == Form::Json { rows.clone() } else { text.clone() };
             operation.body.insert(form.content_type().into(), json!({ "schema": schema }));
         }
-        operation.codes.extend([Code::BadRequest, Code::BodyTimeout, Code::BodyTooLarge]);
+        operation.codes.extend([
+            Code::BadRequest,
+            Code::BodyTimeout,
+            Code::BodyTooLarge,
+            Code::ServerBusy,
+        ]);
     }
 }
 
@@ -107,7 +125,11 @@ impl FromRequest<Api> for Sent {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Api) -> Result<Sent, ApiError> {
-        truth_of(api)?;
+        let turns = truth_of(api)?.turns.clone();
+        let turn = turns.try_acquire_owned().map_err(|_| {
+            let text = format!("{FEEDBACKS_MAX} others are sending feedback");
+            Problem::new(Code::ServerBusy, text).help("send it again in a second")
+        })?;
         let kind = request.headers().get(http::header::CONTENT_TYPE);
         let kind = kind.map_or(Ok(""), |value| value.to_str()).unwrap_or("?");
         let form = Form::of_content_type(kind).ok_or_else(|| {
@@ -139,7 +161,7 @@ impl FromRequest<Api> for Sent {
                 file = written.map_err(disk)?;
             }
             if is_last {
-                return Ok(Sent { form, file });
+                return Ok(Sent { form, file, turn });
             }
         }
     }
@@ -193,10 +215,12 @@ pub async fn take(
             report: FeedbackReport::default(),
         };
         let mut failure = None;
-        read(sent.form, sent.file, &naming, &mut |number, line| {
+        let Sent { form, file, turn } = sent;
+        read(form, file, &naming, &mut |number, line| {
             let taken = taking.take(number, line);
             taken.map_err(|problem| failure = Some(problem)).is_ok()
         });
+        drop(turn);
         match failure.map_or_else(|| taking.store(), Err) {
             Ok(()) => taking.end(),
             Err(problem) => {

@@ -151,7 +151,7 @@ impl Learnt {
     /// Holds probabilities against the truth; `false` if the calibration is of that very truth.
     pub fn check(&mut self, version: VersionNumber, hour_ms: u64, rows: &[(f64, bool)]) -> bool {
         let Some(of) = self.calibrated.get_mut(&version) else { return false };
-        if hour_ms < of.until_ms {
+        if !of.is_borrowed && hour_ms < of.until_ms {
             return false;
         }
         rows.iter().for_each(|(probability, truth)| of.distrust.add(*probability, *truth));

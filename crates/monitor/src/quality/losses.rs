@@ -9,8 +9,7 @@ use policy::drift::{ShareDetector, Signal, share_finding};
 use policy::truth::{Moments, loss_bound};
 use serde::{Deserialize, Serialize};
 
-use super::cohort::{HOUR_MS, MATURE_SHARE};
-use super::report::QualityCohort;
+use super::cohort::{HOUR_MS, MATURE_SHARE, QualityCohort};
 use crate::health::Tell;
 
 /// So many hours say what is usual.

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Quality;
-use super::cohort::{HOUR_MS, HourOf};
+use super::cohort::{HOUR_MS, HourOf, QualityCohort};
 use super::learnt::Learnt;
 
 /// The most windows of a report: the last ones are shown.
@@ -95,31 +95,6 @@ pub struct QualityWindow {
     pub estimates: Vec<QualityNumber>,
     /// Whether the truth so far agrees with the estimates.
     pub is_estimate_trusted: Option<bool>,
-}
-
-/// The quality of one hour of predictions, for whoever watches it. Losses are from 0 to 1.
-#[derive(Clone, PartialEq, Debug)]
-pub struct QualityCohort {
-    /// Of which model, …
-    pub model: ModelKey,
-    /// … where, …
-    pub environment: EnvironmentName,
-    /// … and which version.
-    pub version: VersionNumber,
-    /// The begin of the hour, in milliseconds since 1970.
-    pub start_ms: u64,
-    /// Predictions.
-    pub predictions: u64,
-    /// Predictions with truth.
-    pub n: u64,
-    /// By the truth: the share that is wrong, or how far numbers are off.
-    pub mean_loss: Option<f64>,
-    /// What is expected, while the estimate is trusted.
-    pub estimated_loss: Option<f64>,
-    /// The share of predictions whose truth is known.
-    pub coverage: f64,
-    /// How much of it is known.
-    pub maturity: Maturity,
 }
 
 impl Quality {
