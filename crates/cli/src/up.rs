@@ -271,7 +271,6 @@ async fn serve(
         records: keeping.get().map(|keeping| keeping.keeper.clone()),
         truth,
         drift: drift.clone(),
-        records: keeping.get().map(|keeping| keeping.keeper.clone()),
         telling: Arc::default(),
         logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),

@@ -80,8 +80,6 @@ pub struct Api {
     pub objectives: Arc<Objectives>,
     /// Whoever tells receivers of alarms.
     pub delivery: Arc<Delivery>,
-    /// Who keeps records of requests, if any are kept.
-    pub records: Option<Arc<Keeper>>,
     /// Held while the ledger is told of what was erased.
     pub telling: Arc<tokio::sync::Mutex<()>>,
     /// Logins on their way, and who lets people and jobs in.
