@@ -105,6 +105,7 @@ ROUTES = [
     Route("keys_list", "/v1/keys", action="administer", place="platform"),
     Route("keys_rotation", "/v1/keys/rotation", action="administer", place="platform"),
     Route("keys_rotate", "/v1/keys/rotation", action="administer", place="platform", body={}),
+    Route("erasures_erase", "/v1/records?key=customer%3D1&project=fraud", action="administer", place="project"),
     Route("proposals_list", "/v1/proposals", place="somebody"),
     Route("proposals_show", "/v1/proposals/1", 404, "no_such_proposal", place="somebody"),
     Route("proposals_approve", "/v1/proposals/1/approvals", 404, "no_such_proposal", {}, place="somebody"),

@@ -335,8 +335,10 @@ pub enum Verb {
         #[command(subcommand)]
         verb: AuthVerb,
     },
-    /// Erases somebody's name for ever, without a change to the ledger
-    #[command(after_help = "Example:\n  decalog erase person ann")]
+    /// Erases a person's name or the records of a key for ever, without a change to the ledger
+    #[command(
+        after_help = "Examples:\n  decalog erase person ann\n  decalog erase key customer=42"
+    )]
     Erase {
         #[command(subcommand)]
         verb: EraseVerb,

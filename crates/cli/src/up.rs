@@ -271,6 +271,7 @@ async fn serve(
         records: keeping.get().map(|keeping| keeping.keeper.clone()),
         truth,
         drift: drift.clone(),
+        telling: Arc::default(),
         logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),
         data: data.clone(),
@@ -288,6 +289,8 @@ async fn serve(
     };
     let watching = Watching::start(senses, &data).map_err(failed("starting a thread"))?;
     let watching = Arc::new(watching);
+    let telling = api.clone();
+    control::unending::spawn("erasures", move || server::tell_forever(telling.clone()));
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));
     let sockets = || -> std::io::Result<_> {
         let socket = door.as_ref().map(|door| door.socket.try_clone()).transpose()?;

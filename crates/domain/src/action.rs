@@ -59,7 +59,7 @@ actions! {
     Expel "expel" "Take a role or a token away";
     Protect "protect" "Decide how many must approve changes of an environment";
     Audit "audit" "Export who did what, and have it proved";
-    Administer "administer" "Rotate keys, erase names, back up, upgrade";
+    Administer "administer" "Rotate keys, erase names and records, back up, upgrade";
 }
 
 /// What somebody wants to do it with. Its text is `*`, `PROJECT/*`, `PROJECT/*@ENVIRONMENT`, or a

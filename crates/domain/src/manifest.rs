@@ -12,12 +12,14 @@ use crate::scale::{IDLE_S_MAX, REPLICAS_MAX};
 use crate::schema::Column;
 
 mod alarms;
+mod records;
 mod release;
 mod runtime;
 mod sections;
 mod truth;
 
 pub use alarms::AlarmsSection;
+pub use records::{REDACTED_MAX, RecordsSection, Redact};
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;
 pub use sections::{
@@ -57,6 +59,9 @@ pub struct Manifest {
     /// Rules of one's own.
     #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
     pub alarms: AlarmsSection,
+    /// What is kept of requests.
+    #[serde(skip_serializing_if = "RecordsSection::is_empty")]
+    pub records: RecordsSection,
 }
 
 /// The sections that belong to an environment instead of a version: each deploy sets them anew.
@@ -75,6 +80,9 @@ pub struct Configuration {
     /// Rules of one's own.
     #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
     pub alarms: AlarmsSection,
+    /// What is kept of requests.
+    #[serde(skip_serializing_if = "RecordsSection::is_empty")]
+    pub records: RecordsSection,
 }
 
 /// A manifest that cannot be used.
@@ -211,7 +219,7 @@ impl Manifest {
                 &format!("has `{name}`, which is not a name for a variable: use A-Z, 0-9 and _"),
             );
         }
-        Ok(())
+        self.records.check().or_else(|(key, problem)| refuse(key, &problem))
     }
 
     /// The sections that belong to the environment that it is deployed to.
@@ -222,6 +230,7 @@ impl Manifest {
             truth: self.truth.clone(),
             env: self.env.clone(),
             alarms: self.alarms.clone(),
+            records: self.records.clone(),
         }
     }
 

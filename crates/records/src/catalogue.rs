@@ -5,10 +5,14 @@ use std::path::Path;
 
 use domain::ModelKey;
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use crate::RecordFile;
+
+mod erasures;
+
+pub use erasures::{Erased, Sought, Stage, Swap};
 
 /// Requests whose records, or whose values, are missing.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -70,13 +74,36 @@ fn body<T: serde::de::DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<Optio
     Ok(serde_json::from_str(&text).ok())
 }
 
+fn insert_file(transaction: &Transaction<'_>, file: &RecordFile) -> rusqlite::Result<()> {
+    let text = serde_json::to_string(file).unwrap_or_default();
+    let values = params![
+        file.path,
+        file.model.project.as_str(),
+        file.model.model.as_str(),
+        file.hour_ms as i64,
+        file.bytes as i64,
+        text
+    ];
+    let sql = "INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    transaction.execute(sql, values).map(drop)
+}
+
+fn insert_gap(transaction: &Transaction<'_>, gap: &Gap) -> rusqlite::Result<()> {
+    let text = serde_json::to_string(gap).unwrap_or_default();
+    let sql = "INSERT INTO gaps VALUES (?1, ?2)";
+    transaction.execute(sql, params![gap.at_ms as i64, text]).map(drop)
+}
+
 impl Catalogue {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> rusqlite::Result<Catalogue> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
-        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
+        let pragmas =
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON;";
+        connection.execute_batch(pragmas)?;
         connection.execute_batch(TABLES)?;
+        connection.execute_batch(erasures::TABLES)?;
         Ok(Catalogue { connection: Mutex::new(connection) })
     }
 
@@ -99,23 +126,10 @@ impl Catalogue {
         let mut connection = self.connection.lock();
         let transaction = connection.transaction()?;
         for file in &sealed.files {
-            let text = serde_json::to_string(file).unwrap_or_default();
-            transaction.execute(
-                "INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![
-                    file.path,
-                    file.model.project.as_str(),
-                    file.model.model.as_str(),
-                    file.hour_ms as i64,
-                    file.bytes as i64,
-                    text
-                ],
-            )?;
+            insert_file(&transaction, file)?;
         }
         for gap in &sealed.gaps {
-            let text = serde_json::to_string(gap).unwrap_or_default();
-            transaction
-                .execute("INSERT INTO gaps VALUES (?1, ?2)", params![gap.at_ms as i64, text])?;
+            insert_gap(&transaction, gap)?;
         }
         if let Some((name, position)) = sealed.ring {
             transaction.execute(

@@ -3,9 +3,11 @@
 
 mod catalogue;
 pub mod columns;
+mod erase;
 mod file;
 mod join;
 mod keeper;
+mod keys;
 mod outcomes;
 pub mod ring;
 mod sample;
@@ -15,7 +17,8 @@ pub mod segment;
 pub mod truth;
 mod values;
 
-pub use catalogue::{Catalogue, Gap, Hour};
+pub use catalogue::{Catalogue, Erased, Gap, Hour};
+pub use erase::{Erasure, KEY_BYTES_MAX};
 pub use file::{FileColumn, RecordFile};
 pub use join::{Joined, Joining};
 pub use keeper::{Keeper, KeeperConfig, Watch};

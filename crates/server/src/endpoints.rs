@@ -8,8 +8,8 @@ use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
 use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
-    Api, alarms, audit, blobs, drift, events, feedback, keys, login, members, models, platform,
-    proposals, receivers, releases, tokens, variables,
+    Api, alarms, audit, blobs, drift, erasures, events, feedback, keys, login, members, models,
+    platform, proposals, receivers, releases, tokens, variables,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -187,6 +187,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Sets a variable or a secret"),
     endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::remove, May(SETS_VARIABLE, Environment), [NoSuchVariable] + CHANGES,
         "Removes a variable or a secret"),
+    endpoint!(delete "/v1/records" erasures::erase, Somebody, [NoRecords, NotReady, Secrets, NoSuchProject] + STORE + CHANGES,
+        "Erases the records of a key, such as a customer, in one project; also those that are not in files yet"),
     endpoint!(get "/v1/keys" keys::list, ADMINISTERS, [Secrets],
         "The keys that wrap secrets, how many each wraps, and how far a rotation is"),
     endpoint!(get "/v1/keys/rotation" keys::rotation, ADMINISTERS, [],

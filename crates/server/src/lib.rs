@@ -8,6 +8,7 @@ mod blobs;
 mod describe;
 mod drift;
 mod endpoints;
+mod erasures;
 mod error;
 mod events;
 mod extract;
@@ -44,6 +45,7 @@ use records::Keeper;
 pub use access::Asks;
 pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
 pub use endpoints::{ENDPOINTS, Endpoint};
+pub use erasures::{RecordsErased, tell_forever};
 pub use error::ApiError;
 pub use feedback::{FEEDBACK_BYTES_MAX, FeedbackRefusal, FeedbackReport, Truth};
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
@@ -66,8 +68,6 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
-    /// Who keeps records of requests, if any are kept.
-    pub records: Option<Arc<Keeper>>,
     /// What turned out to be true of predictions, if records are kept.
     pub truth: Option<Truth>,
     /// What comes into models, and what goes out.
@@ -78,6 +78,10 @@ pub struct Api {
     pub objectives: Arc<Objectives>,
     /// Whoever tells receivers of alarms.
     pub delivery: Arc<Delivery>,
+    /// Who keeps records of requests, if any are kept.
+    pub records: Option<Arc<Keeper>>,
+    /// Held while the ledger is told of what was erased.
+    pub telling: Arc<tokio::sync::Mutex<()>>,
     /// Logins on their way, and who lets people and jobs in.
     pub logins: Arc<Logins>,
     /// Where this server listens.
