@@ -70,6 +70,8 @@ pub struct Api {
     pub monitor: Arc<Monitor>,
     /// What turned out to be true of predictions, if records are kept.
     pub truth: Option<Truth>,
+    /// Who keeps records of requests, if any are kept.
+    pub records: Option<Arc<Keeper>>,
     /// What comes into models, and what goes out.
     pub drift: Arc<Drift>,
     /// Alarms.
