@@ -59,7 +59,7 @@ class Answer:
         return json.loads(self.body)
 
 
-ALL_SCOPES = ["predict", "read", "operate", "deploy", "secrets", "audit", "admin"]
+ALL_SCOPES = ["predict", "read", "operate", "deploy", "secrets", "records", "audit", "admin"]
 # What anybody may ask at this machine.
 OPEN_PATHS = ("/v2", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/server")
 

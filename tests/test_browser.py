@@ -59,6 +59,7 @@ OPERATIONS = {
     "receivers_test": ("POST", "/v1/alert-receivers/evil/tests", {}),
     "keys_rotate": ("POST", "/v1/keys/rotation", {}),
     "erasures_erase": ("DELETE", "/v1/records?key=customer%3D1&project=fraud", None),
+    "records_sql": ("POST", "/v1/sql", {"sql": "select 1"}),
     "platform_collect": ("POST", "/v1/gc", None),
     "models_remove_version": ("DELETE", f"{CHURN}/versions/v1", None),
     "models_remove": ("DELETE", "/v1/projects/fraud/models/spare", None),

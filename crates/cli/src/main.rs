@@ -37,11 +37,13 @@ mod predict;
 mod proposals;
 mod quality;
 mod release;
+mod rows;
 mod servers;
 mod show;
 mod socket;
 mod sources;
 mod truth;
+mod sql;
 mod up;
 mod upgrade;
 mod variables;
@@ -192,6 +194,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
             let expected = platform::Expected { head, checkpoint, key };
             platform::verify(&remote()?, expected, data, json)?
         }
+        Verb::Ask(verb) => sql::run(&remote()?, &verb, json)?,
         Verb::Audit { verb } => audit::run(&remote()?, verb, json)?,
     }
     Ok(0)

@@ -236,16 +236,19 @@ async fn serve(
     // Before the first route: each request has a record.
     let keeping = Arc::new(OnceLock::<Keeping>::new());
     let drift = Arc::new(Drift::new(Limits::default()));
+    let queries = Arc::new(query::Queries::new(query::Limits::default()));
     let opening = {
         let store = store.clone();
         let (options, data, gateway) = (options.records.clone(), data.clone(), gateway.clone());
         let (keeping, drift) = (keeping.clone(), drift.clone());
+        let reading = queries.clone();
         async move {
             let engine = LocalEngine::open(engine, store.clone()).await?;
             let watch: records::Watch =
                 Box::new(move |definition, record, now_ms| drift.take(definition, record, now_ms));
             let started = keeping::start(&options, &data, &engine, &store, watch).await;
             if let Some(started) = started {
+                reading.read_from(query::Source::of(started.keeper.clone()));
                 gateway.record_by(started.keeper.clone());
                 let _ = keeping.set(started);
             }
@@ -270,6 +273,7 @@ async fn serve(
         monitor: monitor.clone(),
         records: keeping.get().map(|keeping| keeping.keeper.clone()),
         truth,
+        queries,
         drift: drift.clone(),
         telling: Arc::default(),
         logins: Arc::new(logins.at(entry.origins.clone())),

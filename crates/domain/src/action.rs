@@ -58,6 +58,7 @@ actions! {
     Member "member" "Give a role, or make a token of a service that may do more";
     Expel "expel" "Take a role or a token away";
     Protect "protect" "Decide how many must approve changes of an environment";
+    Records "records" "Read what callers asked and what they were answered";
     Audit "audit" "Export who did what, and have it proved";
     Administer "administer" "Rotate keys, erase names and records, back up, upgrade";
 }

@@ -36,6 +36,8 @@ pub enum Scope {
     Deploy,
     /// To set secrets; nobody can read them.
     Secrets,
+    /// To read what callers asked and what they were answered.
+    Records,
     /// To read who did what, and to have it proved.
     Audit,
     /// To decide who may do what.
@@ -64,7 +66,7 @@ pub enum ScopeError {
     /// No such word.
     #[error(
         "`{0}` is not a scope: use predict, predict:PROJECT/MODEL[@ENVIRONMENT], read, operate, \
-         deploy, secrets, audit or admin"
+         deploy, secrets, records, audit or admin"
     )]
     Unknown(String),
     /// After `predict:` there is no project and model.
@@ -171,6 +173,7 @@ impl FromStr for Scope {
             "operate" => Scope::Operate,
             "deploy" => Scope::Deploy,
             "secrets" => Scope::Secrets,
+            "records" => Scope::Records,
             "audit" => Scope::Audit,
             "admin" => Scope::Admin,
             _ => match text.strip_prefix("predict:") {
@@ -202,6 +205,7 @@ impl fmt::Display for Scope {
             Scope::Operate => f.write_str("operate"),
             Scope::Deploy => f.write_str("deploy"),
             Scope::Secrets => f.write_str("secrets"),
+            Scope::Records => f.write_str("records"),
             Scope::Audit => f.write_str("audit"),
             Scope::Admin => f.write_str("admin"),
         }
@@ -236,6 +240,7 @@ impl Scopes {
             Scope::Operate,
             Scope::Deploy,
             Scope::Secrets,
+            Scope::Records,
             Scope::Audit,
             Scope::Admin,
         ];

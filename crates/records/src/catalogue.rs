@@ -186,6 +186,21 @@ impl Catalogue {
         rows.filter_map(Result::transpose).collect()
     }
 
+    /// The paths of all files, oldest hour first.
+    pub fn paths(&self) -> rusqlite::Result<Vec<String>> {
+        let connection = self.connection.lock();
+        let sql = "SELECT path FROM files ORDER BY hour_ms, path";
+        let mut statement = connection.prepare_cached(sql)?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    }
+
+    /// One file.
+    pub fn file(&self, path: &str) -> rusqlite::Result<Option<RecordFile>> {
+        let connection = self.connection.lock();
+        let mut statement = connection.prepare_cached("SELECT body FROM files WHERE path = ?1")?;
+        Ok(statement.query_row([path], body).optional()?.flatten())
+    }
+
     /// What is missing since a time, in milliseconds since 1970.
     pub fn gaps(&self, from_ms: u64) -> rusqlite::Result<Vec<Gap>> {
         let connection = self.connection.lock();

@@ -228,6 +228,11 @@ impl Keeper {
         self.catalogue.gaps(from_ms).map_err(io::Error::other)
     }
 
+    /// Which files there are.
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.catalogue
+    }
+
     /// Where the files lie.
     pub fn area(&self) -> &Area {
         &self.area

@@ -18,7 +18,7 @@ pub mod table;
 pub mod truth;
 mod values;
 
-pub use catalogue::{Catalogue, Erased, Gap, Hour};
+pub use catalogue::{Catalogue, Erased, Gap, Hour, Sealed};
 pub use erase::{Erasure, KEY_BYTES_MAX};
 pub use file::{FileColumn, RecordFile};
 pub use join::{Joined, Joining};

@@ -9,7 +9,7 @@ use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
     Api, alarms, audit, blobs, drift, erasures, events, feedback, keys, login, members, models,
-    platform, proposals, receivers, releases, tokens, variables,
+    platform, proposals, receivers, records, releases, tokens, variables,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -67,6 +67,16 @@ macro_rules! endpoint {
     };
 }
 
+/// With which a query is refused.
+const QUERY: &[Code] = &[
+    Code::BadQuery,
+    Code::Conflict,
+    Code::NoRecords,
+    Code::QueryLimit,
+    Code::ServerBusy,
+    Code::Store,
+];
+
 /// What it can be to take a version live: which of them it is depends on what was live before.
 const MAKES_LIVE: &[Action] = &[Action::Release, Action::Rollback];
 /// What it can be to set a variable: which of them it is depends on whether it is a secret.
@@ -82,6 +92,8 @@ const SILENCES: Asks = May(&[Action::Steer], SomeProject);
 const PUSHES: Asks = May(&[Action::Push], SomeProject);
 /// Whoever may remove the model, or versions of it.
 const REMOVES: Asks = May(&[Action::Remove], Model);
+/// Whoever may read records of the model, in at least one environment.
+const READS_RECORDS: Asks = May(&[Action::Records], Model);
 /// Whoever may have it proved what happened.
 const AUDITS: Asks = May(&[Action::Audit], Platform);
 /// Whoever looks after the platform.
@@ -153,6 +165,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Takes what turned out to be true of predictions, one or many, by the id of a request or by a key"),
     endpoint!(get "/v1/projects/{project}/models/{model}/quality" feedback::quality, SEES_MODEL, [NoSuchModel, NoRecords],
         "How good a model's predictions were, by version and time"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/records" records::list, READS_RECORDS, [NoSuchModel] + QUERY,
+        "Records of a model's requests, newest first"),
+    endpoint!(post "/v1/sql" records::sql, May(&[Action::Records], SomeProject), [] + QUERY,
+        "Asks in SQL about records of all models that the caller may read them of"),
     endpoint!(get "/v1/projects/{project}/models/{model}/drift" drift::status, SEES_MODEL, [NoSuchModel, NothingWatched],
         "How the values of the last day compare with what is usual, column by column"),
     endpoint!(post "/v1/blobs/missing" blobs::missing, PUSHES, [] + STORE,

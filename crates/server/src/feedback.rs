@@ -13,7 +13,7 @@ use domain::recording::Recording;
 use domain::{Code, EnvironmentName, ModelKey, Problem, Schema};
 use futures_util::StreamExt;
 use monitor::quality::{Quality, QualityReport, Step};
-use records::truth::{Added, Form, Line, Naming, Subject, TruthError, TruthRow, Truths, read};
+use ::records::truth::{Added, Form, Line, Naming, Subject, TruthError, TruthRow, Truths, read};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

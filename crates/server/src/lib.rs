@@ -24,6 +24,7 @@ mod path;
 mod platform;
 mod proposals;
 mod receivers;
+mod records;
 mod releases;
 mod tokens;
 mod variables;
@@ -40,7 +41,8 @@ use monitor::alarms::Desk;
 use monitor::delivery::Delivery;
 use monitor::drift::Drift;
 use monitor::slo::Objectives;
-use records::Keeper;
+use ::records::Keeper;
+use query::Queries;
 
 pub use access::Asks;
 pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
@@ -52,6 +54,7 @@ pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, L
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
 pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
+pub use records::{Format as RowFormat, SqlRequest};
 pub use releases::{InEnvironment, PromotionRequest};
 
 /// The longest chunk of an upload, in bytes.
@@ -72,6 +75,8 @@ pub struct Api {
     pub truth: Option<Truth>,
     /// Who keeps records of requests, if any are kept.
     pub records: Option<Arc<Keeper>>,
+    /// Reads records of requests, where they are kept.
+    pub queries: Arc<Queries>,
     /// What comes into models, and what goes out.
     pub drift: Arc<Drift>,
     /// Alarms.

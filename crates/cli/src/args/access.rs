@@ -7,7 +7,7 @@ use domain::{ModelName, ProjectName};
 pub enum TokenVerb {
     /// Makes a token and prints it, this once
     #[command(
-        after_help = "A name that nobody has becomes a service, which may ask the models that are named.\nScopes: predict:PROJECT/MODEL[@ENV], read, operate, deploy, secrets, audit, admin.\nWhat a token can do is what its scopes and its owner's roles both allow, at every request.\n\nExamples:\n  decalog token create shop --predict fraud/churn --rate 100/s --expires 90d\n  decalog token create ci --scope deploy --scope read --expires 30d\n  decalog token create --scope read                    for yourself"
+        after_help = "A name that nobody has becomes a service, which may ask the models that are named.\nScopes: predict:PROJECT/MODEL[@ENV], read, operate, deploy, secrets, records, audit, admin.\nWhat a token can do is what its scopes and its owner's roles both allow, at every request.\n\nExamples:\n  decalog token create shop --predict fraud/churn --rate 100/s --expires 90d\n  decalog token create ci --scope deploy --scope read --expires 30d\n  decalog token create --scope read                    for yourself"
     )]
     Create {
         /// Whose it is: a person or a service [default: you]

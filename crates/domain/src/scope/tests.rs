@@ -12,7 +12,7 @@ fn scopes(texts: &[&str]) -> Scopes {
 
 /// Every form of a scope over two projects, two models and three environments.
 fn every_scope() -> Vec<Scope> {
-    let words = ["predict", "read", "operate", "deploy", "secrets", "audit", "admin"];
+    let words = ["predict", "read", "operate", "deploy", "secrets", "records", "audit", "admin"];
     let mut all: Vec<Scope> = words.iter().map(|word| scope(word)).collect();
     for project in ["fraud", "default"] {
         for model in ["churn", "price", "*"] {

@@ -47,6 +47,7 @@ pub fn needs(action: Action) -> Needs {
         Action::Token => needs(Role::Deployer, Scope::Admin),
         Action::Member | Action::Protect => protected(Role::Owner, Scope::Admin),
         Action::Expel | Action::Administer => needs(Role::Owner, Scope::Admin),
+        Action::Records => needs(Role::Deployer, Scope::Records),
         Action::Audit => needs(Role::Owner, Scope::Audit),
     }
 }

@@ -213,7 +213,7 @@ fn a_token_for_predictions_sees_what_it_may_ask_and_nothing_else() {
 
 #[test]
 fn each_scope_is_for_its_actions_only() {
-    let words = ["predict", "read", "operate", "deploy", "secrets", "audit", "admin"];
+    let words = ["predict", "read", "operate", "deploy", "secrets", "records", "audit", "admin"];
     for word in words {
         let case = Case::of(&[(Role::Owner, "*")]).scopes(&[word]);
         let allowed: Vec<&str> = Action::ALL
@@ -227,6 +227,7 @@ fn each_scope_is_for_its_actions_only() {
             "operate" => &["rollback", "steer", "restart", "scale"],
             "deploy" => &["push", "release", "configure", "remove"],
             "secrets" => &["secret"],
+            "records" => &["records"],
             "audit" => &["audit"],
             _ => &["token", "member", "expel", "protect", "administer"],
         };

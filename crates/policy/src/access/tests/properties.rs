@@ -58,7 +58,7 @@ fn any_grant() -> impl Strategy<Value = Grant> {
 
 fn any_scope() -> impl Strategy<Value = Scope> {
     let mut all: Vec<String> =
-        ["predict", "read", "operate", "deploy", "secrets", "audit", "admin"]
+        ["predict", "read", "operate", "deploy", "secrets", "records", "audit", "admin"]
             .map(str::to_string)
             .into();
     for project in PROJECTS {

@@ -1,0 +1,183 @@
+//! Whoever answers queries: on threads of its own, of a low priority and with stacks for deep plans,
+//! so many at once. A query that panics has failed, and no more.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use domain::{Code, Problem};
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+use crate::answer::{Answer, Format};
+use crate::ask::Ask;
+use crate::fresh::Fresh;
+use crate::known::Known;
+use crate::problem;
+use crate::run::{Piece, Work};
+use crate::source::{Seen, Source};
+
+/// A thread's stack, in bytes. It is reserved, not used; a plan of as many levels as are allowed
+/// needs a part of it.
+pub const STACK_BYTES: usize = 256 << 20;
+/// Threads that wait for files.
+const BLOCKING_THREADS_MAX: usize = 8;
+/// Less important than answering requests, as `nice` counts.
+const NICE: libc::c_int = 10;
+/// Pieces of an answer that wait for its reader.
+const PIECES_MAX: usize = 4;
+/// For a query whose threads do not look at the clock, in milliseconds beyond its own limit.
+const GRACE_MS: u64 = 10_000;
+
+/// What a query may cost.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Memory for sorting, grouping and joining, in bytes.
+    pub memory_bytes_max: usize,
+    /// Rows of an answer.
+    pub rows_max: usize,
+    /// Bytes of an answer.
+    pub answer_bytes_max: u64,
+    /// How long it may compute, in milliseconds.
+    pub time_ms_max: u64,
+    /// Its text, in bytes.
+    pub sql_bytes_max: usize,
+    /// Queries that run at once.
+    pub queries_max: usize,
+    /// How long others wait for their turn, in milliseconds.
+    pub wait_ms_max: u64,
+    /// Threads for all of them.
+    pub threads: usize,
+    /// Between two times that the newest records become Parquet for a query, in milliseconds.
+    pub flush_ms_min: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            memory_bytes_max: 256 << 20,
+            rows_max: 1_000_000,
+            answer_bytes_max: 1 << 30,
+            time_ms_max: 60_000,
+            sql_bytes_max: 64 << 10,
+            queries_max: 2,
+            wait_ms_max: 5_000,
+            threads: 2,
+            flush_ms_min: 1_000,
+        }
+    }
+}
+
+/// Answers queries.
+pub struct Queries {
+    limits: Limits,
+    source: OnceLock<Source>,
+    known: Arc<Known>,
+    fresh: Arc<Fresh>,
+    turns: Arc<Semaphore>,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl Queries {
+    /// Nothing is started before the first query.
+    pub fn new(limits: Limits) -> Queries {
+        Queries {
+            turns: Arc::new(Semaphore::new(limits.queries_max)),
+            limits,
+            source: OnceLock::new(),
+            known: Arc::default(),
+            fresh: Arc::default(),
+            runtime: Mutex::new(None),
+        }
+    }
+
+    /// From now on queries are answered, from these.
+    pub fn read_from(&self, source: Source) {
+        let _ = self.source.set(source);
+    }
+
+    /// What they may cost.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Answers a query from what the caller may see. Gives an error if it fails before the answer
+    /// has begun; later, the answer's body ends with one.
+    pub async fn run(&self, ask: Ask, format: Format, seen: Seen) -> Result<Answer, Problem> {
+        let source = self.source.get().cloned().ok_or_else(none_kept)?;
+        let wait = Duration::from_millis(self.limits.wait_ms_max);
+        let turn = match timeout(wait, self.turns.clone().acquire_owned()).await {
+            Ok(turn) => turn.map_err(problem::internal)?,
+            Err(_) => {
+                let text = format!("{} other queries are running", self.limits.queries_max);
+                return Err(Problem::new(Code::ServerBusy, text).help("try again in a moment"));
+            }
+        };
+        let (limits, known, fresh) = (self.limits.clone(), self.known.clone(), self.fresh.clone());
+        let work = Work { limits, source, known, fresh, ask, format, seen };
+        let (pieces, mut answer) = mpsc::channel::<Piece>(PIECES_MAX);
+        let handle = self.handle().map_err(problem::internal)?;
+        handle.clone().spawn(async move {
+            let telling = pieces.clone();
+            let done = handle.spawn(async move { work.run(&pieces).await });
+            let done = done.await.unwrap_or_else(|panic| Err(problem::internal(panic)));
+            if let Err(problem) = done {
+                let _ = telling.send(Err(problem)).await;
+            }
+            // A query that does not notice that nobody waits for it keeps its turn.
+            drop(turn);
+        });
+        let patience = Duration::from_millis(self.limits.time_ms_max + GRACE_MS);
+        let first = match timeout(patience, answer.recv()).await {
+            Ok(first) => first.unwrap_or_else(|| Err(problem::internal("it gave nothing")))?,
+            Err(_) => return Err(problem::too_long(&self.limits)),
+        };
+        let rest = futures_util::stream::poll_fn(move |context| answer.poll_recv(context));
+        let body = futures_util::stream::once(async { Ok(first) }).chain(rest);
+        let body = body.map(|piece| {
+            piece.map_err(|problem| {
+                tracing::warn!("an answer to a query ends early: {}", problem.message);
+                io::Error::other(problem.message)
+            })
+        });
+        Ok(Answer { content_type: format.content_type(), body: body.boxed() })
+    }
+
+    fn handle(&self) -> io::Result<tokio::runtime::Handle> {
+        let mut runtime = self.runtime.lock();
+        if let Some(runtime) = runtime.as_ref() {
+            return Ok(runtime.handle().clone());
+        }
+        let started = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(self.limits.threads.max(1))
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .thread_stack_size(STACK_BYTES)
+            .thread_name("query")
+            .on_thread_start(give_way)
+            .enable_time()
+            .build()?;
+        Ok(runtime.insert(started).handle().clone())
+    }
+}
+
+impl Drop for Queries {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.lock().take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Makes the calling thread less important than others. It does no harm if it cannot.
+fn give_way() {
+    // SAFETY: takes and returns numbers only. On Linux, 0 is the calling thread.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+}
+
+fn none_kept() -> Problem {
+    Problem::new(Code::NoRecords, "this server keeps no records of requests")
+        .help("start it with `decalog up --records-per-s 1000`; docs/records.md says what is kept")
+}
