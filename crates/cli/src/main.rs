@@ -35,11 +35,13 @@ mod new;
 mod platform;
 mod predict;
 mod proposals;
+mod quality;
 mod release;
 mod servers;
 mod show;
 mod socket;
 mod sources;
+mod truth;
 mod up;
 mod upgrade;
 mod variables;
@@ -156,6 +158,8 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Predict { reference, input, rows } => {
             predict::run(&remote()?, &reference, input, rows)?
         }
+        Verb::Feedback(options) => quality::feedback(&remote()?, options, json)?,
+        Verb::Quality(options) => quality::quality(&remote()?, options, json)?,
         Verb::Ls { project } => show::models(&remote()?, project, json)?,
         Verb::Show { model, schema } => show::show(&remote()?, &model, schema, json)?,
         Verb::Logs { model, follow, lines } => show::logs(&remote()?, &model, follow, lines)?,

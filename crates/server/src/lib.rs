@@ -12,6 +12,7 @@ mod erasures;
 mod error;
 mod events;
 mod extract;
+mod feedback;
 mod headers;
 mod keys;
 mod login;
@@ -46,6 +47,7 @@ pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use erasures::{RecordsErased, tell_forever};
 pub use error::ApiError;
+pub use feedback::{FEEDBACK_BYTES_MAX, FeedbackRefusal, FeedbackReport, Truth};
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
@@ -66,6 +68,8 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// What turned out to be true of predictions, if records are kept.
+    pub truth: Option<Truth>,
     /// What comes into models, and what goes out.
     pub drift: Arc<Drift>,
     /// Alarms.
@@ -74,8 +78,6 @@ pub struct Api {
     pub objectives: Arc<Objectives>,
     /// Whoever tells receivers of alarms.
     pub delivery: Arc<Delivery>,
-    /// Who keeps records of requests, if any are kept.
-    pub records: Option<Arc<Keeper>>,
     /// Held while the ledger is told of what was erased.
     pub telling: Arc<tokio::sync::Mutex<()>>,
     /// Logins on their way, and who lets people and jobs in.
