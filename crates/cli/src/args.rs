@@ -10,8 +10,8 @@ mod access;
 mod alarms;
 mod audit;
 mod release;
-mod truth;
 mod sql;
+mod truth;
 mod up;
 mod variables;
 mod watch;
@@ -23,10 +23,10 @@ pub use access::{
 pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
-pub use truth::{FeedbackFormat, FeedbackOptions, QualityOptions};
 pub use sql::{AskRecords, AskSql, AskVerb, RowsForm};
-pub use variables::{EnvVerb, KeyVerb};
+pub use truth::{FeedbackFormat, FeedbackOptions, QualityOptions};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
+pub use variables::{EnvVerb, KeyVerb};
 pub use watch::{DriftOptions, WatchVerb};
 
 /// Takes trained models, in any language, into production and keeps them there.

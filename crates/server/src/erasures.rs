@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use ::records::{Erased, Erasure, KEY_BYTES_MAX, Keeper};
 use axum::Json;
 use axum::extract::State;
 use domain::recording::key_forms;
 use domain::{Code, Digest, ModelName, Principal, Problem, ProjectName};
-use ::records::{Erased, Erasure, KEY_BYTES_MAX, Keeper};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

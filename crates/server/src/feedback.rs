@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
+use ::records::truth::{Added, Form, Line, Naming, Subject, TruthError, TruthRow, Truths, read};
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use domain::problem::excerpt;
@@ -13,7 +14,6 @@ use domain::recording::Recording;
 use domain::{Code, EnvironmentName, ModelKey, Problem, Schema};
 use futures_util::StreamExt;
 use monitor::quality::{Quality, QualityReport, Step};
-use ::records::truth::{Added, Form, Line, Naming, Subject, TruthError, TruthRow, Truths, read};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -31,6 +31,7 @@ mod variables;
 
 use std::sync::Arc;
 
+use ::records::Keeper;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use control::Control;
@@ -41,7 +42,6 @@ use monitor::alarms::Desk;
 use monitor::delivery::Delivery;
 use monitor::drift::Drift;
 use monitor::slo::Objectives;
-use ::records::Keeper;
 use query::Queries;
 
 pub use access::Asks;
