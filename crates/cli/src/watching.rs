@@ -12,6 +12,7 @@ use monitor::Monitor;
 use monitor::alarms::Desk;
 use monitor::drift::Drift;
 use monitor::health::{BUCKET_MS, Health, Observed, Target};
+use monitor::rules::Rules;
 use monitor::saved::{Part, Saved};
 use monitor::slo::{Events, Objectives, SloKind};
 
@@ -66,6 +67,7 @@ impl Watching {
 struct Looking {
     senses: Senses,
     health: Health,
+    rules: Rules,
     saved: Option<Saved>,
     /// The beginning of the bucket that runs.
     bucket_ms: u64,
@@ -86,6 +88,7 @@ impl Looking {
         Looking {
             senses,
             health,
+            rules: Rules::default(),
             saved,
             bucket_ms: now_ms - now_ms % BUCKET_MS,
             health_saved_ms: now_ms,
@@ -121,6 +124,7 @@ impl Looking {
             let over_ms = std::mem::replace(&mut self.bucket_ms, bucket_ms);
             let observed = self.observe(now_ms);
             self.count(over_ms, &observed);
+            self.hold_against_rules(over_ms, &observed);
             self.health.bucket(over_ms, observed, self.senses.desk.as_ref());
         }
         if now_ms.abs_diff(self.health_saved_ms) >= SAVE_HEALTH_MS {
@@ -180,6 +184,18 @@ impl Looking {
         }
     }
 
+    /// Holds requests against the rules that users wrote.
+    fn hold_against_rules(&mut self, at_ms: u64, observed: &[Observed]) {
+        let state = self.senses.control.state();
+        let rules_of = |target: &Target| {
+            let live = state.models.get(&target.model)?.live.get(&target.environment)?;
+            let placement = state.placement(&target.model, &target.environment, live.version);
+            Some(state.configuration(&placement).alarms.rules)
+        };
+        let rules_of = |target: &Target| rules_of(target).unwrap_or_default();
+        self.rules.bucket(at_ms, observed, rules_of, &self.senses.desk);
+    }
+
     /// Forgets models that are no more.
     fn forget(&mut self, now_ms: u64) {
         let state = self.senses.control.state();
@@ -207,7 +223,7 @@ impl Looking {
     }
 
     fn save_drift(&mut self) {
-        let parts = self.senses.drift.changed(|target, model| Part::of(target, model));
+        let parts = self.senses.drift.changed(Part::of);
         warn(self.saved.as_mut().map(|saved| saved.save(DRIFT, &parts)));
     }
 }

@@ -1,5 +1,5 @@
 //! What is kept of requests: a ring that outlives the process, segments on disk, Parquet by hour in
-//! the artifact store, and the catalogue of its files.
+//! the artifact store, and the catalogue of its files. Tables that people bring are read here too.
 
 mod catalogue;
 pub mod columns;
@@ -14,6 +14,7 @@ mod sample;
 mod seal;
 mod sealing;
 pub mod segment;
+pub mod table;
 pub mod truth;
 mod values;
 

@@ -70,6 +70,8 @@ pub struct Api {
     pub monitor: Arc<Monitor>,
     /// What turned out to be true of predictions, if records are kept.
     pub truth: Option<Truth>,
+    /// Who keeps records of requests, if any are kept.
+    pub records: Option<Arc<Keeper>>,
     /// What comes into models, and what goes out.
     pub drift: Arc<Drift>,
     /// Alarms.
@@ -78,8 +80,6 @@ pub struct Api {
     pub objectives: Arc<Objectives>,
     /// Whoever tells receivers of alarms.
     pub delivery: Arc<Delivery>,
-    /// Who keeps records of requests, if any are kept.
-    pub records: Option<Arc<Keeper>>,
     /// Held while the ledger is told of what was erased.
     pub telling: Arc<tokio::sync::Mutex<()>>,
     /// Logins on their way, and who lets people and jobs in.
