@@ -34,6 +34,7 @@ mod manual;
 mod new;
 mod platform;
 mod predict;
+mod profiling;
 mod proposals;
 mod release;
 mod servers;

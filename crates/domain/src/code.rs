@@ -221,6 +221,7 @@ codes! {
     Superseded "superseded" 409 Aborted Change Changes "A newer deployment began, or the model was removed.";
     ReleaseRunning "release_running" 409 FailedPrecondition Change Changes "A release of the model is running.";
     NothingWatched "nothing_watched" 404 NotFound Change Changes "No values of the model were seen yet, or no records of requests are kept.";
+    NoReference "no_reference" 404 NotFound Change Changes "The version came without a file that its values are compared with.";
     NoRecords "no_records" 409 FailedPrecondition Change Changes "The server keeps no records of requests.";
     NoRelease "no_release" 409 FailedPrecondition Change Changes "No release of the model is running.";
     NothingBefore "nothing_before" 409 FailedPrecondition Change Changes "There is no earlier version to go back to.";

@@ -9,7 +9,7 @@ use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
     Api, alarms, audit, blobs, drift, erasures, events, keys, login, members, models, platform,
-    proposals, receivers, releases, tokens, variables,
+    proposals, receivers, reference, releases, tokens, variables,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -151,6 +151,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "The last lines of the newest replica's output"),
     endpoint!(get "/v1/projects/{project}/models/{model}/drift" drift::status, SEES_MODEL, [NoSuchModel, NothingWatched],
         "How the values of the last day compare with what is usual, column by column"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/reference" reference::show, SEES_MODEL, [NoSuchModel, NoReference] + STORE,
+        "The file that the values of a version are compared with, and what size of change it can find"),
     endpoint!(post "/v1/blobs/missing" blobs::missing, PUSHES, [] + STORE,
         "Which blobs are not here, and how far their uploads are"),
     endpoint!(patch "/v1/blobs/{digest}" blobs::upload, PUSHES, [WrongOffset, WrongContent] + STORE,

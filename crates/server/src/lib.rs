@@ -23,6 +23,7 @@ mod path;
 mod platform;
 mod proposals;
 mod receivers;
+mod reference;
 mod releases;
 mod tokens;
 mod variables;
@@ -50,6 +51,7 @@ pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, L
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
 pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
+pub use reference::{ReferenceColumn, ReferenceView, profile_of};
 pub use releases::{InEnvironment, PromotionRequest};
 
 /// The longest chunk of an upload, in bytes.
