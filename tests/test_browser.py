@@ -31,6 +31,7 @@ OPERATIONS = {
     "releases_act": ("POST", f"{CHURN}/release/abort", {}),
     "releases_promote": ("POST", f"{CHURN}/promotions", {"from": "production", "to": "staging"}),
     "releases_rollback": ("POST", f"{CHURN}/rollbacks", {}),
+    "feedback_take": ("POST", f"{CHURN}/feedback", {"key": "customer=42", "truth": "left"}),
     "variables_set": ("PUT", f"{PRODUCTION}/variables/LEVEL", {"value": "evil"}),
     "variables_remove": ("DELETE", f"{PRODUCTION}/variables/OLD", None),
     "members_add": ("POST", "/v1/members", {"name": "eve", "role": "owner", "in": "*"}),

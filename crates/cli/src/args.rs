@@ -10,6 +10,7 @@ mod access;
 mod alarms;
 mod audit;
 mod release;
+mod truth;
 mod up;
 mod watch;
 
@@ -20,8 +21,9 @@ pub use access::{
 pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
+pub use truth::{FeedbackFormat, FeedbackOptions, QualityOptions};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
-pub use watch::{DriftOptions, WatchVerb};
+pub use watch::{DriftOptions, MetricsBy, MetricsOptions, WatchVerb};
 
 /// Takes trained models, in any language, into production and keeps them there.
 #[derive(Parser)]
@@ -141,6 +143,16 @@ pub enum Verb {
         #[arg(long)]
         rows: Option<PathBuf>,
     },
+    /// Says what turned out to be true of predictions, by the ids of requests or by a key
+    #[command(
+        after_help = "Each line has `id` (and `row`, from 0) or `key`, the truth, and `at` if it is known since when.\nA later line corrects an earlier one; sending a file again changes nothing.\n\nExamples:\n  decalog feedback churn truth.parquet\n  decalog feedback churn left.csv --key customer --truth left\n  echo '{\"id\": \"0199a3f2-…\", \"truth\": \"stayed\"}' | decalog feedback churn -"
+    )]
+    Feedback(FeedbackOptions),
+    /// Shows how good a model's predictions were, as far as their truth is known
+    #[command(
+        after_help = "Examples:\n  decalog quality churn\n  decalog quality churn --since 7d --by day\n  decalog quality churn --json | jq '.windows[].numbers'"
+    )]
+    Quality(QualityOptions),
     /// Lists all models
     #[command(after_help = "Examples:\n  decalog ls\n  decalog ls --json | jq '.models[].name'")]
     Ls {

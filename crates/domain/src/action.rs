@@ -43,6 +43,7 @@ macro_rules! actions {
 
 actions! {
     Predict "predict" "Ask a model";
+    Feedback "feedback" "Say what turned out to be true of predictions";
     Read "read" "See models, versions, releases, events, logs and metrics";
     Rollback "rollback" "Make live again what was live before";
     Steer "steer" "Pause, resume or abort a release that is on its way";
@@ -222,6 +223,6 @@ mod tests {
             assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
         }
         let error = "delete".parse::<Action>().unwrap_err().to_string();
-        assert!(error.contains("predict, read, rollback"), "{error}");
+        assert!(error.contains("predict, feedback, read, rollback"), "{error}");
     }
 }

@@ -59,6 +59,16 @@ impl DataDirectory {
         self.root.join("telemetry.sqlite")
     }
 
+    /// What turned out to be true of predictions.
+    pub fn truth(&self) -> PathBuf {
+        self.records().join("truth.sqlite")
+    }
+
+    /// How good models were, hour by hour.
+    pub fn quality(&self) -> PathBuf {
+        self.root.join("quality.sqlite")
+    }
+
     /// What columns and requests were like, by minute, hour and day.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.sqlite")

@@ -20,6 +20,7 @@ pub mod latency;
 pub mod launch;
 pub mod manifest;
 pub mod near;
+pub mod outcome;
 pub mod parts;
 pub mod principal;
 pub mod problem;

@@ -16,6 +16,7 @@ mod records;
 mod release;
 mod runtime;
 mod sections;
+mod truth;
 
 pub use alarms::AlarmsSection;
 pub use records::{REDACTED_MAX, RecordsSection, Redact};
@@ -25,6 +26,7 @@ pub use sections::{
     BatchSection, DataSection, GatesSection, ModelSection, ResourcesSection, ScaleSection,
     SchemaSection, TestsSection,
 };
+pub use truth::{THRESHOLD, TRUTH_DAYS, TRUTH_DAYS_MAX, TruthSection};
 
 /// The manifest's file name in a model directory.
 pub const MANIFEST_FILE: &str = "decalog.toml";
@@ -52,6 +54,9 @@ pub struct Manifest {
     pub scale: ScaleSection,
     /// How traffic moves to a new version.
     pub release: ReleaseSection,
+    /// What the truth that comes later is compared with.
+    #[serde(skip_serializing_if = "TruthSection::is_unsaid")]
+    pub truth: TruthSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
     /// Rules of one's own.
@@ -70,6 +75,9 @@ pub struct Configuration {
     pub scale: ScaleSection,
     /// How traffic moves to a new version.
     pub release: ReleaseSection,
+    /// What the truth that comes later is compared with.
+    #[serde(skip_serializing_if = "TruthSection::is_unsaid")]
+    pub truth: TruthSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
     /// Rules of one's own.
@@ -203,6 +211,7 @@ impl Manifest {
         {
             return refuse("schema", &problem);
         }
+        self.truth.validate()?;
         if self.alarms.rules.len() > RULES_MAX {
             return refuse("alarms.rules", &format!("are more than {RULES_MAX}"));
         }
@@ -224,6 +233,7 @@ impl Manifest {
         Configuration {
             scale: self.scale.clone(),
             release: self.release.clone(),
+            truth: self.truth.clone(),
             env: self.env.clone(),
             alarms: self.alarms.clone(),
             records: self.records.clone(),

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use domain::ModelKey;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,17 @@ pub struct Gap {
     pub values: u64,
     /// Why.
     pub reason: String,
+}
+
+/// An hour of a model that there are files of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hour {
+    /// Its begin, in milliseconds since 1970.
+    pub hour_ms: u64,
+    /// How many files.
+    pub files: u64,
+    /// How many bytes they have.
+    pub bytes: u64,
 }
 
 /// Which files there are.
@@ -146,6 +158,31 @@ impl Catalogue {
         let to_ms = i64::try_from(to_ms).unwrap_or(i64::MAX);
         let from_ms = i64::try_from(from_ms).unwrap_or(i64::MAX) - HOUR_MS as i64;
         let rows = statement.query_map([from_ms, to_ms], body)?;
+        rows.filter_map(Result::transpose).collect()
+    }
+
+    /// Which hours a model has files of, oldest first.
+    pub fn hours_of(&self, model: &ModelKey) -> rusqlite::Result<Vec<Hour>> {
+        let connection = self.connection.lock();
+        let sql = "SELECT hour_ms, count(*), sum(bytes) FROM files \
+                   WHERE project = ?1 AND model = ?2 GROUP BY hour_ms ORDER BY hour_ms";
+        let mut statement = connection.prepare_cached(sql)?;
+        let names = [model.project.as_str(), model.model.as_str()];
+        let hours = statement.query_map(names, |row| {
+            let (hour_ms, files, bytes): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Hour { hour_ms: hour_ms as u64, files: files as u64, bytes: bytes as u64 })
+        })?;
+        hours.collect()
+    }
+
+    /// The files of an hour of a model, whose begin is in milliseconds since 1970.
+    pub fn files_of(&self, model: &ModelKey, hour_ms: u64) -> rusqlite::Result<Vec<RecordFile>> {
+        let connection = self.connection.lock();
+        let sql = "SELECT body FROM files WHERE project = ?1 AND model = ?2 AND hour_ms = ?3 \
+                   ORDER BY path";
+        let mut statement = connection.prepare_cached(sql)?;
+        let names = params![model.project.as_str(), model.model.as_str(), hour_ms as i64];
+        let rows = statement.query_map(names, body)?;
         rows.filter_map(Result::transpose).collect()
     }
 

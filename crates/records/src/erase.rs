@@ -172,6 +172,7 @@ fn text_of(column: &dyn Array, row: usize) -> Option<Vec<u8>> {
 }
 
 /// What is left of a file.
+#[derive(Default)]
 struct Left {
     /// `None` if no row is.
     content: Option<Vec<u8>>,
@@ -194,21 +195,6 @@ struct Tally {
     last: String,
     stays: bool,
     goes: bool,
-}
-
-impl Default for Left {
-    fn default() -> Left {
-        Left {
-            content: None,
-            rows: 0,
-            requests: 0,
-            first_id: String::new(),
-            last_id: String::new(),
-            rows_gone: 0,
-            touched: 0,
-            gone: 0,
-        }
-    }
 }
 
 impl Tally {

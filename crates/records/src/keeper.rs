@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use artifacts::{Area, Store};
+use domain::ModelKey;
 use parking_lot::Mutex;
 use protocol::record::{Definition, RecordHead, RecordIn, Recorder};
 
@@ -19,7 +20,7 @@ use crate::ring::Ring;
 use crate::sample::Sampler;
 use crate::sealing::{Closed, Sealing, now_ms};
 use crate::segment::{Kind, Segment, frames, ring_of};
-use crate::{Gap, RecordFile, segment};
+use crate::{Gap, Hour, RecordFile, segment};
 
 /// Between two looks at the ring, in milliseconds.
 const DRAIN_MS: u64 = 50;
@@ -210,6 +211,16 @@ impl Keeper {
     /// The files of some time, in milliseconds since 1970.
     pub fn files(&self, from_ms: u64, to_ms: u64) -> io::Result<Vec<RecordFile>> {
         self.catalogue.files(from_ms, to_ms).map_err(io::Error::other)
+    }
+
+    /// Which hours a model has files of, oldest first.
+    pub fn hours_of(&self, model: &ModelKey) -> io::Result<Vec<Hour>> {
+        self.catalogue.hours_of(model).map_err(io::Error::other)
+    }
+
+    /// The files of an hour of a model.
+    pub fn files_of(&self, model: &ModelKey, hour_ms: u64) -> io::Result<Vec<RecordFile>> {
+        self.catalogue.files_of(model, hour_ms).map_err(io::Error::other)
     }
 
     /// What is missing since a time, in milliseconds since 1970.

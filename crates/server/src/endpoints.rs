@@ -8,8 +8,8 @@ use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
 use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
-    Api, alarms, audit, blobs, drift, erasures, events, keys, login, members, models, platform,
-    proposals, receivers, reference, releases, tokens, variables,
+    Api, alarms, audit, blobs, drift, erasures, events, feedback, keys, login, members, metrics,
+    models, platform, proposals, receivers, reference, releases, tokens, variables,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -149,8 +149,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Goes back to what was live before"),
     endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, SEES_MODEL, [NoSuchModel, NoSuchVersion, NotLive],
         "The last lines of the newest replica's output"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/feedback" feedback::take, May(&[Action::Feedback], Model), [NoSuchModel, NoRecords, BadFeedback, NoSpace, ReadOnly],
+        "Takes what turned out to be true of predictions, one or many, by the id of a request or by a key"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/quality" feedback::quality, SEES_MODEL, [NoSuchModel, NoRecords],
+        "How good a model's predictions were, by version and time"),
     endpoint!(get "/v1/projects/{project}/models/{model}/drift" drift::status, SEES_MODEL, [NoSuchModel, NothingWatched],
         "How the values of the last day compare with what is usual, column by column"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/metrics" metrics::read, SEES_MODEL, [NoSuchModel, NoRecords, Store],
+        "What columns and requests were like, by version and minute, hour or day"),
     endpoint!(get "/v1/projects/{project}/models/{model}/reference" reference::show, SEES_MODEL, [NoSuchModel, NoReference] + STORE,
         "The file that the values of a version are compared with, and what size of change it can find"),
     endpoint!(post "/v1/blobs/missing" blobs::missing, PUSHES, [] + STORE,

@@ -12,10 +12,12 @@ mod erasures;
 mod error;
 mod events;
 mod extract;
+mod feedback;
 mod headers;
 mod keys;
 mod login;
 mod members;
+mod metrics;
 mod models;
 mod ocsf;
 pub mod openapi;
@@ -39,6 +41,7 @@ use monitor::Monitor;
 use monitor::alarms::Desk;
 use monitor::delivery::Delivery;
 use monitor::drift::Drift;
+use monitor::history::Reader;
 use monitor::slo::Objectives;
 use records::Keeper;
 
@@ -47,8 +50,10 @@ pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use erasures::{RecordsErased, tell_forever};
 pub use error::ApiError;
+pub use feedback::{FEEDBACK_BYTES_MAX, FeedbackRefusal, FeedbackReport, Truth};
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
+pub use metrics::{By, ColumnMetrics, MetricsView, RequestMetrics};
 pub use platform::Server;
 pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
 pub use reference::{ReferenceColumn, ReferenceView, profile_of};
@@ -68,16 +73,20 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// Who keeps records of requests, if any are kept.
+    pub records: Option<Arc<Keeper>>,
+    /// What turned out to be true of predictions, if records are kept.
+    pub truth: Option<Truth>,
     /// What comes into models, and what goes out.
     pub drift: Arc<Drift>,
+    /// What columns and requests were like, if it is kept.
+    pub history: Option<Reader>,
     /// Alarms.
     pub alarms: Arc<Desk>,
     /// Service level objectives.
     pub objectives: Arc<Objectives>,
     /// Whoever tells receivers of alarms.
     pub delivery: Arc<Delivery>,
-    /// Who keeps records of requests, if any are kept.
-    pub records: Option<Arc<Keeper>>,
     /// Held while the ledger is told of what was erased.
     pub telling: Arc<tokio::sync::Mutex<()>>,
     /// Logins on their way, and who lets people and jobs in.
