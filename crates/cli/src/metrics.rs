@@ -57,7 +57,10 @@ pub fn run(client: &Client, options: &MetricsOptions, as_json: bool) -> Result<(
         return Ok(());
     }
     if view.columns.is_empty() && view.requests.is_empty() {
-        println!("nothing in the last {}: send requests, or look further back with --since", options.since);
+        println!(
+            "nothing in the last {}: send requests, or look further back with --since",
+            options.since
+        );
         return Ok(());
     }
     table(&view);
@@ -125,7 +128,8 @@ fn row(column: &ColumnMetrics, by: By) -> Vec<String> {
         .take(3)
         .map(|top| format!("{} {}%", one_line(&top.value), percent(top.count, column.count)))
         .collect();
-    let mut last: Vec<String> = column.distinct.iter().map(|distinct| format!("{distinct}:")).collect();
+    let mut last: Vec<String> =
+        column.distinct.iter().map(|distinct| format!("{distinct}:")).collect();
     last.push(top.join(", "));
     vec![
         column.version.clone(),

@@ -31,7 +31,10 @@ impl Past {
                 Some(history)
             }
             Err(error) => {
-                tracing::warn!("no history of metrics is kept: {} {error}", data.metrics().display());
+                tracing::warn!(
+                    "no history of metrics is kept: {} {error}",
+                    data.metrics().display()
+                );
                 None
             }
         };

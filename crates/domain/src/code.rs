@@ -250,7 +250,6 @@ codes! {
     NotReady "not_ready" 503 Unavailable Soon Changes "The platform, or what the request is for, is not ready.";
     Stopping "stopping" 503 Unavailable Soon Changes "The platform is stopping.";
     BadFeedback "bad_feedback" 422 InvalidArgument Change Changes "Nothing of the feedback can be used.";
-    NoRecords "no_records" 409 FailedPrecondition Change Changes "The server keeps no records of requests.";
     Store "store" 503 Unavailable Soon Changes "The store of artifacts does not answer.";
     NoSpace "no_space" 507 ResourceExhausted Change Changes "The disk is full.";
     ReadOnly "read_only" 507 FailedPrecondition Change Changes "The data directory cannot be written.";

@@ -14,8 +14,8 @@ mod sample;
 mod seal;
 mod sealing;
 pub mod segment;
-pub mod truth;
 pub mod table;
+pub mod truth;
 mod values;
 
 pub use catalogue::{Catalogue, Erased, Gap, Hour};

@@ -228,11 +228,7 @@ impl Gathered {
     }
 }
 
-fn view(
-    reader: &Reader,
-    selection: &Selection,
-    by: By,
-) -> Result<MetricsView, HistoryError> {
+fn view(reader: &Reader, selection: &Selection, by: By) -> Result<MetricsView, HistoryError> {
     let mut gathered = Gathered::default();
     let is_all = reader.scan(selection, |row| {
         if gathered.rows.len() >= METRICS_ROWS_MAX {
