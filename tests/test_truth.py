@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import sqlite3
 import subprocess
 import threading
 import time
@@ -322,3 +323,23 @@ def test_truth_that_finds_no_room_is_not_acknowledged(fresh, tmp_path):
         platform.stop()
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_keys_that_are_disguised_join_and_keys_that_are_erased_are_gone(fresh, tmp_path):
+    source = "def predict(x: float, customer: str) -> dict[str, float]:\n    return {'leave': x}\n"
+    manifest = '[records]\nkey = "customer"\nredact = { customer = "hmac" }\n'
+    platform = fresh(arguments=ALL).start()
+    platform.run("deploy", write_model(tmp_path / "churn", {"model.py": source, "decalog.toml": manifest}))
+    customers = [f"canary-{at}" for at in range(40)]
+    ask(platform, "churn", [{"x": at / 40, "customer": customer} for at, customer in enumerate(customers)])
+    in_files(platform)
+    said = as_csv([{"customer": customer, "truth": at % 2} for at, customer in enumerate(customers)], ["customer", "truth"])
+    assert send(platform, "churn", said, TEXT_CSV, "?key=customer")["accepted"] == 40
+    known(platform, "churn", 40)
+    stored = lambda: sqlite3.connect(f"file:{platform.data / 'records/truth.sqlite'}?mode=ro", uri=True).execute("SELECT count(*) FROM keys").fetchone()[0]
+    assert stored() == 40
+    platform.run("erase", "key", "customer=canary-7")
+    assert stored() == 39
+    assert platform.stop() == 0
+    for path in platform.data.rglob("*"):
+        assert not path.is_file() or b"canary-" not in path.read_bytes(), path

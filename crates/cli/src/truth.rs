@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use control::Control;
-use domain::manifest::TruthSection;
+use domain::manifest::{Configuration, TruthSection};
 use domain::outcome::OutcomesSeen;
 use domain::state::State;
 use domain::{DataDirectory, EnvironmentName, ModelKey};
@@ -16,7 +16,7 @@ use monitor::quality::{
     HOUR_MS, HourRow, HourSums, Learnt, Quality, Source, choose_output, cohort_of,
 };
 use records::truth::{Dirty, Truths};
-use records::{Hour, Joined, Joining, Keeper, RecordFile, columns};
+use records::{Hour, Joined, Joining, Keeper, RecordFile, columns, element_of};
 use server::Truth;
 use tokio::runtime::Handle;
 
@@ -186,10 +186,15 @@ impl Worker {
             }
         }
         for (environment, file) in files {
-            let section = section(state, model, &environment, &file);
+            let Configuration { truth: section, records, .. } =
+                configuration(state, model, &environment, &file);
             let learnt = learnt.entry(environment).or_default();
             let (outputs, scalars) = outputs(&file);
             match choose_output(&section, &outputs, &scalars) {
+                Ok(output) if records.redact.contains_key(element_of(&output).0) => {
+                    let why = format!("`{output}` is redacted: records do not have its values");
+                    learnt.undecide(why, "leave it out of [records] redact, and deploy".into());
+                }
                 Ok(output) => {
                     if !learnt.has_seen() {
                         learnt.see(&self.sample(&file, &output)?);
@@ -328,13 +333,13 @@ fn outputs(file: &RecordFile) -> (Vec<String>, Vec<String>) {
     (own.iter().map(|(name, _)| name.to_string()).collect(), scalars)
 }
 
-fn section(
+fn configuration(
     state: &State,
     model: &ModelKey,
     environment: &EnvironmentName,
     file: &RecordFile,
-) -> TruthSection {
+) -> Configuration {
     let live = state.models.get(model).and_then(|model| model.live.get(environment));
     let version = live.map_or(file.version, |live| live.version);
-    state.configuration(&state.placement(model, environment, version)).truth
+    state.configuration(&state.placement(model, environment, version))
 }

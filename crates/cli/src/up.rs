@@ -273,7 +273,6 @@ async fn serve(
         truth,
         drift: drift.clone(),
         history: past.reader(),
-        records: keeping.get().map(|keeping| keeping.keeper.clone()),
         telling: Arc::default(),
         logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),

@@ -247,7 +247,7 @@ impl Looking {
     }
 
     fn save_drift(&mut self) {
-        let parts = self.senses.drift.changed(|target, model| Part::of(target, model));
+        let parts = self.senses.drift.changed(Part::of);
         warn(self.saved.as_mut().map(|saved| saved.save(DRIFT, &parts)));
     }
 }

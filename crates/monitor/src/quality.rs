@@ -22,7 +22,7 @@ pub use hour::{HourRow, HourSums};
 pub use keys::Keys;
 pub use learnt::{CALIBRATION_ROWS_MIN, Learnt, choose_output};
 pub use losses::{Losses, USUAL_HOURS};
-pub use report::{QualityCohort, QualityReport, QualityUndecided, QualityWindow, Step, cohort_of};
+pub use report::{QualityReport, QualityUndecided, QualityWindow, Step, cohort_of};
 
 /// Hours that are kept of all models together, about 10 KB each.
 pub const HOURS_MAX: u64 = 100_000;

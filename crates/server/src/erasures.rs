@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use domain::recording::key_forms;
 use domain::{Code, Digest, ModelName, Principal, Problem, ProjectName};
 use records::{Erased, Erasure, KEY_BYTES_MAX, Keeper};
 use schemars::JsonSchema;
@@ -78,11 +79,19 @@ pub async fn erase(
         return Err(ApiError(Problem::new(Code::BadRequest, text).help("as in customer=42")));
     }
     let (control, keeper, by) = (api.control.clone(), keeper(&api)?, caller.principal.to_string());
+    let truth = api.truth.clone();
     let erase = move || {
         let pseudonyms = control.pseudonyms(&project)?;
         let mark = control.mark_of_key(&project, &query.key)?.to_string();
         let pseudonyms = pseudonyms.as_deref();
         let key = query.key.as_str();
+        if let Some(truth) = truth {
+            let model = model.as_ref().map(|model| model.as_str());
+            for form in key_forms(key, pseudonyms) {
+                let erased = truth.truths.erase(project.as_str(), model, &form);
+                erased.map_err(crate::error::failed)?;
+            }
+        }
         let erasure = Erasure { project, model, key, pseudonyms, by, mark };
         keeper.erase(&erasure).map_err(failed)
     };

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use domain::problem::excerpt;
-use domain::{Code, EnvironmentName, ModelKey, Problem};
+use domain::recording::Recording;
+use domain::{Code, EnvironmentName, ModelKey, Problem, Schema};
 use futures_util::StreamExt;
 use monitor::quality::{Quality, QualityReport, Step};
 use records::truth::{Added, Form, Line, Naming, Subject, TruthError, TruthRow, Truths, read};
@@ -199,6 +200,7 @@ pub async fn take(
 ) -> Result<Json<FeedbackReport>, ApiError> {
     let (truth, model) = (truth_of(&api)?.clone(), path.key());
     let naming = naming(&api, &model, query)?;
+    let recorded = recorded_keys(&api, &model)?;
     let said_by = caller.principal.to_string();
     let report = aside(move || -> Result<FeedbackReport, Problem> {
         let hours = match &api.records {
@@ -208,6 +210,7 @@ pub async fn take(
         let mut taking = Taking {
             truths: &truth.truths,
             model: &model,
+            recorded,
             said_by: &said_by,
             now_ms: naming.now_ms,
             hours: hours.into_iter().map(|hour| hour.hour_ms).collect(),
@@ -254,10 +257,29 @@ fn naming(api: &Api, model: &ModelKey, query: FeedbackQuery) -> Result<Naming, P
     Ok(Naming { truth, key: query.key, now_ms: control::now_ms() })
 }
 
+/// How keys are kept in records, if not as they are named.
+fn recorded_keys(api: &Api, model: &ModelKey) -> Result<Option<(Recording, Schema)>, Problem> {
+    let state = api.control.state();
+    let known = state.model(model)?;
+    for (environment, live) in &known.live {
+        let section =
+            state.configuration(&state.placement(model, environment, live.version)).records;
+        let version = known.versions.get(&live.version);
+        if section.needs_key()
+            && let Some(schema) = version.and_then(|version| version.schema.clone())
+        {
+            let pseudonyms = api.control.pseudonyms(&model.project)?;
+            return Ok(Some((Recording { section, pseudonyms }, schema)));
+        }
+    }
+    Ok(None)
+}
+
 /// Feedback on its way into the store.
 struct Taking<'a> {
     truths: &'a Truths,
     model: &'a ModelKey,
+    recorded: Option<(Recording, Schema)>,
     said_by: &'a str,
     now_ms: u64,
     /// Those that the model has records of.
@@ -277,7 +299,8 @@ impl Taking<'_> {
                     self.report.refusals.push(FeedbackRefusal { line: number, error });
                 }
             }
-            Line::Rows(rows) => {
+            Line::Rows(mut rows) => {
+                self.disguise(&mut rows);
                 let is_unknown = |row: &&TruthRow| self.is_unknown(row);
                 self.report.unknown += rows.iter().filter(is_unknown).count() as u64;
                 self.rows.extend(rows);
@@ -287,6 +310,16 @@ impl Taking<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Keys become what they are in records.
+    fn disguise(&self, rows: &mut [TruthRow]) {
+        let Some((recording, schema)) = &self.recorded else { return };
+        for row in rows {
+            if let Subject::Key(key) = &mut row.subject {
+                *key = recording.key(schema, key).into_owned();
+            }
+        }
     }
 
     fn is_unknown(&self, row: &TruthRow) -> bool {

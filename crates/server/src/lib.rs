@@ -73,10 +73,10 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
-    /// Who keeps records of requests, if any are kept.
-    pub records: Option<Arc<Keeper>>,
     /// What turned out to be true of predictions, if records are kept.
     pub truth: Option<Truth>,
+    /// Who keeps records of requests, if any are kept.
+    pub records: Option<Arc<Keeper>>,
     /// What comes into models, and what goes out.
     pub drift: Arc<Drift>,
     /// What columns and requests were like, if it is kept.
