@@ -27,7 +27,7 @@ pub use sql::{AskRecords, AskSql, AskVerb, RowsForm};
 pub use truth::{FeedbackFormat, FeedbackOptions, QualityOptions};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
 pub use variables::{EnvVerb, KeyVerb};
-pub use watch::{DriftOptions, WatchVerb};
+pub use watch::{DriftOptions, MetricsBy, MetricsOptions, WatchVerb};
 
 /// Takes trained models, in any language, into production and keeps them there.
 #[derive(Parser)]

@@ -31,9 +31,12 @@ mod listening;
 mod local;
 mod login;
 mod manual;
+mod metrics;
 mod new;
+mod past;
 mod platform;
 mod predict;
+mod profiling;
 mod proposals;
 mod quality;
 mod release;
@@ -170,6 +173,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         Verb::Alarms(verb) => alarms::run(&remote()?, verb, json)?,
         Verb::Rm { model } => show::remove(&remote()?, &model)?,
+        Verb::Watch(WatchVerb::Metrics(options)) => metrics::run(&remote()?, &options, json)?,
         Verb::Watch(WatchVerb::Drift(options)) => drift::run(&remote()?, &options, json)?,
         Verb::Env { verb } => variables::run(&remote()?, verb, json)?,
         Verb::Key { verb } => keys::run(&remote()?, verb, json)?,

@@ -258,6 +258,7 @@ async fn serve(
     let engine = Box::pin(opening);
     let parts = Parts { store, engine, publish, publish_access, signals, observations, leaving };
     let control = Control::open(config, parts).await?;
+    let past = Past::open(&data);
     let alerting = Alerting::start(&data, &control)?;
     let truth = keeping.get().and_then(|keeping| {
         let keep_ms = u64::from(options.records.records_days) * DAY_MS;
@@ -275,6 +276,7 @@ async fn serve(
         truth,
         queries,
         drift: drift.clone(),
+        history: past.reader(),
         telling: Arc::default(),
         logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),
@@ -291,7 +293,7 @@ async fn serve(
         desk: alerting.desk.clone(),
         objectives: alerting.objectives.clone(),
     };
-    let watching = Watching::start(senses, &data).map_err(failed("starting a thread"))?;
+    let watching = Watching::start(senses, past, &data).map_err(failed("starting a thread"))?;
     let watching = Arc::new(watching);
     let telling = api.clone();
     control::unending::spawn("erasures", move || server::tell_forever(telling.clone()));

@@ -220,6 +220,7 @@ codes! {
     Aborted "aborted" 409 Aborted Change Changes "Somebody ended the release.";
     Superseded "superseded" 409 Aborted Change Changes "A newer deployment began, or the model was removed.";
     ReleaseRunning "release_running" 409 FailedPrecondition Change Changes "A release of the model is running.";
+    NoReference "no_reference" 404 NotFound Change Changes "The version came without a file that its values are compared with.";
     NoRecords "no_records" 409 FailedPrecondition Change Changes "The server keeps no records of requests.";
     NothingWatched "nothing_watched" 404 NotFound Change Changes "No values of the model were seen yet, or no records of requests are kept.";
     NoRelease "no_release" 409 FailedPrecondition Change Changes "No release of the model is running.";

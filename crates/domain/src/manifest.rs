@@ -23,8 +23,8 @@ pub use records::{REDACTED_MAX, RecordsSection, Redact};
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;
 pub use sections::{
-    BatchSection, GatesSection, ModelSection, ResourcesSection, ScaleSection, SchemaSection,
-    TestsSection,
+    BatchSection, DataSection, GatesSection, ModelSection, ResourcesSection, ScaleSection,
+    SchemaSection, TestsSection,
 };
 pub use truth::{THRESHOLD, TRUTH_DAYS, TRUTH_DAYS_MAX, TruthSection};
 
@@ -43,6 +43,9 @@ pub struct Manifest {
     pub batch: BatchSection,
     /// What a replica may use.
     pub resources: ResourcesSection,
+    /// What later values are compared with.
+    #[serde(skip_serializing_if = "DataSection::is_empty")]
+    pub data: DataSection,
     /// How cases under `tests/` are compared.
     pub tests: TestsSection,
     /// What a version must reach before it takes traffic.
@@ -167,6 +170,9 @@ impl Manifest {
                 "model.command",
                 "is missing: runtime \"command\" needs command = [\"program\", \"argument\"]",
             );
+        }
+        if self.data.reference.as_ref().is_some_and(|path| path.is_empty() || path.len() > 1_024) {
+            return refuse("data.reference", "must be the path of a file, as in \"train.parquet\"");
         }
         for (key, value) in [("scale.min", self.scale.min), ("scale.max", self.scale.max)] {
             if value.is_some_and(|replicas| replicas > REPLICAS_MAX) {

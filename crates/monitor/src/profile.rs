@@ -7,7 +7,7 @@ mod exact;
 use domain::{Digest, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::drift::{Baseline, Watched};
+use crate::drift::{Baseline, Feature, Watched};
 pub use column::{ColumnProfiler, VALUES_MAX};
 
 /// The profile's name among the files of a version.
@@ -213,12 +213,16 @@ impl Profile {
             let columns =
                 self.columns.iter().filter(|column| names.contains(&column.name.as_str()));
             let named = columns.flat_map(|column| {
-                let is_whole = known.iter().any(|known| known.name == column.name);
-                let name = if is_whole { &column.name } else { column.plain_name() };
-                column
-                    .watched
-                    .iter()
-                    .map(|watched| Watched { column: name.into(), ..watched.clone() })
+                let whole = known.iter().find(|known| known.name == column.name);
+                let plain = || known.iter().find(|known| known.name == column.plain_name());
+                let known = whole.or_else(plain);
+                let fitting = column.watched.iter().filter_map(move |watched| {
+                    known.filter(|known| fits(watched, known)).map(|known| (known, watched))
+                });
+                fitting.map(|(known, watched)| Watched {
+                    column: known.name.clone(),
+                    ..watched.clone()
+                })
             });
             named.collect()
         };
@@ -227,6 +231,21 @@ impl Profile {
             inputs: of(&matched.inputs, &schema.inputs),
             outputs: of(&matched.outputs, &schema.outputs),
         }
+    }
+}
+
+/// Whether values of a column can be compared with this: numbers with numbers, vectors with vectors.
+fn fits(watched: &Watched, column: &domain::schema::Column) -> bool {
+    use domain::Datatype::{Bytes, Json, Timestamp};
+    let is_of_vectors =
+        matches!(watched.feature, Feature::Norm | Feature::Cosine | Feature::Projection(_));
+    let is_scalar = column.shape.as_deref().is_none_or(<[i64]>::is_empty);
+    let is_of_texts = matches!(column.datatype, Bytes | Json | Timestamp);
+    match watched.feature {
+        _ if is_of_vectors => column.shape.is_none() || !is_scalar,
+        // A text that is read as a number is compared as one.
+        Feature::Value => is_scalar && (watched.is_numeric() || is_of_texts),
+        _ => is_scalar && is_of_texts,
     }
 }
 

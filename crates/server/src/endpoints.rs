@@ -8,8 +8,8 @@ use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
 use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
-    Api, alarms, audit, blobs, drift, erasures, events, feedback, keys, login, members, models,
-    platform, proposals, receivers, records, releases, tokens, variables,
+    Api, alarms, audit, blobs, drift, erasures, events, feedback, keys, login, members, metrics,
+    models, platform, proposals, receivers, records, reference, releases, tokens, variables,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -171,6 +171,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Asks in SQL about records of all models that the caller may read them of"),
     endpoint!(get "/v1/projects/{project}/models/{model}/drift" drift::status, SEES_MODEL, [NoSuchModel, NothingWatched],
         "How the values of the last day compare with what is usual, column by column"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/metrics" metrics::read, SEES_MODEL, [NoSuchModel, NoRecords, Store],
+        "What columns and requests were like, by version and minute, hour or day"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/reference" reference::show, SEES_MODEL, [NoSuchModel, NoReference] + STORE,
+        "The file that the values of a version are compared with, and what size of change it can find"),
     endpoint!(post "/v1/blobs/missing" blobs::missing, PUSHES, [] + STORE,
         "Which blobs are not here, and how far their uploads are"),
     endpoint!(patch "/v1/blobs/{digest}" blobs::upload, PUSHES, [WrongOffset, WrongContent] + STORE,

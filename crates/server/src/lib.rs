@@ -17,6 +17,7 @@ mod headers;
 mod keys;
 mod login;
 mod members;
+mod metrics;
 mod models;
 mod ocsf;
 pub mod openapi;
@@ -25,6 +26,7 @@ mod platform;
 mod proposals;
 mod receivers;
 mod records;
+mod reference;
 mod releases;
 mod tokens;
 mod variables;
@@ -41,6 +43,7 @@ use monitor::Monitor;
 use monitor::alarms::Desk;
 use monitor::delivery::Delivery;
 use monitor::drift::Drift;
+use monitor::history::Reader;
 use monitor::slo::Objectives;
 use query::Queries;
 
@@ -51,10 +54,12 @@ pub use erasures::{RecordsErased, tell_forever};
 pub use error::ApiError;
 pub use feedback::{FEEDBACK_BYTES_MAX, FeedbackRefusal, FeedbackReport, Truth};
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
+pub use metrics::{By, ColumnMetrics, MetricsView, RequestMetrics};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
 pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
 pub use records::{Format as RowFormat, SqlRequest};
+pub use reference::{ReferenceColumn, ReferenceView, profile_of};
 pub use releases::{InEnvironment, PromotionRequest};
 
 /// The longest chunk of an upload, in bytes.
@@ -79,6 +84,8 @@ pub struct Api {
     pub queries: Arc<Queries>,
     /// What comes into models, and what goes out.
     pub drift: Arc<Drift>,
+    /// What columns and requests were like, if it is kept.
+    pub history: Option<Reader>,
     /// Alarms.
     pub alarms: Arc<Desk>,
     /// Service level objectives.

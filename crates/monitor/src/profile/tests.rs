@@ -151,6 +151,25 @@ fn columns_belong_where_the_schema_has_their_names() {
 }
 
 #[test]
+fn only_what_has_the_same_type_is_compared() {
+    let city = texts("x", (0..30).map(|row| format!("city-{}", row % 3)));
+    let vector = column("x", |profiler| (0..9).for_each(|_| profiler.add_vector(&[1.0, 2.0])));
+    let count = |column: &ColumnProfile, datatype, shape: &[i64]| {
+        let known = Column { shape: Some(shape.to_vec()), ..Column::scalar("x", datatype) };
+        let schema = Schema { inputs: vec![known], ..schema(&[], &[]) };
+        profile(vec![column.clone()], 30).baseline(&schema).inputs.len()
+    };
+    let number = numbers("x", &[1.0, 2.0]);
+    assert_eq!(count(&number, Datatype::Fp64, &[]), 1);
+    assert_eq!(count(&number, Datatype::Bytes, &[]), 1);
+    assert_eq!(count(&number, Datatype::Fp64, &[3]), 0);
+    assert_eq!(count(&city, Datatype::Fp64, &[]), 0);
+    assert_eq!(count(&city, Datatype::Bytes, &[]), 1);
+    assert_eq!(count(&vector, Datatype::Fp32, &[2]), 10);
+    assert_eq!(count(&vector, Datatype::Fp32, &[]), 0);
+}
+
+#[test]
 fn what_is_read_is_what_was_written_to_the_last_bit() {
     let mut random = fastrand::Rng::with_seed(2);
     for _ in 0..40 {
