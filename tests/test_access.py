@@ -14,6 +14,7 @@ from conftest import ALL_SCOPES, ROW, wait_for, write_model
 # What each action needs, written down a second time: the roles from the least to the most, and the scope of a token.
 ROLES = ["viewer", "operator", "deployer", "owner"]
 NEEDS = {
+    "feedback": ("viewer", "predict"),
     "read": ("viewer", "read"),
     "rollback": ("operator", "operate"),
     "steer": ("operator", "operate"),
@@ -77,6 +78,8 @@ ROUTES = [
     Route("records_list", f"{MODEL}/records", 409, "no_records", action="records", place="any environment"),
     Route("records_sql", "/v1/sql", 409, "no_records", {"sql": "select 1"}, "records", "some project"),
     Route("models_logs", f"{MODEL}/logs", action="read"),
+    Route("feedback_take", f"{MODEL}/feedback", 422, "bad_feedback", {"truth": 1}, "feedback"),
+    Route("feedback_quality", f"{MODEL}/quality", action="read"),
     Route("blobs_missing", "/v1/blobs/missing", body={"blobs": []}, action="push", place="some project"),
     Route("blobs_upload", f"/v1/blobs/{DIGEST}?size=1&offset=1", 409, "wrong_offset", b"x", "push", "some project"),
     Route("events_read", "/v1/events", action="read", place="some project"),
@@ -105,6 +108,7 @@ ROUTES = [
     Route("keys_list", "/v1/keys", action="administer", place="platform"),
     Route("keys_rotation", "/v1/keys/rotation", action="administer", place="platform"),
     Route("keys_rotate", "/v1/keys/rotation", action="administer", place="platform", body={}),
+    Route("erasures_erase", "/v1/records?key=customer%3D1&project=fraud", action="administer", place="project"),
     Route("proposals_list", "/v1/proposals", place="somebody"),
     Route("proposals_show", "/v1/proposals/1", 404, "no_such_proposal", place="somebody"),
     Route("proposals_approve", "/v1/proposals/1/approvals", 404, "no_such_proposal", {}, place="somebody"),
@@ -158,7 +162,7 @@ def company(tmp_path_factory):
     from conftest import Platform
 
     home = tmp_path_factory.mktemp("company")
-    platform = Platform(home / "data").start()
+    platform = Platform(home / "data", ("--records-per-s", "100")).start()
     model = write_model(home / "churn", {"model.py": ROW})
     for project in ("fraud", "other"):
         platform.run("deploy", model, "--project", project)
@@ -201,7 +205,7 @@ def expected(route, name):
     not_found = {"some project": (403, "forbidden"), "platform": (403, "forbidden")}.get(route.place, (404, None))
     if name.startswith("only "):
         scope = name.removeprefix("only ")
-        if scope in [NEEDS[action][1] for action in route.actions]:
+        if scope in [NEEDS[action][1] for action in route.actions] or scope == "predict:fraud/churn" and route.actions == ["feedback"]:
             return route.answer
         # A token for predictions shows no more than what may be asked.
         hides = scope == "predict:other/churn" or scope == "predict:fraud/churn" and "nothing" in route.path
@@ -209,7 +213,7 @@ def expected(route, name):
         return not_found if is_hidden else (403, "forbidden")
     role, place = name.split(" of ", 1)
     needed = min((NEEDS[action][0] for action in route.actions), key=ROLES.index)
-    is_read = route.actions == ["read"]
+    is_read = route.actions in (["read"], ["feedback"])
     sees = {
         "model": ("all", "the project", "production", "staging"),
         "project": ("all", "the project", "production", "staging"),

@@ -324,12 +324,12 @@ def test_a_silence_is_for_who_steers_the_model_and_is_shown(alarmed):
     for wrong in [{"alarm": id, "for_ms": 1}, {"alarm": id, "for_ms": 10**12}, {"for_ms": 60_000}, {"alarm": id, "model": "fraud/churn", "for_ms": 60_000}, {"alarm": id, "for_ms": 60_000, "reason": "x" * 501}]:
         assert ask("fraud-operator", wrong).json()["code"] == "bad_silence", wrong
     kept = ask("fraud-operator", {"alarm": id[:8], "for_ms": 3_600_000, "reason": "we are on it"}).json()
-    assert kept["alarm"] == id and kept["by"] == "fraud-operator"
+    assert kept["alarm"] == id and kept["by"] == "fraud-operator (service)"
     platform.run("silence", "churn", "--for", "2h")
     platform.kill()
     platform.start()
     shown = platform.run("alarms").out
-    assert shown.count("silenced until") == 2 and "by fraud-operator: we are on it" in shown
+    assert shown.count("silenced until") == 2 and "by fraud-operator (service): we are on it" in shown
     assert "1 silences" in platform.run("unsilence", id).err
     assert platform.run("unsilence", id, ok=False).code == 1
     assert platform.run("alarms").out.count("silenced until") == 1
@@ -364,3 +364,25 @@ def test_objectives_are_of_models_that_there_are(platform, tmp_path):
     platform.run("deploy", write_model(tmp_path / "echo", {"model.py": "def predict(n: int) -> int:\n    return n\n"}))
     platform.run("slo", "echo")
     assert platform.get("/v1/projects/default/models/nothing/slo").status == 404
+
+
+# ---- Of a model that runs --------------------------------------------------------------------------
+
+
+def test_a_rule_of_ones_own_alarms_the_receiver_and_ends_with_the_rule(platform, receiver, tmp_path):
+    hook = receiver()
+    platform.run("alerts", "add", "ops", hook.url)
+    model = {"model.py": "def predict(n: int) -> int:\n    return n\n", "decalog.toml": '[alarms]\nrules = ["alert: requests < 1/min for 1m"]\n'}
+    platform.run("deploy", write_model(tmp_path / "echo", model))
+    wait_for(lambda: hook.requests, "nobody asks, and it is told")
+    told = hook.messages()[0]["data"]
+    assert (told["change"], told["alarm"]["kind"], told["alarm"]["severity"]) == ("opened", "rule", "alert")
+    assert told["alarm"]["subject"] == "alert: requests < 1/min for 1m"
+    assert "requests is 0/min" in platform.run("alarms").out
+    assert "requests is 0/min" in platform.run("ls").out
+    platform.run("deploy", write_model(tmp_path / "echo", model | {"decalog.toml": ""}))
+    wait_for(lambda: len(hook.requests) == 2, "the rule is gone")
+    assert hook.messages()[1]["type"] == "alarm.resolved"
+    wrong = write_model(tmp_path / "echo", model | {"decalog.toml": '[alarms]\nrules = ["p99 < 3 for 1m"]\n'})
+    refused = platform.run("deploy", wrong, ok=False)
+    assert refused.code == 1 and "is not a rule" in refused.err

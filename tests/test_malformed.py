@@ -49,6 +49,7 @@ def bodies(digest):
         "{action}": {"environment": "staging"},
         "promotions": {"from": "nowhere", "to": "staging", "plan": plan},
         "rollbacks": {"environment": "nowhere"},
+        "feedback": [{"id": "0199a3f2-0000-7000-8000-000000000001", "row": 1, "truth": "left", "at": 1000}, {"key": "customer=42", "truth": [1, 0.5, None]}],
         "missing": {"blobs": [{"digest": digest, "size": 10}]},
         "{name}": {"value": "1", "secret": False, "model": "m"},
         "gc": {},
@@ -82,7 +83,7 @@ class Generator:
                       "kind": "release", "environment": "staging", "project": "default", "head": "0" * 64, "upload": "mine",
                       "checkpoint": "decalog%2Fx%0A1%0AAA==%0A%0A", "from": "1", "to": "2", "since": "2026-11-26T00:00:00Z", "format": "jsonl",
                       "who": "ann", "code": "BCDF-GHJK", "key": "x", "state": "x", "iss": "https://id.example.org", "error": "denied", "error_description": "no",
-                      "before": "1", "open": "true", "alarm": "9f31c2ab01de", "all": "true", "action": "release", "object": "default/m@staging", "in": "default"}
+                      "truth": "left", "since_ms": "0", "until_ms": "9", "step": "day", "before": "1", "open": "true", "alarm": "9f31c2ab01de", "all": "true", "action": "release", "object": "default/m@staging", "in": "default"}
         pairs = [(name, parameters[name]) for name in query if self.random.random() < 0.7]
         raw = b"12345" if method == "PATCH" else None
         headers = {}

@@ -212,7 +212,15 @@ def test_a_server_that_is_replaced_loses_no_record(fresh, tmp_path):
 
 
 def test_without_records_nothing_is_kept(fresh, tmp_path):
-    platform = fresh().start()
+    platform = fresh(arguments=("--records-per-s", "0")).start()
     platform.run("deploy", write_model(tmp_path / "churn", {"model.py": MODEL}))
     assert platform.predict("churn", {"age": 40}).status == 200
     assert not (platform.data / "records").exists()
+
+
+def test_records_are_kept_unless_told_otherwise(fresh, tmp_path):
+    platform = fresh().start()
+    platform.run("deploy", write_model(tmp_path / "churn", {"model.py": MODEL}))
+    answer = platform.predict("churn", {"age": 40})
+    restart(platform)
+    assert list(by_id(platform)) == [answer.headers["decalog-request-id"]]

@@ -4,7 +4,7 @@ use control::member::Member;
 use control::token::{NewToken, TokenView};
 use control::{Verdict, WhoAmI};
 use domain::token::Limits;
-use domain::{Code, Credential, Grant, Problem, Reach};
+use domain::{Code, Credential, Grant, ModelName, Problem, ProjectName, Reach};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -333,9 +333,46 @@ pub fn auth(client: &Client, verb: AuthVerb) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `decalog erase key`
+fn erase_key(
+    client: &Client,
+    key: &str,
+    project: &ProjectName,
+    model: Option<&ModelName>,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let model = model.map_or(String::new(), |model| format!("&model={model}"));
+    let path = format!("/v1/records?key={}&project={project}{model}", encoded(key));
+    let answer = client.delete(&path)?;
+    if as_json {
+        print_json(&answer);
+        return Ok(());
+    }
+    let count = |name: &str, one: &str, many: &str| {
+        let count = answer[name].as_u64().unwrap_or(0);
+        format!("{count} {}", if count == 1 { one } else { many })
+    };
+    let (records, files) = (count("records", "record", "records"), count("files", "file", "files"));
+    println!("erased {records} in {files}");
+    match answer["unread"].as_u64().unwrap_or(0) {
+        0 => Ok(()),
+        _ => {
+            let unread = count("unread", "file of records is", "files of records are");
+            Err(Problem::new(Code::Store, format!("{unread} damaged and as before"))
+                .help("the server's log names them")
+                .into())
+        }
+    }
+}
+
 /// `decalog erase`
 pub fn erase(client: &Client, verb: EraseVerb, as_json: bool) -> Result<(), Failure> {
-    let EraseVerb::Person { name } = verb;
+    let name = match verb {
+        EraseVerb::Person { name } => name,
+        EraseVerb::Key { key, project, model } => {
+            return erase_key(client, &key, &project, model.as_ref(), as_json);
+        }
+    };
     let erased = client.delete(&format!("/v1/people/{}", encoded(&name)))?;
     match as_json {
         true => print_json(&erased),

@@ -11,7 +11,9 @@ mod alarms;
 mod audit;
 mod release;
 mod sql;
+mod truth;
 mod up;
+mod variables;
 mod watch;
 
 pub use access::{
@@ -22,8 +24,10 @@ pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
 pub use audit::{AuditVerb, ExportFormat};
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
 pub use sql::{AskRecords, AskSql, AskVerb, RowsForm};
+pub use truth::{FeedbackFormat, FeedbackOptions, QualityOptions};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
-pub use watch::{DriftOptions, WatchVerb};
+pub use variables::{EnvVerb, KeyVerb};
+pub use watch::{DriftOptions, MetricsBy, MetricsOptions, WatchVerb};
 
 /// Takes trained models, in any language, into production and keeps them there.
 #[derive(Parser)]
@@ -143,6 +147,16 @@ pub enum Verb {
         #[arg(long)]
         rows: Option<PathBuf>,
     },
+    /// Says what turned out to be true of predictions, by the ids of requests or by a key
+    #[command(
+        after_help = "Each line has `id` (and `row`, from 0) or `key`, the truth, and `at` if it is known since when.\nA later line corrects an earlier one; sending a file again changes nothing.\n\nExamples:\n  decalog feedback churn truth.parquet\n  decalog feedback churn left.csv --key customer --truth left\n  echo '{\"id\": \"0199a3f2-…\", \"truth\": \"stayed\"}' | decalog feedback churn -"
+    )]
+    Feedback(FeedbackOptions),
+    /// Shows how good a model's predictions were, as far as their truth is known
+    #[command(
+        after_help = "Examples:\n  decalog quality churn\n  decalog quality churn --since 7d --by day\n  decalog quality churn --json | jq '.windows[].numbers'"
+    )]
+    Quality(QualityOptions),
     /// Lists all models
     #[command(after_help = "Examples:\n  decalog ls\n  decalog ls --json | jq '.models[].name'")]
     Ls {
@@ -327,8 +341,10 @@ pub enum Verb {
         #[command(subcommand)]
         verb: AuthVerb,
     },
-    /// Erases somebody's name for ever, without a change to the ledger
-    #[command(after_help = "Example:\n  decalog erase person ann")]
+    /// Erases a person's name or the records of a key for ever, without a change to the ledger
+    #[command(
+        after_help = "Examples:\n  decalog erase person ann\n  decalog erase key customer=42"
+    )]
     Erase {
         #[command(subcommand)]
         verb: EraseVerb,
@@ -370,69 +386,6 @@ impl Verb {
     pub fn prints(&self) -> bool {
         !matches!(self, Verb::Up(_) | Verb::Supervise { .. } | Verb::Worker { .. })
     }
-}
-
-#[derive(Subcommand)]
-pub enum EnvVerb {
-    /// Sets a variable; a secret's value is read from standard input
-    #[command(
-        after_help = "Examples:\n  decalog env set LEVEL=3 --model churn\n  decalog env set TOKEN --secret < token.txt\n  decalog env set PASSWORD=vault:kv/data/churn#password --reference"
-    )]
-    Set {
-        /// NAME=VALUE, or NAME and the value on standard input
-        setting: String,
-        /// Keep the value encrypted, and never show it
-        #[arg(long)]
-        secret: bool,
-        /// The value only says where the secret is in the server's vault
-        #[arg(long, conflicts_with = "secret")]
-        reference: bool,
-        #[command(flatten)]
-        of: Scope,
-    },
-    /// Lists variables and names of secrets
-    Ls {
-        #[command(flatten)]
-        of: Scope,
-    },
-    /// Changes of the environment need others to agree
-    #[command(
-        after_help = "Releases, variables, secrets, limits and rights of it become proposals; a rollback needs none.\n\nExample:\n  decalog env protect production --approvals 1"
-    )]
-    Protect {
-        #[command(flatten)]
-        of: EnvironmentOf,
-        /// How many people beside the one who proposes a change
-        #[arg(long, default_value_t = 1)]
-        approvals: u32,
-    },
-    /// Changes of the environment need nobody else any more
-    Unprotect {
-        #[command(flatten)]
-        of: EnvironmentOf,
-    },
-    /// Removes a variable or a secret
-    Unset {
-        /// Its name
-        name: String,
-        #[command(flatten)]
-        of: Scope,
-    },
-}
-
-#[derive(Subcommand)]
-pub enum KeyVerb {
-    /// Wraps all secrets with a new key, and deletes those that nothing needs any more
-    #[command(
-        after_help = "Nothing restarts, and secrets keep their values. A backup made before needs the keys of its time.\n\nExamples:\n  decalog key rotate\n  decalog key rotate --keep-old"
-    )]
-    Rotate {
-        /// Keep old keys, for older backups
-        #[arg(long)]
-        keep_old: bool,
-    },
-    /// Lists keys, and how many secrets each wraps
-    Ls,
 }
 
 #[derive(Args)]

@@ -39,6 +39,13 @@ pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
         .into_iter()
         .find(|name| directory.path.join(name).exists());
     let name = directory.name(None)?;
+    let schema = description.as_ref().and_then(|description| description.schema.as_ref());
+    if let Some(misfits) = schema.map(|schema| directory.manifest.records.misfits(schema))
+        && !misfits.is_empty()
+    {
+        let problem = Problem::new(Code::BadManifest, "[records] does not fit the model's columns");
+        return Err(problem.details(misfits).help("correct decalog.toml").into());
+    }
     if as_json {
         let value = json!({
             "name": name,
@@ -60,6 +67,10 @@ pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
     println!("  model        {}", line(&directory, description.as_ref()));
     println!("  files        {}, {}", walked.tree.files().len(), bytes(walked.tree.size()));
     println!("  environment  {}", environment.unwrap_or("no packages"));
+    let records = &directory.manifest.records;
+    if !records.is_empty() {
+        println!("  records      {records}");
+    }
     println!("  tests        {cases} {}", if cases == 1 { "case" } else { "cases" });
     for note in description.iter().flat_map(|description| &description.notes) {
         println!("  note         {note}");

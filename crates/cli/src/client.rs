@@ -347,6 +347,19 @@ impl Client {
         Ok((kind, response.into_body().into_with_config().limit(u64::MAX).reader()))
     }
 
+    /// POST of what is read to its end.
+    pub fn post_from<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content_type: &str,
+        mut body: impl Read,
+    ) -> Result<T, Failure> {
+        let request =
+            self.request(path, ureq::Agent::post)?.header(header::CONTENT_TYPE, content_type);
+        let response = self.result(request.send(ureq::SendBody::from_reader(&mut body)))?;
+        self.read(response)
+    }
+
     /// POST of a form.
     pub fn post_form<T: DeserializeOwned>(
         &self,

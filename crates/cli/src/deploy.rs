@@ -18,6 +18,7 @@ use crate::check::line;
 use crate::client::Client;
 use crate::directory::ModelDirectory;
 use crate::following::{explain_interruption, follow, spinner, step};
+use crate::profiling::{self, Profiled};
 use crate::release::{self, environment_name};
 use crate::terminal::bytes;
 
@@ -49,8 +50,10 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     let (environment, plan) = (environment_name(&options.env)?, release::plan(&options.plan)?);
     let description = directory.describe()?;
     step("check", &line(&directory, description.as_ref()), None);
+    let schema = description.as_ref().and_then(|description| description.schema.as_ref());
+    let profiled = profiling::profile(&directory, schema)?;
     let path = format!("/v1/projects/{}/models/{}", key.project, key.model);
-    let (pushed, begin) = push(client, &directory, &path)?;
+    let (pushed, begin) = push(client, &directory, profiled.as_ref(), &path)?;
     let known = if pushed.new { "" } else { " (the same content as before)" };
     step(
         "version",
@@ -90,11 +93,15 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
 fn push(
     client: &Client,
     directory: &ModelDirectory,
+    profiled: Option<&Profiled>,
     path: &str,
 ) -> Result<(Pushed, Instant), Failure> {
     let begin = Instant::now();
-    let walked = artifacts::walk(&directory.path)
+    let mut walked = artifacts::walk(&directory.path)
         .map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
+    if let Some(profiled) = profiled {
+        walked = profiled.put_into(walked)?;
+    }
     let provenance = directory.provenance();
     let name = upload_name(directory, &provenance.author);
     upload(client, &walked, &name, begin)?;

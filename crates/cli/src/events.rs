@@ -218,6 +218,10 @@ pub fn describe(event: &Event, about: &str) -> String {
             format!("{name}: {kind} at {}", receiver.host)
         }
         Event::AlertReceiverRemoved { name } => name.to_string(),
+        Event::RecordsErased { model, records, files, .. } => {
+            let model = model.as_ref().map_or(String::new(), |model| format!(" of {model}"));
+            format!("{records} records{model} in {files} files")
+        }
         Event::TokensRequired { required: true } => "also on this machine".into(),
         Event::TokensRequired { required: false } => "only from beyond this machine".into(),
         Event::EnvironmentProtected { environment, protection, .. } => {

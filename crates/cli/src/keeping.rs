@@ -17,7 +17,7 @@ use crate::args::RecordOptions;
 const RING_BYTES: u64 = 16 << 20;
 /// While one process replaces another, each has its own; what a third was killed with is found, too.
 const RINGS_MAX: usize = 3;
-const DAY_MS: u64 = 86_400_000;
+pub const DAY_MS: u64 = 86_400_000;
 
 /// Whoever keeps records, and the memory that is locked for it.
 pub struct Keeping {

@@ -31,10 +31,14 @@ mod listening;
 mod local;
 mod login;
 mod manual;
+mod metrics;
 mod new;
+mod past;
 mod platform;
 mod predict;
+mod profiling;
 mod proposals;
+mod quality;
 mod release;
 mod rows;
 mod servers;
@@ -42,6 +46,7 @@ mod show;
 mod socket;
 mod sources;
 mod sql;
+mod truth;
 mod up;
 mod upgrade;
 mod variables;
@@ -158,6 +163,8 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Predict { reference, input, rows } => {
             predict::run(&remote()?, &reference, input, rows)?
         }
+        Verb::Feedback(options) => quality::feedback(&remote()?, options, json)?,
+        Verb::Quality(options) => quality::quality(&remote()?, options, json)?,
         Verb::Ls { project } => show::models(&remote()?, project, json)?,
         Verb::Show { model, schema } => show::show(&remote()?, &model, schema, json)?,
         Verb::Logs { model, follow, lines } => show::logs(&remote()?, &model, follow, lines)?,
@@ -166,6 +173,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         Verb::Alarms(verb) => alarms::run(&remote()?, verb, json)?,
         Verb::Rm { model } => show::remove(&remote()?, &model)?,
+        Verb::Watch(WatchVerb::Metrics(options)) => metrics::run(&remote()?, &options, json)?,
         Verb::Watch(WatchVerb::Drift(options)) => drift::run(&remote()?, &options, json)?,
         Verb::Env { verb } => variables::run(&remote()?, verb, json)?,
         Verb::Key { verb } => keys::run(&remote()?, verb, json)?,

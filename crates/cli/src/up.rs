@@ -23,9 +23,10 @@ use crate::args::UpOptions;
 use crate::data::data_directory;
 use crate::entry::Entry;
 use crate::handover::{self, Description};
-use crate::keeping::{self, Keeping};
+use crate::keeping::{self, DAY_MS, Keeping};
 use crate::listening::Listening;
 use crate::sources::{logins, secret_sources};
+use crate::truth;
 use crate::watching::{Senses, Watching};
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
@@ -257,7 +258,12 @@ async fn serve(
     let engine = Box::pin(opening);
     let parts = Parts { store, engine, publish, publish_access, signals, observations, leaving };
     let control = Control::open(config, parts).await?;
+    let past = Past::open(&data);
     let alerting = Alerting::start(&data, &control)?;
+    let truth = keeping.get().and_then(|keeping| {
+        let keep_ms = u64::from(options.records.records_days) * DAY_MS;
+        truth::start(&keeping.keeper, &data, keep_ms, &control, &alerting.desk)
+    });
     let url = entry.url.clone();
     let api = Api {
         alarms: alerting.desk.clone(),
@@ -266,8 +272,12 @@ async fn serve(
         control: control.clone(),
         gateway: gateway.clone(),
         monitor: monitor.clone(),
+        records: keeping.get().map(|keeping| keeping.keeper.clone()),
+        truth,
         queries,
         drift: drift.clone(),
+        history: past.reader(),
+        telling: Arc::default(),
         logins: Arc::new(logins.at(entry.origins.clone())),
         url: url.clone(),
         data: data.clone(),
@@ -283,8 +293,10 @@ async fn serve(
         desk: alerting.desk.clone(),
         objectives: alerting.objectives.clone(),
     };
-    let watching = Watching::start(senses, &data).map_err(failed("starting a thread"))?;
+    let watching = Watching::start(senses, past, &data).map_err(failed("starting a thread"))?;
     let watching = Arc::new(watching);
+    let telling = api.clone();
+    control::unending::spawn("erasures", move || server::tell_forever(telling.clone()));
     control::unending::spawn("the reader of records", move || drain_forever(monitor.clone()));
     let sockets = || -> std::io::Result<_> {
         let socket = door.as_ref().map(|door| door.socket.try_clone()).transpose()?;

@@ -6,14 +6,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use control::Control;
-use domain::DataDirectory;
+use domain::{DataDirectory, Placement};
 use gateway::Gateway;
 use monitor::Monitor;
 use monitor::alarms::Desk;
-use monitor::drift::Drift;
+use monitor::drift::{Baseline, Drift};
 use monitor::health::{BUCKET_MS, Health, Observed, Target};
+use monitor::rules::Rules;
 use monitor::saved::{Part, Saved};
 use monitor::slo::{Events, Objectives, SloKind};
+use tokio::runtime::Handle;
+
+use crate::past::Past;
 
 /// Between two looks, in milliseconds.
 const LOOK_MS: u64 = 1_000;
@@ -41,15 +45,16 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// Starts it.
-    pub fn start(senses: Senses, data: &DataDirectory) -> std::io::Result<Watching> {
+    /// Starts it, from within a runtime.
+    pub fn start(senses: Senses, past: Past, data: &DataDirectory) -> std::io::Result<Watching> {
+        let runtime = Handle::current();
         let (end, ended) = channel();
         let path = data.detectors();
         let thread = std::thread::Builder::new().name("watch".into());
         thread.spawn(move || {
             let saved = Saved::open(&path)
                 .inspect_err(|error| tracing::warn!("what is usual is not kept: {error}"));
-            Looking::new(senses, saved.ok()).run(&ended);
+            Looking::new(senses, past, runtime, saved.ok()).run(&ended);
         })?;
         Ok(Watching { end })
     }
@@ -66,6 +71,7 @@ impl Watching {
 struct Looking {
     senses: Senses,
     health: Health,
+    rules: Rules,
     saved: Option<Saved>,
     /// The beginning of the bucket that runs.
     bucket_ms: u64,
@@ -74,7 +80,7 @@ struct Looking {
 }
 
 impl Looking {
-    fn new(senses: Senses, saved: Option<Saved>) -> Looking {
+    fn new(senses: Senses, past: Past, runtime: Handle, saved: Option<Saved>) -> Looking {
         let now_ms = control::now_ms();
         let mut health = Health::default();
         if let Some(saved) = &saved {
@@ -85,7 +91,10 @@ impl Looking {
         }
         Looking {
             senses,
+            past,
+            runtime,
             health,
+            rules: Rules::default(),
             saved,
             bucket_ms: now_ms - now_ms % BUCKET_MS,
             health_saved_ms: now_ms,
@@ -98,6 +107,7 @@ impl Looking {
             match ended.recv_timeout(Duration::from_millis(LOOK_MS)) {
                 Err(RecvTimeoutError::Timeout) => self.look(control::now_ms()),
                 Ok(done) => {
+                    self.past.close(&self.senses, control::now_ms());
                     self.save_health();
                     self.save_drift();
                     let _ = done.send(());
@@ -112,15 +122,18 @@ impl Looking {
         let Senses { drift, desk, objectives, .. } = &self.senses;
         desk.tick(now_ms);
         objectives.tick(desk, now_ms);
-        drift.tick(now_ms, desk.as_ref());
+        let sealed = drift.tick(now_ms, desk.as_ref());
+        self.past.look(&self.senses, &sealed, now_ms);
         for placement in drift.without_baseline() {
-            drift.compare(&placement, None, now_ms, desk.as_ref());
+            let baseline = self.baseline(&placement);
+            drift.compare(&placement, baseline, now_ms, desk.as_ref());
         }
         let bucket_ms = now_ms - now_ms % BUCKET_MS;
         if bucket_ms != self.bucket_ms {
             let over_ms = std::mem::replace(&mut self.bucket_ms, bucket_ms);
             let observed = self.observe(now_ms);
             self.count(over_ms, &observed);
+            self.hold_against_rules(over_ms, &observed);
             self.health.bucket(over_ms, observed, self.senses.desk.as_ref());
         }
         if now_ms.abs_diff(self.health_saved_ms) >= SAVE_HEALTH_MS {
@@ -132,6 +145,21 @@ impl Looking {
             self.drift_saved_ms = now_ms;
             self.save_drift();
         }
+    }
+
+    /// What a version came with.
+    fn baseline(&self, placement: &Placement) -> Option<Baseline> {
+        let control = &self.senses.control;
+        let (model, version) = (&placement.model, placement.version);
+        let profile = self.runtime.block_on(server::profile_of(control, model, version));
+        let profile = profile.unwrap_or_else(|problem| {
+            tracing::warn!("values are compared with the first day instead: {problem}");
+            None
+        })?;
+        let state = control.state();
+        let schema = state.model(model).ok()?.versions.get(&version)?.schema.clone()?;
+        let baseline = profile.baseline(&schema);
+        (!baseline.inputs.is_empty() || !baseline.outputs.is_empty()).then_some(baseline)
     }
 
     /// All placements that have a route, or had requests since this was last asked.
@@ -180,6 +208,18 @@ impl Looking {
         }
     }
 
+    /// Holds requests against the rules that users wrote.
+    fn hold_against_rules(&mut self, at_ms: u64, observed: &[Observed]) {
+        let state = self.senses.control.state();
+        let rules_of = |target: &Target| {
+            let live = state.models.get(&target.model)?.live.get(&target.environment)?;
+            let placement = state.placement(&target.model, &target.environment, live.version);
+            Some(state.configuration(&placement).alarms.rules)
+        };
+        let rules_of = |target: &Target| rules_of(target).unwrap_or_default();
+        self.rules.bucket(at_ms, observed, rules_of, &self.senses.desk);
+    }
+
     /// Forgets models that are no more.
     fn forget(&mut self, now_ms: u64) {
         let state = self.senses.control.state();
@@ -207,7 +247,7 @@ impl Looking {
     }
 
     fn save_drift(&mut self) {
-        let parts = self.senses.drift.changed(|target, model| Part::of(target, model));
+        let parts = self.senses.drift.changed(Part::of);
         warn(self.saved.as_mut().map(|saved| saved.save(DRIFT, &parts)));
     }
 }

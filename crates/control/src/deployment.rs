@@ -188,6 +188,7 @@ impl Control {
             || wanted.is_some_and(|wanted| wanted.part != Part::Candidate);
         if let Some(schema) = version.schema.as_ref().filter(|_| is_tested) {
             self.check_compatible(key, deployment, schema)?;
+            self.check_records(&key.project, deployment, schema).await?;
         } else {
             self.build(key, id, &version).await?;
             self.still_wanted(key, deployment)?;
@@ -196,6 +197,7 @@ impl Control {
             let ReplicaState::Ready { info, .. } = &status.state else { return Ok(()) };
             let schema = self.schema(key, deployment, &version, &status, info).await?;
             self.check_compatible(key, deployment, &schema)?;
+            self.check_records(&key.project, deployment, &schema).await?;
             let trial =
                 Trial { key, deployment, version: &version, schema: &schema, status: &status };
             self.try_out(trial).await?;

@@ -13,6 +13,7 @@ mod clock;
 mod collect;
 mod company;
 mod deployment;
+mod erasure;
 mod failure;
 mod gate;
 pub mod handover;
@@ -25,6 +26,7 @@ pub mod member;
 mod memory;
 mod names;
 mod parked;
+mod pseudonym;
 mod random;
 mod receiver;
 mod reconcile;
@@ -85,6 +87,7 @@ pub use version::Push;
 use audit::Signer;
 use happened::Journal;
 use names::NameTable;
+use pseudonym::PseudonymKeys;
 use remembered::Replicas;
 use scale::Scales;
 use secret::Secrets;
@@ -173,6 +176,7 @@ pub struct Control {
     engine: Arc<dyn Engine>,
     secrets: Secrets,
     signer: Signer,
+    pseudonym_keys: Arc<PseudonymKeys>,
     /// Calls of the vault that starts of replicas may make at a time.
     vault_calls: Semaphore,
     /// The rotation of keys that runs, or that ran last.
@@ -224,6 +228,7 @@ impl Control {
         let engine = engine.await.map_err(EngineError::problem)?;
         let secrets = Secrets::new(&config.data, &config.secrets.keys);
         let signer = Signer::new(secrets.clone());
+        let pseudonym_keys = Arc::new(PseudonymKeys::new(&config.data));
         let control = Arc::new(Control {
             replicas: Replicas::new(state_store.writer_epoch(), clock.clone()),
             crashed: Mutex::default(),
@@ -233,6 +238,7 @@ impl Control {
             engine,
             secrets,
             signer,
+            pseudonym_keys,
             vault_calls: Semaphore::new(VAULT_CALLS_MAX),
             rotation: Arc::default(),
             publish,

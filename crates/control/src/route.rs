@@ -294,6 +294,7 @@ impl Control {
         routes.sort_by(|a, b| a.replica.cmp(&b.replica));
         Some(PlacementRoute {
             schema: version.schema.clone()?,
+            recording: self.recording(state, placement),
             rows_max: manifest.batch.rows_max,
             mix: manifest.batch.mix,
             queue_rows_max: manifest.batch.queue_rows_max,

@@ -12,7 +12,7 @@ mod sources;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -244,6 +244,26 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&temporary, path).map_err(failed)?;
     let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)
+}
+
+/// Writes a file that nobody else may read, unless there is one of its name.
+pub(crate) fn write_new_private(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+    // Random, as others may write the same one now.
+    let name = Digest::of(&random::<16>()?).short();
+    let temporary = path.with_extension(format!("{name}.partial"));
+    let mut options = fs::OpenOptions::new();
+    let mut file =
+        options.create_new(true).write(true).mode(0o600).open(&temporary).map_err(failed)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let linked = written.and_then(|()| match fs::hard_link(&temporary, path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    });
+    fs::remove_file(&temporary).map_err(failed)?;
+    linked.map_err(failed)?;
     fs::File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)
 }
 

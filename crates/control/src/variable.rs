@@ -393,7 +393,12 @@ impl Control {
         state: &State,
         placement: &Placement,
     ) -> Result<(BTreeMap<String, String>, BTreeSet<String>), Problem> {
-        let mut variables = state.configuration(placement).env;
+        let configuration = state.configuration(placement);
+        let mut variables = configuration.env;
+        if !configuration.records.redact.is_empty() {
+            // The log of its process quotes no exception then.
+            variables.insert("DECALOG_REDACTS".into(), "1".into());
+        }
         let (key, environment) = (&placement.model, &placement.environment);
         let mut secrets = vec![];
         for (name, (value, own)) in state.variables_of(key, environment) {

@@ -43,6 +43,7 @@ macro_rules! actions {
 
 actions! {
     Predict "predict" "Ask a model";
+    Feedback "feedback" "Say what turned out to be true of predictions";
     Read "read" "See models, versions, releases, events, logs and metrics";
     Rollback "rollback" "Make live again what was live before";
     Steer "steer" "Pause, resume or abort a release that is on its way";
@@ -59,7 +60,7 @@ actions! {
     Protect "protect" "Decide how many must approve changes of an environment";
     Records "records" "Read what callers asked and what they were answered";
     Audit "audit" "Export who did what, and have it proved";
-    Administer "administer" "Rotate keys, erase names, back up, upgrade";
+    Administer "administer" "Rotate keys, erase names and records, back up, upgrade";
 }
 
 /// What somebody wants to do it with. Its text is `*`, `PROJECT/*`, `PROJECT/*@ENVIRONMENT`, or a
@@ -223,6 +224,6 @@ mod tests {
             assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
         }
         let error = "delete".parse::<Action>().unwrap_err().to_string();
-        assert!(error.contains("predict, read, rollback"), "{error}");
+        assert!(error.contains("predict, feedback, read, rollback"), "{error}");
     }
 }

@@ -220,6 +220,8 @@ codes! {
     Aborted "aborted" 409 Aborted Change Changes "Somebody ended the release.";
     Superseded "superseded" 409 Aborted Change Changes "A newer deployment began, or the model was removed.";
     ReleaseRunning "release_running" 409 FailedPrecondition Change Changes "A release of the model is running.";
+    NoReference "no_reference" 404 NotFound Change Changes "The version came without a file that its values are compared with.";
+    NoRecords "no_records" 409 FailedPrecondition Change Changes "The server keeps no records of requests.";
     NothingWatched "nothing_watched" 404 NotFound Change Changes "No values of the model were seen yet, or no records of requests are kept.";
     NoRelease "no_release" 409 FailedPrecondition Change Changes "No release of the model is running.";
     NothingBefore "nothing_before" 409 FailedPrecondition Change Changes "There is no earlier version to go back to.";
@@ -247,9 +249,9 @@ codes! {
     Fenced "fenced" 503 Unavailable Soon Changes "This process is being replaced by another.";
     NotReady "not_ready" 503 Unavailable Soon Changes "The platform, or what the request is for, is not ready.";
     Stopping "stopping" 503 Unavailable Soon Changes "The platform is stopping.";
+    BadFeedback "bad_feedback" 422 InvalidArgument Change Changes "Nothing of the feedback can be used.";
     BadQuery "bad_query" 400 InvalidArgument Change Changes "The query is no question, or not one that these records answer.";
     QueryLimit "query_limit" 422 ResourceExhausted Change Changes "The query needs more memory, time or rows than one may.";
-    NoRecords "no_records" 409 FailedPrecondition Change Changes "The server keeps no records of requests.";
     Store "store" 503 Unavailable Soon Changes "The store of artifacts does not answer.";
     NoSpace "no_space" 507 ResourceExhausted Change Changes "The disk is full.";
     ReadOnly "read_only" 507 FailedPrecondition Change Changes "The data directory cannot be written.";

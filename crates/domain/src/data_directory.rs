@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::launch::ProcessId;
-use crate::{Digest, ModelKey, Placement, VersionNumber};
+use crate::{Digest, ModelKey, Placement, ProjectName, VersionNumber};
 
 const LEDGER: &str = "ledger.sqlite";
 
@@ -59,6 +59,16 @@ impl DataDirectory {
         self.root.join("telemetry.sqlite")
     }
 
+    /// What turned out to be true of predictions.
+    pub fn truth(&self) -> PathBuf {
+        self.records().join("truth.sqlite")
+    }
+
+    /// How good models were, hour by hour.
+    pub fn quality(&self) -> PathBuf {
+        self.root.join("quality.sqlite")
+    }
+
     /// What columns and requests were like, by minute, hour and day.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.sqlite")
@@ -107,6 +117,11 @@ impl DataDirectory {
     /// Names the one that wraps new secrets.
     pub fn current_key(&self) -> PathBuf {
         self.keys().join("current")
+    }
+
+    /// By which a project's values are disguised in records.
+    pub fn records_key(&self, project: &ProjectName) -> PathBuf {
+        self.keys().join(format!("records-{project}"))
     }
 
     /// Secrets, a file each.

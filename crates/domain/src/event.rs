@@ -337,6 +337,20 @@ pub enum Event {
         /// Who.
         name: ReceiverName,
     },
+    /// Records of requests of the subject's project were erased by a key.
+    RecordsErased {
+        /// Of this model only; absent if of all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<ModelName>,
+        /// What stands for the key: an HMAC-SHA-256 by a key that the ledger does not have.
+        key: Digest,
+        /// Requests of which at least one row is gone.
+        records: u64,
+        /// Rows that are gone.
+        rows: u64,
+        /// Files that had some.
+        files: u64,
+    },
     /// Changes of an environment of the subject's project need approval.
     EnvironmentProtected {
         /// Which.

@@ -12,17 +12,21 @@ use crate::scale::{IDLE_S_MAX, REPLICAS_MAX};
 use crate::schema::Column;
 
 mod alarms;
+mod records;
 mod release;
 mod runtime;
 mod sections;
+mod truth;
 
 pub use alarms::AlarmsSection;
+pub use records::{REDACTED_MAX, RecordsSection, Redact};
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;
 pub use sections::{
-    BatchSection, GatesSection, ModelSection, ResourcesSection, ScaleSection, SchemaSection,
-    TestsSection,
+    BatchSection, DataSection, GatesSection, ModelSection, ResourcesSection, ScaleSection,
+    SchemaSection, TestsSection,
 };
+pub use truth::{THRESHOLD, TRUTH_DAYS, TRUTH_DAYS_MAX, TruthSection};
 
 /// The manifest's file name in a model directory.
 pub const MANIFEST_FILE: &str = "decalog.toml";
@@ -39,6 +43,9 @@ pub struct Manifest {
     pub batch: BatchSection,
     /// What a replica may use.
     pub resources: ResourcesSection,
+    /// What later values are compared with.
+    #[serde(skip_serializing_if = "DataSection::is_empty")]
+    pub data: DataSection,
     /// How cases under `tests/` are compared.
     pub tests: TestsSection,
     /// What a version must reach before it takes traffic.
@@ -47,11 +54,17 @@ pub struct Manifest {
     pub scale: ScaleSection,
     /// How traffic moves to a new version.
     pub release: ReleaseSection,
+    /// What the truth that comes later is compared with.
+    #[serde(skip_serializing_if = "TruthSection::is_unsaid")]
+    pub truth: TruthSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
     /// Rules of one's own.
     #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
     pub alarms: AlarmsSection,
+    /// What is kept of requests.
+    #[serde(skip_serializing_if = "RecordsSection::is_empty")]
+    pub records: RecordsSection,
 }
 
 /// The sections that belong to an environment instead of a version: each deploy sets them anew.
@@ -62,11 +75,17 @@ pub struct Configuration {
     pub scale: ScaleSection,
     /// How traffic moves to a new version.
     pub release: ReleaseSection,
+    /// What the truth that comes later is compared with.
+    #[serde(skip_serializing_if = "TruthSection::is_unsaid")]
+    pub truth: TruthSection,
     /// Variables of the model's process.
     pub env: BTreeMap<String, String>,
     /// Rules of one's own.
     #[serde(skip_serializing_if = "AlarmsSection::is_empty")]
     pub alarms: AlarmsSection,
+    /// What is kept of requests.
+    #[serde(skip_serializing_if = "RecordsSection::is_empty")]
+    pub records: RecordsSection,
 }
 
 /// A manifest that cannot be used.
@@ -152,6 +171,9 @@ impl Manifest {
                 "is missing: runtime \"command\" needs command = [\"program\", \"argument\"]",
             );
         }
+        if self.data.reference.as_ref().is_some_and(|path| path.is_empty() || path.len() > 1_024) {
+            return refuse("data.reference", "must be the path of a file, as in \"train.parquet\"");
+        }
         for (key, value) in [("scale.min", self.scale.min), ("scale.max", self.scale.max)] {
             if value.is_some_and(|replicas| replicas > REPLICAS_MAX) {
                 return refuse(
@@ -189,6 +211,7 @@ impl Manifest {
         {
             return refuse("schema", &problem);
         }
+        self.truth.validate()?;
         if self.alarms.rules.len() > RULES_MAX {
             return refuse("alarms.rules", &format!("are more than {RULES_MAX}"));
         }
@@ -202,7 +225,7 @@ impl Manifest {
                 &format!("has `{name}`, which is not a name for a variable: use A-Z, 0-9 and _"),
             );
         }
-        Ok(())
+        self.records.check().or_else(|(key, problem)| refuse(key, &problem))
     }
 
     /// The sections that belong to the environment that it is deployed to.
@@ -210,8 +233,10 @@ impl Manifest {
         Configuration {
             scale: self.scale.clone(),
             release: self.release.clone(),
+            truth: self.truth.clone(),
             env: self.env.clone(),
             alarms: self.alarms.clone(),
+            records: self.records.clone(),
         }
     }
 

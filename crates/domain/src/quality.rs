@@ -34,6 +34,18 @@ pub enum QualityMetric {
     Bias,
 }
 
+/// What a prediction is, beside its truth.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TruthKind {
+    /// A class: right or wrong.
+    Class,
+    /// The probability of a class, from 0 to 1, or another score of it.
+    Score,
+    /// A number: near or far.
+    Number,
+}
+
 /// Where an interval comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{EnvironmentName, ModelKey, Placement, ReplicaId};
 use crate::problem::Problem;
+use crate::recording::Recording;
 use crate::scale::LoadSample;
 use crate::schema::Schema;
 use crate::{Digest, VersionNumber};
@@ -106,6 +107,9 @@ pub struct PlacementRoute {
     /// with it at once, until one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Problem>,
+    /// What of its requests may be in records.
+    #[serde(default, skip_serializing_if = "Recording::is_empty")]
+    pub recording: Recording,
     /// Those that may be used.
     pub replicas: Vec<ReplicaRoute>,
 }

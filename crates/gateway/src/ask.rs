@@ -82,6 +82,16 @@ pub struct Failed {
     pub inputs: Payload,
 }
 
+impl Failed {
+    /// What the log says of it: no more than a record may have, and nothing of what was sent if it
+    /// is not known what that may be.
+    pub fn said(&self) -> String {
+        let Problem { code, message, .. } = &self.problem;
+        let said = self.lane.as_ref().map(|lane| lane.recorded.load().error(code, message).into());
+        said.unwrap_or_else(|| code.meaning().into())
+    }
+}
+
 impl From<Problem> for Failed {
     /// Before a model was found.
     fn from(problem: Problem) -> Failed {

@@ -214,7 +214,8 @@ impl Gateway {
             }
             Err(failed) => {
                 let id_text = std::str::from_utf8(&text).unwrap_or_default();
-                tracing::debug!(request = id_text, code = %failed.problem.code, "request failed: {}", failed.problem.message);
+                let code = &failed.problem.code;
+                tracing::debug!(request = id_text, %code, "request failed: {}", failed.said());
                 let mut response = W::refuse(&failed.problem);
                 record.status = response.status().as_u16();
                 record.code = failed.problem.code.label();

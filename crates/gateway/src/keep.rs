@@ -1,13 +1,14 @@
 //! What is kept of a request beside its metrics: who asked what, and what came of it, as a record
 //! for whoever keeps them. It is written before the answer is sent, and waits for nobody.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use domain::Problem;
 use domain::record::Record;
 use http::{HeaderMap, HeaderName};
-use protocol::record::{Definition, Kept, RecordHead, RecordOut, Recorder};
+use protocol::record::{Kept, RecordHead, RecordOut, Recorder};
 use protocol::{Payload, Tensor};
 
 use crate::ask::Rows;
@@ -140,9 +141,22 @@ pub fn keep(
         (false, true) => Kept::Large,
         (false, false) => Kept::Whole,
     };
+    // One configuration for all of the record.
+    let of = became.lane.map(|lane| (lane.recorded.load(), &lane.schema));
+    let (mut inputs, mut outputs) = (Cow::Borrowed(&became.inputs), outputs);
+    let mut error = became.problem.map_or("", |problem| &problem.message);
+    let mut key = Cow::Borrowed(asked.key.as_str());
+    if let Some((recorded, schema)) = of.as_ref().filter(|(recorded, _)| recorded.redacts) {
+        error = became.problem.map_or("", |problem| recorded.error(&problem.code, error));
+        key = recorded.key(schema, &asked.key);
+        if kept == Kept::Whole {
+            inputs = Cow::Owned(recorded.inputs(schema, became.inputs.clone()));
+            outputs = recorded.outputs(outputs, record.rows as usize);
+        }
+    }
     let head = RecordHead {
         id,
-        lane: became.lane.map_or(0, |lane| lane.number),
+        lane: of.as_ref().map_or(0, |(recorded, _)| recorded.number),
         epoch: became.epoch,
         trace: asked.trace,
         status: record.status,
@@ -156,29 +170,25 @@ pub fn keep(
         total_us: record.total_us,
         reference: &asked.reference,
         code: record.code,
-        error: became.problem.map_or("", |problem| &problem.message),
+        error,
         principal: &asked.principal,
-        key: &asked.key,
+        key: &key,
         replica: became.replica,
     };
     if kept == Kept::Whole {
-        let whole =
-            RecordOut { head: head.clone(), inputs: &became.inputs.columns, outputs: &outputs };
+        let whole = RecordOut { head: head.clone(), inputs: &inputs.columns, outputs: &outputs };
         if recorder.put(whole.size(), true, &mut |out| whole.write(out)) {
             return;
         }
     }
     let kept = if kept == Kept::Whole { Kept::Dropped } else { kept };
-    let bare: RecordOut<'_> =
-        RecordOut { head: RecordHead { kept, ..head }, inputs: &[], outputs: &[] as &[Tensor] };
+    // The key is made of a row when its file is written; without its values it cannot be.
+    let own_key = of.as_ref().filter(|_| head.key.is_empty());
+    let own_key =
+        own_key.and_then(|(recorded, schema)| recorded.key_of_row(schema, &became.inputs));
+    let head = RecordHead { kept, key: own_key.as_deref().unwrap_or(head.key), ..head };
+    let bare: RecordOut<'_> = RecordOut { head, inputs: &[], outputs: &[] as &[Tensor] };
     recorder.put(bare.size(), false, &mut |out| bare.write(out));
-}
-
-/// A lane's number in records, and what it stands for.
-pub fn definition(lane: &Lane) -> (u64, String) {
-    let definition =
-        Definition { placement: (*lane.placement).clone(), schema: lane.schema.clone() };
-    definition.named()
 }
 
 /// Whoever keeps records, once there is one.

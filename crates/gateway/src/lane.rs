@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use domain::route::{Demand, Observation, PlacementRoute, ReplicaRoute};
 use domain::scale::LoadSample;
 use domain::{Code, LatencyHistogram, Placement, Problem, ReplicaId, Schema};
 use http::HeaderValue;
 use parking_lot::Mutex;
-use protocol::record::Definition;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::Shared;
@@ -18,6 +18,7 @@ use crate::backlog::Limits;
 use crate::load::LoadMeter;
 use crate::memory::Budget;
 use crate::queue::Queue;
+use crate::redact::{Recorded, definition};
 use crate::replica::Replica;
 
 /// One placement in the data plane: its queue and its replicas. It outlives route tables that agree
@@ -27,8 +28,8 @@ pub struct Lane {
     pub placement: Arc<Placement>,
     /// What requests must fit.
     pub schema: Schema,
-    /// Its number in records.
-    pub number: u64,
+    /// How its requests are recorded; another configuration of the same placement may say it anew.
+    pub recorded: ArcSwap<Recorded>,
     /// The most rows of a batch.
     pub rows_max: usize,
     /// The longest a batch may run.
@@ -64,10 +65,9 @@ impl Lane {
             mix,
         };
         let version = route.placement.version.to_string();
-        let definition =
-            Definition { placement: route.placement.clone(), schema: route.schema.clone() };
+        let recorded = Recorded::new(&route.placement, &route.schema, &route.recording);
         Lane {
-            number: definition.named().0,
+            recorded: ArcSwap::from_pointee(recorded),
             placement: Arc::new(route.placement),
             rows_max: route.rows_max as usize,
             predict_ms_max: route.predict_ms_max,
@@ -84,6 +84,22 @@ impl Lane {
             asleep: AtomicBool::new(false),
             deadline_ms: AtomicU64::new(0),
         }
+    }
+
+    /// Its number in records, and what that stands for.
+    pub fn definition(&self) -> (u64, String) {
+        definition(&self.placement, &self.schema, &self.recorded.load().recording).named()
+    }
+
+    /// Takes in what a newer table says of records, from the next one on.
+    pub fn record_as(&self, wanted: &PlacementRoute, shared: &Shared) {
+        if self.recorded.load().recording == wanted.recording {
+            return;
+        }
+        let recorded = Recorded::new(&self.placement, &self.schema, &wanted.recording);
+        // Known before there is one.
+        shared.define_as(&definition(&self.placement, &self.schema, &wanted.recording));
+        self.recorded.store(Arc::new(recorded));
     }
 
     /// The deadline of a request that names none, in milliseconds.

@@ -25,6 +25,7 @@ mod network;
 mod peer;
 mod predict;
 mod queue;
+mod redact;
 mod replica;
 mod reply;
 mod respond;
@@ -53,7 +54,7 @@ use domain::route::{Demand, Observation, RouteTable};
 use domain::state::Access;
 use domain::{LatencyHistogram, Placement};
 use parking_lot::Mutex;
-use protocol::record::Recorder;
+use protocol::record::{Definition, Recorder};
 use tokio::sync::mpsc;
 
 pub use access::{COOKIE, LeaseRows};
@@ -125,7 +126,15 @@ impl Shared {
     /// Says what a lane's number in records stands for.
     pub(crate) fn define(&self, lane: &lane::Lane) {
         if let Some(recorder) = self.recorder.get() {
-            let (number, text) = keep::definition(lane);
+            let (number, text) = lane.definition();
+            recorder.define(number, &text);
+        }
+    }
+
+    /// Says what the number of a definition stands for.
+    pub(crate) fn define_as(&self, definition: &Definition) {
+        if let Some(recorder) = self.recorder.get() {
+            let (number, text) = definition.named();
             recorder.define(number, &text);
         }
     }

@@ -41,6 +41,7 @@ impl Served {
                 Arc::new(LaneGuard(Arc::new(lane)))
             });
             let lane = &guard.0;
+            lane.record_as(route, shared);
             for (replica, route) in lane.follow(route) {
                 dispatch::start(lane, replica, route, shared, heavy);
             }

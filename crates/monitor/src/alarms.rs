@@ -14,8 +14,8 @@ pub(crate) mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use domain::alarm::{Alarm, AlarmChange, AlarmKey, Finding, Silence};
@@ -77,6 +77,8 @@ struct Inner {
     alarms: Alarms,
     store: Store,
     lease: Option<Arc<Lease>>,
+    /// The one before: somebody may still be told under it.
+    let_go: Weak<Lease>,
     is_paused: bool,
     /// Changes that are not on the disk, with their times.
     pending: VecDeque<(u64, AlarmChange)>,
@@ -122,6 +124,7 @@ impl Desk {
                 alarms,
                 store,
                 lease: None,
+                let_go: Weak::new(),
                 is_paused: false,
                 pending: VecDeque::new(),
                 dirty: BTreeSet::new(),
@@ -284,19 +287,20 @@ impl Desk {
         if inner.lease.is_some() {
             self.write(&mut inner, now_ms);
         }
-        (inner.is_paused, inner.lease) = (true, None);
+        inner.is_paused = true;
+        if let Some(lease) = inner.lease.take() {
+            inner.let_go = Arc::downgrade(&lease);
+        }
         self.changed.notify_all();
     }
 
     /// Before this process ends: like [`Desk::pause`], and waits until nobody is being told, but no
     /// longer than this.
     pub fn end(&self, now_ms: u64, at_most: Duration) {
-        let lease = self.inner.lock().lease.as_ref().map(Arc::downgrade);
         self.pause(now_ms);
+        let lease = self.inner.lock().let_go.clone();
         let begun = std::time::Instant::now();
-        while lease.as_ref().is_some_and(|lease| lease.strong_count() > 0)
-            && begun.elapsed() < at_most
-        {
+        while lease.strong_count() > 0 && begun.elapsed() < at_most {
             std::thread::sleep(Duration::from_millis(END_LOOK_MS));
         }
     }

@@ -12,18 +12,22 @@
 
 mod classes;
 mod cohort;
+mod comparison;
 mod estimate;
 mod interval;
 mod moments;
 mod regression;
 mod scores;
+mod sums;
 #[cfg(test)]
 mod tests;
 
 pub use classes::{CLASSES_MAX, Classes};
 pub use cohort::{Cohort, FINAL_SHARE, loss_bound};
+pub use comparison::{Comparison, Undecided, compare};
 pub use estimate::{CALIBRATION_BINS, Calibration, DISTRUST_E_VALUE, Distrust, Estimate};
 pub use interval::{mean_interval, wilson};
 pub use moments::Moments;
 pub use regression::Regression;
 pub use scores::{SCORE_BINS, Scores};
+pub use sums::{Compared, Sums};

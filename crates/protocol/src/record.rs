@@ -5,10 +5,12 @@
 //! order of the schema, then the outputs by their names.
 
 mod definition;
+mod text;
 
 use domain::Datatype;
 
 pub use definition::Definition;
+pub use text::{element_text, row_bytes, scalar_text};
 
 use crate::payload::Cells;
 use crate::tensor::Tensor;

@@ -3,11 +3,16 @@
 
 use std::path::Path;
 
+use domain::ModelKey;
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use crate::RecordFile;
+
+mod erasures;
+
+pub use erasures::{Erased, Sought, Stage, Swap};
 
 /// Requests whose records, or whose values, are missing.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -20,6 +25,17 @@ pub struct Gap {
     pub values: u64,
     /// Why.
     pub reason: String,
+}
+
+/// An hour of a model that there are files of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hour {
+    /// Its begin, in milliseconds since 1970.
+    pub hour_ms: u64,
+    /// How many files.
+    pub files: u64,
+    /// How many bytes they have.
+    pub bytes: u64,
 }
 
 /// Which files there are.
@@ -58,13 +74,36 @@ fn body<T: serde::de::DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<Optio
     Ok(serde_json::from_str(&text).ok())
 }
 
+fn insert_file(transaction: &Transaction<'_>, file: &RecordFile) -> rusqlite::Result<()> {
+    let text = serde_json::to_string(file).unwrap_or_default();
+    let values = params![
+        file.path,
+        file.model.project.as_str(),
+        file.model.model.as_str(),
+        file.hour_ms as i64,
+        file.bytes as i64,
+        text
+    ];
+    let sql = "INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    transaction.execute(sql, values).map(drop)
+}
+
+fn insert_gap(transaction: &Transaction<'_>, gap: &Gap) -> rusqlite::Result<()> {
+    let text = serde_json::to_string(gap).unwrap_or_default();
+    let sql = "INSERT INTO gaps VALUES (?1, ?2)";
+    transaction.execute(sql, params![gap.at_ms as i64, text]).map(drop)
+}
+
 impl Catalogue {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> rusqlite::Result<Catalogue> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS_MAX))?;
-        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
+        let pragmas =
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON;";
+        connection.execute_batch(pragmas)?;
         connection.execute_batch(TABLES)?;
+        connection.execute_batch(erasures::TABLES)?;
         Ok(Catalogue { connection: Mutex::new(connection) })
     }
 
@@ -87,23 +126,10 @@ impl Catalogue {
         let mut connection = self.connection.lock();
         let transaction = connection.transaction()?;
         for file in &sealed.files {
-            let text = serde_json::to_string(file).unwrap_or_default();
-            transaction.execute(
-                "INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![
-                    file.path,
-                    file.model.project.as_str(),
-                    file.model.model.as_str(),
-                    file.hour_ms as i64,
-                    file.bytes as i64,
-                    text
-                ],
-            )?;
+            insert_file(&transaction, file)?;
         }
         for gap in &sealed.gaps {
-            let text = serde_json::to_string(gap).unwrap_or_default();
-            transaction
-                .execute("INSERT INTO gaps VALUES (?1, ?2)", params![gap.at_ms as i64, text])?;
+            insert_gap(&transaction, gap)?;
         }
         if let Some((name, position)) = sealed.ring {
             transaction.execute(
@@ -132,6 +158,31 @@ impl Catalogue {
         let to_ms = i64::try_from(to_ms).unwrap_or(i64::MAX);
         let from_ms = i64::try_from(from_ms).unwrap_or(i64::MAX) - HOUR_MS as i64;
         let rows = statement.query_map([from_ms, to_ms], body)?;
+        rows.filter_map(Result::transpose).collect()
+    }
+
+    /// Which hours a model has files of, oldest first.
+    pub fn hours_of(&self, model: &ModelKey) -> rusqlite::Result<Vec<Hour>> {
+        let connection = self.connection.lock();
+        let sql = "SELECT hour_ms, count(*), sum(bytes) FROM files \
+                   WHERE project = ?1 AND model = ?2 GROUP BY hour_ms ORDER BY hour_ms";
+        let mut statement = connection.prepare_cached(sql)?;
+        let names = [model.project.as_str(), model.model.as_str()];
+        let hours = statement.query_map(names, |row| {
+            let (hour_ms, files, bytes): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Hour { hour_ms: hour_ms as u64, files: files as u64, bytes: bytes as u64 })
+        })?;
+        hours.collect()
+    }
+
+    /// The files of an hour of a model, whose begin is in milliseconds since 1970.
+    pub fn files_of(&self, model: &ModelKey, hour_ms: u64) -> rusqlite::Result<Vec<RecordFile>> {
+        let connection = self.connection.lock();
+        let sql = "SELECT body FROM files WHERE project = ?1 AND model = ?2 AND hour_ms = ?3 \
+                   ORDER BY path";
+        let mut statement = connection.prepare_cached(sql)?;
+        let names = params![model.project.as_str(), model.model.as_str(), hour_ms as i64];
+        let rows = statement.query_map(names, body)?;
         rows.filter_map(Result::transpose).collect()
     }
 

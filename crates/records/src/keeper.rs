@@ -10,15 +10,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use artifacts::{Area, Store};
+use domain::ModelKey;
 use parking_lot::Mutex;
 use protocol::record::{Definition, RecordHead, RecordIn, Recorder};
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Erased};
+use crate::erase::Erasure;
 use crate::ring::Ring;
 use crate::sample::Sampler;
 use crate::sealing::{Closed, Sealing, now_ms};
 use crate::segment::{Kind, Segment, frames, ring_of};
-use crate::{Gap, RecordFile, segment};
+use crate::{Gap, Hour, RecordFile, segment};
 
 /// Between two looks at the ring, in milliseconds.
 const DRAIN_MS: u64 = 50;
@@ -32,6 +34,8 @@ const TURNS_MAX: usize = 16;
 const SEGMENT_BYTES_MAX: u64 = 32 << 20;
 /// … or is so old, in milliseconds.
 const SEGMENT_MS_MAX: u64 = 60_000;
+/// So long somebody waits for an erasure, in milliseconds; it goes on without them.
+const ERASE_MS_MAX: u64 = 600_000;
 /// With more lanes than these, what is known of their rates is forgotten.
 const SAMPLERS_MAX: usize = 4_096;
 
@@ -64,6 +68,8 @@ pub struct Keeper {
 enum Order {
     /// Make Parquet of all that is there, and say so.
     Flush(Sender<()>),
+    /// Erase what the catalogue has under this number, also of what is there now.
+    Erase(u64, Sender<io::Result<Erased>>),
     /// Write what is there, and end.
     End(Sender<()>),
 }
@@ -142,6 +148,7 @@ impl Keeper {
             draining.take_over(Arc::new(Ring::open(file)?))?;
         }
         draining.take_over(ring)?;
+        let _ = draining.closed.send(Closed::Resume);
         std::thread::Builder::new()
             .name("records-drain".into())
             .spawn(move || draining.run(&orders))?;
@@ -176,9 +183,44 @@ impl Keeper {
         }
     }
 
+    /// Erases what is known by a key, of all requests that were answered before; waits for it.
+    /// Once this began it is completed, whatever comes between, at the latest when a keeper starts.
+    pub fn erase(&self, erasure: &Erasure<'_>) -> io::Result<Erased> {
+        let begun = erasure.begun(now_ms())?;
+        let id = self.catalogue.begin_erasure(&begun).map_err(io::Error::other)?;
+        self.catalogue.checkpoint().map_err(io::Error::other)?;
+        let ended = || io::Error::other("the keeper of records has ended");
+        let (done, wait) = channel();
+        self.orders.lock().send(Order::Erase(id, done)).map_err(|_| ended())?;
+        wait.recv_timeout(Duration::from_millis(ERASE_MS_MAX)).map_err(|error| match error {
+            RecvTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
+            RecvTimeoutError::Disconnected => ended(),
+        })?
+    }
+
+    /// Erasures that are done and that nobody has told of yet.
+    pub fn untold_erasures(&self) -> io::Result<Vec<Erased>> {
+        self.catalogue.untold().map_err(io::Error::other)
+    }
+
+    /// The ledger has an erasure.
+    pub fn told_erasure(&self, id: u64) -> io::Result<()> {
+        self.catalogue.tell(id).map_err(io::Error::other)
+    }
+
     /// The files of some time, in milliseconds since 1970.
     pub fn files(&self, from_ms: u64, to_ms: u64) -> io::Result<Vec<RecordFile>> {
         self.catalogue.files(from_ms, to_ms).map_err(io::Error::other)
+    }
+
+    /// Which hours a model has files of, oldest first.
+    pub fn hours_of(&self, model: &ModelKey) -> io::Result<Vec<Hour>> {
+        self.catalogue.hours_of(model).map_err(io::Error::other)
+    }
+
+    /// The files of an hour of a model.
+    pub fn files_of(&self, model: &ModelKey, hour_ms: u64) -> io::Result<Vec<RecordFile>> {
+        self.catalogue.files_of(model, hour_ms).map_err(io::Error::other)
     }
 
     /// What is missing since a time, in milliseconds since 1970.
@@ -270,6 +312,12 @@ impl Draining {
                     self.report();
                     self.close();
                     let _ = self.closed.send(Closed::Mark(done));
+                }
+                Ok(Order::Erase(id, done)) => {
+                    while self.turn(false) {}
+                    self.report();
+                    self.close();
+                    let _ = self.closed.send(Closed::Erase(id, done));
                 }
                 Ok(Order::End(done)) => {
                     while self.turn(false) {}

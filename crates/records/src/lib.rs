@@ -1,17 +1,26 @@
 //! What is kept of requests: a ring that outlives the process, segments on disk, Parquet by hour in
-//! the artifact store, and the catalogue of its files.
+//! the artifact store, and the catalogue of its files. Tables that people bring are read here too.
 
 mod catalogue;
 pub mod columns;
+mod erase;
 mod file;
+mod join;
 mod keeper;
+mod keys;
+mod outcomes;
 pub mod ring;
 mod sample;
 mod seal;
 mod sealing;
 pub mod segment;
+pub mod table;
+pub mod truth;
 mod values;
 
-pub use catalogue::{Catalogue, Gap, Sealed};
+pub use catalogue::{Catalogue, Erased, Gap, Hour, Sealed};
+pub use erase::{Erasure, KEY_BYTES_MAX};
 pub use file::{FileColumn, RecordFile};
+pub use join::{Joined, Joining};
 pub use keeper::{Keeper, KeeperConfig, Watch};
+pub use outcomes::element_of;

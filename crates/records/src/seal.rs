@@ -15,6 +15,7 @@ use protocol::record::{Definition, Kept, RecordIn, ValuesIn};
 use protocol::tensor::{byte_elements, elements};
 
 use crate::catalogue::{HOUR_MS, Sealed};
+use crate::keys::keys_of;
 use crate::segment::{Kind, frames, ring_of};
 use crate::values::{RowValues, Values};
 use crate::{FileColumn, Gap, RecordFile, columns};
@@ -112,17 +113,10 @@ fn parquet_of(
     records: &[Weighted],
 ) -> io::Result<(Vec<u8>, RecordFile)> {
     let batch = batch_of(definition, records)?;
-    let has_keys = records.iter().any(|kept| !kept.record.head.key.is_empty());
-    let level = ZstdLevel::try_new(1).map_err(io::Error::other)?;
-    let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
-        .set_statistics_enabled(EnabledStatistics::Page);
-    if has_keys {
-        properties = properties.set_column_bloom_filter_enabled("key".into(), true);
-    }
+    let keys = batch.column_by_name("key").map_or(0, |keys| keys.len() - keys.null_count());
     let mut content = vec![];
-    let mut writer = ArrowWriter::try_new(&mut content, batch.schema(), Some(properties.build()))
+    let properties = writer_properties(keys)?;
+    let mut writer = ArrowWriter::try_new(&mut content, batch.schema(), Some(properties))
         .map_err(io::Error::other)?;
     writer.write(&batch).map_err(io::Error::other)?;
     writer.close().map_err(io::Error::other)?;
@@ -155,6 +149,21 @@ fn parquet_of(
         columns: columns.collect(),
     };
     Ok((content, file))
+}
+
+/// How files are written that have so many keys.
+pub fn writer_properties(keys: usize) -> io::Result<WriterProperties> {
+    let level = ZstdLevel::try_new(1).map_err(io::Error::other)?;
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
+        .set_statistics_enabled(EnabledStatistics::Page);
+    if keys > 0 {
+        properties = properties
+            .set_column_bloom_filter_enabled("key".into(), true)
+            .set_column_bloom_filter_max_ndv("key".into(), keys.min(GROUP_ROWS_MAX) as u64);
+    }
+    Ok(properties.build())
 }
 
 /// The Parquet rows of a record: each row whose values are there, else one for all of them.
@@ -284,6 +293,10 @@ fn fixed_columns(definition: &Definition, records: &[Weighted]) -> Vec<ArrayRef>
         .flat_map(|kept| (0..rows_of(&kept.record) as u32).map(move |row| (kept, row)))
         .collect();
     let heads = || rows.iter().map(|(kept, _)| &kept.record.head);
+    let keys: Vec<String> = records
+        .iter()
+        .flat_map(|kept| keys_of(definition, &kept.record, rows_of(&kept.record)))
+        .collect();
     let placement = &definition.placement;
     let constant = |text: String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows.len())))
@@ -318,7 +331,7 @@ fn fixed_columns(definition: &Definition, records: &[Weighted]) -> Vec<ArrayRef>
         text(heads().map(|head| head.reference).collect()),
         some(heads().map(|head| head.replica).collect()),
         some(heads().map(|head| head.principal).collect()),
-        some(heads().map(|head| head.key).collect()),
+        some(keys.iter().map(String::as_str).collect()),
         number(heads().map(|head| head.total_us).collect()),
         number(heads().map(|head| head.queue_us).collect()),
         number(heads().map(|head| head.worker_us).collect()),

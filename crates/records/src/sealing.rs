@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use artifacts::Area;
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Erased};
+use crate::erase::Eraser;
 use crate::{seal, segment};
 
 /// How often what is too old is looked for, in milliseconds.
@@ -22,6 +23,10 @@ pub enum Closed {
     Segment(PathBuf),
     /// All before it is in the catalogue.
     Mark(Sender<()>),
+    /// Erase what was to be erased when a process ended.
+    Resume,
+    /// Erase what the catalogue has under this number.
+    Erase(u64, Sender<io::Result<Erased>>),
 }
 
 /// The thread that makes Parquet.
@@ -49,18 +54,38 @@ impl Sealing {
             match closed.recv_timeout(Duration::from_millis(RETAIN_MS)) {
                 Ok(Closed::Segment(path)) => self.seal(&path),
                 Ok(Closed::Mark(done)) => drop(done.send(())),
+                Ok(Closed::Resume) => self.resume(),
+                Ok(Closed::Erase(id, done)) => {
+                    self.seal_left();
+                    let _ = done.send(self.eraser().sweep_one(id));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if self.retained_at.elapsed() > Duration::from_millis(RETAIN_MS) {
                 self.retained_at = Instant::now();
-                // A process that was replaced has left its last one.
-                let left = segment::left_in(&self.directory).unwrap_or_default();
-                left.iter().for_each(|path| self.seal(path));
+                self.seal_left();
+                self.resume();
                 if let Err(error) = self.retain() {
                     tracing::warn!("old records are not removed: {error}");
                 }
             }
+        }
+    }
+
+    /// A process that was replaced has left its last segment.
+    fn seal_left(&self) {
+        let left = segment::left_in(&self.directory).unwrap_or_default();
+        left.iter().for_each(|path| self.seal(path));
+    }
+
+    fn eraser(&self) -> Eraser<'_> {
+        Eraser { area: &self.area, catalogue: &self.catalogue, runtime: &self.runtime }
+    }
+
+    fn resume(&self) {
+        if let Err(error) = self.eraser().resume(now_ms()) {
+            tracing::warn!("records that are to be erased are still there: {error}");
         }
     }
 

@@ -8,8 +8,8 @@ use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
 use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
-    Api, alarms, audit, blobs, drift, events, keys, login, members, models, platform, proposals,
-    receivers, records, releases, tokens, variables,
+    Api, alarms, audit, blobs, drift, erasures, events, feedback, keys, login, members, metrics,
+    models, platform, proposals, receivers, records, reference, releases, tokens, variables,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -161,12 +161,20 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Goes back to what was live before"),
     endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, SEES_MODEL, [NoSuchModel, NoSuchVersion, NotLive],
         "The last lines of the newest replica's output"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/feedback" feedback::take, May(&[Action::Feedback], Model), [NoSuchModel, NoRecords, BadFeedback, NoSpace, ReadOnly],
+        "Takes what turned out to be true of predictions, one or many, by the id of a request or by a key"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/quality" feedback::quality, SEES_MODEL, [NoSuchModel, NoRecords],
+        "How good a model's predictions were, by version and time"),
     endpoint!(get "/v1/projects/{project}/models/{model}/records" records::list, READS_RECORDS, [NoSuchModel] + QUERY,
         "Records of a model's requests, newest first"),
     endpoint!(post "/v1/sql" records::sql, May(&[Action::Records], SomeProject), [] + QUERY,
         "Asks in SQL about records of all models that the caller may read them of"),
     endpoint!(get "/v1/projects/{project}/models/{model}/drift" drift::status, SEES_MODEL, [NoSuchModel, NothingWatched],
         "How the values of the last day compare with what is usual, column by column"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/metrics" metrics::read, SEES_MODEL, [NoSuchModel, NoRecords, Store],
+        "What columns and requests were like, by version and minute, hour or day"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/reference" reference::show, SEES_MODEL, [NoSuchModel, NoReference] + STORE,
+        "The file that the values of a version are compared with, and what size of change it can find"),
     endpoint!(post "/v1/blobs/missing" blobs::missing, PUSHES, [] + STORE,
         "Which blobs are not here, and how far their uploads are"),
     endpoint!(patch "/v1/blobs/{digest}" blobs::upload, PUSHES, [WrongOffset, WrongContent] + STORE,
@@ -199,6 +207,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Sets a variable or a secret"),
     endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::remove, May(SETS_VARIABLE, Environment), [NoSuchVariable] + CHANGES,
         "Removes a variable or a secret"),
+    endpoint!(delete "/v1/records" erasures::erase, Somebody, [NoRecords, NotReady, Secrets, NoSuchProject] + STORE + CHANGES,
+        "Erases the records of a key, such as a customer, in one project; also those that are not in files yet"),
     endpoint!(get "/v1/keys" keys::list, ADMINISTERS, [Secrets],
         "The keys that wrap secrets, how many each wraps, and how far a rotation is"),
     endpoint!(get "/v1/keys/rotation" keys::rotation, ADMINISTERS, [],

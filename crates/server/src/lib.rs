@@ -8,13 +8,16 @@ mod blobs;
 mod describe;
 mod drift;
 mod endpoints;
+mod erasures;
 mod error;
 mod events;
 mod extract;
+mod feedback;
 mod headers;
 mod keys;
 mod login;
 mod members;
+mod metrics;
 mod models;
 mod ocsf;
 pub mod openapi;
@@ -23,12 +26,14 @@ mod platform;
 mod proposals;
 mod receivers;
 mod records;
+mod reference;
 mod releases;
 mod tokens;
 mod variables;
 
 use std::sync::Arc;
 
+use ::records::Keeper;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use control::Control;
@@ -38,18 +43,23 @@ use monitor::Monitor;
 use monitor::alarms::Desk;
 use monitor::delivery::Delivery;
 use monitor::drift::Drift;
+use monitor::history::Reader;
 use monitor::slo::Objectives;
 use query::Queries;
 
 pub use access::Asks;
 pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
 pub use endpoints::{ENDPOINTS, Endpoint};
+pub use erasures::{RecordsErased, tell_forever};
 pub use error::ApiError;
+pub use feedback::{FEEDBACK_BYTES_MAX, FeedbackRefusal, FeedbackReport, Truth};
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
+pub use metrics::{By, ColumnMetrics, MetricsView, RequestMetrics};
 pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
 pub use platform::Server;
 pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
 pub use records::{Format as RowFormat, SqlRequest};
+pub use reference::{ReferenceColumn, ReferenceView, profile_of};
 pub use releases::{InEnvironment, PromotionRequest};
 
 /// The longest chunk of an upload, in bytes.
@@ -66,16 +76,24 @@ pub struct Api {
     pub gateway: Arc<Gateway>,
     /// Metrics.
     pub monitor: Arc<Monitor>,
+    /// What turned out to be true of predictions, if records are kept.
+    pub truth: Option<Truth>,
+    /// Who keeps records of requests, if any are kept.
+    pub records: Option<Arc<Keeper>>,
     /// Reads records of requests, where they are kept.
     pub queries: Arc<Queries>,
     /// What comes into models, and what goes out.
     pub drift: Arc<Drift>,
+    /// What columns and requests were like, if it is kept.
+    pub history: Option<Reader>,
     /// Alarms.
     pub alarms: Arc<Desk>,
     /// Service level objectives.
     pub objectives: Arc<Objectives>,
     /// Whoever tells receivers of alarms.
     pub delivery: Arc<Delivery>,
+    /// Held while the ledger is told of what was erased.
+    pub telling: Arc<tokio::sync::Mutex<()>>,
     /// Logins on their way, and who lets people and jobs in.
     pub logins: Arc<Logins>,
     /// Where this server listens.

@@ -34,3 +34,11 @@ def test_secrets_are_not_told_to_callers(load, monkeypatch, error):
         load("TOKEN = 'correct horse'\ndef predict(x: int):\n    raise %s" % error).infer(tensor("x", "INT64", [1], [3]))
     told = str(refused.value) + "\n".join(refused.value.details)
     assert "correct" not in told and "[secret" in told, told
+
+
+def test_what_an_exception_says_is_not_in_the_log_of_a_model_that_redacts(load, monkeypatch, capfd):
+    monkeypatch.setitem(VARIABLES, "DECALOG_REDACTS", "1")
+    with pytest.raises(Refused, match="nobody knows 47114711"):
+        load("def predict(x: int):\n    raise ValueError('nobody knows %d' % x)").infer(tensor("x", "INT64", [1], [47114711]))
+    log = capfd.readouterr().err
+    assert "Traceback" in log and "line 2, in predict" in log and "ValueError" in log and "47114711" not in log

@@ -1,6 +1,7 @@
 //! Who may do what: tokens, members, rights.
 
 use clap::{Args, Subcommand};
+use domain::{ModelName, ProjectName};
 
 #[derive(Subcommand)]
 pub enum TokenVerb {
@@ -182,5 +183,20 @@ pub enum EraseVerb {
     Person {
         /// Their name
         name: String,
+    },
+    /// Erases the records of a key: rows that callers named so, and rows with this input or output
+    #[command(
+        after_help = "Examples:\n  decalog erase key customer=42\n  decalog erase key customer=42 --project shop --model churn"
+    )]
+    Key {
+        /// As callers name it in the header `Decalog-Key`
+        #[arg(value_name = "NAME=VALUE")]
+        key: String,
+        /// Of which project
+        #[arg(long, default_value_t)]
+        project: ProjectName,
+        /// Of this model only
+        #[arg(long)]
+        model: Option<ModelName>,
     },
 }

@@ -100,8 +100,8 @@ pub struct UpOptions {
 #[derive(Args, Debug, Clone)]
 pub struct RecordOptions {
     /// Keep records of requests, with what was asked and answered: so many a second of each version,
-    /// besides all errors and the slowest 1% [default: 0, none at all]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    /// besides all errors and the slowest 1%; 0 keeps none
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub records_per_s: u32,
     /// How long records are kept, in days, …
     #[arg(long, value_name = "DAYS", default_value_t = 30)]

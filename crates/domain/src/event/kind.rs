@@ -23,7 +23,7 @@ pub struct UnknownEvent {
 
 impl Event {
     /// All kinds that this program knows.
-    pub const KINDS: [&str; 42] = [
+    pub const KINDS: [&str; 43] = [
         "writer_started",
         "writer_handed_over",
         "version_pushed",
@@ -61,6 +61,7 @@ impl Event {
         "keys_rotated",
         "alert_receiver_set",
         "alert_receiver_removed",
+        "records_erased",
         "environment_protected",
         "environment_unprotected",
         "proposed",
@@ -108,6 +109,7 @@ impl Event {
             Event::KeysRotated { .. } => "keys_rotated",
             Event::AlertReceiverSet { .. } => "alert_receiver_set",
             Event::AlertReceiverRemoved { .. } => "alert_receiver_removed",
+            Event::RecordsErased { .. } => "records_erased",
             Event::EnvironmentProtected { .. } => "environment_protected",
             Event::EnvironmentUnprotected { .. } => "environment_unprotected",
             Event::Proposed(_) => "proposed",

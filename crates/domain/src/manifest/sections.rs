@@ -103,6 +103,27 @@ impl Default for ResourcesSection {
     }
 }
 
+/// `[data]`
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataSection {
+    /// A file like the one that the model was trained with, `.parquet` or `.csv`, relative to the
+    /// model directory or outside it. Its profile goes into the version: later values are compared
+    /// with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Whether the file itself belongs to the version, too, if it is in the model directory.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub push: bool,
+}
+
+impl DataSection {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == DataSection::default()
+    }
+}
+
 /// `[tests]`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -243,7 +243,9 @@ impl Model {
         let old = self.configurations.insert(environment.clone(), new.clone());
         // Replicas that run already must get the new variables; those of a new version were started
         // with them.
-        if !is_new && old.is_some_and(|old| old.env != new.env) {
+        let redacts = |of: &Configuration| !of.records.redact.is_empty();
+        let differs = |old: &Configuration| old.env != new.env || redacts(old) != redacts(&new);
+        if !is_new && old.as_ref().is_some_and(differs) {
             self.variables.entry(environment.clone()).or_default().revision += 1;
         }
     }

@@ -1,10 +1,12 @@
 //! The fold, driven by entries as the ledger gives them.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::code::Code;
 use crate::event::VersionPushed;
 use crate::id::DeploymentId;
-use crate::manifest::{Manifest, Runtime};
+use crate::manifest::{Manifest, RecordsSection, Redact, Runtime};
 use crate::release::{Cause, Plan};
 use crate::tree::Tree;
 
@@ -274,9 +276,11 @@ fn a_release_moves_on_pauses_and_ends() {
 fn a_configuration_comes_with_its_release() {
     let mut state = with_versions(1);
     let (key, environment) = (default_model("churn").unwrap(), EnvironmentName::default());
-    let deploy = |state: &mut State, level: &str| {
+    let mut redacts: BTreeMap<String, Redact> = BTreeMap::new();
+    let deploy = |state: &mut State, level: &str, redact: &BTreeMap<String, Redact>| {
         let env = [("LEVEL".to_string(), level.to_string())].into();
-        let configuration = Configuration { env, ..Configuration::default() };
+        let records = RecordsSection { redact: redact.clone(), key: None };
+        let configuration = Configuration { env, records, ..Configuration::default() };
         let event = Event::DeployStarted {
             version: VersionNumber(1),
             environment: EnvironmentName::default(),
@@ -293,15 +297,22 @@ fn a_configuration_comes_with_its_release() {
             Event::Released { deployment, version, environment, previous, elapsed_ms: 1 },
         );
     };
-    deploy(&mut state, "1");
+    deploy(&mut state, "1", &redacts);
     let first = state.placement(&key, &environment, VersionNumber(1));
     assert_eq!(state.configuration(&first).env["LEVEL"], "1");
-    deploy(&mut state, "1");
+    deploy(&mut state, "1", &redacts);
     assert_eq!(state.placement(&key, &environment, VersionNumber(1)), first, "nothing changed");
-    deploy(&mut state, "2");
+    deploy(&mut state, "2", &redacts);
     let second = state.placement(&key, &environment, VersionNumber(1));
     assert_eq!(
         (state.configuration(&second).env["LEVEL"].as_str(), second.revision),
         ("2", first.revision + 1)
     );
+    let revision = |state: &State| state.placement(&key, &environment, VersionNumber(1)).revision;
+    redacts.insert("city".into(), Redact::Drop);
+    deploy(&mut state, "2", &redacts);
+    assert_eq!(revision(&state), first.revision + 2, "logs must not quote any more");
+    redacts.insert("customer".into(), Redact::Hmac);
+    deploy(&mut state, "2", &redacts);
+    assert_eq!(revision(&state), first.revision + 2, "they did not before");
 }

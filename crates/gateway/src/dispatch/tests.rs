@@ -46,6 +46,7 @@ fn routes(socket: &std::path::Path) -> RouteTable {
         prefetch: false,
     };
     let placement = PlacementRoute {
+        recording: domain::Recording::default(),
         placement: Placement {
             model: model.clone(),
             environment: environment.clone(),

@@ -191,6 +191,7 @@ pub fn route(version: u32, sockets: &[&Path]) -> PlacementRoute {
         prefetch: false,
     };
     PlacementRoute {
+        recording: domain::Recording::default(),
         placement: placement(version),
         schema: Schema {
             inputs: vec![Column::scalar("x", Datatype::Int64)],

@@ -116,8 +116,15 @@ fn only_one_process_decides_and_another_goes_on_where_it_stopped() {
     old.pause(START_MS + 1);
     new.tick(START_MS + 2);
     assert!(!new.decides() && !old.decides());
+    // Nor does the process end before: whoever is told holds it up.
+    let (ending, begun) = (old.clone(), std::time::Instant::now());
+    let ended = std::thread::spawn(move || ending.end(START_MS + 2, Duration::from_secs(60)));
+    while begun.elapsed() < Duration::from_millis(50) {
+        assert!(!ended.is_finished());
+    }
     old.told(&due.lease, "ops", 7, (1, 0), START_MS + 3);
     drop(due);
+    ended.join().unwrap();
     new.tick(START_MS + 4);
     assert!(new.decides() && new.is_open(&churn));
     assert_eq!(new.receiver(&receiver).delivered, 1);

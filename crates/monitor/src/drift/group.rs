@@ -41,20 +41,25 @@ struct Kinded {
     found: Option<Found>,
 }
 
+/// Whether a series is watched for something.
+type IsOf = fn(&Watched) -> bool;
+/// The quantile function of a series, of before and of now.
+type Quantiles = Option<(fn(f64) -> f64, fn(f64) -> f64)>;
+
 impl Group {
     /// Watches these.
     pub fn new(direction: Direction, watched: Vec<Watched>) -> Group {
-        let all = |_: &Watched| true;
-        let numeric = |series: &Watched| series.is_numeric();
-        let categories = |series: &Watched| !series.is_numeric();
-        let kinds: &[(AlarmKind, Watch, &dyn Fn(&Watched) -> bool)] = match direction {
+        let all: IsOf = |_| true;
+        let numeric: IsOf = Watched::is_numeric;
+        let categories: IsOf = |series| !series.is_numeric();
+        let kinds: &[(AlarmKind, Watch, IsOf)] = match direction {
             Direction::In => &[
-                (AlarmKind::Inputs, Watch::Bins, &all),
-                (AlarmKind::Missing, Watch::Missing, &all),
-                (AlarmKind::Unseen, Watch::Unseen, &categories),
-                (AlarmKind::OutOfRange, Watch::OutOfRange, &numeric),
+                (AlarmKind::Inputs, Watch::Bins, all),
+                (AlarmKind::Missing, Watch::Missing, all),
+                (AlarmKind::Unseen, Watch::Unseen, categories),
+                (AlarmKind::OutOfRange, Watch::OutOfRange, numeric),
             ],
-            Direction::Out => &[(AlarmKind::Outputs, Watch::Bins, &all)],
+            Direction::Out => &[(AlarmKind::Outputs, Watch::Bins, all)],
         };
         let detectors = kinds.iter().filter_map(|(kind, watch, is_of)| {
             let of: Vec<usize> =
@@ -173,7 +178,7 @@ impl Group {
             reference: *share,
             now: now.bins.get(bin).copied().unwrap_or(0) as f64 / present,
         });
-        let quantiles: Option<(fn(f64) -> f64, fn(f64) -> f64)> = None;
+        let quantiles: Quantiles = None;
         let numbers: Vec<DriftNumber> = drift_numbers(&series.reference, &now, quantiles);
         SeriesDrift {
             column: series.column.clone(),

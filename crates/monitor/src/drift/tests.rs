@@ -55,6 +55,7 @@ fn definition(version: u32) -> Arc<Definition> {
             outputs: vec![domain::Column::scalar("leave", Datatype::Fp64)],
             ..Schema::default()
         },
+        key: None,
     })
 }
 

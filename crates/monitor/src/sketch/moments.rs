@@ -20,7 +20,7 @@ impl Default for Moments {
 impl Moments {
     /// Takes in a number (Welford, Technometrics 4, 1962).
     #[inline]
-    pub(super) fn add(&mut self, number: f64) {
+    pub(crate) fn add(&mut self, number: f64) {
         self.count += 1;
         let from_mean = number - self.mean;
         self.mean += from_mean / self.count as f64;

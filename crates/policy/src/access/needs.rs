@@ -33,6 +33,8 @@ pub fn needs(action: Action) -> Needs {
     let in_any = |needs| Needs { in_any_environment: true, ..needs };
     match action {
         Action::Predict => in_one(needs(Role::Viewer, Scope::Predict(Askable::All))),
+        // Truth is of the world, whatever environment predicted it.
+        Action::Feedback => in_any(needs(Role::Viewer, Scope::Predict(Askable::All))),
         Action::Read => in_any(needs(Role::Viewer, Scope::Read)),
         Action::Rollback | Action::Steer | Action::Restart => {
             in_one(needs(Role::Operator, Scope::Operate))

@@ -96,6 +96,7 @@ fn letter(decision: &Decision) -> char {
 /// protected; y yes, p may be proposed, f forbidden, - not found.
 const IN_AN_ENVIRONMENT: &str = "
     predict     -yyyy  -yyyy
+    feedback    -yyyy  -yyyy
     read        -yyyy  -yyyy
     rollback    -fyyy  -fyyy
     steer       -fyyy  -fyyy
@@ -173,9 +174,9 @@ fn a_role_in_one_environment_holds_there() {
         {
             assert_eq!(letter(&case.decide(*action, hidden)), '-', "{action} {hidden}");
         }
-        // The model is theirs to see and to push versions of; but not to remove.
+        // The model is theirs to see, to push versions of, and to say the truth about; but not to remove.
         let expected = match action {
-            Action::Read | Action::Push => 'y',
+            Action::Read | Action::Push | Action::Feedback => 'y',
             _ => 'f',
         };
         for on in ["fraud/churn", "fraud/*"] {
@@ -198,7 +199,8 @@ fn a_token_for_predictions_sees_what_it_may_ask_and_nothing_else() {
         ] {
             assert_eq!(letter(&case.decide(*action, hidden)), '-', "{action} {hidden}");
         }
-        let expected = if *action == Action::Predict { 'y' } else { 'f' };
+        let asks = [Action::Predict, Action::Feedback];
+        let expected = if asks.contains(action) { 'y' } else { 'f' };
         assert_eq!(letter(&case.decide(*action, "fraud/churn@production")), expected, "{action}");
         assert_eq!(letter(&case.decide(*action, "*")), 'f', "{action}");
     }
@@ -220,7 +222,7 @@ fn each_scope_is_for_its_actions_only() {
             .map(|action| action.as_str())
             .collect();
         let expected: &[&str] = match word {
-            "predict" => &["predict"],
+            "predict" => &["predict", "feedback"],
             "read" => &["read"],
             "operate" => &["rollback", "steer", "restart", "scale"],
             "deploy" => &["push", "release", "configure", "remove"],

@@ -53,7 +53,7 @@ pub fn drift_finding(
 }
 
 /// Of what runs the model. `unit` says what is counted for a kind that needs it, such as the limit
-/// that requests are slower than: `15 ms`.
+/// that requests are slower than: `15 ms`; of losses, what a share is of: `of predictions are wrong`.
 pub fn share_finding(
     key: &AlarmKey,
     version: Option<VersionNumber>,
@@ -75,10 +75,8 @@ pub fn share_finding(
         }
         AlarmKind::QueueGrowth => (Severity::Warning, "of the time the queue grew".into(), "show"),
         AlarmKind::RecordsLost => (Severity::Warning, "of records are lost".into(), "records"),
-        AlarmKind::EstimatedQuality => {
-            (Severity::Warning, "is the estimated loss".into(), "quality")
-        }
-        AlarmKind::Quality => (Severity::Alert, "is the loss".into(), "quality"),
+        AlarmKind::EstimatedQuality => (Severity::Warning, unit.into(), "quality"),
+        AlarmKind::Quality => (Severity::Alert, unit.into(), "quality"),
         _ => (Severity::Warning, format!("is the share of {}", key.kind), "show"),
     };
     Finding {

@@ -58,6 +58,11 @@ impl Classes {
         }
     }
 
+    /// Counts each row as so many.
+    pub fn scale(&mut self, by: f64) {
+        self.cells.iter_mut().flatten().for_each(|cell| *cell *= by);
+    }
+
     /// How many rows.
     pub fn n(&self) -> f64 {
         self.cells.iter().flatten().sum()

@@ -44,6 +44,18 @@ impl Calibration {
         *positives += f64::from(u8::from(truth));
     }
 
+    /// Adds all rows of another; the map stays.
+    pub fn merge(&mut self, other: &Calibration) {
+        for (mine, theirs) in self.bins.iter_mut().zip(&other.bins) {
+            *mine = (mine.0 + theirs.0, mine.1 + theirs.1, mine.2 + theirs.2);
+        }
+    }
+
+    /// Rows with truth so far.
+    pub fn rows(&self) -> u64 {
+        self.bins.iter().map(|(rows, ..)| *rows).sum::<f64>().round() as u64
+    }
+
     /// Makes the map: the rising step function that is nearest, by pooling neighbours that fall
     /// (Ayer et al. 1955), with straight lines between.
     pub fn fit(&mut self) {
@@ -92,19 +104,19 @@ pub struct Estimate {
 
 impl Estimate {
     /// Takes in a prediction: its score, the probability of that by [`Calibration`], and which class
-    /// was answered.
-    pub fn add(&mut self, score: f64, probability: f64, is_positive: bool) {
-        let variance = probability * (1.0 - probability);
-        self.rows += 1.0;
-        self.positives += probability;
+    /// was answered; and how many rows it stands for.
+    pub fn add(&mut self, score: f64, probability: f64, is_positive: bool, weight: f64) {
+        let variance = weight * probability * (1.0 - probability);
+        self.rows += weight;
+        self.positives += weight * probability;
         if is_positive {
-            self.predicted += 1.0;
-            self.hits += probability;
+            self.predicted += weight;
+            self.hits += weight * probability;
             self.variance_predicted += variance;
         } else {
             self.variance_others += variance;
         }
-        self.scores.add_expected(score, probability);
+        self.scores.add_expected(score, probability, weight);
     }
 
     /// Adds all of another.
@@ -116,6 +128,21 @@ impl Estimate {
         self.variance_predicted += other.variance_predicted;
         self.variance_others += other.variance_others;
         self.scores.merge(&other.scores);
+    }
+
+    /// Counts each row as so many.
+    pub fn scale(&mut self, by: f64) {
+        for sum in [
+            &mut self.rows,
+            &mut self.predicted,
+            &mut self.hits,
+            &mut self.positives,
+            &mut self.variance_predicted,
+            &mut self.variance_others,
+        ] {
+            *sum *= by;
+        }
+        self.scores.scale(by);
     }
 
     /// The expected share of wrong answers: a loss for the detector of estimated quality. `None`

@@ -29,6 +29,13 @@ impl Moments {
         self.squares += other.squares;
     }
 
+    /// Counts each as so many.
+    pub fn scale(&mut self, by: f64) {
+        self.n *= by;
+        self.sum *= by;
+        self.squares *= by;
+    }
+
     /// The mean; 0 of none.
     pub fn mean(&self) -> f64 {
         if self.n > 0.0 { self.sum / self.n } else { 0.0 }

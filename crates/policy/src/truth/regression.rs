@@ -65,6 +65,26 @@ impl Regression {
         true
     }
 
+    /// Counts each row as so many.
+    pub fn scale(&mut self, by: f64) {
+        let all = [
+            &mut self.error,
+            &mut self.absolute,
+            &mut self.square,
+            &mut self.truth,
+            &mut self.truth_square,
+        ];
+        all.into_iter().for_each(|moments| moments.scale(by));
+        self.truth_cube *= by;
+        self.square_truth *= by;
+        self.square_truth_square *= by;
+    }
+
+    /// The mean absolute error; `None` without rows.
+    pub fn absolute_error(&self) -> Option<f64> {
+        (self.absolute.n > 0.0).then(|| self.absolute.mean())
+    }
+
     /// MAE, RMSE, R² and bias. Empty without rows.
     pub fn numbers(&self) -> Vec<QualityNumber> {
         let rows = self.error.n;

@@ -14,7 +14,9 @@ const PROBABILITY_MIN: f64 = 1e-6;
 /// Positives and negatives by score: 16 KB.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Scores {
+    #[serde(with = "sparse")]
     positives: Vec<f64>,
+    #[serde(with = "sparse")]
     negatives: Vec<f64>,
     log_loss: Moments,
     brier: Moments,
@@ -48,10 +50,10 @@ impl Scores {
     }
 
     /// Takes in a score that is positive with this probability: for estimates.
-    pub(super) fn add_expected(&mut self, score: f64, probability: f64) {
+    pub(super) fn add_expected(&mut self, score: f64, probability: f64, weight: f64) {
         let bin = bin_of(score);
-        self.positives[bin] += probability;
-        self.negatives[bin] += 1.0 - probability;
+        self.positives[bin] += weight * probability;
+        self.negatives[bin] += weight * (1.0 - probability);
     }
 
     /// Adds all of another.
@@ -63,6 +65,14 @@ impl Scores {
         add(&mut self.negatives, &other.negatives);
         self.log_loss.merge(&other.log_loss);
         self.brier.merge(&other.brier);
+    }
+
+    /// Counts each row as so many.
+    pub fn scale(&mut self, by: f64) {
+        let bins = self.positives.iter_mut().chain(&mut self.negatives);
+        bins.for_each(|bin| *bin *= by);
+        self.log_loss.scale(by);
+        self.brier.scale(by);
     }
 
     /// AUC, log loss and Brier's score; those that there is something for.
@@ -114,4 +124,26 @@ impl Scores {
 fn bin_of(score: f64) -> usize {
     // NaN is cast to 0.
     ((score.clamp(0.0, 1.0) * SCORE_BINS as f64) as usize).min(SCORE_BINS - 1)
+}
+
+/// Bins as they are stored: those that have something, with their numbers.
+mod sparse {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::SCORE_BINS;
+
+    pub fn serialize<S: Serializer>(bins: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        let filled: Vec<(usize, f64)> =
+            bins.iter().copied().enumerate().filter(|(_, bin)| *bin != 0.0).collect();
+        filled.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        let mut bins = vec![0.0; SCORE_BINS];
+        for (at, value) in Vec::<(usize, f64)>::deserialize(deserializer)? {
+            let bin = bins.get_mut(at).ok_or_else(|| serde::de::Error::custom("no such bin"))?;
+            *bin = value;
+        }
+        Ok(bins)
+    }
 }

@@ -214,7 +214,7 @@ fn quality_is_estimated_before_the_truth_is_known() {
     for _ in 0..20_000 {
         let (score, truth) = too_sure(&mut random);
         let is_positive = score >= 0.5;
-        estimate.add(score, calibration.probability(score), is_positive);
+        estimate.add(score, calibration.probability(score), is_positive, 1.0);
         let name = |positive| if positive { "yes" } else { "no" };
         classes.add(name(is_positive), name(truth), 1.0);
         scores.add(score, truth, 1.0);

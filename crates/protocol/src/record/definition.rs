@@ -10,6 +10,9 @@ pub struct Definition {
     pub placement: Placement,
     /// Names and types of the values, as they are recorded.
     pub schema: Schema,
+    /// The input whose value is a row's key, `NAME=VALUE`, where the caller named none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 impl Definition {

@@ -14,6 +14,8 @@ use protocol::record::{Kept, RecordOut};
 
 use super::*;
 
+mod erasing;
+
 fn definition() -> Definition {
     let schema: Schema = serde_json::from_value(serde_json::json!({
         "inputs": [
@@ -31,7 +33,7 @@ fn definition() -> Definition {
         digest: Digest::of(b"4"),
         revision: 0,
     };
-    Definition { placement, schema }
+    Definition { placement, schema, key: None }
 }
 
 struct Place {
@@ -93,7 +95,11 @@ fn id(n: u64) -> [u8; 16] {
 }
 
 fn put(keeper: &Keeper, n: u64, rows: u32) -> bool {
-    let (lane, text) = definition().named();
+    put_as(keeper, id(n), rows, "", &definition())
+}
+
+fn put_as(keeper: &Keeper, id: [u8; 16], rows: u32, key: &str, of: &Definition) -> bool {
+    let (lane, text) = of.named();
     keeper.define(lane, &text);
     let ages: Vec<u8> = (0..i64::from(rows)).flat_map(|row| (row + 40).to_le_bytes()).collect();
     let mut cities = vec![];
@@ -110,7 +116,7 @@ fn put(keeper: &Keeper, n: u64, rows: u32) -> bool {
         data: Bytes::from(0.25f64.to_le_bytes().repeat(rows as usize)),
     };
     let head =
-        RecordHead { id: id(n), lane, status: 200, rows, kept: Kept::Whole, ..Default::default() };
+        RecordHead { id, lane, status: 200, rows, kept: Kept::Whole, key, ..Default::default() };
     let record = RecordOut { head, inputs: &inputs, outputs: &[leave] };
     keeper.put(record.size(), true, &mut |out| record.write(out))
 }

@@ -4,11 +4,10 @@ import sys
 
 from .http import STREAM_HEAD, event, problem_answer
 from .limits import HEAD_BYTES_MAX, JOINED_BYTES_MAX, KEPT_BYTES_MAX, PEER_S_MAX, STALL_MS_MAX
-from .log import log
 from .problem import bad_request
-from .standard import os, socket, struct, time, traceback
+from .standard import os, socket, struct, time
 from .text import to_json
-from .tracebacks import raised
+from .tracebacks import log_failure, raised
 
 
 class Connection:
@@ -35,8 +34,8 @@ class Connection:
             return self.finish_large(*self.begun) if self.begun else self.receive_requests()
         except OSError:  # the peer is gone, or stalls
             return False
-        except BaseException:  # whatever one connection does, the others are served
-            log(traceback.format_exc())
+        except BaseException as error:  # whatever one connection does, the others are served
+            log_failure(error)
             return False
 
     def receive_requests(self):
@@ -193,8 +192,8 @@ class Connection:
 def close_quietly(items):
     try:
         getattr(items, "close", lambda: None)()
-    except BaseException:
-        log(traceback.format_exc())
+    except BaseException as error:
+        log_failure(error)
 
 
 class Holder:

@@ -3,11 +3,10 @@
 from .datatypes import FIXED
 from .http import Head, binary_answer, binary_head, json_answer, problem_answer
 from .limits import CACHE_ENTRIES_MAX, CACHED_KEY_BYTES_MAX
-from .log import log
 from .plan import make_plan
 from .problem import Problem, bad_output, bad_request, sentence
 from .replies import describe_output, describe_outputs
-from .standard import traceback
+from .tracebacks import log_failure
 
 
 class Worker:
@@ -34,7 +33,7 @@ class Worker:
             except Problem as problem:
                 return problem_answer(problem), None
             except BaseException as error:  # whatever a request does, the next one is served
-                log(traceback.format_exc())
+                log_failure(error)
                 return problem_answer(bad_output("the worker failed: " + sentence(error))), None
         return self.inform(head), None
 

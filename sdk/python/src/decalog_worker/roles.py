@@ -49,7 +49,7 @@ def serve():
             except Problem as problem:
                 return report_failure([problem.message] + problem.details + ([problem.help] if problem.help else []))
             except BaseException as error:
-                problem = raised(error, root)
+                problem = raised(error, root, of_request=False)
                 return report_failure(problem.details or [problem.message])
             gc.collect()
             gc.freeze()

@@ -9,6 +9,11 @@ def concurrency():
     return max(int(VARIABLES.get("DECALOG_CONCURRENCY") or 1), 1)
 
 
+def redacts():
+    """Whether some values of requests must not be kept, in the log neither."""
+    return bool(VARIABLES.get("DECALOG_REDACTS"))
+
+
 def schema_overrides():
     """What the manifest says of columns."""
     return json.loads(VARIABLES.get("DECALOG_SCHEMA") or "{}")

@@ -8,28 +8,36 @@ from .log import log
 from .masking import masked
 from .problem import Problem, sentence, text_of
 from .provided import is_bad_input
+from .settings import redacts
 from .standard import os, traceback
 
 PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
-def raised(error, root):
+def raised(error, root, of_request=True):
     """The problem that an exception of the model becomes; the whole traceback goes to the log."""
     if is_bad_input(error):
         return Problem("bad_input", text_of(error)[:MESSAGE_CHARS_MAX] or "the model refuses this input")
     try:
-        frames = frames_beyond_the_worker(error)
-        log(
-            "".join(
-                ["Traceback (most recent call last):\n"]
-                + traceback.format_list(frames)
-                + traceback.format_exception_only(type(error), error)
-            )
-        )
+        log_error(error, frames_beyond_the_worker(error), of_request)
         lines = traceback_lines(error, root)
     except BaseException:  # an error that does not even let itself be told
         lines = []
     return Problem("model_raised", sentence(error), lines)
+
+
+def log_failure(error):
+    """The worker itself failed at a request."""
+    log_error(error, traceback.extract_tb(error.__traceback__))
+
+
+def log_error(error, frames, of_request=True):
+    """Where an exception came from, and what it says: that may quote a value of the request."""
+    if of_request and redacts():
+        says = [type(error).__name__ + " (what it says may quote a value that is redacted)\n"]
+    else:
+        says = traceback.format_exception_only(type(error), error)
+    log("".join(["Traceback (most recent call last):\n"] + traceback.format_list(frames) + says))
 
 
 def frames_beyond_the_worker(error):

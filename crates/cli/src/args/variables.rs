@@ -1,0 +1,68 @@
+//! Variables, secrets, and the keys that wrap them.
+
+use clap::Subcommand;
+
+use super::Scope;
+
+#[derive(Subcommand)]
+pub enum EnvVerb {
+    /// Sets a variable; a secret's value is read from standard input
+    #[command(
+        after_help = "Examples:\n  decalog env set LEVEL=3 --model churn\n  decalog env set TOKEN --secret < token.txt\n  decalog env set PASSWORD=vault:kv/data/churn#password --reference"
+    )]
+    Set {
+        /// NAME=VALUE, or NAME and the value on standard input
+        setting: String,
+        /// Keep the value encrypted, and never show it
+        #[arg(long)]
+        secret: bool,
+        /// The value only says where the secret is in the server's vault
+        #[arg(long, conflicts_with = "secret")]
+        reference: bool,
+        #[command(flatten)]
+        of: Scope,
+    },
+    /// Lists variables and names of secrets
+    Ls {
+        #[command(flatten)]
+        of: Scope,
+    },
+    /// Changes of the environment need others to agree
+    #[command(
+        after_help = "Releases, variables, secrets, limits and rights of it become proposals; a rollback needs none.\n\nExample:\n  decalog env protect production --approvals 1"
+    )]
+    Protect {
+        #[command(flatten)]
+        of: EnvironmentOf,
+        /// How many people beside the one who proposes a change
+        #[arg(long, default_value_t = 1)]
+        approvals: u32,
+    },
+    /// Changes of the environment need nobody else any more
+    Unprotect {
+        #[command(flatten)]
+        of: EnvironmentOf,
+    },
+    /// Removes a variable or a secret
+    Unset {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        of: Scope,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum KeyVerb {
+    /// Wraps all secrets with a new key, and deletes those that nothing needs any more
+    #[command(
+        after_help = "Nothing restarts, and secrets keep their values. A backup made before needs the keys of its time.\n\nExamples:\n  decalog key rotate\n  decalog key rotate --keep-old"
+    )]
+    Rotate {
+        /// Keep old keys, for older backups
+        #[arg(long)]
+        keep_old: bool,
+    },
+    /// Lists keys, and how many secrets each wraps
+    Ls,
+}
