@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::{Caller, Code, Problem};
 use http::{HeaderMap, Request, Response};
 use hyper::body::{Body as _, Incoming};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::access::{By, Who, unproved};
@@ -17,8 +18,6 @@ use crate::peer::is_passed_on;
 use crate::serving::Serve;
 use crate::turns::Turn;
 use crate::watch::{Standing, Watch};
-use tokio::sync::watch;
-
 use crate::{Gateway, Peer, admit, reply};
 
 /// Who sends a request to the control plane, as an extension of it.
