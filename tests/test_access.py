@@ -75,6 +75,8 @@ ROUTES = [
     Route("releases_promote", f"{MODEL}/promotions", 404, "not_live", {"from": "nowhere", "to": "production"}, "rollback release"),
     Route("releases_rollback", f"{MODEL}/rollbacks", 409, "nothing_before", {}, "rollback"),
     Route("models_logs", f"{MODEL}/logs", action="read"),
+    Route("metrics_read", f"{MODEL}/metrics", action="read"),
+    Route("reference_show", f"{MODEL}/reference", action="read"),
     Route("feedback_take", f"{MODEL}/feedback", 422, "bad_feedback", {"truth": 1}, "feedback"),
     Route("feedback_quality", f"{MODEL}/quality", action="read"),
     Route("blobs_missing", "/v1/blobs/missing", body={"blobs": []}, action="push", place="some project"),
