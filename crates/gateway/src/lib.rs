@@ -64,7 +64,7 @@ pub use listen::{Entrance, Listener};
 pub use network::Network;
 pub use peer::{Peer, Source};
 pub use reply::CHALLENGE;
-pub use respond::Asking;
+pub use respond::{Asking, Waiting};
 pub use secure::{Secure, Secured, Securing};
 pub use serving::{Serve, Stop};
 pub use stall::Stream;

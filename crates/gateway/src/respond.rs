@@ -17,6 +17,8 @@ use crate::peer::is_passed_on;
 use crate::serving::Serve;
 use crate::turns::Turn;
 use crate::watch::{Standing, Watch};
+use tokio::sync::watch;
+
 use crate::{Gateway, Peer, admit, reply};
 
 /// Who sends a request to the control plane, as an extension of it.
@@ -28,6 +30,18 @@ pub struct Asking {
     pub is_loopback: bool,
     /// Who is at the other end of the connection.
     pub peer: Arc<Peer>,
+}
+
+/// Whether the caller of the control plane still waits for the answer, as an extension of the
+/// request: what only reads may end when nobody does.
+#[derive(Clone, Debug)]
+pub struct Waiting(watch::Receiver<()>);
+
+impl Waiting {
+    /// Ends when the caller hangs up. That the answer has begun ends it, too.
+    pub async fn over(mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
 }
 
 /// Whether a request can only be of this machine.
@@ -105,6 +119,9 @@ impl Gateway {
         let is_loopback = is_near(peer, request.headers());
         let asking = Asking { caller: who.map(Who::caller), is_loopback, peer: peer.clone() };
         request.extensions_mut().insert(asking);
+        // Dropped with this future, which a caller who hangs up ends.
+        let (_here, waiting) = watch::channel(());
+        request.extensions_mut().insert(Waiting(waiting));
         let turn = Arc::new(self.turns.of(request.uri().path()));
         if let Err(problem) = turn.take() {
             return reply::problem(&problem);

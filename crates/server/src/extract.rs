@@ -9,7 +9,7 @@ use std::str::FromStr;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use domain::{Caller, Code};
-use gateway::{Asking, Peer, Source};
+use gateway::{Asking, Peer, Source, Waiting};
 use http::request::Parts;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -145,6 +145,21 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
 }
 
 impl Input for By {
+    fn describe(_: &mut Operation) {}
+}
+
+/// Whether the caller still waits.
+pub struct Patience(pub Option<Waiting>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Patience {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Patience, Infallible> {
+        Ok(Patience(parts.extensions.get::<Waiting>().cloned()))
+    }
+}
+
+impl Input for Patience {
     fn describe(_: &mut Operation) {}
 }
 

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::near::no_such_model;
 use domain::problem::excerpt;
-use domain::{Action, Caller, Object};
+use domain::{Action, Caller, Code, Object, Problem};
 use http::header;
 use jiff::{SpanRelativeTo, Timestamp, civil, tz};
 use query::{Answer, Ask, RecordsAsk, Seen};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::describe::{Operation, Output};
 use crate::error::bad_request;
-use crate::extract::{Body, By, Path, Query};
+use crate::extract::{Body, By, Path, Patience, Query};
 use crate::path::ModelPath;
 use crate::{Api, ApiError};
 
@@ -109,6 +109,7 @@ pub async fn list(
     Path(path): Path<ModelPath>,
     Query(query): Query<RecordsQuery>,
     By(caller): By,
+    patience: Patience,
 ) -> Result<Rows, ApiError> {
     let model = path.key();
     if !api.control.state().models.contains_key(&model) {
@@ -127,24 +128,38 @@ pub async fn list(
         id: query.id.map(|id| id.to_lowercase()),
         rows_max: query.limit.unwrap_or(ROWS),
     };
-    answer(&api, caller, Ask::Records(ask), query.format).await
+    answer(&api, caller, patience, Ask::Records(ask), query.format).await
 }
 
 pub async fn sql(
     State(api): State<Api>,
     By(caller): By,
+    patience: Patience,
     Body(request): Body<SqlRequest>,
 ) -> Result<Rows, ApiError> {
-    answer(&api, caller, Ask::Sql(request.sql), request.format).await
+    answer(&api, caller, patience, Ask::Sql(request.sql), request.format).await
 }
 
-async fn answer(api: &Api, caller: Caller, ask: Ask, format: Format) -> Result<Rows, ApiError> {
+async fn answer(
+    api: &Api,
+    caller: Caller,
+    Patience(waiting): Patience,
+    ask: Ask,
+    format: Format,
+) -> Result<Rows, ApiError> {
     let control = api.control.clone();
     let seen: Seen = Arc::new(move |model, environment| {
         let object = Object::ModelIn(model.clone(), environment.clone());
         control.permit(&caller, Action::Records, &object).is_ok()
     });
-    Ok(Rows(api.queries.run(ask, format.into(), seen).await?))
+    let asked = api.queries.run(ask, format.into(), seen);
+    let Some(waiting) = waiting else { return Ok(Rows(asked.await?)) };
+    tokio::select! {
+        biased;
+        answer = asked => Ok(Rows(answer?)),
+        // Nobody reads this.
+        () = waiting.over() => Err(Problem::new(Code::Abandoned, "the caller hung up").into()),
+    }
 }
 
 /// A time, or how long ago it is, in milliseconds since 1970.

@@ -93,7 +93,6 @@ async fn each_ends_with_one_error() {
         ("select 1 / 0".into(), bad),
         ("select n / 0 from records".into(), bad),
         ("select cast('x' as int)".into(), bad),
-        ("select 9223372036854775807 + 1".into(), any),
         ("select factorial(1000)".into(), any),
         ("select regexp_like(id, '((a{100}){100}){100}') from records".into(), bad),
         ("select regexp_like(id, '(((((') from records".into(), bad),
