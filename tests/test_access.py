@@ -78,6 +78,8 @@ ROUTES = [
     Route("records_list", f"{MODEL}/records", 409, "no_records", action="records", place="any environment"),
     Route("records_sql", "/v1/sql", 409, "no_records", {"sql": "select 1"}, "records", "some project"),
     Route("models_logs", f"{MODEL}/logs", action="read"),
+    Route("metrics_read", f"{MODEL}/metrics", action="read"),
+    Route("reference_show", f"{MODEL}/reference", action="read"),
     Route("feedback_take", f"{MODEL}/feedback", 422, "bad_feedback", {"truth": 1}, "feedback"),
     Route("feedback_quality", f"{MODEL}/quality", action="read"),
     Route("blobs_missing", "/v1/blobs/missing", body={"blobs": []}, action="push", place="some project"),

@@ -103,7 +103,7 @@ fn table(view: &MetricsView) {
     }
     if !view.requests.is_empty() {
         if !columns.is_empty() {
-            println!();
+            println!("");
         }
         let requests: Vec<Vec<String>> =
             view.requests.iter().map(|requests| requests_row(requests, view.by)).collect();

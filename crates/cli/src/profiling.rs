@@ -11,6 +11,7 @@ use domain::{Code, Digest, Problem, Schema, Tree, TreeFile};
 use indicatif::{ProgressBar, ProgressStyle};
 use monitor::profile::{ColumnProfiler, Matched, PROFILE_FILE, Profile, plain_name};
 use records::table::{Table, TableError, Values};
+use server::ReferenceView;
 use tempfile::NamedTempFile;
 
 use crate::directory::ModelDirectory;
@@ -133,6 +134,31 @@ fn add(column: &mut ColumnProfiler, values: Values) {
         }),
         Values::Others(rows, kind) => column.add_others(rows, &kind),
     }
+}
+
+/// One line of `decalog show` on such a file.
+pub fn line(file: &ReferenceView) -> String {
+    let sha256: String = file.sha256.to_string().chars().take(12).collect();
+    let found = file.columns.iter().filter_map(|column| column.finds_standard_deviations);
+    let worst = found.fold(0.0, f64::max);
+    let missed: Vec<&str> = file
+        .columns
+        .iter()
+        .filter(|column| column.is.is_some() && column.finds_standard_deviations.is_none())
+        .map(|column| column.name.as_str())
+        .collect();
+    let rate = file.rows_per_minute.round();
+    let finds = match worst {
+        0.0 => format!("finds no shift within a day at {rate} rows/min: it has too few rows"),
+        worst => format!("finds shifts of {worst:.2} sd within a day at {rate} rows/min"),
+    };
+    let missed = if missed.is_empty() || worst == 0.0 {
+        String::new()
+    } else {
+        format!("; not of {}", some(&missed))
+    };
+    let name = one_line(&file.file);
+    format!("{name}, {} rows, sha256 {sha256}; {finds}{missed}", file.rows)
 }
 
 /// Where the columns belong; refused if none belongs anywhere.

@@ -133,7 +133,7 @@ pub fn quality(client: &Client, options: QualityOptions, as_json: bool) -> Resul
             table(kind, &windows).iter().for_each(|line| println!("{line}"));
         }
     }
-    let are_estimates = report.windows.iter().any(|window| shows_estimate(window));
+    let are_estimates = report.windows.iter().any(shows_estimate);
     if are_estimates {
         println!(
             "~ is an estimate by the model's own probabilities; the truth so far agrees with it"

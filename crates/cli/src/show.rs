@@ -6,7 +6,7 @@ use domain::state::Outcome;
 use domain::{Code, EnvironmentName, Problem, Reference};
 use monitor::Summary;
 use serde_json::Value;
-use server::{ModelListed, Models};
+use server::{ModelListed, Models, ReferenceView};
 
 use crate::Failure;
 use crate::client::Client;
@@ -138,6 +138,11 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
         print(format!("  schema       {schema}"), 15);
         let packages = version.packages.len();
         print(format!("  runtime      {}, {packages} packages", version.runtime), 15);
+        let path = format!("{}/reference?version={}", path_of(&reference), version.version);
+        // Most versions have none, and an older server does not know what it is.
+        if let Ok(file) = client.get::<ReferenceView>(&path) {
+            print(format!("  reference    {}", crate::profiling::line(&file)), 15);
+        }
     }
     print("  replicas".into(), 0);
     view.replicas.iter().for_each(|replica| print(line_of_replica(replica), 13));

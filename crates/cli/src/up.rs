@@ -25,6 +25,7 @@ use crate::entry::Entry;
 use crate::handover::{self, Description};
 use crate::keeping::{self, DAY_MS, Keeping};
 use crate::listening::Listening;
+use crate::past::Past;
 use crate::sources::{logins, secret_sources};
 use crate::truth;
 use crate::watching::{Senses, Watching};

@@ -70,6 +70,8 @@ impl Watching {
 
 struct Looking {
     senses: Senses,
+    past: Past,
+    runtime: Handle,
     health: Health,
     rules: Rules,
     saved: Option<Saved>,

@@ -156,7 +156,7 @@ impl Table {
                 let Some(batch) = reader.next() else { return Ok(None) };
                 let batch = batch.map_err(parquet::errors::ParquetError::from)?;
                 *done += batch.num_rows() as u64;
-                Ok(Some(batch.columns().iter().map(|column| arrow::values_of(column)).collect()))
+                Ok(Some(batch.columns().iter().map(arrow::values_of).collect()))
             }
         }
     }
