@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::Scope;
+use super::{EnvironmentOf, Scope};
 
 #[derive(Subcommand)]
 pub enum EnvVerb {
