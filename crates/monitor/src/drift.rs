@@ -227,8 +227,11 @@ fn views<'a>(
     record: &'a RecordIn<'a>,
 ) -> (impl Iterator<Item = ColumnView<'a>>, impl Iterator<Item = ColumnView<'a>>) {
     let rows = record.head.rows as usize;
+    // What a key is, is nobody's distribution, and must be erased without a trace.
+    let is_key = |name: &String| definition.key.as_ref() == Some(name);
+    let inputs = definition.schema.inputs.iter().zip(&record.inputs);
     let inputs =
-        definition.schema.inputs.iter().zip(&record.inputs).map(move |(column, values)| {
+        inputs.filter(move |(column, _)| !is_key(&column.name)).map(move |(column, values)| {
             let (name, datatype) = (column.name.as_str(), column.datatype);
             let (shape, data, valid) = (values.shape.as_slice(), values.data, values.valid);
             ColumnView { name, datatype, shape, data, valid, rows }
