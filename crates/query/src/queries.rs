@@ -23,6 +23,20 @@ use crate::source::{Seen, Source};
 /// A thread's stack, in bytes. It is reserved, not used; a plan of as many levels as are allowed
 /// needs a part of it.
 pub const STACK_BYTES: usize = 256 << 20;
+/// Memory of a query, in bytes, if nothing else is said.
+const MEMORY_BYTES_MAX: usize = 256 << 20;
+/// Rows of an answer.
+const ROWS_MAX: usize = 1_000_000;
+/// Bytes of an answer.
+const ANSWER_BYTES_MAX: u64 = 1 << 30;
+/// How long a query may compute, in milliseconds.
+const TIME_MS_MAX: u64 = 60_000;
+/// Bytes of its text.
+const SQL_BYTES_MAX: usize = 64 << 10;
+/// Queries at once.
+const QUERIES_MAX: usize = 2;
+/// How long others wait for their turn, in milliseconds.
+const WAIT_MS_MAX: u64 = 5_000;
 /// Threads that wait for files.
 const BLOCKING_THREADS_MAX: usize = 8;
 /// Less important than answering requests, as `nice` counts.
@@ -58,13 +72,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            memory_bytes_max: 256 << 20,
-            rows_max: 1_000_000,
-            answer_bytes_max: 1 << 30,
-            time_ms_max: 60_000,
-            sql_bytes_max: 64 << 10,
-            queries_max: 2,
-            wait_ms_max: 5_000,
+            memory_bytes_max: MEMORY_BYTES_MAX,
+            rows_max: ROWS_MAX,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+            time_ms_max: TIME_MS_MAX,
+            sql_bytes_max: SQL_BYTES_MAX,
+            queries_max: QUERIES_MAX,
+            wait_ms_max: WAIT_MS_MAX,
             threads: 2,
             flush_ms_min: 1_000,
         }
