@@ -93,3 +93,21 @@ def test_a_model_that_fails_is_told_and_survives_a_kill(platform, tmp_path):
     platform.start()
     (still,) = of_kind(platform, "errors")
     assert still["id"] == alarm["id"] and still["opened_at_ms"] == alarm["opened_at_ms"]
+
+
+def test_what_records_do_not_have_is_not_compared(platform, tmp_path):
+    rows = "".join(f"{20 + n % 50},{n}\n" for n in range(2_000))
+    manifest = '[data]\nreference = "../train.csv"\n[records]\nkey = "customer"\nredact = { salary = "hmac" }\n'
+    (tmp_path / "train.csv").write_text("age,customer\n" + rows)
+    model = "def predict(age: int, customer: int, salary: int = 1) -> int:\n    return age\n"
+    platform.run("deploy", write_model(tmp_path / "m", {"model.py": model, "decalog.toml": manifest}))
+    platform.predict("m", {"age": 30, "customer": 7})
+
+    def columns():
+        drift = platform.run("drift", "m", "--json", ok=False)
+        return drift.code == 0 and [series["column"] for series in drift.json()["series"]]
+
+    assert wait_for(columns, "the reference is known") == ["age"]
+    # Nor is the key in what is kept of columns.
+    metrics = wait_for(lambda: platform.run("metrics", "m", "--json").json()["columns"], "metrics")
+    assert {column["column"] for column in metrics} == {"age", "salary", "output"}, metrics

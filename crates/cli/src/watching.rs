@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use control::Control;
+use domain::manifest::RecordsSection;
 use domain::{DataDirectory, Placement};
 use gateway::Gateway;
 use monitor::Monitor;
@@ -160,7 +161,13 @@ impl Looking {
         })?;
         let state = control.state();
         let schema = state.model(model).ok()?.versions.get(&version)?.schema.clone()?;
-        let baseline = profile.baseline(&schema);
+        let mut baseline = profile.baseline(&schema);
+        // What records do not have as it was cannot be compared with a file that has.
+        let RecordsSection { redact, key } = state.configuration(placement).records;
+        let is_kept =
+            |column: &String| !redact.contains_key(column) && key.as_ref() != Some(column);
+        baseline.inputs.retain(|series| is_kept(&series.column));
+        baseline.outputs.retain(|series| is_kept(&series.column));
         (!baseline.inputs.is_empty() || !baseline.outputs.is_empty()).then_some(baseline)
     }
 
