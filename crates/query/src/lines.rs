@@ -46,7 +46,7 @@ pub struct Encoder {
 enum Form {
     Jsonl(Writer<Buffer, LineDelimited>),
     Json(Writer<Buffer, JsonArray>),
-    Csv(csv::Writer<Buffer>),
+    Csv(Box<csv::Writer<Buffer>>),
     Parquet(Box<Parquet>),
 }
 
@@ -63,7 +63,7 @@ impl Encoder {
                 let mut writer = csv::WriterBuilder::new().build(buffer.clone());
                 // The names come first, also where no rows follow.
                 writer.write(&RecordBatch::new_empty(schema.clone()))?;
-                Form::Csv(writer)
+                Form::Csv(Box::new(writer))
             }
             Format::Parquet => {
                 Form::Parquet(Box::new(Parquet::new(buffer.clone(), schema.clone())?))
