@@ -6,7 +6,9 @@ import time
 from conftest import constant, wait_for, write_model
 
 MODEL = """
-def predict(age: int, city: str | None = None) -> dict[str, float]:
+from typing import Literal
+
+def predict(age: int, city: Literal["Utrecht"] | None = None) -> dict[str, float]:
     if age == 13:
         raise ValueError("no thirteen")
     return {"leave": age / 100}

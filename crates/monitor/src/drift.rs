@@ -15,7 +15,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use domain::{Placement, VersionNumber};
+use domain::{Placement, Schema, VersionNumber};
 use parking_lot::Mutex;
 use policy::drift::SERIES_MAX;
 use protocol::ColumnView;
@@ -59,6 +59,9 @@ struct Inner {
     /// What the last record was of, so that no name is looked at for each.
     last: Option<Last>,
     placements: HashMap<Placement, Arc<Placement>>,
+    /// The columns whose texts the schema names. Other texts may be what somebody is known by, and
+    /// are in nothing that is kept.
+    named: HashMap<Arc<Placement>, Vec<String>>,
     models: HashMap<Target, Model>,
     minute_ms: u64,
 }
@@ -100,6 +103,7 @@ impl Drift {
                 columns: Columns::new(limits),
                 last: None,
                 placements: HashMap::new(),
+                named: HashMap::new(),
                 models: HashMap::new(),
                 minute_ms: 0,
             }),
@@ -127,6 +131,7 @@ impl Drift {
     pub fn tick(&self, now_ms: u64, tell: &dyn Tell) -> Vec<Sealed> {
         let mut inner = self.inner.lock();
         let sealed = inner.columns.seal(now_ms);
+        let sealed = inner.kept(sealed);
         inner.learn(&sealed);
         let minute_ms = now_ms - now_ms % MINUTE_MS;
         let over_ms = std::mem::replace(&mut inner.minute_ms, minute_ms);
@@ -141,12 +146,16 @@ impl Drift {
     /// Copies what the minute that runs has so far of columns, where there is more than at the last
     /// snapshot.
     pub fn snapshot(&self) -> Vec<Sealed> {
-        self.inner.lock().columns.snapshot()
+        let mut inner = self.inner.lock();
+        let snapshot = inner.columns.snapshot();
+        inner.kept(snapshot)
     }
 
     /// Gives the minutes of all columns, that which runs too: before the end.
     pub fn close(&self) -> Vec<Sealed> {
-        self.inner.lock().columns.close()
+        let mut inner = self.inner.lock();
+        let all = inner.columns.close();
+        inner.kept(all)
     }
 
     /// The versions whose baseline is to be told by [`Drift::compare`]; each is named once.
@@ -252,6 +261,7 @@ impl Inner {
             None => {
                 let placement = self.placement(&definition.placement);
                 let target = Arc::new(Target::of(&placement));
+                self.name(definition, &placement);
                 let last = Last { definition: definition.clone(), placement, target };
                 self.last.insert(last).clone()
             }
@@ -286,6 +296,27 @@ impl Inner {
         let shared = Arc::new(placement.clone());
         self.placements.insert(placement.clone(), shared.clone());
         shared
+    }
+
+    fn name(&mut self, definition: &Definition, placement: &Arc<Placement>) {
+        if self.named.len() >= 4 * MODELS_MAX {
+            self.named.clear();
+            self.last = None;
+        }
+        let Schema { inputs, outputs, .. } = &definition.schema;
+        let named = inputs.iter().chain(outputs).filter(|column| !column.categories.is_empty());
+        self.named.insert(placement.clone(), named.map(|column| column.name.clone()).collect());
+    }
+
+    /// What may be kept of these minutes.
+    fn kept(&self, mut sealed: Vec<Sealed>) -> Vec<Sealed> {
+        for minute in &mut sealed {
+            let named = self.named.get(&minute.placement);
+            if !named.is_some_and(|named| named.iter().any(|name| **name == *minute.column)) {
+                minute.sketch.forget_texts();
+            }
+        }
+        sealed
     }
 
     fn learn(&mut self, sealed: &[Sealed]) {

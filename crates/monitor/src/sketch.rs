@@ -203,6 +203,13 @@ impl ColumnSketch {
         Ok(())
     }
 
+    /// Forgets which texts there were; how many, how long and how many different ones stays.
+    pub fn forget_texts(&mut self) {
+        if self.kind == Kind::Text {
+            self.top = Top::new(self.kind);
+        }
+    }
+
     /// What the values are.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -122,7 +122,13 @@ fn watched(column: &str, sketch: &ColumnSketch) -> Option<Watched> {
         Kind::Text => {
             let are_many = sketch.distinct().is_none_or(|distinct| distinct > CATEGORIES_MAX);
             let are_long = sketch.numbers().mean().is_some_and(|mean| mean > LENGTH_MAX);
-            if are_many || are_long { numbers(Feature::Characters)? } else { categories()? }
+            // Texts that the schema does not name are not known here.
+            let are_unknown = sketch.top(1).is_empty();
+            if are_many || are_long || are_unknown {
+                numbers(Feature::Characters)?
+            } else {
+                categories()?
+            }
         }
     };
     Some(Watched { column: column.into(), feature, reference, centroid: vec![], quantiles })
