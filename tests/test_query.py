@@ -225,7 +225,8 @@ def test_who_hangs_up_ends_the_query(kept):
     wait_for(lambda: sql(platform, "select 1").status == 200, "their turn is over", 30)
 
 
-def test_without_records_it_says_how_to_keep_some(platform, tmp_path):
+def test_without_records_it_says_how_to_keep_some(fresh, tmp_path):
+    platform = fresh(arguments=("--records-per-s", "0")).start()
     platform.run("deploy", write_model(tmp_path / "churn", {"model.py": CHURN}))
     answer = sql(platform, "select 1")
     assert (answer.status, answer.json()["code"]) == (409, "no_records")

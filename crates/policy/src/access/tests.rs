@@ -98,6 +98,7 @@ const IN_AN_ENVIRONMENT: &str = "
     predict     -yyyy  -yyyy
     feedback    -yyyy  -yyyy
     read        -yyyy  -yyyy
+    records     -ffyy  -ffyy
     rollback    -fyyy  -fyyy
     steer       -fyyy  -fyyy
     restart     -fyyy  -fyyy
