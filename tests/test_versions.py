@@ -112,7 +112,7 @@ def test_cases_and_gates_stop_a_deploy(platform, tmp_path):
 
 def test_variables_and_secrets(platform, tmp_path):
     source = "import os\n\ndef predict(name: str) -> str:\n    return os.environ.get(name, '')\n"
-    model = write_model(tmp_path / "m", {"model.py": source, "decalog.toml": '[env]\nLEVEL = "1"\n'})
+    model = write_model(tmp_path / "m", {"model.py": source, "decalog.toml": '[env]\nLEVEL = "1"\n[records]\nredact = { output = "drop" }\n'})
     platform.run("deploy", model)
     read = lambda name: platform.predict("m", {"name": name}).json()["output"]
     assert read("LEVEL") == "1"

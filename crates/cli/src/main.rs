@@ -41,6 +41,7 @@ mod proposals;
 mod quality;
 mod release;
 mod rows;
+mod senses;
 mod servers;
 mod show;
 mod socket;

@@ -5,7 +5,7 @@ use domain::DataDirectory;
 use monitor::columns::Sealed;
 use monitor::history::{History, HistoryLimits, Reader};
 
-use crate::watching::Senses;
+use crate::senses::Senses;
 
 /// Between two snapshots of the minute that runs, in milliseconds: with 100 columns each costs 25 ms
 /// of a core in an unoptimised build, a quarter of a percent.

@@ -26,9 +26,10 @@ use crate::handover::{self, Description};
 use crate::keeping::{self, DAY_MS, Keeping};
 use crate::listening::Listening;
 use crate::past::Past;
+use crate::senses::Senses;
 use crate::sources::{logins, secret_sources};
 use crate::truth;
-use crate::watching::{Senses, Watching};
+use crate::watching::Watching;
 
 /// Requests and replicas that still run at the end have this long, in milliseconds.
 const DRAIN_MS_MAX: u64 = 30_000;

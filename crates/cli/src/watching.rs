@@ -5,20 +5,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use control::Control;
 use domain::manifest::RecordsSection;
 use domain::{DataDirectory, Placement};
-use gateway::Gateway;
-use monitor::Monitor;
-use monitor::alarms::Desk;
-use monitor::drift::{Baseline, Drift};
+use monitor::drift::Baseline;
 use monitor::health::{BUCKET_MS, Health, Observed, Target};
 use monitor::rules::Rules;
 use monitor::saved::{Part, Saved};
-use monitor::slo::{Events, Objectives, SloKind};
+use monitor::slo::{Events, SloKind};
 use tokio::runtime::Handle;
 
 use crate::past::Past;
+use crate::senses::Senses;
 
 /// Between two looks, in milliseconds.
 const LOOK_MS: u64 = 1_000;
@@ -29,16 +26,6 @@ const SAVE_DRIFT_MS: u64 = 600_000;
 /// Names of the parts in the file.
 const HEALTH: &str = "health";
 const DRIFT: &str = "drift";
-
-/// What is watched with.
-pub struct Senses {
-    pub control: Arc<Control>,
-    pub gateway: Arc<Gateway>,
-    pub monitor: Arc<Monitor>,
-    pub drift: Arc<Drift>,
-    pub desk: Arc<Desk>,
-    pub objectives: Arc<Objectives>,
-}
 
 /// The thread that watches.
 pub struct Watching {

@@ -3,12 +3,14 @@
 
 mod answer;
 mod ask;
+mod buffer;
 mod check;
 mod concat;
 mod fresh;
 mod functions;
 mod joins;
 mod known;
+mod limits;
 mod lines;
 mod narrow;
 mod parquet;
@@ -27,5 +29,6 @@ mod tests;
 
 pub use answer::{Answer, Format};
 pub use ask::{Ask, RecordsAsk};
-pub use queries::{Limits, Queries};
+pub use limits::Limits;
+pub use queries::Queries;
 pub use source::{Seen, Source};

@@ -1,6 +1,5 @@
 //! Rows as text: JSON and CSV, batch by batch.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
@@ -9,32 +8,10 @@ use datafusion::arrow::csv;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::writer::{JsonArray, LineDelimited, Writer, WriterBuilder};
-use parking_lot::Mutex;
 
 use crate::answer::Format;
+use crate::buffer::Buffer;
 use crate::parquet::Parquet;
-
-/// Where writers write to, and what is taken from.
-#[derive(Clone, Default)]
-pub struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-impl Buffer {
-    /// What was written since the last time.
-    pub fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock())
-    }
-}
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Writes rows in some format.
 pub struct Encoder {

@@ -7,7 +7,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 
-use crate::lines::Buffer;
+use crate::buffer::Buffer;
 
 /// Rows of a row group: so many are in memory at most.
 const GROUP_ROWS_MAX: usize = 65_536;

@@ -10,8 +10,8 @@ use domain::Problem;
 
 use crate::ask::RecordsAsk;
 use crate::check::{self, Checked};
+use crate::limits::Limits;
 use crate::problem;
-use crate::queries::Limits;
 use crate::session::BATCH_ROWS;
 use crate::table::RECORDS;
 use crate::union::{Columns, other_name};

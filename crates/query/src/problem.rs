@@ -6,7 +6,7 @@ use datafusion::error::DataFusionError as Error;
 use domain::problem::excerpt;
 use domain::{Code, Problem};
 
-use crate::queries::Limits;
+use crate::limits::Limits;
 use crate::union::other_name;
 
 /// Where the language is described.

@@ -16,6 +16,7 @@ use crate::answer::{Answer, Format};
 use crate::ask::Ask;
 use crate::fresh::Fresh;
 use crate::known::Known;
+use crate::limits::Limits;
 use crate::problem;
 use crate::run::{Piece, Work};
 use crate::source::{Seen, Source};
@@ -23,20 +24,6 @@ use crate::source::{Seen, Source};
 /// A thread's stack, in bytes. It is reserved, not used; a plan of as many levels as are allowed
 /// needs a part of it.
 pub const STACK_BYTES: usize = 256 << 20;
-/// Memory of a query, in bytes, if nothing else is said.
-const MEMORY_BYTES_MAX: usize = 256 << 20;
-/// Rows of an answer.
-const ROWS_MAX: usize = 1_000_000;
-/// Bytes of an answer.
-const ANSWER_BYTES_MAX: u64 = 1 << 30;
-/// How long a query may compute, in milliseconds.
-const TIME_MS_MAX: u64 = 60_000;
-/// Bytes of its text.
-const SQL_BYTES_MAX: usize = 64 << 10;
-/// Queries at once.
-const QUERIES_MAX: usize = 2;
-/// How long others wait for their turn, in milliseconds.
-const WAIT_MS_MAX: u64 = 5_000;
 /// Threads that wait for files.
 const BLOCKING_THREADS_MAX: usize = 8;
 /// Less important than answering requests, as `nice` counts.
@@ -45,45 +32,6 @@ const NICE: libc::c_int = 10;
 const PIECES_MAX: usize = 4;
 /// For a query whose threads do not look at the clock, in milliseconds beyond its own limit.
 const GRACE_MS: u64 = 10_000;
-
-/// What a query may cost.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Memory for sorting, grouping and joining, in bytes.
-    pub memory_bytes_max: usize,
-    /// Rows of an answer.
-    pub rows_max: usize,
-    /// Bytes of an answer.
-    pub answer_bytes_max: u64,
-    /// How long it may compute, in milliseconds.
-    pub time_ms_max: u64,
-    /// Its text, in bytes.
-    pub sql_bytes_max: usize,
-    /// Queries that run at once.
-    pub queries_max: usize,
-    /// How long others wait for their turn, in milliseconds.
-    pub wait_ms_max: u64,
-    /// Threads for all of them.
-    pub threads: usize,
-    /// Between two times that the newest records become Parquet for a query, in milliseconds.
-    pub flush_ms_min: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            memory_bytes_max: MEMORY_BYTES_MAX,
-            rows_max: ROWS_MAX,
-            answer_bytes_max: ANSWER_BYTES_MAX,
-            time_ms_max: TIME_MS_MAX,
-            sql_bytes_max: SQL_BYTES_MAX,
-            queries_max: QUERIES_MAX,
-            wait_ms_max: WAIT_MS_MAX,
-            threads: 2,
-            flush_ms_min: 1_000,
-        }
-    }
-}
 
 /// Answers queries.
 pub struct Queries {

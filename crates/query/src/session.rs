@@ -13,7 +13,7 @@ use object_store::ObjectStore;
 use url::Url;
 
 use crate::functions;
-use crate::queries::Limits;
+use crate::limits::Limits;
 
 /// Rows that are computed with at once.
 pub const BATCH_ROWS: usize = 4_096;

@@ -1,0 +1,20 @@
+//! What models are watched with.
+
+use std::sync::Arc;
+
+use control::Control;
+use gateway::Gateway;
+use monitor::Monitor;
+use monitor::alarms::Desk;
+use monitor::drift::Drift;
+use monitor::slo::Objectives;
+
+/// What is watched with.
+pub struct Senses {
+    pub control: Arc<Control>,
+    pub gateway: Arc<Gateway>,
+    pub monitor: Arc<Monitor>,
+    pub drift: Arc<Drift>,
+    pub desk: Arc<Desk>,
+    pub objectives: Arc<Objectives>,
+}
