@@ -12,6 +12,7 @@ mod joins;
 mod known;
 mod limits;
 mod lines;
+mod names;
 mod narrow;
 mod parquet;
 mod plan;

@@ -11,10 +11,11 @@ use domain::Problem;
 use crate::ask::RecordsAsk;
 use crate::check::{self, Checked};
 use crate::limits::Limits;
+use crate::names::other_name;
 use crate::problem;
 use crate::session::BATCH_ROWS;
 use crate::table::RECORDS;
-use crate::union::{Columns, other_name};
+use crate::union::Columns;
 
 /// Columns of an answer.
 const COLUMNS_MAX: usize = 2_000;

@@ -7,7 +7,7 @@ use domain::problem::excerpt;
 use domain::{Code, Problem};
 
 use crate::limits::Limits;
-use crate::union::other_name;
+use crate::names::other_name;
 
 /// Where the language is described.
 const HELP: &str = "`decalog sql --help` has examples; docs/querying.md lists tables and columns";

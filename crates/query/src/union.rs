@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use records::columns::{INPUT, OUTPUT, fixed};
+use records::columns::fixed;
 
 use crate::known::KnownFile;
+use crate::names::other_name;
 
 /// The columns of the table.
 #[derive(Clone, Debug)]
@@ -68,11 +69,6 @@ impl Columns {
             Some(other) => self.other_names.get(other).copied().unwrap_or_default(),
         }
     }
-}
-
-/// `city` for `in.city`.
-pub fn other_name(name: &str) -> Option<&str> {
-    name.strip_prefix(INPUT).or_else(|| name.strip_prefix(OUTPUT))
 }
 
 fn other_names(fields: &[FieldRef], places: &HashMap<String, usize>) -> Vec<usize> {

@@ -147,10 +147,12 @@ pub struct RequestMetrics {
 
 impl By {
     fn of_time(length_ms: u64) -> By {
-        match length_ms {
-            ..=MINUTES_MS_MAX => By::Minute,
-            ..=HOURS_MS_MAX => By::Hour,
-            _ => By::Day,
+        if length_ms <= MINUTES_MS_MAX {
+            By::Minute
+        } else if length_ms <= HOURS_MS_MAX {
+            By::Hour
+        } else {
+            By::Day
         }
     }
 
