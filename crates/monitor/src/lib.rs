@@ -27,6 +27,7 @@ use domain::guard::ArmWindow;
 use domain::record::Record;
 use domain::route::Demand;
 use parking_lot::Mutex;
+pub use prometheus_client::metrics::counter::Counter;
 
 pub use bucket::Bucket;
 use bucket::{Blame, blame};
@@ -129,6 +130,11 @@ impl Monitor {
         let mut inner = self.inner.lock();
         inner.windows.retain(|_, window| window.idle_ms(now_ms) < WINDOW_MS);
         inner.metrics.render(scrape, now_ms)
+    }
+
+    /// Another counter among the metrics; its name without `decalog_` and `_total`.
+    pub fn counter(&self, name: &str, help: &str) -> Counter {
+        self.inner.lock().metrics.counter(name, help)
     }
 
     /// What has become of a placement's requests since this was last read; empty the first time.
