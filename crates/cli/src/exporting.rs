@@ -97,15 +97,6 @@ pub fn start(
     if records.records_per_s == 0 {
         tracing::warn!("no traces are sent: they are made of records, and --records-per-s is 0");
     }
-    let (scraped, scraping) = (gateway.clone(), monitor.clone());
-    let metrics = move || {
-        let scrape = Scrape {
-            demand: scraped.demand(),
-            records_dropped: scraped.records_dropped(),
-            epoch: scraped.epoch(),
-        };
-        scraping.render(&scrape, control::now_ms())
-    };
     let config = Config {
         endpoint: wanted.endpoint,
         headers: wanted.headers,
@@ -114,16 +105,24 @@ pub fn start(
         authorities: identity::system_authorities(),
         queue_bytes_max: wanted.queue_bytes_max,
         metrics_every_ms: wanted.every_s.saturating_mul(1_000),
-        metrics: Box::new(metrics),
         sent: monitor.counter("otlp_spans_sent", "Spans that the collector took"),
         dropped: monitor.counter(
             "otlp_spans_dropped",
-            "Spans that were dropped: for want of room, or as the collector did not take them",
+            "Spans that were dropped for want of room, or as the collector did not take them",
         ),
     };
     let exporter = Exporter::start(config).map_err(|error| {
         Problem::new(Code::Failed, format!("starting the thread of telemetry: {error}"))
     })?;
+    let (scraped, scraping) = (gateway.clone(), monitor.clone());
+    exporter.measure(Box::new(move || {
+        let scrape = Scrape {
+            demand: scraped.demand(),
+            records_dropped: scraped.records_dropped(),
+            epoch: scraped.epoch(),
+        };
+        scraping.render(&scrape, control::now_ms())
+    }));
     gateway.trace(wanted.share);
     Ok(Some(Arc::new(exporter)))
 }

@@ -4,6 +4,7 @@
 pub mod alarms;
 mod bucket;
 pub mod columns;
+mod counter;
 pub mod delivery;
 pub mod drift;
 pub mod health;
@@ -27,10 +28,11 @@ use domain::guard::ArmWindow;
 use domain::record::Record;
 use domain::route::Demand;
 use parking_lot::Mutex;
-pub use prometheus_client::metrics::counter::Counter;
 
 pub use bucket::Bucket;
 use bucket::{Blame, blame};
+use counter::Counted;
+pub use counter::Counter;
 use metrics::Metrics;
 use requests::{RequestMinutes, SealedRequests};
 pub use window::Summary;
@@ -40,6 +42,7 @@ use window::Window;
 pub struct Monitor {
     records: Arc<ArrayQueue<Record>>,
     inner: Mutex<Inner>,
+    counted: Mutex<Vec<Counted>>,
 }
 
 struct Inner {
@@ -87,6 +90,7 @@ impl Monitor {
     pub fn new(records: Arc<ArrayQueue<Record>>) -> Monitor {
         Monitor {
             records,
+            counted: Mutex::default(),
             inner: Mutex::new(Inner {
                 metrics: Metrics::new(),
                 windows: HashMap::new(),
@@ -129,12 +133,16 @@ impl Monitor {
         self.drain(now_ms);
         let mut inner = self.inner.lock();
         inner.windows.retain(|_, window| window.idle_ms(now_ms) < WINDOW_MS);
-        inner.metrics.render(scrape, now_ms)
+        let mut text = inner.metrics.render(scrape, now_ms);
+        counter::append(&mut text, &self.counted.lock());
+        text
     }
 
-    /// Another counter among the metrics; its name without `decalog_` and `_total`.
-    pub fn counter(&self, name: &str, help: &str) -> Counter {
-        self.inner.lock().metrics.counter(name, help)
+    /// Another counter among the metrics; its name is without `decalog_` and `_total`.
+    pub fn counter(&self, name: &'static str, help: &'static str) -> Counter {
+        let counter = Counter::default();
+        self.counted.lock().push(Counted { name, help, counter: counter.clone() });
+        counter
     }
 
     /// What has become of a placement's requests since this was last read; empty the first time.

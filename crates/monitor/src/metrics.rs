@@ -210,13 +210,6 @@ impl Metrics {
         Metrics { registry, ..metrics }
     }
 
-    /// Another counter of this process, for whoever counts.
-    pub fn counter(&mut self, name: &str, help: &str) -> Counter {
-        let counter = Counter::default();
-        self.registry.register(name, help, counter.clone());
-        counter
-    }
-
     /// Takes in finished requests, all of the same placement or all of none.
     pub fn take(&mut self, run: &[Record], now_ms: u64) {
         let Some(placement) = run.first().and_then(|record| record.placement.as_ref()) else {

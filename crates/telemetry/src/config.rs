@@ -7,6 +7,9 @@ use crate::endpoint::Endpoint;
 /// What waits to be sent has at most so many bytes, unless it is said otherwise.
 pub const QUEUE_BYTES_MAX: usize = 8 << 20;
 
+/// Gives all metrics of this process, as OpenMetrics writes them.
+pub type Measure = Box<dyn Fn() -> String + Send + Sync>;
+
 /// Where to send, and what of.
 pub struct Config {
     /// The collector.
@@ -23,8 +26,6 @@ pub struct Config {
     pub queue_bytes_max: usize,
     /// How often metrics are sent, in milliseconds; 0 sends none.
     pub metrics_every_ms: u64,
-    /// All metrics of this process, as OpenMetrics writes them.
-    pub metrics: Box<dyn FnMut() -> String + Send>,
     /// Counts spans that the collector took.
     pub sent: Counter,
     /// Counts spans that were dropped.

@@ -14,14 +14,14 @@ mod seen;
 mod sending;
 mod spans;
 
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use monitor::Counter;
 use protocol::record::{Definition, RecordIn};
 
-pub use config::{Config, QUEUE_BYTES_MAX};
+pub use config::{Config, Measure, QUEUE_BYTES_MAX};
 pub use endpoint::{Endpoint, pairs};
 
 use call::Client;
@@ -35,6 +35,7 @@ pub const END_MS_MAX: u64 = 2_000;
 pub struct Exporter {
     queue: Arc<Queue>,
     dropped: Counter,
+    measure: Arc<OnceLock<Measure>>,
     ended: parking_lot::Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
@@ -45,12 +46,18 @@ impl Exporter {
         let dropped = config.dropped.clone();
         let client = Client::new(&config.endpoint, &config.headers, &config.authorities);
         let (done, ended): (Sender<()>, _) = channel();
-        let sending = Sending::new(config, client, queue.clone());
+        let measure = Arc::new(OnceLock::new());
+        let sending = Sending::new(config, client, queue.clone(), measure.clone());
         std::thread::Builder::new().name("telemetry".into()).spawn(move || {
             sending.run();
             drop(done);
         })?;
-        Ok(Exporter { queue, dropped, ended: parking_lot::Mutex::new(Some(ended)) })
+        Ok(Exporter { queue, dropped, measure, ended: parking_lot::Mutex::new(Some(ended)) })
+    }
+
+    /// Says where metrics come from, once; before that none are sent.
+    pub fn measure(&self, measure: Measure) {
+        let _ = self.measure.set(measure);
     }
 
     /// Takes in a record that is kept, if it is part of a trace that is kept. Does not wait.
@@ -58,7 +65,7 @@ impl Exporter {
         let Some(seen) = Seen::of(definition, record) else { return };
         let spans = seen.spans();
         if !self.queue.push(seen) {
-            self.dropped.inc_by(spans);
+            self.dropped.add(spans);
         }
     }
 

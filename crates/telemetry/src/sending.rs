@@ -1,7 +1,7 @@
 //! The thread that sends: spans once a second, metrics at their own pace. What a collector does not
 //! take now is kept and tried again for a while, and what comes meanwhile waits in the queue.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -15,7 +15,7 @@ use prost::Message;
 use crate::backoff::Backoff;
 use crate::batches::Batches;
 use crate::call::{Client, Outcome, Signal};
-use crate::config::Config;
+use crate::config::{Config, Measure};
 use crate::metrics::Series;
 use crate::queue::Queue;
 use crate::spans::{Place, spans_of, text};
@@ -41,6 +41,7 @@ pub struct Sending {
     config: Config,
     client: Client,
     queue: Arc<Queue>,
+    measure: Arc<OnceLock<Measure>>,
     place: Place,
     resource: Resource,
     batches: Batches,
@@ -62,7 +63,12 @@ struct Told {
 
 impl Sending {
     /// Before the thread begins.
-    pub fn new(config: Config, client: Client, queue: Arc<Queue>) -> Sending {
+    pub fn new(
+        config: Config,
+        client: Client,
+        queue: Arc<Queue>,
+        measure: Arc<OnceLock<Measure>>,
+    ) -> Sending {
         let attributes = config.resource.iter().map(|(name, value)| text(name, value.as_str()));
         let resource = Resource { attributes: attributes.collect(), ..Resource::default() };
         let now = Instant::now();
@@ -79,6 +85,7 @@ impl Sending {
             config,
             client,
             queue,
+            measure,
         }
     }
 
@@ -88,11 +95,15 @@ impl Sending {
             let begun = Instant::now();
             let ends = self.queue.ends();
             let may_be_more = self.send_spans(ends);
-            if self.config.metrics_every_ms > 0 && (begun >= self.metrics_at || ends.is_some()) {
+            let are_due = match ends {
+                Some(_) => !may_be_more,
+                None => begun >= self.metrics_at,
+            };
+            if self.config.metrics_every_ms > 0 && are_due {
                 self.send_metrics(ends);
                 self.metrics_at = begun + Duration::from_millis(self.config.metrics_every_ms);
             }
-            self.tell(ends.is_some());
+            self.tell(false);
             match ends {
                 Some(until) if !may_be_more || Instant::now() >= until => return self.leave(),
                 Some(_) => {}
@@ -121,7 +132,7 @@ impl Sending {
             Outcome::Taken => self.taken(spans, 0),
             Outcome::Partly(rejected, said) => {
                 if rejected == 0 {
-                    self.told.why = said;
+                    tracing::warn!("{host} takes all spans, and {said}");
                 } else {
                     self.told.why = format!("{host} does not take all: {said}");
                 }
@@ -154,12 +165,12 @@ impl Sending {
             tracing::warn!("{} takes traces again", self.config.endpoint.host());
         }
         self.backoff.succeeded();
-        self.config.sent.inc_by(spans - rejected);
-        self.config.dropped.inc_by(rejected);
+        self.config.sent.add(spans - rejected);
+        self.config.dropped.add(rejected);
     }
 
     fn dropped(&mut self, spans: u64, why: String) {
-        self.config.dropped.inc_by(spans);
+        self.config.dropped.add(spans);
         self.told.why = why;
     }
 
@@ -187,7 +198,8 @@ impl Sending {
 
     /// Sends all metrics as they are now. What is not taken is in the next ones, too.
     fn send_metrics(&mut self, ends: Option<Instant>) {
-        let exposition = (self.config.metrics)();
+        let Some(measure) = self.measure.get() else { return };
+        let exposition = measure();
         for metrics in self.series.read(&exposition, now_ns()) {
             let now = Instant::now();
             let limit = ends.map(|until| until.saturating_duration_since(now));
