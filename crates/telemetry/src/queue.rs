@@ -34,8 +34,12 @@ impl Queue {
         if inner.bytes + bytes > self.bytes_max {
             return false;
         }
+        let was_half_full = inner.bytes * 2 >= self.bytes_max;
         inner.bytes += bytes;
         inner.waiting.push_back(seen);
+        if !was_half_full && inner.bytes * 2 >= self.bytes_max {
+            self.changed.notify_all();
+        }
         true
     }
 
@@ -64,10 +68,10 @@ impl Queue {
         self.inner.lock().end
     }
 
-    /// Waits until a time, or the end.
-    pub fn wait_until(&self, time: Instant) {
+    /// Waits until a time, or the end, or until it is half full, if something can be done about that.
+    pub fn wait_until(&self, time: Instant, can_empty: bool) {
         let mut inner = self.inner.lock();
-        while inner.end.is_none() {
+        while inner.end.is_none() && !(can_empty && inner.bytes * 2 >= self.bytes_max) {
             if self.changed.wait_until(&mut inner, time).timed_out() {
                 return;
             }
@@ -79,6 +83,22 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::seen::sample;
+
+    #[test]
+    fn one_that_is_half_full_or_at_its_end_is_not_waited_for() {
+        let queue = Queue::new(sample().bytes() * 2);
+        let later = || Instant::now() + std::time::Duration::from_secs(600);
+        queue.push(sample());
+        queue.wait_until(later(), true);
+        queue.wait_until(Instant::now(), false);
+        queue.take(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| queue.wait_until(later(), true));
+            queue.push(sample());
+        });
+        queue.end(Instant::now());
+        queue.wait_until(later(), false);
+    }
 
     #[test]
     fn what_finds_no_room_is_refused_and_what_was_taken_gives_its_room_back() {

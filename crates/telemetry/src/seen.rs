@@ -115,11 +115,16 @@ impl Seen {
 /// A request for tests.
 #[cfg(test)]
 pub fn sample() -> Seen {
-    let text = r#"{"placement": {"model": {"project": "default", "model": "churn"},
-        "environment": "production", "version": 3, "digest": "DIGEST", "revision": 0},
-        "schema": {"inputs": [], "outputs": []}}"#;
-    let text = text.replace("DIGEST", &domain::Digest::of(b"x").to_string());
-    let definition: Definition = serde_json::from_str(&text).unwrap();
+    let model =
+        domain::ModelKey { project: "default".parse().unwrap(), model: "churn".parse().unwrap() };
+    let placement = domain::Placement {
+        model,
+        environment: "production".parse().unwrap(),
+        version: domain::VersionNumber(3),
+        digest: domain::Digest::of(b"x"),
+        revision: 0,
+    };
+    let definition = Definition { placement, schema: domain::Schema::default(), key: None };
     let mut id = [0; 16];
     id[..6].copy_from_slice(&1_700_000_000_000u64.to_be_bytes()[2..]);
     (id[6], id[7]) = (0x78, 0x00);

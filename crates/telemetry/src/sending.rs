@@ -108,7 +108,10 @@ impl Sending {
                 Some(until) if !may_be_more || Instant::now() >= until => return self.leave(),
                 Some(_) => {}
                 None if may_be_more => {}
-                None => self.queue.wait_until(begun + Duration::from_millis(SEND_MS)),
+                None => {
+                    let next = begun + Duration::from_millis(SEND_MS);
+                    self.queue.wait_until(next, self.waiting.is_none());
+                }
             }
         }
     }
