@@ -10,7 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::alarm::{AlarmKey, AlarmKind, Confidence, Finding};
+use domain::alarm::{AlarmKey, AlarmKind, Confidence, Finding, Target};
 use domain::{EnvironmentName, ModelKey};
 use parking_lot::Mutex;
 pub use policy::burn::Events;
@@ -102,8 +102,8 @@ pub struct SloView {
     pub burning: bool,
 }
 
-/// What an objective is of.
-type Key = (ModelKey, EnvironmentName, SloKind);
+/// What an objective is of: a model, or the platform.
+type Key = (Option<Target>, SloKind);
 
 struct Known {
     objective: Objective,
@@ -136,7 +136,7 @@ impl Inner {
         if self.known.len() >= OBJECTIVES_MAX && !self.known.contains_key(&key) {
             return;
         }
-        let target = key.2.target();
+        let target = key.1.target();
         let known = self.known.entry(key).or_insert_with(|| Known {
             objective: Objective::new(target),
             last_ms: 0,
@@ -151,7 +151,7 @@ impl Inner {
         self.is_loaded = true;
         for (key, body) in desk.objectives() {
             let Ok(key) = serde_json::from_str::<Key>(&key) else { continue };
-            let Some(objective) = Objective::from_bytes(key.2.target(), &body) else { continue };
+            let Some(objective) = Objective::from_bytes(key.1.target(), &body) else { continue };
             self.known.insert(key, Known { objective, last_ms: now_ms, is_dirty: false });
         }
         for (key, at_ms, events) in std::mem::take(&mut self.early) {
@@ -181,19 +181,12 @@ impl Objectives {
     }
 
     /// Takes in events of one objective, of the minute of this time, in milliseconds since 1970.
-    pub fn add(
-        &self,
-        model: &ModelKey,
-        environment: &EnvironmentName,
-        kind: SloKind,
-        at_ms: u64,
-        events: Events,
-    ) {
+    pub fn add(&self, target: Option<&Target>, kind: SloKind, at_ms: u64, events: Events) {
         if events.all == 0 {
             return;
         }
         let mut inner = self.inner.lock();
-        let key = (model.clone(), environment.clone(), kind);
+        let key = (target.cloned(), kind);
         match inner.is_loaded {
             true => inner.add(key, at_ms, events),
             false if inner.early.len() < EARLY_MAX => inner.early.push((key, at_ms, events)),
@@ -204,7 +197,7 @@ impl Objectives {
     /// Forgets a model that was removed.
     pub fn forget(&self, desk: &Desk, model: &ModelKey) {
         let mut inner = self.inner.lock();
-        let of_model = |key: &Key| key.0 == *model;
+        let of_model = |key: &Key| key.0.as_ref().is_some_and(|target| target.model == *model);
         let dropped: Vec<String> =
             inner.known.keys().filter(|key| of_model(key)).map(text).collect();
         inner.known.retain(|key, _| !of_model(key));
@@ -232,16 +225,12 @@ impl Objectives {
             return;
         }
         inner.looked_ms = now_ms;
-        for ((model, environment, kind), known) in &inner.known {
-            let key = AlarmKey {
-                model: model.clone(),
-                environment: environment.clone(),
-                kind: kind.alarm(),
-                subject: String::new(),
-            };
+        for ((target, kind), known) in &inner.known {
+            let key =
+                AlarmKey { target: target.clone(), kind: kind.alarm(), subject: String::new() };
             match known.objective.burning(now_ms) {
                 Some(burning) => {
-                    desk.raise(&key, finding(*kind, model, environment, &burning, now_ms), now_ms);
+                    desk.raise(&key, finding(*kind, target.as_ref(), &burning, now_ms), now_ms);
                 }
                 None => desk.quiet(&key, now_ms),
             }
@@ -259,13 +248,13 @@ impl Objectives {
     /// How it stands with all objectives of a model that have had events.
     pub fn of(&self, model: &ModelKey, now_ms: u64) -> Vec<SloView> {
         let inner = self.inner.lock();
-        let of_model = inner.known.iter().filter(|((of, ..), _)| of == model);
-        let view = |((_, environment, kind), known): (&Key, &Known)| {
+        let view = |((target, kind), known): (&Key, &Known)| {
+            let target = target.as_ref().filter(|target| target.model == *model)?;
             let objective = &known.objective;
             let month = objective.month(now_ms);
             let rate = |minutes: u64| objective.burn_rate(objective.events(now_ms, minutes));
-            SloView {
-                environment: environment.clone(),
+            Some(SloView {
+                environment: target.environment.clone(),
                 objective: *kind,
                 target: objective.target(),
                 window_days: 30,
@@ -275,9 +264,9 @@ impl Objectives {
                 burn_rate_1h: rate(60),
                 burn_rate_6h: rate(360),
                 burning: objective.burning(now_ms).is_some(),
-            }
+            })
         };
-        of_model.map(view).collect()
+        inner.known.iter().filter_map(view).collect()
     }
 }
 
@@ -298,23 +287,17 @@ fn named(model: &ModelKey) -> String {
     }
 }
 
-fn finding(
-    kind: SloKind,
-    model: &ModelKey,
-    environment: &EnvironmentName,
-    burning: &Burning,
-    now_ms: u64,
-) -> Finding {
+fn finding(kind: SloKind, target: Option<&Target>, burning: &Burning, now_ms: u64) -> Finding {
     let Burning { rule, long_rate, events, .. } = burning;
     let share = events.bad as f64 / events.all.max(1) as f64 * 100.0;
-    let target = kind.target() * 100.0;
+    let good = kind.target() * 100.0;
     // At this rate the budget of 30 days is gone after so long.
     let lasts = span((30.0 * 1_440.0 / long_rate.max(1e-9)) as u64);
     Finding {
         version: None,
         severity: rule.severity,
         what: format!(
-            "{} of {} {} in {} ({share:.2}%, {target}% should be good): the budget of 30 days lasts {lasts} at this rate",
+            "{} of {} {} in {} ({share:.2}%, {good}% should be good): the budget of 30 days lasts {lasts} at this rate",
             events.bad,
             events.all,
             kind.bad(),
@@ -324,9 +307,12 @@ fn finding(
         confidence: Confidence::Measured,
         size: *long_rate,
         columns: vec![],
-        next: match environment.as_str() {
-            "production" => format!("decalog slo {}", named(model)),
-            _ => format!("decalog slo {}@{environment}", named(model)),
+        next: match target {
+            None => "decalog sql 'select * from gaps order by time desc limit 20'".into(),
+            Some(Target { model, environment }) => match environment.as_str() {
+                "production" => format!("decalog slo {}", named(model)),
+                _ => format!("decalog slo {}@{environment}", named(model)),
+            },
         },
     }
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use protocol::record::{Definition, RecordHead, RecordIn, Recorder};
 
 use crate::catalogue::{Catalogue, Erased};
 use crate::erase::Erasure;
-use crate::ring::Ring;
+use crate::ring::{Dropped, Ring};
 use crate::sample::Sampler;
 use crate::sealing::{Closed, Sealing, now_ms};
 use crate::segment::{Kind, Segment, frames, ring_of};
@@ -62,6 +63,8 @@ pub struct Keeper {
     area: Area,
     definitions: Mutex<HashMap<u64, Arc<Definition>>>,
     orders: Mutex<Sender<Order>>,
+    /// Records that the disk did not take.
+    unkept: AtomicU64,
 }
 
 /// What the thread is told.
@@ -115,6 +118,7 @@ impl Keeper {
             area: store.area("records"),
             definitions: Mutex::default(),
             orders: Mutex::new(sender),
+            unkept: AtomicU64::new(0),
         });
         let (closed, to_seal) = channel();
         let sealing = Sealing {
@@ -223,6 +227,13 @@ impl Keeper {
         self.catalogue.files_of(model, hour_ms).map_err(io::Error::other)
     }
 
+    /// Records, and values of records, that found no room in memory or on the disk. Only the
+    /// difference between two looks tells something: the memory outlives the process.
+    pub fn lost(&self) -> Dropped {
+        let Dropped { records, values } = self.ring.dropped();
+        Dropped { records: records + self.unkept.load(Ordering::Relaxed), values }
+    }
+
     /// What is missing since a time, in milliseconds since 1970.
     pub fn gaps(&self, from_ms: u64) -> io::Result<Vec<Gap>> {
         self.catalogue.gaps(from_ms).map_err(io::Error::other)
@@ -257,7 +268,7 @@ struct Draining {
     count: u64,
     synced_at: Instant,
     is_dirty: bool,
-    /// Records that the disk did not take.
+    /// Records that the disk did not take, and that are in no gap yet.
     lost: u64,
 }
 
@@ -358,7 +369,7 @@ impl Draining {
             return false;
         }
         let Some(definition) = self.keeper.definition(head.lane) else {
-            self.lost += 1;
+            self.lose(1);
             return false;
         };
         if let Ok(record) = RecordIn::read(frame) {
@@ -372,7 +383,7 @@ impl Draining {
             self.samplers.entry(head.lane).or_insert_with(|| Sampler::new(per_second, now_ms));
         let Some(weight) = sampler.weight(&head, now_ms) else { return false };
         let Some((segment, defined, _)) = self.segment() else {
-            self.lost += 1;
+            self.lose(1);
             return false;
         };
         if defined.insert(head.lane) {
@@ -403,11 +414,16 @@ impl Draining {
             Ok(()) => self.is_dirty = true,
             Err(error) => {
                 tracing::warn!("{records} records are lost: {error}");
-                self.lost += records;
+                self.lose(records);
                 // Its definitions may be among what was not written.
                 self.close();
             }
         }
+    }
+
+    fn lose(&mut self, records: u64) {
+        self.lost += records;
+        self.keeper.unkept.fetch_add(records, Ordering::Relaxed);
     }
 
     /// Adds what was lost to the records as a gap.
