@@ -136,8 +136,7 @@ def test_flights_arrive_late_for_reasons_that_no_input_has(fresh, tmp_path):
     model = classifier(["carrier", "origin"], TICKET, train, train.late)
     replay = Replay(fresh, tmp_path, "late")
     replay.deploy(model, train[TICKET], "late")
-    # The fortnight that says what is usual, and the days of December that are told: with all days between it takes an hour, and
-    # another alarm comes on the first of July.
+    # The fortnight that says what is usual, and the days of December that are told; all days between would take an hour.
     is_between = (table.date > "2013-03-14") & (table.date < "2013-12-01") & ("DECALOG_WALKTHROUGH_ALL" not in os.environ)
     later = table[(table.month > 2) & (table.date <= "2013-12-10") & ~is_between]
     for number, (day, of_day) in enumerate(later.groupby("date")):
@@ -204,7 +203,7 @@ def test_loans_are_of_other_people_and_hardly_judged_worse(fresh, tmp_path):
     since = datetime.datetime.fromtimestamp(notice["since_ms"] / 1_000, datetime.timezone.utc)
     assert abs((since - datetime.datetime.fromisoformat(f"{SHIFT}T00:00+00:00")).days) < 8, since
     assert {one["severity"] for one in alarms.values()} == {"notice"}, alarms
-    # Half as many mistakes again, which are few: less than a tenth of the chance to see it in these months.
+    # Half as many mistakes again, of a model that makes few: too little to be sure of in these months.
     before, after = mean_of(windows, "auc", "0", "2019-03-29"), mean_of(windows, "auc", "2019-04-03")
     assert 0.004 < before - after < 0.02, (before, after)
 

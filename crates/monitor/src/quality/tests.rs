@@ -272,7 +272,13 @@ fn more_mistakes_are_an_alarm_and_mistakes_that_are_expected_a_warning() {
     assert!(finding.what.contains("40% of predictions are wrong"), "{}", finding.what);
     assert_eq!(finding.next, "decalog quality churn");
     let text = serde_json::to_string(&losses).unwrap();
-    assert_eq!(serde_json::from_str::<Losses>(&text).unwrap(), losses);
+    let mut again: Losses = serde_json::from_str(&text).unwrap();
+    assert_eq!(again.from_ms(), losses.from_ms());
+    told.0.lock().clear();
+    let cohorts = [cohort(hour, 2, Some(0.4), None)];
+    again.take(target, TruthKind::Score, &cohorts, now_ms(hour), &told);
+    let (kind, still) = told.0.lock().last().cloned().unwrap();
+    assert_eq!((kind, still.unwrap().since_ms), (AlarmKind::Quality, finding.since_ms));
 }
 
 #[test]
