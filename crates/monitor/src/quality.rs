@@ -21,7 +21,7 @@ pub use cohort::{HOUR_MS, HourOf, QualityCohort};
 pub use hour::{HourRow, HourSums};
 pub use keys::Keys;
 pub use learnt::{CALIBRATION_ROWS_MIN, Learnt, choose_output};
-pub use losses::{Losses, USUAL_HOURS};
+pub use losses::{Losses, USUAL_DAYS};
 pub use report::{QualityReport, QualityUndecided, QualityWindow, Step, cohort_of};
 
 /// Hours that are kept of all models together, about 10 KB each.

@@ -15,7 +15,7 @@ use crate::drift::status::{BinShare, SeriesDrift};
 use crate::health::Tell;
 
 const HOUR_MS: u64 = 3_600_000;
-/// What people see is of the last hours, so many.
+/// What people see is of the last hours, so many; if the clock is set back, of the last that had rows.
 const HOURS: usize = 24;
 
 /// Series, what was counted of them, and what watches the counts.
@@ -107,7 +107,12 @@ impl Group {
             }
             None => self.hours.push_back((hour_ms, self.minute.clone())),
         }
-        while self.hours.len() > HOURS {
+        // A machine that slept left hours out.
+        let from_ms = hour_ms.saturating_sub((HOURS as u64 - 1) * HOUR_MS);
+        let is_over = |hours: &VecDeque<(u64, _)>| {
+            hours.len() > HOURS || hours.front().is_some_and(|(begin_ms, _)| *begin_ms < from_ms)
+        };
+        while is_over(&self.hours) {
             self.hours.pop_front();
         }
         let watched = &self.watched;
