@@ -1,6 +1,8 @@
 //! The keeper: takes records out of the ring into segments, and makes Parquet of them. It is the
 //! only reader of the ring, on a thread of its own, so that a disk that stalls holds up nobody else.
 
+mod counts;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
@@ -21,6 +23,8 @@ use crate::sample::Sampler;
 use crate::sealing::{Closed, Sealing, now_ms};
 use crate::segment::{Kind, Segment, frames, ring_of};
 use crate::{Gap, Hour, RecordFile, segment};
+use counts::Counters;
+pub use counts::KeeperCounts;
 
 /// Between two looks at the ring, in milliseconds.
 const DRAIN_MS: u64 = 50;
@@ -62,6 +66,7 @@ pub struct Keeper {
     area: Area,
     definitions: Mutex<HashMap<u64, Arc<Definition>>>,
     orders: Mutex<Sender<Order>>,
+    counters: Counters,
 }
 
 /// What the thread is told.
@@ -115,6 +120,7 @@ impl Keeper {
             area: store.area("records"),
             definitions: Mutex::default(),
             orders: Mutex::new(sender),
+            counters: Counters::default(),
         });
         let (closed, to_seal) = channel();
         let sealing = Sealing {
@@ -153,6 +159,11 @@ impl Keeper {
             .name("records-drain".into())
             .spawn(move || draining.run(&orders))?;
         Ok(keeper)
+    }
+
+    /// How many records were kept, and how many were not.
+    pub fn counts(&self) -> KeeperCounts {
+        self.counters.read(&self.ring)
     }
 
     /// What a lane's number stands for.
@@ -358,7 +369,7 @@ impl Draining {
             return false;
         }
         let Some(definition) = self.keeper.definition(head.lane) else {
-            self.lost += 1;
+            self.lose(1);
             return false;
         };
         if let Ok(record) = RecordIn::read(frame) {
@@ -372,7 +383,7 @@ impl Draining {
             self.samplers.entry(head.lane).or_insert_with(|| Sampler::new(per_second, now_ms));
         let Some(weight) = sampler.weight(&head, now_ms) else { return false };
         let Some((segment, defined, _)) = self.segment() else {
-            self.lost += 1;
+            self.lose(1);
             return false;
         };
         if defined.insert(head.lane) {
@@ -400,14 +411,22 @@ impl Draining {
     fn write(&mut self, records: u64) {
         let Some((segment, _, _)) = &mut self.segment else { return };
         match segment.write() {
-            Ok(()) => self.is_dirty = true,
+            Ok(()) => {
+                self.is_dirty = true;
+                self.keeper.counters.keep(records);
+            }
             Err(error) => {
                 tracing::warn!("{records} records are lost: {error}");
-                self.lost += records;
+                self.lose(records);
                 // Its definitions may be among what was not written.
                 self.close();
             }
         }
+    }
+
+    fn lose(&mut self, records: u64) {
+        self.lost += records;
+        self.keeper.counters.lose(records);
     }
 
     /// Adds what was lost to the records as a gap.
