@@ -18,8 +18,8 @@ use spread::{COUNTS, Spread, TIMES};
 
 /// Parts of a request's time.
 const PARTS: [&str; 4] = ["queue", "worker", "overhead", "total"];
-/// The most placements that have series: a scrape stays below 16 MiB. The one whose last request is
-/// the oldest goes first.
+/// The most placements that have series, so that a scrape stays small: docs/monitoring.md says how
+/// small. The one whose last request is the oldest goes first.
 const PLACEMENTS_MAX: usize = 1_000;
 /// Series of a placement that is out of the route table stay so long after its last request, in
 /// milliseconds: long enough for the last scrape.

@@ -2,6 +2,7 @@
 //! else whoever runs the platform wants to see in a graph.
 
 mod process;
+mod quality;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use monitor::exposition::{Family, Format, Kind, Label, TEXT_TYPES, Value, encode
 
 use crate::describe::{Input, Operation, Output};
 use crate::{Api, ApiError};
+pub use quality::Recent;
 
 /// Series of open alarms; the most severe come first.
 const ALARM_SERIES_MAX: usize = 2_000;
@@ -72,6 +74,9 @@ pub fn scrape(api: &Api, format: Format, now_ms: u64) -> Metrics {
     families.push(of_objectives(api, now_ms));
     families.extend(of_receivers(api));
     families.extend(of_records(api));
+    if let Some(truth) = &api.truth {
+        families.push(truth.recent.family(&truth.quality, now_ms));
+    }
     families.extend(of_platform(api));
     families.extend(process::families(api.started_at_ms));
     Metrics(format, encode(&families, format, now_ms))
