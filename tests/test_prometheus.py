@@ -13,6 +13,7 @@ import urllib.request
 import pytest
 from conftest import ROOT, wait_for, write_model
 from test_alarms import alarm, write
+from test_releases import pushed
 from test_truth import in_files, known, send
 
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
@@ -102,9 +103,8 @@ def place(tmp_path_factory):
     platform = Platform(directory / "data").start()
     platform.run("deploy", write_model(directory / "timed", {"model.py": MODEL.format(wait=0.02)}))
     platform.run("deploy", write_model(directory / "busy", {"model.py": MODEL.format(wait=0.001)}))
-    write_model(directory / "busy", {"model.py": MODEL.format(wait=0.002)})
-    pushed = platform.run("push", str(directory / "busy"), "--json").json()["version"]
-    platform.run("release", f"busy@{pushed}", "--shadow", "100%", "--guard", "disagreement<90%", "--detach")
+    version = pushed(platform, directory / "busy", {"model.py": MODEL.format(wait=0.002)})
+    platform.run("release", f"busy@{version}", "--shadow", "100%", "--guard", "disagreement<90%", "--detach")
     write_model(directory / "judged", {"model.py": MODEL.format(wait=0)})
     platform.run("deploy", str(directory / "judged"))
     for x in range(20):
