@@ -214,7 +214,7 @@ def test_prometheus_takes_every_scrape(place):
         assert active["lastError"] == ""
         wait_for(lambda: server.number('decalog_error_budget_left_ratio{model="busy",objective="availability"}') is not None, "an error budget", 60)
         assert server.number('decalog_alarms{severity="alert"}') >= 1
-        kinds = {one["metric"]["kind"] for one in server.query('decalog_model_alarms{model="gone"}')}
+        kinds = {one["metric"]["kind"] for one in server.query('decalog_open_alarms{model="gone"}')}
         assert kinds == {"quality"}
         wait_for(lambda: server.number('decalog_quality{model="judged",measure="mae",by="truth"}') == 2.5, "quality by the truth", 90)
 

@@ -51,10 +51,8 @@ fn print(listed: &AlarmsListed) {
     let mut before: Option<&domain::AlarmKey> = None;
     for AlarmListed { alarm, silence } in &listed.open {
         let key = &alarm.key;
-        let is_same =
-            before.is_some_and(|it| (&it.model, &it.environment) == (&key.model, &key.environment));
-        if !is_same {
-            println!("{} in {}", short(&key.model), key.environment);
+        if before.is_none_or(|before| before.target != key.target) {
+            println!("{}", key.whose());
         }
         before = Some(key);
         let said = silence.as_ref().map_or(String::new(), silenced);
@@ -67,7 +65,7 @@ fn print(listed: &AlarmsListed) {
         println!("over");
     }
     for alarm in &listed.resolved {
-        let name = format!(" · {} in {}", short(&alarm.key.model), alarm.key.environment);
+        let name = format!(" · {}", alarm.key.whose());
         print_alarm(alarm, "over", &name, columns);
     }
     for sentence in listed.undelivered.iter().chain(&listed.trouble) {
@@ -142,11 +140,10 @@ fn follow(client: &Client, query: &str, as_json: bool) -> Result<(), Failure> {
                 let step = serde_json::to_value(change.change.change).unwrap_or_default();
                 let quiet = if change.change.silenced { " (silenced)" } else { "" };
                 let line = format!(
-                    "{}  {}{quiet}  {} in {}  {}: {}",
+                    "{}  {}{quiet}  {}  {}: {}",
                     minute(change.at_ms),
                     step.as_str().unwrap_or_default(),
-                    short(&alarm.key.model),
-                    alarm.key.environment,
+                    alarm.key.whose(),
                     severity(alarm.finding.severity),
                     one_line(&alarm.finding.what)
                 );

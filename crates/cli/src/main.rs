@@ -30,6 +30,7 @@ mod layout;
 mod listening;
 mod local;
 mod login;
+mod machine;
 mod manual;
 mod metrics;
 mod new;

@@ -8,6 +8,7 @@ use monitor::Monitor;
 use monitor::alarms::Desk;
 use monitor::drift::Drift;
 use monitor::slo::Objectives;
+use records::Keeper;
 
 /// What is watched with.
 pub struct Senses {
@@ -17,4 +18,6 @@ pub struct Senses {
     pub drift: Arc<Drift>,
     pub desk: Arc<Desk>,
     pub objectives: Arc<Objectives>,
+    /// None if no records are kept.
+    pub keeper: Option<Arc<Keeper>>,
 }

@@ -294,6 +294,7 @@ async fn serve(
         drift,
         desk: alerting.desk.clone(),
         objectives: alerting.objectives.clone(),
+        keeper: keeping.get().map(|keeping| keeping.keeper.clone()),
     };
     let watching = Watching::start(senses, past, &data).map_err(failed("starting a thread"))?;
     let watching = Arc::new(watching);

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use domain::alarm::Target;
 use domain::manifest::RecordsSection;
 use domain::{DataDirectory, Placement};
 use monitor::drift::Baseline;
-use monitor::health::{BUCKET_MS, Health, Observed, Target};
+use monitor::health::{BUCKET_MS, Health, Observed};
 use monitor::rules::Rules;
 use monitor::saved::{Part, Saved};
 use monitor::slo::{Events, SloKind};
 use tokio::runtime::Handle;
 
+use crate::machine::Machine;
 use crate::past::Past;
 use crate::senses::Senses;
 
@@ -37,12 +39,13 @@ impl Watching {
     pub fn start(senses: Senses, past: Past, data: &DataDirectory) -> std::io::Result<Watching> {
         let runtime = Handle::current();
         let (end, ended) = channel();
-        let path = data.detectors();
+        let (path, data) = (data.detectors(), data.clone());
         let thread = std::thread::Builder::new().name("watch".into());
         thread.spawn(move || {
             let saved = Saved::open(&path)
                 .inspect_err(|error| tracing::warn!("what is usual is not kept: {error}"));
-            Looking::new(senses, past, runtime, saved.ok()).run(&ended);
+            let machine = Machine::new(data);
+            Looking::new(senses, past, machine, runtime, saved.ok()).run(&ended);
         })?;
         Ok(Watching { end })
     }
@@ -59,6 +62,7 @@ impl Watching {
 struct Looking {
     senses: Senses,
     past: Past,
+    machine: Machine,
     runtime: Handle,
     health: Health,
     rules: Rules,
@@ -70,7 +74,13 @@ struct Looking {
 }
 
 impl Looking {
-    fn new(senses: Senses, past: Past, runtime: Handle, saved: Option<Saved>) -> Looking {
+    fn new(
+        senses: Senses,
+        past: Past,
+        machine: Machine,
+        runtime: Handle,
+        saved: Option<Saved>,
+    ) -> Looking {
         let now_ms = control::now_ms();
         let mut health = Health::default();
         if let Some(saved) = &saved {
@@ -82,6 +92,7 @@ impl Looking {
         Looking {
             senses,
             past,
+            machine,
             runtime,
             health,
             rules: Rules::default(),
@@ -123,6 +134,8 @@ impl Looking {
             let over_ms = std::mem::replace(&mut self.bucket_ms, bucket_ms);
             let observed = self.observe(now_ms);
             self.count(over_ms, &observed);
+            let requests = observed.iter().map(|it| it.ended.judged).sum();
+            self.machine.bucket(over_ms, requests, &self.senses);
             self.hold_against_rules(over_ms, &observed);
             self.health.bucket(over_ms, observed, self.senses.desk.as_ref());
         }
@@ -188,10 +201,10 @@ impl Looking {
     fn count(&self, at_ms: u64, observed: &[Observed]) {
         let state = self.senses.control.state();
         for Observed { placement, ended, .. } in observed {
-            let (model, environment) = (&placement.model, &placement.environment);
+            let target = Target::of(placement);
             let add = |kind, all, bad| {
                 let events = Events { all, bad };
-                self.senses.objectives.add(model, environment, kind, at_ms, events);
+                self.senses.objectives.add(Some(&target), kind, at_ms, events);
             };
             add(SloKind::Availability, ended.judged, ended.failed);
             if ended.judged == 0 {
@@ -225,8 +238,9 @@ impl Looking {
         let forgotten = self.saved.as_mut().map(|saved| saved.retain(exists));
         warn(forgotten);
         for alarm in self.senses.desk.open_alarms() {
-            if !state.models.contains_key(&alarm.key.model) {
-                self.senses.objectives.forget(&self.senses.desk, &alarm.key.model);
+            let Some(model) = alarm.key.model() else { continue };
+            if !state.models.contains_key(model) {
+                self.senses.objectives.forget(&self.senses.desk, model);
                 self.senses.desk.close(&alarm.key, now_ms);
             }
         }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::{EnvironmentName, ModelKey, VersionNumber};
+use crate::id::{EnvironmentName, ModelKey, Placement, VersionNumber};
 
 /// What an alarm is about. Each kind of each model has an own budget of false alarms.
 #[derive(
@@ -102,21 +102,76 @@ pub enum Severity {
     Alert,
 }
 
+/// What is watched: a model in an environment.
+#[derive(
+    Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Target {
+    /// The model.
+    pub model: ModelKey,
+    /// Where.
+    pub environment: EnvironmentName,
+}
+
+impl Target {
+    /// Of a placement.
+    pub fn of(placement: &Placement) -> Target {
+        Target { model: placement.model.clone(), environment: placement.environment.clone() }
+    }
+
+    /// The alarm of a kind.
+    pub fn key(&self, kind: AlarmKind) -> AlarmKey {
+        AlarmKey { target: Some(self.clone()), kind, subject: String::new() }
+    }
+}
+
+/// `churn in production`; the project is said unless it is `default`.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Target { model, environment } = self;
+        match model.project == crate::ProjectName::default() {
+            true => write!(f, "{} in {environment}", model.model),
+            false => write!(f, "{model} in {environment}"),
+        }
+    }
+}
+
 /// What an alarm is about, for as long as it is the same alarm.
 #[derive(
     Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema,
 )]
 pub struct AlarmKey {
-    /// Of which model.
-    pub model: ModelKey,
-    /// Where.
-    pub environment: EnvironmentName,
+    /// Of which model, and where; none if it is of the platform itself.
+    #[serde(flatten)]
+    pub target: Option<Target>,
     /// What kind.
     pub kind: AlarmKind,
     /// Of which one, where a model has several: a replica, a slice, a rule. Empty for the whole;
     /// the columns of a drift are in [`Finding::columns`], because they change while it lasts.
     #[serde(default)]
     pub subject: String,
+}
+
+impl AlarmKey {
+    /// An alarm of the platform itself.
+    pub fn platform(kind: AlarmKind) -> AlarmKey {
+        AlarmKey { target: None, kind, subject: String::new() }
+    }
+
+    /// Of which model, if it is of one.
+    pub fn model(&self) -> Option<&ModelKey> {
+        self.target.as_ref().map(|target| &target.model)
+    }
+
+    /// In which environment, if it is of a model.
+    pub fn environment(&self) -> Option<&EnvironmentName> {
+        self.target.as_ref().map(|target| &target.environment)
+    }
+
+    /// What it is of, for people: `churn in production`, or `the platform`.
+    pub fn whose(&self) -> String {
+        self.target.as_ref().map_or("the platform".into(), Target::to_string)
+    }
 }
 
 /// How sure an alarm is.
@@ -210,8 +265,10 @@ impl Alarm {
     /// The identifier of what opened then.
     pub fn id_of(key: &AlarmKey, opened_at_ms: u64) -> String {
         let mut hasher = crate::digest::Hasher::new();
-        let (project, model) = (key.model.project.as_str(), key.model.model.as_str());
-        for field in [project, model, key.environment.as_str(), key.kind.label(), &key.subject] {
+        let target = key.target.as_ref().map_or(["", "", ""], |Target { model, environment }| {
+            [model.project.as_str(), model.model.as_str(), environment.as_str()]
+        });
+        for field in target.into_iter().chain([key.kind.label(), &key.subject]) {
             hasher.field(field.as_bytes());
         }
         hasher.field(&opened_at_ms.to_le_bytes());
@@ -276,15 +333,15 @@ pub struct Silence {
 impl Silence {
     /// Whether it covers this alarm at this time.
     pub fn covers(&self, alarm: &Alarm, now_ms: u64) -> bool {
-        fn fits<T: PartialEq>(wanted: &Option<T>, actual: &T) -> bool {
-            wanted.as_ref().is_none_or(|wanted| wanted == actual)
+        fn fits<T: PartialEq>(wanted: &Option<T>, actual: Option<&T>) -> bool {
+            wanted.as_ref().is_none_or(|wanted| Some(wanted) == actual)
         }
         let key = &alarm.key;
         now_ms < self.until_ms
             && self.alarm.as_ref().is_none_or(|id| !id.is_empty() && alarm.id.starts_with(id))
-            && fits(&self.model, &key.model)
-            && fits(&self.environment, &key.environment)
-            && fits(&self.kind, &key.kind)
-            && fits(&self.subject, &key.subject)
+            && fits(&self.model, key.model())
+            && fits(&self.environment, key.environment())
+            && fits(&self.kind, Some(&key.kind))
+            && fits(&self.subject, Some(&key.subject))
     }
 }

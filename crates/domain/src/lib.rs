@@ -42,7 +42,7 @@ pub mod tree;
 
 pub use action::{Action, Object};
 pub use alarm::{
-    Alarm, AlarmChange, AlarmKey, AlarmKind, AlarmStatus, AlarmStep, Severity, Silence,
+    Alarm, AlarmChange, AlarmKey, AlarmKind, AlarmStatus, AlarmStep, Severity, Silence, Target,
 };
 pub use caller::{Caller, CallerToken};
 pub use certificate::CertificateNames;

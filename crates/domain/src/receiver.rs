@@ -109,7 +109,7 @@ pub struct AlertReceiver {
 impl AlertReceiver {
     /// Whether it is told of this alarm.
     pub fn takes(&self, alarm: &Alarm) -> bool {
-        self.model.as_ref().is_none_or(|model| *model == alarm.key.model)
+        self.model.as_ref().is_none_or(|model| Some(model) == alarm.key.model())
             && alarm.finding.severity >= self.severity
     }
 }

@@ -186,7 +186,7 @@ impl Desk {
 
     /// All alarms of a model that was removed.
     pub fn close_model(&self, model: &ModelKey, now_ms: u64) {
-        let of_model = |alarm: &Alarm| alarm.key.model == *model;
+        let of_model = |alarm: &Alarm| alarm.key.model() == Some(model);
         let keys: Vec<AlarmKey> =
             self.open_alarms().into_iter().filter(of_model).map(|alarm| alarm.key).collect();
         keys.iter().for_each(|key| self.close(key, now_ms));

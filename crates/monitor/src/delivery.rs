@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::alarm::{
-    Alarm, AlarmChange, AlarmKey, AlarmKind, AlarmStatus, AlarmStep, Confidence, Finding,
+    Alarm, AlarmChange, AlarmKey, AlarmKind, AlarmStatus, AlarmStep, Confidence, Finding, Target,
 };
 use domain::receiver::RECEIVERS_MAX;
 use domain::{AlertReceiver, Digest, EnvironmentName, ModelKey, ProjectName, ReceiverKind};
@@ -138,8 +138,7 @@ fn made_up(receiver: &AlertReceiver, now_ms: u64) -> Result<AlarmChange, String>
         },
     };
     let key = AlarmKey {
-        model,
-        environment: EnvironmentName::default(),
+        target: Some(Target { model, environment: EnvironmentName::default() }),
         kind: AlarmKind::Rule,
         subject: "test".into(),
     };

@@ -15,6 +15,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use domain::alarm::Target;
 use domain::{Placement, Schema, VersionNumber};
 use parking_lot::Mutex;
 use policy::drift::SERIES_MAX;
@@ -26,7 +27,7 @@ pub use feature::{Feature, Watched};
 pub use status::{BinShare, ModelDrift, SeriesDrift};
 
 use crate::columns::{Columns, Direction, Limits, MINUTE_MS, NotWatched, Sealed};
-use crate::health::{Target, Tell};
+use crate::health::Tell;
 use feature::Places;
 use group::Group;
 use learn::Learning;

@@ -12,8 +12,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::alarm::{AlarmKey, AlarmKind, Finding};
-use domain::{EnvironmentName, LatencyHistogram, ModelKey, Placement, VersionNumber};
+use domain::alarm::{AlarmKey, AlarmKind, Finding, Target};
+use domain::{LatencyHistogram, Placement, VersionNumber};
 pub use policy::drift::BUCKET_MS;
 use policy::drift::{
     QUEUE_GROWTH_SHARE, SLOW_SHARE_MAX, ShareDetector, ShareFound, Signal, TAIL_SHARE_MAX,
@@ -36,32 +36,6 @@ pub trait Tell {
     fn quiet(&self, key: &AlarmKey, now_ms: u64);
     /// It can be so no more.
     fn close(&self, key: &AlarmKey, now_ms: u64);
-}
-
-/// What is watched: a model in an environment.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub struct Target {
-    /// The model.
-    pub model: ModelKey,
-    /// Where.
-    pub environment: EnvironmentName,
-}
-
-impl Target {
-    /// Of a placement.
-    pub fn of(placement: &Placement) -> Target {
-        Target { model: placement.model.clone(), environment: placement.environment.clone() }
-    }
-
-    /// The alarm of a kind.
-    pub fn key(&self, kind: AlarmKind) -> AlarmKey {
-        AlarmKey {
-            model: self.model.clone(),
-            environment: self.environment.clone(),
-            kind,
-            subject: String::new(),
-        }
-    }
 }
 
 /// A placement at the end of a bucket of [`BUCKET_MS`].

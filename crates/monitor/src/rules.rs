@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::alarm::{AlarmKey, AlarmKind};
+use domain::alarm::{AlarmKey, AlarmKind, Target};
 use domain::{EnvironmentName, LatencyHistogram, Rule};
 use policy::rule::{Minute, RuleSays, RuleState, finding, update};
 
 use crate::alarms::Desk;
-use crate::health::{Observed, TARGETS_MAX, Target};
+use crate::health::{Observed, TARGETS_MAX};
 
 const MINUTE_MS: u64 = 60_000;
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::health::Target;
+use domain::alarm::Target;
 
 /// How long a lock of another process is waited for, in milliseconds.
 const BUSY_MS_MAX: u64 = 2_000;

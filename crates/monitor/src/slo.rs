@@ -10,7 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::alarm::{AlarmKey, AlarmKind, Confidence, Finding};
+use domain::alarm::{AlarmKey, AlarmKind, Confidence, Finding, Target};
 use domain::{EnvironmentName, ModelKey};
 use parking_lot::Mutex;
 pub use policy::burn::Events;
@@ -111,8 +111,8 @@ pub struct SloView {
     pub burning: bool,
 }
 
-/// What an objective is of.
-type Key = (ModelKey, EnvironmentName, SloKind);
+/// What an objective is of: a model, or the platform.
+type Key = (Option<Target>, SloKind);
 
 struct Known {
     objective: Objective,
@@ -145,7 +145,7 @@ impl Inner {
         if self.known.len() >= OBJECTIVES_MAX && !self.known.contains_key(&key) {
             return;
         }
-        let target = key.2.target();
+        let target = key.1.target();
         let known = self.known.entry(key).or_insert_with(|| Known {
             objective: Objective::new(target),
             last_ms: 0,
@@ -160,7 +160,7 @@ impl Inner {
         self.is_loaded = true;
         for (key, body) in desk.objectives() {
             let Ok(key) = serde_json::from_str::<Key>(&key) else { continue };
-            let Some(objective) = Objective::from_bytes(key.2.target(), &body) else { continue };
+            let Some(objective) = Objective::from_bytes(key.1.target(), &body) else { continue };
             self.known.insert(key, Known { objective, last_ms: now_ms, is_dirty: false });
         }
         for (key, at_ms, events) in std::mem::take(&mut self.early) {
@@ -190,19 +190,12 @@ impl Objectives {
     }
 
     /// Takes in events of one objective, of the minute of this time, in milliseconds since 1970.
-    pub fn add(
-        &self,
-        model: &ModelKey,
-        environment: &EnvironmentName,
-        kind: SloKind,
-        at_ms: u64,
-        events: Events,
-    ) {
+    pub fn add(&self, target: Option<&Target>, kind: SloKind, at_ms: u64, events: Events) {
         if events.all == 0 {
             return;
         }
         let mut inner = self.inner.lock();
-        let key = (model.clone(), environment.clone(), kind);
+        let key = (target.cloned(), kind);
         match inner.is_loaded {
             true => inner.add(key, at_ms, events),
             false if inner.early.len() < EARLY_MAX => inner.early.push((key, at_ms, events)),
@@ -213,7 +206,7 @@ impl Objectives {
     /// Forgets a model that was removed.
     pub fn forget(&self, desk: &Desk, model: &ModelKey) {
         let mut inner = self.inner.lock();
-        let of_model = |key: &Key| key.0 == *model;
+        let of_model = |key: &Key| key.0.as_ref().is_some_and(|target| target.model == *model);
         let dropped: Vec<String> =
             inner.known.keys().filter(|key| of_model(key)).map(text).collect();
         inner.known.retain(|key, _| !of_model(key));
@@ -241,16 +234,12 @@ impl Objectives {
             return;
         }
         inner.looked_ms = now_ms;
-        for ((model, environment, kind), known) in &inner.known {
-            let key = AlarmKey {
-                model: model.clone(),
-                environment: environment.clone(),
-                kind: kind.alarm(),
-                subject: String::new(),
-            };
+        for ((target, kind), known) in &inner.known {
+            let key =
+                AlarmKey { target: target.clone(), kind: kind.alarm(), subject: String::new() };
             match known.objective.burning(now_ms) {
                 Some(burning) => {
-                    desk.raise(&key, finding(*kind, model, environment, &burning, now_ms), now_ms);
+                    desk.raise(&key, finding(*kind, target.as_ref(), &burning, now_ms), now_ms);
                 }
                 None => desk.quiet(&key, now_ms),
             }
@@ -266,10 +255,10 @@ impl Objectives {
     }
 
     /// The share of its error budget that each objective has left, as [`SloView::budget_left`].
-    pub fn budgets(&self, now_ms: u64) -> Vec<(ModelKey, EnvironmentName, SloKind, f64)> {
+    pub fn budgets(&self, now_ms: u64) -> Vec<(Option<Target>, SloKind, f64)> {
         let inner = self.inner.lock();
-        let budget = |((model, environment, kind), known): (&Key, &Known)| {
-            (model.clone(), environment.clone(), *kind, known.objective.budget_left(now_ms))
+        let budget = |((target, kind), known): (&Key, &Known)| {
+            (target.clone(), *kind, known.objective.budget_left(now_ms))
         };
         inner.known.iter().map(budget).collect()
     }
@@ -277,13 +266,13 @@ impl Objectives {
     /// How it stands with all objectives of a model that have had events.
     pub fn of(&self, model: &ModelKey, now_ms: u64) -> Vec<SloView> {
         let inner = self.inner.lock();
-        let of_model = inner.known.iter().filter(|((of, ..), _)| of == model);
-        let view = |((_, environment, kind), known): (&Key, &Known)| {
+        let view = |((target, kind), known): (&Key, &Known)| {
+            let target = target.as_ref().filter(|target| target.model == *model)?;
             let objective = &known.objective;
             let month = objective.month(now_ms);
             let rate = |minutes: u64| objective.burn_rate(objective.events(now_ms, minutes));
-            SloView {
-                environment: environment.clone(),
+            Some(SloView {
+                environment: target.environment.clone(),
                 objective: *kind,
                 target: objective.target(),
                 window_days: 30,
@@ -293,9 +282,9 @@ impl Objectives {
                 burn_rate_1h: rate(60),
                 burn_rate_6h: rate(360),
                 burning: objective.burning(now_ms).is_some(),
-            }
+            })
         };
-        of_model.map(view).collect()
+        inner.known.iter().filter_map(view).collect()
     }
 }
 
@@ -316,23 +305,17 @@ fn named(model: &ModelKey) -> String {
     }
 }
 
-fn finding(
-    kind: SloKind,
-    model: &ModelKey,
-    environment: &EnvironmentName,
-    burning: &Burning,
-    now_ms: u64,
-) -> Finding {
+fn finding(kind: SloKind, target: Option<&Target>, burning: &Burning, now_ms: u64) -> Finding {
     let Burning { rule, long_rate, events, .. } = burning;
     let share = events.bad as f64 / events.all.max(1) as f64 * 100.0;
-    let target = kind.target() * 100.0;
+    let good = kind.target() * 100.0;
     // At this rate the budget of 30 days is gone after so long.
     let lasts = span((30.0 * 1_440.0 / long_rate.max(1e-9)) as u64);
     Finding {
         version: None,
         severity: rule.severity,
         what: format!(
-            "{} of {} {} in {} ({share:.2}%, {target}% should be good): the budget of 30 days lasts {lasts} at this rate",
+            "{} of {} {} in {} ({share:.2}%, {good}% should be good): the budget of 30 days lasts {lasts} at this rate",
             events.bad,
             events.all,
             kind.bad(),
@@ -342,9 +325,12 @@ fn finding(
         confidence: Confidence::Measured,
         size: *long_rate,
         columns: vec![],
-        next: match environment.as_str() {
-            "production" => format!("decalog slo {}", named(model)),
-            _ => format!("decalog slo {}@{environment}", named(model)),
+        next: match target {
+            None => "decalog sql 'select * from gaps order by time desc limit 20'".into(),
+            Some(Target { model, environment }) => match environment.as_str() {
+                "production" => format!("decalog slo {}", named(model)),
+                _ => format!("decalog slo {}@{environment}", named(model)),
+            },
         },
     }
 }

@@ -12,10 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use domain::alarm::{
-    Alarm, AlarmChange, AlarmKey, AlarmStatus, AlarmStep, Finding, Severity, Silence,
-};
-use domain::id::ModelKey;
+use domain::alarm::{Alarm, AlarmChange, AlarmKey, AlarmStatus, AlarmStep, Finding, Silence};
 use serde::{Deserialize, Serialize};
 
 /// How long it must be quiet before an alarm resolves, in milliseconds, the first time.
@@ -234,20 +231,6 @@ impl Alarms {
     /// The one that is open about this.
     pub fn get(&self, key: &AlarmKey) -> Option<&Alarm> {
         self.open.get(key).map(|entry| &entry.alarm)
-    }
-
-    /// Those that are open, by model, each model's most severe and oldest first: what is sent as
-    /// one message.
-    pub fn by_model(&self) -> BTreeMap<&ModelKey, Vec<&Alarm>> {
-        let mut groups: BTreeMap<&ModelKey, Vec<&Alarm>> = BTreeMap::new();
-        for alarm in self.open_alarms() {
-            groups.entry(&alarm.key.model).or_default().push(alarm);
-        }
-        let order = |alarm: &&Alarm| {
-            (std::cmp::Reverse::<Severity>(alarm.finding.severity), alarm.opened_at_ms)
-        };
-        groups.values_mut().for_each(|group| group.sort_by_key(order));
-        groups
     }
 
     /// What is remembered about a key, to be stored.

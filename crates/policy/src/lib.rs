@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod batch;
 pub mod budget;
 pub mod burn;
+pub mod disk;
 pub mod drift;
 pub mod guard;
 pub mod rate;

@@ -24,6 +24,8 @@ const BOUNDED: &[(&str, &str, &str)] = &[
         "announced.unwrap_or(0).min(config.body_bytes_max as u64) as usize",
         "the longest body; the budget of bytes has it",
     ),
+    ("gateway/src/redact.rs", "bytes", "the bytes of the column that it stands for"),
+    ("gateway/src/redact.rs", "rows", "the rows that were read"),
     ("protocol/src/answer.rs", "given.len()", "the parts that were read"),
     ("protocol/src/answer/column.rs", "rows + 1", "the rows that were sent: ROWS_MAX"),
     ("protocol/src/answer/part.rs", "tensors.len()", "the tensors that were read"),

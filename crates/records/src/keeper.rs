@@ -18,7 +18,7 @@ use protocol::record::{Definition, RecordHead, RecordIn, Recorder};
 
 use crate::catalogue::{Catalogue, Erased};
 use crate::erase::Erasure;
-use crate::ring::Ring;
+use crate::ring::{Dropped, Ring};
 use crate::sample::Sampler;
 use crate::sealing::{Closed, Sealing, now_ms};
 use crate::segment::{Kind, Segment, frames, ring_of};
@@ -234,6 +234,13 @@ impl Keeper {
         self.catalogue.files_of(model, hour_ms).map_err(io::Error::other)
     }
 
+    /// Records, and values of records, that found no room in memory or on the disk. Only the
+    /// difference between two looks tells something: the memory outlives the process.
+    pub fn lost(&self) -> Dropped {
+        let counts = self.counts();
+        Dropped { records: counts.dropped + counts.lost, values: counts.without_values }
+    }
+
     /// What is missing since a time, in milliseconds since 1970.
     pub fn gaps(&self, from_ms: u64) -> io::Result<Vec<Gap>> {
         self.catalogue.gaps(from_ms).map_err(io::Error::other)
@@ -268,7 +275,7 @@ struct Draining {
     count: u64,
     synced_at: Instant,
     is_dirty: bool,
-    /// Records that the disk did not take.
+    /// Records that the disk did not take, and that are in no gap yet.
     lost: u64,
 }
 

@@ -7,7 +7,7 @@ use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use domain::alarm::{Alarm, AlarmKind, Silence};
+use domain::alarm::{Alarm, AlarmKind, Silence, Target};
 use domain::{Action, Caller, Code, EnvironmentName, ModelKey, Object, Problem};
 use monitor::alarms::Change;
 use monitor::slo::SloView;
@@ -172,12 +172,15 @@ pub struct Slos {
 }
 
 fn is_seen(api: &Api, caller: &Caller, alarm: &Alarm) -> bool {
-    let object = Object::ModelIn(alarm.key.model.clone(), alarm.key.environment.clone());
+    let object = match alarm.key.target.clone() {
+        Some(Target { model, environment }) => Object::ModelIn(model, environment),
+        None => Object::Platform,
+    };
     api.control.permit(caller, Action::Read, &object).is_ok()
 }
 
 fn is_of(model: &Option<ModelKey>, alarm: &Alarm) -> bool {
-    model.as_ref().is_none_or(|model| *model == alarm.key.model)
+    model.as_ref().is_none_or(|model| Some(model) == alarm.key.model())
 }
 
 /// With a name where there was a principal.
@@ -199,7 +202,7 @@ pub async fn list(
         open.sort_by(|a, b| {
             let rank =
                 |alarm: &Alarm| (std::cmp::Reverse(alarm.finding.severity), alarm.opened_at_ms);
-            (&a.key.model, rank(a)).cmp(&(&b.key.model, rank(b)))
+            (a.key.model(), rank(a)).cmp(&(b.key.model(), rank(b)))
         });
         let open = open.into_iter().map(|alarm| {
             let silence = api.alarms.silence_of(&alarm, now_ms);
@@ -337,7 +340,7 @@ pub async fn silences(State(api): State<Api>, By(caller): By) -> Json<Silences> 
             let object = Object::Model(model.clone());
             api.control.permit_somewhere(&caller, Action::Read, &object).is_ok()
         }
-        None => false,
+        None => api.control.permit(&caller, Action::Read, &Object::Platform).is_ok(),
     };
     let silences = api.alarms.silences(control::now_ms());
     let silences = silences.into_iter().filter(is_seen).map(|silence| named(&api, silence));
@@ -361,16 +364,18 @@ pub async fn silence(
     let (alarm, model, environment) = match (alarm, model) {
         (Some(id), None) => {
             let alarm = find(&api, &caller, &id)?;
-            (Some(alarm.id), alarm.key.model, Some(alarm.key.environment))
+            let target = alarm.key.target.map(|it| (it.model, it.environment));
+            let (model, environment) = target.unzip();
+            (Some(alarm.id), model, environment)
         }
-        (None, Some(model)) => (None, model, environment),
+        (None, Some(model)) => (None, Some(model), environment),
         _ => return Err(bad("name either an alarm or a model").into()),
     };
-    steers(&api, &caller, &model, environment.as_ref())?;
+    steers(&api, &caller, model.as_ref(), environment.as_ref())?;
     let now_ms = control::now_ms();
     let silence = Silence {
         alarm,
-        model: Some(model),
+        model,
         environment,
         kind,
         subject: None,
@@ -384,16 +389,17 @@ pub async fn silence(
     Ok(Json(named(&api, silence)))
 }
 
-/// Whoever steers a model decides who is woken by it.
+/// Whoever steers a model decides who is woken by it, and whoever administers the platform, by that.
 fn steers(
     api: &Api,
     caller: &Caller,
-    model: &ModelKey,
+    model: Option<&ModelKey>,
     environment: Option<&EnvironmentName>,
 ) -> Result<(), Problem> {
-    let object = match environment {
-        Some(environment) => Object::ModelIn(model.clone(), environment.clone()),
-        None => Object::Model(model.clone()),
+    let object = match (model.cloned(), environment) {
+        (Some(model), Some(environment)) => Object::ModelIn(model, environment.clone()),
+        (Some(model), None) => Object::Model(model),
+        (None, _) => return api.control.permit(caller, Action::Administer, &Object::Platform),
     };
     api.control.permit(caller, Action::Steer, &object)
 }
@@ -412,9 +418,8 @@ pub async fn unsilence(
         _ => false,
     };
     let may = |silence: &Silence| {
-        let model = silence.model.as_ref();
-        model
-            .is_some_and(|model| steers(&api, &caller, model, silence.environment.as_ref()).is_ok())
+        let (model, environment) = (silence.model.as_ref(), silence.environment.as_ref());
+        steers(&api, &caller, model, environment).is_ok()
     };
     let silences = api.alarms.silences(control::now_ms());
     let meant: Vec<Silence> = silences.into_iter().filter(|it| is_meant(it) && may(it)).collect();

@@ -2,9 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
+use domain::alarm::Target;
 use domain::{Code, EnvironmentName, Problem};
 use monitor::drift::ModelDrift;
-use monitor::health::Target;
 use schemars::JsonSchema;
 use serde::Deserialize;
 

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use control::Push;
 use control::view::{ModelRow, ModelView};
+use domain::alarm::Target;
 use domain::manifest::Configuration;
 use domain::reference::Selector;
 use domain::release::Plan;
@@ -142,10 +143,10 @@ pub async fn list(
 fn listed(api: &Api, caller: &Caller, project: Option<ProjectName>) -> Models {
     let state = api.control.state();
     let now_ms = control::now_ms();
-    let mut alarms: HashMap<(ModelKey, EnvironmentName), (u64, Alarm)> = HashMap::new();
+    let mut alarms: HashMap<Target, (u64, Alarm)> = HashMap::new();
     for alarm in api.alarms.open_alarms() {
         let rank = |alarm: &Alarm| (Reverse(alarm.finding.severity), alarm.opened_at_ms);
-        let of = (alarm.key.model.clone(), alarm.key.environment.clone());
+        let Some(of) = alarm.key.target.clone() else { continue };
         let (count, worst) = alarms.entry(of).or_insert_with(|| (0, alarm.clone()));
         *count += 1;
         if rank(&alarm) < rank(worst) {
@@ -161,7 +162,8 @@ fn listed(api: &Api, caller: &Caller, project: Option<ProjectName>) -> Models {
             }
             _ => None,
         };
-        let found = row.environment.clone().and_then(|environment| alarms.get(&(key, environment)));
+        let target = row.environment.clone().map(|environment| Target { model: key, environment });
+        let found = target.and_then(|target| alarms.get(&target));
         let short = |alarm: &Alarm| AlarmShort {
             severity: alarm.finding.severity,
             what: alarm.finding.what.clone(),

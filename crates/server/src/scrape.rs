@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
-use domain::alarm::{Alarm, AlarmKind, Severity};
+use domain::alarm::{Alarm, AlarmKind, Severity, Target};
 use domain::{EnvironmentName, ModelKey};
 use http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use http::request::Parts;
@@ -102,6 +102,11 @@ fn of_model(model: &ModelKey, environment: &EnvironmentName) -> Vec<Label> {
     ]
 }
 
+/// None of the platform itself.
+fn of_target(target: Option<&Target>) -> Vec<Label> {
+    target.map_or(vec![], |target| of_model(&target.model, &target.environment))
+}
+
 fn severity(of: Severity) -> &'static str {
     match of {
         Severity::Notice => "notice",
@@ -110,7 +115,7 @@ fn severity(of: Severity) -> &'static str {
     }
 }
 
-/// By model, severity and kind; and all together, which is there also if there are none.
+/// All together, which is there also if there are none; and by model, severity and kind.
 fn of_alarms(open: Vec<Alarm>) -> [Family; 2] {
     let mut all = gauge("decalog_alarms", "Alarms that are open, by severity.");
     for of in [Severity::Notice, Severity::Warning, Severity::Alert] {
@@ -118,16 +123,16 @@ fn of_alarms(open: Vec<Alarm>) -> [Family; 2] {
         let label = vec![("severity", severity(of).into())];
         all.push(&Arc::default(), label, count(number as u64));
     }
-    let mut numbers: BTreeMap<(_, AlarmKind, ModelKey, EnvironmentName), u64> = BTreeMap::new();
+    let mut numbers: BTreeMap<(_, AlarmKind, Option<Target>), u64> = BTreeMap::new();
     for Alarm { key, finding, .. } in open {
         let severe_first = std::cmp::Reverse(finding.severity);
-        let of = (severe_first, key.kind, key.model, key.environment);
+        let of = (severe_first, key.kind, key.target);
         *numbers.entry(of).or_default() += 1;
     }
-    let mut family =
-        gauge("decalog_model_alarms", "Alarms of a model that are open, by severity and kind.");
-    for ((of, kind, model, environment), number) in numbers.into_iter().take(ALARM_SERIES_MAX) {
-        let mut labels = of_model(&model, &environment);
+    let help = "Alarms that are open, by severity, kind and model; of the platform itself if there is none.";
+    let mut family = gauge("decalog_open_alarms", help);
+    for ((of, kind, target), number) in numbers.into_iter().take(ALARM_SERIES_MAX) {
+        let mut labels = of_target(target.as_ref());
         labels.extend([("severity", severity(of.0).into()), ("kind", kind.label().into())]);
         family.push(&Arc::default(), labels, count(number));
     }
@@ -142,8 +147,8 @@ fn of_objectives(api: &Api, now_ms: u64) -> Family {
         "The share of the error budget of 30 days that is left; negative if more was spent than there was.",
     );
     let budgets = api.objectives.budgets(now_ms).into_iter().take(OBJECTIVE_SERIES_MAX);
-    for (model, environment, objective, left) in budgets {
-        let mut labels = of_model(&model, &environment);
+    for (target, objective, left) in budgets {
+        let mut labels = of_target(target.as_ref());
         labels.push(("objective", objective.label().into()));
         family.push(&Arc::default(), labels, Value::Number(left));
     }

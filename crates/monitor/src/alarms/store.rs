@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use domain::ModelKey;
 use domain::alarm::{AlarmChange, AlarmKey, AlarmStep, Silence};
 use domain::{AlertReceiver, Digest};
 use policy::alarm::{Alarms, Kept};
@@ -172,7 +173,7 @@ impl Store {
             insert.execute(params![
                 signed(*at_ms),
                 step(change.change),
-                change.alarm.key.model.to_string(),
+                change.alarm.key.model().map(ModelKey::to_string).unwrap_or_default(),
                 change.alarm.finding.severity as i64,
                 change.silenced,
                 text(change)?,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::alarm::{AlarmKey, AlarmKind, AlarmStep, Confidence, Finding, Severity, Silence};
+use domain::alarm::{
+    AlarmKey, AlarmKind, AlarmStep, Confidence, Finding, Severity, Silence, Target,
+};
 use domain::{AlertReceiver, Digest, EnvironmentName, ReceiverKind};
 use policy::alarm::HOLD_MS_MIN;
 
@@ -12,8 +14,10 @@ const START_MS: u64 = 1_800_000_000_000;
 
 pub fn key(model: &str) -> AlarmKey {
     AlarmKey {
-        model: format!("default/{model}").parse().unwrap(),
-        environment: EnvironmentName::default(),
+        target: Some(Target {
+            model: format!("default/{model}").parse().unwrap(),
+            environment: EnvironmentName::default(),
+        }),
         kind: AlarmKind::Errors,
         subject: String::new(),
     }

@@ -4,7 +4,7 @@
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::alarm::{Alarm, AlarmChange, AlarmStatus, AlarmStep, Severity};
+use domain::alarm::{Alarm, AlarmChange, AlarmStatus, AlarmStep, Severity, Target};
 use domain::{ReceiverKind, ReceiverSecret};
 use serde_json::{Value, json};
 
@@ -60,9 +60,7 @@ fn step(step: AlarmStep) -> &'static str {
 /// How many of these changes go into one message, at least one if there is any.
 pub fn together(kind: ReceiverKind, changes: &[Change]) -> usize {
     let Some(first) = changes.first() else { return 0 };
-    let of = |change: &Change| {
-        (change.change.alarm.key.model.clone(), change.change.alarm.key.environment.clone())
-    };
+    let of = |change: &Change| change.change.alarm.key.target.clone();
     let count = match kind {
         ReceiverKind::Webhook => 1,
         // What befell one model at a time is one text.
@@ -160,15 +158,10 @@ fn line(AlarmChange { change, alarm, .. }: &AlarmChange) -> String {
 
 fn text(changes: &[Change]) -> Value {
     let Some(first) = changes.first() else { return Value::Null };
-    let key = &first.change.alarm.key;
-    let head = match key.model.project.as_str() {
-        "default" => format!("{} in {}", key.model.model, key.environment),
-        _ => format!("{} in {}", key.model, key.environment),
-    };
     let lines: Vec<String> = changes.iter().map(|change| line(&change.change)).collect();
     let section =
         |text: &str| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } });
-    let head = format!("*{head}*");
+    let head = format!("*{}*", first.change.alarm.key.whose());
     // A block each: the text of one is limited.
     let blocks: Vec<Value> =
         std::iter::once(&head).chain(&lines).map(|text| section(text)).collect();
@@ -189,12 +182,14 @@ fn alert(alarm: &Alarm, now_ms: u64) -> Value {
     let (key, finding) = (&alarm.key, &alarm.finding);
     let mut labels = json!({
         "alertname": alert_name(key.kind.label()),
-        "project": key.model.project,
-        "model": key.model.model,
-        "environment": key.environment,
         "severity": severity(finding.severity),
         "kind": key.kind.label(),
     });
+    if let Some(Target { model, environment }) = &key.target {
+        labels["project"] = model.project.as_str().into();
+        labels["model"] = model.model.as_str().into();
+        labels["environment"] = environment.as_str().into();
+    }
     // It takes no empty labels.
     if !key.subject.is_empty() {
         labels["subject"] = key.subject.as_str().into();

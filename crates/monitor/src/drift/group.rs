@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use domain::alarm::AlarmKind;
+use domain::alarm::{AlarmKind, Target};
 use domain::drift::DriftNumber;
 use policy::drift::{
     Blamed, Counts, Detector, Found, Series, Signal, Stage, Watch, drift_finding, drift_numbers,
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::columns::Direction;
 use crate::drift::feature::{Places, Watched};
 use crate::drift::status::{BinShare, SeriesDrift};
-use crate::health::{Target, Tell};
+use crate::health::Tell;
 
 const HOUR_MS: u64 = 3_600_000;
 /// What people see is of the last hours, so many.

@@ -2,7 +2,7 @@
 //! known, and until then by the estimate, while it is trusted. What is usual is what the first hours
 //! were.
 
-use domain::alarm::{AlarmKey, AlarmKind};
+use domain::alarm::{AlarmKey, AlarmKind, Target};
 use domain::quality::{Maturity, TruthKind};
 use domain::{EnvironmentName, ModelKey, VersionNumber};
 use policy::drift::{ShareDetector, Signal, share_finding};
@@ -144,8 +144,7 @@ fn mean(
 }
 
 fn key((model, environment): (&ModelKey, &EnvironmentName), kind: AlarmKind) -> AlarmKey {
-    let (model, environment) = (model.clone(), environment.clone());
-    AlarmKey { model, environment, kind, subject: String::new() }
+    Target { model: model.clone(), environment: environment.clone() }.key(kind)
 }
 
 fn say(

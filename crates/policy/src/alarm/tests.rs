@@ -1,6 +1,6 @@
 //! Lives of alarms.
 
-use domain::alarm::{AlarmKind, Confidence};
+use domain::alarm::{AlarmKind, Confidence, Target};
 use proptest::prelude::*;
 
 use super::*;
@@ -9,8 +9,10 @@ const MINUTE_MS: u64 = 60_000;
 
 fn key(model: &str, kind: AlarmKind) -> AlarmKey {
     AlarmKey {
-        model: format!("default/{model}").parse().unwrap(),
-        environment: "production".parse().unwrap(),
+        target: Some(Target {
+            model: format!("default/{model}").parse().unwrap(),
+            environment: "production".parse().unwrap(),
+        }),
         kind,
         subject: String::new(),
     }
@@ -111,24 +113,6 @@ fn a_silence_keeps_an_alarm_from_being_sent_and_what_outlasts_it_is_told() {
     // Nobody ever heard of this one.
     assert!(alarms.close(&churn, 2 * MINUTE_MS).unwrap().silenced);
     assert_eq!((alarms.unsilence(&by_id), alarms.unsilence(&silence)), (1, 1));
-}
-
-#[test]
-fn alarms_of_a_model_come_together_the_worst_first() {
-    let mut alarms = Alarms::default();
-    for (kind, severity) in [
-        (AlarmKind::Inputs, Severity::Notice),
-        (AlarmKind::Quality, Severity::Alert),
-        (AlarmKind::Errors, Severity::Warning),
-    ] {
-        alarms.raise(&key("churn", kind), finding(severity, 1.0), 1);
-    }
-    alarms.raise(&key("price", AlarmKind::Disk), finding(Severity::Alert, 1.0), 1);
-    let groups = alarms.by_model();
-    let kinds = |group: &Vec<&Alarm>| group.iter().map(|alarm| alarm.key.kind).collect::<Vec<_>>();
-    let groups: Vec<_> = groups.values().map(kinds).collect();
-    let churn = vec![AlarmKind::Quality, AlarmKind::Errors, AlarmKind::Inputs];
-    assert_eq!(groups, [churn, vec![AlarmKind::Disk]]);
 }
 
 #[derive(Clone, Debug)]

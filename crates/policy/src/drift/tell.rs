@@ -7,6 +7,10 @@ use super::detector::{Blamed, Found};
 use super::season::Stage;
 use super::share::ShareFound;
 
+fn model_of(key: &AlarmKey) -> &str {
+    key.model().map_or("", |key| key.model.as_str())
+}
+
 /// Of columns. `bin_name` says what a bin of a column is called, as `Reference::bin_name` does.
 pub fn drift_finding(
     key: &AlarmKey,
@@ -28,7 +32,7 @@ pub fn drift_finding(
         since_ms: found.blamed.iter().map(|blamed| blamed.since_ms).min().unwrap_or(0),
         confidence,
         size: 0.0,
-        next: format!("decalog drift {}", key.model.model.as_str()),
+        next: format!("decalog drift {}", model_of(key)),
         columns,
     };
     let Some(first) = found.blamed.first() else { return finding };
@@ -61,7 +65,7 @@ pub fn share_finding(
     unit: &str,
 ) -> Finding {
     let (share, bound) = (percent(found.share), percent(found.bound));
-    let model = key.model.model.as_str();
+    let model = model_of(key);
     let (severity, what, next) = match key.kind {
         AlarmKind::Errors => (Severity::Alert, "of requests fail".into(), "why"),
         AlarmKind::Latency => {

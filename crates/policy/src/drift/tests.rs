@@ -258,7 +258,7 @@ fn a_disk_is_told_before_it_is_full_and_does_not_flap_at_its_limit() {
 
 #[test]
 fn what_is_found_is_told_in_one_sentence_with_numbers_and_a_next_command() {
-    use domain::alarm::{AlarmKey, AlarmKind, Confidence, Severity};
+    use domain::alarm::{AlarmKey, AlarmKind, Confidence, Severity, Target};
     let reference =
         Reference::of_numbers(&(0..5_000).map(f64::from).collect::<Vec<_>>(), 0).unwrap();
     let series = |name| Series::new(name, Watch::Bins, &reference);
@@ -272,8 +272,10 @@ fn what_is_found_is_told_in_one_sentence_with_numbers_and_a_next_command() {
         _ => None,
     });
     let mut key = AlarmKey {
-        model: "default/churn".parse().unwrap(),
-        environment: "production".parse().unwrap(),
+        target: Some(Target {
+            model: "default/churn".parse().unwrap(),
+            environment: "production".parse().unwrap(),
+        }),
         kind: AlarmKind::Inputs,
         subject: String::new(),
     };

@@ -1,7 +1,7 @@
 //! Requests that become slow, or do not end at all, in buckets of five seconds.
 
 use domain::LatencyHistogram;
-use domain::alarm::{AlarmKey, AlarmKind, AlarmStep, Confidence, Finding, Severity};
+use domain::alarm::{AlarmKey, AlarmKind, AlarmStep, Confidence, Finding, Severity, Target};
 use policy::alarm::Alarms;
 use policy::drift::{BUCKET_MS, SLOW_SHARE_MAX, ShareDetector, Signal, slow_limit_us};
 
@@ -61,8 +61,10 @@ fn from_10_ms_to_52_s(callers: usize, pause_ms: u64) -> (Option<u64>, Option<u64
     };
     let (mut detector, mut alarms) = (ShareDetector::new(BUCKET_MS), Alarms::default());
     let key = AlarmKey {
-        model: "default/churn".parse().unwrap(),
-        environment: "production".parse().unwrap(),
+        target: Some(Target {
+            model: "default/churn".parse().unwrap(),
+            environment: "production".parse().unwrap(),
+        }),
         kind: AlarmKind::Latency,
         subject: String::new(),
     };
