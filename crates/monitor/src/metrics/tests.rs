@@ -51,7 +51,7 @@ fn text(metrics: &mut Metrics, live: &[u32], format: Format, now_ms: u64) -> Str
 #[test]
 fn what_is_gone_is_dropped_and_what_is_live_stays() {
     let mut metrics = Metrics::default();
-    let mut shown =
+    let shown =
         |metrics: &mut Metrics, live: &[u32], now_ms| text(metrics, live, Format::Text, now_ms);
     let empty = shown(&mut metrics, &[], 0).len();
     ask(&mut metrics, &placement(1), 1_000);
