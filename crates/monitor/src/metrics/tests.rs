@@ -83,7 +83,7 @@ fn many_deploys_do_not_grow_the_scrape() {
 /// characters, in each format.
 fn largest(name_chars: usize) -> [usize; 3] {
     let mut metrics = Metrics::default();
-    let long = "a".repeat(name_chars);
+    let long = "x".repeat(name_chars);
     let named = |version: u32| {
         let mut placement = (*placement(version)).clone();
         placement.environment = long.parse().unwrap();
