@@ -11,7 +11,8 @@ die() { echo "install: $*" >&2; exit 1; }
 command -v cargo >/dev/null || die "Rust is missing: install it from https://rustup.rs, then run this again"
 
 # Debian packages: a C compiler for SQLite, Python with venv, R with its HTTP server for the R example, a clock that can be
-# set for one process, Node.js, which compiles a generated client of the control API, a browser for pages of other sites, and Alertmanager, which alarms go to.
+# set for one process, Node.js, which compiles a generated client of the control API, a browser for pages of other sites, Alertmanager, which alarms go to, and
+# Prometheus, which scrapes.
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v curl >/dev/null || missing+=(curl)
@@ -24,6 +25,7 @@ command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v chromium >/dev/null || missing+=(chromium)
 command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanager)
+command -v prometheus >/dev/null || missing+=(prometheus)
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || die "please install: ${missing[*]}"

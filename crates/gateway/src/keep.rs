@@ -95,6 +95,11 @@ impl Asked {
             trace: trace.unwrap_or_default(),
         }
     }
+
+    /// The trace that it is part of; 0 if the caller named none.
+    pub fn trace(&self) -> [u8; 16] {
+        self.trace
+    }
 }
 
 /// The trace id of a W3C `traceparent`.

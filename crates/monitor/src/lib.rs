@@ -6,6 +6,7 @@ mod bucket;
 pub mod columns;
 pub mod delivery;
 pub mod drift;
+pub mod exposition;
 pub mod health;
 pub mod history;
 mod metrics;
@@ -30,6 +31,7 @@ use parking_lot::Mutex;
 
 pub use bucket::Bucket;
 use bucket::{Blame, blame};
+use exposition::Family;
 use metrics::Metrics;
 use requests::{RequestMinutes, SealedRequests};
 pub use window::Summary;
@@ -75,7 +77,7 @@ const TAKEN_MAX: usize = 1_024;
 pub struct Scrape {
     /// By placement.
     pub demand: Vec<Demand>,
-    /// Records that found no room.
+    /// Records that found no room in the queue that is drained here.
     pub records_dropped: u64,
     /// Of the route table in force.
     pub epoch: u64,
@@ -87,7 +89,7 @@ impl Monitor {
         Monitor {
             records,
             inner: Mutex::new(Inner {
-                metrics: Metrics::new(),
+                metrics: Metrics::default(),
                 windows: HashMap::new(),
                 arms: HashMap::new(),
                 ended: HashMap::new(),
@@ -123,12 +125,12 @@ impl Monitor {
         std::mem::take(&mut self.inner.lock().ended)
     }
 
-    /// All metrics in the text format of Prometheus.
-    pub fn render(&self, scrape: &Scrape, now_ms: u64) -> String {
+    /// The metrics of requests and placements.
+    pub fn families(&self, scrape: &Scrape, now_ms: u64) -> Vec<Family> {
         self.drain(now_ms);
         let mut inner = self.inner.lock();
         inner.windows.retain(|_, window| window.idle_ms(now_ms) < WINDOW_MS);
-        inner.metrics.render(scrape, now_ms)
+        inner.metrics.families(scrape, now_ms)
     }
 
     /// What has become of a placement's requests since this was last read; empty the first time.

@@ -94,6 +94,20 @@ impl Quality {
         rows.collect()
     }
 
+    /// Models that something was learnt of, by name; at most so many.
+    pub fn models(&self, limit: usize) -> rusqlite::Result<Vec<ModelKey>> {
+        let connection = self.connection.lock();
+        let sql = "SELECT DISTINCT project, model FROM learnt ORDER BY project, model LIMIT ?1";
+        let mut statement = connection.prepare_cached(sql)?;
+        let names = statement
+            .query_map([limit as i64], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<Vec<(String, String)>>>()?;
+        let model = |(project, model): (String, String)| {
+            Some(ModelKey { project: project.parse().ok()?, model: model.parse().ok()? })
+        };
+        Ok(names.into_iter().filter_map(model).collect())
+    }
+
     /// The hours of a model that may have predictions of one of these keys, each made before a time
     /// and not more than `truth_ms_max` milliseconds before it.
     pub fn hours_with(
