@@ -33,6 +33,7 @@ pub use bucket::Bucket;
 use bucket::{Blame, blame};
 use exposition::Family;
 use metrics::Metrics;
+pub use policy::disk;
 use requests::{RequestMinutes, SealedRequests};
 pub use window::Summary;
 use window::Window;

@@ -261,7 +261,7 @@ impl Families {
     fn add_demand(&mut self, demand: &Demand) {
         let labels = labels(&demand.placement);
         let in_flight: u64 = demand.in_flight.values().map(|n| u64::from(*n)).sum();
-        self.queue_rows.push(&labels, vec![], Value::Count(demand.queued_rows as u64, None));
+        self.queue_rows.push(&labels, vec![], Value::Count(demand.queued_rows, None));
         self.replicas.push(&labels, vec![], Value::Count(demand.in_flight.len() as u64, None));
         self.in_flight.push(&labels, vec![], Value::Count(in_flight, None));
     }

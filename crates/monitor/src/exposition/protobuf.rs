@@ -10,7 +10,7 @@ use super::{ClassicBucket, Exemplar, Family, Histogram, Kind, Series, Value};
 /// leaves out.
 const EXEMPLAR_MS_MAX: u64 = 60_000;
 /// Values up to this one count as 0.
-const ZERO_THRESHOLD: f64 = 2.938_735_877_055_718_8e-39;
+const ZERO_THRESHOLD: f64 = 2.938_735_877_055_719e-39;
 
 /// Families, one after the other.
 pub(super) fn encode<'a>(families: impl Iterator<Item = &'a Family>, now_ms: u64) -> Vec<u8> {
