@@ -9,6 +9,7 @@ use domain::manifest::Runtime;
 mod access;
 mod alarms;
 mod audit;
+mod otlp;
 mod release;
 mod sql;
 mod truth;
@@ -22,6 +23,7 @@ pub use access::{
 };
 pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
 pub use audit::{AuditVerb, ExportFormat};
+pub use otlp::OtlpOptions;
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
 pub use sql::{AskRecords, AskSql, AskVerb, RowsForm};
 pub use truth::{FeedbackFormat, FeedbackOptions, QualityOptions};

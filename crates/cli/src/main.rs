@@ -21,6 +21,7 @@ mod duration;
 mod entry;
 mod events;
 mod evidence;
+mod exporting;
 mod following;
 mod greeting;
 mod handover;

@@ -13,6 +13,7 @@ use monitor::Monitor;
 use monitor::columns::Limits;
 use monitor::drift::Drift;
 use server::{Api, Logins};
+use telemetry::Exporter;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -22,6 +23,7 @@ use crate::alerting::Alerting;
 use crate::args::UpOptions;
 use crate::data::data_directory;
 use crate::entry::Entry;
+use crate::exporting;
 use crate::handover::{self, Description};
 use crate::keeping::{self, DAY_MS, Keeping};
 use crate::listening::Listening;
@@ -238,16 +240,22 @@ async fn serve(
     // Before the first route: each request has a record.
     let keeping = Arc::new(OnceLock::<Keeping>::new());
     let drift = Arc::new(Drift::new(Limits::default()));
+    let exporter =
+        exporting::start(&options.otlp, &options.records, &gateway, &monitor, &entry.url)?;
     let queries = Arc::new(query::Queries::new(query::Limits::default()));
     let opening = {
         let store = store.clone();
         let (options, data, gateway) = (options.records.clone(), data.clone(), gateway.clone());
-        let (keeping, drift) = (keeping.clone(), drift.clone());
+        let (keeping, drift, exporter) = (keeping.clone(), drift.clone(), exporter.clone());
         let reading = queries.clone();
         async move {
             let engine = LocalEngine::open(engine, store.clone()).await?;
-            let watch: records::Watch =
-                Box::new(move |definition, record, now_ms| drift.take(definition, record, now_ms));
+            let watch: records::Watch = Box::new(move |definition, record, now_ms, is_kept| {
+                drift.take(definition, record, now_ms);
+                if let Some(exporter) = exporter.as_ref().filter(|_| is_kept) {
+                    exporter.take(definition, record);
+                }
+            });
             let started = keeping::start(&options, &data, &engine, &store, watch).await;
             if let Some(started) = started {
                 reading.read_from(query::Source::of(started.keeper.clone()));
@@ -361,7 +369,7 @@ async fn serve(
             eprintln!("another process has taken over: requests in flight finish here");
             stop.send_replace(Stop::Replaced);
             let _ = served.await;
-            end(&keeping, &watching, &alerting).await;
+            end(&keeping, &watching, &alerting, &exporter).await;
             // The workers and the supervisor are the other process's now.
             return Ok(());
         }
@@ -373,15 +381,23 @@ async fn serve(
     eprintln!("stopping: requests in flight finish first");
     stop.send_replace(Stop::Shutdown);
     let _ = served.await;
-    end(&keeping, &watching, &alerting).await;
+    end(&keeping, &watching, &alerting, &exporter).await;
     control.shutdown().await
 }
 
-/// Brings the last records and alarms, and what detectors know, to the disk.
-async fn end(keeping: &Arc<OnceLock<Keeping>>, watching: &Arc<Watching>, alerting: &Alerting) {
+/// Brings the last records and alarms, and what detectors know, to the disk, and the last spans to
+/// whoever collects them.
+async fn end(
+    keeping: &Arc<OnceLock<Keeping>>,
+    watching: &Arc<Watching>,
+    alerting: &Alerting,
+    exporter: &Option<Arc<Exporter>>,
+) {
     let (keeping, watching, alerting) = (keeping.clone(), watching.clone(), alerting.clone());
+    let exporter = exporter.clone();
     let end = move || {
         keeping.get().iter().for_each(|keeping| keeping.keeper.end());
+        exporter.iter().for_each(|exporter| exporter.end());
         watching.end();
         alerting.end();
     };

@@ -33,7 +33,7 @@ const FILES: &[(&str, &str)] = files![
     "__init__" "__main__" "answers" "connection" "coroutines" "datatypes" "describe" "descriptors" "encoders"
     "ending" "estimator" "fork" "forms" "hints" "http" "limits" "loading" "log" "masking" "modules" "objects" "parts" "plan"
     "predictor" "problem" "protocol" "provided" "readers" "replies" "roles" "scalars" "schema" "server" "settings" "shapes" "signature"
-    "sockets" "source" "standard" "text" "threads" "tracebacks"
+    "sockets" "source" "standard" "text" "threads" "tracebacks" "tracing"
 ];
 
 /// Puts the worker below a directory, and gives the program to run.

@@ -80,6 +80,8 @@ pub struct Failed {
     pub rows: usize,
     /// What it asked, as far as that is still there.
     pub inputs: Payload,
+    /// When it was queued, and when it ran, if it did.
+    pub ran: Option<(Instant, Timing)>,
 }
 
 impl Failed {
@@ -95,6 +97,6 @@ impl Failed {
 impl From<Problem> for Failed {
     /// Before a model was found.
     fn from(problem: Problem) -> Failed {
-        Failed { problem, lane: None, rows: 0, inputs: Payload::default() }
+        Failed { problem, lane: None, rows: 0, inputs: Payload::default(), ran: None }
     }
 }

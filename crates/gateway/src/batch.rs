@@ -32,7 +32,7 @@ pub fn form(inner: &mut Backlog, limits: &Limits, now: Instant) -> Option<Batch>
         let try_anyway = (inner.rows == 0 && slack_us > 0.0).then_some(1);
         let Some(within) = within.or(try_anyway) else {
             let problem = shed(&head);
-            let _ = head.reply.send(RequestOutcome::Problem(problem, head.payload));
+            let _ = head.reply.send(RequestOutcome::Problem(problem, head.payload, None));
             continue;
         };
         let mut batch = Batch { rows: head.payload.rows, requests: vec![head] };

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use domain::Problem;
 use domain::route::{Observation, ReplicaRoute, WorkerProtocol};
 use futures_util::FutureExt;
+use protocol::trace::TraceContext;
 use protocol::worker_wire::{self, WorkerRequest};
 use protocol::{Answer, Payload};
 use serde_json::{Map, Value};
@@ -20,7 +21,8 @@ use crate::heavy::{Cost, Heavy};
 use crate::lane::Lane;
 use crate::queue::{Next, SlotKind};
 use crate::replica::Replica;
-use crate::reply::{self, RequestOutcome, Timing};
+use crate::reply::{self, BatchSpan, RequestOutcome, Timing};
+use crate::trace::passed_on;
 use crate::waiting::Waiting;
 
 mod failure;
@@ -58,6 +60,7 @@ pub fn start(
             kind,
             index,
             connection: None,
+            running: Running::default(),
         };
         heavy.runtime().spawn(slot.run());
     }
@@ -71,6 +74,17 @@ struct Slot {
     kind: SlotKind,
     index: usize,
     connection: Option<Connection>,
+    running: Running,
+}
+
+/// The batch that a slot runs.
+#[derive(Default)]
+struct Running {
+    span: BatchSpan,
+    /// What its worker is told of it.
+    trace: Option<TraceContext>,
+    /// When it was first sent.
+    sent_at: Option<Instant>,
 }
 
 impl Slot {
@@ -113,6 +127,28 @@ impl Slot {
                 .store(self.replica.begin.elapsed().as_micros() as u64, Ordering::Relaxed);
         }
         running.requests.store(requests as u32, Ordering::Release);
+    }
+
+    /// A batch of these requests runs from now on.
+    fn begin(&mut self, requests: &[Waiting]) {
+        let (span, trace) = match self.shared.tracing.get() {
+            Some(tracing) => tracing.batch(requests),
+            None => (BatchSpan::default(), passed_on(requests)),
+        };
+        self.running = Running { span, trace, sent_at: None };
+    }
+
+    /// A request of the batch is sent now.
+    fn sent(&mut self, request: &mut WorkerRequest) -> Instant {
+        request.trace = self.running.trace;
+        let now = Instant::now();
+        self.running.sent_at.get_or_insert(now);
+        now
+    }
+
+    /// When the batch ran that has just failed; `None` if it was not sent.
+    fn ran(&self, rows: usize) -> Option<Timing> {
+        Some(self.timing(self.running.sent_at?, rows as u32))
     }
 
     /// Puts payloads together for the worker, in the form of a request. The payloads stay here,
@@ -181,6 +217,7 @@ impl Slot {
 
     /// Runs one batch. Gives its service time if the model answered.
     async fn batch(&mut self, batch: Batch) -> Option<Duration> {
+        self.begin(&batch.requests);
         let answered = match batch.requests.as_slice() {
             [one] if one.payload.rows > 1 && self.lane.schema.is_row_by_row() => {
                 self.row_by_row(one).await
@@ -204,7 +241,7 @@ impl Slot {
             let rows = waiting.payload.rows;
             let (answer, bytes) = (answer.clone(), bytes_per_row * rows);
             match answer.failure(first_row..first_row + rows) {
-                Some(problem) => fail(waiting, problem.clone()),
+                Some(problem) => fail(waiting, problem.clone(), Some(timing.clone())),
                 None => {
                     let _ = waiting.reply.send(RequestOutcome::Answer {
                         answer,
@@ -227,8 +264,8 @@ impl Slot {
         rows: usize,
         of: &Waiting,
     ) -> Result<Answered, BatchFailure> {
-        let request = self.encode(payloads, of).await.map_err(BatchFailure::Answer)?;
-        let sent_at = Instant::now();
+        let mut request = self.encode(payloads, of).await.map_err(BatchFailure::Answer)?;
+        let sent_at = self.sent(&mut request);
         let raw = self.post(&request).await?;
         let timing = self.timing(sent_at, rows as u32);
         let bytes = raw.body.len();
@@ -239,7 +276,8 @@ impl Slot {
     /// When a batch ran that has just been answered.
     fn timing(&self, sent_at: Instant, batch_rows: u32) -> Timing {
         let replica = self.replica.name.clone();
-        Timing { sent_at, answered_at: Instant::now(), batch_rows, replica }
+        let span = self.running.span;
+        Timing { sent_at, answered_at: Instant::now(), batch_rows, replica, span }
     }
 
     /// The answers to the rows of a request, sent one after the other, as one; the first row

@@ -12,9 +12,9 @@ use crate::arriving::discard;
 use crate::ask::{Done, Failed};
 use crate::body::{self, Body};
 use crate::connections::{Ticket, Wait};
-use crate::keep::{Asked, Became, id_text};
+use crate::keep::{Asked, Became, Ran, id_text};
 use crate::memory::{Memory, SMALL_BYTES};
-use crate::reply;
+use crate::reply::{self, Timing};
 use crate::watch::Standing;
 use crate::wire::oip_rest::{self, OipRest};
 use crate::wire::simple::Simple;
@@ -93,7 +93,10 @@ impl Gateway {
         who: Option<&Who>,
     ) -> Response<Body> {
         let principal = who.map(Who::recorded).unwrap_or_default();
-        let asked = Asked::new(reference, principal, &parts.headers);
+        let mut asked = Asked::new(reference, principal, &parts.headers);
+        if let Some(tracing) = self.shared.tracing.get() {
+            asked = asked.traced_by(tracing, W::TRACED);
+        }
         let result = self.answered::<W>(&asked, parts, incoming, arrived_at, ticket, who).await;
         self.finish::<W>(result, arrived_at, asked)
     }
@@ -133,6 +136,7 @@ impl Gateway {
             lane: Some(done.lane.clone()),
             rows: done.rows,
             inputs: Default::default(),
+            ran: None,
         };
         let mut response = response.map_err(fail)?;
         if response.body_mut().pieces().is_some() {
@@ -170,17 +174,15 @@ impl Gateway {
         let text = id_text(&id);
         let total_us = micros(arrived_at.elapsed());
         let mut record = Record::new(None, 0, total_us);
-        (record.id, record.trace) = (id, asked.trace());
+        (record.id, record.trace) = (id, asked.trace_id());
         let mut response = match result {
             Ok((done, mut response)) => {
                 record.placement = Some(done.lane.placement.clone());
                 record.rows = done.rows as u32;
                 record.batch_rows = done.timing.batch_rows;
-                record.queue_us =
-                    micros(done.timing.sent_at.saturating_duration_since(done.queued_at));
-                record.worker_us =
-                    micros(done.timing.answered_at.saturating_duration_since(done.timing.sent_at));
+                (record.queue_us, record.worker_us) = parts(done.queued_at, &done.timing);
                 record.status = response.status().as_u16();
+                let ran = ran(arrived_at, &done.timing);
                 let headers = response.headers_mut();
                 headers.insert(reply::VERSION, done.lane.version_header.clone());
                 reply::server_timing(headers, record.queue_us, record.worker_us, total_us);
@@ -192,7 +194,7 @@ impl Gateway {
                         let recorded = move |record: Record| {
                             let (lane, replica) = (Some(lane.as_ref()), replica.as_ref());
                             let became =
-                                Became { lane, replica, inputs, epoch, ..Became::default() };
+                                Became { lane, replica, inputs, epoch, ran, ..Became::default() };
                             shared.keep(id, &asked, &record, &became);
                             shared.record(record);
                         };
@@ -206,6 +208,7 @@ impl Gateway {
                             rows: done.outputs.as_ref(),
                             problem: None,
                             epoch,
+                            ran,
                         };
                         shared.keep(id, &asked, &record, &became);
                         shared.record(record);
@@ -225,14 +228,21 @@ impl Gateway {
                     response.headers_mut().insert(reply::VERSION, lane.version_header.clone());
                     record.placement = Some(lane.placement.clone());
                 }
-                let became = Became {
+                let mut became = Became {
                     lane: failed.lane.as_deref(),
                     inputs: failed.inputs,
                     problem: Some(&failed.problem),
                     epoch,
                     ..Became::default()
                 };
-                shared.keep(id, &asked, &record, &became);
+                // Metrics have the parts of the time of those that were answered only.
+                let mut kept = record.clone();
+                if let Some((queued_at, timing)) = &failed.ran {
+                    (kept.queue_us, kept.worker_us) = parts(*queued_at, timing);
+                    kept.batch_rows = timing.batch_rows;
+                    (became.replica, became.ran) = (&timing.replica, ran(arrived_at, timing));
+                }
+                shared.keep(id, &asked, &kept, &became);
                 shared.record(record);
                 response
             }
@@ -243,6 +253,19 @@ impl Gateway {
         response.body_mut().count(&shared.memory);
         response
     }
+}
+
+/// How long a request waited and ran, in microseconds.
+fn parts(queued_at: Instant, timing: &Timing) -> (u32, u32) {
+    let Timing { sent_at, answered_at, .. } = timing;
+    let queue = sent_at.saturating_duration_since(queued_at);
+    (micros(queue), micros(answered_at.saturating_duration_since(*sent_at)))
+}
+
+/// When it ran, from its first byte.
+fn ran(arrived_at: Instant, timing: &Timing) -> Ran {
+    let sent_us = micros(timing.sent_at.saturating_duration_since(arrived_at));
+    Ran { sent_us, batch: timing.span }
 }
 
 fn wrong_method(parts: &http::request::Parts, expected: Method) -> Problem {

@@ -9,10 +9,13 @@ use domain::Problem;
 use domain::record::Record;
 use http::{HeaderMap, HeaderName};
 use protocol::record::{Kept, RecordHead, RecordOut, Recorder};
+use protocol::trace::{TraceContext, Traced};
 use protocol::{Payload, Tensor};
 
 use crate::ask::Rows;
 use crate::lane::Lane;
+use crate::reply::BatchSpan;
+use crate::trace::Tracing;
 
 /// By which a caller names what the truth of a prediction will be joined by: `customer=42`.
 const KEY: HeaderName = HeaderName::from_static("decalog-key");
@@ -80,37 +83,66 @@ pub struct Asked {
     /// Who it is, if that was proved.
     pub principal: String,
     key: String,
-    trace: [u8; 16],
+    /// The span of the caller that asked, if it traces.
+    caller: Option<TraceContext>,
+    /// The request's own span, if it is traced here.
+    own: Option<TraceContext>,
+    /// By which protocol, for its record.
+    wire: u8,
 }
 
 impl Asked {
     /// As the headers have it.
     pub fn new(reference: &str, principal: String, headers: &HeaderMap) -> Asked {
         let key = headers.get(KEY).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let trace = headers.get(TRACEPARENT).and_then(|value| trace_of(value.as_bytes()));
+        let caller =
+            headers.get(TRACEPARENT).and_then(|value| TraceContext::read(value.as_bytes()));
         Asked {
             reference: reference.into(),
             principal,
             key: key.trim().into(),
-            trace: trace.unwrap_or_default(),
+            caller,
+            own: None,
+            wire: 0,
         }
     }
 
-    /// The trace that it is part of; 0 if the caller named none.
-    pub fn trace(&self) -> [u8; 16] {
-        self.trace
+    /// The same as a span of its own. `wire` is the flag of the protocol in [`Traced`].
+    pub fn traced_by(mut self, tracing: &Tracing, wire: u8) -> Asked {
+        (self.own, self.wire) = (Some(tracing.begin(self.caller)), wire);
+        self
+    }
+
+    /// Whose part is what the worker does.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.own.or(self.caller)
+    }
+
+    /// The trace that it is part of; 0 if it is part of none.
+    pub fn trace_id(&self) -> [u8; 16] {
+        self.trace().map_or([0; 16], |context| context.trace)
+    }
+
+    fn traced(&self, ran: Ran) -> Traced {
+        let Some(own) = self.own else { return Traced::default() };
+        let mut flags = own.flags & protocol::trace::SAMPLED | self.wire;
+        for (flag, is_set) in
+            [(Traced::FROM_CALLER, self.caller.is_some()), (Traced::SHARED, ran.batch.is_shared)]
+        {
+            flags |= if is_set { flag } else { 0 };
+        }
+        let parent = self.caller.map_or([0; 8], |caller| caller.span);
+        Traced { parent, span: own.span, batch: ran.batch.span, flags, sent_us: ran.sent_us }
     }
 }
 
-/// The trace id of a W3C `traceparent`.
-fn trace_of(value: &[u8]) -> Option<[u8; 16]> {
-    let id = value.strip_prefix(b"00-")?.get(..32)?;
-    let mut trace = [0; 16];
-    for (byte, digits) in trace.iter_mut().zip(id.chunks_exact(2)) {
-        let digits = std::str::from_utf8(digits).ok()?;
-        *byte = u8::from_str_radix(digits, 16).ok()?;
-    }
-    Some(trace)
+/// When a request was sent to a worker, from its first byte in microseconds, and with which batch.
+#[derive(Clone, Copy, Default)]
+pub struct Ran {
+    /// 0 if it was not.
+    pub sent_us: u32,
+    /// Zeros if nobody traces.
+    pub batch: BatchSpan,
 }
 
 /// What became of a request.
@@ -128,6 +160,8 @@ pub struct Became<'a> {
     pub problem: Option<&'a Problem>,
     /// Of the route table.
     pub epoch: u64,
+    /// When it ran.
+    pub ran: Ran,
 }
 
 /// Writes the record of a request.
@@ -163,7 +197,7 @@ pub fn keep(
         id,
         lane: of.as_ref().map_or(0, |(recorded, _)| recorded.number),
         epoch: became.epoch,
-        trace: asked.trace,
+        trace: asked.trace().unwrap_or_default().trace,
         status: record.status,
         is_copy: record.is_copy,
         kept,
@@ -180,8 +214,10 @@ pub fn keep(
         key: &key,
         replica: became.replica,
     };
+    let traced = asked.traced(became.ran);
     if kept == Kept::Whole {
-        let whole = RecordOut { head: head.clone(), inputs: &inputs.columns, outputs: &outputs };
+        let (head, inputs) = (head.clone(), &inputs.columns);
+        let whole = RecordOut { head, inputs, outputs: &outputs, traced };
         if recorder.put(whole.size(), true, &mut |out| whole.write(out)) {
             return;
         }
@@ -192,7 +228,7 @@ pub fn keep(
     let own_key =
         own_key.and_then(|(recorded, schema)| recorded.key_of_row(schema, &became.inputs));
     let head = RecordHead { kept, key: own_key.as_deref().unwrap_or(head.key), ..head };
-    let bare: RecordOut<'_> = RecordOut { head, inputs: &[], outputs: &[] as &[Tensor] };
+    let bare: RecordOut<'_> = RecordOut { head, inputs: &[], outputs: &[] as &[Tensor], traced };
     recorder.put(bare.size(), false, &mut |out| bare.write(out));
 }
 
@@ -216,20 +252,5 @@ mod tests {
             before = text;
         }
         assert_eq!(&id_text(&[0xab; 16]), b"abababab-abab-abab-abab-abababababab");
-    }
-
-    #[test]
-    fn traces_are_read_and_others_passed_over() {
-        let good = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(trace_of(good).unwrap()[..2], [0x4b, 0xf9]);
-        for bad in [
-            "",
-            "00-",
-            "00-4bf9",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-1-1",
-            "00-+bf92f3577b34da6a3ce929d0e0e47-36-1",
-        ] {
-            assert!(trace_of(bad.as_bytes()).is_none() || bad.contains('+'), "{bad}");
-        }
     }
 }

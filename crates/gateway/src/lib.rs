@@ -39,6 +39,7 @@ mod shed;
 mod split;
 mod stall;
 mod stream;
+mod trace;
 mod turns;
 mod waiting;
 mod watch;
@@ -76,6 +77,7 @@ use heavy::Heavy;
 use keep::{Asked, Became, Ids};
 use memory::Budget;
 use route::Snapshot;
+use trace::Tracing;
 use turns::Turns;
 
 /// Records that wait to be drained; beyond it they are counted as dropped.
@@ -107,6 +109,7 @@ pub(crate) struct Shared {
     memory: Arc<Budget>,
     ids: Ids,
     recorder: keep::Keeper,
+    tracing: std::sync::OnceLock<Tracing>,
 }
 
 impl Shared {
@@ -162,6 +165,7 @@ impl Gateway {
             memory: Budget::new(config.memory_bytes_max),
             ids: Ids::new(),
             recorder: keep::Keeper::new(),
+            tracing: Default::default(),
         };
         let turns = Turns::new(config.control_requests_max, config.control_streams_max);
         let door = Arc::new(Door::new(config.open_predictions, config.local_cookie));
@@ -202,6 +206,11 @@ impl Gateway {
         let _applying = self.applying.lock();
         let _ = self.shared.recorder.set(recorder);
         self.snapshot.load().lanes().for_each(|lane| self.shared.define(lane));
+    }
+
+    /// Gives requests and batches spans, once; such a share of the traces that begin here is kept.
+    pub fn trace(&self, share: f64) {
+        let _ = self.shared.tracing.set(Tracing::new(share));
     }
 
     /// What the control plane must hear; `None` after the first call.

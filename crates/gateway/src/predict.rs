@@ -45,6 +45,7 @@ impl Gateway {
             lane: lane.cloned(),
             rows,
             inputs: Payload::default(),
+            ran: None,
         };
         for _ in 0..MOVES_MAX {
             let target = self.snapshot.load().route(&asked.reference)?;
@@ -84,6 +85,7 @@ impl Gateway {
             let (sender, receiver) = oneshot::channel();
             let mut waiting = Waiting::new(ask.payload, deadline, sender);
             (waiting.parameters, waiting.outputs) = (ask.parameters, ask.outputs);
+            waiting.trace = asked.trace();
             let queued_at = waiting.queued_at;
             // If it was queued before, what it took is free already.
             waiting.memory =
@@ -120,8 +122,9 @@ impl Gateway {
                 RequestOutcome::Stream(pieces, timing, payload) => {
                     (Reply::Pieces(pieces), timing, payload)
                 }
-                RequestOutcome::Problem(problem, inputs) => {
-                    return Err(Failed { inputs, ..fail(problem, Some(&lane), rows) });
+                RequestOutcome::Problem(problem, inputs, timing) => {
+                    let ran = timing.map(|timing| (queued_at, timing));
+                    return Err(Failed { inputs, ran, ..fail(problem, Some(&lane), rows) });
                 }
                 RequestOutcome::Moved => continue,
             };
@@ -177,7 +180,7 @@ impl Drop for Departure<'_> {
         let mut record = Record::new(Some(self.lane.placement.clone()), self.rows, 0);
         record.abandon(micros(self.arrived_at.elapsed()));
         let shared = &self.gateway.shared;
-        (record.id, record.trace) = (shared.ids.next(), self.asked.trace());
+        (record.id, record.trace) = (shared.ids.next(), self.asked.trace_id());
         let epoch = self.gateway.epoch();
         let became = Became { lane: Some(self.lane), epoch, ..Became::default() };
         shared.keep(record.id, self.asked, &record, &became);
@@ -187,7 +190,7 @@ impl Drop for Departure<'_> {
 
 /// A problem of a request whose rows are elsewhere.
 fn lost(problem: Problem) -> RequestOutcome {
-    RequestOutcome::Problem(problem, Payload::default())
+    RequestOutcome::Problem(problem, Payload::default(), None)
 }
 
 fn waited(lane: &Lane, queued_at: Instant) -> Problem {

@@ -306,7 +306,8 @@ impl Queue {
         inner.forget_all();
         drop(inner);
         for waiting in all {
-            let _ = waiting.reply.send(RequestOutcome::Problem(problem.clone(), waiting.payload));
+            let outcome = RequestOutcome::Problem(problem.clone(), waiting.payload, None);
+            let _ = waiting.reply.send(outcome);
         }
     }
 }

@@ -30,8 +30,8 @@ pub enum RequestOutcome {
     },
     /// With pieces that follow.
     Stream(Pieces, Timing, Payload),
-    /// With an error, and what it asked.
-    Problem(Problem, Payload),
+    /// With an error, what it asked, and when it ran, if it did.
+    Problem(Problem, Payload, Option<Timing>),
     /// Its placement ended before it ran: it is routed again.
     Moved,
 }
@@ -47,6 +47,17 @@ pub struct Timing {
     pub batch_rows: u32,
     /// What ran it.
     pub replica: Arc<str>,
+    /// Its span.
+    pub span: BatchSpan,
+}
+
+/// The span of a batch; zeros if nobody traces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BatchSpan {
+    /// Its id.
+    pub span: [u8; 8],
+    /// Whether it carries several requests.
+    pub is_shared: bool,
 }
 
 /// The request's id, in answers and logs.

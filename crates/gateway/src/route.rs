@@ -213,6 +213,7 @@ mod tests {
             memory: Budget::new(1),
             ids: crate::keep::Ids::new(),
             recorder: crate::keep::Keeper::new(),
+            tracing: Default::default(),
         });
         let heavy = Heavy::new(tokio::runtime::Handle::current());
         let key = |number: u32| domain::state::default_model(&format!("m{number:04}")).unwrap();

@@ -96,7 +96,7 @@ impl ShadowCopy {
                 record.agrees = heavy.run(cost, compare).await.ok();
                 return record.agrees.is_some().then_some(record);
             }
-            Ok(Ok(RequestOutcome::Problem(problem, _))) => problem,
+            Ok(Ok(RequestOutcome::Problem(problem, ..))) => problem,
             // Its placement ended, or it streams: nothing to compare.
             Ok(_) => return None,
             Err(_) => Problem::new(Code::Deadline, "the deadline of a copy passed"),

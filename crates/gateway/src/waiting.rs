@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use protocol::Payload;
+use protocol::trace::TraceContext;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
@@ -27,6 +28,8 @@ pub struct Waiting {
     pub parameters: Map<String, Value>,
     /// The outputs wanted; empty means all.
     pub outputs: Vec<String>,
+    /// Whose part its run is, if somebody traces.
+    pub trace: Option<TraceContext>,
     /// When it is of no use any more.
     pub deadline: Instant,
     /// When it was queued.
@@ -60,6 +63,7 @@ impl Waiting {
             payload,
             parameters: Map::new(),
             outputs: vec![],
+            trace: None,
             deadline,
             queued_at: Instant::now(),
             alone: false,

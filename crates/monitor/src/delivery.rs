@@ -23,9 +23,10 @@ use parking_lot::Mutex;
 
 pub use address::Address;
 use call::{Client, Outcome};
+pub use call::{agent, why};
 use message::Message;
 use pace::Pace;
-pub use pace::RETRY_AFTER_MS_MAX;
+pub use pace::{RETRY_AFTER_MS_MAX, retry_after_ms};
 
 use crate::alarms::{Change, Desk, Due};
 use crate::slo::Objectives;

@@ -4,6 +4,7 @@
 pub mod alarms;
 mod bucket;
 pub mod columns;
+mod counter;
 pub mod delivery;
 pub mod drift;
 pub mod exposition;
@@ -31,6 +32,8 @@ use parking_lot::Mutex;
 
 pub use bucket::Bucket;
 use bucket::{Blame, blame};
+use counter::Counted;
+pub use counter::Counter;
 use exposition::Family;
 use metrics::Metrics;
 pub use policy::disk;
@@ -42,6 +45,7 @@ use window::Window;
 pub struct Monitor {
     records: Arc<ArrayQueue<Record>>,
     inner: Mutex<Inner>,
+    counted: Mutex<Vec<Counted>>,
 }
 
 struct Inner {
@@ -89,6 +93,7 @@ impl Monitor {
     pub fn new(records: Arc<ArrayQueue<Record>>) -> Monitor {
         Monitor {
             records,
+            counted: Mutex::default(),
             inner: Mutex::new(Inner {
                 metrics: Metrics::default(),
                 windows: HashMap::new(),
@@ -131,7 +136,16 @@ impl Monitor {
         self.drain(now_ms);
         let mut inner = self.inner.lock();
         inner.windows.retain(|_, window| window.idle_ms(now_ms) < WINDOW_MS);
-        inner.metrics.families(scrape, now_ms)
+        let mut families = inner.metrics.families(scrape, now_ms);
+        families.extend(self.counted.lock().iter().map(Counted::family));
+        families
+    }
+
+    /// Another counter among the metrics; its name is without `decalog_` and `_total`.
+    pub fn counter(&self, name: &'static str, help: &'static str) -> Counter {
+        let counter = Counter::default();
+        self.counted.lock().push(Counted { name, help, counter: counter.clone() });
+        counter
     }
 
     /// What has become of a placement's requests since this was last read; empty the first time.

@@ -13,6 +13,7 @@ pub mod payload;
 pub mod record;
 pub mod simple;
 pub mod tensor;
+pub mod trace;
 pub mod view;
 pub mod worker_wire;
 

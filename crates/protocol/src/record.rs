@@ -2,7 +2,8 @@
 //! It is made with one copy and no allocation, and read without any trust in its bytes.
 //!
 //! All numbers are little-endian. A head of [`HEAD_BYTES`], then the texts, then the inputs in the
-//! order of the schema, then the outputs by their names.
+//! order of the schema, then the outputs by their names, then [`Traced`]. What was written before
+//! that was added ends with the outputs; what will be added comes behind it and is passed over.
 
 mod definition;
 mod text;
@@ -14,6 +15,7 @@ pub use text::{element_text, row_bytes, scalar_text};
 
 use crate::payload::Cells;
 use crate::tensor::Tensor;
+use crate::trace::Traced;
 
 /// The part of every record, in bytes.
 pub const HEAD_BYTES: usize = 76;
@@ -101,6 +103,8 @@ pub struct RecordOut<'a> {
     pub inputs: &'a [Cells],
     /// With their leading dimension.
     pub outputs: &'a [Tensor],
+    /// Of its trace.
+    pub traced: Traced,
 }
 
 /// A record that was read.
@@ -112,6 +116,8 @@ pub struct RecordIn<'a> {
     pub inputs: Vec<ValuesIn<'a>>,
     /// By their names.
     pub outputs: Vec<ValuesIn<'a>>,
+    /// Of its trace; zeros in records of before.
+    pub traced: Traced,
 }
 
 /// The values of one column of a record.
@@ -154,7 +160,7 @@ impl RecordOut<'_> {
         let texts: usize = self.head.texts().iter().map(|text| 2 + text.len()).sum();
         let inputs: usize = self.inputs.iter().map(cells_bytes).sum();
         let outputs: usize = self.outputs.iter().map(tensor_bytes).sum();
-        HEAD_BYTES + texts + 4 + inputs + outputs
+        HEAD_BYTES + texts + 4 + inputs + outputs + Traced::BYTES
     }
 
     /// Writes the record to the begin of `out`, which has room for [`RecordOut::size`] bytes.
@@ -189,6 +195,7 @@ impl RecordOut<'_> {
             writer.bytes(&[known.unwrap_or(0) as u8]);
             writer.values(&tensor.shape, &tensor.data, None);
         }
+        writer.bytes(&self.traced.to_bytes());
     }
 }
 
@@ -258,7 +265,11 @@ impl<'a> RecordIn<'a> {
                 reader.values(name, Some(datatype))
             })
             .collect::<Result<_, _>>()?;
-        Ok(RecordIn { head, inputs, outputs })
+        let traced = match reader.at == bytes.len() {
+            true => Traced::default(),
+            false => Traced::of_bytes(&reader.array()?),
+        };
+        Ok(RecordIn { head, inputs, outputs, traced })
     }
 }
 

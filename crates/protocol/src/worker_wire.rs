@@ -11,6 +11,7 @@ use crate::answer::Answer;
 use crate::oip::write_tensor;
 use crate::payload::{Cells, Payload};
 use crate::tensor::Tensor;
+use crate::trace::TraceContext;
 
 mod decode;
 
@@ -22,6 +23,8 @@ pub struct WorkerRequest {
     pub json: Vec<u8>,
     /// The tensors of all inputs in order; those of one input in the order of the requests.
     pub blobs: Vec<Bytes>,
+    /// For the header `traceparent`, if somebody traces.
+    pub trace: Option<TraceContext>,
 }
 
 /// Puts requests together as one batch, in the form that the worker speaks. All agree on the shapes
@@ -48,7 +51,7 @@ pub fn encode(
             }
             _ => encode_json(&tensors, parameters, outputs),
         };
-    Ok(WorkerRequest { json, blobs: vec![] })
+    Ok(WorkerRequest { json, blobs: vec![], trace: None })
 }
 
 fn inputs_as_outputs(schema: &Schema) -> Schema {
@@ -151,7 +154,7 @@ pub fn encode_batch(
         let _ = serde_json::to_writer(&mut json, value);
     }
     json.extend_from_slice(b"}}");
-    WorkerRequest { json, blobs }
+    WorkerRequest { json, blobs, trace: None }
 }
 
 fn validity(cells: &Cells, rows: usize) -> Bytes {

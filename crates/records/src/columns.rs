@@ -23,7 +23,7 @@ pub const OUTPUT: &str = "out.";
 /// - `total_us`, `queue_us`, `worker_us`: where its time went. `batch_rows`, `batch_offset`: the size of
 ///   the batch that carried it, and its first row there.
 /// - `status`, `code`, `error`: how it ended, as the caller was told.
-/// - `trace`: the W3C trace id. `copy`: whether it was a copy for a shadow.
+/// - `trace`: the W3C trace id, of the caller or begun here. `copy`: whether it was a copy for a shadow.
 /// - `weight`: how many requests it stands for: 1 divided by the probability that it was kept.
 /// - `payload`: `whole`; `none` where no rows were read; `large` or `dropped` where the values are
 ///   missing for want of room.

@@ -56,8 +56,9 @@ pub struct KeeperConfig {
     pub keep_bytes_max: u64,
 }
 
-/// Whoever looks at every record, kept or not. `definition` is what answered.
-pub type Watch = Box<dyn FnMut(&Arc<Definition>, &RecordIn<'_>, u64) + Send>;
+/// Whoever looks at every record: what answered, the record, the time in milliseconds since 1970, and
+/// whether it is kept.
+pub type Watch = Box<dyn FnMut(&Arc<Definition>, &RecordIn<'_>, u64, bool) + Send>;
 
 /// Takes in records and keeps them.
 pub struct Keeper {
@@ -379,16 +380,17 @@ impl Draining {
             self.lose(1);
             return false;
         };
-        if let Ok(record) = RecordIn::read(frame) {
-            (self.watch)(&definition, &record, now_ms);
-        }
         let per_second = self.config.sample_per_s;
         if self.samplers.len() > SAMPLERS_MAX {
             self.samplers.clear();
         }
         let sampler =
             self.samplers.entry(head.lane).or_insert_with(|| Sampler::new(per_second, now_ms));
-        let Some(weight) = sampler.weight(&head, now_ms) else { return false };
+        let weight = sampler.weight(&head, now_ms);
+        if let Ok(record) = RecordIn::read(frame) {
+            (self.watch)(&definition, &record, now_ms, weight.is_some());
+        }
+        let Some(weight) = weight else { return false };
         let Some((segment, defined, _)) = self.segment() else {
             self.lose(1);
             return false;

@@ -165,6 +165,11 @@ impl Connection {
         }
         out.extend_from_slice(b"\r\nContent-Length: ");
         out.extend_from_slice((request.json.len() + blob_bytes).to_string().as_bytes());
+        if let Some(trace) = &request.trace {
+            // The last of the head, where workers that know heads by their bytes look for it.
+            out.extend_from_slice(b"\r\ntraceparent: ");
+            out.extend_from_slice(&trace.header());
+        }
         out.extend_from_slice(b"\r\n\r\n");
         out.extend_from_slice(&request.json);
         if blob_bytes <= COPY_BYTES_MAX {

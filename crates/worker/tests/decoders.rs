@@ -112,7 +112,7 @@ fn answers_of_workers() {
 #[test]
 fn what_a_worker_writes() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let request = WorkerRequest { json: b"{}".to_vec(), blobs: vec![] };
+    let request = WorkerRequest { json: b"{}".to_vec(), blobs: vec![], trace: None };
     for (corpus, form) in [("http", Form::Whole), ("http", Form::Events)] {
         check(corpus, |input| {
             runtime.block_on(async {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::otlp::OtlpOptions;
+
 #[derive(Args)]
 pub struct UpOptions {
     /// Where everything is stored [default: $XDG_DATA_HOME/decalog or ~/.local/share/decalog]
@@ -33,6 +35,8 @@ pub struct UpOptions {
     pub behind_proxies: Vec<gateway::Network>,
     #[command(flatten)]
     pub records: RecordOptions,
+    #[command(flatten)]
+    pub otlp: OtlpOptions,
     #[command(flatten)]
     pub oidc: OidcOptions,
     /// Another name by which this server may be called, also in its own certificate

@@ -7,7 +7,7 @@ use worker::ConnectionError;
 
 use super::Slot;
 use crate::batch::Batch;
-use crate::reply::RequestOutcome;
+use crate::reply::{RequestOutcome, Timing};
 use crate::waiting::Waiting;
 
 /// Why there is no answer.
@@ -34,8 +34,8 @@ pub(super) fn not_understood(text: &str) -> Problem {
     WorkerFault::malformed(format!("the worker's answer is not understood: {text}")).into()
 }
 
-pub(super) fn fail(waiting: Waiting, problem: Problem) {
-    let _ = waiting.reply.send(RequestOutcome::Problem(problem, waiting.payload));
+pub(super) fn fail(waiting: Waiting, problem: Problem, ran: Option<Timing>) {
+    let _ = waiting.reply.send(RequestOutcome::Problem(problem, waiting.payload, ran));
 }
 
 impl Slot {
@@ -45,7 +45,7 @@ impl Slot {
         let by_itself = batch.requests.len() == 1;
         for waiting in batch.requests {
             if by_itself {
-                fail(waiting, problem.clone());
+                fail(waiting, problem.clone(), self.ran(batch.rows));
             } else if !waiting.reply.is_closed() {
                 self.lane.queue.requeue(waiting);
             }
@@ -63,14 +63,19 @@ impl Slot {
                     format!("the prediction took longer than {limit_ms} ms and was ended"),
                 )
                 .help("raise [model] predict_ms_max in decalog.toml, or make the model faster");
-                batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
+                let ran = self.ran(batch.rows);
+                for waiting in batch.requests {
+                    fail(waiting, problem.clone(), ran.clone());
+                }
                 self.broken(format!("a prediction took longer than {limit_ms} ms")).await;
             }
             BatchFailure::Connection(ConnectionError::Local(error)) => {
                 let text = format!("the server has no connection to the worker left: {error}");
                 let problem = Problem::new(Code::ServerBusy, text)
                     .help("try again; raise the limit of open files (ulimit -n) if it lasts");
-                batch.requests.into_iter().for_each(|waiting| fail(waiting, problem.clone()));
+                for waiting in batch.requests {
+                    fail(waiting, problem.clone(), None);
+                }
             }
             BatchFailure::Connection(ConnectionError::Protocol(text)) => {
                 self.rerun_or(batch, not_understood(&text));
@@ -90,7 +95,7 @@ impl Slot {
                             "its last words: decalog logs {}",
                             self.lane.placement.model.model
                         ));
-                        fail(waiting, problem);
+                        fail(waiting, problem, self.ran(batch.rows));
                     } else if !waiting.reply.is_closed() {
                         self.lane.queue.requeue(waiting);
                     }

@@ -1,6 +1,6 @@
 //! Answers that come in pieces.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::{Code, Problem};
 use worker::ConnectionError;
@@ -8,21 +8,22 @@ use worker::ConnectionError;
 use super::Slot;
 use super::failure::{fail, not_understood};
 use crate::batch::Batch;
-use crate::reply::{RequestOutcome, Timing};
+use crate::reply::RequestOutcome;
 use crate::stream::{self, PieceSender};
 
 impl Slot {
     /// Runs one request whose answer comes in pieces; a reader that goes away ends it.
     pub(super) async fn stream(&mut self, mut batch: Batch) -> Option<Duration> {
         let waiting = batch.requests.pop()?;
-        let request = match self.encode(&[&waiting.payload], &waiting).await {
+        self.begin(std::slice::from_ref(&waiting));
+        let mut request = match self.encode(&[&waiting.payload], &waiting).await {
             Ok(request) => request,
             Err(problem) => {
-                fail(waiting, problem);
+                fail(waiting, problem, None);
                 return None;
             }
         };
-        let sent_at = Instant::now();
+        let sent_at = self.sent(&mut request);
         let answer = match self.post(&request).await {
             Ok(answer) => answer,
             Err(failure) => {
@@ -31,16 +32,11 @@ impl Slot {
             }
         };
         if answer.status != 200 {
-            fail(waiting, worker::refusal::problem_of(&answer));
+            fail(waiting, worker::refusal::problem_of(&answer), self.ran(1));
             return None;
         }
         let (pieces, receiver) = stream::pieces();
-        let timing = Timing {
-            sent_at,
-            answered_at: Instant::now(),
-            batch_rows: 1,
-            replica: self.replica.name.clone(),
-        };
+        let timing = self.timing(sent_at, 1);
         let _ = waiting.reply.send(RequestOutcome::Stream(receiver, timing, waiting.payload));
         if answer.streams {
             self.pump(&pieces).await;

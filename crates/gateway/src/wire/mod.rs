@@ -18,6 +18,9 @@ use crate::lane::Lane;
 /// A request in one of the protocols, read but not yet held against a model's schema. As a request
 /// may be routed again, it can be sent to one placement after another.
 pub trait Wire: Sized + Send + 'static {
+    /// Its flag in what records keep of traces.
+    const TRACED: u8 = 0;
+
     /// What of the headers tells how to read the body.
     type Head: Send + 'static;
 

@@ -77,6 +77,8 @@ pub fn parse_path(path: &str) -> Option<Path> {
 pub struct OipRest(InferRequest);
 
 impl Wire for OipRest {
+    const TRACED: u8 = protocol::trace::Traced::OPEN_INFERENCE;
+
     /// How many bytes of a body are JSON, if tensors follow it.
     type Head = Option<usize>;
 

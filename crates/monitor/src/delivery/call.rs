@@ -38,28 +38,34 @@ pub struct Client {
     agent: ureq::Agent,
 }
 
+/// What calls over HTTP and TLS: it trusts these authorities, in DER, follows no redirect, uses no
+/// proxy, and gives up after 10 seconds. A status is no error.
+pub fn agent(authorities: &[Vec<u8>]) -> ureq::Agent {
+    let roots: Vec<Certificate<'static>> =
+        authorities.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    // Named here: where a program has two, none is the default.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .unversioned_rustls_crypto_provider(provider)
+        .build();
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(concat!("decalog/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(Duration::from_millis(CONNECT_MS_MAX)))
+        .timeout_global(Some(Duration::from_millis(CALL_MS_MAX)))
+        .tls_config(tls);
+    config.build().into()
+}
+
 impl Client {
     /// Trusts these authorities, in DER.
     pub fn new(authorities: &[Vec<u8>]) -> Client {
-        let roots: Vec<Certificate<'static>> =
-            authorities.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        // Named here: where a program has two, none is the default.
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::new_with_certs(&roots))
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("decalog/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(Duration::from_millis(CONNECT_MS_MAX)))
-            .timeout_global(Some(Duration::from_millis(CALL_MS_MAX)))
-            .tls_config(tls);
-        Client { agent: config.build().into() }
+        Client { agent: agent(authorities) }
     }
 
     /// Sends a message.
@@ -91,7 +97,7 @@ impl Client {
 }
 
 /// Why there was no answer; never with the address, which may hold a secret.
-fn why(error: &ureq::Error) -> String {
+pub fn why(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => format!("it did not answer within {} s", CALL_MS_MAX / 1_000),
         ureq::Error::HostNotFound => "its host is not known".into(),

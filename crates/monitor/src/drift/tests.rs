@@ -77,7 +77,7 @@ fn record(age: f64, city: &str, leave: f64) -> Vec<u8> {
         kept: protocol::record::Kept::Whole,
         ..RecordHead::default()
     };
-    let out = RecordOut { head, inputs: &inputs, outputs: &outputs };
+    let out = RecordOut { head, inputs: &inputs, outputs: &outputs, traced: Default::default() };
     let mut bytes = vec![0; out.size()];
     out.write(&mut bytes);
     bytes

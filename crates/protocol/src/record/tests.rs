@@ -31,7 +31,8 @@ fn sample() -> Vec<u8> {
         key: "customer=42",
         ..RecordHead::default()
     };
-    let out = RecordOut { head, inputs: &[cells, missing], outputs: &[answer] };
+    let traced = Traced { span: [5; 8], sent_us: 99, ..Traced::default() };
+    let out = RecordOut { head, inputs: &[cells, missing], outputs: &[answer], traced };
     let mut bytes = vec![0; out.size()];
     out.write(&mut bytes);
     bytes
@@ -51,9 +52,21 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn records_of_before_and_of_later_are_read() {
+    let bytes = sample();
+    let record = RecordIn::read(&bytes).unwrap();
+    assert_eq!((record.traced.span, record.traced.sent_us), ([5; 8], 99));
+    let before = RecordIn::read(&bytes[..bytes.len() - Traced::BYTES]).unwrap();
+    assert_eq!(before, RecordIn { traced: Traced::default(), ..record.clone() });
+    let later = [&bytes[..], &[1, 2, 3]].concat();
+    assert_eq!(RecordIn::read(&later).unwrap(), record);
+}
+
+#[test]
 fn whatever_the_bytes_are_they_are_read_or_refused() {
     let bytes = sample();
-    for end in 0..bytes.len() {
+    let before = bytes.len() - Traced::BYTES;
+    for end in (0..bytes.len()).filter(|end| *end != before) {
         assert!(RecordIn::read(&bytes[..end]).is_err(), "cut at {end}");
     }
     testing::Corpus::of("records", vec![bytes]).check(|bytes| {

@@ -62,7 +62,7 @@ impl Place {
             keep_bytes_max: u64::MAX,
         };
         let handle = self.runtime.handle().clone();
-        Keeper::start(config, &self.memory, &[], &store, handle, Box::new(|_, _, _| {})).unwrap()
+        Keeper::start(config, &self.memory, &[], &store, handle, Box::new(|_, _, _, _| {})).unwrap()
     }
 
     /// All rows of all files.
@@ -117,7 +117,7 @@ fn put_as(keeper: &Keeper, id: [u8; 16], rows: u32, key: &str, of: &Definition) 
     };
     let head =
         RecordHead { id, lane, status: 200, rows, kept: Kept::Whole, key, ..Default::default() };
-    let record = RecordOut { head, inputs: &inputs, outputs: &[leave] };
+    let record = RecordOut { head, inputs: &inputs, outputs: &[leave], traced: Default::default() };
     keeper.put(record.size(), true, &mut |out| record.write(out))
 }
 

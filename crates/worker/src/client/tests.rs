@@ -9,7 +9,7 @@ fn pair() -> (Connection, UnixStream) {
 }
 
 fn request() -> WorkerRequest {
-    WorkerRequest { json: b"{}".to_vec(), blobs: vec![] }
+    WorkerRequest { json: b"{}".to_vec(), blobs: vec![], trace: None }
 }
 
 /// Answers one request with these bytes, all at once.

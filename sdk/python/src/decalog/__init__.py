@@ -11,11 +11,12 @@ import http.client
 import json
 import math
 import os
+import sys
 import threading
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 from urllib.parse import quote, urlencode, urlsplit
 
-__all__ = ["BadInput", "Client", "Error"]
+__all__ = ["BadInput", "Client", "Error", "traceparent"]
 __version__ = "0.1.0"
 
 DEFAULT_URL = "http://127.0.0.1:8010"
@@ -53,6 +54,12 @@ class Error(Exception):
 
 class BadInput(ValueError):
     """What a model raises in `predict` to say that the request is at fault: its caller gets 422 with this text."""
+
+
+def traceparent() -> Optional[str]:
+    """In a model's code: the W3C `traceparent` of the batch that runs, for what it asks others. None if nobody traces."""
+    worker = sys.modules.get("decalog_worker.tracing")
+    return worker.current() if worker else None
 
 
 class Client:

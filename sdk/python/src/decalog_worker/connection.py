@@ -8,6 +8,7 @@ from .problem import bad_request
 from .standard import os, socket, struct, time
 from .text import to_json
 from .tracebacks import log_failure, raised
+from .tracing import Continued, parted
 
 
 class Connection:
@@ -20,6 +21,8 @@ class Connection:
         # Since when the rest of a request is missing; and of one with a large body its head, and how much of the
         # buffer is filled.
         self.stalled_at, self.begun = None, None
+        # The trace of the request that is received or answered.
+        self.trace = None
         for option, value in (
             (socket.SO_RCVTIMEO, struct.pack("ll", 0, STALL_MS_MAX * 1_000)),
             (socket.SO_SNDTIMEO, struct.pack("ll", PEER_S_MAX, 0)),
@@ -48,7 +51,8 @@ class Connection:
             head_end = self.buffer.find(b"\r\n\r\n", 0, self.used)
             if head_end < 0:
                 return self.used < HEAD_BYTES_MAX and self.stall()
-            head = self.server.worker.head(bytes(self.view[:head_end]))
+            text, self.trace = parted(bytes(self.view[:head_end]))
+            head = self.server.worker.head(text)
             if head.refusal:
                 self.send(problem_answer(bad_request(head.refusal)))
                 return False
@@ -129,6 +133,12 @@ class Connection:
         return kept
 
     def answer(self, head, data, at, end, owned):
+        if self.trace is None:
+            return self.answer_untraced(head, data, at, end, owned)
+        with Continued(self.trace):
+            return self.answer_untraced(head, data, at, end, owned)
+
+    def answer_untraced(self, head, data, at, end, owned):
         parts, values = self.server.worker.answer(head, data, at, end, owned)
         if self.server.is_copy:
             os._exit(0)  # the model has forked, and both have returned: the answer is the other's

@@ -2,6 +2,8 @@
 
 import importlib.machinery
 
+from .tracing import current
+
 # What a model raises to say that a request is at fault, not itself.
 BadInput = type(
     "BadInput",
@@ -29,3 +31,4 @@ class DecalogFinder:
     @staticmethod
     def exec_module(module):
         module.BadInput = BadInput
+        module.traceparent = current
