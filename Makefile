@@ -57,6 +57,7 @@ bench: build
 	$(VENV)/test/bin/python bench/run.py --decalog $(CARGO_TARGET_DIR)/release/decalog
 	$(VENV)/test/bin/python bench/elastic.py --decalog $(CARGO_TARGET_DIR)/release/decalog
 	$(VENV)/test/bin/python bench/access.py --decalog $(CARGO_TARGET_DIR)/release/decalog
+	$(VENV)/test/bin/python bench/watching.py --decalog $(CARGO_TARGET_DIR)/release/decalog
 
 recording: build
 	. $(DECALOG_CACHE)/environment && tools/recording.py --decalog $(CARGO_TARGET_DIR)/release/decalog --output docs/pictures/first-minute.svg

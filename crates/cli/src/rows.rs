@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_table_has_the_columns_in_their_order() {
         let rows = rows(&[r#"{"z":"Delft","a":1.5}"#, r#"{"z":null,"a":12}"#]);
-        assert_eq!(grid(&rows, None), ["z         a", "Delft   1.5", "         12"]);
+        assert_eq!(grid(&rows, None), ["z        a", "Delft  1.5", "        12"]);
         assert_eq!(grid(&[], None), Vec::<String>::new());
     }
 

@@ -32,6 +32,10 @@ pub struct Record {
     pub is_copy: bool,
     /// Whether a copy's answer was the live one.
     pub agrees: Option<bool>,
+    /// Its id, a UUIDv7; 0 if it has none.
+    pub id: [u8; 16],
+    /// The trace that it is part of; 0 if its caller named none.
+    pub trace: [u8; 16],
 }
 
 impl Record {
@@ -49,6 +53,8 @@ impl Record {
             total_us,
             is_copy: false,
             agrees: None,
+            id: [0; 16],
+            trace: [0; 16],
         }
     }
 

@@ -174,6 +174,7 @@ impl Gateway {
         let text = id_text(&id);
         let total_us = micros(arrived_at.elapsed());
         let mut record = Record::new(None, 0, total_us);
+        (record.id, record.trace) = (id, asked.trace_id());
         let mut response = match result {
             Ok((done, mut response)) => {
                 record.placement = Some(done.lane.placement.clone());

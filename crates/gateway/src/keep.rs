@@ -118,6 +118,11 @@ impl Asked {
         self.own.or(self.caller)
     }
 
+    /// The trace that it is part of; 0 if it is part of none.
+    pub fn trace_id(&self) -> [u8; 16] {
+        self.trace().map_or([0; 16], |context| context.trace)
+    }
+
     fn traced(&self, ran: Ran) -> Traced {
         let Some(own) = self.own else { return Traced::default() };
         let mut flags = own.flags & protocol::trace::SAMPLED | self.wire;

@@ -180,9 +180,10 @@ impl Drop for Departure<'_> {
         let mut record = Record::new(Some(self.lane.placement.clone()), self.rows, 0);
         record.abandon(micros(self.arrived_at.elapsed()));
         let shared = &self.gateway.shared;
+        (record.id, record.trace) = (shared.ids.next(), self.asked.trace_id());
         let epoch = self.gateway.epoch();
         let became = Became { lane: Some(self.lane), epoch, ..Became::default() };
-        shared.keep(shared.ids.next(), self.asked, &record, &became);
+        shared.keep(record.id, self.asked, &record, &became);
         shared.record(record);
     }
 }

@@ -65,6 +65,9 @@ struct Inner {
     named: HashMap<Arc<Placement>, Vec<String>>,
     models: HashMap<Target, Model>,
     minute_ms: u64,
+    /// The minute of the first row since a minute was last over: not that of the last tick, if the
+    /// machine slept in between.
+    first_ms: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -107,6 +110,7 @@ impl Drift {
                 named: HashMap::new(),
                 models: HashMap::new(),
                 minute_ms: 0,
+                first_ms: None,
             }),
         }
     }
@@ -137,6 +141,7 @@ impl Drift {
         let minute_ms = now_ms - now_ms % MINUTE_MS;
         let over_ms = std::mem::replace(&mut inner.minute_ms, minute_ms);
         if over_ms != minute_ms && over_ms != 0 {
+            let over_ms = inner.first_ms.take().unwrap_or(over_ms);
             for (target, model) in &mut inner.models {
                 model.minute(over_ms, target, now_ms, tell);
             }
@@ -284,6 +289,7 @@ impl Inner {
         if placement.version == model.in_charge.version {
             let (inputs, outputs) = views(definition, record);
             model.count(inputs, outputs);
+            self.first_ms.get_or_insert(now_ms - now_ms % MINUTE_MS);
         }
     }
 

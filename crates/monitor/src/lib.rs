@@ -7,6 +7,7 @@ pub mod columns;
 mod counter;
 pub mod delivery;
 pub mod drift;
+pub mod exposition;
 pub mod health;
 pub mod history;
 mod metrics;
@@ -33,7 +34,9 @@ pub use bucket::Bucket;
 use bucket::{Blame, blame};
 use counter::Counted;
 pub use counter::Counter;
+use exposition::Family;
 use metrics::Metrics;
+pub use policy::disk;
 use requests::{RequestMinutes, SealedRequests};
 pub use window::Summary;
 use window::Window;
@@ -79,7 +82,7 @@ const TAKEN_MAX: usize = 1_024;
 pub struct Scrape {
     /// By placement.
     pub demand: Vec<Demand>,
-    /// Records that found no room.
+    /// Records that found no room in the queue that is drained here.
     pub records_dropped: u64,
     /// Of the route table in force.
     pub epoch: u64,
@@ -92,7 +95,7 @@ impl Monitor {
             records,
             counted: Mutex::default(),
             inner: Mutex::new(Inner {
-                metrics: Metrics::new(),
+                metrics: Metrics::default(),
                 windows: HashMap::new(),
                 arms: HashMap::new(),
                 ended: HashMap::new(),
@@ -128,14 +131,14 @@ impl Monitor {
         std::mem::take(&mut self.inner.lock().ended)
     }
 
-    /// All metrics in the text format of Prometheus.
-    pub fn render(&self, scrape: &Scrape, now_ms: u64) -> String {
+    /// The metrics of requests and placements.
+    pub fn families(&self, scrape: &Scrape, now_ms: u64) -> Vec<Family> {
         self.drain(now_ms);
         let mut inner = self.inner.lock();
         inner.windows.retain(|_, window| window.idle_ms(now_ms) < WINDOW_MS);
-        let mut text = inner.metrics.render(scrape, now_ms);
-        counter::append(&mut text, &self.counted.lock());
-        text
+        let mut families = inner.metrics.families(scrape, now_ms);
+        families.extend(self.counted.lock().iter().map(Counted::family));
+        families
     }
 
     /// Another counter among the metrics; its name is without `decalog_` and `_total`.

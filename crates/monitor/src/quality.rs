@@ -21,7 +21,7 @@ pub use cohort::{HOUR_MS, HourOf, QualityCohort};
 pub use hour::{HourRow, HourSums};
 pub use keys::Keys;
 pub use learnt::{CALIBRATION_ROWS_MIN, Learnt, choose_output};
-pub use losses::{Losses, USUAL_HOURS};
+pub use losses::{Losses, USUAL_DAYS};
 pub use report::{QualityReport, QualityUndecided, QualityWindow, Step, cohort_of};
 
 /// Hours that are kept of all models together, about 10 KB each.
@@ -92,6 +92,20 @@ impl Quality {
             Ok((hour_ms as u64, Source { files: files as u64, bytes: bytes as u64, basis }))
         })?;
         rows.collect()
+    }
+
+    /// Models that something was learnt of, by name; at most so many.
+    pub fn models(&self, limit: usize) -> rusqlite::Result<Vec<ModelKey>> {
+        let connection = self.connection.lock();
+        let sql = "SELECT DISTINCT project, model FROM learnt ORDER BY project, model LIMIT ?1";
+        let mut statement = connection.prepare_cached(sql)?;
+        let names = statement
+            .query_map([limit as i64], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<Vec<(String, String)>>>()?;
+        let model = |(project, model): (String, String)| {
+            Some(ModelKey { project: project.parse().ok()?, model: model.parse().ok()? })
+        };
+        Ok(names.into_iter().filter_map(model).collect())
     }
 
     /// The hours of a model that may have predictions of one of these keys, each made before a time

@@ -58,6 +58,15 @@ impl SloKind {
         }
     }
 
+    /// As it is written in JSON.
+    pub fn label(self) -> &'static str {
+        match self {
+            SloKind::Availability => "availability",
+            SloKind::Latency => "latency",
+            SloKind::Records => "records",
+        }
+    }
+
     fn alarm(self) -> AlarmKind {
         match self {
             SloKind::Availability => AlarmKind::SloAvailability,
@@ -243,6 +252,15 @@ impl Objectives {
         if inner.is_loaded {
             inner.save(desk, now_ms);
         }
+    }
+
+    /// The share of its error budget that each objective has left, as [`SloView::budget_left`].
+    pub fn budgets(&self, now_ms: u64) -> Vec<(Option<Target>, SloKind, f64)> {
+        let inner = self.inner.lock();
+        let budget = |((target, kind), known): (&Key, &Known)| {
+            (target.clone(), *kind, known.objective.budget_left(now_ms))
+        };
+        inner.known.iter().map(budget).collect()
     }
 
     /// How it stands with all objectives of a model that have had events.

@@ -1,5 +1,5 @@
-//! When a disk is filling up: by what is free, and by how fast that becomes less over two times at
-//! once, so that one large write is no alarm and neither is what happened long ago.
+//! When a disk is filling up: by what is free, and by how fast that becomes less, now and before
+//! that, so that one large write is no alarm and neither is what happened long ago.
 
 use std::collections::VecDeque;
 
@@ -16,8 +16,8 @@ const ALERT_BYTES: u64 = 1 << 30;
 const WARNING_BYTES: u64 = 10 << 30;
 /// The share of the disk that goes with it.
 const WARNING_SHARE: f64 = 0.1;
-/// What is said of the pace: how severe, if the disk is full within so long, at the pace of both
-/// times; in milliseconds.
+/// What is said of the pace: how severe, if the disk is full within so long, by the last so long and
+/// by the rest of so long; in milliseconds.
 const PACES: [(Severity, u64, u64, u64); 2] = [
     (Severity::Alert, 2 * HOUR_MS, HOUR_MS / 6, HOUR_MS),
     (Severity::Warning, 24 * HOUR_MS, HOUR_MS, 6 * HOUR_MS),
@@ -66,7 +66,7 @@ impl Disk {
         }
         let share = now.free as f64 / now.all.max(1) as f64;
         let paced = PACES.iter().find_map(|&(severity, within_ms, short_ms, long_ms)| {
-            let full_in_ms = self.full_in_ms(now, short_ms)?.max(self.full_in_ms(now, long_ms)?);
+            let full_in_ms = self.full_in_ms(now, short_ms, long_ms)?;
             (share <= PACE_SHARE_MAX && full_in_ms <= within_ms).then_some((severity, full_in_ms))
         });
         let low = match now.free {
@@ -78,12 +78,17 @@ impl Disk {
         Some(Filling { severity, free: now.free, share, full_in_ms: paced.map(|(_, ms)| ms) })
     }
 
-    /// When it is full at the pace of the last so many milliseconds; none if it does not fill, or
-    /// was not looked at for as long.
-    fn full_in_ms(&self, now: Space, span_ms: u64) -> Option<u64> {
-        let from = self.looks.iter().rev().find(|look| now.at_ms - look.at_ms >= span_ms)?;
-        let used = from.free.checked_sub(now.free).filter(|used| *used > 0)?;
-        let pace = used as f64 / (now.at_ms - from.at_ms) as f64;
+    /// When it is full at the slower of two paces: that of the last `short_ms`, and that of the time
+    /// before, back to `long_ms` ago. None if it did not fill in one of them, or was not looked at
+    /// for as long.
+    fn full_in_ms(&self, now: Space, short_ms: u64, long_ms: u64) -> Option<u64> {
+        let ago = |ms: u64| self.looks.iter().rev().find(|look| now.at_ms - look.at_ms >= ms);
+        let (first, middle) = (ago(long_ms)?, ago(short_ms)?);
+        let pace = |from: &Space, to: &Space| {
+            let used = from.free.checked_sub(to.free).filter(|used| *used > 0)?;
+            Some(used as f64 / (to.at_ms - from.at_ms).max(1) as f64)
+        };
+        let pace = pace(first, middle)?.min(pace(middle, &now)?);
         Some((now.free as f64 / pace) as u64)
     }
 }

@@ -25,7 +25,7 @@ pub use bound::{
 pub use detector::{Blamed, Detector, Found, SERIES_MAX, Series, Watch};
 pub use evidence::{BETS, Evidence};
 pub use features::{PROJECTIONS, TensorFeatures, TextFeatures, tensor_features, text_features};
-pub use numbers::{drift_numbers, jensen_shannon, kolmogorov_smirnov, psi, wasserstein};
+pub use numbers::{distances, drift_numbers, jensen_shannon, kolmogorov_smirnov, psi, wasserstein};
 pub use operations::{
     CRASH_MINUTES_SHARE, Disk, ERROR_SHARE_MIN, QUEUE_GROWTH_SHARE, RECORDS_LOST_SHARE,
     TAIL_SHARE_MAX, error_bound, queue_grew,

@@ -1,12 +1,13 @@
 //! The keeper: takes records out of the ring into segments, and makes Parquet of them. It is the
 //! only reader of the ring, on a thread of its own, so that a disk that stalls holds up nobody else.
 
+mod counts;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use crate::sample::Sampler;
 use crate::sealing::{Closed, Sealing, now_ms};
 use crate::segment::{Kind, Segment, frames, ring_of};
 use crate::{Gap, Hour, RecordFile, segment};
+use counts::Counters;
+pub use counts::KeeperCounts;
 
 /// Between two looks at the ring, in milliseconds.
 const DRAIN_MS: u64 = 50;
@@ -64,8 +67,7 @@ pub struct Keeper {
     area: Area,
     definitions: Mutex<HashMap<u64, Arc<Definition>>>,
     orders: Mutex<Sender<Order>>,
-    /// Records that the disk did not take.
-    unkept: AtomicU64,
+    counters: Counters,
 }
 
 /// What the thread is told.
@@ -119,7 +121,7 @@ impl Keeper {
             area: store.area("records"),
             definitions: Mutex::default(),
             orders: Mutex::new(sender),
-            unkept: AtomicU64::new(0),
+            counters: Counters::default(),
         });
         let (closed, to_seal) = channel();
         let sealing = Sealing {
@@ -158,6 +160,11 @@ impl Keeper {
             .name("records-drain".into())
             .spawn(move || draining.run(&orders))?;
         Ok(keeper)
+    }
+
+    /// How many records were kept, and how many were not.
+    pub fn counts(&self) -> KeeperCounts {
+        self.counters.read(&self.ring)
     }
 
     /// What a lane's number stands for.
@@ -231,8 +238,8 @@ impl Keeper {
     /// Records, and values of records, that found no room in memory or on the disk. Only the
     /// difference between two looks tells something: the memory outlives the process.
     pub fn lost(&self) -> Dropped {
-        let Dropped { records, values } = self.ring.dropped();
-        Dropped { records: records + self.unkept.load(Ordering::Relaxed), values }
+        let counts = self.counts();
+        Dropped { records: counts.dropped + counts.lost, values: counts.without_values }
     }
 
     /// What is missing since a time, in milliseconds since 1970.
@@ -413,7 +420,10 @@ impl Draining {
     fn write(&mut self, records: u64) {
         let Some((segment, _, _)) = &mut self.segment else { return };
         match segment.write() {
-            Ok(()) => self.is_dirty = true,
+            Ok(()) => {
+                self.is_dirty = true;
+                self.keeper.counters.keep(records);
+            }
             Err(error) => {
                 tracing::warn!("{records} records are lost: {error}");
                 self.lose(records);
@@ -425,7 +435,7 @@ impl Draining {
 
     fn lose(&mut self, records: u64) {
         self.lost += records;
-        self.keeper.unkept.fetch_add(records, Ordering::Relaxed);
+        self.keeper.counters.lose(records);
     }
 
     /// Adds what was lost to the records as a gap.

@@ -22,5 +22,5 @@ pub use catalogue::{Catalogue, Erased, Gap, Hour, Sealed};
 pub use erase::{Erasure, KEY_BYTES_MAX};
 pub use file::{FileColumn, RecordFile};
 pub use join::{Joined, Joining};
-pub use keeper::{Keeper, KeeperConfig, Watch};
+pub use keeper::{Keeper, KeeperConfig, KeeperCounts, Watch};
 pub use outcomes::element_of;

@@ -1,16 +1,20 @@
 //! Drift: how the values of a model compare with what is usual.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
+use control::now_ms;
 use domain::alarm::Target;
-use domain::{Code, EnvironmentName, Problem};
+use domain::{Code, EnvironmentName, Problem, VersionNumber};
+use monitor::columns::Direction;
 use monitor::drift::ModelDrift;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::extract::{Name, Path, Query};
 use crate::path::ModelPath;
-use crate::{Api, ApiError};
+use crate::{Api, ApiError, aside};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct DriftQuery {
@@ -32,6 +36,22 @@ pub async fn status(
         format!("no values of {model} were seen in {environment} yet"),
     )
     .help("send it requests; if it has some, the server keeps no records: decalog up --records-per-s 1000");
-    let status = api.drift.status(&Target { model, environment });
-    Ok(Json(status.ok_or(nothing)?))
+    let target = Target { model, environment };
+    let mut status = api.drift.status(&target).ok_or(nothing)?;
+    let Some(reader) = api.history.clone() else { return Ok(Json(status)) };
+    let compared = aside(move || {
+        // Without them there is less to be seen, and no error.
+        let sketches =
+            crate::metrics::last_day(&reader, &target, VersionNumber(status.version), now_ms());
+        for series in &mut status.series {
+            let of = |(direction, column, _): &&(_, Arc<str>, _)| {
+                Direction::as_str(*direction) == series.direction && **column == *series.column
+            };
+            if let Some((.., sketch)) = sketches.iter().find(of) {
+                series.compare(sketch);
+            }
+        }
+        status
+    });
+    Ok(Json(compared.await?))
 }

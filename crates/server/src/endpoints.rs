@@ -106,7 +106,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint!(get "/readyz" platform::readyz, Everybody, [NotReady],
         "Whether every live model can answer"),
     endpoint!(get "/metrics" platform::metrics, WatcherElsewhere, [],
-        "Metrics in the text format of Prometheus"),
+        "Metrics in the format of Prometheus that `Accept` asks for"),
     endpoint!(get "/openapi.json" platform::openapi, Everybody, [],
         "This document"),
     endpoint!(get "/v1/server" platform::server, Everybody, [],

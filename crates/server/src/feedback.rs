@@ -23,6 +23,7 @@ use crate::describe::{Input, Operation};
 use crate::error::{bad_request, failed};
 use crate::extract::{By, Name, Path, Query};
 use crate::path::ModelPath;
+use crate::scrape::Recent;
 use crate::{Api, ApiError, aside};
 
 /// The most bytes of one request with feedback.
@@ -47,13 +48,16 @@ pub struct Truth {
     pub truths: Arc<Truths>,
     /// The sums by which predictions are judged.
     pub quality: Arc<Quality>,
+    /// How good models were when it was last looked for a scrape.
+    pub(crate) recent: Arc<Recent>,
     turns: Arc<Semaphore>,
 }
 
 impl Truth {
     /// With nobody sending anything yet.
     pub fn new(truths: Arc<Truths>, quality: Arc<Quality>) -> Truth {
-        Truth { truths, quality, turns: Arc::new(Semaphore::new(FEEDBACKS_MAX)) }
+        let turns = Arc::new(Semaphore::new(FEEDBACKS_MAX));
+        Truth { truths, quality, recent: Arc::default(), turns }
     }
 }
 

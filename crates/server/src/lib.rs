@@ -28,6 +28,7 @@ mod receivers;
 mod records;
 mod reference;
 mod releases;
+mod scrape;
 mod tokens;
 mod variables;
 

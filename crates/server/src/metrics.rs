@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use domain::alarm::Target;
 use domain::{Code, EnvironmentName, Placement, Problem, VersionNumber};
 use monitor::columns::Direction;
 use monitor::history::{HistoryError, Level, Reader, RequestsRow, Row, Selection};
@@ -228,6 +229,38 @@ impl Gathered {
     fn finish(&mut self) {
         self.rows.extend(self.last.take().map(|row| of_column(&row)));
     }
+}
+
+/// What the columns of a version were like in the last day; nothing if it cannot be read.
+pub fn last_day(
+    reader: &Reader,
+    target: &Target,
+    version: VersionNumber,
+    now_ms: u64,
+) -> Vec<(Direction, Arc<str>, ColumnSketch)> {
+    let level = By::All.level(DAY_MS);
+    let selection = Selection {
+        environment: Some(target.environment.clone()),
+        version: Some(version),
+        ..Selection::of(&target.model, level, now_ms.saturating_sub(DAY_MS), now_ms + 1)
+    };
+    let mut found: Vec<(Direction, Arc<str>, ColumnSketch)> = vec![];
+    let read = reader.scan(&selection, |row| {
+        // Rows of a column follow each other.
+        match found.last_mut() {
+            Some((direction, column, sketch))
+                if *direction == row.direction && *column == row.column =>
+            {
+                let _ = sketch.merge(&row.sketch);
+            }
+            _ => found.push((row.direction, row.column, row.sketch)),
+        }
+        match found.len() {
+            ..=METRICS_ROWS_MAX => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    });
+    read.map(|_| found).unwrap_or_default()
 }
 
 fn view(reader: &Reader, selection: &Selection, by: By) -> Result<MetricsView, HistoryError> {

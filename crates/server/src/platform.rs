@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use control::Garbage;
 use domain::{Action, Code, Digest, Object, Problem};
 use ledger::proof::Note;
-use monitor::Scrape;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,10 +14,9 @@ use serde_json::Value;
 use crate::describe::{Operation, Output};
 use crate::error::bad_request;
 use crate::extract::{By, IsNear, Name, Query};
+use crate::scrape::{Accepted, Metrics, scrape};
 use crate::{Api, ApiError, aside};
 
-/// Of metrics.
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Of a backup.
 const TAR_TYPE: &str = "application/x-tar";
 
@@ -92,21 +90,6 @@ pub struct LedgerVerified {
     head: Digest,
 }
 
-/// Metrics as text.
-pub struct Metrics(String);
-
-impl IntoResponse for Metrics {
-    fn into_response(self) -> Response {
-        ([(http::header::CONTENT_TYPE, METRICS_TYPE)], self.0).into_response()
-    }
-}
-
-impl Output for Metrics {
-    fn describe(operation: &mut Operation) {
-        operation.answers(METRICS_TYPE, "Metrics in the text format of OpenMetrics");
-    }
-}
-
 /// A tar file.
 pub struct Tar(Body);
 
@@ -164,16 +147,11 @@ fn ready(api: &Api) -> Result<String, Problem> {
         .help("ask again in a moment"))
 }
 
-pub async fn metrics(State(api): State<Api>) -> Result<Metrics, ApiError> {
-    let render = move || {
-        let scrape = Scrape {
-            demand: api.gateway.demand(),
-            records_dropped: api.gateway.records_dropped(),
-            epoch: api.gateway.epoch(),
-        };
-        api.monitor.render(&scrape, control::now_ms())
-    };
-    Ok(Metrics(aside(render).await?))
+pub async fn metrics(
+    State(api): State<Api>,
+    Accepted(format): Accepted,
+) -> Result<Metrics, ApiError> {
+    aside(move || scrape(&api, format, control::now_ms())).await
 }
 
 pub async fn openapi() -> Json<Value> {

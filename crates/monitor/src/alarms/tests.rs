@@ -166,7 +166,7 @@ fn a_silence_outlives_the_process_and_its_end_is_told() {
     let (desk, churn) = (open(&directory), key("churn"));
     let minute = |count: u64| START_MS + count * 60_000;
     let silence = Silence {
-        model: Some(churn.model.clone()),
+        model: churn.model().cloned(),
         until_ms: minute(10),
         reason: "we know".into(),
         ..Silence::default()
@@ -201,7 +201,7 @@ fn receivers_are_told_what_they_take_from_when_they_came() {
     let all = receiver("all", ReceiverKind::Webhook, Severity::Notice);
     let severe = receiver("severe", ReceiverKind::Webhook, Severity::Alert);
     let churn = AlertReceiver {
-        model: Some(key("churn").model),
+        model: key("churn").model().cloned(),
         ..receiver("churn", ReceiverKind::Webhook, Severity::Notice)
     };
     for receiver in [&all, &severe, &churn] {
@@ -217,7 +217,9 @@ fn receivers_are_told_what_they_take_from_when_they_came() {
         let models: Vec<String> = due
             .changes
             .iter()
-            .map(|it| format!("{} {:?}", it.change.alarm.key.model.model, it.change.change))
+            .map(|it| {
+                format!("{} {:?}", it.change.alarm.key.model().unwrap().model, it.change.change)
+            })
             .collect();
         desk.told(&due.lease, receiver.name.as_str(), due.seq, (1, 0), START_MS);
         models.join(", ")
@@ -253,7 +255,7 @@ fn what_is_too_old_goes_and_is_counted_as_lost_to_who_was_not_told() {
     desk.add_receiver(&quick);
     desk.raise(&key("churn"), finding(Severity::Notice, 0.1), START_MS);
     desk.raise(&key("churn"), finding(Severity::Alert, 0.1), START_MS + 1);
-    desk.close_model(&key("churn").model, START_MS + 2);
+    desk.close_model(key("churn").model().unwrap(), START_MS + 2);
     let due = desk.due(&quick, 0).unwrap();
     desk.told(&due.lease, "quick", due.seq, (3, 0), START_MS + 3);
     let late_ms = START_MS + CHANGES_MS_MAX + 10;

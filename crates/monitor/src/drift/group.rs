@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use domain::alarm::{AlarmKind, Target};
-use domain::drift::DriftNumber;
 use policy::drift::{
     Blamed, Counts, Detector, Found, Series, Signal, Stage, Watch, drift_finding, drift_numbers,
 };
@@ -11,12 +10,12 @@ use protocol::ColumnView;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::Direction;
-use crate::drift::feature::{Places, Watched};
+use crate::drift::feature::{Feature, Places, Watched};
 use crate::drift::status::{BinShare, SeriesDrift};
 use crate::health::Tell;
 
 const HOUR_MS: u64 = 3_600_000;
-/// What people see is of the last hours, so many.
+/// What people see is of the last hours, so many; if the clock is set back, of the last that had rows.
 const HOURS: usize = 24;
 
 /// Series, what was counted of them, and what watches the counts.
@@ -43,9 +42,6 @@ struct Kinded {
 
 /// Whether a series is watched for something.
 type IsOf = fn(&Watched) -> bool;
-/// The quantile function of a series, of before and of now.
-type Quantiles = Option<(fn(f64) -> f64, fn(f64) -> f64)>;
-
 impl Group {
     /// Watches these.
     pub fn new(direction: Direction, watched: Vec<Watched>) -> Group {
@@ -111,7 +107,12 @@ impl Group {
             }
             None => self.hours.push_back((hour_ms, self.minute.clone())),
         }
-        while self.hours.len() > HOURS {
+        // A machine that slept left hours out.
+        let from_ms = hour_ms.saturating_sub((HOURS as u64 - 1) * HOUR_MS);
+        let is_over = |hours: &VecDeque<(u64, _)>| {
+            hours.len() > HOURS || hours.front().is_some_and(|(begin_ms, _)| *begin_ms < from_ms)
+        };
+        while is_over(&self.hours) {
             self.hours.pop_front();
         }
         let watched = &self.watched;
@@ -178,8 +179,8 @@ impl Group {
             reference: *share,
             now: now.bins.get(bin).copied().unwrap_or(0) as f64 / present,
         });
-        let quantiles: Quantiles = None;
-        let numbers: Vec<DriftNumber> = drift_numbers(&series.reference, &now, quantiles);
+        let has_sketch =
+            matches!(series.feature, Feature::Value | Feature::Characters | Feature::Norm);
         SeriesDrift {
             column: series.column.clone(),
             name,
@@ -194,7 +195,8 @@ impl Group {
             changed: found.iter().map(|(kind, ..)| *kind).collect(),
             evidence: found.iter().map(|(_, blamed, _)| blamed.value).reduce(f64::max),
             threshold: found.first().map(|(.., threshold)| *threshold),
-            numbers,
+            numbers: drift_numbers(&series.reference, &now),
+            quantiles: if has_sketch { series.quantiles.clone() } else { vec![] },
             bins: bins.collect(),
         }
     }

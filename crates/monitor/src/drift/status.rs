@@ -2,8 +2,11 @@
 
 use domain::alarm::AlarmKind;
 use domain::drift::DriftNumber;
+use policy::drift::distances;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::sketch::ColumnSketch;
 
 /// What a model's values are compared with, and how they compare.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +58,28 @@ pub struct SeriesDrift {
     pub numbers: Vec<DriftNumber>,
     /// The distribution, bin by bin.
     pub bins: Vec<BinShare>,
+    /// The reference's values at the ranks 0, 0.01, …, 1, if sketches of the same values are kept;
+    /// else empty.
+    #[serde(skip)]
+    pub quantiles: Vec<f64>,
+}
+
+impl SeriesDrift {
+    /// Adds the numbers that come of sketches: this one is of the last day.
+    pub fn compare(&mut self, now: &ColumnSketch) {
+        let Some(last) = self.quantiles.len().checked_sub(1).filter(|last| *last > 0) else {
+            return;
+        };
+        let before = |rank: f64| {
+            let at = rank.clamp(0.0, 1.0) * last as f64;
+            let (low, high) = (self.quantiles[at as usize], self.quantiles[at.ceil() as usize]);
+            low + (high - low) * at.fract()
+        };
+        let present = self.reference_rows as f64 * (1.0 - self.reference_missing);
+        let after = |rank: f64| now.quantile(rank).unwrap_or(f64::NAN);
+        let found = distances((before, present.round() as u64), (after, now.numbers().count()));
+        self.numbers.extend(found);
+    }
 }
 
 /// One bin of a distribution. Shares are from 0 to 1, of the values that are not missing.

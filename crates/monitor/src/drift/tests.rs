@@ -253,3 +253,19 @@ fn texts_and_tensors_are_watched_by_their_features() {
     assert_eq!(counts.iter().map(|c| c.missing).collect::<Vec<_>>(), [1, 1, 1]);
     assert_eq!(counts[1].present(), 1);
 }
+
+#[test]
+fn after_a_machine_slept_rows_are_of_the_time_in_which_they_came() {
+    let (told, of) = (Told::default(), definition(1));
+    let drift = compared(&told, &of);
+    (1_001..1_010).for_each(|at| minute(&drift, &told, &of, at, usual));
+    // Three days later rows come before anybody looks.
+    let wakes_ms = (1_010 + 3 * 1_440) * MINUTE_MS;
+    for row in 0..7 {
+        drift.take(&of, &RecordIn::read(&record(30.0, "Delft", 0.1)).unwrap(), wakes_ms + row);
+    }
+    drift.tick(wakes_ms + 900, &told);
+    drift.tick(wakes_ms + MINUTE_MS, &told);
+    let status = drift.status(&Target::of(&of.placement)).unwrap();
+    assert!(status.series.iter().all(|series| series.rows == 7), "the last day: {status:?}");
+}

@@ -1,5 +1,5 @@
 //! Watches how wrong a model's hours are, in one environment: by their truth, once nearly all of it is
-//! known, and until then by the estimate, while it is trusted. What is usual is what the first hours
+//! known, and until then by the estimate, while it is trusted. What is usual is what the first days
 //! were.
 
 use domain::alarm::{AlarmKey, AlarmKind, Target};
@@ -12,16 +12,17 @@ use serde::{Deserialize, Serialize};
 use super::cohort::{HOUR_MS, MATURE_SHARE, QualityCohort};
 use crate::health::Tell;
 
-/// So many hours say what is usual.
-pub const USUAL_HOURS: f64 = 24.0;
+/// So many days with truth say what is usual: the hours of one day are alike, so that a day or two of
+/// them say nothing of how much days differ.
+pub const USUAL_DAYS: f64 = 14.0;
+const DAY_MS: u64 = 24 * HOUR_MS;
 /// Hours with fewer predictions say nothing.
 const ROWS_MIN: u64 = 10;
 
 /// What is known of the losses of a model in one environment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Losses {
-    /// The mean losses of the first hours.
-    usual: Moments,
+    usual: Usual,
     /// Hours up to this one were looked at, in milliseconds since 1970.
     known_until_ms: u64,
     realised: ShareDetector,
@@ -33,12 +34,45 @@ pub struct Losses {
 impl Default for Losses {
     fn default() -> Losses {
         Losses {
-            usual: Moments::default(),
+            usual: Usual::default(),
             known_until_ms: 0,
             realised: ShareDetector::new(HOUR_MS),
             estimated_until_ms: 0,
             estimated: ShareDetector::new(HOUR_MS),
         }
+    }
+}
+
+/// The losses of the first days.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Usual {
+    /// The mean loss of each.
+    days: Moments,
+    /// The day that its hours are added to, counted from 1970, …
+    day: u64,
+    /// … and their losses.
+    hours: Moments,
+}
+
+impl Usual {
+    /// Takes in an hour; `false` once the days are enough, so that it is to be held against them.
+    fn take(&mut self, start_ms: u64, loss: f64) -> bool {
+        let day = start_ms / DAY_MS;
+        if day != self.day && self.hours.n > 0.0 {
+            self.days.add(self.hours.mean(), 1.0);
+            self.hours = Moments::default();
+        }
+        self.day = day;
+        let takes = !self.is_known();
+        if takes {
+            self.hours.add(loss, 1.0);
+        }
+        takes
+    }
+
+    fn is_known(&self) -> bool {
+        self.days.n >= USUAL_DAYS
     }
 }
 
@@ -96,11 +130,11 @@ impl Losses {
         now_ms: u64,
         tell: &dyn Tell,
     ) {
-        if self.usual.n < USUAL_HOURS {
-            self.usual.add(of.loss, 1.0);
+        if self.usual.take(start_ms, of.loss) {
             return;
         }
-        let signal = self.realised.update_share(start_ms, of.loss, loss_bound(&self.usual));
+        let bound = loss_bound(&self.usual.days);
+        let signal = self.realised.update_share(start_ms, of.loss, bound);
         let what = match kind {
             TruthKind::Number => "of four mean errors is the error",
             TruthKind::Class | TruthKind::Score => "of predictions are wrong",
@@ -117,10 +151,11 @@ impl Losses {
         now_ms: u64,
         tell: &dyn Tell,
     ) {
-        if self.usual.n < USUAL_HOURS || kind != TruthKind::Score {
+        if !self.usual.is_known() || kind != TruthKind::Score {
             return;
         }
-        let signal = self.estimated.update_share(start_ms, of.loss, loss_bound(&self.usual));
+        let bound = loss_bound(&self.usual.days);
+        let signal = self.estimated.update_share(start_ms, of.loss, bound);
         let what = "of predictions are wrong by an estimate";
         say(key(target, AlarmKind::EstimatedQuality), of.version, what, &signal, now_ms, tell);
     }

@@ -220,10 +220,10 @@ fn more_mistakes_are_an_alarm_and_mistakes_that_are_expected_a_warning() {
     let production = production();
     let model = model();
     let target = (&model, &production);
-    // From 8% to 12% wrong, for a fortnight.
+    // From 8% to 12% wrong, for a month.
     let usual = |hour: u64| 0.1 + 0.02 * ((hour * 7 % 5) as f64 / 2.0 - 1.0);
     let now_ms = |hour: u64| START + (hour + 1) * HOUR;
-    for hour in 0..336 {
+    for hour in 0..720 {
         let cohorts = [cohort(hour, 1, Some(usual(hour)), Some(0.1))];
         losses.take(target, TruthKind::Score, &cohorts, now_ms(hour), &told);
         // Again: nothing is looked at twice.
@@ -232,9 +232,10 @@ fn more_mistakes_are_an_alarm_and_mistakes_that_are_expected_a_warning() {
     let said = std::mem::take(&mut *told.0.lock());
     assert!(said.iter().all(|(_, finding)| finding.is_none()), "{said:?}");
     let of_kind = |kind| said.iter().filter(|(of, _)| *of == kind).count();
-    assert_eq!(of_kind(AlarmKind::Quality), 336 - USUAL_HOURS as usize);
+    // The first of the days begins at 8.
+    assert_eq!(of_kind(AlarmKind::Quality), 720 - (24 * USUAL_DAYS as usize - 8));
     // Then the estimate rises, before any truth is known.
-    let mut hour = 336;
+    let mut hour = 720;
     let found = loop {
         losses.take(
             target,
@@ -248,7 +249,7 @@ fn more_mistakes_are_an_alarm_and_mistakes_that_are_expected_a_warning() {
         if let Some((kind, Some(finding))) = said {
             break (kind, finding);
         }
-        assert!(hour < 336 + 48, "nothing is said of an estimate of 40%");
+        assert!(hour < 720 + 48, "nothing is said of an estimate of 40%");
     };
     assert_eq!((found.0, found.1.severity), (AlarmKind::EstimatedQuality, Severity::Warning));
     // And the truth says so, too.
@@ -271,5 +272,28 @@ fn more_mistakes_are_an_alarm_and_mistakes_that_are_expected_a_warning() {
     assert!(finding.what.contains("40% of predictions are wrong"), "{}", finding.what);
     assert_eq!(finding.next, "decalog quality churn");
     let text = serde_json::to_string(&losses).unwrap();
-    assert_eq!(serde_json::from_str::<Losses>(&text).unwrap(), losses);
+    let mut again: Losses = serde_json::from_str(&text).unwrap();
+    assert_eq!(again.from_ms(), losses.from_ms());
+    told.0.lock().clear();
+    let cohorts = [cohort(hour, 2, Some(0.4), None)];
+    again.take(target, TruthKind::Score, &cohorts, now_ms(hour), &told);
+    let (kind, still) = told.0.lock().last().cloned().unwrap();
+    assert_eq!((kind, still.unwrap().since_ms), (AlarmKind::Quality, finding.since_ms));
+}
+
+#[test]
+fn one_day_says_nothing_of_how_much_days_differ() {
+    let (mut losses, told) = (Losses::default(), Told::default());
+    let (model, production) = (model(), production());
+    for day in 0..90 {
+        // Whole days are good or bad: from 10% to 40% wrong.
+        let loss = 0.1 + 0.075 * (day * 3 % 5) as f64;
+        for hour in day * 24..(day + 1) * 24 {
+            let cohorts = [cohort(hour, 1, Some(loss), None)];
+            let now_ms = START + (hour + 1) * HOUR;
+            losses.take((&model, &production), TruthKind::Score, &cohorts, now_ms, &told);
+        }
+    }
+    let said = std::mem::take(&mut *told.0.lock());
+    assert!(!said.is_empty() && said.iter().all(|(_, finding)| finding.is_none()), "{said:?}");
 }

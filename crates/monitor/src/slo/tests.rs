@@ -12,18 +12,19 @@ fn desk(directory: &tempfile::TempDir) -> Arc<Desk> {
 #[test]
 fn a_budget_that_is_spent_too_fast_alarms_and_counts_outlive_the_process() {
     let directory = tempfile::tempdir().unwrap();
-    let (model, environment) = ("default/churn".parse().unwrap(), EnvironmentName::default());
+    let model: ModelKey = "default/churn".parse().unwrap();
+    let target = Target { model: model.clone(), environment: EnvironmentName::default() };
     let (open, objectives) = (desk(&directory), Objectives::new());
     let mut now_ms = START_MS;
     // Before the first tick: it waits until the counts of before are read.
     let kind = SloKind::Availability;
-    objectives.add(&model, &environment, kind, now_ms, Events { all: 100, bad: 0 });
+    objectives.add(Some(&target), kind, now_ms, Events { all: 100, bad: 0 });
     objectives.tick(&open, now_ms);
     assert_eq!(objectives.of(&model, now_ms)[0].events, 100);
     for _ in 0..90 {
         now_ms += MINUTE_MS;
-        objectives.add(&model, &environment, kind, now_ms, Events { all: 100, bad: 2 });
-        objectives.add(&model, &environment, SloKind::Latency, now_ms, Events { all: 100, bad: 0 });
+        objectives.add(Some(&target), kind, now_ms, Events { all: 100, bad: 2 });
+        objectives.add(Some(&target), SloKind::Latency, now_ms, Events { all: 100, bad: 0 });
         objectives.tick(&open, now_ms);
     }
     let alarms = open.open_alarms();
@@ -53,7 +54,8 @@ fn there_are_not_more_objectives_than_there_may_be() {
     let mut inner = objectives.inner.lock();
     for count in 0..OBJECTIVES_MAX + 10 {
         let model = format!("default/m{count}").parse().unwrap();
-        let key = (model, environment.clone(), SloKind::Latency);
+        let target = Target { model, environment: environment.clone() };
+        let key = (Some(target), SloKind::Latency);
         inner.add(key, START_MS, Events { all: 1, bad: 1 });
     }
     assert_eq!(inner.known.len(), OBJECTIVES_MAX);

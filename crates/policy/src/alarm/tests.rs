@@ -1,6 +1,6 @@
 //! Lives of alarms.
 
-use domain::alarm::{AlarmKind, Confidence, Target};
+use domain::alarm::{AlarmKind, Confidence, Severity, Target};
 use proptest::prelude::*;
 
 use super::*;
@@ -92,7 +92,7 @@ fn a_silence_keeps_an_alarm_from_being_sent_and_what_outlasts_it_is_told() {
     let mut alarms = Alarms::default();
     let (churn, price) = (key("churn", AlarmKind::Inputs), key("price", AlarmKind::Inputs));
     let silence =
-        Silence { model: Some(churn.model.clone()), until_ms: MINUTE_MS, ..Silence::default() };
+        Silence { model: churn.model().cloned(), until_ms: MINUTE_MS, ..Silence::default() };
     alarms.silence(silence.clone(), 0).unwrap();
     assert!(alarms.raise(&churn, finding(Severity::Notice, 1.0), 1).unwrap().silenced);
     assert!(!alarms.raise(&price, finding(Severity::Notice, 1.0), 1).unwrap().silenced);

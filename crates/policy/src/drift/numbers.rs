@@ -3,7 +3,7 @@
 
 use domain::drift::{DriftMethod, DriftNumber};
 
-use super::reference::{Bins, Counts, Reference};
+use super::reference::{Counts, Reference};
 
 /// Below so many values there is no PSI: at 200 one window in fifty without any change is above
 /// 0.1, at 60 three of four.
@@ -11,27 +11,32 @@ pub const PSI_ROWS_MIN: u64 = 500;
 /// Where quantile functions are read; the KS statistic is this much off, inversely, at most.
 const QUANTILES: usize = 1_000;
 
-/// All numbers of a column: those over bins, and those over quantile functions (of the reference
-/// and of now, by rank from 0 to 1) if the column has numbers and there are sketches.
-pub fn drift_numbers<Q: Fn(f64) -> f64>(
-    reference: &Reference,
-    counts: &Counts,
-    quantiles: Option<(Q, Q)>,
-) -> Vec<DriftNumber> {
+/// The numbers over bins.
+pub fn drift_numbers(reference: &Reference, counts: &Counts) -> Vec<DriftNumber> {
     let (n, reference_n) = (counts.present(), reference.present());
     let number = |method, value| DriftNumber { method, value, n, reference_n };
-    let mut numbers = vec![
+    vec![
         number(DriftMethod::Psi, psi(&reference.shares, reference_n, &counts.bins)),
         number(DriftMethod::JensenShannon, jensen_shannon(&reference.shares, &counts.bins)),
-    ];
-    let is_numeric = matches!(reference.bins, Bins::Numeric { .. });
-    if let Some((before, now)) = quantiles.filter(|_| is_numeric && n > 0) {
-        let (before, now) = (points(before), points(now));
-        let value = kolmogorov_smirnov(&before, &now);
-        numbers.push(number(DriftMethod::KolmogorovSmirnov, Some(value)));
-        numbers.push(number(DriftMethod::Wasserstein, wasserstein(&before, &now)));
+    ]
+}
+
+/// The numbers over quantile functions, by rank from 0 to 1: of the `reference_n` values of the
+/// reference, and of the `n` of now.
+pub fn distances(
+    (before, reference_n): (impl Fn(f64) -> f64, u64),
+    (now, n): (impl Fn(f64) -> f64, u64),
+) -> Vec<DriftNumber> {
+    let (before, now) = (points(before), points(now));
+    if before.is_empty() || now.is_empty() {
+        return vec![];
     }
-    numbers
+    let number = |method, value| DriftNumber { method, value, n, reference_n };
+    let greatest = kolmogorov_smirnov(&before, &now);
+    vec![
+        number(DriftMethod::KolmogorovSmirnov, Some(greatest)),
+        number(DriftMethod::Wasserstein, wasserstein(&before, &now)),
+    ]
 }
 
 /// The population stability index of counts against the shares of a reference of `reference_n`

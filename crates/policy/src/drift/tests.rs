@@ -163,9 +163,8 @@ fn distances_are_those_of_the_textbook() {
     let reference = Reference::of_numbers(&values, 0).unwrap();
     let mut counts = reference.counts();
     values.iter().for_each(|value| reference.count(&mut counts, value + 1.0));
-    let sketches: [Box<dyn Fn(f64) -> f64>; 2] = [Box::new(normal(0.0)), Box::new(normal(1.0))];
-    let [before, now] = sketches;
-    let numbers = drift_numbers(&reference, &counts, Some((before, now)));
+    let mut numbers = drift_numbers(&reference, &counts);
+    numbers.extend(distances((normal(0.0), 1_000), (normal(1.0), 1_000)));
     let of = |method| numbers.iter().find(|n| n.method == method).unwrap().value.unwrap();
     use domain::drift::DriftMethod::*;
     // 2Φ(½) − 1, and the shift itself.

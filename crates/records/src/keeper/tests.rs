@@ -186,6 +186,8 @@ fn what_found_no_room_is_a_gap() {
     assert_eq!(place.ids(&keeper).len() as u64, kept);
     let gaps = keeper.gaps(0).unwrap();
     assert_eq!(gaps.iter().map(|gap| gap.values).sum::<u64>(), refused);
+    let counts = keeper.counts();
+    assert_eq!((counts.kept, counts.without_values, counts.lost), (kept, refused, 0));
     keeper.end();
 }
 
