@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use domain::{Code, Problem};
 use gateway::Gateway;
-use monitor::exposition::{Format, encode};
-use monitor::{Monitor, Scrape};
+use monitor::Monitor;
 use telemetry::{Config, Endpoint, Exporter, pairs};
 
 use crate::args::{OtlpOptions, RecordOptions};
@@ -115,17 +114,6 @@ pub fn start(
     let exporter = Exporter::start(config).map_err(|error| {
         Problem::new(Code::Failed, format!("starting the thread of telemetry: {error}"))
     })?;
-    let (scraped, scraping) = (gateway.clone(), monitor.clone());
-    exporter.measure(Box::new(move || {
-        let scrape = Scrape {
-            demand: scraped.demand(),
-            records_dropped: scraped.records_dropped(),
-            epoch: scraped.epoch(),
-        };
-        let now_ms = control::now_ms();
-        let text = encode(&scraping.families(&scrape, now_ms), Format::OpenMetrics, now_ms);
-        String::from_utf8(text).unwrap_or_default()
-    }));
     gateway.trace(wanted.share);
     Ok(Some(Arc::new(exporter)))
 }

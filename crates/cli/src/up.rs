@@ -295,6 +295,10 @@ async fn serve(
         started_at_ms,
     };
     entry.keep();
+    if let Some(exporter) = &exporter {
+        let measured = api.clone();
+        exporter.measure(Box::new(move || server::metrics_text(&measured, control::now_ms())));
+    }
     let senses = Senses {
         control: control.clone(),
         gateway: gateway.clone(),

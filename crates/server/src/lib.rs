@@ -62,6 +62,7 @@ pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
 pub use records::{Format as RowFormat, SqlRequest};
 pub use reference::{ReferenceColumn, ReferenceView, profile_of};
 pub use releases::{InEnvironment, PromotionRequest};
+pub use scrape::metrics_text;
 
 /// The longest chunk of an upload, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 16 << 20;

@@ -64,6 +64,16 @@ impl Output for Metrics {
 
 /// All metrics as of now.
 pub fn scrape(api: &Api, format: Format, now_ms: u64) -> Metrics {
+    Metrics(format, encode(&families(api, now_ms), format, now_ms))
+}
+
+/// The same as text in the format of OpenMetrics, for what sends them elsewhere.
+pub fn metrics_text(api: &Api, now_ms: u64) -> String {
+    let text = encode(&families(api, now_ms), Format::OpenMetrics, now_ms);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+fn families(api: &Api, now_ms: u64) -> Vec<Family> {
     let of_requests = Scrape {
         demand: api.gateway.demand(),
         records_dropped: api.gateway.records_dropped(),
@@ -79,7 +89,7 @@ pub fn scrape(api: &Api, format: Format, now_ms: u64) -> Metrics {
     }
     families.extend(of_platform(api));
     families.extend(process::families(api.started_at_ms));
-    Metrics(format, encode(&families, format, now_ms))
+    families
 }
 
 fn counter(name: &'static str, help: &'static str) -> Family {
