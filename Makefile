@@ -43,7 +43,7 @@ test-python: tools
 	$(VENV)/test/bin/python -m pytest -q sdk/python/tests
 
 test-e2e: tools
-	cargo build -p cli --bin decalog --examples
+	cargo build --workspace --bins --examples
 	. $(DECALOG_CACHE)/environment && DECALOG=$(CARGO_TARGET_DIR)/debug/decalog \
 		DECALOG_EXAMPLES=$(CARGO_TARGET_DIR)/debug/examples $(VENV)/test/bin/python -m pytest -q tests
 

@@ -147,7 +147,7 @@ pub struct AlarmKey {
     /// What kind.
     pub kind: AlarmKind,
     /// Of which one, where a model has several: a replica, a slice, a rule. Empty for the whole;
-    /// the columns of a drift are in [`Finding::columns`], because they change while it lasts.
+    /// the columns of a drift are in `columns`, because they change while it lasts.
     #[serde(default)]
     pub subject: String,
 }
