@@ -184,7 +184,12 @@ impl Ring {
             let to_end = self.capacity - begin % self.capacity;
             let fill = if to_end < needed { to_end } else { 0 };
             let end = begin + fill + needed;
-            if end - self.word(Word::Tail).load(Ordering::Acquire) > limit {
+            let Some(used) = end.checked_sub(self.word(Word::Tail).load(Ordering::Acquire)) else {
+                // Between the two looks others wrote as much, and all of it was read.
+                begin = head.load(Ordering::Relaxed);
+                continue;
+            };
+            if used > limit {
                 return None;
             }
             match head.compare_exchange_weak(begin, end, Ordering::AcqRel, Ordering::Relaxed) {

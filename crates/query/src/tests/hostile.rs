@@ -151,12 +151,16 @@ async fn who_hangs_up_ends_the_query_and_others_wait_for_their_turn() {
     let limits =
         Limits { queries_max: 1, wait_ms_max: 100, time_ms_max: 60_000, ..Limits::default() };
     let keeping = keeping(limits).await;
-    let endless = "select count(*) from records a, records b, records c where a.n + b.n + c.n = -1";
-    let asked = keeping.csv(endless);
+    let some = "(select n from records limit 400)";
+    let endless = format!(
+        "select count(*) from {some} a, {some} b, {some} c, {some} d where a.n + b.n + c.n + d.n = -1"
+    );
+    let asked = keeping.csv(&endless);
     let mut asked = Box::pin(asked);
     // It has begun when the next has no turn.
     loop {
-        assert!(futures_util::poll!(&mut asked).is_pending());
+        let polled = futures_util::poll!(&mut asked);
+        assert!(polled.is_pending(), "{polled:?}");
         match keeping.csv("select 1").await {
             Ok(_) => {}
             Err(problem) => {
