@@ -23,12 +23,21 @@ pub struct Machine {
     lost: Option<Dropped>,
     /// Since when records are lost.
     losing_ms: Option<u64>,
+    /// Since when the disk fills up.
+    filling_ms: Option<u64>,
 }
 
 impl Machine {
     /// Of the one that has this directory.
     pub fn new(data: DataDirectory) -> Machine {
-        Machine { data, disk: Disk::default(), looked_ms: 0, lost: None, losing_ms: None }
+        Machine {
+            data,
+            disk: Disk::default(),
+            looked_ms: 0,
+            lost: None,
+            losing_ms: None,
+            filling_ms: None,
+        }
     }
 
     /// Looks at the end of a bucket in which so many requests ended.
@@ -71,8 +80,10 @@ impl Machine {
         let whole = |blocks: u64| blocks * stat.fragment_size();
         let (free, all) = (whole(stat.blocks_available()), whole(stat.blocks()));
         let Some(filling) = self.disk.look(Space { at_ms, free, all }) else {
+            self.filling_ms = None;
             return senses.desk.quiet(&key, at_ms);
         };
+        let since_ms = *self.filling_ms.get_or_insert(at_ms);
         let Filling { severity, free, share, full_in_ms } = filling;
         let pace = full_in_ms.map_or(String::new(), |ms| match ms / 60_000 {
             minutes @ 0..120 => format!(", and is full in {minutes} min at this pace"),
@@ -80,7 +91,7 @@ impl Machine {
         });
         let what = format!("the disk has {} free ({:.0}%){pace}", bytes(free), share * 100.0);
         let next = "decalog gc; decalog doctor";
-        senses.desk.raise(&key, found(severity, what, at_ms, 1.0 - share, next), at_ms);
+        senses.desk.raise(&key, found(severity, what, since_ms, 1.0 - share, next), at_ms);
     }
 }
 
