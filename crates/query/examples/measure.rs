@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use artifacts::Store;
-use datafusion::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, new_null_array};
+use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, new_null_array};
 use datafusion::arrow::array::{StringArray, TimestampMicrosecondArray, UInt32Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
