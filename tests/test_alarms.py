@@ -260,6 +260,7 @@ def test_alertmanager_fires_and_resolves(platform, tmp_path):
         assert labels == {"alertname": "DecalogErrors", "project": "default", "model": "churn", "environment": "production", "severity": "alert", "kind": "errors", "subject": "v3"}
         assert found["DecalogErrors", "churn"]["annotations"]["next"] == "decalog why churn"
         assert found["DecalogErrors", "fraud"]["labels"]["project"] == "team"
+        ends = found["DecalogErrors", "fraud"]["endsAt"]
         platform.stop()
         over = churn | {"status": "resolved", "resolved_at_ms": churn["opened_at_ms"] + 1}
         write(platform, [("resolved", over)])
@@ -268,7 +269,6 @@ def test_alertmanager_fires_and_resolves(platform, tmp_path):
         platform.start()
         wait_for(lambda: ("DecalogErrors", "churn") not in alerts(), "one is over")
         # What is still open is told again, before Alertmanager forgets it.
-        ends = alerts()["DecalogErrors", "fraud"]["endsAt"]
         wait_for(lambda: alerts()["DecalogErrors", "fraud"]["endsAt"] > ends, "it is told again", 90)
     finally:
         process.kill()

@@ -20,7 +20,7 @@ pub struct Machine {
     data: DataDirectory,
     disk: Disk,
     looked_ms: u64,
-    lost: Option<Dropped>,
+    lost: Dropped,
     /// Since when records are lost.
     losing_ms: Option<u64>,
     /// Since when the disk fills up.
@@ -28,13 +28,13 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Of the one that has this directory.
-    pub fn new(data: DataDirectory) -> Machine {
+    /// Of the one that has this directory, and lost so much before now.
+    pub fn new(data: DataDirectory, lost: Dropped) -> Machine {
         Machine {
             data,
             disk: Disk::default(),
             looked_ms: 0,
-            lost: None,
+            lost,
             losing_ms: None,
             filling_ms: None,
         }
@@ -52,7 +52,7 @@ impl Machine {
     fn look_at_records(&mut self, at_ms: u64, requests: u64, senses: &Senses) {
         let Some(keeper) = &senses.keeper else { return };
         let now = keeper.lost();
-        let before = self.lost.replace(now).unwrap_or(now);
+        let before = std::mem::replace(&mut self.lost, now);
         let records = now.records.saturating_sub(before.records);
         let values = now.values.saturating_sub(before.values);
         let bad = records + values;

@@ -40,11 +40,13 @@ impl Watching {
         let runtime = Handle::current();
         let (end, ended) = channel();
         let (path, data) = (data.detectors(), data.clone());
+        // What is lost before the first look counts as well.
+        let lost = senses.keeper.as_ref().map(|keeper| keeper.lost()).unwrap_or_default();
         let thread = std::thread::Builder::new().name("watch".into());
         thread.spawn(move || {
             let saved = Saved::open(&path)
                 .inspect_err(|error| tracing::warn!("what is usual is not kept: {error}"));
-            let machine = Machine::new(data);
+            let machine = Machine::new(data, lost);
             Looking::new(senses, past, machine, runtime, saved.ok()).run(&ended);
         })?;
         Ok(Watching { end })
