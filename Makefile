@@ -5,6 +5,7 @@
 # soak  releases, scales, kills, upgrades and faults at random under load, and counts what fails (long; a short form is part of the tests)
 # bench compares Decalog with other servers on this machine (long; not part of the tests)
 # recording  makes the picture of the first minute in README.md anew
+# ui    builds the dashboard, which the next build of the binary takes along
 # fmt   formats all code
 
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/decalog/target
@@ -13,12 +14,15 @@ VENV := $(DECALOG_CACHE)/venvs
 
 PREFIX ?= $(HOME)/.local
 
-.PHONY: demo install quick test test-rust test-python test-e2e soak bench recording fmt tools build
+.PHONY: demo install quick test test-rust test-python test-ui test-e2e soak bench recording fmt tools ui build
 
 tools:
 	@tools/install.sh
 
-build: tools
+ui: tools
+	@tools/ui.sh
+
+build: ui
 	cargo build --release -p cli
 
 demo: build
@@ -31,7 +35,7 @@ quick: tools
 	. $(DECALOG_CACHE)/environment && cargo test --workspace --lib --bins \
 		--test rooms --test architecture --test reliability --test manual
 
-test: tools test-rust test-python test-e2e
+test: tools test-ui test-rust test-python test-e2e
 	@echo "all checks passed"
 
 test-rust: tools
@@ -42,7 +46,10 @@ test-rust: tools
 test-python: tools
 	$(VENV)/test/bin/python -m pytest -q sdk/python/tests
 
-test-e2e: tools
+test-ui: ui
+	cd ui && npm run --silent check && npm test --silent && npm run --silent size
+
+test-e2e: ui
 	cargo build --workspace --bins --examples
 	. $(DECALOG_CACHE)/environment && DECALOG=$(CARGO_TARGET_DIR)/debug/decalog \
 		DECALOG_EXAMPLES=$(CARGO_TARGET_DIR)/debug/examples $(VENV)/test/bin/python -m pytest -q tests

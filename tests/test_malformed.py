@@ -83,8 +83,9 @@ class Generator:
                       "kind": "release", "environment": "staging", "project": "default", "head": "0" * 64, "upload": "mine",
                       "checkpoint": "decalog%2Fx%0A1%0AAA==%0A%0A", "from": "1", "to": "2", "since": "2026-11-26T00:00:00Z", "format": "jsonl",
                       "who": "ann", "code": "BCDF-GHJK", "key": "x", "state": "x", "iss": "https://id.example.org", "error": "denied", "error_description": "no",
-                      "column": "age", "by": "hour", "until": "2026-11-27T00:00:00Z", "where": "rows > 1", "truth": "left", "since_ms": "0", "until_ms": "9", "from_ms": "0", "to_ms": "9", "step": "day", "before": "1", "open": "true", "alarm": "9f31c2ab01de", "all": "true", "action": "release", "object": "default/m@staging", "in": "default", "id": "019ab1c2-3d4e-7000-8000-000000000001"}
-        pairs = [(name, parameters[name]) for name in query if self.random.random() < 0.7]
+                      "column": "age", "by": "hour", "until": "2026-11-27T00:00:00Z", "where": "rows > 1", "truth": "left", "since_ms": "0", "until_ms": "9", "from_ms": "0", "to_ms": "9", "step": "day", "before": "1", "open": "true", "alarm": "9f31c2ab01de", "all": "true", "action": "release", "object": "default/m@staging", "in": "default", "id": "019ab1c2-3d4e-7000-8000-000000000001", "search": "fraud", "sort": "requests", "once": "true", "only": "requests"}
+        # What has no end is asked for its beginning.
+        pairs = [(name, parameters[name]) for name in query if name == "once" or self.random.random() < 0.7]
         raw = b"12345" if method == "PATCH" else None
         headers = {}
         for _ in range(self.random.randint(1, 3)):

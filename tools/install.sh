@@ -71,15 +71,18 @@ END
     cp tests/requirements-data.txt "$data/unpacked.txt"
 fi
 
-# Node packages, in the versions of their lock file.
-if ! cmp -s tests/typescript/package-lock.json "$cache/node/installed.json"; then
-    say "node packages"
-    rm -rf "$cache/node"
-    mkdir -p "$cache/node"
-    cp tests/typescript/package.json tests/typescript/package-lock.json "$cache/node/"
-    (cd "$cache/node" && npm ci --silent --no-audit --no-fund)
-    cp "$cache/node/package-lock.json" "$cache/node/installed.json"
-fi
+# Node packages, in the versions of their lock files: those of the tests, and those of the dashboard.
+node_packages() {
+    cmp -s "$1/package-lock.json" "$cache/$2/installed.json" && return
+    say "node packages of $1"
+    rm -rf "${cache:?}/$2"
+    mkdir -p "$cache/$2"
+    cp "$1/package.json" "$1/package-lock.json" "$cache/$2/"
+    (cd "$cache/$2" && npm ci --silent --no-audit --no-fund)
+    cp "$cache/$2/package-lock.json" "$cache/$2/installed.json"
+}
+node_packages tests/typescript node
+node_packages ui ui
 
 library=$(find "$cache/venvs/test" -name 'libonnxruntime.so.*' | head -1)
 [ -n "$library" ] || die "onnxruntime came without its library"

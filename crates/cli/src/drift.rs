@@ -28,9 +28,11 @@ pub fn run(client: &Client, options: &DriftOptions, as_json: bool) -> Result<(),
     let path = format!("{}/drift?environment={environment}", path_of(&of));
     let mut drift: ModelDrift = client.get(&path)?;
     if let Some(column) = &options.column {
-        let known: Vec<&str> = drift.series.iter().map(|series| series.column.as_str()).collect();
+        let mut known: Vec<&str> = drift.series.iter().map(|it| it.column.as_str()).collect();
+        known.dedup();
         let problem = no_column(column, &options.model, &known);
-        drift.series.retain(|series| series.column == *column || series.name == *column);
+        let is_whole = |series: &SeriesDrift| series.column == *column && series.slice.is_none();
+        drift.series.retain(|series| series.name == *column || is_whole(series));
         if drift.series.is_empty() {
             return Err(problem.into());
         }
@@ -45,7 +47,7 @@ pub fn run(client: &Client, options: &DriftOptions, as_json: bool) -> Result<(),
     }
     match options.column {
         Some(_) => drift.series.iter().for_each(column),
-        None => table(&drift),
+        None => table(&drift, options.slices),
     }
     println!("{}", wrapped(&footer(&drift), 0, width()));
     Ok(())
@@ -62,8 +64,11 @@ fn no_column(column: &str, model: &str, known: &[&str]) -> Problem {
     }
 }
 
-fn table(drift: &ModelDrift) {
-    let rows: Vec<Vec<String>> = drift.series.iter().map(row).collect();
+/// Slices that are as usual are shown if they are asked for.
+fn table(drift: &ModelDrift, all_slices: bool) {
+    let is_shown =
+        |series: &&SeriesDrift| all_slices || series.slice.is_none() || !series.changed.is_empty();
+    let rows: Vec<Vec<String>> = drift.series.iter().filter(is_shown).map(row).collect();
     for line in list(&COLUMNS, &rows, &["PSI", "SINCE"], width()) {
         println!("{line}");
     }
@@ -187,5 +192,10 @@ fn footer(drift: &ModelDrift) -> String {
     let since = drift
         .learning_since_ms
         .map_or_else(String::new, |since| format!("; the rest is learned since {}", at(since)));
-    format!("v{}, the last day against {against}; {stage}{since}.", drift.version)
+    let slices = drift.series.iter().filter(|series| series.slice.is_some()).count();
+    let slices = match slices {
+        0 => String::new(),
+        _ => format!(" {slices} outputs of slices are watched too: --slices."),
+    };
+    format!("v{}, the last day against {against}; {stage}{since}.{slices}", drift.version)
 }

@@ -285,6 +285,7 @@ async fn serve(
         records: keeping.get().map(|keeping| keeping.keeper.clone()),
         truth,
         queries,
+        live: Arc::default(),
         drift: drift.clone(),
         history: past.reader(),
         telling: Arc::default(),

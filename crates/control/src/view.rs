@@ -9,8 +9,8 @@ use domain::manifest::Runtime;
 use domain::release::{Plan, Progress};
 use domain::state::{Deployment, Outcome};
 use domain::{
-    Action, Caller, Code, Digest, EnvironmentName, ModelKey, ModelName, Object, Placement, Problem,
-    ProjectName, ReplicaId, Schema, State, VersionNumber,
+    Code, Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, ReplicaId,
+    Schema, State, VersionNumber,
 };
 use engine::{ReplicaState, TemplateState};
 use policy::replicas::Part;
@@ -32,6 +32,12 @@ pub struct ModelRow {
     pub live: Option<String>,
     /// Replicas that are ready.
     pub replicas: usize,
+    /// Replicas that are wanted; absent where nothing is live.
+    #[serde(default)]
+    pub wanted: Option<u32>,
+    /// How the replica that was ready last was started; absent if none is.
+    #[serde(default)]
+    pub temperature: Option<Temperature>,
     /// In one word or two.
     pub state: String,
 }
@@ -159,28 +165,22 @@ pub struct ModelView {
 }
 
 impl Control {
-    /// All models.
-    pub fn list(&self, caller: &Caller, project: Option<&ProjectName>) -> Vec<ModelRow> {
+    /// All models of the projects for which this holds; it is asked once for each.
+    pub fn list(&self, mut is_seen: impl FnMut(&ProjectName) -> bool) -> Vec<ModelRow> {
         let state = self.state();
-        // By project, so that it is decided once for each.
-        let mut visible: HashMap<&ProjectName, bool> = HashMap::new();
-        let mut ready: HashMap<(ModelKey, EnvironmentName, VersionNumber), usize> = HashMap::new();
+        let mut seen: HashMap<&ProjectName, bool> = HashMap::new();
+        let mut ready: HashMap<_, (usize, Temperature)> = HashMap::new();
         for status in self.engine.replicas() {
             if let ReplicaState::Ready { .. } = status.state {
                 let Placement { model, environment, version, .. } = &status.placement;
-                *ready.entry((model.clone(), environment.clone(), *version)).or_default() += 1;
+                let place = (model.clone(), environment.clone(), *version);
+                let known = ready.entry(place).or_insert((0, status.temperature));
+                *known = (known.0 + 1, status.temperature);
             }
         }
         let mut rows = vec![];
-        let wanted = state.models.iter().filter(|(key, model)| {
-            !model.versions.is_empty() && project.is_none_or(|p| *p == key.project)
-        });
-        for (key, model) in wanted {
-            let is_visible = *visible.entry(&key.project).or_insert_with(|| {
-                let object = Object::Project(key.project.clone());
-                self.permit(caller, Action::Read, &object).is_ok()
-            });
-            if !is_visible {
+        for (key, model) in state.models.iter().filter(|(_, model)| !model.versions.is_empty()) {
+            if !*seen.entry(&key.project).or_insert_with(|| is_seen(&key.project)) {
                 continue;
             }
             let row = |environment: Option<EnvironmentName>, live: Option<VersionNumber>| {
@@ -188,17 +188,17 @@ impl Control {
                     .clone()
                     .zip(live)
                     .map(|(environment, version)| (key.clone(), environment, version));
-                let replicas = place.and_then(|place| ready.get(&place).copied()).unwrap_or(0);
+                let ready = place.and_then(|place| ready.get(&place).copied());
+                let replicas = ready.map_or(0, |(replicas, _)| replicas);
                 // What befell an attempt elsewhere says nothing of this environment.
                 let is_here =
                     |d: &&Deployment| environment.as_ref().is_none_or(|own| d.environment == *own);
                 let last = model.deployments.iter().rev().find(is_here);
                 let shifting =
                     environment.as_ref().and_then(|environment| model.shifting(environment));
-                let asleep = || {
-                    let placement = state.placement(key, environment.as_ref()?, live?);
-                    (self.scales.target(&placement)? == 0).then_some(())
-                };
+                let wanted = environment.as_ref().zip(live).and_then(|(environment, live)| {
+                    self.scales.target(&state.placement(key, environment, live))
+                });
                 let state = match last.map(|deployment| &deployment.outcome) {
                     _ if shifting.is_some() => {
                         shifting.map_or(String::new(), |(deployment, progress)| {
@@ -220,7 +220,7 @@ impl Control {
                             step => format!("{} failed at {step}", d.version),
                         })
                     }
-                    _ if asleep().is_some() => "idle: a request wakes it".into(),
+                    _ if wanted == Some(0) => "idle: a request wakes it".into(),
                     _ if live.is_some() && replicas == 0 => "no replica is ready".into(),
                     _ => String::new(),
                 };
@@ -231,6 +231,8 @@ impl Control {
                     environment,
                     live: live.map(|version| version.to_string()),
                     replicas,
+                    wanted,
+                    temperature: ready.map(|(_, temperature)| temperature),
                     state,
                 }
             };

@@ -8,36 +8,30 @@
 mod feature;
 mod group;
 mod learn;
+mod model;
+mod slicing;
 mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::alarm::Target;
-use domain::{Placement, Schema, VersionNumber};
+use domain::{Placement, Schema};
 use parking_lot::Mutex;
-use policy::drift::SERIES_MAX;
 use protocol::ColumnView;
 use protocol::record::{Definition, RecordIn};
-use serde::{Deserialize, Serialize};
 
 pub use feature::{Feature, Watched};
-pub use status::{BinShare, ModelDrift, SeriesDrift};
+pub use model::Model;
+pub use status::{BinShare, DriftGlance, ModelDrift, SeriesDrift};
 
 use crate::columns::{Columns, Direction, Limits, MINUTE_MS, NotWatched, Sealed};
 use crate::health::Tell;
-use feature::Places;
-use group::Group;
-use learn::Learning;
 
 /// Models in environments whose drift is watched at most; the sketches have limits of their own.
 const MODELS_MAX: usize = 500;
-/// Another version is in charge when it had the most rows for so many minutes.
-const CHALLENGES: u32 = 2;
-/// Rows of so many versions are told apart in one minute.
-const VERSIONS_MAX: usize = 64;
 
 /// What a version's values are compared with.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -77,28 +71,6 @@ struct Last {
     target: Arc<Target>,
 }
 
-/// One model in an environment.
-#[derive(Serialize, Deserialize)]
-pub struct Model {
-    in_charge: Placement,
-    /// The file that inputs are compared with.
-    file: Option<String>,
-    inputs: Option<Group>,
-    outputs: Option<Group>,
-    learning: [Learning; 2],
-    #[serde(skip)]
-    is_asked_for: bool,
-    #[serde(skip)]
-    places: Option<[Places; 2]>,
-    #[serde(skip)]
-    rows: BTreeMap<VersionNumber, (u64, Arc<Placement>)>,
-    #[serde(skip)]
-    challenger: Option<(VersionNumber, u32)>,
-    /// Whether there was anything since it was last saved.
-    #[serde(skip)]
-    is_dirty: bool,
-}
-
 impl Drift {
     /// Nothing yet, within these limits of columns.
     pub fn new(limits: Limits) -> Drift {
@@ -119,7 +91,7 @@ impl Drift {
     pub fn restore(&self, target: Target, model: Model) {
         let mut inner = self.inner.lock();
         if inner.models.len() < MODELS_MAX {
-            inner.models.insert(target, Model { is_asked_for: true, ..model });
+            inner.models.insert(target, model.restored());
         }
     }
 
@@ -166,14 +138,7 @@ impl Drift {
 
     /// The versions whose baseline is to be told by [`Drift::compare`]; each is named once.
     pub fn without_baseline(&self) -> Vec<Placement> {
-        let mut inner = self.inner.lock();
-        let asked = inner.models.values_mut().filter(|model| !model.is_asked_for);
-        asked
-            .map(|model| {
-                model.is_asked_for = true;
-                model.in_charge.clone()
-            })
-            .collect()
+        self.inner.lock().models.values_mut().filter_map(Model::ask).collect()
     }
 
     /// What a version is compared with; `None` if nothing says it, so that it is learned.
@@ -187,7 +152,7 @@ impl Drift {
         let target = Target::of(placement);
         let mut inner = self.inner.lock();
         let Some(model) = inner.models.get_mut(&target) else { return };
-        if model.in_charge.is_same_version(placement) {
+        if model.in_charge().is_same_version(placement) {
             model.compare(baseline, &target, now_ms, tell);
         }
     }
@@ -197,24 +162,25 @@ impl Drift {
         self.inner.lock().models.get(target).map(Model::status)
     }
 
+    /// The same in a word.
+    pub fn glance(&self, target: &Target) -> Option<DriftGlance> {
+        self.inner.lock().models.get(target).map(Model::glance)
+    }
+
     /// Takes what is found of a model for usual from now on.
     pub fn forgive(&self, target: &Target) -> bool {
         let mut inner = self.inner.lock();
         let Some(model) = inner.models.get_mut(target) else { return false };
-        [&mut model.inputs, &mut model.outputs].into_iter().flatten().for_each(Group::forgive);
-        model.is_dirty = true;
+        model.forgive();
         true
     }
 
     /// Each model that has changed since this was last called, as `save` makes bytes of it.
     pub fn changed<T>(&self, save: impl Fn(&Target, &Model) -> T) -> Vec<T> {
         let mut inner = self.inner.lock();
-        let changed = inner.models.iter_mut().filter(|(_, model)| model.is_dirty);
-        changed
-            .map(|(target, model)| {
-                model.is_dirty = false;
-                save(target, model)
-            })
+        let models = inner.models.iter_mut();
+        models
+            .filter_map(|(target, model)| model.take_dirty().then(|| save(target, model)))
             .collect()
     }
 
@@ -223,8 +189,7 @@ impl Drift {
         self.inner.lock().models.retain(|target, model| {
             let stays = exists(target);
             if !stays {
-                let groups = [&model.inputs, &model.outputs];
-                groups.into_iter().flatten().for_each(|group| group.close(target, now_ms, tell));
+                model.close(target, now_ms, tell);
             }
             stays
         });
@@ -282,11 +247,7 @@ impl Inner {
             self.models.insert((*target).clone(), Model::new((*placement).clone()));
         }
         let Some(model) = self.models.get_mut(&*target) else { return };
-        let rows = u64::from(record.head.rows);
-        if model.rows.len() < VERSIONS_MAX || model.rows.contains_key(&placement.version) {
-            model.rows.entry(placement.version).or_insert((0, placement.clone())).0 += rows;
-        }
-        if placement.version == model.in_charge.version {
+        if model.had(u64::from(record.head.rows), &placement) {
             let (inputs, outputs) = views(definition, record);
             model.count(inputs, outputs);
             self.first_ms.get_or_insert(now_ms - now_ms % MINUTE_MS);
@@ -329,133 +290,7 @@ impl Inner {
     fn learn(&mut self, sealed: &[Sealed]) {
         for minute in sealed {
             let Some(model) = self.models.get_mut(&Target::of(&minute.placement)) else { continue };
-            let group = match minute.direction {
-                Direction::In => &model.inputs,
-                Direction::Out => &model.outputs,
-            };
-            let is_in_charge = model.in_charge.version == minute.placement.version;
-            if group.is_none() && is_in_charge && model.is_asked_for {
-                model.learning[minute.direction as usize].take(minute, SERIES_MAX);
-            }
-        }
-    }
-}
-
-impl Model {
-    fn new(in_charge: Placement) -> Model {
-        Model {
-            in_charge,
-            file: None,
-            inputs: None,
-            outputs: None,
-            learning: Default::default(),
-            is_asked_for: false,
-            places: None,
-            rows: BTreeMap::new(),
-            challenger: None,
-            is_dirty: true,
-        }
-    }
-
-    fn count<'a>(
-        &mut self,
-        inputs: impl Iterator<Item = ColumnView<'a>>,
-        outputs: impl Iterator<Item = ColumnView<'a>>,
-    ) {
-        let places = self.places.get_or_insert_with(|| {
-            let series = |group: &Option<Group>| {
-                group.as_ref().map_or_else(Vec::new, |group| group.watched().to_vec())
-            };
-            [Places::of(&series(&self.inputs)), Places::of(&series(&self.outputs))]
-        });
-        let [of_inputs, of_outputs] = places;
-        if let Some(group) = &mut self.inputs {
-            inputs.enumerate().for_each(|(at, view)| group.count(of_inputs, at, &view));
-        }
-        if let Some(group) = &mut self.outputs {
-            outputs.enumerate().for_each(|(at, view)| group.count(of_outputs, at, &view));
-        }
-    }
-
-    fn minute(&mut self, at_ms: u64, target: &Target, now_ms: u64, tell: &dyn Tell) {
-        let rows = std::mem::take(&mut self.rows);
-        self.is_dirty |= !rows.is_empty();
-        let most = rows.into_values().max_by_key(|(rows, placement)| (*rows, placement.version));
-        let version = self.in_charge.version;
-        for group in [&mut self.inputs, &mut self.outputs].into_iter().flatten() {
-            group.minute(at_ms, target, version, now_ms, tell);
-        }
-        self.succeed(most.map(|(_, placement)| placement));
-        for (direction, learning) in
-            [Direction::In, Direction::Out].into_iter().zip(&mut self.learning)
-        {
-            let Some(watched) = learning.finished(now_ms) else { continue };
-            let group = Group::new(direction, watched);
-            match direction {
-                Direction::In => self.inputs = Some(group),
-                Direction::Out => self.outputs = Some(group),
-            }
-            (*learning, self.places) = (Learning::default(), None);
-        }
-    }
-
-    /// Another version may be in charge from now on; its baseline is asked for then.
-    fn succeed(&mut self, most: Option<Arc<Placement>>) {
-        let Some(most) = most else { return };
-        if most.version == self.in_charge.version {
-            self.challenger = None;
-            return;
-        }
-        let before = self.challenger.filter(|(version, _)| *version == most.version);
-        let times = before.map_or(1, |(_, times)| times + 1);
-        self.challenger = Some((most.version, times));
-        if times >= CHALLENGES {
-            self.in_charge = (*most).clone();
-            (self.challenger, self.is_asked_for) = (None, false);
-        }
-    }
-
-    fn compare(
-        &mut self,
-        baseline: Option<Baseline>,
-        target: &Target,
-        now_ms: u64,
-        tell: &dyn Tell,
-    ) {
-        let Baseline { file, inputs, outputs } = baseline.unwrap_or_default();
-        self.file = (!file.is_empty()).then_some(file);
-        for (group, watched, direction) in [
-            (&mut self.inputs, inputs, Direction::In),
-            (&mut self.outputs, outputs, Direction::Out),
-        ] {
-            // The same reference goes on, with what was learned of the hours of the day.
-            if group.as_ref().is_some_and(|group| group.watched() == watched) {
-                continue;
-            }
-            group.iter().for_each(|group| group.close(target, now_ms, tell));
-            *group = (!watched.is_empty()).then(|| Group::new(direction, watched));
-            self.learning[direction as usize] = Learning::default();
-        }
-        (self.places, self.is_dirty) = (None, true);
-    }
-
-    fn status(&self) -> ModelDrift {
-        let groups = [(&self.inputs, Direction::In), (&self.outputs, Direction::Out)];
-        let series = groups
-            .iter()
-            .filter_map(|(group, direction)| group.as_ref().map(|group| group.status(*direction)));
-        let learning = self.learning.iter().map(Learning::since_ms).filter(|since| *since > 0);
-        let first = self.inputs.as_ref().or(self.outputs.as_ref());
-        let stage = first.map_or(policy::drift::Stage::Learning, Group::stage);
-        ModelDrift {
-            version: self.in_charge.version.0,
-            reference: self.file.clone(),
-            learning_since_ms: learning.min(),
-            stage: serde_json::to_value(stage)
-                .ok()
-                .and_then(|stage| stage.as_str().map(String::from))
-                .unwrap_or_default(),
-            series: series.flatten().collect(),
+            model.learn(minute);
         }
     }
 }

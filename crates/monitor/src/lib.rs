@@ -13,6 +13,7 @@ pub mod history;
 mod metrics;
 pub mod profile;
 pub mod quality;
+mod recent;
 pub mod requests;
 pub mod rules;
 pub mod saved;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 use domain::Placement;
+use domain::alarm::Target;
 use domain::guard::ArmWindow;
 use domain::record::Record;
 use domain::route::Demand;
@@ -37,6 +39,7 @@ pub use counter::Counter;
 use exposition::Family;
 use metrics::Metrics;
 pub use policy::disk;
+use recent::Recent;
 use requests::{RequestMinutes, SealedRequests};
 pub use window::Summary;
 use window::Window;
@@ -56,6 +59,7 @@ struct Inner {
     /// What ended since this was last asked for.
     ended: HashMap<Arc<Placement>, Bucket>,
     requests: RequestMinutes,
+    recent: Recent,
 }
 
 /// What one arm of a release did since it was last read.
@@ -100,6 +104,7 @@ impl Monitor {
                 arms: HashMap::new(),
                 ended: HashMap::new(),
                 requests: RequestMinutes::default(),
+                recent: Recent::default(),
             }),
         }
     }
@@ -160,7 +165,16 @@ impl Monitor {
     /// Requests of the minutes that are over, for a [`history::History`]; call it once a second.
     pub fn seal_requests(&self, now_ms: u64) -> Vec<SealedRequests> {
         self.drain(now_ms);
-        self.inner.lock().requests.seal(now_ms)
+        let mut inner = self.inner.lock();
+        let sealed = inner.requests.seal(now_ms);
+        inner.recent.take(&sealed, now_ms);
+        sealed
+    }
+
+    /// The requests of each of the last 60 minutes that are over, the oldest first; `None` of those
+    /// before this process looked.
+    pub fn recent(&self, target: &Target, now_ms: u64) -> Vec<Option<u64>> {
+        self.inner.lock().recent.of(target, now_ms)
     }
 
     /// Requests of the minute that runs, of placements that had some since the last time.

@@ -8,8 +8,9 @@ use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
 use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
-    Api, alarms, audit, blobs, drift, erasures, events, feedback, keys, login, members, metrics,
-    models, platform, proposals, receivers, records, reference, releases, tokens, variables,
+    Api, alarms, audit, blobs, dashboard, drift, erasures, events, feedback, keys, live, login,
+    members, metrics, models, platform, proposals, receivers, records, reference, releases, tokens,
+    variables,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -111,8 +112,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "This document"),
     endpoint!(get "/v1/server" platform::server, Everybody, [],
         "What answers here, and how its owner gets to it from the same machine"),
-    endpoint!(get "/" login::home, Everybody, [],
-        "A page: who one is here"),
+    endpoint!(get "/" dashboard::home, Everybody, [],
+        "The dashboard; where it was not built, a page that says who one is here"),
     endpoint!(get "/login" login::account, Everybody, [],
         "A page: how to log in; with a code, the terminal that waits"),
     endpoint!(get "/login/start" login::start, Everybody, [NoSuchPath, ServerBusy, IdentityProvider],
@@ -181,6 +182,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Appends a chunk to a blob's upload; the last one publishes it"),
     endpoint!(get "/v1/events" events::read, SEES, [Ledger],
         "What happened after a place: entries of the ledger, and telemetry; a page says how far it was looked (next) and whether there is more; with follow=true a line each, without end"),
+    endpoint!(get "/v1/live" live::follow, SEES, [],
+        "What changes, as it changes: a stream of events for a page"),
     endpoint!(get "/v1/alarms" alarms::list, SEES, [],
         "Alarms that are open, and with all=true the last ones that are over"),
     endpoint!(get "/v1/alarms/changes" alarms::changes, SEES, [],

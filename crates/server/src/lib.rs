@@ -5,6 +5,7 @@ mod access;
 mod alarms;
 mod audit;
 mod blobs;
+mod dashboard;
 mod describe;
 mod drift;
 mod endpoints;
@@ -15,6 +16,8 @@ mod extract;
 mod feedback;
 mod headers;
 mod keys;
+mod listing;
+mod live;
 mod login;
 mod members;
 mod metrics;
@@ -54,9 +57,11 @@ pub use endpoints::{ENDPOINTS, Endpoint};
 pub use erasures::{RecordsErased, tell_forever};
 pub use error::ApiError;
 pub use feedback::{FEEDBACK_BYTES_MAX, FeedbackRefusal, FeedbackReport, Truth};
+pub use listing::{ModelListed, Models};
+pub use live::Live;
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
 pub use metrics::{By, ColumnMetrics, MetricsView, RequestMetrics};
-pub use models::{DeploymentRequest, ModelListed, Models, Pushed};
+pub use models::{DeploymentRequest, Pushed};
 pub use platform::Server;
 pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
 pub use records::{Format as RowFormat, SqlRequest};
@@ -88,6 +93,8 @@ pub struct Api {
     pub drift: Arc<Drift>,
     /// What columns and requests were like, if it is kept.
     pub history: Option<Reader>,
+    /// What models are like at this moment, for who looks.
+    pub live: Arc<Live>,
     /// Alarms.
     pub alarms: Arc<Desk>,
     /// Service level objectives.
@@ -116,7 +123,7 @@ pub fn router(api: Api) -> Router {
         router = router.route(endpoint.path, (endpoint.handler)().route_layer(at_the_door));
     }
     router
-        .fallback(error::no_such_path)
+        .fallback(dashboard::other)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(axum::middleware::map_response(headers::guard))

@@ -22,6 +22,7 @@ use crate::{Api, ApiError};
 
 pub use browser::{account, callback, decide, home, link, log_out, open_link, start};
 use calls::Calls;
+pub use page::Page;
 use waiting::{DEVICE_MS_MAX, LINK_MS_MAX, Outcome, Waiting};
 
 /// How often a terminal asks, in seconds.

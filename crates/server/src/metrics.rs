@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use domain::alarm::Target;
-use domain::{Code, EnvironmentName, Placement, Problem, VersionNumber};
+use domain::{Code, EnvironmentName, LatencyHistogram, Placement, Problem, VersionNumber};
 use monitor::columns::Direction;
 use monitor::history::{HistoryError, Level, Reader, RequestsRow, Row, Selection};
 use monitor::sketch::ColumnSketch;
@@ -39,6 +39,8 @@ pub struct MetricsQuery {
     version: Option<Name<VersionNumber>>,
     /// The column of this name, input or output.
     column: Option<String>,
+    /// With `requests`, nothing of columns; both if unsaid.
+    only: Option<Only>,
     /// From the minute, hour or day with this time on, in milliseconds since 1970; a day ago if
     /// unsaid.
     from_ms: Option<u64>,
@@ -46,6 +48,14 @@ pub struct MetricsQuery {
     to_ms: Option<u64>,
     /// By what.
     by: Option<By>,
+}
+
+/// A part of what is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Only {
+    /// Of requests.
+    Requests,
 }
 
 /// What one row is of.
@@ -140,8 +150,20 @@ pub struct RequestMetrics {
     pub failed: u64,
     /// Those that were not answered, by code.
     pub errors: BTreeMap<String, u64>,
+    /// Their latency in the mean, in milliseconds, …
+    #[serde(default)]
+    pub mean_ms: Option<f64>,
+    /// … of those that a worker got, the part of it that they waited, in the mean, …
+    #[serde(default)]
+    pub queue_ms: Option<f64>,
+    /// … and the part that they were in the worker.
+    #[serde(default)]
+    pub worker_ms: Option<f64>,
     /// The latency that half of them did not exceed, in milliseconds.
     pub p50_ms: Option<f64>,
+    /// That 90% of them did not exceed.
+    #[serde(default)]
+    pub p90_ms: Option<f64>,
     /// That 99% of them did not exceed.
     pub p99_ms: Option<f64>,
 }
@@ -185,6 +207,7 @@ pub async fn read(
     if from_ms >= to_ms {
         return Err(bad_request("from_ms must be before to_ms".to_string()));
     }
+    let only = query.only;
     let by = query.by.unwrap_or_else(|| By::of_time(to_ms - from_ms));
     let level = by.level(to_ms - from_ms);
     let selection = Selection {
@@ -193,7 +216,7 @@ pub async fn read(
         column: query.column,
         ..Selection::of(&model, level, from_ms, to_ms)
     };
-    let found = tokio::task::spawn_blocking(move || view(&reader, &selection, by)).await;
+    let found = tokio::task::spawn_blocking(move || view(&reader, &selection, by, only)).await;
     let unread = |error: String| {
         Problem::new(Code::Store, format!("the history of metrics cannot be read: {error}"))
     };
@@ -263,15 +286,24 @@ pub fn last_day(
     read.map(|_| found).unwrap_or_default()
 }
 
-fn view(reader: &Reader, selection: &Selection, by: By) -> Result<MetricsView, HistoryError> {
+fn view(
+    reader: &Reader,
+    selection: &Selection,
+    by: By,
+    only: Option<Only>,
+) -> Result<MetricsView, HistoryError> {
     let mut gathered = Gathered::default();
-    let is_all = reader.scan(selection, |row| {
+    let mut take = |row| {
         if gathered.rows.len() >= METRICS_ROWS_MAX {
             return ControlFlow::Break(());
         }
         gathered.take(row, by);
         ControlFlow::Continue(())
-    })?;
+    };
+    let is_all = match only {
+        Some(Only::Requests) => true,
+        None => reader.scan(selection, &mut take)?,
+    };
     gathered.finish();
     let requests = match selection.column {
         // Asked for a column, nobody wants to know of requests.
@@ -332,10 +364,19 @@ fn of_requests(rows: Vec<RequestsRow>, by: By) -> Vec<RequestMetrics> {
             count: requests.requests,
             rows: requests.rows,
             failed: requests.failed,
+            mean_ms: mean_ms(&requests.latency),
+            queue_ms: mean_ms(&requests.queue),
+            worker_ms: mean_ms(&requests.worker),
             p50_ms: requests.latency.quantile_ms(0.5),
+            p90_ms: requests.latency.quantile_ms(0.9),
             p99_ms: requests.latency.quantile_ms(0.99),
             errors: requests.errors,
         }
     };
     all.into_iter().map(of).collect()
+}
+
+fn mean_ms(latency: &LatencyHistogram) -> Option<f64> {
+    let count = latency.count();
+    (count > 0).then(|| latency.sum_ms() / count as f64)
 }

@@ -1,65 +1,27 @@
-//! Models: list, show, push, deploy, remove, logs.
-
-use std::cmp::Reverse;
-use std::collections::HashMap;
+//! Models: show, push, deploy, remove, logs.
 
 use axum::Json;
 use axum::extract::State;
 use control::Push;
-use control::view::{ModelRow, ModelView};
-use domain::alarm::Target;
+use control::view::ModelView;
 use domain::manifest::Configuration;
 use domain::reference::Selector;
 use domain::release::Plan;
-use domain::{
-    Alarm, Caller, Code, DeploymentId, Digest, EnvironmentName, ModelKey, ProjectName, Reference,
-    Severity, VersionNumber,
-};
-use monitor::Summary;
+use domain::{Code, DeploymentId, Digest, EnvironmentName, ModelKey, Reference, VersionNumber};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::bad_name;
 use crate::extract::{Body, By, Name, Path, Query};
 use crate::path::{ModelPath, VersionPath, VersionText};
-use crate::{Api, ApiError, aside};
+use crate::{Api, ApiError};
+
+pub use crate::listing::list;
 
 /// Lines of a log if the caller does not say.
 const LINES: usize = 200;
 /// The most lines of a log that one answer has.
 const LINES_MAX: usize = 100_000;
-
-/// A model in a list, with its last minute.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct ModelListed {
-    /// What the control plane knows.
-    #[serde(flatten)]
-    pub row: ModelRow,
-    /// What the data plane measured; absent if there was no request since the start.
-    pub last_minute: Option<Summary>,
-    /// Its alarms that are open in that environment.
-    #[serde(default)]
-    pub alarms: u64,
-    /// What the most severe and oldest of them says.
-    #[serde(default)]
-    pub alarm: Option<AlarmShort>,
-}
-
-/// The most of an alarm that a list of models has room for.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct AlarmShort {
-    /// How soon somebody should look.
-    pub severity: Severity,
-    /// One sentence, with numbers.
-    pub what: String,
-}
-
-/// A list of models.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Models {
-    /// By project and name.
-    pub models: Vec<ModelListed>,
-}
 
 /// What a push gives.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -116,67 +78,12 @@ pub struct VersionRemoved {
 }
 
 #[derive(Deserialize, JsonSchema)]
-pub struct ListQuery {
-    /// Only models of this project.
-    #[schemars(with = "Option<ProjectName>")]
-    project: Option<Name<ProjectName>>,
-}
-
-#[derive(Deserialize, JsonSchema)]
 pub struct LogsQuery {
     /// Of which version, as `v3`; of what is live if unsaid, or of the newest if nothing is.
     #[schemars(with = "Option<VersionText>")]
     version: Option<Name<VersionNumber>>,
     /// How many lines; 200 if unsaid, and at most 100,000.
     lines: Option<usize>,
-}
-
-pub async fn list(
-    State(api): State<Api>,
-    Query(query): Query<ListQuery>,
-    By(caller): By,
-) -> Result<Json<Models>, ApiError> {
-    let project = query.project.map(Name::get).transpose()?;
-    Ok(Json(aside(move || listed(&api, &caller, project)).await?))
-}
-
-fn listed(api: &Api, caller: &Caller, project: Option<ProjectName>) -> Models {
-    let state = api.control.state();
-    let now_ms = control::now_ms();
-    let mut alarms: HashMap<Target, (u64, Alarm)> = HashMap::new();
-    for alarm in api.alarms.open_alarms() {
-        let rank = |alarm: &Alarm| (Reverse(alarm.finding.severity), alarm.opened_at_ms);
-        let Some(of) = alarm.key.target.clone() else { continue };
-        let (count, worst) = alarms.entry(of).or_insert_with(|| (0, alarm.clone()));
-        *count += 1;
-        if rank(&alarm) < rank(worst) {
-            *worst = alarm;
-        }
-    }
-    let with_summary = |row: ModelRow| {
-        let key = ModelKey { project: row.project.clone(), model: row.name.clone() };
-        let live = row.live.as_deref().and_then(|live| live.parse::<VersionNumber>().ok());
-        let summary: Option<Summary> = match (&row.environment, live) {
-            (Some(environment), Some(live)) => {
-                api.monitor.summary(&state.placement(&key, environment, live), now_ms)
-            }
-            _ => None,
-        };
-        let target = row.environment.clone().map(|environment| Target { model: key, environment });
-        let found = target.and_then(|target| alarms.get(&target));
-        let short = |alarm: &Alarm| AlarmShort {
-            severity: alarm.finding.severity,
-            what: alarm.finding.what.clone(),
-        };
-        ModelListed {
-            last_minute: summary,
-            alarms: found.map_or(0, |(count, _)| *count),
-            alarm: found.map(|(_, worst)| short(worst)),
-            row,
-        }
-    };
-    let rows = api.control.list(caller, project.as_ref());
-    Models { models: rows.into_iter().map(with_summary).collect() }
 }
 
 pub async fn show(

@@ -50,4 +50,7 @@ pub struct DriftOptions {
     /// One column, with its distribution
     #[arg(long, value_name = "NAME")]
     pub column: Option<String>,
+    /// Outputs of slices too: of the rows that have one value in one column
+    #[arg(long, conflicts_with = "column")]
+    pub slices: bool,
 }

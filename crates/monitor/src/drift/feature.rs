@@ -1,7 +1,7 @@
 //! What is watched of a column's values: themselves, or for texts and tensors, numbers that stand
 //! for them.
 
-use policy::drift::{Bins, Counts, Reference, tensor_features, text_features};
+use policy::drift::{Bins, Counts, Reference, Slice, tensor_features, text_features};
 use protocol::{ColumnView, Value};
 use serde::{Deserialize, Serialize};
 
@@ -75,12 +75,16 @@ pub struct Watched {
     /// The reference's values at the ranks 0, 0.01, …, 1; empty for categories.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quantiles: Vec<f64>,
+    /// The rows that it is of, if it is not of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<Slice>,
 }
 
 impl Watched {
-    /// As it is called in alarms and tables.
+    /// As it is called in alarms and tables: `comment:characters`, `leave where city=Utrecht`.
     pub fn name(&self) -> String {
-        format!("{}{}", self.column, self.feature.suffix())
+        let of = self.slice.as_ref().map(|slice| format!(" where {slice}")).unwrap_or_default();
+        format!("{}{}{of}", self.column, self.feature.suffix())
     }
 
     /// Whether its values have an order.
@@ -90,6 +94,7 @@ impl Watched {
 }
 
 /// The columns of one direction, and where each is counted.
+#[derive(Debug)]
 pub struct Places {
     by_column: Vec<(String, Vec<usize>)>,
     /// Where the columns of the last rows were found.
@@ -110,7 +115,7 @@ impl Places {
     }
 
     /// The series of the column that is at this place in a request.
-    fn find(&mut self, position: usize, name: &str) -> &[usize] {
+    pub fn find(&mut self, position: usize, name: &str) -> &[usize] {
         if self.last.len() <= position {
             self.last.resize(position + 1, None);
         }
@@ -146,8 +151,9 @@ impl Places {
     }
 }
 
+/// Counts one value.
 #[inline]
-fn count_value(reference: &Reference, counts: &mut Counts, value: Value) {
+pub fn count_value(reference: &Reference, counts: &mut Counts, value: Value) {
     match value {
         Value::Missing => reference.count_missing(counts),
         Value::Number(number) => count_number(reference, counts, number),
@@ -163,6 +169,22 @@ fn count_value(reference: &Reference, counts: &mut Counts, value: Value) {
         },
         // Another kind of value than the reference's.
         Value::Tensor(_) => reference.count_missing(counts),
+    }
+}
+
+/// The bin that [`count_value`] counts a value in; none if it is missing.
+#[inline]
+pub fn bin_of(reference: &Reference, value: Value) -> Option<usize> {
+    let number = |number: f64| match reference.bins {
+        Bins::Numeric { .. } => number.is_finite().then(|| reference.bin_of(number)),
+        Bins::Categorical { .. } => reference.bin_of_category(&number.to_string()),
+    };
+    match (value, &reference.bins) {
+        (Value::Number(value), _) => number(value),
+        (Value::Bool(is), Bins::Numeric { .. }) => number(f64::from(u8::from(is))),
+        (Value::Bool(is), _) => reference.bin_of_category(if is { "true" } else { "false" }),
+        (Value::Text(text), _) => reference.bin_of_category(&String::from_utf8_lossy(text)),
+        (Value::Missing | Value::Tensor(_), _) => None,
     }
 }
 

@@ -40,22 +40,35 @@ struct Kinded {
     found: Option<Found>,
 }
 
+/// What the series of a group are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Of {
+    /// Columns that go in.
+    Inputs,
+    /// Columns that come out.
+    Outputs,
+    /// Columns that come out, of some rows each.
+    Slices,
+}
+
 /// Whether a series is watched for something.
 type IsOf = fn(&Watched) -> bool;
+
 impl Group {
     /// Watches these.
-    pub fn new(direction: Direction, watched: Vec<Watched>) -> Group {
+    pub fn new(of: Of, watched: Vec<Watched>) -> Group {
         let all: IsOf = |_| true;
         let numeric: IsOf = Watched::is_numeric;
         let categories: IsOf = |series| !series.is_numeric();
-        let kinds: &[(AlarmKind, Watch, IsOf)] = match direction {
-            Direction::In => &[
+        let kinds: &[(AlarmKind, Watch, IsOf)] = match of {
+            Of::Inputs => &[
                 (AlarmKind::Inputs, Watch::Bins, all),
                 (AlarmKind::Missing, Watch::Missing, all),
                 (AlarmKind::Unseen, Watch::Unseen, categories),
                 (AlarmKind::OutOfRange, Watch::OutOfRange, numeric),
             ],
-            Direction::Out => &[(AlarmKind::Outputs, Watch::Bins, all)],
+            Of::Outputs => &[(AlarmKind::Outputs, Watch::Bins, all)],
+            Of::Slices => &[(AlarmKind::Slices, Watch::Bins, all)],
         };
         let detectors = kinds.iter().filter_map(|(kind, watch, is_of)| {
             let of: Vec<usize> =
@@ -82,10 +95,16 @@ impl Group {
 
     /// Counts the rows of a column.
     pub fn count(&mut self, places: &mut Places, position: usize, view: &ColumnView) {
+        self.counts();
+        places.count(position, view, &self.watched, &mut self.minute);
+    }
+
+    /// What was counted in the minute that runs, of each series.
+    pub fn counts(&mut self) -> &mut [Counts] {
         if self.minute.len() != self.watched.len() {
             self.minute = self.watched.iter().map(|series| series.reference.counts()).collect();
         }
-        places.count(position, view, &self.watched, &mut self.minute);
+        &mut self.minute
     }
 
     /// The minute that began at `at_ms` is over.
@@ -151,17 +170,29 @@ impl Group {
         }
     }
 
+    /// Whether something is found.
+    pub fn is_found(&self) -> bool {
+        self.detectors.iter().any(|kinded| kinded.found.is_some())
+    }
+
     /// How good the bounds are.
     pub fn stage(&self) -> Stage {
         self.detectors.first().map_or(Stage::Learning, |kinded| kinded.detector.stage())
     }
 
     /// Each series as people see it: its last day against the reference.
-    pub fn status(&self, direction: Direction) -> Vec<SeriesDrift> {
-        self.watched.iter().enumerate().map(|(index, _)| self.of_series(index, direction)).collect()
+    pub fn status(&self) -> Vec<SeriesDrift> {
+        (0..self.watched.len()).map(|index| self.of_series(index)).collect()
     }
 
-    fn of_series(&self, index: usize, direction: Direction) -> SeriesDrift {
+    fn direction(&self) -> Direction {
+        match self.kinds().next() {
+            Some(AlarmKind::Outputs | AlarmKind::Slices) => Direction::Out,
+            _ => Direction::In,
+        }
+    }
+
+    fn of_series(&self, index: usize) -> SeriesDrift {
         let series = &self.watched[index];
         let mut now = series.reference.counts();
         let hours = self.hours.iter().filter_map(|(_, counts)| counts.get(index));
@@ -184,7 +215,8 @@ impl Group {
         SeriesDrift {
             column: series.column.clone(),
             name,
-            direction: direction.as_str().into(),
+            direction: self.direction().as_str().into(),
+            slice: series.slice.as_ref().map(|slice| slice.to_string()),
             rows: now.rows,
             reference_rows: series.reference.rows,
             missing: now.missing as f64 / now.rows.max(1) as f64,

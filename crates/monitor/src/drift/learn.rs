@@ -14,9 +14,10 @@ use crate::sketch::{ColumnSketch, Kind};
 const LEARN_MS: u64 = 86_400_000;
 /// … and until there are so many rows, …
 const LEARN_ROWS: u64 = 1_000;
-/// … or so long, in milliseconds, if there are at least [`ROWS_MIN`].
+/// … or so long, in milliseconds, if there are [`ROWS_MIN`].
 const LEARN_MS_MAX: u64 = 7 * LEARN_MS;
-const ROWS_MIN: u64 = 100;
+/// From fewer rows nothing is learned.
+pub const ROWS_MIN: u64 = 100;
 /// Texts with more different values, or longer ones in the mean, are watched by their length.
 const CATEGORIES_MAX: u64 = 1_000;
 const LENGTH_MAX: f64 = 64.0;
@@ -69,13 +70,16 @@ impl Learning {
     pub fn finished(&self, now_ms: u64) -> Option<Vec<Watched>> {
         let rows = self.columns.values().map(|Sketch(column)| column.rows()).max()?;
         let age_ms = now_ms.saturating_sub(self.since_ms);
-        let is_enough =
-            age_ms >= LEARN_MS && rows >= LEARN_ROWS || age_ms >= LEARN_MS_MAX && rows >= ROWS_MIN;
-        is_enough.then(|| {
+        is_enough(age_ms, rows).then(|| {
             let columns = self.columns.iter();
             columns.filter_map(|(name, Sketch(sketch))| watched(name, sketch)).collect()
         })
     }
+}
+
+/// Whether so many rows, over so long, say what is usual.
+pub fn is_enough(age_ms: u64, rows: u64) -> bool {
+    age_ms >= LEARN_MS && rows >= LEARN_ROWS || age_ms >= LEARN_MS_MAX && rows >= ROWS_MIN
 }
 
 /// The series of a column whose values are like this.
@@ -131,5 +135,12 @@ fn watched(column: &str, sketch: &ColumnSketch) -> Option<Watched> {
             }
         }
     };
-    Some(Watched { column: column.into(), feature, reference, centroid: vec![], quantiles })
+    Some(Watched {
+        column: column.into(),
+        feature,
+        reference,
+        centroid: vec![],
+        quantiles,
+        slice: None,
+    })
 }

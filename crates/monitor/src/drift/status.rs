@@ -8,6 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::sketch::ColumnSketch;
 
+/// How a model's values compare with what is usual, in a word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftGlance {
+    /// It is not known yet what is usual.
+    Learning,
+    /// They are as usual.
+    Usual,
+    /// Something is found changed.
+    Changed,
+}
+
 /// What a model's values are compared with, and how they compare.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ModelDrift {
@@ -21,7 +33,7 @@ pub struct ModelDrift {
     pub learning_since_ms: Option<u64>,
     /// How good the bounds are: `learning` (warns only), `envelope` or `own_hour`.
     pub stage: String,
-    /// Inputs first.
+    /// Inputs first, then outputs, then outputs by slice.
     pub series: Vec<SeriesDrift>,
 }
 
@@ -30,10 +42,12 @@ pub struct ModelDrift {
 pub struct SeriesDrift {
     /// The column.
     pub column: String,
-    /// The column, and what of it, such as `comment:characters`.
+    /// The column, and what of it, such as `comment:characters` or `leave where city=Utrecht`.
     pub name: String,
     /// `in` or `out`.
     pub direction: String,
+    /// The rows that these values are of, such as `city=Utrecht`; none if they are of all.
+    pub slice: Option<String>,
     /// Of the last day.
     pub rows: u64,
     /// Of the reference.

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 
 use domain::alarm::{AlarmChange, AlarmKey, AlarmKind, AlarmStep, Finding};
-use domain::{Datatype, Schema};
+use domain::{Datatype, Schema, VersionNumber};
 use policy::alarm::Alarms;
 use policy::drift::Reference;
 use protocol::Tensor;
 use protocol::payload::Cells;
 use protocol::record::{RecordHead, RecordOut};
 
+use super::feature::Places;
 use super::*;
 
 #[derive(Default)]
@@ -91,6 +92,7 @@ fn baseline() -> Baseline {
         reference,
         centroid: vec![],
         quantiles: vec![],
+        slice: None,
     };
     let cities = [("Utrecht", 4_000), ("Delft", 1_000)];
     Baseline {
@@ -232,6 +234,7 @@ fn texts_and_tensors_are_watched_by_their_features() {
         reference: Reference::of_numbers(&[0.0, 0.5, 1.0, 2.0, 5.0], 0).unwrap(),
         centroid: vec![1.0, 0.0],
         quantiles: vec![],
+        slice: None,
     };
     let series = [watched(Feature::Characters), watched(Feature::Norm), watched(Feature::Cosine)];
     let mut counts: Vec<_> = series.iter().map(|series| series.reference.counts()).collect();
@@ -268,4 +271,58 @@ fn after_a_machine_slept_rows_are_of_the_time_in_which_they_came() {
     drift.tick(wakes_ms + MINUTE_MS, &told);
     let status = drift.status(&Target::of(&of.placement)).unwrap();
     assert!(status.series.iter().all(|series| series.rows == 7), "the last day: {status:?}");
+}
+
+/// A minute of 60 rows, 12 of Delft: outputs are above 0.5 for so many of the 12, and of the others.
+fn sliced(drift: &Drift, told: &Told, of: &Arc<Definition>, minute: u64, delft: u64, others: u64) {
+    for row in 0..60 {
+        let is_delft = row % 5 == 0;
+        let is_high = if is_delft { row / 5 < delft } else { row - row / 5 - 1 < others };
+        let leave = 0.001 * (row % 7) as f64 + if is_high { 0.9 } else { 0.1 };
+        let bytes = record(usual(row), if is_delft { "Delft" } else { "Utrecht" }, leave);
+        drift.take(of, &RecordIn::read(&bytes).unwrap(), minute * MINUTE_MS + row * 1_000);
+    }
+    drift.tick((minute + 1) * MINUTE_MS, told);
+}
+
+#[test]
+fn outputs_that_change_in_a_slice_are_found_also_where_all_rows_look_as_before() {
+    let (told, of) = (Told::default(), definition(1));
+    let mut drift = compared(&told, &of);
+    let target = Target::of(&of.placement);
+    let mut at = 1_001;
+    let slices = |drift: &Drift| {
+        let series = drift.status(&target).unwrap().series;
+        series
+            .into_iter()
+            .filter_map(|series| Some((series.slice?, series.rows)))
+            .collect::<Vec<_>>()
+    };
+    // A day for the outputs, and one for the slices.
+    while slices(&drift).is_empty() {
+        sliced(&drift, &told, &of, at, 3, 24);
+        at += 1;
+        assert!(at < 1_000 + 2 * 1_500, "two days have 2,880 minutes");
+        if at == 3_000 {
+            let mut saved = drift.changed(|_, model| serde_json::to_string(model).unwrap());
+            drift = Drift::new(Limits::default());
+            drift.restore(target.clone(), serde_json::from_str(&saved.remove(0)).unwrap());
+        }
+    }
+    assert!(at > 1_000 + 2 * 1_440, "learned by minute {at}");
+    (at..at + 60).for_each(|at| sliced(&drift, &told, &of, at, 3, 24));
+    assert_eq!(slices(&drift), [("city=Utrecht".into(), 48 * 60), ("city=Delft".into(), 12 * 60)]);
+    assert_eq!(told.opened(), []);
+    // Nine more of Delft and nine less of the others: as many of all.
+    (at + 60..at + 120).for_each(|at| sliced(&drift, &told, &of, at, 12, 15));
+    assert_eq!(told.opened(), [AlarmKind::Slices]);
+    let finding = told.changes.borrow()[0].alarm.finding.clone();
+    assert_eq!(finding.columns[0], "leave where city=Delft");
+    assert_eq!(finding.next, "decalog drift churn --column 'leave where city=Delft'");
+    assert!(drift.forgive(&target));
+    let status = drift.status(&target).unwrap();
+    assert!(status.series.iter().all(|series| series.changed.is_empty()));
+    // Another reference has other slices.
+    drift.compare(&of.placement, None, 0, &told);
+    assert_eq!(slices(&drift), []);
 }

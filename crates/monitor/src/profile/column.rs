@@ -229,7 +229,8 @@ struct Made {
 
 impl Made {
     fn watched(&self, feature: Feature, reference: Reference, quantiles: Vec<f64>) -> Watched {
-        Watched { column: self.column.clone(), feature, reference, centroid: vec![], quantiles }
+        let column = self.column.clone();
+        Watched { column, feature, reference, centroid: vec![], quantiles, slice: None }
     }
 
     fn numbers(

@@ -176,6 +176,17 @@ impl Reference {
         }
     }
 
+    /// The bin of a category. In a column of numbers it is read as one; `None` if it is none.
+    #[inline]
+    pub fn bin_of_category(&self, category: &str) -> Option<usize> {
+        let Bins::Categorical { top, .. } = &self.bins else {
+            let number: f64 = category.parse().ok()?;
+            return number.is_finite().then(|| self.bin_of(number));
+        };
+        let hash = hash_of(category);
+        Some(top.iter().position(|known| known.hash == hash).unwrap_or(top.len()))
+    }
+
     /// Counts a number.
     #[inline]
     pub fn count(&self, counts: &mut Counts, value: f64) {

@@ -1,5 +1,7 @@
 //! Which parts of the rows are watched by themselves: those with one value in one column.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::reference::{Bins, Reference};
@@ -16,10 +18,17 @@ pub struct Slice {
     pub column: String,
     /// The bin of its reference that holds this value and no other.
     pub bin: usize,
-    /// The value, as people read it: with the column, `city=Utrecht`.
+    /// The value, as people read it.
     pub value: String,
     /// Its share in the reference.
     pub share: f64,
+}
+
+/// `city=Utrecht`.
+impl fmt::Display for Slice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.column, self.value)
+    }
 }
 
 /// The slices of these columns: each value that has at least a hundredth of the rows, of columns of

@@ -52,8 +52,17 @@ pub fn drift_finding(
     finding.what =
         format!("`{column}`: {share} of values are {where_to}, at most {bound} are usual{others}");
     finding.size = first.share;
-    finding.next.push_str(&format!(" --column {column}"));
+    finding.next.push_str(&format!(" --column {}", quoted(column)));
     finding
+}
+
+/// As a shell takes it for one word.
+fn quoted(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-.:/@%+,".contains(c);
+    match !name.is_empty() && name.chars().all(is_plain) {
+        true => name.to_string(),
+        false => format!("'{}'", name.replace('\'', r"'\''")),
+    }
 }
 
 /// Of what runs the model. `unit` says what is counted for a kind that needs it, such as the limit

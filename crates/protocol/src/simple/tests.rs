@@ -189,3 +189,18 @@ fn what_is_nested_too_deep_is_refused() {
     assert!(decode(nested(128).as_bytes(), &json).is_ok());
     assert!(refused(&nested(1_000), &json).contains("nested deeper than 128"));
 }
+
+proptest::proptest! {
+    /// However many digits a number has, it is the one that its text is nearest to.
+    #[test]
+    fn numbers_are_what_they_say_to_the_last_bit(bits: u64, digits in 1_usize..40) {
+        let number = f64::from_bits(bits);
+        proptest::prop_assume!(number.is_finite());
+        for text in [format!("{number:?}"), format!("{number:e}"), format!("{number:.digits$e}")] {
+            let said: f64 = text.parse().unwrap();
+            let (payload, _) = decode(format!("[[{text}]]").as_bytes(), &array(Some(vec![1]))).unwrap();
+            let read = f64::from_le_bytes(payload.columns[0].data[..].try_into().unwrap());
+            proptest::prop_assert_eq!(read.to_bits(), said.to_bits(), "{}", text);
+        }
+    }
+}

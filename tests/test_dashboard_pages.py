@@ -1,0 +1,326 @@
+"""The dashboard as people use it, in a real browser: what they see, what they do, and who they are."""
+
+import re
+
+import pytest
+from conftest import ROW, write_model
+from pages import COLOURS, NARROW, SHAPE, WIDE, Dashboard, accessible, overflow
+
+CHECKED = """def predict(age: int, city: str = "Utrecht") -> float:
+    if age > 150:
+        raise ValueError("nobody is that old")
+    return age * 0.5
+"""
+MODEL_TABS = ("now", "versions", "try", "logs", "data", "truth", "release", "records", "compare")
+OTHER_PAGES = ("/", "/alarms", "/alarms?tab=receivers", "/events", "/events?tab=proof", "/access", "/access?tab=tokens", "/access?tab=proposals", "/access?tab=me", "/system")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    browser = Dashboard()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def dashboard(browser):
+    """Every page that a test opened is silent, keeps its policy, and asks nobody else."""
+    yield browser
+    pages = browser.pages
+    browser.leave()
+    for page in pages:
+        page.clean()
+
+
+def deploy(platform, tmp_path, name, source=ROW, *arguments):
+    platform.run("deploy", write_model(tmp_path / name, {"model.py": source}), *arguments)
+
+
+def row_of(watched, name):
+    """The line of a model in the overview."""
+    return watched.page.get_by_role("row").filter(has=watched.page.get_by_role("link", name=name, exact=True))
+
+
+# ---- What changes is seen ---------------------------------------------------------------------------
+
+
+def test_models_appear_and_move_while_the_page_is_open(platform, dashboard, tmp_path):
+    watched = dashboard.enter(platform)
+    page = watched.page
+    page.get_by_text("No model yet").wait_for()
+    page.evaluate("window.isTheSame = true")
+    for name in ("churn", "fraud"):
+        deploy(platform, tmp_path, name)
+    for name in ("churn", "fraud"):
+        row_of(watched, name).get_by_text("v1", exact=True).wait_for()
+    requests = row_of(watched, "churn").get_by_role("gridcell").nth(4)
+    assert requests.inner_text().startswith("0")
+
+    def moved():
+        assert platform.predict("churn", {"age": 42}).status == 200
+        return re.match(r"0*[.]?0*[1-9]", requests.inner_text())
+
+    watched.wait(moved, "requests move the numbers")
+    row_of(watched, "churn").get_by_text("production", exact=True).click()
+    page.wait_for_url("**/models/default/churn**")
+    page.get_by_role("heading", name="churn").wait_for()
+    watched.settled()
+    assert page.evaluate("window.isTheSame"), "nothing was loaded anew"
+
+
+def test_the_page_comes_back_with_its_server(platform, dashboard, tmp_path):
+    deploy(platform, tmp_path, "churn")
+    watched = dashboard.enter(platform, "/models/default/churn?tab=try")
+    page = watched.page
+    watched.expected.append("ERR_")
+    age_of(page).fill("77")
+    platform.kill()
+    page.get_by_role("alert").filter(has_text="The server does not answer").wait_for()
+    page.get_by_text("stale since").first.wait_for()
+    platform.start(same_address=True)
+    page.get_by_role("alert").wait_for(state="detached")
+    assert age_of(page).input_value() == "77", "what was typed is still there"
+    deploy(platform, tmp_path, "churn", CHECKED)
+    page.locator("h1").get_by_text("v2", exact=True).wait_for()
+    page.get_by_role("button", name="Send").click()
+    page.get_by_role("region", name="The answer").get_by_text("38.5").wait_for()
+
+
+def age_of(page):
+    return page.get_by_role("textbox", name=re.compile("^age"))
+
+
+# ---- What is done there is done ---------------------------------------------------------------------
+
+
+def test_going_back_says_to_what_and_does_it(platform, dashboard, tmp_path):
+    deploy(platform, tmp_path, "churn")
+    watched = dashboard.enter(platform, "/models/default/churn")
+    page = watched.page
+    assert page.get_by_role("button", name="Roll back").count() == 0, "there is nothing to go back to"
+    deploy(platform, tmp_path, "churn", CHECKED)
+    page.get_by_role("button", name="Roll back to v1").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Roll back churn in production from v2 to v1?").wait_for()
+    assert "decalog rollback churn" in dialog.inner_text()
+    # Nothing is done by asking.
+    dialog.get_by_role("button", name="Cancel").click()
+    dialog.wait_for(state="hidden")
+    assert live(platform) == "v2"
+    page.get_by_role("button", name="Roll back to v1").click()
+    page.get_by_role("dialog").get_by_role("button", name="Roll back", exact=True).click()
+    dialog.wait_for(state="hidden")
+    page.locator("h1").get_by_text("v1", exact=True).wait_for()
+    assert live(platform) == "v1"
+    assert platform.predict("churn", {"age": 200}).json() == {"output": 100.0}
+
+
+def live(platform):
+    return dict(platform.get("/v1/projects/default/models/churn").json()["live"])["production"]
+
+
+def test_a_row_is_tried(platform, dashboard, tmp_path):
+    deploy(platform, tmp_path, "churn", CHECKED)
+    watched = dashboard.enter(platform, "/models/default/churn?tab=try")
+    page = watched.page
+    watched.expected.append("status of ")
+    answer = page.get_by_role("region", name="The answer")
+    age_of(page).fill("42")
+    page.get_by_role("button", name="Send").click()
+    answer.get_by_text("200", exact=True).wait_for()
+    answer.get_by_role("gridcell", name="21", exact=True).wait_for()
+    # What the server says against a row stands where the answer would, in its words.
+    age_of(page).fill("151")
+    page.get_by_role("button", name="Send").click()
+    refused = platform.predict("churn", {"age": 151})
+    assert refused.status >= 400
+    answer.get_by_text(f"{refused.status} {refused.json()['code']}", exact=True).wait_for()
+    told = answer.get_by_role("alert").inner_text()
+    assert plain(refused.json()["error"]) in plain(told)
+    # What is no number is not sent.
+    age_of(page).fill("old")
+    page.get_by_role("button", name="Send").click()
+    assert age_of(page).get_attribute("aria-invalid") == "true"
+    age_of(page).fill("10")
+    page.get_by_role("button", name="Send").click()
+    answer.get_by_role("gridcell", name="5", exact=True).wait_for()
+
+
+def plain(text):
+    """Pages show as code what stands between backticks, and begin with a capital."""
+    return text.replace("`", "").casefold()
+
+
+# ---- Who one is -------------------------------------------------------------------------------------
+
+
+def test_a_viewer_sees_a_project_and_is_told_what_is_missing(platform, dashboard, tmp_path):
+    deploy(platform, tmp_path, "churn")
+    deploy(platform, tmp_path, "fraud", ROW, "--project", "team")
+    deploy(platform, tmp_path, "fraud", CHECKED, "--project", "team")
+    platform.run("member", "add", "ann", "--role", "viewer", "--project", "team")
+    token = platform.run("token", "create", "ann", "--scope", "read").out.strip()
+    watched = dashboard.enter(platform, token=token)
+    page = watched.page
+    watched.expected += ["status of 403", "status of 404"]
+    row_of(watched, "fraud").wait_for()
+    assert row_of(watched, "churn").count() == 0
+    watched.open("/models/default/churn")
+    assert page.get_by_role("button", name="Roll back").count() == 0 and page.get_by_text("v1", exact=True).count() == 0
+    watched.open("/models/team/fraud")
+    for name in ("Roll back to v1…", "Release…"):
+        button = page.get_by_role("button", name=name)
+        assert button.get_attribute("aria-disabled") == "true", name
+        button.focus()
+        reason = page.get_by_role("tooltip")
+        reason.wait_for()
+        assert "team" in reason.inner_text() or "ann" in reason.inner_text(), reason.inner_text()
+        button.click(force=True)
+        assert page.get_by_role("dialog").count() == 0
+        button.blur()
+        reason.wait_for(state="hidden")
+    assert dict(platform.get("/v1/projects/team/models/fraud").json()["live"]) == {"production": "v2"}
+
+
+def test_who_was_logged_out_elsewhere_is_led_to_the_way_in(platform, dashboard, tmp_path):
+    deploy(platform, tmp_path, "churn")
+    watched = dashboard.enter(platform)
+    page = watched.page
+    # The stream ends at once.
+    watched.expected += ["status of 401", "ERR_INCOMPLETE_CHUNKED_ENCODING"]
+    session = page.evaluate("fetch('/v1/whoami').then((answer) => answer.json())")["token"]
+    platform.run("token", "revoke", session)
+    # What is on the page stays, and it says what happened.
+    ended = page.get_by_role("alert").filter(has_text="Your session has ended")
+    ended.wait_for()
+    assert row_of(watched, "churn").count() == 1 and "decalog dashboard" in ended.inner_text()
+    page.reload()
+    page.get_by_text("Log in by your identity provider").wait_for()
+    assert "decalog dashboard" in page.locator("main").inner_text() and row_of(watched, "churn").count() == 0
+
+
+# ---- By keyboard ------------------------------------------------------------------------------------
+
+
+def test_a_model_is_opened_by_keys_alone(platform, dashboard, tmp_path):
+    deploy(platform, tmp_path, "churn")
+    deploy(platform, tmp_path, "fraud")
+    watched = dashboard.enter(platform)
+    page = watched.page
+    keys = page.keyboard
+    keys.press("Control+k")
+    find = page.get_by_role("dialog").get_by_role("searchbox").or_(page.get_by_placeholder("A model, a version"))
+    find.first.wait_for()
+    watched.wait(lambda: page.evaluate("document.activeElement?.tagName") == "INPUT", "the field to type in")
+    keys.press("Escape")
+    find.first.wait_for(state="hidden")
+    assert page.url == watched.origin + "/"
+    keys.press("Control+k")
+    watched.wait(lambda: page.evaluate("document.activeElement?.getAttribute('aria-label')") == "Find" and find.first.is_visible(), "the field again")
+    keys.type("fraud")
+    page.get_by_role("button", name="fraud default, v1 live in production").or_(page.locator("[data-action]", has_text="v1 live in production")).first.wait_for()
+    watched.wait(lambda: page.get_by_text("v1 live in production").count() == 1, "no other model")
+    keys.press("Enter")
+    page.wait_for_url("**/models/default/fraud**")
+    watched.settled()
+    find.first.wait_for(state="hidden")
+    keys.press("?")
+    page.get_by_role("dialog").get_by_text("Find a model, a version").wait_for()
+    keys.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+    # From the overview by arrows.
+    for key in ("g", "m"):
+        keys.press(key)
+    row_of(watched, "churn").wait_for()
+    row_of(watched, "churn").focus()
+    keys.press("ArrowDown")
+    watched.wait(lambda: "fraud" in page.evaluate("document.activeElement.innerText"), "the next row")
+    keys.press("Enter")
+    page.wait_for_url("**/models/default/fraud**")
+    watched.settled()
+
+
+# ---- All pages --------------------------------------------------------------------------------------
+
+
+def look_at(watched, paths):
+    """What is wrong with pages, in both themes and at both widths."""
+    page, faults = watched.page, []
+    for path in paths:
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": WIDE, "height": 800})
+        watched.open(path)
+        faults += overflow(watched, f"{path}, wide") + accessible(watched, f"{path}, wide")
+        page.set_viewport_size({"width": NARROW, "height": 800})
+        watched.settled()
+        faults += overflow(watched, f"{path}, narrow") + accessible(watched, f"{path}, narrow", SHAPE)
+        page.emulate_media(color_scheme="dark")
+        watched.settled()
+        faults += accessible(watched, f"{path}, dark", COLOURS)
+    return faults
+
+
+def test_every_page_without_anything_to_show_is_whole(platform, dashboard, tmp_path):
+    watched = dashboard.enter(platform)
+    watched.expected.append("/models/default/nobody")
+    faults = look_at(watched, [*OTHER_PAGES, "/models/default/nobody", "/nowhere"])
+    deploy(platform, tmp_path, "quiet")
+    faults += look_at(watched, [f"/models/default/quiet?tab={tab}" for tab in MODEL_TABS])
+    assert faults == [], "\n".join(faults)
+
+
+def test_every_page_with_much_to_show_is_whole(platform, dashboard, tmp_path):
+    for source in (ROW, CHECKED):
+        deploy(platform, tmp_path, "churn", source)
+    deploy(platform, tmp_path, "fraud", CHECKED, "--project", "team")
+    platform.run("member", "add", "ann", "--role", "viewer", "--project", "team")
+    platform.run("member", "add", "bob", "--role", "deployer")
+    platform.run("token", "create", "ann", "--scope", "read")
+    for age in range(120):
+        platform.predict("churn", {"age": age, "city": "Delft"})
+        platform.predict("team/fraud", {"age": 160})
+    watched = dashboard.enter(platform)
+    watched.page.get_by_role("link", name=re.compile("^Alarms.* open$")).wait_for()
+    faults = look_at(watched, [*OTHER_PAGES, *(f"/models/default/churn?tab={tab}" for tab in MODEL_TABS), "/models/team/fraud", "/models/default/churn?tab=versions&version=v1"])
+    assert faults == [], "\n".join(faults)
+
+
+def test_what_lies_over_a_page_or_is_still_loaded_is_whole(platform, dashboard, tmp_path):
+    for source in (ROW, CHECKED):
+        deploy(platform, tmp_path, "churn", source)
+    assert platform.predict("churn", {"age": 42}).status == 200
+    watched = dashboard.enter(platform, "/models/default/churn")
+    page, faults = watched.page, []
+    dialog = page.get_by_role("dialog")
+
+    def look(what):
+        seen = accessible(watched, what)
+        page.emulate_media(color_scheme="dark")
+        seen += accessible(watched, f"{what}, dark", COLOURS)
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": NARROW, "height": 800})
+        seen += overflow(watched, f"{what}, narrow")
+        page.set_viewport_size({"width": WIDE, "height": 800})
+        return seen
+
+    page.get_by_role("button", name="Roll back to v1").click()
+    dialog.get_by_text("decalog rollback churn").wait_for()
+    faults += look("the question before going back")
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    page.keyboard.press("?")
+    dialog.get_by_text("Find a model, a version").wait_for()
+    faults += look("the help")
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    page.keyboard.press("Control+k")
+    page.get_by_text("v2 live in production").wait_for()
+    faults += look("finding")
+    page.keyboard.press("Escape")
+    # Lists that never come.
+    page.route(re.compile("/v1/models[?]"), lambda route: None)
+    page.goto(watched.origin + "/")
+    page.locator(".table-loading").wait_for()
+    faults += look("while models are loaded")
+    page.unroute_all(behavior="ignoreErrors")
+    assert faults == [], "\n".join(faults)

@@ -1,0 +1,101 @@
+import { Link } from '@tanstack/react-router';
+import { useLiveModel } from '../../api/live';
+import type { ModelListed } from '../../api/models';
+import { count, countOf, inUnit, NOTHING, type Unit } from '../../format';
+import type { Column } from '../../parts/DataTable';
+import { Sparkline } from '../../parts/Sparkline';
+import { SeverityState, State, type Tone } from '../../parts/State';
+
+/** A number that is of this second if there is a stream, and of the last minute else. */
+function Live({ row, pick }: { row: ModelListed; pick: 'requests' | 'p50' | 'p99' | 'errors' }) {
+  const live = useLiveModel(row.project, row.name, row.environment);
+  const listed = row.last_minute;
+  const [value, unit]: [number | null | undefined, Unit] = {
+    requests: [live ? live.requests_per_s : listed?.requests_per_s, 'rate'] as [number | undefined, Unit],
+    p50: [live ? live.p50_ms : listed?.p50_ms, 'ms'] as [number | null | undefined, Unit],
+    p99: [live ? live.p99_ms : listed?.p99_ms, 'ms'] as [number | null | undefined, Unit],
+    errors: [live ? live.errors_share : listed?.errors_share, 'share'] as [number | null | undefined, Unit],
+  }[pick];
+  const isBad = pick === 'errors' && (value ?? 0) >= 0.01;
+  const text = inUnit(value, unit);
+  if (isBad) return <State plain tone="bad">{text}</State>;
+  return <span className={text === NOTHING || value === 0 ? 'num dim' : 'num'}>{text}</span>;
+}
+
+const TEMPERATURES = {
+  warm: 'Its last replica was forked from a process that had the model loaded',
+  tepid: 'Its last replica was forked from a process that had the libraries loaded',
+  cold: 'Its last replica started as a fresh program',
+} as const;
+
+function Replicas({ row }: { row: ModelListed }) {
+  const live = useLiveModel(row.project, row.name, row.environment);
+  const ready = live?.replicas ?? row.replicas;
+  const isShort = typeof row.wanted === 'number' && ready < row.wanted;
+  return (
+    <span className="num" title={row.temperature ? TEMPERATURES[row.temperature] : undefined}>
+      {isShort ? <State plain tone="warning">{`${ready}/${row.wanted}`}</State> : typeof row.wanted === 'number' ? `${ready}/${row.wanted}` : ready}
+      {row.temperature && <span className="dim"> {row.temperature}</span>}
+    </span>
+  );
+}
+
+const DRIFTS: Record<NonNullable<ModelListed['drift']>, Tone> = { usual: 'good', changed: 'warning', learning: 'busy' };
+const TRUTHS: Record<NonNullable<ModelListed['truth']>, Tone> = { final: 'good', partial: 'busy', estimated: 'quiet' };
+
+function Alarms({ row }: { row: ModelListed }) {
+  const live = useLiveModel(row.project, row.name, row.environment);
+  const open = live?.alarms ?? row.alarms;
+  // A state may go on after a colon, for which there is no room here.
+  if (open === 0) return <span className="dim" title={row.state}>{row.state.split(':')[0] || (row.live ? 'live' : NOTHING)}</span>;
+  return (
+    <SeverityState plain severity={row.alarm?.severity ?? 'notice'} explain={row.alarm?.what ?? null}>
+      {row.alarm ? row.alarm.what : countOf(open, 'alarm')}
+    </SeverityState>
+  );
+}
+
+export function modelLink(row: ModelListed) {
+  return {
+    to: '/models/$project/$model',
+    params: { project: row.project, model: row.name },
+    search: { environment: row.environment ?? undefined },
+  } as const;
+}
+
+/** The columns of the overview. `grouped`: the project stands above the rows, and not in them. */
+export function modelColumns(grouped: boolean): Column<ModelListed>[] {
+  return [
+    {
+      id: 'name', title: 'Model', width: 136, grow: 2, sorts: 'up',
+      cell: (row) => (
+        <Link {...modelLink(row)} className="row-link" title={`${row.project}/${row.name}`} tabIndex={-1}>
+          {!grouped && <span className="dim">{row.project}/</span>}
+          {row.name}
+        </Link>
+      ),
+    },
+    { id: 'environment', title: 'Environment', width: 98, from: 560, cell: (row) => row.environment ?? <span className="dim">nowhere</span> },
+    { id: 'live', title: 'Live', width: 50, cell: (row) => <span className="num">{row.live ?? NOTHING}</span> },
+    { id: 'replicas', title: 'Replicas', width: 98, from: 700, hint: 'Ready, of those that are wanted', cell: (row) => <Replicas row={row} /> },
+    { id: 'requests', title: 'Requests', width: 80, align: 'right', sorts: 'down', hint: 'Requests per second', cell: (row) => <Live row={row} pick="requests" /> },
+    { id: 'p50', title: 'p50', width: 68, align: 'right', from: 760, hint: 'Half of the requests are answered within it', cell: (row) => <Live row={row} pick="p50" /> },
+    { id: 'p99', title: 'p99', width: 70, align: 'right', sorts: 'down', from: 480, hint: '99 of 100 requests are answered within it', cell: (row) => <Live row={row} pick="p99" /> },
+    { id: 'errors', title: 'Errors', width: 70, align: 'right', sorts: 'down', from: 620, hint: 'Requests that got a 5xx, of all', cell: (row) => <Live row={row} pick="errors" /> },
+    {
+      id: 'hour', title: 'Last hour', width: 92, from: 900, hint: 'Requests of each of the last 60 minutes',
+      cell: (row) => row.requests?.some((one) => one > 0)
+        ? <Sparkline values={row.requests} width={76} label={`${count(row.requests.reduce((sum, one) => sum + one, 0))} requests in the last hour, at most ${count(Math.max(...row.requests))} a minute`} />
+        : <span className="dim">{NOTHING}</span>,
+    },
+    {
+      id: 'drift', title: 'Data', width: 92, from: 950, hint: 'How inputs and outputs compare with what is usual',
+      cell: (row) => row.drift ? <State plain tone={DRIFTS[row.drift]}>{row.drift}</State> : <span className="dim">{NOTHING}</span>,
+    },
+    {
+      id: 'truth', title: 'Truth', width: 92, from: 1040, hint: 'Whether it is known how good its predictions were',
+      cell: (row) => row.truth ? <State plain tone={TRUTHS[row.truth]}>{row.truth}</State> : <span className="dim">{NOTHING}</span>,
+    },
+    { id: 'alarms', title: 'State', width: 96, grow: 2, sorts: 'down', hint: 'Alarms that are open, the most severe first', cell: (row) => <Alarms row={row} /> },
+  ];
+}

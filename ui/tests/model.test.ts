@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { filterLines, readLines } from '../src/pages/model/logs/lines';
+import { stepOf, toLines } from '../src/pages/model/now/series';
+import { boundsOf, pictureOf, toJson } from '../src/pages/model/try/columns';
+import { aboutColumns, fromAddress, toAddress, toRow } from '../src/pages/model/try/row';
+import { snippet } from '../src/pages/model/try/calls';
+import { type Happened, readHistory } from '../src/pages/model/versions/history';
+
+const age = { name: 'age', datatype: 'INT64' as const, shape: [] };
+const note = { name: 'note', datatype: 'BYTES' as const, shape: [], nullable: true };
+
+test('whole numbers keep their digits, and stay within their type', () => {
+  assert.deepEqual(toJson(age, '9007199254740993'), { json: '9007199254740993' });
+  assert.ok(toJson({ ...age, datatype: 'UINT8' }, '256').wrong);
+  assert.deepEqual(boundsOf('INT8'), [-128n, 127n]);
+});
+
+test('a row leaves out what may be left out, and names what is wrong', () => {
+  assert.equal(toRow([age, note], { age: '7', note: '' }).body, '{"age": 7}');
+  assert.deepEqual(toRow([age], { age: 'x' }), { body: null, wrong: { age: 'It is no whole number' } });
+});
+
+test('what a problem says of a column stands beside it', () => {
+  const { byColumn, rest } = aboutColumns([age], ['age  expected INT64, got 7.5', 'foo  is not a column']);
+  assert.deepEqual(byColumn, { age: 'Expected INT64, got 7.5' });
+  assert.deepEqual(rest, ['foo  is not a column']);
+});
+
+test('the address keeps a row that differs from the usual one, if it is short', () => {
+  assert.equal(toAddress({ age: '1' }, { age: '1' }), undefined);
+  assert.deepEqual(fromAddress(toAddress({ age: '2' }, { age: '1' })), { age: '2' });
+  assert.equal(toAddress({ age: 'x'.repeat(2000) }, { age: '1' }), undefined);
+  assert.deepEqual(fromAddress('no json'), {});
+});
+
+test('pictures are told by their shape', () => {
+  assert.deepEqual(pictureOf({ name: 'i', datatype: 'FP32', shape: [3, 224, 224] }), { width: 224, height: 224, channels: 3, isFirst: true });
+  assert.equal(pictureOf({ name: 'i', datatype: 'FP32', shape: [10] }), null);
+});
+
+test('calls quote what shells and Python read otherwise', () => {
+  const call = { origin: 'http://h', path: '/p', reference: 'm', body: '{"a": "it\'s true", "b": true, "c": null}', streams: false, withToken: false };
+  assert.match(snippet('curl', call), /it'\\''s true/);
+  assert.match(snippet('requests', call), /"it's true", "b": True, "c": None/);
+});
+
+test('lines of a traceback belong to its error', () => {
+  const lines = readLines('INFO a\nERROR b\nTraceback (most recent call last):\n  File x\nValueError: c\nINFO d\n');
+  assert.deepEqual(lines.map((line) => line.level), ['info', 'error', 'error', 'error', 'error', 'info']);
+  assert.equal(filterLines(lines, 'value', 'error').length, 1);
+});
+
+test('minutes without an entry are a rate of zero, and no latency', () => {
+  const minute = 60_000;
+  const row = { version: 'v1', environment: 'production', start_ms: minute, count: 120, rows: 120, failed: 0, errors: {}, p50_ms: 2, p99_ms: 9 };
+  const lines = toLines([row], 'minute', 0, 3 * minute, 10 * minute);
+  assert.deepEqual(lines.requests[0]?.values, [0, 2, 0]);
+  assert.deepEqual(lines.latency[0]?.values, [null, 2, null]);
+  assert.equal(stepOf(0, 7 * 86_400_000, 7 * 86_400_000), 'hour');
+});
+
+test('a rollback goes back along what was live before', () => {
+  const started = (seq: number, version: number, cause: string) => ({ kind: 'deploy_started', seq, at_ms: seq, actor: 'ann', body: { environment: 'production', version, plan: { cause } } });
+  const released = (deployment: number, version: number, previous: number | null) => ({ kind: 'released', at_ms: deployment, actor: 'decalog', body: { deployment, environment: 'production', version, previous, elapsed_ms: 1 } });
+  const events = [started(1, 1, 'deploy'), released(1, 1, null), started(2, 2, 'deploy'), released(2, 2, 1), started(3, 3, 'deploy'), released(3, 3, 2)] as unknown as Happened[];
+  assert.equal(readHistory(events).before.get('production'), 'v2');
+  const back = [...events, started(4, 2, 'rollback'), released(4, 2, 3)] as unknown as Happened[];
+  assert.equal(readHistory(back).before.get('production'), 'v1');
+});
