@@ -125,6 +125,8 @@ def accessible(watched, what, only=None):
     """What axe finds that keeps people out, as lines; by the rules `only`, if they are said."""
     if not watched.page.evaluate("'axe' in window"):
         watched.page.evaluate(axe_source())
+    # Colours are judged once they have changed.
+    watched.wait(lambda: watched.page.evaluate("document.getAnimations().every((one) => !(one instanceof CSSTransition))"), "colours at rest")
     script = """async (only) => {
         const { violations } = await axe.run(document, { resultTypes: ['violations'], ...(only && { runOnly: only }) });
         return violations.filter((one) => ['serious', 'critical'].includes(one.impact)).flatMap((one) =>

@@ -6,6 +6,7 @@ import { useOpenAlarms } from '../api/alarms';
 import { useModelsNamed } from '../api/models';
 import { Icon, type IconName } from '../parts/Icon';
 import { copyText } from '../parts/Copy';
+import { modelOf } from '../pages/alarms/words';
 import { PAGES } from './pages';
 import { matches, parseWish, VERBS } from './wish';
 
@@ -64,7 +65,7 @@ function useFound(text: string): [string, Found[]][] {
         go: () => open(row, wish.version ? { tab: 'versions', version: wish.version } : {}),
       }))],
       ['Alarms', (alarms?.open ?? []).filter((alarm) => matches(`${alarm.model} ${alarm.what}`, text)).slice(0, 5).map((alarm): Found => ({
-        id: `alarm ${alarm.id}`, label: alarm.what, about: `${alarm.model}, ${alarm.severity}`, icon: 'alarm', go: () => void navigate({ to: '/alarms', search: { search: alarm.id } }),
+        id: `alarm ${alarm.id}`, label: alarm.what, about: `${alarm.model}, ${alarm.severity}`, icon: 'alarm', go: () => void navigate({ to: '/alarms', search: { model: modelOf(alarm), kind: alarm.kind } }),
       }))],
       ['Pages', PAGES.filter((page) => matches(page.title, text)).map((page): Found => ({
         id: `page ${page.to}`, label: page.title, about: page.about, icon: page.icon, go: () => void navigate({ to: page.to }),
