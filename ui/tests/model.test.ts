@@ -53,10 +53,14 @@ test('lines of a traceback belong to its error', () => {
 
 test('minutes without an entry are a rate of zero, and no latency', () => {
   const minute = 60_000;
-  const row = { version: 'v1', environment: 'production', start_ms: minute, count: 120, rows: 120, failed: 0, errors: {}, p50_ms: 2, p99_ms: 9 };
+  const times = { mean_ms: 3, queue_ms: 0.5, worker_ms: 2, p50_ms: 2, p90_ms: 5, p99_ms: 9 };
+  const row = { version: 'v1', environment: 'production', start_ms: minute, count: 120, rows: 120, failed: 0, errors: {}, ...times };
   const lines = toLines([row], 'minute', 0, 3 * minute, 10 * minute);
   assert.deepEqual(lines.requests[0]?.values, [0, 2, 0]);
   assert.deepEqual(lines.latency[0]?.values, [null, 2, null]);
+  assert.deepEqual(lines.parts.map((line) => line.values[1]), [2, 0.5, 0.5]);
+  const refused = { ...row, queue_ms: null, worker_ms: null };
+  assert.deepEqual(toLines([refused], 'minute', 0, 3 * minute, 10 * minute).parts, [], 'no worker was asked');
   assert.equal(stepOf(0, 7 * 86_400_000, 7 * 86_400_000), 'hour');
 });
 

@@ -28,6 +28,14 @@ const TEMPERATURES = {
   cold: 'Its last replica started as a fresh program',
 } as const;
 
+function LastHour({ requests }: { requests: readonly (number | null)[] }) {
+  const known = requests.filter((one) => one !== null);
+  const sum = known.reduce((all, one) => all + one, 0);
+  if (sum === 0) return <span className="dim">{NOTHING}</span>;
+  const most = count(Math.max(...known));
+  return <Sparkline values={requests} width={76} label={`${count(sum)} requests in the last hour, at most ${most} a minute`} />;
+}
+
 function Replicas({ row }: { row: ModelListed }) {
   const live = useLiveModel(row.project, row.name, row.environment);
   const ready = live?.replicas ?? row.replicas;
@@ -84,9 +92,7 @@ export function modelColumns(grouped: boolean): Column<ModelListed>[] {
     { id: 'errors', title: 'Errors', width: 70, align: 'right', sorts: 'down', from: 620, hint: 'Requests that got a 5xx, of all', cell: (row) => <Live row={row} pick="errors" /> },
     {
       id: 'hour', title: 'Last hour', width: 92, from: 900, hint: 'Requests of each of the last 60 minutes',
-      cell: (row) => row.requests?.some((one) => one > 0)
-        ? <Sparkline values={row.requests} width={76} label={`${count(row.requests.reduce((sum, one) => sum + one, 0))} requests in the last hour, at most ${count(Math.max(...row.requests))} a minute`} />
-        : <span className="dim">{NOTHING}</span>,
+      cell: (row) => <LastHour requests={row.requests ?? []} />,
     },
     {
       id: 'drift', title: 'Data', width: 92, from: 950, hint: 'How inputs and outputs compare with what is usual',
