@@ -23,7 +23,7 @@ const NAME_BYTES_MAX: usize = 1_024;
 /// Bins of one reference at most.
 const BINS_MAX: usize = 64;
 /// Of the whole form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is known of a file of training data.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -54,10 +54,9 @@ pub struct ColumnProfile {
     /// Rows that the references are of: all, or a sample.
     pub sampled: u64,
     /// Of the numbers, of all rows; `None` if it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "exact")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean: Option<f64>,
     /// What values are compared with: themselves, or numbers that stand for texts and vectors.
-    #[serde(with = "exact")]
     pub watched: Vec<Watched>,
     /// Why nothing is, if nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,7 +146,14 @@ impl Profile {
         if version > VERSION {
             return Err(ProfileError::Version(version));
         }
-        let profile: Profile = serde_json::from_slice(bytes).map_err(form)?;
+        let profile: Profile = match version {
+            ..2 => {
+                let mut value = serde_json::from_slice(bytes).map_err(form)?;
+                exact::unmark_profile(&mut value);
+                serde_json::from_value(value).map_err(form)?
+            }
+            _ => serde_json::from_slice(bytes).map_err(form)?,
+        };
         profile.check().map_err(ProfileError::Form)?;
         Ok(profile)
     }

@@ -1,61 +1,35 @@
-//! Floats in JSON that are read as they were written. The reader of JSON is off by one unit in the
-//! last place for some floats of 17 digits, and a value at the edge of a bin would leave it: those
-//! are written as texts after a mark.
+//! Profiles of the first form: floats that the reader of JSON was off for by one unit in the last
+//! place were written as texts after a mark.
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::ser::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// What such a text begins with, and any other text that begins with it has it twice.
 const MARK: char = '~';
+/// The fields of a column that were written so.
+const FIELDS: [&str; 2] = ["mean", "watched"];
 
-pub(super) fn serialize<T: Serialize, S: Serializer>(
-    value: &T,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let mut value = serde_json::to_value(value).map_err(S::Error::custom)?;
-    each(&mut value, &mark);
-    value.serialize(serializer)
-}
-
-pub(super) fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    let mut value = Value::deserialize(deserializer)?;
-    each(&mut value, &unmark);
-    serde_json::from_value(value).map_err(D::Error::custom)
-}
-
-/// Does something to all texts and numbers; names of fields are left alone.
-fn each(value: &mut Value, work: &impl Fn(&mut Value)) {
-    match value {
-        Value::Array(values) => values.iter_mut().for_each(|value| each(value, work)),
-        Value::Object(fields) => fields.values_mut().for_each(|value| each(value, work)),
-        other => work(other),
-    }
-}
-
-fn mark(value: &mut Value) {
-    match value {
-        Value::String(text) if text.starts_with(MARK) => text.insert(0, MARK),
-        Value::Number(number) if number.is_f64() => {
-            let text = number.to_string();
-            let read = serde_json::from_str::<f64>(&text).ok();
-            if read.map(f64::to_bits) != number.as_f64().map(f64::to_bits) {
-                *value = Value::String(format!("{MARK}{text}"));
-            }
+/// Takes the marks away.
+pub(super) fn unmark_profile(profile: &mut Value) {
+    let columns = profile.get_mut("columns").and_then(Value::as_array_mut);
+    for column in columns.into_iter().flatten() {
+        for field in FIELDS {
+            column.get_mut(field).into_iter().for_each(unmark);
         }
-        _ => {}
     }
 }
 
+/// In all texts; names of fields are left alone.
 fn unmark(value: &mut Value) {
-    let Value::String(text) = value else { return };
+    let text = match value {
+        Value::Array(values) => return values.iter_mut().for_each(unmark),
+        Value::Object(fields) => return fields.values_mut().for_each(unmark),
+        Value::String(text) => text,
+        _ => return,
+    };
     let Some(rest) = text.strip_prefix(MARK) else { return };
     if rest.starts_with(MARK) {
         *value = Value::String(rest.to_string());
-    } else if let Some(number) = rest.parse().ok().and_then(serde_json::Number::from_f64) {
+    } else if let Some(number) = rest.parse().ok().and_then(Number::from_f64) {
         *value = Value::Number(number);
     }
 }

@@ -198,7 +198,8 @@ proptest::proptest! {
         proptest::prop_assume!(number.is_finite());
         for text in [format!("{number:?}"), format!("{number:e}"), format!("{number:.digits$e}")] {
             let said: f64 = text.parse().unwrap();
-            let (payload, _) = decode(format!("[[{text}]]").as_bytes(), &array(Some(vec![1]))).unwrap();
+            let body = format!("{{\"x\": [{text}]}}");
+            let (payload, _) = decode(body.as_bytes(), &array(Some(vec![1]))).unwrap();
             let read = f64::from_le_bytes(payload.columns[0].data[..].try_into().unwrap());
             proptest::prop_assert_eq!(read.to_bits(), said.to_bits(), "{}", text);
         }
