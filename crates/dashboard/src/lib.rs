@@ -1,5 +1,5 @@
-//! The page that people look at: files that `make ui` has built, in the binary. A debug build reads
-//! them where they were built. Without them, as where there is no Node, there is no page.
+//! The page that people look at: files that `make ui` has built, in the binary. Without them, as where
+//! there is no Node, there is no page.
 
 use std::borrow::Cow;
 
