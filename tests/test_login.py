@@ -114,7 +114,7 @@ def test_a_person_logs_in_with_a_browser(company, provider):
         assert part in cookie, cookie
     assert "domain" not in cookie.lower()
     assert browser.name() == "ann@example.org"
-    assert "You are ann@example.org" in text_of(browser.open("/"))
+    assert "You are ann@example.org" in text_of(browser.open("/login"))
     # By her own role, and no other.
     assert browser.open("/v1/projects/fraud/models/churn").status_code == 200
     assert browser.open("/v1/keys").status_code == 403
@@ -587,7 +587,9 @@ def test_a_real_browser_is_logged_in_by_a_link(platform, chromium):
     chromium.visit(link)
     assert "act as owner (local)" in said(chromium)
     clicked(chromium, "Go on")
-    wait_for(lambda: chromium.run("location.pathname") == "/", "the page of whoever is logged in")
+    wait_for(lambda: chromium.run("location.pathname") == "/", "the dashboard of whoever is logged in")
+    wait_for(lambda: "owner (local)" in said(chromium), "their name in it")
+    chromium.visit(f"{link.split('/login')[0]}/login")
     assert "You are owner (local)" in said(chromium)
     assert chromium.run("document.cookie") == ""
     port, name = platform.url.rsplit(":", 1)[1], urlsplit(link).hostname
@@ -614,9 +616,9 @@ def test_a_real_browser_is_logged_in_by_a_link(platform, chromium):
     other.shutdown()
     other.server_close()
     assert len(seen) >= 3 and set(seen) == {None}, seen
-    chromium.visit(f"http://{name}:{port}/")
+    chromium.visit(f"http://{name}:{port}/login")
     assert "You are logged out" in clicked(chromium, "Log out")
-    chromium.visit(f"http://{name}:{port}/")
+    chromium.visit(f"http://{name}:{port}/login")
     assert "Log in to Decalog" in said(chromium)
 
 
