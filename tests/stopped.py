@@ -2,9 +2,10 @@
 
 import ctypes
 import os
+import time
 from pathlib import Path
 
-PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
+PTRACE_CONT, PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 7, 17, 0x4206, 0x4207, 0x40000000
 #: The thread that takes records out of memory.
 DRAIN = "records-drain"
 
@@ -15,17 +16,34 @@ class Stopped:
     def __init__(self, pid, name):
         self.libc = ctypes.CDLL(None, use_errno=True)
         threads = Path(f"/proc/{pid}/task").iterdir()
-        self.tid = next(int(thread.name) for thread in threads if (thread / "comm").read_text().strip() == name)
+        self.thread = next(thread for thread in threads if (thread / "comm").read_text().strip() == name)
+        self.tid = int(self.thread.name)
 
     def call(self, request):
         if self.libc.ptrace(request, self.tid, None, None) != 0:
             raise OSError(ctypes.get_errno(), "ptrace")
 
+    def sleeps(self):
+        """Whether it is at rest: one that is at work may hold a lock that others need, and would stop them too."""
+        return (self.thread / "stat").read_text().rsplit(")", 1)[1].split()[0] == "S"
+
     def __enter__(self):
         self.call(PTRACE_SEIZE)
-        self.call(PTRACE_INTERRUPT)
-        os.waitpid(self.tid, WALL)
-        return self
+        while True:
+            while not self.sleeps():
+                time.sleep(0.001)
+            before = self.switches()
+            self.call(PTRACE_INTERRUPT)
+            os.waitpid(self.tid, WALL)
+            # It slept until it was stopped, and did nothing in between.
+            if self.switches() - before <= 1:
+                return self
+            self.call(PTRACE_CONT)
+
+    def switches(self):
+        """How often it went to sleep or was interrupted."""
+        lines = (self.thread / "status").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
 
     def __exit__(self, *_):
         self.call(PTRACE_DETACH)
