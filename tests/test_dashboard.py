@@ -54,7 +54,7 @@ class Stream:
                 elif event:
                     self.events.append(event)
                     event = {}
-        except (OSError, ValueError, http.client.HTTPException):
+        except (OSError, ValueError, AttributeError, http.client.HTTPException):  # Closed while it was read.
             pass
         self.ended = True
 
