@@ -28,7 +28,8 @@ pub fn run(client: &Client, options: &DriftOptions, as_json: bool) -> Result<(),
     let path = format!("{}/drift?environment={environment}", path_of(&of));
     let mut drift: ModelDrift = client.get(&path)?;
     if let Some(column) = &options.column {
-        let mut known: Vec<&str> = drift.series.iter().map(|it| it.column.as_str()).collect();
+        let whole = drift.series.iter().filter(|series| series.slice.is_none());
+        let mut known: Vec<&str> = whole.map(|series| series.column.as_str()).collect();
         known.dedup();
         let problem = no_column(column, &options.model, &known);
         let is_whole = |series: &SeriesDrift| series.column == *column && series.slice.is_none();

@@ -16,6 +16,11 @@ const MEASURED_AT_ONCE_MAX: usize = 32;
 /// How long a measurement holds, in milliseconds: what is parked changes little.
 const HOLDS_MS: u64 = 60_000;
 
+/// A candidate's memory is looked at so often, …
+const LOOKS: u32 = 4;
+/// … so far apart, in milliseconds.
+const LOOK_MS: u64 = 100;
+
 /// The memory of each process, as measured last.
 #[derive(Default)]
 pub struct Memory {
@@ -71,6 +76,19 @@ impl Control {
             .map(|status| ProcessId::from(&status.replica))
             .chain(parents.map(|parent| parent.id.clone()));
         self.engine.memory_mb(processes.collect()).await.values().sum()
+    }
+
+    /// The most memory of several looks. What a process shares with one that was forked a moment ago
+    /// is missing in the look that does not know of that one yet.
+    pub(crate) async fn peak_memory_mb(&self, placement: &Placement) -> f64 {
+        let mut peak_mb = 0.0_f64;
+        for look in 0..LOOKS {
+            if look > 0 {
+                tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+            }
+            peak_mb = peak_mb.max(self.placement_memory_mb(placement).await);
+        }
+        peak_mb
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::event::MadeUpRow;
 use domain::state::{Deployment, Model, Outcome, Version};
-use domain::{Code, Event, ModelKey, Placement, Problem, Schema, VersionNumber};
+use domain::{Code, Event, ModelKey, Problem, Schema, VersionNumber};
 use engine::{ReplicaState, ReplicaStatus};
 use tokio::time::Instant;
 use worker::Caller;
@@ -17,10 +17,6 @@ use crate::{Control, gate};
 /// Of a stream that goes on, a made-up row is content with what comes within so long after its
 /// first piece, in milliseconds.
 const STREAM_MS: u64 = 2_000;
-/// A candidate's memory is looked at so often, …
-const MEMORY_LOOKS: u32 = 4;
-/// … so far apart, in milliseconds.
-const MEMORY_LOOK_MS: u64 = 100;
 
 /// A candidate, and what it is a candidate for.
 #[derive(Clone, Copy)]
@@ -130,21 +126,6 @@ impl Control {
         let (id, elapsed_ms) = (trial.deployment.id, begin.elapsed().as_millis() as u64);
         self.step(trial.key, id, Event::GatesPassed { deployment: id, candidate, live, elapsed_ms })
             .await
-    }
-}
-
-impl Control {
-    /// The most memory of several looks. What a process shares with one that was forked a moment ago
-    /// is missing in the look that does not know of that one yet.
-    async fn peak_memory_mb(&self, placement: &Placement) -> f64 {
-        let mut peak_mb = 0.0_f64;
-        for look in 0..MEMORY_LOOKS {
-            if look > 0 {
-                tokio::time::sleep(Duration::from_millis(MEMORY_LOOK_MS)).await;
-            }
-            peak_mb = peak_mb.max(self.placement_memory_mb(placement).await);
-        }
-        peak_mb
     }
 }
 

@@ -52,7 +52,7 @@ pub async fn other(method: Method, uri: Uri, headers: HeaderMap) -> Result<Respo
         return Err(error::no_such_path(uri).await);
     }
     if let Some(file) = dashboard::file(uri.path(), said(header::ACCEPT_ENCODING)) {
-        let mut response = file.bytes.into_owned().into_response();
+        let mut response = file.bytes.into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.media_type));
         // A file whose content changes has another name.

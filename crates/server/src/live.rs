@@ -27,9 +27,11 @@ use crate::{Api, ApiError, aside};
 const LOOK_MS: u64 = 1_000;
 /// Whoever hears nothing for so long would take the server for gone, in milliseconds.
 const SILENCE_MS: u64 = 15_000;
-/// Entries that are looked at together.
+/// Entries that are looked at together, …
 const ENTRIES_MAX: usize = 1_000;
-/// A reader who was away for longer begins anew: so many entries are looked at for what they are about.
+/// … and how often in a row: whoever missed more is told to ask for all again.
+const PAGES_MAX: usize = 4;
+/// Subjects that are named.
 const SUBJECTS_MAX: usize = 500;
 
 /// What all models are like, as it was last looked.
@@ -250,7 +252,8 @@ impl Following {
         let before = self.after;
         let mut subjects: Vec<String> = vec![];
         let control = self.api.control.clone();
-        loop {
+        let mut is_all = false;
+        for _ in 0..PAGES_MAX {
             let page = control
                 .events(&self.caller, self.after, &Selection::default(), ENTRIES_MAX)
                 .await?;
@@ -258,16 +261,19 @@ impl Following {
             subjects.extend(page.events.into_iter().map(|event| event.subject));
             subjects.sort_unstable();
             subjects.dedup();
-            if !page.more {
+            is_all = !page.more;
+            if is_all {
                 break;
             }
         }
-        // More than these, and all that is shown is asked for again.
-        let data = match subjects.len() {
-            0 if before == self.after => return Ok(()),
-            0..=SUBJECTS_MAX => serde_json::json!({ "seq": self.after.seq, "subjects": subjects }),
-            _ => serde_json::json!({ "seq": self.after.seq, "subjects": null }),
-        };
+        if !is_all {
+            self.after = After { seq: control.state().seq, telemetry: None };
+        }
+        if before == self.after {
+            return Ok(());
+        }
+        let named = (is_all && subjects.len() <= SUBJECTS_MAX).then_some(subjects);
+        let data = serde_json::json!({ "seq": self.after.seq, "subjects": named });
         event(out, "ledger", Some(&self.after.to_string()), &data.to_string());
         Ok(())
     }
