@@ -95,7 +95,8 @@ class Replay:
         return wait_for(all_known, "all truth is joined", 1_500)
 
     def alarms(self):
-        listed = self.run("alarms", "--all", "--json").json()
+        """Those of the model; the disk here may have its own."""
+        listed = self.run("alarms", self.model, "--all", "--json").json()
         return listed["open"] + listed["resolved"]
 
 
