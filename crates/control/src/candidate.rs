@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::Control;
 use crate::failure::StepFailure;
+use crate::judging::Status;
 use crate::start::{StartError, load_failed};
 
 /// How long a candidate is started again and again for which this machine has not enough at the
@@ -39,7 +40,7 @@ impl Control {
                         problem.message
                     );
                     tracing::warn!("{text}");
-                    self.statuses.lock().insert(deployment, text);
+                    self.statuses.lock().insert(deployment, Status::Waits(text));
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }

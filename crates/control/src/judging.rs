@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::guard::{ArmWindow, Guard, GuardSettings, Verdict};
+use domain::guard::{ArmWindow, Guard, GuardSettings, Judgements, Verdict};
 use domain::release::{Phase, Plan};
 use domain::state::Deployment;
 use domain::{Code, Event, ModelKey, Problem, VersionNumber};
@@ -41,7 +41,7 @@ impl Control {
             };
             self.step(key, deployment.id, event).await?;
         }
-        self.statuses.lock().insert(deployment.id, judgements.to_string());
+        self.statuses.lock().insert(deployment.id, Status::Judged(Box::new(judgements.clone())));
         if verdict != Verdict::RollBack {
             return Ok(verdict);
         }
@@ -53,6 +53,14 @@ impl Control {
         .help(format!("decalog events {} --kind release", key.model));
         Err(StepFailure { step: "guard", problem })
     }
+}
+
+/// What is known of a release at this moment, more than the ledger has.
+pub(crate) enum Status {
+    /// Why it does not get on.
+    Waits(String),
+    /// What its guards say.
+    Judged(Box<Judgements>),
 }
 
 /// One phase of a release.

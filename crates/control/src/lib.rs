@@ -86,6 +86,7 @@ pub use version::Push;
 
 use audit::Signer;
 use happened::Journal;
+use judging::Status;
 use names::NameTable;
 use pseudonym::PseudonymKeys;
 use remembered::Replicas;
@@ -197,7 +198,7 @@ pub struct Control {
     scales: Scales,
     signals: Signals,
     /// How far each running deployment is, in words: what its guards found last, or what it waits for.
-    statuses: Mutex<HashMap<DeploymentId, String>>,
+    statuses: Mutex<HashMap<DeploymentId, Status>>,
     clock: Clock,
     /// False while another process takes over: nothing is decided here.
     active: watch::Sender<bool>,

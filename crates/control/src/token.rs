@@ -329,7 +329,8 @@ impl Control {
     pub fn tokens(&self, caller: &Caller) -> Vec<TokenView> {
         let (state, now_ms) = (self.state(), self.clock.now_ms());
         let is_visible = |token: &&Arc<TokenRecord>| {
-            permit_tokens_of(&state, now_ms, caller, &token.owner, None).is_ok()
+            token.owner == caller.principal
+                || permit_tokens_of(&state, now_ms, caller, &token.owner, None).is_ok()
         };
         let mut tokens: Vec<TokenView> = state
             .access
@@ -347,9 +348,7 @@ impl Control {
         let state = match token.status(&token.digest, now_ms) {
             TokenStatus::Revoked { .. } => "revoked",
             TokenStatus::Expired { .. } => "expired",
-            _ if token.known_to.iter().any(|other| state.access.known(other).is_none()) => {
-                "maker_gone"
-            }
+            _ if !token.known_to.iter().all(|other| state.access.is_known(other)) => "maker_gone",
             _ => "valid",
         };
         TokenView {

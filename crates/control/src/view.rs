@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use domain::event::{Measurement, Provenance};
+use domain::guard::Judgements;
 use domain::launch::{ProcessId, Site, Temperature};
 use domain::manifest::Runtime;
 use domain::release::{Plan, Progress};
@@ -18,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Control;
+use crate::judging::Status;
 
 /// One model in one environment, in a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -59,8 +61,12 @@ pub struct ReleaseView {
     pub plan: Plan,
     /// Which part it has, while it is on its way.
     pub progress: Option<Progress>,
-    /// What the guards say of it now.
+    /// What the guards say of it now, as text.
     pub said: String,
+    /// The same with all numbers; absent until they have judged since the server started, and once
+    /// it is over.
+    #[serde(default)]
+    pub judgements: Option<Judgements>,
     /// How far it is.
     pub outcome: Outcome,
 }
@@ -139,6 +145,12 @@ pub struct DeploymentView {
     pub version: String,
     /// The environment that it was for.
     pub environment: EnvironmentName,
+    /// Who asked.
+    #[serde(default)]
+    pub actor: String,
+    /// When, in milliseconds since 1970.
+    #[serde(default)]
+    pub at_ms: u64,
     /// How far it is.
     pub outcome: Outcome,
 }
@@ -152,6 +164,9 @@ pub struct ModelView {
     pub name: ModelName,
     /// What is live where.
     pub live: Vec<(EnvironmentName, String)>,
+    /// What a rollback makes live where.
+    #[serde(default)]
+    pub rollback_to: Vec<(EnvironmentName, String)>,
     /// How many replicas are wanted of what is live, by environment.
     pub targets: Vec<(EnvironmentName, u32)>,
     /// Its versions, oldest first.
@@ -342,9 +357,15 @@ impl Control {
             deployment: deployment.id.0,
             version: deployment.version.to_string(),
             environment: deployment.environment.clone(),
+            actor: self.actor_name(&state, deployment.id.0, &deployment.actor),
+            at_ms: deployment.at_ms,
             outcome: deployment.outcome.clone(),
         };
+        let back = model.live.iter().filter_map(|(environment, live)| {
+            Some((environment.clone(), live.before.last()?.to_string()))
+        });
         Ok(ModelView {
+            rollback_to: back.collect(),
             project: key.project.clone(),
             name: key.model.clone(),
             live: model
@@ -393,7 +414,12 @@ impl Control {
                     .help(format!("decalog promote {} production {environment}", key.model))
                 },
             )?;
-        let said = self.statuses.lock().get(&deployment.id).cloned();
+        let (said, judgements) = match self.statuses.lock().get(&deployment.id) {
+            Some(Status::Waits(why)) => (Some(why.clone()), None),
+            Some(Status::Judged(of)) => (Some(of.to_string()), Some(Judgements::clone(of))),
+            None => (None, None),
+        };
+        let is_on_its_way = deployment.outcome == Outcome::Running;
         Ok(ReleaseView {
             deployment: deployment.id.0,
             version: deployment.version.to_string(),
@@ -404,7 +430,8 @@ impl Control {
             said: said
                 .or_else(|| deployment.progress.as_ref().map(|progress| progress.said.clone()))
                 .unwrap_or_default(),
-            progress: deployment.progress.clone(),
+            judgements,
+            progress: deployment.progress.clone().filter(|_| is_on_its_way),
             outcome: deployment.outcome.clone(),
         })
     }

@@ -317,9 +317,11 @@ impl Eraser<'_> {
         self.catalogue.erasures_at(stage).map_err(io::Error::other)
     }
 
-    /// Erases one that has begun.
+    /// Erases one that has begun. It may have been swept meanwhile by [`Eraser::resume`], which does
+    /// not wait for what is on its way to files: then it is swept again.
     pub fn sweep_one(&self, id: u64) -> io::Result<Erased> {
-        let begun = self.at(Stage::Begun)?.into_iter().find(|erased| erased.id == id);
+        let known = self.at(Stage::Begun)?.into_iter().chain(self.at(Stage::Swept)?);
+        let begun = known.into_iter().find(|erased| erased.id == id);
         let begun = begun.ok_or_else(|| io::Error::other("the erasure is not known any more"))?;
         self.sweep(begun)
     }

@@ -104,7 +104,7 @@ impl Sealing {
     }
 
     fn try_seal(&self, path: &Path) -> io::Result<()> {
-        let bytes = std::fs::read(path)?;
+        let bytes = segment::map(path)?;
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         let parts = seal::seal(name, &bytes, now_ms())?;
         for (file, content) in parts.sealed.files.iter().zip(parts.contents) {

@@ -111,6 +111,14 @@ pub fn left_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(left)
 }
 
+/// The bytes of a segment that nobody writes to any more. They take no memory of their own.
+pub fn map(path: &Path) -> io::Result<memmap2::Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: a segment only grows, and only while its writer holds it; Decalog's directory is its
+    // own.
+    unsafe { memmap2::Mmap::map(&file) }
+}
+
 /// A frame that was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Frame<'a> {

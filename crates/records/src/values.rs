@@ -10,16 +10,18 @@ use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, ListArray, PrimitiveArray, StringArray,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{Field, FieldRef};
+use arrow_schema::{DataType, Field, FieldRef};
 use domain::Datatype;
 use half::{bf16, f16};
-use protocol::tensor::{byte_elements, elements};
+use protocol::tensor::byte_elements;
 
 /// The elements of some rows, as they come.
 pub struct Values {
     datatype: Datatype,
     /// Whether each row has one element; else each has a list.
     is_scalar: bool,
+    /// Of bytes: whether all are text.
+    is_text: bool,
     /// Of fixed size: in memory as Arrow has them; texts: one after the other.
     data: MutableBuffer,
     /// The end of each text.
@@ -30,8 +32,6 @@ pub struct Values {
     /// Of each row, where it is a list.
     shapes: Vec<u32>,
     shape_ends: Vec<i32>,
-    /// Whether a list is all that is to be known of a row.
-    is_flat: bool,
     count: usize,
 }
 
@@ -44,18 +44,18 @@ pub struct RowValues<'a> {
 }
 
 impl Values {
-    /// No rows yet.
-    pub fn new(datatype: Datatype, is_scalar: bool) -> Values {
+    /// No rows yet. Of bytes it must be known whether all that come are text.
+    pub fn new(datatype: Datatype, is_scalar: bool, is_text: bool) -> Values {
         Values {
             datatype,
             is_scalar,
+            is_text,
             data: MutableBuffer::new(0),
             text_ends: vec![0],
             row_ends: vec![0],
             valid: vec![],
             shapes: vec![],
             shape_ends: vec![0],
-            is_flat: true,
             count: 0,
         }
     }
@@ -63,11 +63,6 @@ impl Values {
     /// Rows so far.
     pub fn rows(&self) -> usize {
         self.valid.len()
-    }
-
-    /// Whether it takes such a row.
-    pub fn fits(&self, datatype: Datatype, shape: &[usize]) -> bool {
-        self.datatype == datatype && (!self.is_scalar || elements(shape) == Some(1))
     }
 
     /// A row without a value.
@@ -124,19 +119,23 @@ impl Values {
             return;
         }
         self.row_ends.push(self.count as i32);
-        self.is_flat &= !valid || shape.len() == 1;
         self.shapes.extend(shape.iter().map(|dimension| *dimension as u32));
         self.shape_ends.push(self.shapes.len() as i32);
     }
 
-    /// The column, and the shapes of its rows if they are not plain lists.
+    /// The Arrow type of a column.
+    pub fn array_type(datatype: Datatype, is_scalar: bool, is_text: bool) -> DataType {
+        Values::new(datatype, is_scalar, is_text).finish().0.data_type().clone()
+    }
+
+    /// The Arrow type of the shapes of its rows.
+    pub fn shapes_type() -> DataType {
+        DataType::List(item(DataType::UInt32))
+    }
+
+    /// The column, and the shapes of its rows if they are lists.
     pub fn finish(self) -> (ArrayRef, Option<ArrayRef>) {
         let valid = self.valid.iter().any(|valid| !valid).then(|| NullBuffer::from(self.valid));
-        let shapes = (!self.is_scalar && !self.is_flat).then(|| {
-            let shapes: ArrayRef =
-                Arc::new(PrimitiveArray::<UInt32Type>::from_iter_values(self.shapes));
-            list(shapes, self.shape_ends, valid.clone())
-        });
         let element_nulls = if self.is_scalar { valid.clone() } else { None };
         let data = Buffer::from(self.data);
         let array: ArrayRef = match self.datatype {
@@ -157,13 +156,20 @@ impl Values {
             }
             Datatype::Fp64 => numbers::<Float64Type>(data, element_nulls),
             Datatype::Bytes | Datatype::Timestamp | Datatype::Json => {
-                texts(data, self.text_ends, element_nulls)
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(self.text_ends));
+                match self.is_text {
+                    true => Arc::new(StringArray::new(offsets, data, element_nulls)),
+                    false => Arc::new(BinaryArray::new(offsets, data, element_nulls)),
+                }
             }
         };
-        match self.is_scalar {
-            true => (array, None),
-            false => (list(array, self.row_ends, valid), shapes),
+        if self.is_scalar {
+            return (array, None);
         }
+        let shapes: ArrayRef =
+            Arc::new(PrimitiveArray::<UInt32Type>::from_iter_values(self.shapes));
+        let shapes = list(shapes, self.shape_ends, valid.clone());
+        (list(array, self.row_ends, valid), Some(shapes))
     }
 }
 
@@ -172,19 +178,14 @@ fn numbers<T: ArrowPrimitiveType>(data: Buffer, nulls: Option<NullBuffer>) -> Ar
     Arc::new(PrimitiveArray::<T>::new(values, nulls))
 }
 
-/// Text if all of it is, else bytes.
-fn texts(data: Buffer, ends: Vec<i32>, nulls: Option<NullBuffer>) -> ArrayRef {
+fn list(elements: ArrayRef, ends: Vec<i32>, nulls: Option<NullBuffer>) -> ArrayRef {
     let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
-    match StringArray::try_new(offsets.clone(), data.clone(), nulls.clone()) {
-        Ok(texts) => Arc::new(texts),
-        Err(_) => Arc::new(BinaryArray::new(offsets, data, nulls)),
-    }
+    Arc::new(ListArray::new(item(elements.data_type().clone()), offsets, elements, nulls))
 }
 
-fn list(elements: ArrayRef, ends: Vec<i32>, nulls: Option<NullBuffer>) -> ArrayRef {
-    let field: FieldRef = Arc::new(Field::new("item", elements.data_type().clone(), false));
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
-    Arc::new(ListArray::new(field, offsets, elements, nulls))
+/// What a list is of.
+fn item(datatype: DataType) -> FieldRef {
+    Arc::new(Field::new("item", datatype, false))
 }
 
 #[cfg(test)]
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn numbers_texts_and_tensors_are_what_they_were() {
-        let mut ages = Values::new(Datatype::Int64, true);
+        let mut ages = Values::new(Datatype::Int64, true, true);
         push(&mut ages, &[], &i64::MIN.to_le_bytes());
         ages.push_null();
         push(&mut ages, &[], &i64::MAX.to_le_bytes());
@@ -208,18 +209,18 @@ mod tests {
         assert_eq!((ages.value(0), ages.is_null(1), ages.value(2)), (i64::MIN, true, i64::MAX));
         assert!(shapes.is_none());
 
-        let mut cities = Values::new(Datatype::Bytes, true);
+        let mut cities = Values::new(Datatype::Bytes, true, true);
         push(&mut cities, &[], b"\x05\0\0\0Delft");
         cities.fill_to(3);
         let cities = cities.finish().0;
         assert_eq!(cities.as_string::<i32>().value(0), "Delft");
         assert_eq!(cities.null_count(), 2);
 
-        let mut raw = Values::new(Datatype::Bytes, true);
+        let mut raw = Values::new(Datatype::Bytes, true, false);
         push(&mut raw, &[], b"\x02\0\0\0\xff\0");
         assert_eq!(raw.finish().0.as_binary::<i32>().value(0), b"\xff\0");
 
-        let mut images = Values::new(Datatype::Fp16, false);
+        let mut images = Values::new(Datatype::Fp16, false, true);
         let one = f16::from_f32(1.5).to_le_bytes();
         push(&mut images, &[2, 1], &[one, one].concat());
         images.push_null();

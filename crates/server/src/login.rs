@@ -60,6 +60,11 @@ impl Logins {
         Logins { provider, issuers, valid_ms, waiting, audiences, of_people, of_jobs }
     }
 
+    /// Whether people can log in.
+    pub fn has_provider(&self) -> bool {
+        self.provider.is_some()
+    }
+
     /// With the origins of this server, as `https://ml.example.org:8010`.
     pub fn at(self, audiences: Vec<String>) -> Logins {
         Logins { audiences, ..self }

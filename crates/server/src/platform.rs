@@ -43,6 +43,9 @@ pub struct Server {
     /// this is the server of that directory, and not one elsewhere whose directory has the same
     /// name.
     pub instance: Option<Digest>,
+    /// Whether people log in with an identity provider, at `/login`.
+    #[serde(default)]
+    pub login: bool,
 }
 
 /// This server.
@@ -164,6 +167,7 @@ pub async fn server(State(api): State<Api>, IsNear(is_near): IsNear) -> Json<Ser
         url: api.url,
         data: is_near.then(|| api.data.root().to_string_lossy().into_owned()),
         instance: api.instance.filter(|_| is_near),
+        login: api.logins.has_provider(),
     })
 }
 

@@ -4,6 +4,7 @@ use domain::Pseudonyms;
 
 use super::*;
 use crate::catalogue::{Sought, Stage};
+use crate::erase::Eraser;
 
 fn erasure<'e>(key: &'e str, pseudonyms: Option<&'e Pseudonyms>) -> Erasure<'e> {
     Erasure {
@@ -124,6 +125,23 @@ fn a_disguised_key_is_found_by_what_it_stands_for() {
     assert_eq!(keeper.erase(&other).unwrap().rows, 0);
     let own = Erasure { model: "churn".parse().ok(), ..erasure("age=40", None) };
     assert_eq!(keeper.erase(&own).unwrap().rows, 1);
+    keeper.end();
+}
+
+#[test]
+fn an_erasure_that_was_swept_before_its_turn_is_swept_again() {
+    let place = Place::new();
+    let keeper = place.start(1e9);
+    let (catalogue, area) = (keeper.catalogue(), keeper.area());
+    let eraser = Eraser { area, catalogue, runtime: place.runtime.handle() };
+    let begun = erasure("customer=42", None).begun(now_ms()).unwrap();
+    let number = catalogue.begin_erasure(&begun).unwrap();
+    // Between them comes what looks every minute for what was left.
+    eraser.resume(now_ms()).unwrap();
+    assert!(put_as(&keeper, id(1), 1, "customer=42", &keyed(None)));
+    keeper.flush();
+    assert_eq!(eraser.sweep_one(number).unwrap().rows, 1);
+    assert!(kept(&place, &keeper).is_empty());
     keeper.end();
 }
 
