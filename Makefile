@@ -5,6 +5,7 @@
 # soak  releases, scales, kills, upgrades and faults at random under load, and counts what fails (long; a short form is part of the tests)
 # bench compares Decalog with other servers on this machine (long; not part of the tests)
 # recording  makes the picture of the first minute in README.md anew
+# shots  makes pictures of every page of the dashboard, to look at; SHOTS, by default ./shots
 # ui    builds the dashboard, which the next build of the binary takes along
 # fmt   formats all code
 
@@ -13,8 +14,9 @@ export DECALOG_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/decalog
 VENV := $(DECALOG_CACHE)/venvs
 
 PREFIX ?= $(HOME)/.local
+SHOTS ?= shots
 
-.PHONY: demo install quick test test-rust test-python test-ui test-e2e soak bench recording fmt tools ui build
+.PHONY: demo install quick test test-rust test-python test-ui test-e2e soak bench recording shots fmt tools ui build
 
 tools:
 	@tools/install.sh
@@ -68,6 +70,9 @@ bench: build
 
 recording: build
 	. $(DECALOG_CACHE)/environment && tools/recording.py --decalog $(CARGO_TARGET_DIR)/release/decalog --output docs/pictures/first-minute.svg
+
+shots: build
+	. $(DECALOG_CACHE)/environment && $(VENV)/test/bin/python tools/shots.py --decalog $(CARGO_TARGET_DIR)/release/decalog --output $(SHOTS)
 
 fmt:
 	cargo fmt --all

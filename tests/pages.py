@@ -1,10 +1,12 @@
 """The dashboard in a real Chromium: pages that are watched, sessions, and what is checked of every page."""
 
+import base64
 import os
 import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from conftest import ROOT, wait_for
 from playwright.sync_api import sync_playwright
 
@@ -15,8 +17,8 @@ NODE_MODULES = Path(os.environ.get("DECALOG_NODE_MODULES", ROOT / "tests/typescr
 NO_ANSWER = "Failed to load resource: "
 #: Still being loaded: a skeleton, or a table that waits for its rows.
 LOADING = ".mantine-Skeleton-root, [aria-busy='true']"
-#: The widths of a desk and of a phone.
-WIDE, NARROW = 1280, 390
+#: The widths of a desk, of a phone and of a wall, in pixels.
+WIDE, NARROW, WALL = 1280, 390, 3840
 #: What of axe depends on colours, and what does not: that is the same in both themes.
 COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
 SHAPE = {"type": "rule", "values": ["scrollable-region-focusable", "nested-interactive", "button-name", "link-name", "label", "aria-required-children", "aria-required-parent", "aria-allowed-attr",
@@ -106,6 +108,14 @@ class Dashboard:
             watched.open(path)
         return watched
 
+    def tab(self, watched, path=None):
+        """Another tab of the same browser, of the same person; blank, unless it is to show a page."""
+        other = Watched(watched.page.context.new_page(), watched.origin)
+        self.pages.append(other)
+        if path:
+            other.open(path)
+        return other
+
     def leave(self):
         """Closes all pages; what they said is judged by `clean`."""
         for context in self.contexts:
@@ -115,6 +125,33 @@ class Dashboard:
     def close(self):
         self.browser.close()
         self.playwright.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    browser = Dashboard()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def dashboard(browser):
+    """Every page that a test opened is silent, keeps its policy, and asks nobody else."""
+    yield browser
+    pages = browser.pages
+    browser.leave()
+    for page in pages:
+        page.clean()
+
+
+def row_of(watched, name):
+    """The line of a model in the overview."""
+    return watched.page.get_by_role("row").filter(has=watched.page.get_by_role("link", name=name, exact=True))
+
+
+def live(platform, model="churn", environment="production"):
+    """Which version is live."""
+    return dict(platform.get(f"/v1/projects/default/models/{model}").json()["live"]).get(environment)
 
 
 def axe_source():
@@ -139,3 +176,51 @@ def overflow(watched, what):
     """Whether the document is wider than the window, as lines."""
     width, window = watched.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     return [f"{what}: {width} px wide in a window of {window}"] if width > window else []
+
+
+#: The colour in each box of a picture that differs most from that of its corner.
+SAMPLE = """async ([picture, boxes]) => {
+    const image = new Image();
+    image.src = `data:image/png;base64,${picture}`;
+    await image.decode();
+    const canvas = Object.assign(document.createElement('canvas'), { width: image.width, height: image.height });
+    const ink = canvas.getContext('2d');
+    ink.drawImage(image, 0, 0);
+    return boxes.map(({ x, y, width, height }) => {
+        const { data } = ink.getImageData(x, y, width, height);
+        let most = [0, 0, 0], far = -1;
+        for (let at = 0; at < data.length; at += 4) {
+            const distance = Math.hypot(data[at] - data[0], data[at + 1] - data[1], data[at + 2] - data[2]);
+            if (distance > far) [far, most] = [distance, [data[at], data[at + 1], data[at + 2]]];
+        }
+        return most;
+    });
+}"""
+
+
+def colours(watched, places):
+    """The colour that each place has on the screen, as it is seen: in a picture, so also by the eye that the browser simulates."""
+    picture = base64.b64encode(watched.page.screenshot()).decode()
+    blank = watched.page.context.new_page()
+    boxes = [{name: round(value) for name, value in place.bounding_box().items()} for place in places]
+    try:
+        return blank.evaluate(SAMPLE, [picture, boxes])
+    finally:
+        blank.close()
+
+
+def apart(one, other):
+    """How different two colours of sRGB look, from 0 to 1: their distance in Oklab (Ottosson, 2020)."""
+
+    def oklab(colour):
+        red, green, blue = ((part / 255 / 12.92) if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in colour)
+        long = (0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue) ** (1 / 3)
+        middle = (0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue) ** (1 / 3)
+        short = (0.0883024619 * red + 0.2817188376 * green + 0.6299787005 * blue) ** (1 / 3)
+        return (
+            0.2104542553 * long + 0.7936177850 * middle - 0.0040720468 * short,
+            1.9779984951 * long - 2.4285922050 * middle + 0.4505937099 * short,
+            0.0259040371 * long + 0.7827717662 * middle - 0.8086757660 * short,
+        )
+
+    return sum((a - b) ** 2 for a, b in zip(oklab(one), oklab(other))) ** 0.5

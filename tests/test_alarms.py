@@ -82,7 +82,7 @@ def alarm(model, severity="alert", count=0, **more):
         "id": hashlib.sha256(f"{model} {count}".encode()).hexdigest()[:12],
         "model": f"{project or 'default'}/{name}", "environment": "production", "kind": "errors", "subject": "",
         "version": None, "severity": severity, "what": f"3.1% of 4,120 requests failed, usual is 0.1% ({count})", "since_ms": at_ms - 60_000,
-        "confidence": {"by": "measured"}, "size": 0.03, "next": f"decalog why {name}",
+        "confidence": {"by": "measured"}, "size": 0.03, "next": f"decalog logs {name}",
         "status": "open", "opened_at_ms": at_ms, "updated_at_ms": at_ms, "flaps": 0, **more,
     }
 
@@ -258,7 +258,7 @@ def test_alertmanager_fires_and_resolves(platform, tmp_path):
         found = wait_for(lambda: len(alerts()) >= 3 and alerts(), "both fire")
         labels = found["DecalogErrors", "churn"]["labels"]
         assert labels == {"alertname": "DecalogErrors", "project": "default", "model": "churn", "environment": "production", "severity": "alert", "kind": "errors", "subject": "v3"}
-        assert found["DecalogErrors", "churn"]["annotations"]["next"] == "decalog why churn"
+        assert found["DecalogErrors", "churn"]["annotations"]["next"] == "decalog logs churn"
         assert found["DecalogErrors", "fraud"]["labels"]["project"] == "team"
         ends = found["DecalogErrors", "fraud"]["endsAt"]
         platform.stop()
@@ -302,7 +302,7 @@ def test_alarms_are_listed_by_model_to_whom_may_see_it(alarmed):
     assert heads == ["churn in production", "fraud/churn in production"]
     # The most severe first.
     assert shown.out.index(open_ones[1]["id"]) < shown.out.index(open_ones[0]["id"])
-    assert "decalog why churn" in shown.out and "measured" in shown.out
+    assert "decalog logs churn" in shown.out and "measured" in shown.out
     ids = lambda answer: {one["id"] for one in answer.json()["open"]}
     assert ids(platform.get("/v1/alarms")) == {one["id"] for one in open_ones}
     assert ids(platform.request("GET", "/v1/alarms", headers=tokens["fraud-viewer"])) == {one["id"] for one in open_ones[:2]}

@@ -1,10 +1,12 @@
 """The dashboard as people use it, in a real browser: what they see, what they do, and who they are."""
 
 import re
+from itertools import combinations
 
-import pytest
-from conftest import ROW, write_model
-from pages import COLOURS, NARROW, SHAPE, WIDE, Dashboard, accessible, overflow
+from conftest import ALL_SCOPES, ROW, write_model
+from pages import COLOURS, NARROW, SHAPE, WALL, WIDE, accessible, apart, browser, colours, dashboard, live, overflow, row_of  # noqa: F401
+from test_access import member, token
+from test_releases import QUICK
 
 CHECKED = """def predict(age: int, city: str = "Utrecht") -> float:
     if age > 150:
@@ -17,30 +19,8 @@ OTHER_PAGES = ("/", "/alarms", "/alarms?tab=receivers", "/events", "/events?tab=
 FILLED_PAGES = ("/", "/alarms", "/events", "/events?tab=proof", "/access", "/access?tab=tokens", "/system")
 
 
-@pytest.fixture(scope="module")
-def browser():
-    browser = Dashboard()
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def dashboard(browser):
-    """Every page that a test opened is silent, keeps its policy, and asks nobody else."""
-    yield browser
-    pages = browser.pages
-    browser.leave()
-    for page in pages:
-        page.clean()
-
-
 def deploy(platform, tmp_path, name, source=ROW, *arguments):
     platform.run("deploy", write_model(tmp_path / name, {"model.py": source}), *arguments)
-
-
-def row_of(watched, name):
-    """The line of a model in the overview."""
-    return watched.page.get_by_role("row").filter(has=watched.page.get_by_role("link", name=name, exact=True))
 
 
 # ---- What changes is seen ---------------------------------------------------------------------------
@@ -55,7 +35,7 @@ def test_models_appear_and_move_while_the_page_is_open(platform, dashboard, tmp_
         deploy(platform, tmp_path, name)
     for name in ("churn", "fraud"):
         row_of(watched, name).get_by_text("v1", exact=True).wait_for()
-    requests = row_of(watched, "churn").get_by_role("gridcell").nth(4)
+    requests = row_of(watched, "churn").get_by_role("gridcell").filter(has_text=re.compile("/s$"))
     assert requests.inner_text().startswith("0")
 
     def moved():
@@ -115,10 +95,6 @@ def test_going_back_says_to_what_and_does_it(platform, dashboard, tmp_path):
     page.locator("h1").get_by_text("v1", exact=True).wait_for()
     assert live(platform) == "v1"
     assert platform.predict("churn", {"age": 200}).json() == {"output": 100.0}
-
-
-def live(platform):
-    return dict(platform.get("/v1/projects/default/models/churn").json()["live"])["production"]
 
 
 def test_a_row_is_tried(platform, dashboard, tmp_path):
@@ -246,7 +222,7 @@ def test_a_model_is_opened_by_keys_alone(platform, dashboard, tmp_path):
 
 
 def look_at(watched, paths):
-    """What is wrong with pages, in both themes and at both widths."""
+    """What is wrong with pages, in both themes, at a desk, on a phone and on a wall."""
     page, faults = watched.page, []
     for path in paths:
         page.emulate_media(color_scheme="light")
@@ -258,6 +234,9 @@ def look_at(watched, paths):
         faults += overflow(watched, f"{path}, narrow") + accessible(watched, f"{path}, narrow", SHAPE)
         page.emulate_media(color_scheme="dark")
         faults += accessible(watched, f"{path}, dark", COLOURS)
+        page.set_viewport_size({"width": WALL, "height": 2160})
+        watched.settled()
+        faults += overflow(watched, f"{path}, on a wall")
     return faults
 
 
@@ -284,6 +263,80 @@ def test_every_page_with_much_to_show_is_whole(platform, dashboard, tmp_path):
     watched = dashboard.enter(platform)
     watched.page.get_by_role("link", name=re.compile("^Alarms.* open$")).wait_for()
     faults = look_at(watched, [*FILLED_PAGES, *(f"/models/default/churn?tab={tab}" for tab in MODEL_TABS), "/models/team/fraud", "/models/default/churn?tab=versions&version=v1"])
+    assert faults == [], "\n".join(faults)
+
+
+def test_what_is_on_its_way_or_went_wrong_is_whole(fresh, dashboard, tmp_path):
+    platform = fresh(arguments=QUICK).start()
+    deploy(platform, tmp_path, "churn")
+    deploy(platform, tmp_path, "churn", CHECKED, "--env", "staging")
+    deploy(platform, tmp_path, "fraud", CHECKED)
+    platform.run("release", "churn@v2", "--canary", "20", "--every", "10m", "--detach")
+    for age in range(120):
+        platform.predict("churn", {"age": age})
+        asked = platform.predict("fraud", {"age": 160}).headers["decalog-request-id"]
+    for name in ("ann", "bob"):
+        member(platform, name, "deployer", "default")
+    platform.run("env", "protect", "staging", "--approvals", "1")
+    assert platform.run("release", "fraud@v1", "--env", "staging", env={"DECALOG_TOKEN": token(platform, "ann", ALL_SCOPES)[0]}, ok=False).code == 4
+    watched = dashboard.enter(platform)
+    watched.page.get_by_role("link", name=re.compile("^Alarms.* open$")).wait_for()
+    # A condition that is none is an error of whoever wrote it, and what never was released in staging has no release.
+    watched.expected += ["status of 400", "release?environment=staging"]
+    seen = {
+        "/": "requests fail", "/alarms": "requests fail", "/models/default/churn?tab=release": "of the traffic", "/access?tab=proposals": "asked by ann",
+        "/models/default/fraud?tab=release&environment=staging": "asked by ann", f"/models/default/fraud?tab=records&status=failed&id={asked}": "nobody is that old",
+        "/?search=nothing": "No model is called like", "/models/default/fraud?tab=records&where=in.age+%3E%3E": "Try again",
+    }
+    faults = look_at(watched, seen)
+    for path, text in seen.items():
+        watched.page.set_viewport_size({"width": WIDE, "height": 800})
+        watched.open(path)
+        if watched.page.get_by_text(text).count() == 0:
+            faults.append(f"{path}: nothing says “{text}”")
+    assert faults == [], "\n".join(faults)
+
+
+#: How far apart two colours have to be, from 0 to 1 (Oklab, where 0.02 is just seen); without any colour a dash says more.
+APART_MIN, APART_GREY_MIN = 0.06, 0.02
+EYES = ("none", "protanopia", "deuteranopia", "tritanopia", "achromatopsia")
+
+
+def test_series_are_told_apart_by_any_eye(platform, dashboard, tmp_path):
+    for source in (ROW, CHECKED):
+        deploy(platform, tmp_path, "churn", source)
+        for age in range(30):
+            platform.predict("churn", {"age": age})
+    watched = dashboard.enter(platform, "/models/default/churn")
+    page = watched.page
+    # All charts are in one picture.
+    page.set_viewport_size({"width": WIDE, "height": 1_600})
+    charts = page.locator(".chart").filter(has=page.locator(".chart-key"))
+    watched.wait(lambda: max((chart.locator(".chart-key").count() for chart in charts.all()), default=0) >= 4, "the latency of two versions")
+    faults, least = [], {}
+    for chart in charts.all():
+        dashes = [line.get_attribute("stroke-dasharray") for line in chart.locator(".chart-key line").all()]
+        words = chart.locator(".chart-key").all_inner_texts()
+        if len(set(dashes)) < len(dashes) or len(set(words)) < len(words):
+            faults.append(f"{words}: two have the same dash, {dashes}")
+    session = page.context.new_cdp_session(page)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        watched.settled()
+        for eye in EYES:
+            session.send("Emulation.setEmulatedVisionDeficiency", {"type": eye})
+            page.wait_for_timeout(100)
+            keys = page.locator(".chart-key").all()
+            seen = list(zip(keys, colours(watched, [key.locator("svg") for key in keys])))
+            for chart in charts.all():
+                of_chart, seen = seen[:chart.locator(".chart-key").count()], seen[chart.locator(".chart-key").count():]
+                for (one, its), (other, others) in combinations(of_chart, 2):
+                    distance = apart(its, others)
+                    least[scheme, eye] = min(least.get((scheme, eye), 1.0), distance)
+                    if distance < (APART_GREY_MIN if eye == "achromatopsia" else APART_MIN):
+                        faults.append(f"{scheme}, {eye}: {one.inner_text()} and {other.inner_text()} are {distance:.3f} apart, {its} {others}")
+    session.send("Emulation.setEmulatedVisionDeficiency", {"type": "none"})
+    print({f"{scheme}, {eye}": round(distance, 3) for (scheme, eye), distance in least.items()})
     assert faults == [], "\n".join(faults)
 
 

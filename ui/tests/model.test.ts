@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { filterLines, readLines } from '../src/pages/model/logs/lines';
+import { planArguments, readPlan } from '../src/pages/model/versions/plan';
 import { stepOf, toLines } from '../src/pages/model/now/series';
 import { boundsOf, pictureOf, toJson } from '../src/pages/model/try/columns';
 import { aboutColumns, fromAddress, toAddress, toRow } from '../src/pages/model/try/row';
@@ -64,11 +65,24 @@ test('minutes without an entry are a rate of zero, and no latency', () => {
   assert.equal(stepOf(0, 7 * 86_400_000, 7 * 86_400_000), 'hour');
 });
 
-test('a rollback goes back along what was live before', () => {
+test('a release is known with its cause, and a removed model has none on its way', () => {
   const started = (seq: number, version: number, cause: string) => ({ kind: 'deploy_started', seq, at_ms: seq, actor: 'ann', body: { environment: 'production', version, plan: { cause } } });
   const released = (deployment: number, version: number, previous: number | null) => ({ kind: 'released', at_ms: deployment, actor: 'decalog', body: { deployment, environment: 'production', version, previous, elapsed_ms: 1 } });
   const events = [started(1, 1, 'deploy'), released(1, 1, null), started(2, 2, 'deploy'), released(2, 2, 1), started(3, 3, 'deploy'), released(3, 3, 2)] as unknown as Happened[];
-  assert.equal(readHistory(events).before.get('production'), 'v2');
   const back = [...events, started(4, 2, 'rollback'), released(4, 2, 3)] as unknown as Happened[];
-  assert.equal(readHistory(back).before.get('production'), 'v1');
+  assert.deepEqual(readHistory(back).released.map((one) => [one.version, one.previous, one.cause]), [['v1', null, 'deploy'], ['v2', 'v1', 'deploy'], ['v3', 'v2', 'deploy'], ['v2', 'v3', 'rollback']]);
+  const shifted = { kind: 'traffic_shifted', seq: 6, at_ms: 6, actor: 'decalog', body: { deployment: 5, environment: 'production', version: 4 } };
+  const onItsWay = [...back, started(5, 4, 'deploy'), shifted] as unknown as Happened[];
+  assert.equal(readHistory(onItsWay).shifting.get('production'), 'v4');
+  const removed = [...onItsWay, { kind: 'model_removed', at_ms: 7, actor: 'ann', body: {} }] as unknown as Happened[];
+  assert.equal(readHistory(removed).shifting.size, 0);
+});
+
+test('a release step by step is read as it is written', () => {
+  const wish = { gradual: true, shares: '5, 25%,50', every: '30 s', guards: 'errors<1%, p99<50ms' };
+  assert.deepEqual(readPlan(wish), { canary: [5, 25, 50], every_ms: 30_000, guards: ['errors<1%', 'p99<50ms'] });
+  assert.equal(planArguments(wish), " --canary 5,25,50 --every 30s --guard 'errors<1%' --guard 'p99<50ms'");
+  for (const wrong of ['', '5,,10', '50, 25', '0', '101', '5 10', '2.5']) assert.equal(readPlan({ ...wish, shares: wrong }), null, wrong);
+  assert.equal(readPlan({ ...wish, every: 'soon' }), null);
+  assert.equal(planArguments({ ...wish, gradual: false }), '');
 });

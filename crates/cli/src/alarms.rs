@@ -267,4 +267,24 @@ mod tests {
             assert!(!is_id(model), "{model}");
         }
     }
+
+    #[test]
+    fn what_an_alarm_says_to_do_next_can_be_done() {
+        use clap::Parser;
+        use domain::alarm::Target;
+
+        for verb in ["drift", "logs", "quality", "records", "show", "slo"] {
+            for (model, environment) in
+                [("default/churn", "production"), ("payments/fraud", "staging")]
+            {
+                let (model, environment) = (model.parse().unwrap(), environment.parse().unwrap());
+                let command = Target { model, environment }.command(verb);
+                let words = command.split(' ');
+                assert!(crate::args::Arguments::try_parse_from(words).is_ok(), "{command}");
+            }
+        }
+        let (model, environment) = ("payments/fraud".parse().unwrap(), "staging".parse().unwrap());
+        let command = Target { model, environment }.command("drift");
+        assert_eq!(command, "decalog drift payments/fraud@staging");
+    }
 }

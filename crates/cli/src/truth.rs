@@ -35,6 +35,8 @@ const HOURS_AT_A_TIME: usize = 256;
 const SAMPLE_ROWS: u64 = 10_000;
 /// How often what is too old is removed, in milliseconds.
 const RETAIN_MS: u64 = 600_000;
+/// Of so many models it is looked whether they are still there.
+const MODELS_MAX: usize = 100_000;
 
 /// Starts it; `None` if it cannot be.
 pub fn start(
@@ -113,6 +115,11 @@ impl Worker {
             let now_ms = control::now_ms();
             self.truths.retain(now_ms.saturating_sub(self.keep_ms))?;
             self.quality.retain(now_ms)?;
+            for model in self.quality.models(MODELS_MAX)? {
+                if !state.models.contains_key(&model) {
+                    self.quality.forget(&model)?;
+                }
+            }
         }
         Ok(())
     }

@@ -119,6 +119,20 @@ impl Target {
         Target { model: placement.model.clone(), environment: placement.environment.clone() }
     }
 
+    /// A command about it, as one writes it: `decalog drift payments/fraud@staging`.
+    pub fn command(&self, verb: &str) -> String {
+        let Target { model, environment } = self;
+        let project = model.project != crate::ProjectName::default();
+        let model = if project { model.to_string() } else { model.model.to_string() };
+        match verb {
+            _ if *environment == EnvironmentName::default() => format!("decalog {verb} {model}"),
+            "drift" | "slo" => format!("decalog {verb} {model}@{environment}"),
+            "quality" => format!("decalog {verb} {model} --env {environment}"),
+            // It tells of all environments.
+            _ => format!("decalog {verb} {model}"),
+        }
+    }
+
     /// The alarm of a kind.
     pub fn key(&self, kind: AlarmKind) -> AlarmKey {
         AlarmKey { target: Some(self.clone()), kind, subject: String::new() }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::alarm::{AlarmKey, AlarmKind, Target};
-use domain::{EnvironmentName, LatencyHistogram, Rule};
+use domain::{LatencyHistogram, Rule};
 use policy::rule::{Minute, RuleSays, RuleState, finding, update};
 
 use crate::alarms::Desk;
@@ -33,16 +33,6 @@ pub struct Rules {
 
 fn key(target: &Target, rule: &Rule) -> AlarmKey {
     AlarmKey { subject: rule.to_string(), ..target.key(AlarmKind::Rule) }
-}
-
-/// A model as it is written on the command line.
-fn named(target: &Target) -> String {
-    let model = target.model.to_string();
-    let model = model.strip_prefix("default/").unwrap_or(&model);
-    match target.environment == EnvironmentName::default() {
-        true => model.to_string(),
-        false => format!("{model}@{}", target.environment),
-    }
 }
 
 impl Rules {
@@ -103,7 +93,7 @@ impl Rules {
                 let state = self.states.entry(key.clone()).or_default();
                 match update(state, &rule, &minute) {
                     RuleSays::Broken => {
-                        let finding = finding(state, &rule, None, &named(target));
+                        let finding = finding(state, &rule, None, target);
                         desk.raise(&key, finding, end_ms);
                     }
                     RuleSays::Kept => desk.quiet(&key, end_ms),
@@ -140,7 +130,7 @@ mod tests {
         }
         let placement = Placement {
             model: "default/churn".parse().unwrap(),
-            environment: EnvironmentName::default(),
+            environment: domain::EnvironmentName::default(),
             version: VersionNumber(1),
             digest: domain::Digest::ZERO,
             revision: 0,

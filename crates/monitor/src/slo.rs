@@ -297,14 +297,6 @@ fn span(minutes: u64) -> String {
     }
 }
 
-/// The model as it is written on the command line.
-fn named(model: &ModelKey) -> String {
-    match model.project.as_str() {
-        "default" => model.model.to_string(),
-        _ => model.to_string(),
-    }
-}
-
 fn finding(kind: SloKind, target: Option<&Target>, burning: &Burning, now_ms: u64) -> Finding {
     let Burning { rule, long_rate, events, .. } = burning;
     let share = events.bad as f64 / events.all.max(1) as f64 * 100.0;
@@ -327,10 +319,7 @@ fn finding(kind: SloKind, target: Option<&Target>, burning: &Burning, now_ms: u6
         columns: vec![],
         next: match target {
             None => "decalog sql 'select * from gaps order by time desc limit 20'".into(),
-            Some(Target { model, environment }) => match environment.as_str() {
-                "production" => format!("decalog slo {}", named(model)),
-                _ => format!("decalog slo {}@{environment}", named(model)),
-            },
+            Some(target) => target.command("slo"),
         },
     }
 }

@@ -1,7 +1,7 @@
 //! Whether an own rule of a model is broken: it is if each of the last minutes breaks it. A minute
 //! without requests says nothing about errors and latencies, and much about requests.
 
-use domain::alarm::{Confidence, Finding};
+use domain::alarm::{Confidence, Finding, Target};
 use domain::id::VersionNumber;
 use domain::latency::LatencyHistogram;
 use domain::rule::{Measure, Rule};
@@ -67,12 +67,12 @@ pub fn update(state: &mut RuleState, rule: &Rule, minute: &Minute<'_>) -> RuleSa
     if state.minutes >= rule.minutes { RuleSays::Broken } else { RuleSays::Nothing }
 }
 
-/// What to say of a rule that is broken; `model` as it is written on the command line.
+/// What to say of a rule that is broken.
 pub fn finding(
     state: &RuleState,
     rule: &Rule,
     version: Option<VersionNumber>,
-    model: &str,
+    target: &Target,
 ) -> Finding {
     let value = rule.measure.shown((state.value * 1e4).round() / 1e4);
     Finding {
@@ -83,7 +83,7 @@ pub fn finding(
         confidence: Confidence::Measured,
         size: state.value.max(1e-9) / rule.limit,
         columns: vec![],
-        next: format!("decalog show {model}"),
+        next: target.command("show"),
     }
 }
 
@@ -144,7 +144,11 @@ mod tests {
         for at in 100..104 {
             update(&mut state, &rule, &minute(at, 100, 10, &latency));
         }
-        let finding = finding(&state, &rule, None, "churn");
+        let target = Target {
+            model: "default/churn".parse().unwrap(),
+            environment: "production".parse().unwrap(),
+        };
+        let finding = finding(&state, &rule, None, &target);
         assert_eq!(
             finding.what,
             "errors is 10%, and your rule is broken: alert: errors > 2% for 3m"

@@ -1,13 +1,13 @@
-import { ActionIcon, Tooltip, useComputedColorScheme } from '@mantine/core';
+import { useComputedColorScheme } from '@mantine/core';
 import { useElementSize } from '@mantine/hooks';
-import { useEffect, useId, useMemo, useRef, useState } from 'react';
+import { useEffect, useMemo, useRef, useState } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { seriesColour, seriesDash } from '../colours';
 import { exact, inUnit, moment, type Unit } from '../format';
+import { ChartFrame } from './ChartFrame';
 import { ChartTable } from './ChartTable';
 import { type Mark, Marks } from './ChartMarks';
-import { Icon } from './Icon';
 import { type ChartColours, makeOptions } from './chart-options';
 
 export type { Mark } from './ChartMarks';
@@ -43,23 +43,15 @@ export interface ChartProps {
 /** Lines over time, with a table behind them. */
 export function Chart(props: ChartProps) {
   const { title, unit, times, series, marks = [], height = 160 } = props;
-  const [asTable, setAsTable] = useState(false);
   const [at, setAt] = useState<number | null>(null);
-  const time = at === null || asTable ? undefined : times[at];
-  const id = useId();
+  const time = at === null ? undefined : times[at];
   return (
-    <figure className="chart" aria-labelledby={id}>
-      <figcaption className="chart-head">
-        <span id={id} className="chart-title">{title}</span>
-        {time !== undefined && <time className="dim num" title={exact(time)}>{moment(time, Date.now())}</time>}
-        <Tooltip label={asTable ? 'As a chart' : 'As a table'}>
-          <ActionIcon size="sm" aria-label={asTable ? `${title} as a chart` : `${title} as a table`} aria-pressed={asTable} onClick={() => setAsTable(!asTable)}>
-            <Icon name={asTable ? 'chart' : 'table'} size={14} />
-          </ActionIcon>
-        </Tooltip>
-      </figcaption>
-      {asTable ? <ChartTable title={title} unit={unit} times={times} series={series} height={height + 22} /> : <Plot {...props} marks={marks} height={height} at={at} setAt={setAt} />}
-    </figure>
+    <ChartFrame
+      title={title} about={time !== undefined && <time className="dim num" title={exact(time)}>{moment(time, Date.now())}</time>}
+      table={() => <ChartTable title={title} unit={unit} times={times} series={series} height={height + 22} />}
+    >
+      <Plot {...props} marks={marks} height={height} at={at} setAt={setAt} />
+    </ChartFrame>
   );
 }
 
@@ -84,23 +76,26 @@ function Plot({ title, unit, times, series, marks, height, cursor, onSelect, fro
   const isDark = useComputedColorScheme('light') === 'dark';
   const [area, setArea] = useState({ left: 0, width: 0, min: 0, max: 1 });
   const select = useRef(onSelect);
+  const range = useRef({ from, to });
   useEffect(() => {
     select.current = onSelect;
+    range.current = { from, to };
   });
 
   const data = useMemo<uPlot.AlignedData>(
     () => [times.map((time) => time / 1000), ...series.map((one) => one.values as (number | null)[])],
     [times, series],
   );
-  // The plot is made anew only if its shape changes; values alone are set.
-  const shape = JSON.stringify([series.map(({ label, style, area: filled }) => [label, style, filled]), marks.map((mark) => mark.at), unit, cursor, isDark, from, to, onSelect !== undefined]);
+  // The plot is made anew only if its shape changes; values alone are set, and with them the range that moves on.
+  const shape = JSON.stringify([series.map(({ label, style, area: filled }) => [label, style, filled]), marks.map((mark) => mark.at), unit, cursor, isDark, onSelect !== undefined]);
   const made = width > 0;
 
   useEffect(() => {
     const element = host.current;
     if (!element || !made) return;
     const options = makeOptions({
-      series, unit, height, from, to, cursor, width: element.clientWidth,
+      series, unit, height, cursor, width: element.clientWidth,
+      range: () => range.current,
       colours: readColours(element, isDark),
       markTimes: marks.map((mark) => mark.at),
       onCursor: setAt,
@@ -115,7 +110,7 @@ function Plot({ title, unit, times, series, marks, height, cursor, onSelect, fro
     };
   }, [shape, made]);
 
-  useEffect(() => plot.current?.setData(data), [data]);
+  useEffect(() => plot.current?.setData(data), [data, from, to]);
   useEffect(() => {
     if (width > 0) plot.current?.setSize({ width, height });
   }, [width, height]);

@@ -8,7 +8,7 @@ import { Failed } from './Notices';
  * in production?"), the children say what follows from it, the command does the same in a terminal.
  * `typed` has to be typed first, for what cannot be undone.
  */
-export function Confirm({ opened, onClose, title, children, command, verb, onConfirm, danger, typed }: {
+export function Confirm({ opened, onClose, title, children, command, verb, onConfirm, danger, disabled, typed }: {
   opened: boolean;
   onClose: () => void;
   title: string;
@@ -17,6 +17,8 @@ export function Confirm({ opened, onClose, title, children, command, verb, onCon
   verb: string;
   onConfirm: () => Promise<unknown>;
   danger?: boolean;
+  /** What was chosen cannot be done. */
+  disabled?: boolean;
   typed?: string;
 }) {
   const [busy, setBusy] = useState(false);
@@ -57,7 +59,7 @@ export function Confirm({ opened, onClose, title, children, command, verb, onCon
           {problem !== null && <Failed problem={problem} doing />}
           <Group justify="flex-end" gap="xs">
             <Button variant="default" onClick={close} data-autofocus>Cancel</Button>
-            <Button type="submit" color={danger ? 'red.9' : 'accent'} loading={busy} disabled={typed !== undefined && text !== typed}>
+            <Button type="submit" color={danger ? 'red.9' : 'accent'} loading={busy} disabled={disabled === true || (typed !== undefined && text !== typed)}>
               {verb}
             </Button>
           </Group>

@@ -30,6 +30,8 @@ interface Props<Row> {
   fill?: boolean;
   maxHeight?: number;
   selected?: string | undefined;
+  /** Marks rows whose state is not good; a word in the row has to say so, too. */
+  tone?: (row: Row) => 'bad' | 'warning' | 'busy' | undefined;
 }
 
 const ROW = 32;
@@ -77,7 +79,7 @@ export function DataTable<Row>(props: Props<Row>) {
           const key = rowKey(line.row);
           return (
             <div key={key} role="row" aria-rowindex={line.at + 2} aria-selected={props.selected === undefined ? undefined : props.selected === key}
-              data-index={index} data-opens={onOpen ? true : undefined} className="table-row" style={place}
+              data-index={index} data-opens={onOpen ? true : undefined} data-tone={props.tone?.(line.row)} className="table-row" style={place}
               tabIndex={onOpen && keyboard.active === index ? 0 : -1} onFocus={() => keyboard.setActive(index)}
               onClick={onOpen && ((event) => { if (!isInteractive(event)) onOpen(line.row); })}>
               {columns.map((column) => (

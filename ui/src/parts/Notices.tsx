@@ -62,8 +62,12 @@ export function NotAllowed({ says, help, title = 'You may not see this' }: { say
   );
 }
 
-/** A sentence of the server: it begins with a capital here, and what stands between backticks is code. */
+/** A version or a command keeps its small letter, wherever it stands. */
+const IS_NAME = /^(v\d|decalog )/;
+
+/** A sentence of the server: it begins with a capital here, and what stands between backticks is code. A command alone is one. */
 export function Prose({ text }: { text: string }) {
-  const parts = (text.charAt(0).toUpperCase() + text.slice(1)).split('`');
+  if (/^decalog [^`\n]+$/.test(text)) return <Command>{text}</Command>;
+  const parts = (IS_NAME.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1)).split('`');
   return parts.map((part, index) => (index % 2 === 1 && index < parts.length - 1 ? <code key={index}>{part}</code> : part));
 }

@@ -15,8 +15,8 @@ interface Wishes {
   unit: Unit;
   width: number;
   height: number;
-  from: number | undefined;
-  to: number | undefined;
+  /** The range of the axis of time, in milliseconds; it is asked for anew with all values. */
+  range: () => { from: number | undefined; to: number | undefined };
   cursor: string | undefined;
   colours: ChartColours;
   markTimes: readonly number[];
@@ -29,7 +29,7 @@ interface Wishes {
 const FONT = '11px system-ui, sans-serif';
 
 /** What uPlot is told. */
-export function makeOptions({ series, unit, width, height, from, to, cursor, colours, markTimes, onCursor, onSelect, onLayout }: Wishes): uPlot.Options {
+export function makeOptions({ series, unit, width, height, range, cursor, colours, markTimes, onCursor, onSelect, onLayout }: Wishes): uPlot.Options {
   const axis = { stroke: colours.text, font: FONT, grid: { stroke: colours.grid, width: 1 }, ticks: { show: false } };
   return {
     width,
@@ -43,7 +43,13 @@ export function makeOptions({ series, unit, width, height, from, to, cursor, col
       ...(cursor === undefined ? {} : { sync: { key: cursor, setSeries: false } }),
     },
     scales: {
-      x: { time: true, range: (_, min, max) => timeRange(from === undefined ? min : from / 1000, to === undefined ? max : to / 1000) },
+      x: {
+        time: true,
+        range: (_, min, max) => {
+          const { from, to } = range();
+          return timeRange(from === undefined ? min : from / 1000, to === undefined ? max : to / 1000);
+        },
+      },
       y: { range: (_, min, max) => valueRange(min, max) },
     },
     axes: [

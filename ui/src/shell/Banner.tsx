@@ -5,6 +5,7 @@ import { clock } from '../format';
 import { Command } from '../parts/Command';
 import { Icon } from '../parts/Icon';
 import { useNow } from '../parts/now';
+import { EnterLink } from './EnterLink';
 
 /** What is wrong with the connection, above all pages: nothing else may look as if it were of now. */
 export function Banner() {
@@ -29,8 +30,9 @@ export function SessionEnded() {
   return (
     <div className="banner" data-tone="warning" role="alert">
       <Icon name="lock" />
-      <span>Your session has ended. This opens another, and the page goes on:</span>
-      <Command>decalog dashboard</Command>
+      <span>Your session has ended. Paste the link that this prints, and the page goes on as it is:</span>
+      <Command>decalog dashboard --print</Command>
+      <EnterLink />
       <span>or <a href="/login" target="_blank" rel="noreferrer">log in</a>.</span>
     </div>
   );

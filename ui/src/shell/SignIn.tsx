@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { read } from '../api/client';
 import { Command } from '../parts/Command';
+import { EnterLink } from './EnterLink';
 
 interface Server {
   url: string;
@@ -15,6 +16,8 @@ export function SignIn() {
       <h1>Decalog</h1>
       <p>This server answers whoever it knows. On its machine, and wherever you are logged in by a terminal, this opens a session:</p>
       <Command>decalog dashboard</Command>
+      <p>To go on in this very page, print the link with <code>--print</code>:</p>
+      <EnterLink />
       <p>
         <a href="/login">Log in by your identity provider</a>
         <span className="dim">, where one is configured</span>

@@ -32,7 +32,7 @@ pub fn finding(severity: Severity, size: f64) -> Finding {
         confidence: Confidence::Measured,
         size,
         columns: vec![],
-        next: "decalog why churn".into(),
+        next: "decalog logs churn".into(),
     }
 }
 

@@ -122,7 +122,7 @@ pub enum Readiness {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Waits {
     /// For more people.
-    #[error("it needs {0} more approvals")]
+    #[error("it needs {_0} more approval{}", if *_0 == 1 { "" } else { "s" })]
     Approvals(u32),
     /// In vain: the version, the configuration or the change is another than was approved.
     #[error("{0} changed since it was proposed: propose it again")]

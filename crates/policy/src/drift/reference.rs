@@ -235,6 +235,16 @@ impl Reference {
             }
             Bins::Numeric { uppers, .. } => {
                 let below = bin.checked_sub(1).and_then(|bin| uppers.get(bin));
+                // Below a value that has a bin of its own.
+                if let Some((upper, next)) = uppers.get(bin).zip(uppers.get(bin + 1))
+                    && upper.next_up() == *next
+                    && below.is_none_or(|below| below.next_up() != *upper)
+                {
+                    return match below {
+                        Some(below) => format!("{} to {}", readable(*below), readable(*next)),
+                        None => format!("below {}", readable(*next)),
+                    };
+                }
                 match (below, uppers.get(bin)) {
                     (Some(below), Some(upper)) if below.next_up() == *upper => readable(*upper),
                     (Some(below), Some(upper)) => {

@@ -7,8 +7,8 @@ use super::detector::{Blamed, Found};
 use super::season::Stage;
 use super::share::ShareFound;
 
-fn model_of(key: &AlarmKey) -> &str {
-    key.model().map_or("", |key| key.model.as_str())
+fn next(key: &AlarmKey, verb: &str) -> String {
+    key.target.as_ref().map_or_else(|| "decalog alarms".into(), |target| target.command(verb))
 }
 
 /// Of columns. `bin_name` says what a bin of a column is called, as `Reference::bin_name` does.
@@ -32,7 +32,7 @@ pub fn drift_finding(
         since_ms: found.blamed.iter().map(|blamed| blamed.since_ms).min().unwrap_or(0),
         confidence,
         size: 0.0,
-        next: format!("decalog drift {}", model_of(key)),
+        next: next(key, "drift"),
         columns,
     };
     let Some(first) = found.blamed.first() else { return finding };
@@ -74,14 +74,13 @@ pub fn share_finding(
     unit: &str,
 ) -> Finding {
     let (share, bound) = (percent(found.share), percent(found.bound));
-    let model = model_of(key);
-    let (severity, what, next) = match key.kind {
-        AlarmKind::Errors => (Severity::Alert, "of requests fail".into(), "why"),
+    let (severity, what, verb) = match key.kind {
+        AlarmKind::Errors => (Severity::Alert, "of requests fail".into(), "logs"),
         AlarmKind::Latency => {
-            (Severity::Alert, format!("of requests take longer than {unit}"), "why")
+            (Severity::Alert, format!("of requests take longer than {unit}"), "show")
         }
         AlarmKind::TailLatency => {
-            (Severity::Warning, format!("of requests take longer than {unit}"), "why")
+            (Severity::Warning, format!("of requests take longer than {unit}"), "show")
         }
         AlarmKind::CrashLoop => {
             (Severity::Alert, "of minutes had a worker that ended by itself".into(), "logs")
@@ -100,7 +99,7 @@ pub fn share_finding(
         confidence: Confidence::Evidence { value: found.value, threshold: found.threshold },
         size: found.share,
         columns: vec![],
-        next: format!("decalog {next} {model}"),
+        next: next(key, verb),
     }
 }
 

@@ -87,7 +87,7 @@ fn from_10_ms_to_52_s(callers: usize, pause_ms: u64) -> (Option<u64>, Option<u64
                     },
                     size: found.share,
                     columns: vec![],
-                    next: "decalog why churn".into(),
+                    next: "decalog logs churn".into(),
                 };
                 alarms.raise(&key, finding, end_ms)
             }

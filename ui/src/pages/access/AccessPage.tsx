@@ -10,6 +10,7 @@ import { Proposals } from './Proposals';
 import { TABS, type Tab } from './search';
 import { Tokens } from './Tokens';
 import './access.css';
+import './proposal.css';
 
 const route = getRouteApi('/access');
 const TITLES: Record<Tab, string> = { members: 'Members', tokens: 'Tokens', proposals: 'Proposals', me: 'What may I do?' };

@@ -2,6 +2,7 @@ import { Tooltip } from '@mantine/core';
 import { useState } from 'react';
 import { ActionButton } from '../../parts/ActionButton';
 import { Command } from '../../parts/Command';
+import { Prose } from '../../parts/Notices';
 import { SeverityState, State } from '../../parts/State';
 import { Time } from '../../parts/Time';
 import type { OpenAlarm } from './api';
@@ -18,7 +19,7 @@ export function AlarmCard({ alarm }: { alarm: OpenAlarm }) {
     <li className="alarm" data-silenced={alarm.silence ? true : undefined}>
       <div className="alarm-severity"><SeverityState severity={alarm.severity} /></div>
       <div className="alarm-body">
-        <p className="alarm-what">{alarm.what}</p>
+        <p className="alarm-what"><Prose text={alarm.what} /></p>
         <p className="facts">
           <span>{kindTitle(alarm.kind)}{alarm.subject && `: ${alarm.subject}`}</span>
           <span>since <Time at={alarm.since_ms} /></span>

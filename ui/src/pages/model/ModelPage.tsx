@@ -1,6 +1,6 @@
 import { Tabs } from '@mantine/core';
 import { getRouteApi } from '@tanstack/react-router';
-import { lazy, Suspense } from 'react';
+import { lazy, Suspense, useEffect, useRef } from 'react';
 import { useModel } from '../../api/models';
 import { Failed } from '../../parts/Notices';
 import { PageHead } from '../../parts/PageHead';
@@ -39,6 +39,13 @@ export function ModelPage() {
   const environment = chosen ?? environments.find((name) => name === 'production') ?? environments[0] ?? 'production';
   const Content = CONTENT[tab];
 
+  // On a phone there is no room for all tabs: the chosen one is moved to where it is seen.
+  const list = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    // Newer browsers give a promise of it, which is nothing to clean up by.
+    void list.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
+  }, [tab, view === undefined]);
+
   // Of another tab nothing is kept but the environment: its columns and filters mean nothing there.
   const open = (to: string | null) => navigate({ search: { tab: to === 'now' ? undefined : (to as Tab), environment: chosen } });
 
@@ -57,7 +64,7 @@ export function ModelPage() {
         onEnvironment={(name) => void navigate({ search: (all) => ({ ...all, environment: name }) })}
       />
       <Tabs value={tab} onChange={(to) => void open(to)} className="page-tabs">
-        <Tabs.List aria-label="About this model">
+        <Tabs.List ref={list} aria-label="About this model">
           {TABS.map((name) => <Tabs.Tab key={name} value={name}>{TITLES[name]}</Tabs.Tab>)}
         </Tabs.List>
         <Tabs.Panel value={tab} className="page-panel">

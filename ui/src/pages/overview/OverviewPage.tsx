@@ -8,7 +8,8 @@ import { DataTable } from '../../parts/DataTable';
 import { Icon } from '../../parts/Icon';
 import { Empty, Failed } from '../../parts/Notices';
 import { PageHead } from '../../parts/PageHead';
-import { modelColumns, modelLink } from './columns';
+import { Health } from './Health';
+import { modelColumns, modelLink, rowTone } from './columns';
 
 const route = getRouteApi('/');
 
@@ -35,7 +36,7 @@ export function OverviewPage() {
 
   return (
     <>
-      <PageHead title="Models" shown={<>Models <span className="dim num">{data ? total.toLocaleString('en') : ''}</span></>}>
+      <PageHead title="Models" shown={<>Models <span className="dim num">{data ? total.toLocaleString('en') : ''}</span></>} beside={<Health />}>
         <Search value={search ?? ''} onChange={(text) => set({ search: text === '' ? undefined : text })} />
         <Projects rows={rows} value={project} onChange={(name) => set({ project: name })} />
         <Switch size="xs" label="By project" checked={grouped} onChange={(event) => set(event.currentTarget.checked ? { flat: undefined, sort: undefined } : { flat: true })} />
@@ -55,6 +56,7 @@ export function OverviewPage() {
           onSort={({ by }) => set({ sort: by === sort || by === 'name' ? undefined : (by as ModelSort) })}
           group={grouped ? (row) => row.project : undefined}
           onEnd={onEnd}
+          tone={rowTone}
           total={total}
           empty={<Nothing isFiltered={search !== undefined || project !== undefined} text={search ?? project ?? ''} />}
         />

@@ -17,8 +17,10 @@ function Live({ row, pick }: { row: ModelListed; pick: 'requests' | 'p50' | 'p99
     errors: [live ? live.errors_share : listed?.errors_share, 'share'] as [number | null | undefined, Unit],
   }[pick];
   const isBad = pick === 'errors' && (value ?? 0) >= 0.01;
-  const text = inUnit(value, unit);
-  if (isBad) return <State plain tone="bad">{text}</State>;
+  // Where nothing was asked, nothing failed, and nothing went well.
+  const isIdle = pick === 'errors' && (live?.requests_per_s ?? listed?.requests_per_s ?? 0) === 0;
+  const text = isIdle ? NOTHING : inUnit(value, unit);
+  if (isBad && !isIdle) return <State plain tone="bad">{text}</State>;
   return <span className={text === NOTHING || value === 0 ? 'num dim' : 'num'}>{text}</span>;
 }
 
@@ -51,16 +53,32 @@ function Replicas({ row }: { row: ModelListed }) {
 const DRIFTS: Record<NonNullable<ModelListed['drift']>, Tone> = { usual: 'good', changed: 'warning', learning: 'busy' };
 const TRUTHS: Record<NonNullable<ModelListed['truth']>, Tone> = { final: 'good', partial: 'busy', estimated: 'quiet' };
 
-function Alarms({ row }: { row: ModelListed }) {
+const SEVERITY_TONES: Readonly<Record<string, 'bad' | 'warning' | 'busy'>> = { alert: 'bad', warning: 'warning', notice: 'busy' };
+
+/** What a row is marked by: the most severe of its alarms. */
+export function rowTone(row: ModelListed): 'bad' | 'warning' | 'busy' | undefined {
+  return row.alarms > 0 ? (SEVERITY_TONES[row.alarm?.severity ?? 'notice'] ?? 'busy') : undefined;
+}
+
+/** What somebody has to know of a model first: what its worst alarm says, or how it is. */
+function Condition({ row }: { row: ModelListed }) {
   const live = useLiveModel(row.project, row.name, row.environment);
   const open = live?.alarms ?? row.alarms;
+  const state = live?.state || row.state || (row.live ? 'live' : '');
+  if (open > 0) {
+    const more = open > 1 && row.alarm ? ` and ${open - 1} more` : '';
+    return (
+      <SeverityState plain severity={row.alarm?.severity ?? 'notice'} explain={row.alarm?.what ?? null}>
+        {row.alarm ? `${row.alarm.what.replaceAll('`', '')}${more}` : countOf(open, 'alarm')}
+      </SeverityState>
+    );
+  }
   // A state may go on after a colon, for which there is no room here.
-  if (open === 0) return <span className="dim" title={row.state}>{row.state.split(':')[0] || (row.live ? 'live' : NOTHING)}</span>;
-  return (
-    <SeverityState plain severity={row.alarm?.severity ?? 'notice'} explain={row.alarm?.what ?? null}>
-      {row.alarm ? row.alarm.what : countOf(open, 'alarm')}
-    </SeverityState>
-  );
+  const words = state.split(':')[0] ?? '';
+  if (words === 'live') return <State plain tone="good">live</State>;
+  if (/^(canary|shadow|build|test|start|prepar|push|queued)/.test(words)) return <State plain tone="busy">{words}</State>;
+  if (/fail/.test(words)) return <State plain tone="warning">{words}</State>;
+  return <span className="dim" title={state}>{words || NOTHING}</span>;
 }
 
 export function modelLink(row: ModelListed) {
@@ -75,7 +93,7 @@ export function modelLink(row: ModelListed) {
 export function modelColumns(grouped: boolean): Column<ModelListed>[] {
   return [
     {
-      id: 'name', title: 'Model', width: 136, grow: 2, sorts: 'up',
+      id: 'name', title: 'Model', width: 126, grow: 2, sorts: 'up',
       cell: (row) => (
         <Link {...modelLink(row)} className="row-link" title={`${row.project}/${row.name}`} tabIndex={-1}>
           {!grouped && <span className="dim">{row.project}/</span>}
@@ -85,11 +103,12 @@ export function modelColumns(grouped: boolean): Column<ModelListed>[] {
     },
     { id: 'environment', title: 'Environment', width: 98, from: 560, cell: (row) => row.environment ?? <span className="dim">nowhere</span> },
     { id: 'live', title: 'Live', width: 50, cell: (row) => <span className="num">{row.live ?? NOTHING}</span> },
+    { id: 'alarms', title: 'State', width: 150, grow: 5, sorts: 'down', hint: 'What is wrong, the most severe first; else how it is', cell: (row) => <Condition row={row} /> },
     { id: 'replicas', title: 'Replicas', width: 98, from: 700, hint: 'Ready, of those that are wanted', cell: (row) => <Replicas row={row} /> },
-    { id: 'requests', title: 'Requests', width: 80, align: 'right', sorts: 'down', hint: 'Requests per second', cell: (row) => <Live row={row} pick="requests" /> },
-    { id: 'p50', title: 'p50', width: 68, align: 'right', from: 760, hint: 'Half of the requests are answered within it', cell: (row) => <Live row={row} pick="p50" /> },
-    { id: 'p99', title: 'p99', width: 70, align: 'right', sorts: 'down', from: 480, hint: '99 of 100 requests are answered within it', cell: (row) => <Live row={row} pick="p99" /> },
-    { id: 'errors', title: 'Errors', width: 70, align: 'right', sorts: 'down', from: 620, hint: 'Requests that got a 5xx, of all', cell: (row) => <Live row={row} pick="errors" /> },
+    { id: 'requests', title: 'Requests', width: 80, align: 'right', from: 440, sorts: 'down', hint: 'Requests per second', cell: (row) => <Live row={row} pick="requests" /> },
+    { id: 'p50', title: 'p50', width: 68, align: 'right', from: 1100, hint: 'Half of the requests are answered within it', cell: (row) => <Live row={row} pick="p50" /> },
+    { id: 'p99', title: 'p99', width: 74, align: 'right', sorts: 'down', from: 480, hint: '99 of 100 requests are answered within it', cell: (row) => <Live row={row} pick="p99" /> },
+    { id: 'errors', title: 'Errors', width: 84, align: 'right', sorts: 'down', from: 620, hint: 'Requests that got a 5xx, of all', cell: (row) => <Live row={row} pick="errors" /> },
     {
       id: 'hour', title: 'Last hour', width: 92, from: 900, hint: 'Requests of each of the last 60 minutes',
       cell: (row) => <LastHour requests={row.requests ?? []} />,
@@ -99,9 +118,8 @@ export function modelColumns(grouped: boolean): Column<ModelListed>[] {
       cell: (row) => row.drift ? <State plain tone={DRIFTS[row.drift]}>{row.drift}</State> : <span className="dim">{NOTHING}</span>,
     },
     {
-      id: 'truth', title: 'Truth', width: 92, from: 1040, hint: 'Whether it is known how good its predictions were',
+      id: 'truth', title: 'Truth', width: 92, from: 1160, hint: 'Whether it is known how good its predictions were',
       cell: (row) => row.truth ? <State plain tone={TRUTHS[row.truth]}>{row.truth}</State> : <span className="dim">{NOTHING}</span>,
     },
-    { id: 'alarms', title: 'State', width: 96, grow: 2, sorts: 'down', hint: 'Alarms that are open, the most severe first', cell: (row) => <Alarms row={row} /> },
   ];
 }

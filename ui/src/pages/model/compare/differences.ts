@@ -24,7 +24,9 @@ function beside(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>):
   return [...new Set([...a.keys(), ...b.keys()])].map((name) => ({ name, a: a.get(name) ?? null, b: b.get(name) ?? null }));
 }
 
+/** None where the columns of one are not known: they are read when a version is prepared for its first release. */
 export function columnDifferences(a: Version, b: Version, side: 'inputs' | 'outputs'): Difference[] {
+  if (!a.schema || !b.schema) return [];
   const map = (version: Version) => new Map((version.schema?.[side] ?? []).map((column) => [column.name, columnWords(column as Column)]));
   return beside(map(a), map(b));
 }

@@ -38,7 +38,7 @@ export function ModelHead({ project, model, environment, environments, view, onE
           data={environments.includes(environment) ? [...environments] : [...environments, environment]}
           onChange={(name) => name && onEnvironment(name)}
         />
-        <RollBack project={project} model={model} environment={environment} live={live} />
+        <RollBack project={project} model={model} environment={environment} live={live} to={view?.rollback_to.find(([of]) => of === environment)?.[1]} />
         <ActionButton action="release" object={object} onAct={openRelease} onPropose={openRelease}>Release…</ActionButton>
       </PageHead>
       <Strip project={project} model={model} environment={environment} view={view} live={live} />
@@ -47,11 +47,10 @@ export function ModelHead({ project, model, environment, environments, view, onE
 }
 
 /** Going back is asked first; what it goes back to, or which release it ends, stands in the question. */
-function RollBack({ project, model, environment, live }: { project: string; model: string; environment: string; live: string | undefined }) {
+function RollBack({ project, model, environment, live, to }: { project: string; model: string; environment: string; live: string | undefined; to: string | undefined }) {
   const [asks, setAsks] = useState(false);
-  const { before, shifting } = useHistory(project, model);
+  const { shifting } = useHistory(project, model);
   const { rollBack } = useActs(project, model);
-  const to = before.get(environment);
   const ends = shifting.get(environment);
   const name = nameOf(project, model);
   if (!live || (!to && !ends)) return null;
@@ -80,7 +79,7 @@ function stateOf(view: Schema<'ModelView'>, environment: string, live: string | 
   const running = view.deployments.findLast((one) => one.environment === environment && one.outcome === 'running');
   if (running) return ['busy', told && told !== '' ? told : `${running.version} is on its way`];
   if (!live) return ['quiet', `not live in ${environment}`];
-  if (told && told !== 'live' && told !== '') return [/^idle/.test(told) ? 'quiet' : 'busy', told];
+  if (told && told !== 'live' && told !== '') return [/^idle/.test(told) ? 'quiet' : /fail/.test(told) ? 'warning' : 'busy', told];
   const ready = view.replicas.filter((one) => one.environment === environment && one.version === live && one.state === 'ready').length;
   const wanted = view.targets.find(([name]) => name === environment)?.[1] ?? 0;
   if (wanted === 0 && ready === 0) return ['quiet', 'idle: the next request starts a replica'];

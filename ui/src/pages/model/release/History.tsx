@@ -6,6 +6,7 @@ import { Time } from '../../../parts/Time';
 import type { TabProps } from '../tabs/props';
 import { useRequested } from './api';
 import { Ended, endedWords } from './Ended';
+import { guardsOf } from './said';
 
 type Attempt = Schema<'DeploymentView'>;
 
@@ -45,7 +46,7 @@ export function History({ project, model, environment, view }: TabProps) {
         label={`Attempts to go live in ${environment}`} rows={attempts} columns={columns} rowKey={(row) => String(row.deployment)} maxHeight={360}
         selected={selected === null ? undefined : String(selected)} onOpen={(row) => setSelected(row.deployment === selected ? null : row.deployment)}
       />
-      {chosen && typeof chosen.outcome === 'object' && <Ended version={chosen.version} failed={chosen.outcome.failed} />}
+      {chosen && typeof chosen.outcome === 'object' && <Ended version={chosen.version} failed={chosen.outcome.failed} guards={guardsOf(requested?.get(chosen.deployment)?.body.plan)} />}
     </section>
   );
 }

@@ -2,9 +2,9 @@ import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { answer, api, read, type Schema } from '../../../api/client';
 import { keys } from '../../../api/keys';
 import { toProblem } from '../../../api/problem';
+import { orProposed } from '../versions/act';
 
 export type Release = Schema<'ReleaseView'>;
-export type Proposal = Schema<'ProposalView'>;
 
 /** The release that runs or the last one; null if there was none. Each second while it runs. */
 export function useRelease(project: string, model: string, environment: string) {
@@ -27,7 +27,7 @@ export function useRelease(project: string, model: string, environment: string) 
 /** What waits for approval, of this model alone. */
 export function useProposals(project: string, model: string) {
   return useQuery({
-    queryKey: keys.model(project, model, 'proposals'),
+    queryKey: keys.access('proposals', 'open'),
     queryFn: ({ signal }) => answer(api.GET('/v1/proposals', { params: { query: { open: true, limit: 100 } }, signal })),
     select: ({ proposals }) => proposals.filter(({ object }) => object.split('@')[0] === `${project}/${model}`),
     refetchInterval: 10_000,
@@ -59,7 +59,7 @@ export function useSteering(project: string, model: string, environment: string)
   const queries = useQueryClient();
   const path = { project, model };
   const then = async <T>(call: Promise<T>): Promise<T> => {
-    const done = await call;
+    const done = orProposed(await call);
     await queries.invalidateQueries({ queryKey: keys.model(project, model) });
     return done;
   };
@@ -69,8 +69,6 @@ export function useSteering(project: string, model: string, environment: string)
     rollBack: () => then(answer(api.POST('/v1/projects/{project}/models/{model}/rollbacks', { params: { path }, body: { environment } }))),
     release: (version: string, to: string) =>
       then(answer(api.POST('/v1/projects/{project}/models/{model}/deployments', { params: { path }, body: { version, environment: to, plan: { cause: 'promote' } } as Schema<'DeploymentRequest'> }))),
-    approve: (id: number) => then(answer(api.POST('/v1/proposals/{id}/approvals', { params: { path: { id } } }))),
-    reject: (id: number, why: string) => then(answer(api.POST('/v1/proposals/{id}/rejections', { params: { path: { id } }, body: { why } }))),
   };
 }
 

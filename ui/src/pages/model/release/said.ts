@@ -18,6 +18,14 @@ export interface Said {
   line: string;
 }
 
+/** What the server takes if a canary names none. */
+const USUAL_GUARDS = ['errors<baseline+0.5%', 'p95<1.2x'];
+
+/** The guards of a plan, as they were written. */
+export function guardsOf(plan: { guards?: readonly string[] } | null | undefined): readonly string[] {
+  return plan?.guards && plan.guards.length > 0 ? plan.guards : USUAL_GUARDS;
+}
+
 const VERDICT = /: (advance|hold|roll back)(?:: (.*))?$/;
 
 export function takeApart(said: string, guards: readonly string[]): { head: string; verdict: Verdict | null; guards: Said[] } {

@@ -32,6 +32,8 @@ export default function CompareTab({ project, model, environment, view }: TabPro
 
   const set = (change: { a?: string; b?: string }) => void navigate({ search: (all) => ({ ...all, a: a.version, b: b.version, ...change }) });
   const role = (version: Version) => view.live.flatMap(([name, live]) => (live === version.version ? [name] : [])).join(', ');
+  const unread = [a, b].find((one) => !one.schema);
+  const unknown = unread ? `those of ${unread.version} are not known before it is released` : 'none';
   return (
     <div className="compare">
       <div className="compare-head">
@@ -49,8 +51,8 @@ export default function CompareTab({ project, model, environment, view }: TabPro
         </h2>
         <Metrics project={project} model={model} environment={environment} a={a} b={b} range={range} />
       </section>
-      <Section title="Inputs" a={a.version} b={b.version} rows={columnDifferences(a, b, 'inputs')} none="not known" />
-      <Section title="Outputs" a={a.version} b={b.version} rows={columnDifferences(a, b, 'outputs')} none="not known" />
+      <Section title="Inputs" a={a.version} b={b.version} rows={columnDifferences(a, b, 'inputs')} none={unknown} />
+      <Section title="Outputs" a={a.version} b={b.version} rows={columnDifferences(a, b, 'outputs')} none={unknown} />
       <Section title="Packages" a={a.version} b={b.version} rows={packageDifferences(a, b)} none="neither has any" />
       <Section title="Where they come from" a={a.version} b={b.version} rows={factDifferences(a, b)} none="not known" />
       {(a.measured || b.measured) && <Section title="Benchmark" a={a.version} b={b.version} rows={measured(a, b)} none="not measured" />}

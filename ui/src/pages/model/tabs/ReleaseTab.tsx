@@ -4,18 +4,16 @@ import { Empty, Failed } from '../../../parts/Notices';
 import { Skeletons } from '../../../parts/Skeletons';
 import { State } from '../../../parts/State';
 import { Time } from '../../../parts/Time';
+import { ProposalLine } from '../../access/ProposalLine';
 import { type Release, type Steering, useProposals, useRelease, useSteering } from '../release/api';
 import { Controls } from '../release/Controls';
 import { Ended } from '../release/Ended';
 import { Guards } from '../release/Guards';
+import { guardsOf } from '../release/said';
 import { History, outcomeState } from '../release/History';
-import { Proposals } from '../release/Proposals';
 import { Split, Steps } from '../release/Steps';
 import type { TabProps } from './props';
 import '../release/release.css';
-
-/** What the server takes if a canary names none. */
-const USUAL_GUARDS = ['errors<baseline+0.5%', 'p95<1.2x'];
 
 /** The release on its way, or the last one; what waits for approval; and what was before. */
 export default function ReleaseTab(props: TabProps) {
@@ -27,7 +25,12 @@ export default function ReleaseTab(props: TabProps) {
   if (isPending) return <Skeletons lines={8} />;
   return (
     <div className="release">
-      <Proposals proposals={proposals ?? []} steering={steering} />
+      {proposals && proposals.length > 0 && (
+        <section className="release-section" aria-label="Proposals">
+          <h2>Waits for approval <span className="dim num">{proposals.length}</span></h2>
+          <ul className="rows">{proposals.map((proposal) => <ProposalLine key={proposal.id} of={proposal} />)}</ul>
+        </section>
+      )}
       {release ? (
         <Current {...props} release={release} steering={steering} />
       ) : (
@@ -53,10 +56,10 @@ function Current({ release, steering, ...tab }: TabProps & { release: Release; s
         {stale !== null && <span className="dim">stale since {clock(stale)}</span>}
         <Controls {...tab} release={release} steering={steering} />
       </header>
-      {typeof outcome === 'object' && <Ended version={release.version} failed={outcome.failed} />}
+      {typeof outcome === 'object' && <Ended version={release.version} failed={outcome.failed} guards={guardsOf(plan)} />}
       {(isRunning || (isGradual && outcome === 'live')) && <Steps release={release} />}
       {isRunning && <Split release={release} />}
-      {isRunning && isGradual && said !== '' && <Guards said={said} guards={plan.guards && plan.guards.length > 0 ? plan.guards : USUAL_GUARDS} />}
+      {isRunning && isGradual && said !== '' && <Guards said={said} guards={guardsOf(plan)} />}
       {(progress?.segments ?? 1) > 1 && <p className="dim small">Evidence was collected anew {(progress?.segments ?? 1) - 1} times, as the server was restarted.</p>}
     </section>
   );

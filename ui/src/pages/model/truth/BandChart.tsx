@@ -1,9 +1,9 @@
-import { ActionIcon, Tooltip, useComputedColorScheme } from '@mantine/core';
+import { useComputedColorScheme } from '@mantine/core';
 import { useElementSize } from '@mantine/hooks';
-import { type PointerEvent, useId, useMemo, useState } from 'react';
+import { type PointerEvent, useMemo, useState } from 'react';
 import { seriesColour, seriesDash } from '../../../colours';
 import { clock, count, day, exact, inUnit, moment, NOTHING, type Unit } from '../../../format';
-import { Icon } from '../../../parts/Icon';
+import { ChartFrame } from '../../../parts/ChartFrame';
 import { BandTable } from './BandTable';
 import { extent, pieces, type Point, ticks, timeTicks } from './scale';
 import './band.css';
@@ -31,27 +31,15 @@ interface Props {
 const LEFT = 52;
 const RIGHT = 12;
 const BOTTOM = 22;
+/** Of a time at the axis, in pixels: one that would be cut off at the edge is left out. */
+const LABEL_WIDTH = 36;
 /** With more points than this the interval is an area, with fewer each has its own. */
 const AREA_FROM = 32;
 
 /** Values over time with an interval around each. */
 export function BandChart(props: Props) {
-  const { title } = props;
-  const [asTable, setAsTable] = useState(false);
-  const id = useId();
-  return (
-    <figure className="chart" aria-labelledby={id}>
-      <figcaption className="chart-head">
-        <span id={id} className="chart-title">{title}</span>
-        <Tooltip label={asTable ? 'As a chart' : 'As a table'}>
-          <ActionIcon size="sm" aria-label={asTable ? `${title} as a chart` : `${title} as a table`} aria-pressed={asTable} onClick={() => setAsTable(!asTable)}>
-            <Icon name={asTable ? 'chart' : 'table'} size={14} />
-          </ActionIcon>
-        </Tooltip>
-      </figcaption>
-      {asTable ? <BandTable title={title} series={props.series} unit={props.unit ?? 'plain'} /> : <Plot {...props} />}
-    </figure>
-  );
+  const { title, series, unit = 'plain' } = props;
+  return <ChartFrame title={title} table={() => <BandTable title={title} series={series} unit={unit} />}><Plot {...props} /></ChartFrame>;
 }
 
 function Plot({ series, unit = 'plain', from, to, height = 190 }: Props) {
@@ -86,7 +74,7 @@ function Plot({ series, unit = 'plain', from, to, height = 190 }: Props) {
             <text className="band-tick" x={LEFT - 8} y={y(value) + 4} textAnchor="end">{inUnit(value, unit)}</text>
           </g>
         ))}
-        {timeTicks(from, to, inner / 110).map((time) => (
+        {timeTicks(from, to, inner / 110).filter((time) => x(time) <= width - LABEL_WIDTH / 2).map((time) => (
           <text key={time} className="band-tick" x={x(time)} y={height - 5} textAnchor="middle">{label(time)}</text>
         ))}
         {at !== null && <line className="band-cursor" x1={x(at)} x2={x(at)} y1={0} y2={height - BOTTOM} />}

@@ -16,7 +16,7 @@ export function Summary({ windows, label }: { windows: readonly Window[]; label:
       cell: (window) => <Quality window={window} metric={metric} />,
     })),
     { id: 'coverage', title: 'Truth known', width: 130, from: 460, cell: (window) => <Coverage window={window} /> },
-    { id: 'late', title: 'Late', hint: 'How long after its prediction truth came, in the mean.', width: 76, align: 'right', from: 760, cell: (window) => <span className="num">{span(window.late_ms)}</span> },
+    { id: 'late', title: 'Late', hint: 'How long after its prediction truth came, in the mean.', width: 96, align: 'right', from: 760, cell: (window) => <span className="num">{span(window.late_ms)}</span> },
     { id: 'maturity', title: 'State', width: 108, cell: (window) => <MaturityState window={window} /> },
   ];
   return <DataTable label={label} rows={windows} columns={columns} rowKey={(window) => `${window.version} ${window.output} ${window.from_ms}`} maxHeight={360} />;

@@ -16,13 +16,11 @@ export interface Released {
 export interface History {
   /** All releases, oldest first. */
   released: readonly Released[];
-  /** What a rollback goes back to, by environment. */
-  before: ReadonlyMap<string, string>;
   /** What has a part of the traffic now: a rollback ends it. */
   shifting: ReadonlyMap<string, string>;
 }
 
-export const EMPTY_HISTORY: History = { released: [], before: new Map(), shifting: new Map() };
+export const EMPTY_HISTORY: History = { released: [], shifting: new Map() };
 
 interface Attempt {
   actor: string;
@@ -31,10 +29,9 @@ interface Attempt {
   cause: Schema<'Cause'>;
 }
 
-/** A rollback goes back along what was live before; going back twice goes back two releases. */
+/** Each attempt belongs to the release that it became, or ends without one. */
 export function readHistory(events: readonly Happened[]): History {
   const attempts = new Map<number, Attempt>();
-  const before = new Map<string, number[]>();
   const shifting = new Map<string, { deployment: number; version: number }>();
   const released: Released[] = [];
   const settle = (deployment: number) => {
@@ -54,33 +51,17 @@ export function readHistory(events: readonly Happened[]): History {
       const { deployment, environment, version, previous, elapsed_ms: elapsedMs } = event.body;
       const attempt = attempts.get(deployment);
       const cause = attempt?.cause ?? 'deploy';
-      before.set(environment, goOn(before.get(environment) ?? [], version, previous ?? null, cause));
       settle(deployment);
       released.push({
         at: event.at_ms, actor: attempt?.actor ?? event.actor, environment, cause, elapsedMs,
         version: `v${version}`, previous: previous === null || previous === undefined ? null : `v${previous}`,
       });
-    } else if (event.kind === 'version_removed') {
-      for (const [environment, versions] of before) before.set(environment, versions.filter((one) => one !== event.body.version));
     } else if (event.kind === 'model_removed') {
-      before.clear();
       shifting.clear();
     }
   }
   return {
     released,
-    before: new Map([...before].flatMap(([environment, versions]) => {
-      const last = versions.at(-1);
-      return last === undefined ? [] : [[environment, `v${last}`] as const];
-    })),
     shifting: new Map([...shifting].map(([environment, { version }]) => [environment, `v${version}`])),
   };
-}
-
-function goOn(before: readonly number[], version: number, previous: number | null, cause: Schema<'Cause'>): number[] {
-  if (cause === 'rollback') {
-    const at = before.lastIndexOf(version);
-    return before.slice(0, at < 0 ? before.length : at);
-  }
-  return previous === null || previous === version ? [...before] : [...before, previous];
 }

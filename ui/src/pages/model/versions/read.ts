@@ -23,7 +23,7 @@ export async function readEvents(project: string, model: string, kind: string, s
   return { events, isWhole: false };
 }
 
-/** What was released when and by whom, and what a rollback goes back to. */
+/** What was released when and by whom, and what has a part of the traffic now. */
 export function useHistory(project: string, model: string) {
   const { data } = useQuery({
     queryKey: keys.model(project, model, 'history'),
