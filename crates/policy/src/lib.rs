@@ -15,3 +15,4 @@ pub mod rule;
 pub mod scale;
 pub mod starts;
 pub mod truth;
+pub mod why;

@@ -15,7 +15,8 @@ fn values_that_have_a_tenth_by_themselves_are_alone_in_their_bin() {
     assert_eq!(reference.bin_name(bin), "500");
     assert!(reference.bin_name(bin - 1).ends_with(" to 500"), "{}", reference.bin_name(bin - 1));
     // Half of the values are zero: the number next to it is not one that people read.
-    let values: Vec<f64> = (0..1_000).map(|n| if n % 2 == 0 { 0.0 } else { f64::from(n) }).collect();
+    let values: Vec<f64> =
+        (0..1_000).map(|n| if n % 2 == 0 { 0.0 } else { f64::from(n) }).collect();
     let reference = Reference::of_numbers(&values, 0).unwrap();
     assert_eq!((reference.bin_name(0), reference.bin_name(1)), ("below 0".into(), "0".into()));
     assert!((0..reference.shares.len()).all(|bin| !reference.bin_name(bin).contains("e-")));

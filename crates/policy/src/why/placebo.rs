@@ -1,0 +1,106 @@
+//! How large an effect is when nothing happened: the same question at quiet moments.
+
+use super::contrast::{Whole, contrasts};
+use super::grid::Grid;
+use super::groups::Groups;
+use super::window::Windows;
+
+/// Effects at quiet moments, ascending.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Placebo(Vec<f64>);
+
+impl Placebo {
+    pub(super) fn new(mut effects: Vec<f64>) -> Placebo {
+        effects.sort_by(f64::total_cmp);
+        Placebo(effects)
+    }
+
+    /// The share of quiet moments with an effect as large; never 0, as this moment is one, too.
+    pub(super) fn p(&self, effect: f64) -> f64 {
+        let smaller = self.0.partition_point(|placebo| *placebo < effect);
+        (self.0.len() - smaller + 1) as f64 / (self.0.len() + 1) as f64
+    }
+}
+
+/// The largest effect of any group at each quiet moment, so that it does not matter how many groups
+/// are looked at (Westfall, Young 1993).
+pub(super) fn of_groups(groups: &[Groups], whole: &Grid, quiet: &[Windows]) -> Placebo {
+    let largest = quiet.iter().map(|windows| {
+        let sign = Whole::of(whole, windows).change().signum();
+        let all = groups.iter().flat_map(|groups| contrasts(groups, windows, sign));
+        all.map(|contrast| contrast.effect()).fold(0.0, f64::max)
+    });
+    Placebo::new(largest.collect())
+}
+
+/// How far the whole moved at each quiet moment.
+pub(super) fn of_whole(grid: &Grid, quiet: &[Windows]) -> Placebo {
+    Placebo::new(quiet.iter().map(|windows| Whole::of(grid, windows).change().abs()).collect())
+}
+
+/// A number before and after a change, and how rare as large a step is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Moved {
+    pub(super) before: f64,
+    pub(super) after: f64,
+    /// Of steps in the same direction.
+    pub(super) p: f64,
+}
+
+impl Moved {
+    /// After divided by before.
+    pub(super) fn times(&self) -> f64 {
+        if self.before.abs() > 1e-9 {
+            self.after / self.before
+        } else if self.after.abs() > 1e-9 {
+            f64::MAX.sqrt()
+        } else {
+            1.0
+        }
+    }
+}
+
+/// A series by bucket; `None` if there is no data on one of the sides.
+pub(super) fn moved(values: &[Option<f64>], windows: &Windows, quiet: &[Windows]) -> Option<Moved> {
+    let mut sums = vec![(0.0, 0.0)];
+    for value in values {
+        let (sum, count) = sums[sums.len() - 1];
+        let value = value.filter(|value| value.is_finite());
+        sums.push((sum + value.unwrap_or(0.0), count + f64::from(u8::from(value.is_some()))));
+    }
+    let mean = |within: &std::ops::Range<usize>| {
+        let end = within.end.min(values.len());
+        let (from, to) = (sums[within.start.min(end)], sums[end]);
+        (to.1 > from.1).then(|| (to.0 - from.0) / (to.1 - from.1))
+    };
+    let step = |windows: &Windows| Some((mean(&windows.before)?, mean(&windows.after)?));
+    let (before, after) = step(windows)?;
+    let sign = (after - before).signum();
+    let steps = quiet.iter().filter_map(step).map(|(before, after)| sign * (after - before));
+    let p = Placebo::new(steps.collect()).p(sign * (after - before) - 1e-12);
+    Some(Moved { before, after, p })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_large_counts_as_large() {
+        let placebo = Placebo::new(vec![0.3, 0.1, 0.2]);
+        assert_eq!(placebo.p(0.4), 0.25);
+        assert_eq!(placebo.p(0.3), 0.5);
+        assert_eq!(placebo.p(0.0), 1.0);
+        assert_eq!(Placebo::default().p(9.0), 1.0);
+    }
+
+    #[test]
+    fn no_data_is_not_zero() {
+        let windows = Windows { before: 0..4, after: 4..8 };
+        let values = [Some(1.0), None, Some(3.0), None, None, Some(6.0), None, None];
+        let found = moved(&values, &windows, &[]).unwrap();
+        assert_eq!((found.before, found.after, found.times()), (2.0, 6.0, 3.0));
+        assert_eq!(moved(&values[..4], &windows, &[]), None);
+        assert_eq!(moved(&[], &windows, &[]), None);
+    }
+}
