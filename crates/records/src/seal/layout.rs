@@ -178,8 +178,10 @@ impl<'d> Layout<'d> {
         };
         let name = format!("{}{output}", columns::OUTPUT);
         let inputs = self.definition.schema.inputs.len();
-        let is_first = !self.columns[inputs..].iter().any(|column| column.name == name);
-        let name = if is_first { name } else { format!("{name}:{datatype}") };
+        let is_free = |name: &String| !self.columns[inputs..].iter().any(|it| it.name == *name);
+        // Of a type there is one column of single elements at most, and one of lists.
+        let names = [name.clone(), format!("{name}:{datatype}"), format!("{name}:{datatype}[]")];
+        let name = names.into_iter().find(is_free).unwrap_or(name);
         Column::new(name, datatype, is_scalar)
     }
 }

@@ -1,5 +1,7 @@
 //! What is only known of the last record of a segment holds for the first.
 
+use std::collections::BTreeSet;
+
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, UInt32Type};
@@ -91,6 +93,31 @@ fn many_records_become_one_file_in_their_order() {
     assert!(scores.values().iter().enumerate().all(|(n, score)| *score == n as f64));
     let cities = rows["in.city"].as_string::<i32>();
     assert!((0..RECORDS).all(|n| cities.value(n) == format!("c{n}")));
+}
+
+#[test]
+fn no_two_columns_have_one_name() {
+    let kinds: [(Datatype, &[usize]); 4] = [
+        (Datatype::Fp64, &[1]),
+        (Datatype::Int64, &[1]),
+        (Datatype::Fp64, &[1, 2]),
+        (Datatype::Int64, &[1, 2]),
+    ];
+    // As they come, and the other way round.
+    for turned in [false, true] {
+        let bytes = segment(|n| {
+            let at = if turned { 3 - n % 4 } else { n % 4 };
+            let (datatype, shape) = kinds[at];
+            let bytes = 8 * shape.iter().product::<usize>();
+            (b"Delft".to_vec(), vec![tensor("score", datatype, shape, vec![0; bytes])])
+        });
+        let (file, rows) = sealed(&bytes);
+        let names: BTreeSet<&str> = file.columns.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names.len(), file.columns.len(), "{names:?}");
+        let of_output = |name: &&&str| name.starts_with("out.score") && !name.ends_with(":shape");
+        let kept = |name: &&str| RECORDS - rows[0][*name].null_count();
+        assert_eq!(names.iter().filter(of_output).map(kept).sum::<usize>(), RECORDS);
+    }
 }
 
 #[test]
