@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -202,6 +203,26 @@ class Platform:
     def pids(self, model):
         """Process ids of a model's replicas."""
         return sorted(replica["pid"] for replica in self.run("show", model, "--json").json()["replicas"])
+
+
+def paths_below(folder):
+    """All paths below a folder of a server that may be at work, with their status: what is removed meanwhile is left out."""
+    for at, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            try:
+                yield (path := Path(at) / name), path.lstat()
+            except FileNotFoundError:
+                pass
+
+
+def stored_files(folder):
+    """All files below such a folder, with what is in them."""
+    for path, status in paths_below(folder):
+        if stat.S_ISREG(status.st_mode):
+            try:
+                yield path, path.read_bytes()
+            except FileNotFoundError:
+                pass
 
 
 def write_model(directory, files):

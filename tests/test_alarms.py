@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from conftest import wait_for, write_model
+from conftest import stored_files, wait_for, write_model
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 CANARY = "x7kq9-canary-in-the-address"
@@ -140,10 +140,8 @@ def test_receivers_are_named_and_tested_and_their_addresses_are_secrets(platform
     shown = [listed.out, platform.run("alerts", "ls", "--json").out, platform.run("events", "--json").out, platform.run("events").out]
     assert "alert_receiver_set" in shown[2] and not any(CANARY in text or key in text or again in text for text in shown)
     platform.stop()
-    for path in platform.data.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            assert CANARY.encode() not in content and again.encode() not in content, path
+    for path, content in stored_files(platform.data):
+        assert CANARY.encode() not in content and again.encode() not in content, path
     platform.start()
     platform.run("alerts", "test", "ops")
     platform.run("alerts", "rm", "ops")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import constant, wait_for, write_model
+from conftest import constant, paths_below, wait_for, write_model
 
 WRITER = """
 import os
@@ -49,9 +49,8 @@ def used_bytes(*folders):
     """What folders take of the disk; a file with several names counts once."""
     blocks = {}
     for folder in folders:
-        for path in Path(folder).rglob("*"):
-            stat = path.lstat()
-            blocks[(stat.st_dev, stat.st_ino)] = stat.st_blocks * 512
+        for _, status in paths_below(folder):
+            blocks[(status.st_dev, status.st_ino)] = status.st_blocks * 512
     return sum(blocks.values())
 
 
@@ -160,7 +159,7 @@ def test_gc_frees_what_a_removed_model_took_and_says_how_much(platform, tmp_path
     weights = os.urandom(4 << 20)
     platform.run("deploy", write_model(tmp_path / "m", {**constant(1), "weights.bin": weights}))
     platform.run("deploy", write_model(tmp_path / "kept", constant(2)))
-    platform.run("rm", "m")
+    platform.run("rm", "m", "--yes")
     wait_for(lambda: "m" not in platform.run("ls").out.split(), "the model is gone")
     freed = 0
 
@@ -193,7 +192,7 @@ def test_deploys_beside_endless_garbage_collection_all_succeed(platform, tmp_pat
             platform.run("deploy", model)
             assert platform.predict("m", {"x": 0}).json() == {"output": round % 4}
             if round % 3 == 2:
-                platform.run("rm", "m")
+                platform.run("rm", "m", "--yes")
     finally:
         stop.set()
         collector.join()

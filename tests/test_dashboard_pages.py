@@ -13,7 +13,7 @@ CHECKED = """def predict(age: int, city: str = "Utrecht") -> float:
         raise ValueError("nobody is that old")
     return age * 0.5
 """
-MODEL_TABS = ("now", "versions", "try", "logs", "data", "truth", "release", "records", "compare")
+MODEL_TABS = ("now", "why", "versions", "try", "logs", "data", "truth", "release", "records", "lineage", "compare")
 OTHER_PAGES = ("/", "/alarms", "/alarms?tab=receivers", "/events", "/events?tab=proof", "/access", "/access?tab=tokens", "/access?tab=proposals", "/access?tab=me", "/system")
 #: Those that show more with models, members and tokens.
 FILLED_PAGES = ("/", "/alarms", "/events", "/events?tab=proof", "/access", "/access?tab=tokens", "/system")

@@ -192,6 +192,13 @@ def test_a_record_is_found_and_says_where_it_came_from(platform, dashboard, tmp_
     for part in ("v1", "customer=13", asked, TRACE, "160", "Queue", "Batch"):
         assert part in told, (part, told)
     assert re.search(r"Answered by\s+v1\s+on r1-\d+", told) and re.search(r"Batch\s+\d+ rows?, from place \d+", told), told
+    # Its way goes from the data of its version to what was true.
+    way = record.get_by_role("region", name="Its way").get_by_role("listitem")
+    watched.wait(lambda: way.count() == 8, "all steps of its way")
+    steps = way.all_inner_texts()
+    for step, begin in zip(steps, ("Trained with", "Made from", "Version v1", "Released", "Asked", "Replica r1-", "Answered ", "What was true"), strict=True):
+        assert step.startswith(begin), steps
+    assert "all of production" in steps[3] and "not known yet" in steps[7], steps
     faults = accessible(watched, "an open record")
     # The address leads somebody else to the same.
     other = dashboard.enter(platform, page.url.removeprefix(watched.origin))

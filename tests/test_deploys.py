@@ -82,7 +82,7 @@ def test_rm_during_a_deploy_ends_it(platform, tmp_path):
     model = write_model(tmp_path / "m", {"model.py": SLOW_START.format(mark=str(mark))})
     deploy = started(platform, "deploy", model)
     wait_for(mark.exists, "the model loads")
-    platform.run("rm", "m")
+    platform.run("rm", "m", "--yes")
     code, said = ended(deploy)
     assert code == 1 and "removed" in said, said
     assert platform.run("show", "m", ok=False).code == 1

@@ -32,7 +32,7 @@ def test_deploy_predict_list_show_remove(platform, tmp_path):
     kinds = [event["kind"] for event in platform.run("events", "churn", "--json").json()["events"]]
     for kind in ["version_pushed", "deploy_started", "tests_passed", "released"]:
         assert kind in kinds
-    platform.run("rm", "churn")
+    platform.run("rm", "churn", "--yes")
     assert platform.predict("churn", {"age": 1}).status == 404
     assert platform.run("ls", "--json").json()["models"] == []
 

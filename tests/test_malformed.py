@@ -41,7 +41,8 @@ def bodies(digest):
     manifest = {"model": {"name": "m", "predict_ms_max": 1000}, "schema": {"inputs": [column], "outputs": []}, "env": {"A": "1"}, "tests": {"tolerance": 0.1},
                 "scale": {"min": 0, "max": 2, "slo_ms": 5.0}, "batch": {"rows_max": 8}, "release": {"canary": [5, 50], "guards": ["errors<1%"]}}
     push = {"tree": [{"path": "model.py", "digest": digest, "size": 10, "executable": False}], "manifest": manifest, "runtime": "python", "file": "model.py",
-            "provenance": {"author": "somebody", "git_commit": "abc", "git_dirty": True}}
+            "provenance": {"author": "somebody", "git_commit": "abc", "git_dirty": True, "git_remote": "https://a:b@host/c", "environment": "staging",
+                           "data": [{"name": "a.csv", "kind": "file", "digest": digest, "bytes": 10, "files": 1, "rows": 3}], "metrics": {"auc": 0.5}}}
     plan = {"canary": [5, 50], "every_ms": 1000, "guards": ["errors<1%"], "sticky": "X-User", "cause": "release", "breaking": False}
     return {
         "versions": push,
@@ -49,9 +50,12 @@ def bodies(digest):
         "{action}": {"environment": "staging"},
         "promotions": {"from": "nowhere", "to": "staging", "plan": plan},
         "rollbacks": {"environment": "nowhere"},
+        "replay": {"ids": ["0199a3f2-0000-7000-8000-000000000001"], "environment": "production", "version": "v1", "on": "v1"},
+        "evaluate": {"version": "v7", "environment": "production", "rows": [{"age": 3, "city": "Delft"}]},
+        "compare": {"before": "v7", "after": "v8", "environment": "production", "ids": ["0199a3f2-0000-7000-8000-000000000001"]},
         "feedback": [{"id": "0199a3f2-0000-7000-8000-000000000001", "row": 1, "truth": "left", "at": 1000}, {"key": "customer=42", "truth": [1, 0.5, None]}],
         "missing": {"blobs": [{"digest": digest, "size": 10}]},
-        "{name}": {"value": "1", "secret": False, "model": "m"},
+        "{name}": {"value": "1", "secret": False, "model": "m", "ahead": True},
         "gc": {},
         "silences": {"model": "default/m", "environment": "staging", "kind": "errors", "for_ms": 60_000, "reason": "why"},
         "tests": {},
@@ -83,7 +87,7 @@ class Generator:
                       "kind": "release", "environment": "staging", "project": "default", "head": "0" * 64, "upload": "mine",
                       "checkpoint": "decalog%2Fx%0A1%0AAA==%0A%0A", "from": "1", "to": "2", "since": "2026-11-26T00:00:00Z", "format": "jsonl",
                       "who": "ann", "code": "BCDF-GHJK", "key": "x", "state": "x", "iss": "https://id.example.org", "error": "denied", "error_description": "no",
-                      "column": "age", "by": "hour", "until": "2026-11-27T00:00:00Z", "where": "rows > 1", "truth": "left", "since_ms": "0", "until_ms": "9", "from_ms": "0", "to_ms": "9", "step": "day", "before": "1", "open": "true", "alarm": "9f31c2ab01de", "all": "true", "action": "release", "object": "default/m@staging", "in": "default", "id": "019ab1c2-3d4e-7000-8000-000000000001", "search": "fraud", "sort": "requests", "once": "true", "only": "requests"}
+                      "column": "age", "by": "hour", "until": "2026-11-27T00:00:00Z", "where": "rows > 1", "truth": "left", "since_ms": "0", "until_ms": "9", "from_ms": "0", "to_ms": "9", "step": "day", "before": "1", "open": "true", "alarm": "9f31c2ab01de", "all": "true", "action": "release", "object": "default/m@staging", "in": "default", "id": "019ab1c2-3d4e-7000-8000-000000000001", "search": "fraud", "sort": "requests", "once": "true", "only": "requests", "trace": "4bf92f3577b34da6a3ce929d0e0e4736", "at": "1h", "metric": "latency", "detailed": "true"}
         # What has no end is asked for its beginning.
         pairs = [(name, parameters[name]) for name in query if name == "once" or self.random.random() < 0.7]
         raw = b"12345" if method == "PATCH" else None

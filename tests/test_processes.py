@@ -81,7 +81,7 @@ def test_a_platform_without_models_sleeps(platform, tmp_path):
         pid = wait_for(lambda: max(platform.pids("m"), default=0), "a replica with a process")
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: pid not in platform.pids("m"), "it has ended")
-    platform.run("rm", "m")
+    platform.run("rm", "m", "--yes")
     wait_for(lambda: len(processes_of(platform.data)) <= 2, "nothing runs but the platform and its supervisor")
     before, seconds = wake_ups(platform.process.pid, "control"), 4
     time.sleep(seconds)  # This measures, and waits for nothing.

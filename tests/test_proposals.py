@@ -81,7 +81,7 @@ def test_nothing_goes_around_an_approval(guarded):
         ("promote", "m", "staging", "production"),
         ("env", "set", "LEVEL=3", "--model", "m"),
         ("env", "set", "LEVEL=3"),
-        ("rm", "m"),
+        ("rm", "m", "--yes"),
     ):
         propose(platform, people, "dora", *arguments)
     secret = platform.run("env", "set", "KEY", "--secret", stdin="hush, hush", ok=False, **as_(people, "dora"))
@@ -202,7 +202,7 @@ def test_who_may_only_go_back_cannot_come_forward_again(guarded):
 
 def test_a_removal_is_of_what_was_there_when_it_was_proposed(guarded, tmp_path):
     platform, people = guarded
-    whole = propose(platform, people, "dirk", "rm", "m")
+    whole = propose(platform, people, "dirk", "rm", "m", "--yes")
     shown = platform.run("proposals", str(whole), "--json").json()
     assert [removed["version"] for removed in shown["removes"]] == [1, 2], shown
     assert "removes" in platform.run("proposals", str(whole)).out
@@ -214,7 +214,7 @@ def test_a_removal_is_of_what_was_there_when_it_was_proposed(guarded, tmp_path):
     assert "changed since" in shown["says"] and "removes" not in shown
     assert live(platform) == {"output": 1}
     # What is as it was is removed.
-    again = propose(platform, people, "dirk", "rm", "m")
+    again = propose(platform, people, "dirk", "rm", "m", "--yes")
     assert [removed["version"] for removed in platform.run("proposals", str(again), "--json").json()["removes"]] == [1, 2, 3]
     platform.run("approve", str(again), **as_(people, "olga"))
     wait_for(lambda: "m" not in platform.run("ls").out.split(), "the removal")

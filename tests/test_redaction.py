@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pyarrow.parquet
-from conftest import wait_for, write_model
+from conftest import stored_files, wait_for, write_model
 
 from test_records import restart, rows
 
@@ -46,12 +46,10 @@ ALL = ("--records-per-s", "1000000", "--log", "debug")
 
 def everything(platform):
     """All that is on the disk, by what it is: files as they are, and the values of those that are compressed."""
-    for path in platform.data.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
-            yield str(path), content
-            if path.suffix == ".parquet":
-                yield f"{path}, read", repr(pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()).encode()
+    for path, content in stored_files(platform.data):
+        yield str(path), content
+        if path.suffix == ".parquet":
+            yield f"{path}, read", repr(pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()).encode()
     yield "the log", (platform.data.parent / f"{platform.data.name}.log").read_bytes()
 
 

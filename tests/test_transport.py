@@ -554,7 +554,7 @@ def test_a_server_that_is_not_the_expected_one(elsewhere, tmp_path, fresh):
     assert refused.code == 1 and "not known" in refused.err, refused
     plain = run("ls", "--url", "http://192.0.2.1:8010", env={"DECALOG_TOKEN": token}, ok=False)
     assert plain.code == 1 and "not sent in clear" in plain.err, plain
-    for words in [["http://192.0.2.1:8010"], ["nothing"]]:
+    for words in [["http://192.0.2.1:8010"], ["ftp://nothing"]]:
         failed = run("login", *words, "--token", "-", stdin=token, ok=False)
         assert failed.code == 1 and "no https:// address" in failed.err, failed
 

@@ -7,7 +7,7 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from conftest import ROOT, constant, wait_for, write_model
+from conftest import ROOT, constant, stored_files, wait_for, write_model
 
 
 class Load:
@@ -81,7 +81,7 @@ def test_a_removed_model_never_answers_for_a_new_one_of_its_name(platform, tmp_p
             assert (answer.json(), answer.headers["Decalog-Version"]) == ({"output": value}, f"v{value + 1}"), answer.body
         if sleeps:
             wait_for(lambda: not platform.pids("m"), "zero replicas again, with a parent")
-        platform.run("rm", "m")
+        platform.run("rm", "m", "--yes")
     assert platform.predict("m", {"x": 0}).status == 404
 
 
@@ -125,9 +125,8 @@ def test_variables_and_secrets(platform, tmp_path):
     listed = platform.run("env", "ls", "--model", "m", "--json")
     assert secret not in listed.out and "TOKEN" in listed.out
     platform.stop()
-    for path in platform.data.rglob("*"):
-        if path.is_file() and not path.is_socket():
-            assert secret.encode() not in path.read_bytes(), path
+    for path, content in stored_files(platform.data):
+        assert secret.encode() not in content, path
     assert (platform.data / "keys").stat().st_mode & 0o777 == 0o700
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in (platform.data / "keys").iterdir())
     assert platform.data.stat().st_mode & 0o777 == 0o700

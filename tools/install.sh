@@ -48,6 +48,7 @@ venv() {
 }
 venv test tests/requirements.txt
 venv kserve tests/requirements-kserve.txt
+venv zoo tests/requirements-zoo.txt
 
 # Real data that tests replay. What brings it is unpacked, and not installed: it needs much else.
 data="$cache/data"

@@ -1,6 +1,6 @@
 /**
  * All paths of the dashboard, and what each says behind `?`. Pages are loaded when they are opened, except the
- * overview, which most people begin with. `/why`, `/trace` and `/lineage` are kept free for later.
+ * overview, which most people begin with.
  */
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from '@tanstack/react-router';
 import { accessSearch } from './pages/access/search';

@@ -1,6 +1,6 @@
 //! Reads a model directory on the user's machine: which files belong to it, and their digests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -40,18 +40,31 @@ pub struct Walked {
 /// Reads all files below `directory` that belong to a model. Links within it are followed; one that
 /// leaves it is refused.
 pub fn walk(directory: &Path) -> Result<Walked, ArtifactError> {
+    walk_without(directory, BTreeSet::new())
+}
+
+/// The same without some files, which are not even read: `left_out` has their real paths. Links to
+/// them are left out, too.
+pub fn walk_without(
+    directory: &Path,
+    left_out: BTreeSet<PathBuf>,
+) -> Result<Walked, ArtifactError> {
     let root = directory.canonicalize()?;
     let patterns = patterns(&root)?;
-    walk_with(root, Some(patterns))
+    walk_with(root, Some(patterns), left_out)
 }
 
 /// Reads all files below `directory`, whatever they are called.
 pub(crate) fn walk_all(directory: &Path) -> Result<Walked, ArtifactError> {
-    walk_with(directory.canonicalize()?, None)
+    walk_with(directory.canonicalize()?, None, BTreeSet::new())
 }
 
-fn walk_with(root: PathBuf, patterns: Option<Vec<String>>) -> Result<Walked, ArtifactError> {
-    let mut walker = Walker { patterns, root, files: vec![], paths: HashMap::new() };
+fn walk_with(
+    root: PathBuf,
+    patterns: Option<Vec<String>>,
+    left_out: BTreeSet<PathBuf>,
+) -> Result<Walked, ArtifactError> {
+    let mut walker = Walker { patterns, left_out, root, files: vec![], paths: HashMap::new() };
     let root = walker.root.clone();
     walker.folder(&root, "", 0)?;
     Ok(Walked { tree: Tree::new(walker.files)?, paths: walker.paths })
@@ -77,6 +90,8 @@ struct Walker {
     root: PathBuf,
     /// What is left out, beside the manifest; nothing is if there are none.
     patterns: Option<Vec<String>>,
+    /// Real paths of files that are left out, wherever they are.
+    left_out: BTreeSet<PathBuf>,
     files: Vec<TreeFile>,
     paths: HashMap<Digest, PathBuf>,
 }
@@ -114,6 +129,9 @@ impl Walker {
                 }
                 Err(error) => return Err(error.into()),
             };
+            if self.left_out.contains(&real) {
+                continue;
+            }
             if !real.starts_with(&self.root) {
                 return refuse(
                     &path,

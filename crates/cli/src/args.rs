@@ -9,6 +9,8 @@ use domain::manifest::Runtime;
 mod access;
 mod alarms;
 mod audit;
+mod compare;
+mod lineage;
 mod otlp;
 mod release;
 mod sql;
@@ -23,13 +25,15 @@ pub use access::{
 };
 pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
 pub use audit::{AuditVerb, ExportFormat};
+pub use compare::{BisectMetric, BisectOptions, CompareVerb, DiffOptions};
+pub use lineage::{LineageOptions, LineageVerb, TraceOptions};
 pub use otlp::OtlpOptions;
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
-pub use sql::{AskRecords, AskSql, AskVerb, RowsForm};
+pub use sql::{AskRecords, AskSql, AskVerb, ReplayOptions, RowsForm};
 pub use truth::{FeedbackFormat, FeedbackOptions, QualityOptions};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
 pub use variables::{EnvVerb, KeyVerb};
-pub use watch::{DriftOptions, MetricsBy, MetricsOptions, WatchVerb};
+pub use watch::{DriftOptions, MetricsBy, MetricsOptions, WatchVerb, WhyMetric, WhyOptions};
 
 /// Takes trained models, in any language, into production and keeps them there.
 #[derive(Parser)]
@@ -103,7 +107,7 @@ pub enum Verb {
     Deploy(DeployOptions),
     /// Moves a model's traffic to a version, at once or step by step
     #[command(
-        after_help = "A canary gets a growing share of the traffic, and is rolled back if it breaks a guard. Without --guard it must\nnot have more errors or a longer tail than the live version. A shadow gets copies of requests, and its answers are compared.\n\nExamples:\n  decalog release churn@v3                                  all at once; the version may be an earlier one\n  decalog release churn@v4 --canary 5,25,50 --every 2m --guard 'errors<1%' --guard 'p99<50ms'\n  decalog release churn@v4 --shadow 20%\n  decalog release status churn\n  decalog release pause churn\n  decalog release resume churn\n  decalog release abort churn"
+        after_help = "A canary gets a growing share of the traffic, and is rolled back if it breaks a guard. Without --guard it must\nnot have more errors or a longer tail than the live version. A shadow gets copies of requests, and its answers are compared.\nA rehearsal asks recorded requests before any caller gets an answer, and judges the same guards on them.\n\nExamples:\n  decalog release churn@v3                                  all at once; the version may be an earlier one\n  decalog release churn@v4 --canary 5,25,50 --every 2m --guard 'errors<1%' --guard 'p99<50ms'\n  decalog release churn@v4 --shadow 20%\n  decalog release churn@v5 --rehearse 5000\n  decalog release churn@v5 --rehearse 1000 --guard 'disagreement<1%' --canary 5,25,50\n  decalog release status churn\n  decalog release pause churn\n  decalog release resume churn\n  decalog release abort churn"
     )]
     Release(ReleaseOptions),
     /// Releases the version that is live in one environment in another, without building it again
@@ -138,16 +142,19 @@ pub enum Verb {
     },
     /// Asks a model for a prediction
     #[command(
-        after_help = "Examples:\n  decalog predict churn '{\"age\": 42, \"city\": \"Utrecht\"}'\n  decalog predict churn @row.json\n  cat row.json | decalog predict churn -\n  decalog predict churn@v2 --rows people.csv"
+        after_help = "Examples:\n  decalog predict churn '{\"age\": 42, \"city\": \"Utrecht\"}'\n  decalog predict churn @row.json\n  cat row.json | decalog predict churn -\n  decalog predict churn@v2 --rows people.csv\n  decalog predict churn people.csv --csv > scored.csv"
     )]
     Predict {
         /// [project/]model[@environment][@vN]
         reference: String,
-        /// A row in JSON, @FILE, or - for standard input
+        /// A row in JSON, @FILE, - for standard input, or a file that ends in .csv or .tsv
         input: Option<String>,
-        /// A CSV file with a line of column names
+        /// A CSV file with a line of column names; without a name, the input is one
+        #[arg(long, value_name = "FILE")]
+        rows: Option<Option<PathBuf>>,
+        /// Write CSV: the columns of the file, and beside them what the model answered
         #[arg(long)]
-        rows: Option<PathBuf>,
+        csv: bool,
     },
     /// Says what turned out to be true of predictions, by the ids of requests or by a key
     #[command(
@@ -167,16 +174,23 @@ pub enum Verb {
         project: Option<String>,
     },
     /// Shows one model: versions, replicas, schema
-    #[command(after_help = "Examples:\n  decalog show churn\n  decalog show churn --schema")]
+    #[command(
+        after_help = "Examples:\n  decalog show churn\n  decalog show churn --schema\n  decalog show churn --row > row.json"
+    )]
     Show {
         /// [project/]model
         model: String,
         /// Only the columns of the live version
         #[arg(long)]
         schema: bool,
+        /// Only a row that it takes, made up from its columns
+        #[arg(long, conflicts_with = "schema")]
+        row: bool,
     },
-    /// Prints what a model's process printed
-    #[command(after_help = "Examples:\n  decalog logs churn\n  decalog logs churn@v3 -f")]
+    /// Prints what a model's processes printed, and how they ended
+    #[command(
+        after_help = "On a terminal each line has its time, version and process; a pipe gets what was printed.\n\nExamples:\n  decalog logs churn\n  decalog logs churn@v3 -f\n  decalog logs churn --json | jq -r 'select(.level == \"error\") | .text'"
+    )]
     Logs {
         /// [project/]model[@vN]
         model: String,
@@ -207,12 +221,21 @@ pub enum Verb {
     #[command(flatten)]
     Ask(AskVerb),
     #[command(flatten)]
+    Compare(CompareVerb),
+    #[command(flatten)]
+    Lineage(LineageVerb),
+    #[command(flatten)]
     Alarms(AlarmsVerb),
     /// Removes a model with all its versions, or one version that is not in use
-    #[command(after_help = "Examples:\n  decalog rm churn\n  decalog rm churn@v2")]
+    #[command(
+        after_help = "What is live is removed only if somebody says so.\n\nExamples:\n  decalog rm churn\n  decalog rm churn --yes\n  decalog rm churn@v2"
+    )]
     Rm {
         /// [project/]model[@vN]
         model: String,
+        /// Also if it is live, without asking
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Variables and secrets of models
     #[command(
@@ -255,6 +278,15 @@ pub enum Verb {
         /// The new binary [default: this one]
         #[arg(long)]
         binary: Option<PathBuf>,
+        /// The data directory of the running platform [default: that of the server at --url]
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// Ends the platform of this machine; requests in flight finish first
+    #[command(
+        after_help = "Models end with it; what is stored stays.\n\nExamples:\n  decalog stop\n  decalog stop --data /srv/decalog"
+    )]
+    Stop {
         /// The data directory of the running platform [default: that of the server at --url]
         #[arg(long)]
         data: Option<PathBuf>,

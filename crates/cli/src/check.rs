@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::Failure;
 use crate::directory::ModelDirectory;
-use crate::terminal::bytes;
+use crate::terminal::{bytes, one_line};
 
 /// One line on what a directory holds.
 pub fn line(directory: &ModelDirectory, description: Option<&Description>) -> String {
@@ -27,7 +27,9 @@ pub fn line(directory: &ModelDirectory, description: Option<&Description>) -> St
 pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
     let directory = ModelDirectory::read(path)?;
     let description = directory.describe()?;
-    let walked = artifacts::walk(&directory.path)
+    let data = crate::training::names(&directory)?;
+    let kept_here = crate::training::kept_here(&directory)?;
+    let walked = artifacts::walk_without(&directory.path, kept_here)
         .map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
     let cases = walked
         .tree
@@ -58,6 +60,7 @@ pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
             "files": walked.tree.files().len(),
             "bytes": walked.tree.size(),
             "tests": cases,
+            "data": data,
             "manifest": directory.manifest,
         });
         crate::terminal::print_json(&value);
@@ -70,6 +73,9 @@ pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
     let records = &directory.manifest.records;
     if !records.is_empty() {
         println!("  records      {records}");
+    }
+    if !data.is_empty() {
+        println!("  data         {}", one_line(&data.join(", ")));
     }
     println!("  tests        {cases} {}", if cases == 1 { "case" } else { "cases" });
     for note in description.iter().flat_map(|description| &description.notes) {

@@ -4,7 +4,6 @@
 //! has a token goes by the URL, as does everybody else, without saying who he is.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -13,12 +12,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::RequestBuilder;
 use ureq::config::ConfigBuilder;
-use ureq::http::{Uri, header};
+use ureq::http::header;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use ureq::typestate::AgentScope;
 
 use crate::local::{COOKIE, Owned};
-use crate::servers::{Server, Servers};
+use crate::servers::{Server, Servers, is_loopback, whole};
 use crate::{Failure, socket};
 
 /// How long connecting may take.
@@ -118,14 +117,6 @@ pub fn ask(url: &str, token: &str) -> Result<Value, Failure> {
     })
 }
 
-/// Whether a URL is one of this machine.
-fn is_loopback(url: &str) -> bool {
-    let uri = url.parse::<Uri>().ok();
-    let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-}
-
 impl Client {
     /// For the server that is named, else the one that is remembered as meant; with a token, as whom
     /// that is for.
@@ -137,7 +128,7 @@ impl Client {
 
     /// For a server of which this is known.
     pub fn as_remembered(url: &str, known: Server) -> Client {
-        let url = url.trim_end_matches('/').into();
+        let url = whole(url);
         Client { url, known, is_stranger: false, way: OnceLock::new() }
     }
 
@@ -290,11 +281,7 @@ impl Client {
             .limit(u64::MAX)
             .read_to_string()
             .map_err(|error| self.unreachable(error))?;
-        serde_json::from_str(&text).map_err(|error| {
-            Problem::new(Code::Failed, format!("the server's answer is not understood: {error}"))
-                .help("is it another version of Decalog?")
-                .into()
-        })
+        serde_json::from_str(&text).map_err(|error| not_understood(&error).into())
     }
 
     /// GET, read as JSON.
@@ -327,6 +314,13 @@ impl Client {
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Failure> {
         let response = self.result(self.request(path, ureq::Agent::post)?.send_json(body))?;
         self.read(response)
+    }
+
+    /// The rows of a query of records.
+    pub fn sql<T: DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, Failure> {
+        let body = serde_json::json!({ "sql": sql, "format": "json" });
+        let (_, answer) = self.post_text("/v1/sql", &body.to_string())?;
+        serde_json::from_reader(answer).map_err(|error| not_understood(&error).into())
     }
 
     /// POST of JSON text; the answer as it comes.
@@ -390,28 +384,8 @@ impl Client {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_this_machine() {
-        for url in [
-            "http://127.0.0.1:8010",
-            "http://localhost",
-            "https://LOCALHOST:1",
-            "http://[::1]:8010/",
-        ] {
-            assert!(is_loopback(url), "{url}");
-        }
-        for url in [
-            "http://10.0.0.1",
-            "http://localhost.example.org",
-            "http://127.0.0.1.example.org:80",
-            "nothing",
-            "",
-        ] {
-            assert!(!is_loopback(url), "{url}");
-        }
-    }
+/// An answer that is not what was asked for.
+pub fn not_understood(error: &dyn std::fmt::Display) -> Problem {
+    Problem::new(Code::Failed, format!("the server's answer is not understood: {error}"))
+        .help("is it another version of Decalog?")
 }

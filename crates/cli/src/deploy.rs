@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use server::Pushed;
+use textwrap::core::display_width;
 
 use crate::Failure;
 use crate::args::DeployOptions;
@@ -19,11 +20,14 @@ use crate::client::Client;
 use crate::directory::ModelDirectory;
 use crate::following::{explain_interruption, follow, spinner, step};
 use crate::profiling::{self, Profiled};
+use crate::provenance::{self, Origin};
 use crate::release::{self, environment_name};
-use crate::terminal::bytes;
+use crate::terminal::{bytes, width};
 
 /// Bytes of one chunk of an upload.
 const CHUNK_BYTES: usize = 8 << 20;
+/// A longer row is not written into a command, in bytes.
+const WRITTEN_ROW_BYTES_MAX: usize = 2_000;
 /// Attempts for one chunk.
 const ATTEMPTS_MAX: u32 = 5;
 
@@ -53,7 +57,12 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     let schema = description.as_ref().and_then(|description| description.schema.as_ref());
     let profiled = profiling::profile(&directory, schema)?;
     let path = format!("/v1/projects/{}/models/{}", key.project, key.model);
-    let (pushed, begin) = push(client, &directory, profiled.as_ref(), &path)?;
+    let origin = provenance::origin(
+        &directory,
+        &environment,
+        profiled.as_ref().map(|profiled| profiled.data.clone()),
+    )?;
+    let (pushed, begin) = push(client, &directory, profiled.as_ref(), &origin, &path)?;
     let known = if pushed.new { "" } else { " (the same content as before)" };
     step(
         "version",
@@ -62,11 +71,16 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
     );
     let plan = match plan.is_instant() {
         // No option says how the traffic moves: the manifest does.
-        true => Plan {
-            breaking: plan.breaking,
-            untested: plan.untested,
-            ..directory.manifest.release.plan()
-        },
+        true => {
+            let usual = directory.manifest.release.plan();
+            Plan {
+                breaking: plan.breaking,
+                untested: plan.untested,
+                rehearse: plan.rehearse.or(usual.rehearse),
+                guards: if plan.guards.is_empty() { usual.guards } else { plan.guards },
+                ..usual
+            }
+        }
         false => plan,
     };
     let request = json!({ "version": pushed.version, "environment": environment, "plan": plan, "configuration": directory.manifest.configuration() });
@@ -94,23 +108,23 @@ fn push(
     client: &Client,
     directory: &ModelDirectory,
     profiled: Option<&Profiled>,
+    origin: &Origin,
     path: &str,
 ) -> Result<(Pushed, Instant), Failure> {
     let begin = Instant::now();
-    let mut walked = artifacts::walk(&directory.path)
+    let mut walked = artifacts::walk_without(&directory.path, origin.left_out.clone())
         .map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
     if let Some(profiled) = profiled {
         walked = profiled.put_into(walked)?;
     }
-    let provenance = directory.provenance();
-    let name = upload_name(directory, &provenance.author);
+    let name = upload_name(directory, &origin.provenance.author);
     upload(client, &walked, &name, begin)?;
     let body = json!({
         "tree": walked.tree,
         "manifest": directory.manifest,
         "runtime": directory.runtime,
         "file": directory.file,
-        "provenance": provenance,
+        "provenance": origin.provenance,
         "upload": name,
     });
     let waiting = spinner("resolve  ");
@@ -267,16 +281,28 @@ fn example(
     let row = first_case(directory).or_else(|| {
         version.and_then(|v| v.schema.as_ref()).map(|schema: &Schema| worker::synthetic_row(schema))
     });
-    let row = row
-        .map(|row| row.to_string())
-        .filter(|row| row.len() < 2_000)
-        .unwrap_or_else(|| "@row.json".into());
-    println!(
-        "\n  curl {}/v1/models/{reference}/predict -d '{}'",
-        client.url(),
-        row.replace('\'', "'\\''")
-    );
+    let url = format!("{}/v1/models/{reference}/predict", client.url());
+    println!("\n{}", curl(&url, &reference, row.as_ref(), width()));
     Ok(())
+}
+
+/// How to call a model from a shell, in lines that fit the terminal: a row that is too wide for one
+/// goes into a file.
+fn curl(url: &str, reference: &str, row: Option<&Value>, width: Option<usize>) -> String {
+    let quoted = row.map(|row| format!("'{}'", row.to_string().replace('\'', "'\\''")));
+    let short = quoted.filter(|row| row.len() < WRITTEN_ROW_BYTES_MAX);
+    let fits = |line: &str| width.is_none_or(|width| display_width(line) <= width);
+    if let Some(row) = short {
+        let line = format!("  curl {url} -d {row}");
+        let below = format!("    -d {row}");
+        if fits(&line) {
+            return line;
+        }
+        if fits(&below) {
+            return format!("  curl {url} \\\n{below}");
+        }
+    }
+    format!("  decalog show {reference} --row > row.json\n  curl {url} -d @row.json")
 }
 
 fn first_case(directory: &Path) -> Option<Value> {
@@ -291,4 +317,28 @@ fn first_case(directory: &Path) -> Option<Value> {
         .find(|path| path.extension().is_some_and(|extension| extension == "json"))?;
     let case: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     case.get("input").or_else(|| case.get("rows").and_then(|rows| rows.get(0))).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_fits_the_terminal() {
+        let (url, narrow) = ("http://127.0.0.1:8010/v1/models/m/predict", Some(80));
+        let row = json!({ "name": "it's" });
+        let whole = r#"  curl http://127.0.0.1:8010/v1/models/m/predict -d '{"name":"it'\''s"}'"#;
+        assert_eq!(curl(url, "m", Some(&row), narrow), whole);
+        let row = json!({ "name": "x".repeat(40) });
+        let lines = curl(url, "m", Some(&row), narrow);
+        assert!(lines.contains(" \\\n    -d '{"), "{lines}");
+        for width in [narrow, Some(60)] {
+            let row = json!({ "name": "x".repeat(90) });
+            let lines = curl(url, "m", Some(&row), width);
+            assert!(lines.contains("decalog show m --row > row.json"), "{lines}");
+            assert!(lines.lines().all(|line| line.len() <= 61), "{lines}");
+        }
+        assert!(!curl(url, "m", Some(&row), None).contains('\n'), "for programs");
+        assert!(curl(url, "m", None, None).ends_with("-d @row.json"));
+    }
 }

@@ -1,12 +1,13 @@
 //! What lies in a model directory: the manifest, and what is inferred where it is silent.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use domain::event::Provenance;
 use domain::manifest::{MANIFEST_FILE, Runtime};
 use domain::{Code, Manifest, ModelName, Problem};
 use engine::runtime::{self, Description};
+
+/// How good a model was: `{"auc": 0.93}`. An ordinary file of the directory.
+pub const METRICS_FILE: &str = "metrics.json";
 
 /// A model directory.
 pub struct ModelDirectory {
@@ -75,33 +76,5 @@ impl ModelDirectory {
     pub fn describe(&self) -> Result<Option<Description>, Problem> {
         let Some(file) = &self.file else { return Ok(None) };
         runtime::of(self.runtime).describe(&self.path, file, &self.manifest.schema)
-    }
-
-    /// Author and commit.
-    pub fn provenance(&self) -> Provenance {
-        let git = |arguments: &[&str]| {
-            let output = Command::new("git")
-                .arg("-C")
-                .arg(&self.path)
-                .args(arguments)
-                .stderr(Stdio::null())
-                .output()
-                .ok()?;
-            let text = String::from_utf8_lossy(&output.stdout).trim().to_string();
-            output.status.success().then_some(text)
-        };
-        let user = || {
-            std::env::var("USER")
-                .or_else(|_| std::env::var("LOGNAME"))
-                .unwrap_or_else(|_| "root".into())
-        };
-        Provenance {
-            author: git(&["config", "user.name"])
-                .filter(|name| !name.is_empty())
-                .unwrap_or_else(user),
-            git_commit: git(&["rev-parse", "HEAD"]),
-            git_dirty: git(&["status", "--porcelain", "--", "."])
-                .is_some_and(|changes| !changes.is_empty()),
-        }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::Failure;
 use crate::client::Client;
 use crate::layout::{cut, padded, wrapped};
-use crate::show::{failed, reference, time};
+use crate::show::{failed, path_of, reference, time};
 use crate::terminal::{one_line, print_json, width};
 
 /// Events that are requested at a time.
@@ -41,6 +41,11 @@ pub fn run(
     }
     let print = |happened: &Happened| println!("{}", line(happened, model.is_some(), width()));
     if follow {
+        if let Some(reference) = &model
+            && let Err(Failure::Problem(problem)) = client.get::<Value>(&path_of(reference))
+        {
+            eprintln!("note: {}; it is waited for", problem.message);
+        }
         let path = format!("/v1/events?after={}&follow=true{filter}", selection.after);
         for line in client.lines(&path)? {
             let line = line.map_err(|error| {
@@ -53,10 +58,11 @@ pub fn run(
         }
         return Ok(());
     }
-    let (mut after, mut all) = (selection.after, vec![]);
+    let (mut after, mut all, mut is_empty) = (selection.after, vec![], true);
     loop {
         let page: Value = client.get(&format!("/v1/events?after={after}&limit={PAGE}{filter}"))?;
         let events = page["events"].as_array().cloned().unwrap_or_default();
+        is_empty &= events.is_empty();
         if as_json {
             all.extend(events);
         } else {
@@ -70,6 +76,10 @@ pub fn run(
             Some(next) if page["more"] == true => after = next,
             _ => break,
         }
+    }
+    // Nothing happened, or the name is none: of a model that was removed there are events.
+    if let Some(reference) = model.as_ref().filter(|_| is_empty && selection.kind.is_none()) {
+        client.get::<Value>(&path_of(reference))?;
     }
     if as_json {
         print_json(&serde_json::json!({ "events": all }));
@@ -108,7 +118,11 @@ fn line(happened: &Happened, is_of_one: bool, width: Option<usize>) -> String {
 
 /// How a version gets its traffic, if not at once, and why it is no plain deploy.
 fn planned(plan: &Plan) -> String {
-    let how = if plan.is_instant() { String::new() } else { format!(": {plan}") };
+    let how = if plan.is_instant() && plan.rehearse.is_none() {
+        String::new()
+    } else {
+        format!(": {plan}")
+    };
     let why = match plan.cause {
         Cause::Rollback => ", a rollback",
         _ if plan.untested => ", with --untested",
@@ -135,7 +149,7 @@ pub fn describe(event: &Event, about: &str) -> String {
             format!("{version} to {environment}{}", planned(plan))
         }
         Event::TrafficShifted { version, environment, baseline, phase, .. } => {
-            format!("{version} gets {phase} in {environment}, the rest goes to {baseline}")
+            format!("{version} in {environment}: {}", phase.told(*baseline))
         }
         Event::GuardsJudged { judgements, .. } => judgements.to_string().replace('\n', ";"),
         Event::ReleasePaused { .. } | Event::ReleaseResumed { .. } => String::new(),
@@ -161,6 +175,15 @@ pub fn describe(event: &Event, about: &str) -> String {
                 format!(" (live: p99 {:.1} ms, {:.0} MB)", live.p99_ms, live.memory_mb)
             });
             format!("p99 {:.1} ms, {:.0} MB{live}", candidate.p99_ms, candidate.memory_mb)
+        }
+        Event::DeterminismProbed { version, environment, probe, .. } => {
+            format!("{version} in {environment} is {probe}")
+        }
+        Event::RehearsalStarted { version, environment, baseline, found, .. } => {
+            format!("{found} requests of {environment} are asked of {version} and {baseline}")
+        }
+        Event::Rehearsed { version, environment, rehearsal, .. } => {
+            format!("{version} in {environment}: {rehearsal}")
         }
         Event::Released { version, environment, previous, elapsed_ms, .. } => {
             let from = previous.map_or(String::new(), |previous| format!("{previous} → "));

@@ -4,23 +4,42 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use domain::event::MadeUpRow;
+use domain::rehearsal::RehearsalVerdict;
 use domain::{After, Code, DeploymentId, Event, Happened, ModelKey, Problem};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Failure;
 use crate::client::Client;
+use crate::layout::wrapped;
+use crate::terminal::{Colour, error_width, escaped, painted_error};
 
 /// A server that does not answer is given up after so long, in milliseconds.
 const RECONNECT_MS_MAX: u64 = 60_000;
 /// How often it is tried, in milliseconds.
 const RECONNECT_EVERY_MS: u64 = 250;
+/// What takes longer shows how far it is, in milliseconds.
+const PATIENCE_MS: u64 = 1_000;
+/// Packages that are named while they are installed.
+const NAMED_MAX: usize = 3;
 /// The exit code after Ctrl-C, as shells have it.
 const INTERRUPTED: i32 = 130;
 
 /// One line of a deploy; with its time it fits a terminal of 80 columns, unless the text is longer.
 pub fn step(name: &str, text: &str, elapsed_ms: Option<u64>) {
     let elapsed = elapsed_ms.map_or(String::new(), |ms| format!("{:>8.1} s", ms as f64 / 1_000.0));
-    eprintln!("  {}", format!("{name:<9} {text:<57}{elapsed}").trim_end());
+    let line = format!("  {name:<9} {text:<57}{elapsed}");
+    let line = wrapped(&escaped(line.trim_end()), 12, error_width());
+    let colour = match (name, text) {
+        ("live", _) => Some(Colour::Green),
+        (_, "failed" | "rolled back") => Some(Colour::Red),
+        _ => None,
+    };
+    // The name stands at the begin, after two spaces.
+    let line = match colour.zip(line.strip_prefix("  ").and_then(|it| it.strip_prefix(name))) {
+        Some((colour, rest)) => format!("  {}{rest}", painted_error(name, colour)),
+        None => line,
+    };
+    std::eprintln!("{line}");
 }
 
 /// What turns while there is nothing to say; hidden where nobody looks.
@@ -30,12 +49,58 @@ pub fn spinner(text: &str) -> ProgressBar {
     }
     let bar = ProgressBar::new_spinner();
     bar.set_style(
-        ProgressStyle::with_template("  {msg} {spinner}")
+        ProgressStyle::with_template("  {wide_msg} {spinner} {elapsed:>4}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner()),
     );
     bar.set_message(text.to_string());
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
+}
+
+/// Bytes that are worked through, shown on a terminal once that has taken [`PATIENCE_MS`].
+pub struct Progress {
+    name: &'static str,
+    all: u64,
+    done: u64,
+    begin: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Of so many bytes, none of which are done.
+    pub fn new(name: &'static str, all: u64) -> Progress {
+        Progress { name, all, done: 0, begin: Instant::now(), bar: None }
+    }
+
+    /// So many more are done.
+    pub fn add(&mut self, bytes: u64) {
+        self.done += bytes;
+        if self.bar.is_none() && self.begin.elapsed() >= Duration::from_millis(PATIENCE_MS) {
+            let is_seen = std::io::stderr().is_terminal();
+            let bar = if is_seen { ProgressBar::new(self.all) } else { ProgressBar::hidden() };
+            let template = format!(
+                "  {:<9} {{bar:40}} {{bytes}} of {{total_bytes}}, {{eta}} to go",
+                self.name
+            );
+            let style = ProgressStyle::with_template(&template);
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.bar = Some(bar);
+        }
+        self.bar.iter().for_each(|bar| bar.set_position(self.done));
+    }
+
+    /// Prints something above it.
+    pub fn pause(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// It is not shown any more.
+    pub fn end(self) {
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+    }
 }
 
 /// On Ctrl-C, says what that does not stop.
@@ -60,7 +125,8 @@ pub fn follow(
     id: DeploymentId,
 ) -> Result<(), Failure> {
     let after = After { seq: id.0.saturating_sub(1), telemetry: None };
-    let mut following = Following { client, key, version, id, after };
+    let next = building(client, key, version);
+    let mut following = Following { client, key, version, id, after, next };
     let mut lost_since: Option<Instant> = None;
     loop {
         let seen = following.after;
@@ -127,13 +193,15 @@ struct Following<'a> {
     id: DeploymentId,
     /// How far it was read.
     after: After,
+    /// What it does now, as far as is known.
+    next: String,
 }
 
 impl Following<'_> {
     /// Prints a line for each step until the deployment is live.
     fn read(&mut self) -> Result<(), Ended> {
         let path = format!("/v1/events?model={}&after={}&follow=true", self.key, self.after);
-        let mut waiting = spinner("build    ");
+        let mut waiting = spinner(&self.next);
         for line in self.client.lines(&path)? {
             let line = line.map_err(|error| Ended::Broke(error.to_string()))?;
             let Ok(happened) = serde_json::from_str::<Happened>(&line) else { continue };
@@ -142,14 +210,17 @@ impl Following<'_> {
             if self.take(happened)? {
                 return Ok(());
             }
-            waiting = spinner("…");
+            waiting = spinner(&self.next);
         }
         Err(Ended::Broke("it was closed".into()))
     }
 
     /// Whether the deployment is live with this.
-    fn take(&self, happened: Happened) -> Result<bool, Failure> {
+    fn take(&mut self, happened: Happened) -> Result<bool, Failure> {
         let (id, model) = (self.id, &self.key.model);
+        if let Some(next) = after(&happened.event, id) {
+            self.next = next;
+        }
         match happened.event {
             Event::EnvironmentBuilt { deployment, lock, cached, elapsed_ms }
                 if deployment == id =>
@@ -175,13 +246,29 @@ impl Following<'_> {
                 let live = live.map_or(String::new(), |live| format!(" (live: {})", figures(live)));
                 step("gate", &format!("{}{live}", figures(candidate)), Some(elapsed_ms));
             }
+            Event::DeterminismProbed { deployment, probe, elapsed_ms, .. } if deployment == id => {
+                step("probe", &probe.to_string(), Some(elapsed_ms));
+            }
+            Event::RehearsalStarted { deployment, baseline, wanted, found, .. }
+                if deployment == id =>
+            {
+                let recorded = if found < wanted { " recorded" } else { "" };
+                let text = format!(
+                    "{found}{recorded} requests are asked of {} and of {baseline}",
+                    self.version
+                );
+                step("rehearse", &text, None);
+            }
+            Event::Rehearsed { deployment, rehearsal, elapsed_ms, .. } if deployment == id => {
+                step("", &rehearsal.headline(), Some(elapsed_ms));
+                // What ends a release is said with its problem.
+                if rehearsal.verdict == RehearsalVerdict::Holds {
+                    rehearsal.lines().iter().for_each(|line| step("", line, None));
+                }
+            }
             Event::TrafficShifted { deployment, phase, baseline, .. } if deployment == id => {
                 let name = if phase.shadow { "shadow" } else { "canary" };
-                step(
-                    name,
-                    &format!("{}% of the requests; the rest goes to {baseline}", phase.percent),
-                    None,
-                );
+                step(name, &phase.told(baseline), None);
             }
             Event::GuardsJudged { deployment, judgements, .. } if deployment == id => {
                 judgements.to_string().lines().for_each(|line| step("guard", line.trim(), None));
@@ -232,6 +319,43 @@ impl Following<'_> {
         });
         problem
     }
+}
+
+/// What a deployment does first: what it installs is known, and whether that is there already is
+/// not.
+fn building(client: &Client, key: &ModelKey, version: &str) -> String {
+    let path = format!("/v1/projects/{}/models/{}", key.project, key.model);
+    let view: Option<control::view::ModelView> = match std::io::stderr().is_terminal() {
+        true => client.get(&path).ok(),
+        false => None,
+    };
+    let packages = view.and_then(|view| {
+        let own = view.versions.into_iter().find(|own| own.version == version)?;
+        Some(own.packages)
+    });
+    let names: Vec<String> = packages.unwrap_or_default().iter().map(ToString::to_string).collect();
+    let more = names.len().saturating_sub(NAMED_MAX);
+    let shown = names.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+    match (names.len(), more) {
+        (0, _) => "build".into(),
+        (_, 0) => format!("build     installs {shown}"),
+        _ => format!("build     installs {shown} and {more} more"),
+    }
+}
+
+/// What a deployment does after an event of it.
+fn after(event: &Event, id: DeploymentId) -> Option<String> {
+    let (of, next) = match event {
+        Event::EnvironmentBuilt { deployment, .. } => (deployment, "start     loads the model"),
+        Event::CandidateReady { deployment, .. } => (deployment, "test      asks it its cases"),
+        Event::TestsPassed { deployment, .. } => (deployment, "gate      measures it"),
+        Event::GatesPassed { deployment, .. } => (deployment, "probe     asks it the same again"),
+        Event::DeterminismProbed { deployment, .. } => (deployment, "release"),
+        Event::RehearsalStarted { deployment, .. } => (deployment, "rehearse"),
+        Event::TrafficShifted { deployment, .. } => (deployment, "release   waits for evidence"),
+        _ => return None,
+    };
+    (*of == id).then(|| next.into())
 }
 
 /// What a candidate was tested by, in one line.

@@ -30,6 +30,35 @@ pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Cuts a name to a width, in columns of the terminal: in its middle, as names of one kind begin
+/// alike and differ at their ends.
+pub fn cut_middle(name: &str, width: usize) -> Cow<'_, str> {
+    if display_width(name) <= width {
+        return Cow::Borrowed(name);
+    }
+    let room = width.saturating_sub(1);
+    let (head, tail) = (room - room / 3, room / 3);
+    let (mut begin, mut end, mut used) = (String::new(), vec![], 0);
+    for c in name.chars() {
+        used += display_width(c.encode_utf8(&mut [0; 4]));
+        if used > head {
+            break;
+        }
+        begin.push(c);
+    }
+    used = 0;
+    for c in name.chars().rev() {
+        used += display_width(c.encode_utf8(&mut [0; 4]));
+        if used > tail {
+            break;
+        }
+        end.push(c);
+    }
+    begin.push(CUT);
+    begin.extend(end.iter().rev());
+    Cow::Owned(if width == 0 { String::new() } else { begin })
+}
+
 /// Lets lines of text go on below themselves, `indent` columns in, where they are wider than the
 /// terminal.
 pub fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
@@ -65,18 +94,24 @@ pub fn padded(text: &str, width: usize) -> String {
 pub struct Column {
     title: &'static str,
     is_right: bool,
+    is_name: bool,
     width_min: Option<usize>,
 }
 
 impl Column {
     /// One of words.
     pub const fn words(title: &'static str) -> Column {
-        Column { title, is_right: false, width_min: None }
+        Column { title, is_right: false, is_name: false, width_min: None }
+    }
+
+    /// One of names, which are cut in the middle.
+    pub const fn names(title: &'static str) -> Column {
+        Column { is_name: true, ..Column::words(title) }
     }
 
     /// One of figures, which stand at its right.
     pub const fn figures(title: &'static str) -> Column {
-        Column { title, is_right: true, width_min: None }
+        Column { is_right: true, ..Column::words(title) }
     }
 
     /// Its texts may be cut, down to this width, in columns of the terminal.
@@ -133,7 +168,7 @@ fn whole(widths: impl ExactSizeIterator<Item = usize>) -> usize {
 }
 
 fn cell(text: &str, column: &Column, width: usize) -> String {
-    let text = cut(text, width);
+    let text = if column.is_name { cut_middle(text, width) } else { cut(text, width) };
     match column.is_right {
         true => format!("{}{text}", " ".repeat(width.saturating_sub(display_width(&text)))),
         false => padded(&text, width),
@@ -145,7 +180,7 @@ mod tests {
     use super::*;
 
     const COLUMNS: [Column; 4] = [
-        Column::words("MODEL").down_to(12),
+        Column::names("MODEL").down_to(12),
         Column::figures("P50"),
         Column::figures("P99"),
         Column::words("STATE").down_to(10),
@@ -180,7 +215,7 @@ mod tests {
             list_at(Some(48)),
             [
                 "MODEL               P50      P99  STATE",
-                "customer-churn…  1.0 ms  12.5 ms",
+                "customer-c…gion  1.0 ms  12.5 ms",
                 "顧客                  –        –  no replica is…",
             ]
         );
@@ -188,7 +223,7 @@ mod tests {
             list_at(Some(36)),
             [
                 "MODEL              P99  STATE",
-                "customer-chu…  12.5 ms",
+                "customer…gion  12.5 ms",
                 "顧客                 –  no replica …",
             ]
         );

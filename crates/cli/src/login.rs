@@ -14,7 +14,7 @@ use ureq::http::Uri;
 use crate::Failure;
 use crate::args::LoginOptions;
 use crate::client::{self, Client};
-use crate::servers::{Server, Servers, normal};
+use crate::servers::{Server, Servers, normal, whole};
 use crate::terminal::{one_line, print_json};
 
 /// How long the server may take to show its certificates, in milliseconds.
@@ -35,7 +35,7 @@ fn problem(text: String) -> Problem {
 /// Logs in to a server, and remembers it with its token, and with its authority if that is not one
 /// that this machine trusts.
 pub fn login(options: &LoginOptions, token: Option<String>) -> Result<(), Failure> {
-    let url = options.address.as_str();
+    let url = &whole(&options.address);
     let uri = url.parse::<Uri>().ok();
     let place = uri.as_ref().and_then(|uri| Some((uri.host()?, uri.port_u16().unwrap_or(PORT))));
     let (host, port) = match (uri.as_ref().and_then(Uri::scheme_str), place) {

@@ -6,6 +6,7 @@ use monitor::disk::{Disk, Filling, Space};
 use monitor::slo::{Events, SloKind};
 use records::ring::Dropped;
 
+use crate::processors::Processors;
 use crate::senses::Senses;
 use crate::terminal::bytes;
 
@@ -25,12 +26,14 @@ pub struct Machine {
     losing_ms: Option<u64>,
     /// Since when the disk fills up.
     filling_ms: Option<u64>,
+    processors: Processors,
 }
 
 impl Machine {
     /// Of the one that has this directory, and lost so much before now.
     pub fn new(data: DataDirectory, lost: Dropped) -> Machine {
         Machine {
+            processors: Processors::new(&data.pressure()),
             data,
             disk: Disk::default(),
             looked_ms: 0,
@@ -43,6 +46,7 @@ impl Machine {
     /// Looks at the end of a bucket in which so many requests ended.
     pub fn bucket(&mut self, at_ms: u64, requests: u64, senses: &Senses) {
         self.look_at_records(at_ms, requests, senses);
+        self.processors.look(at_ms);
         if at_ms.abs_diff(self.looked_ms) >= DISK_LOOK_MS {
             self.looked_ms = at_ms;
             self.look_at_disk(at_ms, senses);

@@ -9,28 +9,37 @@ mod access;
 mod alarms;
 mod alerting;
 mod alerts;
+mod answers;
 mod args;
 mod audit;
+mod bisect;
 mod check;
 mod client;
 mod data;
 mod deploy;
+mod diff;
 mod directory;
 mod drift;
 mod duration;
 mod entry;
+mod evaluations;
 mod events;
 mod evidence;
 mod exporting;
 mod following;
+mod git;
 mod greeting;
 mod handover;
+mod hashing;
+mod judged;
 mod keeping;
 mod keys;
 mod layout;
+mod lineage;
 mod listening;
 mod local;
 mod login;
+mod logs;
 mod machine;
 mod manual;
 mod metrics;
@@ -38,23 +47,32 @@ mod new;
 mod past;
 mod platform;
 mod predict;
+mod processors;
 mod profiling;
 mod proposals;
+mod provenance;
 mod quality;
 mod release;
+mod removing;
+mod replay;
 mod rows;
 mod senses;
 mod servers;
+mod sheet;
 mod show;
 mod socket;
 mod sources;
 mod sql;
+mod stop;
+mod trace;
+mod training;
 mod truth;
 mod up;
 mod upgrade;
 mod variables;
 mod verify;
 mod watching;
+mod why;
 mod witness;
 mod workers;
 
@@ -63,7 +81,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use domain::{Code, DataDirectory, Problem};
 
-use args::{Arguments, LedgerVerb, Verb, WatchVerb, WorkerVerb};
+use args::{Arguments, CompareVerb, LedgerVerb, LineageVerb, Verb, WatchVerb, WorkerVerb};
 
 /// The exit status of a change that waits for approval.
 const PROPOSED: u8 = 4;
@@ -112,7 +130,9 @@ fn main() -> ExitCode {
         Err(Failure::Problem(problem)) => (problem, 1),
         Err(Failure::Unreachable(problem)) => (problem, 3),
     };
-    eprintln!("error: {problem}");
+    let text = problem.to_string();
+    let word = terminal::painted_error("error:", terminal::Colour::Red);
+    std::eprintln!("{word} {}", terminal::escaped(&text));
     ExitCode::from(status)
 }
 
@@ -163,27 +183,33 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Rollback { model, env } => {
             release::rollback(&remote()?, &model, env.as_deref(), json)?
         }
-        Verb::Predict { reference, input, rows } => {
-            predict::run(&remote()?, &reference, input, rows)?
+        Verb::Predict { reference, input, rows, csv } => {
+            let wanted = predict::Wanted { input, rows, as_csv: csv };
+            predict::run(&remote()?, &reference, &wanted)?
         }
         Verb::Feedback(options) => quality::feedback(&remote()?, options, json)?,
         Verb::Quality(options) => quality::quality(&remote()?, options, json)?,
         Verb::Ls { project } => show::models(&remote()?, project, json)?,
-        Verb::Show { model, schema } => show::show(&remote()?, &model, schema, json)?,
-        Verb::Logs { model, follow, lines } => show::logs(&remote()?, &model, follow, lines)?,
+        Verb::Show { model, schema, row } => {
+            let part = show::Part::of(schema, row);
+            show::show(&remote()?, &model, part, json)?
+        }
+        Verb::Logs { model, follow, lines } => logs::run(&remote()?, &model, follow, lines, json)?,
         Verb::Events { model, kind, follow, after } => {
             events::run(&remote()?, events::Selection { model, kind, after }, follow, json)?
         }
         Verb::Alarms(verb) => alarms::run(&remote()?, verb, json)?,
-        Verb::Rm { model } => show::remove(&remote()?, &model)?,
+        Verb::Rm { model, yes } => removing::run(&remote()?, &model, yes)?,
         Verb::Watch(WatchVerb::Metrics(options)) => metrics::run(&remote()?, &options, json)?,
         Verb::Watch(WatchVerb::Drift(options)) => drift::run(&remote()?, &options, json)?,
+        Verb::Watch(WatchVerb::Why(options)) => why::run(&remote()?, &options, json)?,
         Verb::Env { verb } => variables::run(&remote()?, verb, json)?,
         Verb::Key { verb } => keys::run(&remote()?, verb, json)?,
         Verb::Status => platform::status(&remote()?, json)?,
         Verb::Doctor { data, verify: false, .. } => return platform::doctor(data, json),
         Verb::Doctor { data, store, .. } => return platform::doctor_verify(data, store, json),
         Verb::Upgrade { binary, data } => upgrade::run(&remote()?, binary, data, json)?,
+        Verb::Stop { data } => stop::run(&remote()?, data, json)?,
         Verb::Gc => platform::collect(&remote()?, json)?,
         Verb::Backup { file } => platform::backup(&remote()?, &file)?,
         Verb::Restore { file, data, keep_tokens } => platform::restore(&file, data, keep_tokens)?,
@@ -202,6 +228,12 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
             platform::verify(&remote()?, expected, data, json)?
         }
         Verb::Ask(verb) => sql::run(&remote()?, &verb, json)?,
+        Verb::Lineage(LineageVerb::Lineage(options)) => lineage::run(&remote()?, &options, json)?,
+        Verb::Lineage(LineageVerb::Trace(options)) => trace::run(&remote()?, &options, json)?,
+        Verb::Compare(CompareVerb::Diff(options)) => diff::run(&remote()?, &options, json)?,
+        Verb::Compare(CompareVerb::Bisect(options)) => {
+            return bisect::run(&remote()?, &options, json);
+        }
         Verb::Audit { verb } => audit::run(&remote()?, verb, json)?,
     }
     Ok(0)

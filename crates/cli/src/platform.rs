@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use control::Garbage;
+use control::failing::{Failing, reason};
 use domain::{Code, DataDirectory, Problem};
 use ledger::proof::{Checkpoint, Note};
 use serde_json::{Value, json};
@@ -32,6 +33,12 @@ pub fn status(client: &Client, as_json: bool) -> Result<(), Failure> {
         "  models   {}, {} replicas, {} rows waiting",
         status["models"], status["replicas"], status["queued_rows"]
     );
+    let failing: Vec<Failing> =
+        serde_json::from_value(status["failing"].clone()).unwrap_or_default();
+    for Failing { model, environment, version, problem } in failing {
+        let line = format!("  failing  {model} {version} in {environment}: {}", reason(&problem));
+        println!("{}", wrapped(&line, 11, width()));
+    }
     // Whoever sees some projects only is not told of the others.
     if let Some(entries) = status["ledger"]["entries"].as_u64() {
         let head = text(&status["ledger"]["head"]);

@@ -1,65 +1,188 @@
 //! `decalog predict`: one row, or the rows of a CSV file.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use domain::Code;
-use domain::{Datatype, Problem, Reference, Schema};
-use serde_json::{Map, Value, json};
+use domain::{Problem, Reference, Schema};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::client::Client;
+use crate::client::{Client, not_understood};
+use crate::rows::Row;
+use crate::sheet::{self, Sheet};
 use crate::terminal::as_written;
 
+/// Rows of a file that are asked at a time: no limit of a request or of a queue is in the way of a
+/// long file.
+const ASKED_ROWS: usize = 1_000;
+
+/// What to predict from, and how to write what came of it.
+pub struct Wanted {
+    /// A row in JSON, `@FILE`, `-`, or a CSV file.
+    pub input: Option<String>,
+    /// Whether it is a CSV file, and which.
+    pub rows: Option<Option<PathBuf>>,
+    /// Whether to write CSV.
+    pub as_csv: bool,
+}
+
+/// Where rows come from.
+enum Source {
+    Json(String),
+    Csv(PathBuf),
+}
+
+impl Wanted {
+    fn source(&self, reference: &str) -> Result<Source, Problem> {
+        let is_csv = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            name.ends_with(".csv") || name.ends_with(".tsv")
+        };
+        match (&self.input, &self.rows) {
+            (None, Some(Some(file))) => Ok(Source::Csv(file.clone())),
+            (None, Some(None)) => Ok(Source::Csv("-".into())),
+            (Some(file), Some(None)) => Ok(Source::Csv(file.trim_start_matches('@').into())),
+            (Some(input), None) if is_csv(input) => {
+                Ok(Source::Csv(input.trim_start_matches('@').into()))
+            }
+            (Some(input), None) => Ok(Source::Json(text(input)?)),
+            (Some(input), Some(Some(file))) => {
+                let text = format!("there are two inputs: {input} and {}", file.display());
+                Err(Problem::new(Code::BadOption, text)
+                    .help(format!("decalog predict {reference} --rows FILE.csv")))
+            }
+            (None, None) => Err(Problem::new(Code::NoInput, "there is nothing to predict from")
+                .help(format!(
+                    "decalog predict {reference} '{{\"column\": value}}', or --rows FILE.csv"
+                ))),
+        }
+    }
+}
+
 /// Runs the verb.
-pub fn run(
-    client: &Client,
-    reference: &str,
-    input: Option<String>,
-    rows: Option<PathBuf>,
-) -> Result<(), Failure> {
+pub fn run(client: &Client, reference: &str, wanted: &Wanted) -> Result<(), Failure> {
     let parsed: Reference =
         reference.parse().map_err(|error: domain::reference::ReferenceError| {
             Problem::new(Code::BadReference, error.to_string())
         })?;
-    let body = match (input, rows) {
-        (None, Some(file)) => csv(client, &parsed, &file)?,
-        (Some(input), None) => text(&input)?,
-        _ => {
-            return Err(Problem::new(Code::NoInput, "there is nothing to predict from")
-                .help(format!(
-                    "decalog predict {reference} '{{\"column\": value}}', or --rows FILE.csv"
-                ))
-                .into());
-        }
-    };
-    let (kind, answer) = client.post_text(&format!("/v1/models/{reference}/predict"), &body)?;
-    let mut out = std::io::stdout().lock();
-    let broken = |error: std::io::Error| {
-        Problem::new(Code::Interrupted, format!("the answer broke off: {error}"))
-    };
-    if kind.starts_with("text/event-stream") {
-        // One line for each item, as it comes.
-        let mut is_error = false;
-        for line in BufReader::new(answer).lines() {
-            let line = line.map_err(broken)?;
-            is_error |= line == "event: error";
-            if let Some(item) = line.strip_prefix("data: ") {
-                if is_error {
-                    let problem = serde_json::from_str(item)
-                        .unwrap_or_else(|_| Problem::new(Code::ModelRaised, item));
-                    return Err(problem.into());
-                }
-                writeln!(out, "{}", as_written(item)).and_then(|()| out.flush()).map_err(broken)?;
+    let path = format!("/v1/models/{reference}/predict");
+    let written = match wanted.source(reference)? {
+        Source::Json(body) => {
+            let (kind, answer) = client.post_text(&path, &body)?;
+            if kind.starts_with("text/event-stream") {
+                return stream(answer);
             }
+            let answer = whole(answer)?;
+            if wanted.as_csv { csv_of(None, &answers(&answer)?)? } else { answer }
         }
-        return Ok(());
-    }
-    let mut answer = answer;
+        Source::Csv(file) => {
+            let schema = schema_of(client, &parsed)?;
+            let (sheet, bodies) = sheet_of(&parsed, &schema, &file)?;
+            if schema.streams && bodies.len() == 1 {
+                return stream(client.post_text(&path, &bodies[0].1)?.1);
+            }
+            let mut all = vec![];
+            for (lines, body) in bodies {
+                let answer = client.post_text(&path, &body);
+                let (_, answer) = answer.map_err(|failure| among(failure, &lines))?;
+                all.push(whole(answer)?);
+            }
+            let parts: Vec<Vec<&RawValue>> =
+                all.iter().map(|answer| answers(answer)).collect::<Result<_, _>>()?;
+            let rows = parts.concat();
+            if wanted.as_csv { csv_of(Some(&sheet), &rows)? } else { json_of(&rows) }
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", as_written(&written)).map_err(broken)?;
+    Ok(())
+}
+
+fn broken(error: std::io::Error) -> Problem {
+    Problem::new(Code::Interrupted, format!("the answer broke off: {error}"))
+}
+
+fn whole(mut answer: impl Read) -> Result<String, Problem> {
     let mut text = String::new();
     answer.read_to_string(&mut text).map_err(broken)?;
-    writeln!(out, "{}", as_written(&text)).map_err(broken)?;
+    Ok(text)
+}
+
+/// Prints items as they come, one a line.
+fn stream(answer: impl Read) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let mut is_error = false;
+    for line in BufReader::new(answer).lines() {
+        let line = line.map_err(broken)?;
+        is_error |= line == "event: error";
+        if let Some(item) = line.strip_prefix("data: ") {
+            if is_error {
+                let problem = serde_json::from_str(item)
+                    .unwrap_or_else(|_| Problem::new(Code::ModelRaised, item));
+                return Err(problem.into());
+            }
+            writeln!(out, "{}", as_written(item)).and_then(|()| out.flush()).map_err(broken)?;
+        }
+    }
     Ok(())
+}
+
+/// The rows of an answer, as they were written.
+fn answers(text: &str) -> Result<Vec<&RawValue>, Problem> {
+    #[derive(Deserialize)]
+    struct Rows<'a> {
+        #[serde(borrow)]
+        rows: Vec<&'a RawValue>,
+    }
+    if let Ok(Rows { rows }) = serde_json::from_str(text) {
+        return Ok(rows);
+    }
+    serde_json::from_str(text).map(|row| vec![row]).map_err(|error| not_understood(&error))
+}
+
+fn json_of(rows: &[&RawValue]) -> String {
+    let rows: Vec<&str> = rows.iter().map(|row| row.get()).collect();
+    format!("{{\"rows\":[{}]}}", rows.join(","))
+}
+
+/// The answers as CSV, beside the cells of the file that they are to.
+fn csv_of(asked: Option<&Sheet>, rows: &[&RawValue]) -> Result<String, Problem> {
+    let rows: Vec<Row> = rows.iter().map(|row| Row::read(row.get())).collect::<Result<_, _>>()?;
+    let mut names: Vec<&str> = vec![];
+    for (name, _) in rows.iter().flat_map(|row| &row.0) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    let known = asked.map_or(&[][..], |sheet| &sheet.header);
+    let own = |name: &&str| match known.iter().any(|known| known == name) {
+        true => format!("predicted_{name}"),
+        false => name.to_string(),
+    };
+    let failed = |error: csv::Error| Problem::new(Code::Failed, error.to_string());
+    let mut writer = csv::Writer::from_writer(vec![]);
+    let header = known.iter().cloned().chain(names.iter().map(own));
+    writer.write_record(header).map_err(failed)?;
+    for (at, row) in rows.iter().enumerate() {
+        let asked = asked.and_then(|sheet| sheet.lines.get(at)).map_or(&[][..], |it| &it.cells);
+        let given = names.iter().map(|name| row.get(name).map_or_else(String::new, cell));
+        writer.write_record(asked.iter().cloned().chain(given)).map_err(failed)?;
+    }
+    let bytes =
+        writer.into_inner().map_err(|error| Problem::new(Code::Failed, error.to_string()))?;
+    Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_string())
+}
+
+/// A value as a cell; what is no scalar stays JSON.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 fn text(input: &str) -> Result<String, Problem> {
@@ -79,27 +202,52 @@ fn text(input: &str) -> Result<String, Problem> {
     }
 }
 
-/// The rows of a CSV file, each cell by its column's datatype.
-fn csv(client: &Client, reference: &Reference, file: &Path) -> Result<String, Failure> {
-    let schema = schema_of(client, reference)?;
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Problem::new(Code::NoInput, format!("{} cannot be read: {error}", file.display()))
-    })?;
-    let mut records = parse_csv(&text).into_iter();
-    let names = records.next().ok_or_else(|| {
-        Problem::new(Code::NoInput, "the CSV file is empty")
-            .help("its first line names the columns")
-    })?;
-    let row = |cells: Vec<String>| {
-        let row: Map<String, Value> = names
-            .iter()
-            .zip(cells)
-            .filter_map(|(name, cell)| Some((name.clone(), cell_value(&schema, name, cell)?)))
-            .collect();
-        Value::Object(row)
+/// The rows of a CSV file, and the bodies of the requests for them, each with the lines that it has.
+fn sheet_of(
+    reference: &Reference,
+    schema: &Schema,
+    file: &Path,
+) -> Result<(Sheet, Vec<(String, String)>), Failure> {
+    let is_stdin = file == Path::new("-");
+    if is_stdin && std::io::stdin().is_terminal() {
+        eprintln!("reading CSV from the terminal, until Ctrl-D");
+    }
+    let name = if is_stdin { "standard input".into() } else { file.display().to_string() };
+    let mut bytes = vec![];
+    let read = match is_stdin {
+        true => std::io::stdin().read_to_end(&mut bytes).map(|_| bytes),
+        false => std::fs::read(file),
     };
-    let rows: Vec<Value> = records.map(row).collect();
-    Ok(json!({ "rows": rows }).to_string())
+    let bytes = read
+        .map_err(|error| Problem::new(Code::NoInput, format!("{name} cannot be read: {error}")))?;
+    let model = reference.model.model.as_str();
+    let sheet = sheet::read(&bytes, &name, schema)?;
+    let mapping = sheet::mapping(&sheet, &name, schema, model)?;
+    mapping.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let rows = mapping.rows(&sheet, &name, schema, model)?;
+    if rows.is_empty() {
+        let text = format!("{name} names columns, and has no rows");
+        return Err(Problem::new(Code::NoInput, text).into());
+    }
+    let bodies = rows.chunks(ASKED_ROWS).zip(sheet.lines.chunks(ASKED_ROWS));
+    let bodies = bodies.map(|(rows, lines)| {
+        let first = lines.first().map_or(0, |line| line.number);
+        let last = lines.last().map_or(0, |line| line.number);
+        (format!("lines {first} to {last} of {name}"), json!({ "rows": rows }).to_string())
+    });
+    let bodies = bodies.collect();
+    Ok((sheet, bodies))
+}
+
+/// Says of which lines a refusal is: to the server the first of them was row 0.
+fn among(failure: Failure, lines: &str) -> Failure {
+    match failure {
+        Failure::Problem(mut problem) => {
+            problem.message = format!("{} ({lines})", problem.message);
+            Failure::Problem(problem)
+        }
+        failure => failure,
+    }
 }
 
 fn schema_of(client: &Client, reference: &Reference) -> Result<Schema, Failure> {
@@ -120,60 +268,4 @@ fn schema_of(client: &Client, reference: &Reference) -> Result<Schema, Failure> 
     version
         .and_then(|version| version.schema)
         .ok_or_else(|| Problem::new(Code::NotLive, format!("{reference} has no schema yet")).into())
-}
-
-/// An empty cell is a column left out.
-fn cell_value(schema: &Schema, name: &str, cell: String) -> Option<Value> {
-    let column = schema.inputs.iter().find(|column| column.name == name);
-    let Some(column) = column else { return Some(Value::from(cell)) };
-    if cell.is_empty() && column.is_optional() {
-        return None;
-    }
-    let is_text = matches!(column.datatype, Datatype::Bytes | Datatype::Timestamp)
-        && column.shape.as_deref() == Some(&[]);
-    if is_text {
-        Some(Value::from(cell))
-    } else {
-        serde_json::from_str(&cell.to_lowercase()).ok().or(Some(Value::from(cell)))
-    }
-}
-
-/// RFC 4180: quotes around cells, doubled within them.
-fn parse_csv(text: &str) -> Vec<Vec<String>> {
-    let mut records = vec![];
-    let (mut record, mut cell, mut quoted) = (vec![], String::new(), false);
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        match c {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                cell.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => record.push(std::mem::take(&mut cell)),
-            '\r' if !quoted => {}
-            '\n' if !quoted => {
-                record.push(std::mem::take(&mut cell));
-                records.push(std::mem::take(&mut record));
-            }
-            other => cell.push(other),
-        }
-    }
-    if !cell.is_empty() || !record.is_empty() {
-        record.push(cell);
-        records.push(record);
-    }
-    records.retain(|record: &Vec<String>| record.iter().any(|cell| !cell.is_empty()));
-    records
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn csv_cells() {
-        let records = parse_csv("a,b\r\n1,\"x, \"\"y\"\"\nz\"\n\n2,\n");
-        assert_eq!(records, [vec!["a", "b"], vec!["1", "x, \"y\"\nz"], vec!["2", ""]]);
-    }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use artifacts::Walked;
 use domain::near::near_name;
+use domain::provenance::{DataKind, DataSet};
 use domain::{Code, Digest, Problem, Schema, Tree, TreeFile};
 use indicatif::{ProgressBar, ProgressStyle};
 use monitor::profile::{ColumnProfiler, Matched, PROFILE_FILE, Profile, plain_name};
@@ -23,6 +24,8 @@ const SHOWN_MAX: usize = 4;
 
 /// A profile that is to go into a version.
 pub struct Profiled {
+    /// The file that it is of.
+    pub data: DataSet,
     file: NamedTempFile,
     digest: Digest,
     size: u64,
@@ -70,7 +73,15 @@ pub fn profile(
         Problem::new(Code::BadTree, format!("the profile of {named} cannot be written: {error}"))
     })?;
     let (digest, size) = (Digest::of(&encoded), encoded.len() as u64);
-    Ok(Some(Profiled { file, digest, size, left_out }))
+    let data = DataSet {
+        name: named.clone(),
+        kind: DataKind::File,
+        digest: profile.sha256,
+        bytes: profile.bytes,
+        files: 1,
+        rows: Some(profile.rows),
+    };
+    Ok(Some(Profiled { data, file, digest, size, left_out }))
 }
 
 fn unreadable(named: &str, error: &TableError) -> Problem {

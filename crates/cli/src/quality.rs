@@ -202,7 +202,7 @@ fn figure(window: &QualityWindow, metric: QualityMetric) -> String {
 }
 
 /// With as many digits as its interval has meaning.
-fn with_interval(number: &QualityNumber) -> String {
+pub fn with_interval(number: &QualityNumber) -> String {
     let spread = ((number.high - number.low) / 2.0).max(number.error_max).abs();
     if !spread.is_finite() || !number.value.is_finite() {
         return "–".into();

@@ -47,6 +47,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, Problem> {
         every_ms: options.every.as_deref().map(duration::milliseconds).transpose()?,
         guards: guards?,
         sticky: options.sticky.clone(),
+        rehearse: options.rehearse,
         breaking: options.breaking,
         untested: options.untested,
         cause: Cause::Deploy,
@@ -106,13 +107,23 @@ fn print_status(reference: &Reference, view: &ReleaseView) {
     let now = match (&view.outcome, &view.progress) {
         (Outcome::Running, Some(progress)) => {
             let paused = if progress.paused { ", paused" } else { "" };
-            format!("{}{paused}; the rest goes to {}", progress.phase, progress.baseline)
+            let kind = if progress.phase.shadow { "shadow" } else { "canary" };
+            format!("{kind}{paused}: {}", progress.phase.told(progress.baseline))
         }
         (Outcome::Running, None) => "is built and tested; no traffic yet".into(),
         (Outcome::Live, _) => "live".into(),
         (Outcome::Failed { step, problem }, _) => failed(step, &problem.to_string()),
     };
     print(format!("  now        {now}"), 13);
+    if let Some(rehearsal) = &view.rehearsed {
+        print(format!("  rehearsal  {}", rehearsal.headline()), 13);
+        // What ended the release is said with its problem.
+        let is_told = matches!(&view.outcome, Outcome::Failed { step, .. } if step == "rehearsal");
+        if !is_told {
+            let lines = rehearsal.lines().into_iter();
+            lines.for_each(|line| print(format!("             {line}"), 15));
+        }
+    }
     view.said.lines().for_each(|line| print(format!("  {line}"), 6));
 }
 

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use domain::{Code, Problem};
 use serde::{Deserialize, Serialize};
+use ureq::http::Uri;
 
 use crate::local::write_private;
 
@@ -38,15 +40,38 @@ pub struct Server {
     pub ca: Option<String>,
 }
 
+/// A URL as it is meant: people also write `localhost:8010`, `8010` or `ml.example.org`. In clear only
+/// a server on this machine is asked.
+pub fn whole(url: &str) -> String {
+    let url = url.trim().trim_end_matches('/');
+    let is_port = |text: &str| text.parse::<u16>().is_ok();
+    if url.is_empty() || url.contains("://") {
+        return url.into();
+    }
+    if let Some(port) = Some(url.strip_prefix(':').unwrap_or(url)).filter(|port| is_port(port)) {
+        return format!("http://127.0.0.1:{port}");
+    }
+    let near = format!("http://{url}");
+    if is_loopback(&near) { near } else { format!("https://{url}") }
+}
+
+/// Whether a URL is one of this machine.
+pub fn is_loopback(url: &str) -> bool {
+    let uri = url.parse::<Uri>().ok();
+    let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
 /// A URL as it is compared: the same server is written in several ways.
 pub fn normal(url: &str) -> String {
-    let url = url.trim_end_matches('/');
+    let url = whole(url);
     match url.split_once("://") {
         Some((scheme, rest)) => {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             format!("{}://{}{path}", scheme.to_ascii_lowercase(), authority.to_ascii_lowercase())
         }
-        None => url.into(),
+        None => url,
     }
 }
 
@@ -116,7 +141,7 @@ impl Servers {
         let named = named.filter(|url| !url.is_empty());
         let url = named.or(self.default.as_deref()).unwrap_or(URL);
         let server = self.servers.get(&normal(url)).cloned().unwrap_or_default();
-        (url.trim_end_matches('/').into(), server)
+        (whole(url), server)
     }
 
     /// Learns of a server; the first one is meant if none is named.
@@ -156,6 +181,47 @@ mod tests {
         assert!(servers.remove("https://one.example.org:8010"));
         assert!(!servers.remove("https://one.example.org:8010"));
         assert_eq!(servers.choose(None).0, URL);
+    }
+
+    #[test]
+    fn an_address_is_a_url_as_it_is_meant() {
+        for (written, meant) in [
+            ("8010", "http://127.0.0.1:8010"),
+            (":8010", "http://127.0.0.1:8010"),
+            ("localhost:8110", "http://localhost:8110"),
+            ("127.0.0.1", "http://127.0.0.1"),
+            ("[::1]:8010", "http://[::1]:8010"),
+            ("ml.example.org:8010/", "https://ml.example.org:8010"),
+            ("10.0.0.5:8010", "https://10.0.0.5:8010"),
+            ("http://10.0.0.5:8010/", "http://10.0.0.5:8010"),
+            ("", ""),
+        ] {
+            assert_eq!(whole(written), meant, "{written}");
+        }
+        let mut servers = Servers::default();
+        servers.add("https://one.example.org:8010", server("a"));
+        assert_eq!(servers.choose(Some("one.example.org:8010")).1, server("a"));
+    }
+
+    #[test]
+    fn what_is_this_machine() {
+        for url in [
+            "http://127.0.0.1:8010",
+            "http://localhost",
+            "https://LOCALHOST:1",
+            "http://[::1]:8010/",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "http://10.0.0.1",
+            "http://localhost.example.org",
+            "http://127.0.0.1.example.org:80",
+            "nothing",
+            "",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
     }
 
     #[test]

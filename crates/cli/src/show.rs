@@ -3,20 +3,29 @@
 use control::view::{ModelRow, ModelView, ParkedView, ReplicaView, VersionView};
 use domain::reference::Selector;
 use domain::state::Outcome;
-use domain::{Code, EnvironmentName, Problem, Reference};
+use domain::{Code, EnvironmentName, ModelKey, Problem, Reference, Schema, Severity};
 use monitor::Summary;
 use serde_json::Value;
 use server::{ModelListed, Models, ReferenceView};
+use textwrap::core::display_width;
 
 use crate::Failure;
 use crate::client::Client;
 use crate::layout::{Column, list, wrapped};
-use crate::terminal::{as_written, one_line, print_json, width};
+use crate::terminal::{Colour, escaped, one_line, painted, print_json, width};
 
 pub fn reference(text: &str) -> Result<Reference, Problem> {
     text.parse().map_err(|error: domain::reference::ReferenceError| {
         Problem::new(Code::BadReference, error.to_string())
     })
+}
+
+/// A model as commands name it: the project `default` is not written.
+pub fn named(model: &ModelKey) -> String {
+    match model.project.as_str() {
+        "default" => model.model.to_string(),
+        _ => model.to_string(),
+    }
 }
 
 pub fn path_of(reference: &Reference) -> String {
@@ -36,14 +45,47 @@ pub fn models(client: &Client, project: Option<String>, as_json: bool) -> Result
         return Ok(());
     }
     let rows: Vec<Vec<String>> = listed.models.iter().map(row_of).collect();
-    for line in list(&COLUMNS, &rows, &["P50", "REQ/S", "ERRORS", "REPLICAS"], width()) {
-        println!("{line}");
+    let lines = list(&COLUMNS, &rows, &["P50", "REQ/S", "ERRORS", "REPLICAS"], width());
+    let colours: Vec<Option<Colour>> = listed.models.iter().map(colour_of).collect();
+    for (at, line) in lines.iter().enumerate() {
+        let colour = at.checked_sub(1).and_then(|at| *colours.get(at)?);
+        // What is worth knowing stands at the end, after the last gap of its columns.
+        let begin = lines[0].find("STATE").map_or(line.len(), |_| columns_before(&lines[0], line));
+        let (before, state) = line.split_at(begin);
+        std::println!("{}{}", escaped(before), painted(&escaped(state), colour));
     }
     Ok(())
 }
 
+/// Where in a line its last column begins, in bytes: below the title of that column.
+fn columns_before(titles: &str, line: &str) -> usize {
+    let columns = titles.find("STATE").map_or(0, |at| display_width(&titles[..at]));
+    let mut used = 0;
+    for (at, c) in line.char_indices() {
+        if used >= columns {
+            return at;
+        }
+        used += display_width(c.encode_utf8(&mut [0; 4]));
+    }
+    line.len()
+}
+
+/// In which colour a terminal shows what is said of a model.
+fn colour_of(model: &ModelListed) -> Option<Colour> {
+    let state = &model.row.state;
+    let is = |words: &[&str]| words.iter().any(|word| state.contains(word));
+    match &model.alarm {
+        Some(alarm) if alarm.severity == Severity::Alert => Some(Colour::Red),
+        Some(_) => Some(Colour::Yellow),
+        None if is(&["fail", "no replica"]) => Some(Colour::Red),
+        None if is(&["canary", "shadow", "deploying", "aborted"]) => Some(Colour::Yellow),
+        None if is(&["idle"]) => Some(Colour::Faint),
+        None => None,
+    }
+}
+
 const COLUMNS: [Column; 8] = [
-    Column::words("MODEL").down_to(16),
+    Column::names("MODEL").down_to(16),
     Column::words("LIVE"),
     Column::words("REPLICAS"),
     Column::figures("REQ/S"),
@@ -93,8 +135,30 @@ fn name_of(row: &ModelRow) -> String {
     }
 }
 
+/// What of a model is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// All that there is to say.
+    All,
+    /// Its columns.
+    Schema,
+    /// A row of these.
+    Row,
+}
+
+impl Part {
+    /// As the options say.
+    pub fn of(schema: bool, row: bool) -> Part {
+        match (schema, row) {
+            (true, _) => Part::Schema,
+            (_, true) => Part::Row,
+            _ => Part::All,
+        }
+    }
+}
+
 /// `decalog show`
-pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> Result<(), Failure> {
+pub fn show(client: &Client, model: &str, part: Part, as_json: bool) -> Result<(), Failure> {
     let reference = reference(model)?;
     let view: ModelView = client.get(&path_of(&reference))?;
     let live = view
@@ -117,8 +181,14 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
         .help(format!("it has {}", known.join(", ")))
         .into());
     }
-    if schema_only {
-        return print_schema(version, as_json);
+    match part {
+        Part::Schema => return print_schema(version, as_json),
+        Part::Row => {
+            let schema = known_schema(version)?;
+            std::println!("{}", worker::synthetic_row(schema));
+            return Ok(());
+        }
+        Part::All => {}
     }
     if as_json {
         print_json(&view);
@@ -132,12 +202,38 @@ pub fn show(client: &Client, model: &str, schema_only: bool, as_json: bool) -> R
     for (environment, version) in &view.live {
         print(format!("  live         {version} in {environment}"), 15);
     }
+    for (environment, problem) in &view.failing {
+        let ready =
+            view.replicas.iter().filter(|it| it.state == "ready" && it.environment == *environment);
+        let answering = match ready.count() {
+            0 => "no replica answers".into(),
+            1 => "an earlier replica answers".into(),
+            count => format!("{count} earlier replicas answer"),
+        };
+        print(
+            format!(
+                "  failing      new replicas in {environment}: {}; {answering}",
+                problem.message
+            ),
+            15,
+        );
+        problem.details.iter().for_each(|line| print(format!("               {line}"), 17));
+        if !problem.help.is_empty() {
+            print(format!("               help: {}", problem.help), 15);
+        }
+    }
     if let Some(version) = version {
         let schema = version.schema.as_ref();
         let schema = schema.map_or("not known yet".into(), |schema| schema.to_string());
         print(format!("  schema       {schema}"), 15);
         let packages = version.packages.len();
         print(format!("  runtime      {}, {packages} packages", version.runtime), 15);
+        for (title, text) in crate::provenance::lines(&version.provenance) {
+            print(format!("  {title:<12} {text}"), 15);
+        }
+        for (environment, probe) in &version.probed {
+            print(format!("  answers      {probe} ({environment})"), 15);
+        }
         let path = format!("{}/reference?version={}", path_of(&reference), version.version);
         // Most versions have none, and an older server does not know what it is.
         if let Ok(file) = client.get::<ReferenceView>(&path) {
@@ -168,11 +264,14 @@ pub fn failed(step: &str, why: &str) -> String {
     }
 }
 
-fn print_schema(version: Option<&VersionView>, as_json: bool) -> Result<(), Failure> {
-    let schema = version.and_then(|version| version.schema.as_ref());
-    let schema = schema.ok_or_else(|| {
+fn known_schema(version: Option<&VersionView>) -> Result<&Schema, Problem> {
+    version.and_then(|version| version.schema.as_ref()).ok_or_else(|| {
         Problem::new(Code::NotLive, "the schema is known once a version has been loaded")
-    })?;
+    })
+}
+
+fn print_schema(version: Option<&VersionView>, as_json: bool) -> Result<(), Failure> {
+    let schema = known_schema(version)?;
     if as_json {
         print_json(schema);
         return Ok(());
@@ -185,7 +284,12 @@ fn print_schema(version: Option<&VersionView>, as_json: bool) -> Result<(), Fail
             let default = column.default.as_ref();
             let default = default.map_or(String::new(), |value| format!(" = {value}"));
             let values: Vec<String> = column.categories.iter().map(Value::to_string).collect();
-            let line = format!("  {column}{default}  {}", values.join(", "));
+            let labels = column.labels.iter().enumerate();
+            let labels: Vec<String> = labels
+                .map(|(place, label)| format!("{}[{place}] is of {label}", column.name))
+                .collect();
+            let told = [values.join(", "), labels.join(", ")].concat();
+            let line = format!("  {column}{default}  {told}");
             println!("{}", wrapped(line.trim_end(), 6, columns_of_terminal));
         }
     }
@@ -236,47 +340,4 @@ pub fn time(at_ms: u64) -> String {
         .and_then(|at_ms| jiff::Timestamp::from_millisecond(at_ms).ok())
         .unwrap_or_default();
     timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-/// `decalog logs`
-pub fn logs(client: &Client, model: &str, follow: bool, lines: usize) -> Result<(), Failure> {
-    let reference = reference(model)?;
-    let version = match &reference.selector {
-        Some(Selector::Number(number)) => format!("&version={number}"),
-        _ => String::new(),
-    };
-    let path = format!("{}/logs?lines={lines}{version}", path_of(&reference));
-    let mut printed = client.text(&path)?;
-    std::print!("{}", as_written(&printed));
-    if !follow {
-        return Ok(());
-    }
-    loop {
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        let now = client.text(&path)?;
-        // What is new follows the last line that was printed.
-        let last: Vec<&str> = printed.lines().rev().take(5).collect();
-        let new: Vec<&str> = now.lines().rev().collect();
-        let at = (0..new.len())
-            .find(|at| new[*at..].iter().take(last.len()).eq(last.iter()))
-            .unwrap_or(new.len());
-        new[..at].iter().rev().for_each(|line| std::println!("{}", as_written(line)));
-        printed = now;
-    }
-}
-
-/// `decalog rm`
-pub fn remove(client: &Client, model: &str) -> Result<(), Failure> {
-    let reference = reference(model)?;
-    if let Some(Selector::Number(number)) = &reference.selector {
-        client.delete(&format!("{}/versions/{number}", path_of(&reference)))?;
-        eprintln!(
-            "{number} of {} is removed; its files go with the next decalog gc",
-            reference.model
-        );
-        return Ok(());
-    }
-    client.delete(&path_of(&reference))?;
-    eprintln!("{} is removed; its files go with the next decalog gc", reference.model);
-    Ok(())
 }

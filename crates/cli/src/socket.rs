@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn an_answer_before_all_was_sent_is_read() {
-        let answer = b"HTTP/1.1 409 Conflict\r\nContent-Length: 3\r\n\r\nno\n";
+        let answer = b"HTTP/1.1 409 Conflict\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno\n";
         let (_directory, agent) = hasty(answer);
         for bytes in [2, 16 << 20] {
             for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! `decalog records` and `decalog sql`: asks for rows, and shows them or writes them down.
+//! `decalog records`, `decalog sql` and what else is asked of records: asks for rows, and shows them or writes them down.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -25,6 +25,7 @@ pub fn run(client: &Client, verb: &AskVerb, as_json: bool) -> Result<(), Failure
     match verb {
         AskVerb::Records(options) => records(client, options, as_json),
         AskVerb::Sql(options) => sql(client, options, as_json),
+        AskVerb::Replay(options) => crate::replay::run(client, options, as_json),
     }
 }
 
@@ -43,6 +44,7 @@ fn records(client: &Client, options: &AskRecords, as_json: bool) -> Result<(), F
         ("until", &options.until),
         ("where", &options.condition),
         ("key", &options.key),
+        ("trace", &options.trace),
         ("id", &options.id),
     ] {
         if let Some(value) = value {

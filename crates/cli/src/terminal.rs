@@ -55,11 +55,63 @@ pub fn as_written(text: &str) -> Cow<'_, str> {
 /// How wide the terminal is that reads standard output, in columns: `COLUMNS` if it is set, as for
 /// other programs. What is no terminal has no width.
 pub fn width() -> Option<usize> {
-    if !std::io::stdout().is_terminal() {
+    width_of(std::io::stdout().is_terminal())
+}
+
+/// The same for standard error.
+pub fn error_width() -> Option<usize> {
+    width_of(std::io::stderr().is_terminal())
+}
+
+fn width_of(is_terminal: bool) -> Option<usize> {
+    if !is_terminal {
         return None;
     }
     let named = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     Some(named.filter(|columns| *columns > 0).unwrap_or_else(textwrap::termwidth))
+}
+
+/// In which colour something is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Colour {
+    /// Somebody should look.
+    Red,
+    /// Something is on its way.
+    Yellow,
+    /// It is as it should be.
+    Green,
+    /// It is of little interest.
+    Faint,
+}
+
+/// A text that was escaped, in a colour, where standard output is a terminal that has colours and
+/// nobody asked for none (`NO_COLOR`).
+pub fn painted(text: &str, colour: Option<Colour>) -> Cow<'_, str> {
+    paint(text, colour.filter(|_| has_colours(std::io::stdout().is_terminal())))
+}
+
+/// The same for standard error.
+pub fn painted_error(text: &str, colour: Colour) -> Cow<'_, str> {
+    paint(text, Some(colour).filter(|_| has_colours(std::io::stderr().is_terminal())))
+}
+
+fn has_colours(is_terminal: bool) -> bool {
+    let named = |name| std::env::var(name).unwrap_or_default();
+    is_terminal && named("NO_COLOR").is_empty() && !matches!(&*named("TERM"), "" | "dumb")
+}
+
+fn paint(text: &str, colour: Option<Colour>) -> Cow<'_, str> {
+    let code = match colour {
+        Some(Colour::Red) => 31,
+        Some(Colour::Yellow) => 33,
+        Some(Colour::Green) => 32,
+        Some(Colour::Faint) => 2,
+        None => return Cow::Borrowed(text),
+    };
+    if text.trim().is_empty() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("\u{1b}[{code}m{text}\u{1b}[0m"))
 }
 
 /// JSON, for programs: as it is.

@@ -196,6 +196,7 @@ async fn serve(
     let ordinary = GatewayConfig::default();
     let gateway_config = GatewayConfig {
         hosts: entry.hosts.clone(),
+        cors: gateway::Cors::of(options.cors_origins.clone()),
         open_predictions: entry.open_predictions,
         local_cookie: door.as_ref().map(|door| door.cookie.digest()),
         body_bytes_max: options.body_bytes_max,
@@ -266,7 +267,11 @@ async fn serve(
         }
     };
     let engine = Box::pin(opening);
-    let parts = Parts { store, engine, publish, publish_access, signals, observations, leaving };
+    let remembered = keeping.clone();
+    let rehearse =
+        server::rehearsals(move || remembered.get().map(|keeping| keeping.keeper.clone()));
+    let parts =
+        Parts { store, engine, publish, publish_access, signals, observations, rehearse, leaving };
     let control = Control::open(config, parts).await?;
     let past = Past::open(&data);
     let alerting = Alerting::start(&data, &control)?;

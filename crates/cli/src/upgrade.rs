@@ -1,6 +1,7 @@
 //! `decalog upgrade`: starts another binary on the data directory of a running `up`, which hands
 //! over to it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,6 +39,7 @@ pub fn run(
         None => std::env::current_exe(),
     };
     let binary = binary.map_err(|error| problem(format!("the binary cannot be found: {error}")))?;
+    check_program(&binary)?;
     let log = data.up_log();
     let begin = Instant::now();
     let mut child = start(&binary, &old, &log)?;
@@ -61,9 +63,12 @@ pub fn run(
 }
 
 /// The process that serves a data directory.
-fn running_on(data: PathBuf) -> Result<(DataDirectory, Description), Failure> {
+pub fn running_on(data: PathBuf) -> Result<(DataDirectory, Description), Failure> {
     let data = data_directory(Some(data))?;
-    let old = handover::describe(&data)?.ok_or_else(|| {
+    // To ask makes what it asks by, but not where nothing ever ran.
+    let is_there = data.root().is_dir();
+    let old = if is_there { handover::describe(&data)? } else { None };
+    let old = old.ok_or_else(|| {
         problem(format!("no decalog runs on {}", data.display()))
             .help("start one with decalog up; --data names its data directory")
     })?;
@@ -71,7 +76,7 @@ fn running_on(data: PathBuf) -> Result<(DataDirectory, Description), Failure> {
 }
 
 /// The process that serves an address, if it is one of this machine.
-fn running_at(client: &Client) -> Result<(DataDirectory, Description), Failure> {
+pub fn running_at(client: &Client) -> Result<(DataDirectory, Description), Failure> {
     let data = client.data().map_err(|failure| match failure {
         Failure::Unreachable(problem) => Failure::Unreachable(problem.help(
             "start it with decalog up, name another with --url, or name its data directory with --data",
@@ -82,12 +87,22 @@ fn running_at(client: &Client) -> Result<(DataDirectory, Description), Failure> 
     let Some(data) = data else {
         let text = format!("the server at {url} is not on this machine, or not yours");
         return Err(problem(text)
-            .help(
-                "run decalog upgrade on its machine, as its user; --data names its data directory",
-            )
+            .help("run this on its machine, as its user; --data names its data directory")
             .into());
     };
     running_on(data.root().to_path_buf())
+}
+
+/// Refuses what cannot be started, before anything is made for it.
+fn check_program(binary: &Path) -> Result<(), Problem> {
+    let metadata = std::fs::metadata(binary)
+        .map_err(|error| problem(format!("{} cannot be started: {error}", binary.display())))?;
+    let is_program = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
+    match is_program {
+        true => Ok(()),
+        false => Err(problem(format!("{} is no program", binary.display()))
+            .help(format!("chmod +x {}, if it is one", binary.display()))),
+    }
 }
 
 /// Starts the new binary with the words and the variables of the running process.

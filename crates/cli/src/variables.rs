@@ -1,6 +1,6 @@
 //! `decalog env`: variables and secrets.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 
 use control::Variable;
 use domain::{Code, Problem};
@@ -23,23 +23,17 @@ fn query(of: &Scope) -> String {
 /// Runs the verb.
 pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure> {
     match verb {
-        EnvVerb::Set { setting, secret, reference, of } => {
+        EnvVerb::Set { setting, secret, reference, ahead, of } => {
             let (name, value) = match setting.split_once('=') {
                 Some((name, value)) => (name.to_string(), value.to_string()),
-                None => {
-                    let mut value = String::new();
-                    std::io::stdin().read_to_string(&mut value).map_err(|error| {
-                        Problem::new(
-                            Code::NoInput,
-                            format!("standard input cannot be read: {error}"),
-                        )
-                    })?;
-                    (setting, value.trim_end_matches(['\r', '\n']).to_string())
-                }
+                None => (setting.clone(), typed(&setting)?),
             };
             let mut body = json!({ "value": value, "secret": secret, "model": of.model });
             if reference {
                 body["reference"] = true.into();
+            }
+            if ahead {
+                body["ahead"] = true.into();
             }
             let set = client.put(&format!("{}/{name}", path(&of)), &body)?;
             match set["changed"] == false {
@@ -69,6 +63,24 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
         }
     }
     Ok(())
+}
+
+/// The value of a variable from standard input.
+fn typed(name: &str) -> Result<String, Problem> {
+    if std::io::stdin().is_terminal() {
+        eprintln!("type the value of {name}, then Ctrl-D on a line of its own");
+    }
+    let mut value = String::new();
+    std::io::stdin().read_to_string(&mut value).map_err(|error| {
+        Problem::new(Code::NoInput, format!("standard input cannot be read: {error}"))
+    })?;
+    match value.trim_end_matches(['\r', '\n']) {
+        "" => Err(Problem::new(Code::NoInput, format!("standard input has no value for {name}"))
+            .help(format!(
+                "decalog env set {name} --secret < FILE; decalog env set {name}= sets an empty variable"
+            ))),
+        value => Ok(value.to_string()),
+    }
 }
 
 /// A variable as a person reads it: on a terminal it takes one line, and a long value is cut.

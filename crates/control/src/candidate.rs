@@ -63,7 +63,7 @@ impl Control {
     ) -> Result<(Arc<ReplicaStatus>, u64), StartError> {
         let mut changed = self.engine.changed();
         let of_placement = |status: &ReplicaStatus| status.placement == *placement;
-        let running = self.engine.replicas().into_iter().find(|status| {
+        let running = self.replicas().into_iter().find(|status| {
             of_placement(status)
                 && !matches!(status.state, ReplicaState::Ended { .. })
                 && !self.replicas.is_leaving(&status.replica)
@@ -96,6 +96,14 @@ impl Control {
         }
     }
 
+    /// Sees to it that a candidate replica is ready after one has ended.
+    pub(crate) async fn another_candidate(
+        self: &Arc<Control>,
+        placement: &Placement,
+    ) -> Result<(), StartError> {
+        self.start_candidate(placement).await.map(drop)
+    }
+
     /// Gives a candidate as many replicas as its part of the traffic needs, by those that the live
     /// version has, before it gets that part.
     pub(crate) async fn grow(
@@ -124,7 +132,7 @@ impl Control {
         let all_ready = async {
             loop {
                 self.work.notify_one();
-                let ready = self.engine.replicas().into_iter().filter(|status| {
+                let ready = self.replicas().into_iter().filter(|status| {
                     status.placement == own
                         && matches!(status.state, ReplicaState::Ready { .. })
                         && !self.replicas.is_leaving(&status.replica)

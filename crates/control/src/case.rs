@@ -139,10 +139,26 @@ pub(crate) fn difference(expected: &Value, got: &Value, tolerance: f64) -> Optio
     details.into_iter().next()
 }
 
+/// A number without a fraction, as it was written.
+fn whole(number: &serde_json::Number) -> Option<i128> {
+    number.as_i64().map(i128::from).or(number.as_u64().map(i128::from))
+}
+
 /// Lists where an answer is not what was expected. Outputs that the case does not name are not
 /// compared.
 fn compare(place: &str, expected: &Value, got: &Value, tolerance: f64, details: &mut Vec<String>) {
     match (expected, got) {
+        // Whole numbers are the same or they are not: rounding changes none.
+        (Value::Number(wanted), Value::Number(found))
+            if whole(wanted).is_some() && whole(found).is_some() =>
+        {
+            let distance = whole(wanted).zip(whole(found)).map_or(0, |(a, b)| a.abs_diff(b));
+            if distance as f64 > tolerance {
+                let within =
+                    if tolerance < 1.0 { String::new() } else { format!(" ± {tolerance}") };
+                details.push(format!("{place} expected {wanted}{within}, got {found}"));
+            }
+        }
         (Value::Number(wanted), Value::Number(found)) => {
             let (a, b) = (wanted.as_f64().unwrap_or(f64::NAN), found.as_f64().unwrap_or(f64::NAN));
             let close = (a - b).abs() <= tolerance.max(tolerance * a.abs());
@@ -186,6 +202,17 @@ mod tests {
         assert!(differences(json!({"a": 0.127}), json!({"a": 0.1275, "b": 1}), 0.001).is_empty());
         assert!(differences(json!(1000), json!(1000.9), 0.001).is_empty());
         assert!(differences(json!(1), json!(1.0), 0.0).is_empty());
+        let near = differences(
+            json!({"n": 9007199254740993_u64}),
+            json!({"n": 9007199254740992_u64}),
+            1e-6,
+        );
+        assert_eq!(near, ["n  expected 9007199254740993, got 9007199254740992"]);
+        assert_eq!(differences(json!(10_000_000), json!(10_000_001), 1e-6).len(), 1);
+        assert!(
+            differences(json!(100), json!(102), 2.0).is_empty(),
+            "a tolerance of whole numbers"
+        );
         let wrong = differences(json!({"leave": 0.127}), json!({"leave": 0.871}), 0.001);
         assert_eq!(wrong, ["leave  expected 0.127 ± 0.001, got 0.871"]);
         assert_eq!(differences(json!([1, 2]), json!([1, 3]), 0.0).len(), 1);

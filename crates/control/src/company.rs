@@ -42,7 +42,10 @@ impl Control {
         let mut rows: Vec<Value> =
             cases.iter().flat_map(|case| case.rows.iter().cloned()).take(ROWS).collect();
         for place in rows.len()..ROWS {
-            rows.push(if cases.is_empty() { varied_row(schema, place) } else { rows[0].clone() });
+            rows.push(match rows.first() {
+                Some(first) if !cases.is_empty() => first.clone(),
+                _ => varied_row(schema, &worker::synthetic_row(schema), place),
+            });
         }
         let mut caller = Caller::new(
             status.address.clone(),
@@ -116,9 +119,9 @@ fn difference(
     None
 }
 
-/// The made-up row with other numbers for each place, so that rows can be told apart.
-fn varied_row(schema: &Schema, place: usize) -> Value {
-    let mut row = worker::synthetic_row(schema);
+/// A row with other numbers for each place, so that rows can be told apart.
+pub(crate) fn varied_row(schema: &Schema, row: &Value, place: usize) -> Value {
+    let mut row = row.clone();
     for column in &schema.inputs {
         let Some(value) = row.get_mut(&column.name) else { continue };
         match column.categories.get(place % column.categories.len().max(1)) {
@@ -193,7 +196,11 @@ mod tests {
             batches: true,
             ..Schema::default()
         };
-        assert_eq!(varied_row(&schema, 1), json!({ "city": "Delft", "x": [0.75, 0.75], "n": 2 }));
-        assert_ne!(varied_row(&schema, 2), varied_row(&schema, 0));
+        let made_up = worker::synthetic_row(&schema);
+        assert_eq!(
+            varied_row(&schema, &made_up, 1),
+            json!({ "city": "Delft", "x": [0.75, 0.75], "n": 2 })
+        );
+        assert_ne!(varied_row(&schema, &made_up, 2), varied_row(&schema, &made_up, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! Deployments: build → start → test → gate → release. Each model has one driver that takes the
+//! Deployments: build → start → test → gate → rehearsal → release. Each model has one driver that takes the
 //! newest attempt of an environment as far as it gets; every step is an event, and a restarted
 //! process goes on from the state.
 
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use domain::schema::merged;
 use domain::state::{Deployment, Outcome, Version};
 use domain::{
     Code, Column, DeploymentId, EnvironmentName, Event, ModelKey, Principal, Problem, Schema,
@@ -203,6 +204,8 @@ impl Control {
             self.try_out(trial).await?;
             self.still_wanted(key, deployment)?;
         }
+        self.rehearse(key, deployment).await?;
+        self.still_wanted(key, deployment)?;
         self.shift(key, deployment).await?;
         self.grow(key, deployment, 100).await?;
         self.release(key, deployment, begin).await
@@ -262,7 +265,7 @@ impl Control {
         self.step(key, deployment, event).await
     }
 
-    /// The version's schema: as recorded, else by the manifest, else by the worker. Recorded once.
+    /// The version's schema: as recorded, else as it is told. Recorded once.
     async fn schema(
         &self,
         key: &ModelKey,
@@ -274,25 +277,7 @@ impl Control {
         if let Some(schema) = &version.schema {
             return Ok(schema.clone());
         }
-        let section = &version.pushed.manifest.schema;
-        let mut schema =
-            info.schema.clone().unwrap_or(Schema { batches: true, ..Schema::default() });
-        if !section.inputs.is_empty() {
-            schema.inputs = section.inputs.clone();
-        }
-        if !section.outputs.is_empty() {
-            schema.outputs = section.outputs.clone();
-        }
-        if schema.inputs.is_empty() {
-            let problem = Problem::new(Code::NoSchema, "the model does not tell its input columns")
-                .help("add [schema] inputs = [{ name = \"x\", datatype = \"FP64\", shape = [] }] to decalog.toml");
-            return Err(StepFailure { step: "start", problem });
-        }
-        if let Err(why) = schema.inputs.iter().chain(&schema.outputs).try_for_each(Column::check) {
-            let problem = Problem::new(Code::BadSchema, format!("the model {why}"))
-                .help("correct its columns");
-            return Err(StepFailure { step: "start", problem });
-        }
+        let mut schema = told(version, info).map_err(StepFailure::at("start"))?;
         schema.alone =
             !deployment.plan.untested && self.must_be_alone(key, version, &schema, status).await;
         let event =
@@ -331,4 +316,32 @@ impl Control {
         self.publish_routes();
         Ok(())
     }
+}
+
+/// The columns of a version that was never live: as the worker tells, with what the manifest says of
+/// some of them.
+pub(crate) fn told(version: &Version, info: &WorkerInfo) -> Result<Schema, Problem> {
+    let section = &version.pushed.manifest.schema;
+    let mut schema = info.schema.clone().unwrap_or(Schema { batches: true, ..Schema::default() });
+    for (columns, said) in
+        [(&mut schema.inputs, &section.inputs), (&mut schema.outputs, &section.outputs)]
+    {
+        *columns = merged(columns, said).map_err(|name| {
+            let text = format!(
+                "[schema] names `{name}` without a datatype, and the model does not tell it"
+            );
+            Problem::new(Code::BadSchema, text)
+                .help("correct the name, or say what it is, as in datatype = \"FP64\", shape = []")
+        })?;
+    }
+    if schema.inputs.is_empty() {
+        return Err(Problem::new(Code::NoSchema, "the model does not tell its input columns")
+            .help("add [schema] inputs = [{ name = \"x\", datatype = \"FP64\", shape = [] }] to decalog.toml"));
+    }
+    if let Err(why) = schema.inputs.iter().chain(&schema.outputs).try_for_each(Column::check) {
+        return Err(
+            Problem::new(Code::BadSchema, format!("the model {why}")).help("correct its columns")
+        );
+    }
+    Ok(schema)
 }

@@ -86,7 +86,55 @@ impl Journal {
     }
 }
 
+/// One row, whatever it is.
+const ONE: Reach = Reach { rows_max: 1, found_max: 1 };
+
+fn first_at_ms(scan: &Scan) -> Option<u64> {
+    let (_, found) = scan.rows.first()?;
+    found.as_ref().map(|found| found.at_ms)
+}
+
 impl Control {
+    /// A place after which all that happened at a time or later stands. Few rows are looked at.
+    pub async fn place_at(&self, at_ms: u64) -> Result<After, Problem> {
+        let all = Selection::default();
+        let (mut least, mut most) = (0, self.state().seq);
+        while least < most {
+            let middle = least + (most - least) / 2;
+            let scan = self.state_store.scan(middle, all.clone(), ONE).await?;
+            match first_at_ms(&scan).is_some_and(|first| first < at_ms) {
+                true => least = middle + 1,
+                false => most = middle,
+            }
+        }
+        let mut place = After { seq: least, telemetry: None };
+        let first = self.journal.scan(place, &all, ONE).await?;
+        let Some((After { telemetry: Some(first), .. }, _)) = first.rows.first() else {
+            return Ok(place);
+        };
+        // Numbers of telemetry rise with time, and it is not known how far they go.
+        let (mut least, mut step) = (first.saturating_sub(1), 1);
+        let is_before = async |number: u64| {
+            let at = After { seq: place.seq, telemetry: Some(number) };
+            let scan = self.journal.scan(at, &all, ONE).await?;
+            Ok::<bool, Problem>(first_at_ms(&scan).is_some_and(|first| first < at_ms))
+        };
+        while is_before(least).await? {
+            (least, step) = (least + step, step * 2);
+        }
+        let mut most = least;
+        least = least.saturating_sub(step / 2);
+        while least < most {
+            let middle = least + (most - least) / 2;
+            match is_before(middle).await? {
+                true => least = middle + 1,
+                false => most = middle,
+            }
+        }
+        place.telemetry = Some(least);
+        Ok(place)
+    }
+
     /// What happened after a place, at most `limit` of it, and how far it was looked: no further
     /// than some thousand entries, so that who looks for what hardly ever happens asks again and
     /// again, and holds nobody up.

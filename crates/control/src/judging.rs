@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::guard::{ArmWindow, Guard, GuardSettings, Judgements, Verdict};
+use domain::guard::{ArmWindow, GuardSettings, Judgements, Verdict};
 use domain::release::{Phase, Plan};
 use domain::state::Deployment;
 use domain::{Code, Event, ModelKey, Problem, VersionNumber};
@@ -81,7 +81,7 @@ pub(crate) struct Judging {
 
 impl Judging {
     pub fn new(plan: &Plan, step: u32, segment: u32) -> Judging {
-        let guards = if plan.guards.is_empty() { Guard::defaults() } else { plan.guards.clone() };
+        let guards = plan.guards_of_phases();
         Judging {
             watch: Watch::resume(GuardSettings::default(), &guards, step, segment),
             last: None,

@@ -14,6 +14,7 @@ mod collect;
 mod company;
 mod deployment;
 mod erasure;
+pub mod failing;
 mod failure;
 mod gate;
 pub mod handover;
@@ -25,15 +26,19 @@ pub mod login;
 pub mod member;
 mod memory;
 mod names;
+mod outputs;
 mod parked;
+mod probe;
 mod pseudonym;
 mod random;
 mod receiver;
 mod reconcile;
 mod recover;
+mod rehearsal;
 mod release;
 mod remembered;
 mod removal;
+mod replay;
 mod restore;
 mod route;
 #[cfg(test)]
@@ -76,13 +81,17 @@ pub use clock::{Clock, now_ms};
 pub use collect::Garbage;
 pub use key::{KeyUse, Keys, Rotation};
 pub use parked::Park;
+pub use probe::processor;
 pub use random::random;
 pub use receiver::ReceiverSetting;
 pub use recover::recover;
+pub use rehearsal::{Rehearse, Rehearsing};
+pub use replay::{Replayer, Turn};
 pub use restore::restore;
 pub use secret::{KeySource, References, SecretSources};
 pub use variable::{Variable, VariableValue, WrappedBy};
 pub use version::Push;
+pub use worker::{Payload, Tensor};
 
 use audit::Signer;
 use happened::Journal;
@@ -137,6 +146,8 @@ pub struct Parts {
     pub signals: Signals,
     /// What they say.
     pub observations: mpsc::Receiver<Observation>,
+    /// Asks the recorded requests of rehearsals.
+    pub rehearse: Rehearse,
     /// Replicas that the process which this one takes over from is about to stop.
     pub leaving: Vec<ReplicaId>,
 }
@@ -191,6 +202,10 @@ pub struct Control {
     /// Logins of everybody in this minute.
     logins: Mutex<HashMap<Principal, (u64, u32)>>,
     replicas: Replicas,
+    /// Asks recorded requests of a candidate.
+    rehearse: Rehearse,
+    /// Replicas that answer replays only.
+    replays: replay::Replays,
     /// Placements of which a replica ended by itself since this was last asked for.
     crashed: Mutex<HashSet<Placement>>,
     /// Models with attempts on their way to an environment: each has a task that takes them there.
@@ -219,8 +234,8 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 impl Control {
     /// Opens the ledger, folds it, adopts running workers and starts reconciling.
     pub async fn open(config: ControlConfig, parts: Parts) -> Result<Arc<Control>, Problem> {
-        let Parts { store, engine, publish, publish_access, signals, observations, leaving } =
-            parts;
+        let Parts { store, engine, publish, publish_access, signals, observations, .. } = parts;
+        let (rehearse, leaving) = (parts.rehearse, parts.leaving);
         let damage = if config.accept_damaged_ledger { Damage::Accepted } else { Damage::Refused };
         let (location, clock) = (Location::of(&config.data), config.clock.clone());
         let state_store = StateStore::open(location.clone(), damage, clock.clone()).await?;
@@ -233,6 +248,8 @@ impl Control {
         let control = Arc::new(Control {
             replicas: Replicas::new(state_store.writer_epoch(), clock.clone()),
             crashed: Mutex::default(),
+            rehearse,
+            replays: Default::default(),
             state_store,
             journal,
             store,

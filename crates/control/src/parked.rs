@@ -79,6 +79,7 @@ impl Control {
             let is_needed = match &parent.role {
                 Role::Parent(placement) => {
                     wanted.get(placement).is_some() && !self.is_surplus(placement)
+                        || self.replays.uses(placement)
                 }
                 Role::Zygote(key) => {
                     let idle_ms = self.clock.now_ms().saturating_sub(parent.used_at_ms);
@@ -103,7 +104,7 @@ impl Control {
     /// Ends what is parked until the rest fits: spares, then parents, then zygotes, the least
     /// recently used first.
     async fn evict(self: &Arc<Control>, wanted: &AllWanted, memory: &mut Memory) {
-        let statuses = self.engine.replicas();
+        let statuses = self.replicas();
         let mut parents = self.engine.templates();
         // A parent whose replicas serve shares its memory with them: to end it would free little.
         parents.retain(|parent| {

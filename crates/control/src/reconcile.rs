@@ -25,7 +25,7 @@ impl Control {
         let begin_ms = self.clock.monotonic_ms();
         let state = self.state();
         let (wanted, fresh) = self.wanted_afresh();
-        let (statuses, templates) = (self.engine.replicas(), self.engine.templates());
+        let (statuses, templates) = (self.replicas(), self.engine.templates());
         let awake = self.scales.awake();
         let (in_turn, is_round) = round.next(&wanted, begin_ms);
         let models = fresh.models.iter().chain(&in_turn);
@@ -66,6 +66,7 @@ impl Control {
             .iter()
             .filter(|template| template.state == TemplateState::Starting)
             .filter_map(|template| Some((&template.id, template.role.placement()?)))
+            .filter(|(_, placement)| !self.replays.uses(placement))
             .collect();
         let of_replicas = statuses.iter().map(|status| &status.placement.model);
         let models: BTreeSet<&ModelKey> =

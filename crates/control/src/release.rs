@@ -85,10 +85,12 @@ pub(crate) fn started(
         // against.
         plan = Plan { breaking: plan.breaking, untested: plan.untested, ..Plan::default() };
     }
-    if !plan.is_instant() && nothing_to_share {
+    if (!plan.is_instant() || plan.rehearse.is_some()) && nothing_to_share {
         let text = match model.live.get(environment) {
             None => {
-                format!("nothing is live in {environment}, so there is no traffic to share")
+                format!(
+                    "nothing is live in {environment}, so there is nothing to compare {version} with"
+                )
             }
             Some(_) => format!("{version} is live in {environment} already"),
         };
@@ -128,6 +130,9 @@ impl Control {
             // Who may only go back goes back as a rollback does, and can come back by no other way.
             plan = Plan { cause: Cause::Rollback, breaking: true, ..Plan::default() };
             configuration = None;
+        }
+        if plan.rehearse.is_some() {
+            self.permit_rehearsal(caller, key, &environment, version)?;
         }
         let (of, to, configured) = (key.clone(), environment.clone(), configuration.clone());
         let action = move |state: &State| action_of(state, &of, &to, version, configured.as_ref());

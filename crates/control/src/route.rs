@@ -103,7 +103,7 @@ impl Control {
         if published.table.epoch > 0 && published.stamp == stamp && !is_over {
             return;
         }
-        let statuses = self.engine.replicas();
+        let statuses = self.replicas();
         let stale = self.stale(&mut published, &state, &statuses, now_ms);
         let ready = self.ready_of(&stale, &statuses);
         let mut models = published.table.models.clone();

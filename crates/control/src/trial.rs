@@ -1,6 +1,8 @@
 //! Trials: what a candidate replica must pass before it takes any traffic. First it shows that it
-//! works, by the cases of its version or by a made-up row, then how well, by its gates.
+//! works, by the cases of its version or by a made-up row, then how well, by its gates; and how its
+//! answers depend on the call, by a probe.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::event::MadeUpRow;
@@ -34,7 +36,7 @@ pub(crate) struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    fn caller(&self) -> Result<Caller, StepFailure> {
+    pub(crate) fn caller(&self) -> Result<Caller, StepFailure> {
         let gone = || StepFailure {
             step: "test",
             problem: Problem::new(Code::WorkerDied, "the candidate is not ready any more"),
@@ -48,16 +50,19 @@ impl Trial<'_> {
         ))
     }
 
-    fn limit(&self) -> Duration {
+    pub(crate) fn limit(&self) -> Duration {
         Duration::from_millis(self.version.pushed.manifest.predict_ms_max())
     }
 }
 
 impl Control {
     /// Takes a candidate through its trial. Each step that it passes is an event.
-    pub(crate) async fn try_out(&self, trial: Trial<'_>) -> Result<(), StepFailure> {
+    pub(crate) async fn try_out(self: &Arc<Control>, trial: Trial<'_>) -> Result<(), StepFailure> {
         let cases = self.test(trial).await?;
-        self.gate(trial, &cases).await
+        self.learn_outputs(trial, &cases).await?;
+        self.gate(trial, &cases).await?;
+        // Last, so that batches count in none of its gates.
+        self.probe(trial, &cases).await
     }
 
     async fn test(&self, trial: Trial<'_>) -> Result<Vec<Case>, StepFailure> {

@@ -154,6 +154,10 @@ impl Control {
             )
             .help("at most 32 KiB of text; put larger things into the model directory"));
         }
+        if secret && value.is_empty() {
+            return Err(Problem::new(Code::BadVariable, format!("the secret {name} is empty"))
+                .help("decalog env unset removes one"));
+        }
         let place = scope(project, environment, model.as_ref());
         // Where a change waits for approval, to compare would be to guess without a trace.
         let compares = !secret || self.permit(caller, action, &object).is_ok();

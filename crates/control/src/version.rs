@@ -1,11 +1,12 @@
 //! Versions: what is pushed becomes one, or is one already.
 
 use domain::digest::Hasher;
-use domain::event::{Lock, Provenance, VersionPushed};
+use domain::event::{Lock, VersionPushed};
 use domain::manifest::Runtime;
+use domain::provenance::{Parent, ParentWas};
 use domain::{
-    Action, Caller, Code, Digest, Event, Manifest, ModelKey, Object, Problem, State, Tree,
-    VersionNumber,
+    Action, Caller, Code, Digest, Event, Manifest, ModelKey, Object, Problem, Provenance, State,
+    Tree, VersionNumber,
 };
 use engine::EngineError;
 use schemars::JsonSchema;
@@ -49,6 +50,19 @@ fn digest(push: &Push, lock: Option<&Lock>) -> Digest {
     hasher.finish()
 }
 
+/// The version that a new one comes after: what is live where it was pushed for, else the newest.
+fn parent(state: &State, key: &ModelKey, provenance: &Provenance) -> Option<Parent> {
+    let model = state.models.get(key)?;
+    let environment = provenance.environment.as_ref();
+    let live = environment.and_then(|environment| model.live.get(environment));
+    let live = live.map(|live| Parent { version: live.version, was: ParentWas::Live });
+    let newest = || {
+        let version = *model.versions.keys().next_back()?;
+        Some(Parent { version, was: ParentWas::Newest })
+    };
+    live.or_else(newest)
+}
+
 impl Control {
     /// Makes a version of what was pushed, or finds the one that it is. `true` if it is new.
     pub async fn push(
@@ -60,6 +74,9 @@ impl Control {
         self.permit(caller, Action::Push, &Object::Model(key.clone()))?;
         push.manifest.validate().map_err(|error| {
             Problem::new(Code::BadManifest, error.to_string()).help("correct decalog.toml")
+        })?;
+        push.provenance.check().map_err(|wrong| {
+            Problem::new(Code::BadRequest, wrong).help("send less of it, or shorter names")
         })?;
         if let Some(file) = push.file.as_ref().filter(|file| push.tree.get(file).is_none()) {
             return Err(Problem::new(
@@ -134,6 +151,8 @@ impl Control {
             }
             let version = state.next_version(&decide_key);
             let Push { tree, manifest, runtime, file, provenance, .. } = push;
+            let parent = parent(state, &decide_key, &provenance);
+            let provenance = provenance.settled(parent);
             Ok(Event::VersionPushed(Box::new(VersionPushed {
                 version,
                 digest,

@@ -3,22 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use domain::event::{Measurement, Provenance};
+use domain::event::Measurement;
 use domain::guard::Judgements;
 use domain::launch::{ProcessId, Site, Temperature};
 use domain::manifest::Runtime;
+use domain::rehearsal::Rehearsal;
 use domain::release::{Plan, Progress};
 use domain::state::{Deployment, Outcome};
 use domain::{
-    Code, Digest, EnvironmentName, ModelKey, ModelName, Placement, Problem, ProjectName, ReplicaId,
-    Schema, State, VersionNumber,
+    Code, Digest, EnvironmentName, ModelKey, ModelName, Placement, Probe, Problem, ProjectName,
+    Provenance, ReplicaId, Schema, VersionNumber,
 };
 use engine::{ReplicaState, TemplateState};
-use policy::replicas::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Control;
+use crate::failing::{is_over, reason};
 use crate::judging::Status;
 
 /// One model in one environment, in a list.
@@ -67,6 +68,9 @@ pub struct ReleaseView {
     /// it is over.
     #[serde(default)]
     pub judgements: Option<Judgements>,
+    /// What came of its rehearsal, once it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsed: Option<Rehearsal>,
     /// How far it is.
     pub outcome: Outcome,
 }
@@ -134,6 +138,9 @@ pub struct VersionView {
     pub provenance: Provenance,
     /// By its last benchmark.
     pub measured: Option<Measurement>,
+    /// Whether it gives the same answers each time, by the environment that it was tried in.
+    #[serde(default)]
+    pub probed: BTreeMap<EnvironmentName, Probe>,
 }
 
 /// One attempt to go live.
@@ -151,6 +158,9 @@ pub struct DeploymentView {
     /// When, in milliseconds since 1970.
     #[serde(default)]
     pub at_ms: u64,
+    /// What came of its rehearsal, once it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsed: Option<Rehearsal>,
     /// How far it is.
     pub outcome: Outcome,
 }
@@ -167,6 +177,10 @@ pub struct ModelView {
     /// What a rollback makes live where.
     #[serde(default)]
     pub rollback_to: Vec<(EnvironmentName, String)>,
+    /// Why no new replica of what is live starts, by environment, where it does not; earlier ones
+    /// may answer all the same.
+    #[serde(default)]
+    pub failing: Vec<(EnvironmentName, Problem)>,
     /// How many replicas are wanted of what is live, by environment.
     pub targets: Vec<(EnvironmentName, u32)>,
     /// Its versions, oldest first.
@@ -185,7 +199,7 @@ impl Control {
         let state = self.state();
         let mut seen: HashMap<&ProjectName, bool> = HashMap::new();
         let mut ready: HashMap<_, (usize, Temperature)> = HashMap::new();
-        for status in self.engine.replicas() {
+        for status in self.replicas() {
             if let ReplicaState::Ready { .. } = status.state {
                 let Placement { model, environment, version, .. } = &status.placement;
                 let place = (model.clone(), environment.clone(), *version);
@@ -214,6 +228,12 @@ impl Control {
                 let wanted = environment.as_ref().zip(live).and_then(|(environment, live)| {
                     self.scales.target(&state.placement(key, environment, live))
                 });
+                let failing = environment
+                    .as_ref()
+                    .zip(live)
+                    .and_then(|(environment, live)| self.failing(&state, key, environment, live));
+                let now_ms = self.clock.now_ms();
+                let last = last.filter(|last| live.is_none() || !is_over(last, now_ms));
                 let state = match last.map(|deployment| &deployment.outcome) {
                     _ if shifting.is_some() => {
                         shifting.map_or(String::new(), |(deployment, progress)| {
@@ -229,6 +249,10 @@ impl Control {
                     Some(Outcome::Running) => {
                         last.map_or(String::new(), |d| format!("deploying {}", d.version))
                     }
+                    _ if failing.is_some() => failing.map_or(String::new(), |problem| {
+                        let answering = if replicas > 0 { "new replicas fail" } else { "fails" };
+                        format!("{answering}: {}", reason(&problem))
+                    }),
                     Some(Outcome::Failed { step, .. }) => {
                         last.map_or(String::new(), |d| match step.as_str() {
                             "aborted" => format!("{} was aborted", d.version),
@@ -282,10 +306,10 @@ impl Control {
                 .unwrap_or_default(),
             provenance: version.pushed.provenance.clone(),
             measured: version.measured,
+            probed: version.probed.clone(),
         };
         let (wanted, _) = self.wanted_of(&state, key, model);
-        let own =
-            self.engine.replicas().into_iter().filter(|status| status.placement.model == *key);
+        let own = self.replicas().into_iter().filter(|status| status.placement.model == *key);
         let (spares, statuses): (Vec<_>, Vec<_>) =
             own.partition(|status| self.is_spare(status, wanted.get(&status.placement)));
         let parents = self
@@ -359,6 +383,7 @@ impl Control {
             environment: deployment.environment.clone(),
             actor: self.actor_name(&state, deployment.id.0, &deployment.actor),
             at_ms: deployment.at_ms,
+            rehearsed: deployment.rehearsed.as_deref().cloned(),
             outcome: deployment.outcome.clone(),
         };
         let back = model.live.iter().filter_map(|(environment, live)| {
@@ -372,6 +397,14 @@ impl Control {
                 .live
                 .iter()
                 .map(|(environment, live)| (environment.clone(), live.version.to_string()))
+                .collect(),
+            failing: model
+                .live
+                .iter()
+                .filter_map(|(environment, live)| {
+                    let problem = self.failing(&state, key, environment, live.version)?;
+                    Some((environment.clone(), problem))
+                })
                 .collect(),
             targets: model
                 .live
@@ -431,57 +464,9 @@ impl Control {
                 .or_else(|| deployment.progress.as_ref().map(|progress| progress.said.clone()))
                 .unwrap_or_default(),
             judgements,
+            rehearsed: deployment.rehearsed.as_deref().cloned(),
             progress: deployment.progress.clone().filter(|_| is_on_its_way),
             outcome: deployment.outcome.clone(),
         })
-    }
-
-    /// Live models that no replica answers for: those whose replicas are on their way, and those
-    /// whose last start failed, with the reason. Those that sleep are not looked at.
-    pub fn unanswered(&self) -> (Vec<String>, Vec<String>) {
-        self.publish_routes();
-        let (awake, wanted) = {
-            let published = self.published.lock();
-            (published.awake.clone(), published.wanted.clone())
-        };
-        let (state, statuses) = (self.state(), self.engine.replicas());
-        let mut ready: HashMap<&ModelKey, Vec<&Placement>> = HashMap::new();
-        for status in
-            statuses.iter().filter(|status| matches!(status.state, ReplicaState::Ready { .. }))
-        {
-            ready.entry(&status.placement.model).or_default().push(&status.placement);
-        }
-        let answers = |placement: &Placement| {
-            let of_model = ready.get(&placement.model).into_iter().flatten();
-            of_model.into_iter().any(|other| other.is_same_version(placement))
-        };
-        let live = awake
-            .iter()
-            .flat_map(|model| wanted.of(model))
-            .filter(|(_, wanted)| wanted.part == Part::Live);
-        let (mut waiting, mut failing) = (vec![], vec![]);
-        for (placement, _) in live {
-            if self.scales.target(placement) == Some(0) || answers(placement) {
-                continue;
-            }
-            match self.replicas.problem(placement) {
-                Some(problem) => failing.push(format!("{placement}: {}", problem.message)),
-                None => waiting.push(self.what_it_waits_for(&state, placement)),
-            }
-        }
-        (waiting, failing)
-    }
-
-    /// After a restore all environments are built anew: that takes longer than any other start.
-    fn what_it_waits_for(&self, state: &State, placement: &Placement) -> String {
-        let version = state
-            .models
-            .get(&placement.model)
-            .and_then(|model| model.versions.get(&placement.version));
-        let lock = version.and_then(|version| version.pushed.lock.as_ref());
-        match lock.filter(|lock| !self.engine.has_environment(&lock.digest)) {
-            Some(_) => format!("{placement}: its environment is being built"),
-            None => placement.to_string(),
-        }
     }
 }

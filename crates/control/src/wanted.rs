@@ -130,7 +130,7 @@ impl Control {
 
     /// Replicas of a placement that run and are to go on.
     fn running(&self, placement: &Placement) -> u32 {
-        let statuses = self.engine.replicas();
+        let statuses = self.replicas();
         let own = statuses.iter().filter(|status| {
             status.placement == *placement
                 && !matches!(status.state, ReplicaState::Ended { .. })

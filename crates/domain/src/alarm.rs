@@ -121,21 +121,47 @@ impl Target {
 
     /// A command about it, as one writes it: `decalog drift payments/fraud@staging`.
     pub fn command(&self, verb: &str) -> String {
-        let Target { model, environment } = self;
-        let project = model.project != crate::ProjectName::default();
-        let model = if project { model.to_string() } else { model.model.to_string() };
+        let (model, environment) = (self.name(), &self.environment);
         match verb {
             _ if *environment == EnvironmentName::default() => format!("decalog {verb} {model}"),
-            "drift" | "slo" => format!("decalog {verb} {model}@{environment}"),
-            "quality" => format!("decalog {verb} {model} --env {environment}"),
+            "diff" | "drift" | "slo" | "why" => format!("decalog {verb} {model}@{environment}"),
+            "quality" | "rollback" | "release" => {
+                format!("decalog {verb} {model} --env {environment}")
+            }
             // It tells of all environments.
             _ => format!("decalog {verb} {model}"),
+        }
+    }
+
+    /// A command about one of its versions: `decalog release churn@v4 --env staging`.
+    pub fn version_command(&self, verb: &str, version: &str) -> String {
+        let command = format!("decalog {verb} {}@{version}", self.name());
+        match self.environment == EnvironmentName::default() {
+            true => command,
+            false => format!("{command} --env {}", self.environment),
+        }
+    }
+
+    /// The model, with its project unless that is `default`.
+    fn name(&self) -> String {
+        match self.model.project == crate::ProjectName::default() {
+            true => self.model.model.to_string(),
+            false => self.model.to_string(),
         }
     }
 
     /// The alarm of a kind.
     pub fn key(&self, kind: AlarmKind) -> AlarmKey {
         AlarmKey { target: Some(self.clone()), kind, subject: String::new() }
+    }
+}
+
+/// A text as a shell takes it for one word.
+pub fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-.:/@%+,".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_string(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }
 

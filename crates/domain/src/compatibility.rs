@@ -26,9 +26,9 @@ pub fn breaks(old: &Schema, new: &Schema) -> Vec<String> {
         }
     }
     // Outputs that only a run can tell cannot be compared.
-    if !old.outputs.is_empty() && !new.outputs.is_empty() {
-        for column in &old.outputs {
-            match new.outputs.iter().find(|other| other.name == column.name) {
+    if !old.promised().is_empty() && !new.promised().is_empty() {
+        for column in old.promised() {
+            match new.promised().iter().find(|other| other.name == column.name) {
                 None => found.push(format!("output {}  is gone", column.name)),
                 Some(other) => output(column, other, &mut found),
             }

@@ -213,6 +213,11 @@ impl DataDirectory {
         self.root.join("detectors.sqlite")
     }
 
+    /// How short of processors the machine was.
+    pub fn pressure(&self) -> PathBuf {
+        self.root.join("pressure")
+    }
+
     /// What an `up` prints that an upgrade started.
     pub fn up_log(&self) -> PathBuf {
         self.logs().join("up.log")

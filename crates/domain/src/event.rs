@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::Credential;
+use crate::determinism::Probe;
 use crate::digest::Digest;
 use crate::grant::{Grant, GroupName};
 use crate::guard::{GuardInputs, Judgements};
@@ -13,6 +14,7 @@ use crate::principal::{Principal, PrincipalId};
 use crate::problem::Problem;
 use crate::proposal::{Party, Protection};
 use crate::receiver::{AlertReceiver, ReceiverName};
+use crate::rehearsal::Rehearsal;
 use crate::release::{Phase, Plan};
 use crate::scale::ScaleRecord;
 use crate::schema::Schema;
@@ -26,7 +28,7 @@ mod pushed;
 pub use candidate::{MadeUpRow, Measurement};
 pub use kind::{BODY_VERSION, UnknownEvent};
 pub use proposed::Proposed;
-pub use pushed::{Lock, Provenance, VersionPushed};
+pub use pushed::{Lock, VersionPushed};
 
 /// The subject of events that concern the whole platform.
 pub const PLATFORM: &str = "decalog";
@@ -111,6 +113,50 @@ pub enum Event {
         /// How long it took.
         elapsed_ms: u64,
     },
+    /// The candidate was asked for the same rows in different calls.
+    DeterminismProbed {
+        /// The deployment that it belongs to.
+        deployment: DeploymentId,
+        /// The version that was asked.
+        version: VersionNumber,
+        /// The environment whose variables it had.
+        environment: EnvironmentName,
+        /// What was found.
+        probe: Box<Probe>,
+        /// How long it took.
+        elapsed_ms: u64,
+    },
+    /// Recorded requests are about to be asked of the candidate and of the live version. It comes
+    /// again if the server ends in the middle.
+    RehearsalStarted {
+        /// The deployment that it belongs to.
+        deployment: DeploymentId,
+        /// The candidate.
+        version: VersionNumber,
+        /// The environment whose requests they are.
+        environment: EnvironmentName,
+        /// The live version, which answered them.
+        baseline: VersionNumber,
+        /// Requests that were wanted.
+        wanted: u32,
+        /// Requests that were found.
+        found: u32,
+    },
+    /// Recorded requests were asked of the candidate and of the live version.
+    Rehearsed {
+        /// The deployment that it belongs to.
+        deployment: DeploymentId,
+        /// The candidate.
+        version: VersionNumber,
+        /// The environment whose requests they were.
+        environment: EnvironmentName,
+        /// The live version, which answered them.
+        baseline: VersionNumber,
+        /// What came of it.
+        rehearsal: Box<Rehearsal>,
+        /// How long it took.
+        elapsed_ms: u64,
+    },
     /// The version takes a part of the traffic, or copies of it; the rest goes where it went.
     TrafficShifted {
         /// The deployment that did it.
@@ -164,7 +210,7 @@ pub enum Event {
     DeployFailed {
         /// The deployment.
         deployment: DeploymentId,
-        /// `build`, `start`, `test`, `gate`, `compatibility`, `guard`, `aborted`, `superseded`.
+        /// `build`, `start`, `test`, `gate`, `compatibility`, `rehearsal`, `guard`, `aborted`, `superseded`.
         step: String,
         /// What went wrong, as a caller reads it.
         problem: Problem,

@@ -9,9 +9,10 @@ use crate::digest::{Digest, Hasher};
 use crate::problem::excerpt;
 use crate::rule::RULES_MAX;
 use crate::scale::{IDLE_S_MAX, REPLICAS_MAX};
-use crate::schema::Column;
+use crate::schema::ColumnChange;
 
 mod alarms;
+mod data;
 mod records;
 mod release;
 mod runtime;
@@ -19,12 +20,13 @@ mod sections;
 mod truth;
 
 pub use alarms::AlarmsSection;
+pub use data::{DataSection, Names, check_name};
 pub use records::{REDACTED_MAX, RecordsSection, Redact};
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;
 pub use sections::{
-    BatchSection, DataSection, GatesSection, ModelSection, ResourcesSection, ScaleSection,
-    SchemaSection, TestsSection,
+    BatchSection, GatesSection, ModelSection, ResourcesSection, ScaleSection, SchemaSection,
+    TestsSection,
 };
 pub use truth::{THRESHOLD, TRUTH_DAYS, TRUTH_DAYS_MAX, TruthSection};
 
@@ -43,7 +45,7 @@ pub struct Manifest {
     pub batch: BatchSection,
     /// What a replica may use.
     pub resources: ResourcesSection,
-    /// What later values are compared with.
+    /// What it was trained with, and what later values are compared with.
     #[serde(skip_serializing_if = "DataSection::is_empty")]
     pub data: DataSection,
     /// How cases under `tests/` are compared.
@@ -171,8 +173,8 @@ impl Manifest {
                 "is missing: runtime \"command\" needs command = [\"program\", \"argument\"]",
             );
         }
-        if self.data.reference.as_ref().is_some_and(|path| path.is_empty() || path.len() > 1_024) {
-            return refuse("data.reference", "must be the path of a file, as in \"train.parquet\"");
+        if let Err((key, problem)) = self.data.check() {
+            return refuse(key, &problem);
         }
         for (key, value) in [("scale.min", self.scale.min), ("scale.max", self.scale.max)] {
             if value.is_some_and(|replicas| replicas > REPLICAS_MAX) {
@@ -207,7 +209,7 @@ impl Manifest {
             }
         }
         if let Err(problem) =
-            self.schema.inputs.iter().chain(&self.schema.outputs).try_for_each(Column::check)
+            self.schema.inputs.iter().chain(&self.schema.outputs).try_for_each(ColumnChange::check)
         {
             return refuse("schema", &problem);
         }

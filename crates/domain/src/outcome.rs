@@ -27,7 +27,7 @@ pub enum Outcome {
     Integer(i64),
     /// A finite number.
     Number(f64),
-    /// The name of a class; at most [`OUTCOME_BYTES_MAX`] bytes.
+    /// The name of a class; at most 256 bytes.
     Text(String),
 }
 

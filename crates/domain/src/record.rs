@@ -8,6 +8,34 @@ use crate::id::Placement;
 /// The status of a request whose caller hung up before its answer.
 pub const ABANDONED: u16 = 499;
 
+/// Whose fault an outcome is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blame {
+    /// It was answered.
+    Nobody,
+    /// The placement failed it.
+    Placement,
+    /// The caller hung up.
+    Abandoned,
+    /// What the caller sent was wrong, or the server was short of something.
+    Others,
+}
+
+/// Whose fault it is that a request ended with this status and this code, which is empty if there
+/// was no error.
+pub fn blame(status: u16, code: &str) -> Blame {
+    match (status, code) {
+        (ABANDONED, _) => Blame::Abandoned,
+        // The server's own shortage is no version's fault.
+        (_, "server_busy") => Blame::Others,
+        // Its queue is full because it is slow.
+        (500.., _) | (_, "queue_full") => Blame::Placement,
+        // What callers got wrong says nothing about the version.
+        (400.., _) => Blame::Others,
+        _ => Blame::Nobody,
+    }
+}
+
 /// One finished request. Times are in microseconds.
 #[derive(Clone, Debug)]
 pub struct Record {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guard::{Guard, Metric};
 use crate::id::VersionNumber;
+use crate::rehearsal::REHEARSED_MAX;
 
 /// Between two steps of a canary by default, in milliseconds.
 pub const EVERY_MS: u64 = 120_000;
@@ -35,6 +36,11 @@ pub struct Plan {
     /// request to request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sticky: Option<String>,
+    /// The last so many requests that were recorded of the live version are asked of the new one, and
+    /// of the live one again, before the new one takes any; its guards are judged on them. From 1 to
+    /// 5,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rehearse: Option<u32>,
     /// Whether a schema that breaks callers is meant.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub breaking: bool,
@@ -84,6 +90,30 @@ impl Plan {
         self.every_ms.unwrap_or(EVERY_MS)
     }
 
+    /// The guards that its phases can be judged by: answers are compared by a shadow only, so a guard
+    /// on them is the rehearsal's where there is none. The usual ones if that leaves none.
+    pub fn guards_of_phases(&self) -> Vec<Guard> {
+        let compares = self.shadow.is_some();
+        let is_of_phases = |guard: &&Guard| compares || guard.metric() != Metric::Disagreement;
+        let guards: Vec<Guard> = self.guards.iter().filter(is_of_phases).copied().collect();
+        if guards.is_empty() { Guard::defaults() } else { guards }
+    }
+
+    /// The guards that its rehearsal is judged by: those that are named, else the usual ones. Failures
+    /// always count: a version that only must be fast must answer as well.
+    pub fn guards_of_rehearsal(&self) -> Vec<Guard> {
+        let defaults = Guard::defaults();
+        if self.guards.is_empty() {
+            return defaults;
+        }
+        let is_of_errors = |guard: &&Guard| guard.metric() == Metric::Errors;
+        let mut guards = self.guards.clone();
+        if !guards.iter().any(|guard| is_of_errors(&guard)) {
+            guards.extend(defaults.iter().find(is_of_errors));
+        }
+        guards
+    }
+
     /// The phases in their order.
     pub fn phases(&self) -> Vec<Phase> {
         let shadow = self.shadow.map(|percent| Phase { shadow: true, percent });
@@ -113,19 +143,26 @@ impl Plan {
         if self.every_ms.is_some_and(|ms| !(100..=86_400_000).contains(&ms)) {
             return refuse("a step takes from 100 ms to a day".into());
         }
-        if self.is_instant()
-            && (!self.guards.is_empty() || self.sticky.is_some() || self.every_ms.is_some())
-        {
+        if self.rehearse.is_some_and(|requests| !(1..=REHEARSED_MAX).contains(&requests)) {
+            return refuse(format!("a rehearsal asks from 1 to {REHEARSED_MAX} requests"));
+        }
+        if self.is_instant() && (self.sticky.is_some() || self.every_ms.is_some()) {
             return refuse(
-                "guards, a sticky header and a time for each step need a canary (--canary 5,25,50) or a shadow".into(),
+                "a sticky header and a time for each step need a canary (--canary 5,25,50) or a shadow".into(),
+            );
+        }
+        if self.is_instant() && self.rehearse.is_none() && !self.guards.is_empty() {
+            return refuse(
+                "guards need a canary (--canary 5,25,50), a shadow or a rehearsal (--rehearse 1000)".into(),
             );
         }
         if self.shadow.is_none()
+            && self.rehearse.is_none()
             && let Some(guard) =
                 self.guards.iter().find(|guard| guard.metric() == Metric::Disagreement)
         {
             return refuse(format!(
-                "the guard {guard} compares answers, which only a shadow does: add --shadow 20%"
+                "the guard {guard} compares answers, which only a shadow or a rehearsal does: add --shadow 20% or --rehearse 1000"
             ));
         }
         if let Some(name) = self.sticky.as_ref().filter(|name| !is_header_name(name)) {
@@ -143,11 +180,12 @@ fn is_header_name(name: &str) -> bool {
 impl fmt::Display for Plan {
     /// As people read it: `shadow 20%, canary 5, 25, 50% every 120 s, guards errors<1%`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_instant() {
+        let mut parts: Vec<String> =
+            self.rehearse.map(|requests| format!("rehearse {requests}")).into_iter().collect();
+        if self.is_instant() && parts.is_empty() {
             return f.write_str("instant");
         }
-        let mut parts: Vec<String> =
-            self.shadow.map(|percent| format!("shadow {percent}%")).into_iter().collect();
+        parts.extend(self.shadow.map(|percent| format!("shadow {percent}%")));
         if !self.canary.is_empty() {
             let steps: Vec<String> = self.canary.iter().map(u8::to_string).collect();
             parts.push(format!(
@@ -172,6 +210,17 @@ pub struct Phase {
     pub shadow: bool,
     /// Of the requests.
     pub percent: u8,
+}
+
+impl Phase {
+    /// What becomes of requests meanwhile, beside the version that is live.
+    pub fn told(&self, live: VersionNumber) -> String {
+        let percent = self.percent;
+        match self.shadow {
+            true => format!("copies of {percent}% of the requests; {live} answers all callers"),
+            false => format!("{percent}% of the requests; the rest goes to {live}"),
+        }
+    }
 }
 
 impl fmt::Display for Phase {
@@ -224,7 +273,16 @@ mod tests {
         let compares =
             Plan { guards: vec!["disagreement<2%".parse().unwrap()], ..plan(&[5], None) };
         assert!(compares.validate().is_err());
-        assert!(Plan { shadow: Some(20), ..compares }.validate().is_ok());
+        assert!(Plan { shadow: Some(20), ..compares.clone() }.validate().is_ok());
+        assert_eq!(compares.guards_of_phases(), Guard::defaults());
+        let rehearsed = Plan { canary: vec![], rehearse: Some(500), ..compares };
+        assert!(rehearsed.validate().is_ok());
+        let texts: Vec<String> =
+            rehearsed.guards_of_rehearsal().iter().map(Guard::to_string).collect();
+        assert_eq!(texts, ["disagreement<2%", "errors<baseline+0.5%"]);
+        for bad in [0, 5_001] {
+            assert!(Plan { rehearse: Some(bad), ..Plan::default() }.validate().is_err(), "{bad}");
+        }
         assert_eq!(serde_json::to_string(&Plan::default()).unwrap(), "{}");
     }
 
@@ -238,5 +296,7 @@ mod tests {
         };
         assert_eq!(plan.to_string(), "shadow 20%, canary 5, 25% every 120 s, sticky by X-User");
         assert_eq!(plan.phases().len(), 3);
+        let plan = Plan { rehearse: Some(500), ..Plan::default() };
+        assert_eq!((plan.to_string().as_str(), plan.is_instant()), ("rehearse 500", true));
     }
 }

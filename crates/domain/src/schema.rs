@@ -142,6 +142,13 @@ pub struct Column {
     /// The only values allowed, if limited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<Value>,
+    /// What each place of a row's list stands for, such as the class that a probability is of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Value>,
+    /// Of floats: whether `true` and `false` count as 1 and 0, because the model does not tell which
+    /// of the two it was trained on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub booleans: bool,
 }
 
 impl Column {
@@ -154,6 +161,8 @@ impl Column {
             nullable: false,
             default: None,
             categories: vec![],
+            labels: vec![],
+            booleans: false,
         }
     }
 
@@ -211,6 +220,86 @@ impl fmt::Display for Column {
     }
 }
 
+/// What a manifest says of a column: by its name, on top of what the model tells.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnChange {
+    /// Of a column that the model tells, or of another one that it takes.
+    pub name: String,
+    /// Of its elements; must be given if the model does not tell the column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datatype: Option<Datatype>,
+    /// The shape of one row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Vec<i64>>,
+    /// Whether `null` is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nullable: Option<bool>,
+    /// What a row without this column gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
+    /// The only values allowed; an empty list allows all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<Value>>,
+    /// What each place of a row's list stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<Value>>,
+}
+
+impl ColumnChange {
+    /// What a column is with this change, key by key; `None` if nothing tells its datatype. Another
+    /// datatype makes categories, a default and labels of the old one void.
+    pub fn over(&self, told: Option<&Column>) -> Option<Column> {
+        let mut column = match (told, self.datatype) {
+            (Some(told), datatype) => {
+                let datatype = datatype.unwrap_or(told.datatype);
+                let kept = told.clone();
+                match datatype == told.datatype {
+                    true => kept,
+                    false => Column {
+                        shape: kept.shape,
+                        nullable: kept.nullable,
+                        ..Column::scalar(&kept.name, datatype)
+                    },
+                }
+            }
+            (None, Some(datatype)) => {
+                Column { shape: None, ..Column::scalar(&self.name, datatype) }
+            }
+            (None, None) => return None,
+        };
+        column.name = self.name.clone();
+        column.shape = self.shape.clone().or(column.shape);
+        column.nullable = self.nullable.unwrap_or(column.nullable);
+        column.default = self.default.clone().or(column.default);
+        column.categories = self.categories.clone().unwrap_or(column.categories);
+        column.labels = self.labels.clone().unwrap_or(column.labels);
+        Some(column)
+    }
+
+    /// Checks what the types cannot.
+    pub fn check(&self) -> Result<(), String> {
+        self.over(Some(&Column::scalar(&self.name, Datatype::Json)))
+            .map_or(Ok(()), |column| column.check())
+    }
+}
+
+/// The columns that a model tells, with what a manifest says of some of them; those that it alone
+/// names follow. The name of one of which nothing tells the datatype is the error.
+pub fn merged(told: &[Column], said: &[ColumnChange]) -> Result<Vec<Column>, String> {
+    let change_of = |column: &Column| said.iter().find(|change| change.name == column.name);
+    let is_told = |change: &&ColumnChange| told.iter().any(|column| column.name == change.name);
+    let known = told.iter().map(|column| match change_of(column) {
+        Some(change) => change.over(Some(column)).unwrap_or_else(|| column.clone()),
+        None => column.clone(),
+    });
+    let mut columns: Vec<Column> = known.collect();
+    for change in said.iter().filter(|change| !is_told(change)) {
+        columns.push(change.over(None).ok_or_else(|| change.name.clone())?);
+    }
+    Ok(columns)
+}
+
 /// The columns of a version's inputs and outputs.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -231,6 +320,10 @@ pub struct Schema {
     /// rows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
+    /// Whether the outputs are those that were seen when the version was tested. Nothing promises
+    /// them, so another answer is no fault.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learned: bool,
 }
 
 fn yes() -> bool {
@@ -246,6 +339,11 @@ impl Schema {
     pub fn is_row_by_row(&self) -> bool {
         self.alone || !self.batches
     }
+
+    /// The outputs that every answer has; empty where the model promises none.
+    pub fn promised(&self) -> &[Column] {
+        if self.learned { &[] } else { &self.outputs }
+    }
 }
 
 impl fmt::Display for Schema {
@@ -253,10 +351,10 @@ impl fmt::Display for Schema {
         let list = |columns: &[Column]| {
             columns.iter().map(Column::to_string).collect::<Vec<_>>().join(", ")
         };
-        let outputs = if self.outputs.is_empty() {
-            "known when it runs".to_string()
-        } else {
-            list(&self.outputs)
+        let outputs = match (self.outputs.is_empty(), self.streams) {
+            (false, _) => list(&self.outputs),
+            (true, false) => "learned when it is tested".into(),
+            (true, true) => "what is known when it runs".into(),
         };
         write!(
             f,
@@ -278,6 +376,25 @@ mod tests {
             assert_eq!(serde_json::to_value(datatype).unwrap(), datatype.name());
             assert_eq!(Datatype::from_name(datatype.name()), Some(datatype));
         }
+    }
+
+    #[test]
+    fn a_manifest_changes_columns_key_by_key() {
+        let said = |text: &str| serde_json::from_str::<Vec<ColumnChange>>(text).unwrap();
+        let mut city = Column::scalar("city", Datatype::Bytes);
+        city.categories = vec!["Utrecht".into()];
+        let told = [Column::scalar("age", Datatype::Int64), city.clone()];
+        let columns = merged(&told, &said(r#"[{"name": "age", "nullable": true}]"#)).unwrap();
+        assert!(columns[0].nullable && columns[0].datatype == Datatype::Int64);
+        assert_eq!(columns[1], city, "what it does not name stays");
+        let columns = merged(&told, &said(r#"[{"name": "city", "datatype": "INT8"}]"#)).unwrap();
+        assert_eq!(columns[1], Column::scalar("city", Datatype::Int8), "its categories were texts");
+        let more = said(r#"[{"name": "x", "datatype": "FP32", "shape": [2]}]"#);
+        assert_eq!(merged(&told, &more).unwrap()[2].shape, Some(vec![2]));
+        assert_eq!(merged(&told, &said(r#"[{"name": "x"}]"#)), Err("x".into()));
+        let before = serde_json::to_string(&Column::scalar("age", Datatype::Int64)).unwrap();
+        let change: ColumnChange = serde_json::from_str(&before).unwrap();
+        assert_eq!(serde_json::to_string(&change).unwrap(), before, "digests stay as they were");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use variables::Variables;
 
 /// Changes whenever `apply` gives another state for the same events; a snapshot of another number
 /// is rebuilt.
-pub const FOLD_VERSION: u32 = 5;
+pub const FOLD_VERSION: u32 = 6;
 
 /// All models, versions, routes, variables and rights. Its maps share what is equal: to copy it costs
 /// nothing, and to change a copy costs what is changed.

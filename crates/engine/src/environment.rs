@@ -11,8 +11,9 @@ use domain::{Code, Digest, Problem};
 use supervisor::Files;
 use tokio::sync::Mutex;
 
+use crate::runtime::native;
 use crate::tools::Tools;
-use crate::{EngineError, include, installed};
+use crate::{EngineError, include, installed, shim};
 
 /// Files that a lock is resolved from.
 const INPUTS: &[&str] = &["requirements.txt", "pyproject.toml", "uv.lock", ".python-version"];
@@ -55,7 +56,7 @@ pub fn lock_inputs(tree: &Path, file: Option<&str>, index_url: Option<&str>) -> 
         hasher.field(&std::fs::read(tree.join(name)).unwrap_or_default());
     }
     if !has_requirements(tree)
-        && let Some(file) = file.filter(|file| is_pickle(file))
+        && let Some(file) = file.filter(|file| tells_packages(tree, file))
     {
         // Then the packages follow from the model file itself.
         hasher.field(&std::fs::read(tree.join(file)).unwrap_or_default());
@@ -72,6 +73,11 @@ pub fn has_requirements(tree: &Path) -> bool {
 /// Whether a file is a model that Python saved, by its name.
 pub fn is_pickle(file: &str) -> bool {
     [".joblib", ".pkl", ".pickle"].iter().any(|suffix| file.ends_with(suffix))
+}
+
+/// Whether a model file tells which packages it needs.
+fn tells_packages(tree: &Path, file: &str) -> bool {
+    is_pickle(file) || native::is_native(&tree.join(file))
 }
 
 impl Environments {
@@ -107,8 +113,12 @@ impl Environments {
                 include::check(tree, source).map_err(EngineError::User)?;
             }
             self.compile(tools, &uv, tree, Path::new(source), &python, source).await?
-        } else if let Some(file) = file.filter(|file| is_pickle(file)) {
-            let list = self.packages_of_pickle(tools, &python, &tree.join(file)).await?;
+        } else if let Some(file) = file.filter(|file| tells_packages(tree, file)) {
+            let path = tree.join(file);
+            let list = match is_pickle(file) {
+                true => self.packages_of_pickle(tools, &python, &path).await?,
+                false => self.packages_of_native(tools, &python, &path).await?,
+            };
             let temporary = self
                 .files
                 .data
@@ -228,6 +238,28 @@ impl Environments {
         }
         let pandas = lines.next().unwrap_or_default();
         Ok(format!("scikit-learn=={version}\njoblib\n{pandas}\n"))
+    }
+
+    /// The packages that read a file which its library saved, as its format tells.
+    async fn packages_of_native(
+        &self,
+        tools: &Tools,
+        python: &Path,
+        file: &Path,
+    ) -> Result<String, EngineError> {
+        let shim = shim::put(&self.files.data.shim())?;
+        let arguments = ["-I".as_ref(), shim.as_os_str(), "--packages".as_ref(), file.as_os_str()];
+        let output = tools.run(python, arguments, Path::new("/"), &|_| {}).await?;
+        let lines: Vec<String> = serde_json::from_str(output.stdout.trim()).unwrap_or_default();
+        if !output.ok || lines.is_empty() {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let text = format!("{name} does not tell which packages it needs");
+            return Err(EngineError::User(
+                Problem::new(Code::LockFailed, text)
+                    .help("add a requirements.txt with the library that saved it"),
+            ));
+        }
+        Ok(lines.join("\n") + "\n")
     }
 
     /// Installs a lock, unless it is installed.

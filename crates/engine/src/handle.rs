@@ -2,7 +2,7 @@
 //! says of them.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::environment::Environments;
 use crate::in_use::InUse;
 use crate::interface::Engine;
 use crate::lease::RoutingLeases;
+use crate::logs::newest_last;
 use crate::replica::{self, BecameReady, Begin, ReplicaState, ReplicaStatus};
 use crate::template::Template;
 use crate::tools::Tools;
@@ -278,7 +279,11 @@ impl LocalEngine {
             let runs = self.inner.templates.lock().contains_key(&ProcessId(id.clone()))
                 || self.status(&ReplicaId(id)).is_some();
             if !runs {
-                let _ = tokio::fs::remove_file(log).await;
+                for beside in
+                    [log.clone(), log.with_extension("times"), log.with_extension("log.1")]
+                {
+                    let _ = tokio::fs::remove_file(beside).await;
+                }
             }
         }
     }
@@ -312,17 +317,4 @@ fn known_info(known: Option<&str>) -> Option<WorkerInfo> {
             tracing::warn!("what is known of a replica is not understood: {error}")
         })
         .ok()
-}
-
-/// The `*.log` files of a directory by the time of their last line.
-pub(crate) fn newest_last(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let logs = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "log"));
-    let mut dated: Vec<_> = logs
-        .map(|path| (path.metadata().and_then(|metadata| metadata.modified()).ok(), path))
-        .collect();
-    dated.sort();
-    dated.into_iter().map(|(_, path)| path).collect()
 }

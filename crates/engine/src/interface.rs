@@ -14,6 +14,7 @@ use domain::{Digest, ModelKey, Placement, ReplicaId, Tree, VersionNumber};
 use tokio::sync::watch;
 
 use crate::lease::RoutingLeases;
+use crate::logs::LogLine;
 use crate::{Built, Cleared, EngineError, ReplicaSpec, ReplicaStatus, TemplateStatus};
 
 /// How a replica is ended.
@@ -115,8 +116,18 @@ pub trait Engine: Send + Sync {
     /// part for each (PSS). Those that do not run are missing.
     async fn memory_mb(&self, processes: Vec<ProcessId>) -> HashMap<ProcessId, f64>;
 
-    /// The last lines that the newest replica of a version wrote, at most so many.
-    async fn log(&self, model: &ModelKey, version: VersionNumber, lines_max: usize) -> String;
+    /// Leaves what a replica prints out of its log for so many milliseconds at most; 0 ends that. It
+    /// is there for what nobody called it for.
+    async fn quiet(&self, replica: &ReplicaId, ms_max: u64) -> Result<(), EngineError>;
+
+    /// The last lines that the processes of some versions wrote, in the order in which they came, at
+    /// most so many.
+    async fn log(
+        &self,
+        model: &ModelKey,
+        versions: &[VersionNumber],
+        lines_max: usize,
+    ) -> Vec<LogLine>;
 
     /// Why no process can be started or stopped at this moment, if none can.
     fn trouble(&self) -> Option<String>;

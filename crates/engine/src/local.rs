@@ -1,8 +1,6 @@
 //! The engine of this machine, as the control plane sees it.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,17 +14,16 @@ use supervisor::process::memory_mb_of_groups;
 use supervisor::protocol::Request;
 use tokio::sync::watch;
 
-use crate::handle::{LocalEngine, newest_last};
+use crate::handle::LocalEngine;
 use crate::interface::{Engine, Stop};
 use crate::lease::RoutingLeases;
+use crate::logs::{self, LogLine};
 use crate::replica::{ReplicaSpec, ReplicaState, ReplicaStatus};
 use crate::template::{TemplateState, TemplateStatus};
 use crate::{Built, Cleared, EngineError, runtime};
 
 /// Between SIGTERM and SIGKILL once nothing is in flight, in milliseconds.
 const STOP_MS_MAX: u64 = 5_000;
-/// How much of a log is looked at for its last lines, in bytes.
-const LOG_BYTES_MAX: u64 = 4 << 20;
 
 #[async_trait]
 impl Engine for LocalEngine {
@@ -210,13 +207,19 @@ impl Engine for LocalEngine {
         pids.into_iter().filter_map(|(id, pid)| Some((id, *memory.get(&pid)?))).collect()
     }
 
-    async fn log(&self, model: &ModelKey, version: VersionNumber, lines_max: usize) -> String {
-        let logs = self.inner.files.data.version_logs(model, version);
-        let read = move || {
-            let newest = newest_last(&logs).pop();
-            newest.and_then(|path| tail(&path, lines_max).ok()).unwrap_or_default()
-        };
-        aside(read).await.unwrap_or_default()
+    async fn quiet(&self, replica: &ReplicaId, ms_max: u64) -> Result<(), EngineError> {
+        self.inner.supervisor.call(Request::Quiet { id: replica.into(), ms_max }).await.map(|_| ())
+    }
+
+    async fn log(
+        &self,
+        model: &ModelKey,
+        versions: &[VersionNumber],
+        lines_max: usize,
+    ) -> Vec<LogLine> {
+        let data = &self.inner.files.data;
+        let logs: Vec<_> = versions.iter().map(|of| (*of, data.version_logs(model, *of))).collect();
+        aside(move || logs::last_lines(&logs, lines_max)).await.unwrap_or_default()
     }
 
     fn trouble(&self) -> Option<String> {
@@ -242,18 +245,4 @@ async fn aside<T: Send + 'static>(
 ) -> Result<T, EngineError> {
     let joined = tokio::task::spawn_blocking(work).await;
     joined.map_err(std::io::Error::other).map_err(EngineError::io("waiting for a thread"))
-}
-
-/// The last lines of a file.
-fn tail(path: &Path, lines_max: usize) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES_MAX)))?;
-    let mut bytes = vec![];
-    // A model that writes meanwhile makes it no longer.
-    file.take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<&str> = text.lines().collect();
-    let last = &all[all.len().saturating_sub(lines_max)..];
-    Ok(last.iter().map(|line| format!("{line}\n")).collect())
 }

@@ -95,8 +95,14 @@ pub fn own_origin(authority: &str, encrypted: bool) -> String {
     }
 }
 
-/// Refuses what a page of a foreign site, or a name that was bent to this address, sends.
-pub fn check_host(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses what a page of a foreign site, or a name that was bent to this address, sends; unless
+/// that site is one whose pages may ask this.
+pub fn check_host(
+    hosts: &Hosts,
+    uri: &Uri,
+    headers: &HeaderMap,
+    may_ask: bool,
+) -> Result<(), Problem> {
     let refuse = |what: &str, value: &str| {
         Err(Problem::new(
             Code::ForeignHost,
@@ -113,7 +119,7 @@ pub fn check_host(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Result<(), P
         Some(host) => return refuse("Host", host),
         None => return refuse("Host", ""),
     }
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let Some(origin) = headers.get(header::ORIGIN).filter(|_| !may_ask) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or("");
     match origin.split_once("://") {
         Some((_, authority)) if hosts.allow(authority) => Ok(()),
@@ -198,8 +204,8 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        check_host(&Hosts::loopback().with("ml.example.org"), &Uri::from_static("/"), &headers)
-            .is_ok()
+        let hosts = Hosts::loopback().with("ml.example.org");
+        check_host(&hosts, &Uri::from_static("/"), &headers, false).is_ok()
     }
 
     #[test]
@@ -232,8 +238,9 @@ mod tests {
         let mut two = HeaderMap::new();
         two.append(header::HOST, "localhost".parse().unwrap());
         two.append(header::HOST, "localhost".parse().unwrap());
-        assert!(check_host(&Hosts::loopback(), &Uri::from_static("/"), &two).is_err());
-        assert!(check_host(&Hosts::loopback(), &Uri::from_static("/"), &HeaderMap::new()).is_err());
+        assert!(check_host(&Hosts::loopback(), &Uri::from_static("/"), &two, false).is_err());
+        let nobody = HeaderMap::new();
+        assert!(check_host(&Hosts::loopback(), &Uri::from_static("/"), &nobody, true).is_err());
     }
 
     fn manages(method: &str, headers: &[(&str, &str)]) -> bool {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::GatewayConfig;
 use crate::admit::too_large;
+use crate::arriving::Upload;
 use crate::connections::{Ticket, Wait};
 use crate::memory::{Budget, Hold, Memory, SMALL_BYTES};
 use crate::stall::Reader;
@@ -116,6 +117,14 @@ impl Body {
         self.reader = reader;
     }
 
+    /// Its bytes, if they are all there.
+    pub fn whole(&mut self) -> Option<&mut Bytes> {
+        match &mut self.kind {
+            Kind::Whole(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// The pieces, if it streams.
     pub fn pieces(&mut self) -> Option<&mut Pieces> {
         match &mut self.kind {
@@ -192,17 +201,18 @@ impl HttpBody for Body {
 /// Reads a request's whole body, for which memory is taken before it comes. Small ones arrive in
 /// one piece and are not copied.
 pub async fn collect(
-    mut incoming: Incoming,
+    upload: &mut Upload,
     config: &GatewayConfig,
     ticket: &Ticket,
     memory: &mut Memory,
 ) -> Result<Bytes, Problem> {
+    let Some(incoming) = upload.incoming() else { return Ok(Bytes::new()) };
     let began = Instant::now();
     let end = began + Duration::from_millis(config.body_ms_max);
     let announced = incoming.size_hint().exact();
     let mut held = announced.map_or(SMALL_BYTES, |announced| announced as usize);
     memory.grow(held)?;
-    let Some(first) = next(&mut incoming, config, began, end).await? else {
+    let Some(first) = next(incoming, config, began, end).await? else {
         return Ok(Bytes::new());
     };
     if incoming.is_end_stream() || announced == Some(first.len() as u64) {
@@ -215,7 +225,7 @@ pub async fn collect(
     let mut body =
         BytesMut::with_capacity(announced.unwrap_or(0).min(config.body_bytes_max as u64) as usize);
     body.extend_from_slice(&first);
-    while let Some(more) = next(&mut incoming, config, Instant::now(), end).await? {
+    while let Some(more) = next(incoming, config, Instant::now(), end).await? {
         ticket.touch();
         if body.len() + more.len() > config.body_bytes_max {
             return Err(too_large(config.body_bytes_max));

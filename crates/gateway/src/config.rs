@@ -3,7 +3,7 @@
 
 use domain::Digest;
 
-use crate::Hosts;
+use crate::{Cors, Hosts};
 
 /// The longest body of a request, in bytes, by default.
 const BODY_BYTES_MAX: usize = 256 << 20;
@@ -33,6 +33,8 @@ const CONTROL_STREAMS_MAX: usize = 256;
 pub struct GatewayConfig {
     /// The names under which it may be called.
     pub hosts: Hosts,
+    /// Pages from elsewhere that may request predictions.
+    pub cors: Cors,
     /// SHA-256 of the cookie that requests on the local socket must have; without one, there are
     /// none.
     pub local_cookie: Option<Digest>,
@@ -74,6 +76,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         GatewayConfig {
             hosts: Hosts::loopback(),
+            cors: Cors::default(),
             local_cookie: None,
             open_predictions: true,
             body_bytes_max: BODY_BYTES_MAX,

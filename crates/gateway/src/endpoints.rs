@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use domain::record::Record;
 use domain::{Code, Problem};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 
 use crate::access::Who;
-use crate::arriving::discard;
-use crate::ask::{Done, Failed};
+use crate::arriving::Upload;
+use crate::ask::{Done, Failed, Reply};
 use crate::body::{self, Body};
+use crate::coding::{self, Coding};
 use crate::connections::{Ticket, Wait};
 use crate::keep::{Asked, Became, Ran, id_text};
 use crate::memory::{Memory, SMALL_BYTES};
@@ -35,6 +36,14 @@ impl Endpoint {
         match self {
             Endpoint::Predict(reference) => Some(reference),
             Endpoint::OpenInference(path) => path.reference(),
+        }
+    }
+
+    /// With what it may be called, as `Allow` says it.
+    fn methods(&self) -> &'static str {
+        match self {
+            Endpoint::Predict(_) | Endpoint::OpenInference(oip_rest::Path::Infer(_)) => "POST",
+            Endpoint::OpenInference(_) => "GET, HEAD",
         }
     }
 }
@@ -64,15 +73,33 @@ impl Gateway {
     ) -> Response<Body> {
         let arrived_at = Instant::now();
         let (parts, incoming) = request.into_parts();
+        let upload = Upload::new(incoming, &parts.headers, &self.config);
+        let (methods, is_head) = (endpoint.methods(), parts.method == Method::HEAD);
+        let mut response = self.answer_at(endpoint, &parts, upload, arrived_at, ticket, who).await;
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+        }
+        if is_head { reply::without_body(response) } else { response }
+    }
+
+    async fn answer_at(
+        &self,
+        endpoint: Endpoint,
+        parts: &http::request::Parts,
+        upload: Upload,
+        arrived_at: Instant,
+        ticket: &Ticket,
+        who: Option<&Who>,
+    ) -> Response<Body> {
         match endpoint {
             Endpoint::Predict(reference) => {
-                self.answer::<Simple>(&reference, &parts, incoming, arrived_at, ticket, who).await
+                self.answer::<Simple>(&reference, parts, upload, arrived_at, ticket, who).await
             }
             Endpoint::OpenInference(oip_rest::Path::Infer(reference)) => {
-                self.answer::<OipRest>(&reference, &parts, incoming, arrived_at, ticket, who).await
+                self.answer::<OipRest>(&reference, parts, upload, arrived_at, ticket, who).await
             }
-            Endpoint::OpenInference(_) if parts.method != Method::GET => {
-                let refused = Err(wrong_method(&parts, Method::GET).into());
+            Endpoint::OpenInference(_) if !matches!(parts.method, Method::GET | Method::HEAD) => {
+                let refused = Err(wrong_method(parts, Method::GET).into());
                 self.finish::<OipRest>(refused, arrived_at, Asked::default())
             }
             Endpoint::OpenInference(path) => {
@@ -87,7 +114,7 @@ impl Gateway {
         &self,
         reference: &str,
         parts: &http::request::Parts,
-        incoming: Incoming,
+        upload: Upload,
         arrived_at: Instant,
         ticket: &Ticket,
         who: Option<&Who>,
@@ -97,7 +124,7 @@ impl Gateway {
         if let Some(tracing) = self.shared.tracing.get() {
             asked = asked.traced_by(tracing, W::TRACED);
         }
-        let result = self.answered::<W>(&asked, parts, incoming, arrived_at, ticket, who).await;
+        let result = self.answered::<W>(&asked, parts, upload, arrived_at, ticket, who).await;
         self.finish::<W>(result, arrived_at, asked)
     }
 
@@ -105,7 +132,7 @@ impl Gateway {
         &self,
         asked: &Asked,
         parts: &http::request::Parts,
-        incoming: Incoming,
+        upload: Upload,
         arrived_at: Instant,
         ticket: &Ticket,
         who: Option<&Who>,
@@ -114,11 +141,8 @@ impl Gateway {
             return Err(wrong_method(parts, Method::POST).into());
         }
         let reference = &asked.reference;
-        if let Err(problem) = self.door.may_ask(who, reference) {
-            discard(incoming).await;
-            return Err(problem.into());
-        }
-        let (body, memory) = self.body(reference, parts, incoming, ticket).await?;
+        self.door.may_ask(who, reference)?;
+        let (body, memory) = self.body(reference, parts, upload, ticket).await?;
         // The body may have been long on its way.
         who.map_or(Ok(()), |who| self.door.recheck(who))?;
         let head = W::head(&parts.headers)?;
@@ -127,10 +151,21 @@ impl Gateway {
         let (question, done, reply) =
             self.ask(&parts.headers, arrived_at, question, Some(memory), who, asked).await?;
         let (form, lane) = (done.form, done.lane.clone());
-        let response = self
-            .heavy
-            .run(question.write_cost(&reply), move || question.write(reply, form, &lane))
-            .await;
+        let packing = match &reply {
+            Reply::Rows(rows) if rows.bytes >= coding::LOOKED_AT_BYTES_MIN => {
+                Coding::accepted(&parts.headers)
+            }
+            _ => None,
+        };
+        let cost = coding::packing_cost(question.write_cost(&reply), packing);
+        let write = move || {
+            let mut response = question.write(reply, form, &lane);
+            if let Some(coding) = packing {
+                coding::pack_answer(&mut response, coding);
+            }
+            response
+        };
+        let response = self.heavy.run(cost, write).await;
         let fail = |problem| Failed {
             problem,
             lane: Some(done.lane.clone()),
@@ -149,19 +184,30 @@ impl Gateway {
         &self,
         reference: &str,
         parts: &http::request::Parts,
-        incoming: Incoming,
+        mut upload: Upload,
         ticket: &Ticket,
     ) -> Result<(bytes::Bytes, Memory), Problem> {
         admit::check_length(&parts.headers, self.config.body_bytes_max)?;
-        let is_small =
-            incoming.size_hint().exact().is_some_and(|announced| announced <= SMALL_BYTES as u64);
-        // Which model a large one is for is checked before it is read.
-        let target = if is_small { None } else { Some(self.snapshot.load().route(reference)?) };
+        let coding = Coding::of(&parts.headers)?;
+        let announced = upload.incoming().and_then(|incoming| incoming.size_hint().exact());
+        let is_small = announced.is_some_and(|announced| announced <= SMALL_BYTES as u64);
+        // Which model a large one is for is checked before it is read; what is compressed may be
+        // one.
+        let target = match is_small && coding.is_none() {
+            true => None,
+            false => Some(self.snapshot.load().route(reference)?),
+        };
         let mut memory =
             Memory::new(&self.shared.memory, target.as_ref().map(|target| &target.lane.memory));
-        let body = body::collect(incoming, &self.config, ticket, &mut memory).await?;
+        let body = body::collect(&mut upload, &self.config, ticket, &mut memory).await?;
+        upload.read();
         ticket.waits_for(Wait::Answer);
-        Ok((body, memory))
+        match coding {
+            Some(coding) if !body.is_empty() => {
+                coding::unpack(&self.heavy, coding, body, memory, self.config.body_bytes_max).await
+            }
+            _ => Ok((body, memory)),
+        }
     }
 
     fn finish<W: Wire>(

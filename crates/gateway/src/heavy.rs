@@ -12,7 +12,7 @@ use crate::reply;
 
 /// Up to as many bytes are read or written as text where they are: at some hundred bytes a
 /// microsecond, other requests wait for a millisecond or two at most.
-const INLINE_BYTES_MAX: usize = 256 * 1024;
+pub const INLINE_BYTES_MAX: usize = 256 * 1024;
 /// What is merely copied is so much cheaper than what is read or written as text.
 const COPY_FACTOR: usize = 16;
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use domain::code::Retry;
 use domain::{Code, Problem};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::Body as _;
 use protocol::{Answer, Payload};
 
 use crate::body::Body;
@@ -66,6 +67,9 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("decalog-request-id")
 pub const VERSION: HeaderName = HeaderName::from_static("decalog-version");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
+/// What bodies of requests may be compressed with.
+const UNDERSTOOD: HeaderValue = HeaderValue::from_static("gzip, deflate, zstd");
+
 /// How to prove who one is.
 pub const CHALLENGE: &str = "Bearer realm=\"decalog\"";
 
@@ -97,7 +101,19 @@ pub fn problem(problem: &Problem) -> Response<Body> {
     if problem.code == Code::Unauthenticated {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
     }
+    if problem.code == Code::UnsupportedEncoding {
+        headers.insert(header::ACCEPT_ENCODING, UNDERSTOOD);
+    }
     response
+}
+
+/// The answer to HEAD: what that to GET would say of itself.
+pub fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::from(Bytes::new()))
 }
 
 /// What a panic of ours becomes. Its message is in the server's log.

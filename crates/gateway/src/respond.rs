@@ -3,17 +3,22 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use domain::{Caller, Code, Problem};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::access::{By, Who, unproved};
-use crate::arriving::{Arriving, discard};
+use crate::arriving::{Arriving, Upload};
 use crate::body::Body;
+use crate::coding::{self, Coding};
 use crate::connections::Ticket;
+use crate::cors::Page;
 use crate::endpoints::endpoint;
+use crate::heavy::Cost;
 use crate::peer::is_passed_on;
 use crate::serving::Serve;
 use crate::turns::Turn;
@@ -49,6 +54,18 @@ fn is_near(peer: &Peer, headers: &HeaderMap) -> bool {
     is_local || peer.is_of_this_machine() && !is_passed_on(headers)
 }
 
+/// The control plane takes bodies as they are.
+fn only_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    match Coding::of(headers)? {
+        None => Ok(()),
+        Some(_) => {
+            let text =
+                "this path takes no body that is compressed: only requests for predictions do";
+            Err(Problem::new(Code::UnsupportedEncoding, text).help("send it as it is"))
+        }
+    }
+}
+
 impl Gateway {
     pub(crate) async fn respond(
         self: Arc<Gateway>,
@@ -57,10 +74,36 @@ impl Gateway {
         ticket: Ticket,
         peer: &Arc<Peer>,
     ) -> Response<Body> {
-        let who = match self.enter(&request, peer) {
+        let cors = &self.config.cors;
+        let is_asked = cors.is_on() && endpoint(request.uri().path()).is_some();
+        let page = if is_asked { cors.page(request.headers()) } else { None };
+        let mut response = self.respond_to(request, serve, ticket, peer, page.as_ref()).await;
+        if let Some(page) = page {
+            page.may_read(response.headers_mut());
+        }
+        response
+    }
+
+    async fn respond_to(
+        &self,
+        request: Request<Incoming>,
+        serve: &Serve,
+        ticket: Ticket,
+        peer: &Arc<Peer>,
+        page: Option<&Page>,
+    ) -> Response<Body> {
+        let entered = self.check_names(&request, peer, page.is_some());
+        let allowed = page.and_then(|page| page.preflight(request.method(), request.headers()));
+        if let (Ok(()), Some(allowed)) = (&entered, allowed) {
+            let mut response = Response::new(Body::from(Bytes::new()));
+            (*response.status_mut(), *response.headers_mut()) = (StatusCode::NO_CONTENT, allowed);
+            return response;
+        }
+        let who = match entered.and_then(|()| self.enter(&request, peer)) {
             Ok(who) => who,
             Err(problem) => {
-                discard(request.into_body()).await;
+                let (parts, incoming) = request.into_parts();
+                drop(Upload::new(incoming, &parts.headers, &self.config).of_stranger());
                 return reply::problem(&problem);
             }
         };
@@ -78,15 +121,26 @@ impl Gateway {
         response
     }
 
+    /// Whether a request calls this server by a name of its own, and is of no page that must not
+    /// send it.
+    fn check_names<B>(
+        &self,
+        request: &Request<B>,
+        peer: &Peer,
+        may_ask: bool,
+    ) -> Result<(), Problem> {
+        if matches!(peer, Peer::Local { .. }) {
+            return Ok(());
+        }
+        admit::check_host(&self.config.hosts, request.uri(), request.headers(), may_ask)?;
+        match endpoint(request.uri().path()) {
+            Some(_) => Ok(()),
+            None => admit::check_manages(&self.config.hosts, request, peer.is_encrypted()),
+        }
+    }
+
     /// Whether a request may come in at all, and who sends it.
     fn enter<B>(&self, request: &Request<B>, peer: &Peer) -> Result<Option<Who>, Problem> {
-        let is_local = matches!(peer, Peer::Local { .. });
-        if !is_local {
-            admit::check_host(&self.config.hosts, request.uri(), request.headers())?;
-            if endpoint(request.uri().path()).is_none() {
-                admit::check_manages(&self.config.hosts, request, peer.is_encrypted())?;
-            }
-        }
         let authority = admit::authority(request.uri(), request.headers());
         let who = self.door.who(request.headers(), authority, peer)?;
         match who.as_ref().map(Who::by) {
@@ -126,9 +180,15 @@ impl Gateway {
             return reply::problem(&problem);
         }
         let router = serve.control.clone();
-        let arriving =
-            |incoming| Arriving::new(incoming, ticket.clone(), turn.clone(), &self.config);
-        let request = request.map(|incoming| axum::body::Body::new(arriving(incoming)));
+        let packing = Coding::accepted(request.headers());
+        let (parts, incoming) = request.into_parts();
+        let upload = Upload::new(incoming, &parts.headers, &self.config);
+        let upload = if who.is_none() { upload.of_stranger() } else { upload };
+        if let Err(problem) = only_plain(&parts.headers) {
+            return reply::problem(&problem);
+        }
+        let arriving = Arriving::new(upload, ticket.clone(), turn.clone(), &self.config);
+        let request = Request::from_parts(parts, axum::body::Body::new(arriving));
         let of_answer = turn.clone();
         // A caller that hangs up does not end the request: its turn lasts as long as the
         // work.
@@ -138,7 +198,10 @@ impl Gateway {
             answered
         });
         match answered.await {
-            Ok(Ok(response)) => self.answer_of_control(response, ticket, &turn),
+            Ok(Ok(response)) => {
+                let response = self.packed(response, packing).await;
+                self.answer_of_control(response, ticket, &turn)
+            }
             Ok(Err(never)) => match never {},
             Err(error) => {
                 tracing::error!("a control request failed: {error}");
@@ -148,6 +211,34 @@ impl Gateway {
                 reply::problem(&problem)
             }
         }
+    }
+
+    /// Compresses a whole answer that is large text, for who accepts that.
+    async fn packed(
+        &self,
+        response: Response<axum::body::Body>,
+        packing: Option<Coding>,
+    ) -> Response<axum::body::Body> {
+        let bytes = response.body().size_hint().exact().unwrap_or(0);
+        let is_worth_it = bytes >= coding::PACKED_BYTES_MIN as u64;
+        let Some(coding) =
+            packing.filter(|_| is_worth_it && coding::is_packable(response.headers()))
+        else {
+            return response;
+        };
+        let (mut parts, body) = response.into_parts();
+        let Ok(body) = body.collect().await.map(|body| body.to_bytes()) else {
+            let problem = Problem::new(Code::Internal, "the answer broke off").help("try again");
+            return reply::problem(&problem).map(axum::body::Body::new);
+        };
+        let plain = body.clone();
+        let packed = self.heavy.run(Cost::Text(usize::MAX), move || coding::pack(coding, &body));
+        let packed = packed.await.ok().flatten();
+        coding::label(&mut parts.headers, packed.as_ref().map(|_| coding));
+        if packed.is_some() {
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
+        Response::from_parts(parts, packed.unwrap_or(plain).into())
     }
 
     fn answer_of_control(

@@ -158,8 +158,9 @@ fn entries_before(entries: &dyn Entries, subject: &str, seq: u64) -> Result<u64,
 pub fn kinds_of(name: &str) -> impl Iterator<Item = &'static str> + '_ {
     let group = |kind: &'static str| match kind {
         "deploy_started" | "environment_built" | "candidate_ready" | "tests_passed"
-        | "gates_passed" | "deploy_failed" | "traffic_shifted" | "guards_judged"
-        | "release_paused" | "release_resumed" | "released" => "release",
+        | "gates_passed" | "determinism_probed" | "rehearsal_started" | "rehearsed"
+        | "deploy_failed" | "traffic_shifted" | "guards_judged" | "release_paused"
+        | "release_resumed" | "released" => "release",
         "access_began"
         | "principal_added"
         | "principal_removed"

@@ -1,7 +1,7 @@
 //! What a placement's requests came to in a short time, as far as the placement answers for it.
 
 use domain::LatencyHistogram;
-use domain::record::{ABANDONED, Record};
+use domain::record::{Blame, Record, blame};
 
 /// Requests of a placement.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -15,37 +15,10 @@ pub struct Bucket {
     pub judged: u64,
 }
 
-/// Whose fault an outcome is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Blame {
-    /// It was answered.
-    Nobody,
-    /// The placement failed it.
-    Placement,
-    /// The caller hung up.
-    Abandoned,
-    /// What the caller sent was wrong, or the server was short of something.
-    Others,
-}
-
-/// Whose fault it is that a request ended as it did.
-pub(crate) fn blame(record: &Record) -> Blame {
-    match (record.status, record.code) {
-        (ABANDONED, _) => Blame::Abandoned,
-        // The server's own shortage is no version's fault.
-        (_, "server_busy") => Blame::Others,
-        // Its queue is full because it is slow.
-        (500.., _) | (_, "queue_full") => Blame::Placement,
-        // What callers got wrong says nothing about the version.
-        (400.., _) => Blame::Others,
-        _ => Blame::Nobody,
-    }
-}
-
 impl Bucket {
     /// Takes in a request that was no copy.
     pub(crate) fn take(&mut self, record: &Record) {
-        let blame = blame(record);
+        let blame = blame(record.status, record.code);
         if blame == Blame::Others {
             return;
         }

@@ -11,6 +11,7 @@ pub mod exposition;
 pub mod health;
 pub mod history;
 mod metrics;
+pub mod pressure;
 pub mod profile;
 pub mod quality;
 mod recent;
@@ -28,12 +29,11 @@ use crossbeam_queue::ArrayQueue;
 use domain::Placement;
 use domain::alarm::Target;
 use domain::guard::ArmWindow;
-use domain::record::Record;
+use domain::record::{Blame, Record, blame};
 use domain::route::Demand;
 use parking_lot::Mutex;
 
 pub use bucket::Bucket;
-use bucket::{Blame, blame};
 use counter::Counted;
 pub use counter::Counter;
 use exposition::Family;
@@ -238,7 +238,7 @@ impl Arm {
             self.window.disagreements += (record.agrees == Some(false)) as u64;
         }
         let total_us = u64::from(record.total_us);
-        match blame(record) {
+        match blame(record.status, record.code) {
             Blame::Abandoned => self.window.abandoned.record_us(total_us),
             Blame::Placement => self.window.record(true, total_us),
             Blame::Nobody => self.window.record(false, total_us),

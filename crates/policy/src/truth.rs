@@ -19,6 +19,7 @@ mod moments;
 mod regression;
 mod scores;
 mod sums;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -31,3 +32,4 @@ pub use moments::Moments;
 pub use regression::Regression;
 pub use scores::{SCORE_BINS, Scores};
 pub use sums::{Compared, Sums};
+pub use terms::{PAIRED_METRICS, of_mean, term};

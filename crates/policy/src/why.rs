@@ -9,6 +9,7 @@
 //! Randomness comes from the seed of the [`Question`] alone: the same input has the same answer.
 
 mod answer;
+mod chart;
 mod coalition;
 mod contrast;
 mod dimension;
@@ -25,10 +26,11 @@ mod metric;
 mod pass;
 mod placebo;
 mod queue;
-mod random;
 mod residual;
+mod starts;
 mod step;
 mod survivors;
+mod tell;
 mod timeline;
 mod view;
 mod window;
@@ -37,6 +39,7 @@ pub use answer::{
     Answer, Cause, CauseKind, Evidence, Level, Next, Outcome, Reference, RuledOut, Span, Unit,
     Visible, WhyNot,
 };
+pub use chart::{Chart, Line};
 pub use histogram::{Histogram, STEPS};
 pub use input::{
     BUCKETS_MAX, CELLS_MAX, Cell, Column, Event, EventKind, Key, NONE, Names, Observed, OpenAlarm,
@@ -44,3 +47,4 @@ pub use input::{
 };
 pub use metric::Metric;
 pub use pass::explain;
+pub use tell::{Telling, detail, event, figure, headline, next, ruled_out, title};

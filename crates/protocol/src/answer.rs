@@ -5,6 +5,7 @@
 mod agree;
 mod column;
 mod declared;
+mod exact;
 mod join;
 mod part;
 
@@ -13,6 +14,7 @@ use std::ops::Range;
 use domain::Problem;
 use domain::schema::Schema;
 
+pub use self::agree::json_agrees;
 pub use self::column::AnswerColumn;
 use self::part::Part;
 use crate::fault::WorkerFault;

@@ -264,6 +264,10 @@ impl<'s> CellsBuilder<'s> {
         if depth != self.shape.len() {
             return self.other_rank();
         }
+        let scalar = match scalar {
+            Scalar::Bool(truth) if self.column.booleans => Scalar::Unsigned(truth.into()),
+            other => other,
+        };
         let before = self.data.len();
         if let Some(size) = self.column.datatype.size()
             && self.data.capacity() - before < size

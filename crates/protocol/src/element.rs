@@ -24,7 +24,8 @@ pub enum Scalar<'a> {
 }
 
 /// Appends the scalar as one element; `false` if it is not a value of the datatype. Whole floats
-/// count as integers up to 2^53, integers count as floats; text is never taken for a number.
+/// count as integers up to 2^53, integers count as floats; text is never taken for a number, and a
+/// number beyond the range of a float never becomes an infinity.
 pub fn push(datatype: Datatype, scalar: Scalar<'_>, data: &mut Vec<u8>) -> bool {
     use Datatype::*;
     match datatype {
@@ -45,9 +46,16 @@ pub fn push(datatype: Datatype, scalar: Scalar<'_>, data: &mut Vec<u8>) -> bool 
             };
             match datatype {
                 Fp64 => data.extend_from_slice(&value.to_le_bytes()),
-                Fp32 => data.extend_from_slice(&(value as f32).to_le_bytes()),
-                Fp16 => data.extend_from_slice(&f16::from_f64(value).to_le_bytes()),
-                _ => data.extend_from_slice(&bf16::from_f64(value).to_le_bytes()),
+                Fp32 if is_within(value, (value as f32).into()) => {
+                    data.extend_from_slice(&(value as f32).to_le_bytes())
+                }
+                Fp16 if is_within(value, f16::from_f64(value).into()) => {
+                    data.extend_from_slice(&f16::from_f64(value).to_le_bytes())
+                }
+                Bf16 if is_within(value, bf16::from_f64(value).into()) => {
+                    data.extend_from_slice(&bf16::from_f64(value).to_le_bytes())
+                }
+                _ => return false,
             }
         }
         Bytes => match scalar {
@@ -63,6 +71,11 @@ pub fn push(datatype: Datatype, scalar: Scalar<'_>, data: &mut Vec<u8>) -> bool 
         Json => return false,
     }
     true
+}
+
+/// Whether a number is still one when it is rounded to a smaller type, and not an infinity.
+fn is_within(value: f64, rounded: f64) -> bool {
+    rounded.is_finite() || !value.is_finite()
 }
 
 fn whole(scalar: Scalar<'_>) -> Option<i128> {
@@ -245,6 +258,25 @@ mod tests {
         assert!(!push(Datatype::Uint8, Scalar::Unsigned(256), &mut vec![]));
         assert!(!push(Datatype::Int64, Scalar::Text("42"), &mut vec![]));
         assert!(!push(Datatype::Bool, Scalar::Unsigned(1), &mut vec![]));
+    }
+
+    #[test]
+    fn a_number_beyond_a_smaller_float_is_refused() {
+        for (datatype, last, beyond) in [
+            (Datatype::Fp16, 65_504.0, 65_520.0),
+            (Datatype::Bf16, 3.38e38, 3.4e38),
+            (Datatype::Fp32, 3.4e38, 3.5e38),
+        ] {
+            for sign in [1.0, -1.0] {
+                assert!(push(datatype, Scalar::Float(sign * last), &mut vec![]), "{datatype}");
+                assert!(!push(datatype, Scalar::Float(sign * beyond), &mut vec![]), "{datatype}");
+            }
+            assert!(
+                !push(datatype, Scalar::Unsigned(u64::MAX), &mut vec![])
+                    == (datatype == Datatype::Fp16)
+            );
+        }
+        assert!(push(Datatype::Fp64, Scalar::Float(1e308), &mut vec![]));
     }
 
     #[test]

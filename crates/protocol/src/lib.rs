@@ -6,6 +6,7 @@ mod at_most;
 mod cells;
 mod columns;
 pub mod element;
+pub mod exact;
 pub mod fault;
 pub mod limits;
 pub mod oip;

@@ -425,7 +425,7 @@ pub(crate) fn null_bytes(datatype: Datatype, shape: &[usize]) -> Option<usize> {
 }
 
 /// Appends what stands in for a missing row, which takes [`null_bytes`]: zeros, or empty elements.
-pub(crate) fn push_null(datatype: Datatype, shape: &[usize], data: &mut Vec<u8>) {
+pub fn push_null(datatype: Datatype, shape: &[usize], data: &mut Vec<u8>) {
     match datatype {
         Datatype::Json => {
             (0..elements(shape).unwrap_or(0)).for_each(|_| push_byte_element(data, b"null"))

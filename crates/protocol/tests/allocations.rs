@@ -24,6 +24,12 @@ const BOUNDED: &[(&str, &str, &str)] = &[
         "announced.unwrap_or(0).min(config.body_bytes_max as u64) as usize",
         "the longest body; the budget of bytes has it",
     ),
+    (
+        "gateway/src/coding.rs",
+        "begin + step",
+        "by the limit of a body, which ends it, and memory is taken first",
+    ),
+    ("gateway/src/coding.rs", "bytes.len() / 2", "by an answer that is there"),
     ("gateway/src/redact.rs", "bytes", "the bytes of the column that it stands for"),
     ("gateway/src/redact.rs", "rows", "the rows that were read"),
     ("protocol/src/answer.rs", "given.len()", "the parts that were read"),

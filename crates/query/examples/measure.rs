@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use artifacts::Store;
 use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, new_null_array};
-use datafusion::arrow::array::{StringArray, TimestampMicrosecondArray, UInt32Array};
+use datafusion::arrow::array::{BooleanArray, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::array::{UInt16Array, UInt32Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::parquet::arrow::ArrowWriter;
@@ -15,13 +16,19 @@ use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use domain::{Digest, Reference};
 use futures_util::StreamExt;
-use query::{Ask, Format, Limits, Queries, RecordsAsk, Source};
+use policy::why::{Names, Observed, Question, WINDOW_BUCKETS, explain};
+use query::{Ask, CellsAsk, Format, Limits, Queries, RecordsAsk, Source};
 use records::{Catalogue, FileColumn, RecordFile, Sealed};
 
 const HOUR_MS: u64 = 3_600_000;
 const BEGIN_MS: u64 = 497_222 * HOUR_MS;
 /// Each question is asked so often.
 const TIMES: usize = 20;
+/// … but for why something changed.
+const TIMES_OF_WHY: usize = 5;
+
+const REPLICAS: u64 = 4;
+const CALLERS: u64 = 8;
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -30,6 +37,11 @@ fn id_of(ms: u64, count: u64) -> String {
     // As random ids are: not to be compressed.
     let random = count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
     format!("{}-{}-7000-8000-{random:012x}", &time[..8], &time[8..])
+}
+
+/// Like chance, and the same each time.
+fn random(row: u64) -> u64 {
+    row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
 }
 
 fn file(hour: u64, rows: u64) -> Result<(RecordFile, Vec<u8>), Failed> {
@@ -51,8 +63,21 @@ fn file(hour: u64, rows: u64) -> Result<(RecordFile, Vec<u8>), Failed> {
                     )
                     .with_timezone("UTC"),
                 ),
+                "row" => Arc::new(UInt32Array::from(vec![0; ids.len()])),
+                "rows" => Arc::new(UInt32Array::from(vec![1; ids.len()])),
+                "status" => Arc::new(UInt16Array::from(vec![200; ids.len()])),
+                "copy" => Arc::new(BooleanArray::from(vec![false; ids.len()])),
+                "weight" => Arc::new(Float64Array::from(vec![1.0; ids.len()])),
                 "model" => Arc::new(StringArray::from(vec!["churn"; ids.len()])),
                 "version" => Arc::new(StringArray::from(vec!["v1"; ids.len()])),
+                // What most models have: one version at a time, some replicas and callers.
+                "revision" => Arc::new(UInt32Array::from(vec![1; ids.len()])),
+                "replica" => Arc::new(StringArray::from_iter_values(
+                    (0..rows).map(|row| format!("r1-{}", random(row) % REPLICAS)),
+                )),
+                "principal" => Arc::new(StringArray::from_iter_values(
+                    (0..rows).map(|row| format!("service:{}", random(row) / 7 % CALLERS)),
+                )),
                 "key" => Arc::new(StringArray::from_iter_values(
                     (0..rows).map(|row| format!("customer={}", hour * rows + row)),
                 )),
@@ -66,15 +91,10 @@ fn file(hour: u64, rows: u64) -> Result<(RecordFile, Vec<u8>), Failed> {
                     new_null_array(field.data_type(), ids.len())
                 }
                 _ => {
-                    let numbers = (0..rows).map(|row| (row * 31 % 997) as u32);
-                    cast(&UInt32Array::from_iter_values(numbers), field.data_type()).or_else(
-                        |_| {
-                            cast(
-                                &UInt32Array::from_iter_values(vec![1; ids.len()]),
-                                &DataType::Boolean,
-                            )
-                        },
-                    )?
+                    // Times in microseconds among them, as they are: some are much longer.
+                    let numbers =
+                        (0..rows).map(|row| 300 + 1_000_000 / (1 + random(row) % 997) as u32);
+                    cast(&UInt32Array::from_iter_values(numbers), field.data_type())?
                 }
             };
             Ok(made)
@@ -150,6 +170,7 @@ async fn main() -> Result<(), Failed> {
         until_ms: None,
         condition: None,
         key: None,
+        trace: None,
         id: None,
         rows_max: 20,
     };
@@ -180,5 +201,46 @@ async fn main() -> Result<(), Failed> {
             took[TIMES - 1]
         );
     }
+    for (name, bucket_ms) in [("why, over two hours", 5_000), ("why, over a day", 60_000)] {
+        why(&queries, name, BEGIN_MS + files * HOUR_MS, bucket_ms).await?;
+    }
+    Ok(())
+}
+
+/// Sums up the last buckets, and asks what changed.
+async fn why(queries: &Queries, name: &str, end_ms: u64, bucket_ms: u64) -> Result<(), Failed> {
+    let mut took = vec![];
+    let mut records = 0;
+    for _ in 0..TIMES_OF_WHY {
+        let begun = Instant::now();
+        let start_ms = end_ms - WINDOW_BUCKETS as u64 * bucket_ms;
+        let ask = CellsAsk {
+            model: "churn".parse::<Reference>()?.model,
+            environment: "production".parse()?,
+            start_ms,
+            bucket_ms,
+            buckets: WINDOW_BUCKETS,
+            truth: None,
+        };
+        let cells = queries.cells(ask, Arc::new(|_, _| true)).await;
+        let cells = cells.map_err(|problem| problem.message)?;
+        let counted = begun.elapsed();
+        records = cells.records;
+        let observed = Observed {
+            start_ms,
+            buckets: WINDOW_BUCKETS,
+            names: Names { sizes: cells.sizes, outputs: cells.outputs, ..Names::default() },
+            cells: cells.cells,
+            columns: cells.columns,
+            ..Observed::default()
+        };
+        let answer = explain(&Question::default(), &observed);
+        took.push((begun.elapsed(), counted, answer.outcome));
+    }
+    took.sort_by_key(|(all, ..)| *all);
+    let (all, counted, outcome) = &took[took.len() / 2];
+    println!(
+        "{name}: {records} records, median {all:.1?}, of which {counted:.1?} to sum up ({outcome:?})"
+    );
     Ok(())
 }

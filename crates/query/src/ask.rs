@@ -2,6 +2,8 @@
 
 use domain::ModelKey;
 
+use crate::cells::CellsAsk;
+
 /// What somebody asks.
 #[derive(Clone, Debug)]
 pub enum Ask {
@@ -9,6 +11,8 @@ pub enum Ask {
     Sql(String),
     /// The records of one model.
     Records(RecordsAsk),
+    /// Requests of one model, to be summed up.
+    Cells(CellsAsk),
 }
 
 /// Which records of a model.
@@ -24,6 +28,8 @@ pub struct RecordsAsk {
     pub condition: Option<String>,
     /// What the caller called it by `Decalog-Key`.
     pub key: Option<String>,
+    /// The W3C trace id that it belongs to, 32 digits in lower case.
+    pub trace: Option<String>,
     /// How its id begins.
     pub id: Option<String>,
     /// So many rows at most, the newest.

@@ -4,6 +4,7 @@
 mod answer;
 mod ask;
 mod buffer;
+mod cells;
 mod check;
 mod concat;
 mod fresh;
@@ -30,6 +31,7 @@ mod tests;
 
 pub use answer::{Answer, Format};
 pub use ask::{Ask, RecordsAsk};
+pub use cells::{Cells, CellsAsk, Judge};
 pub use limits::Limits;
 pub use queries::Queries;
 pub use source::{Seen, Source};

@@ -6,6 +6,8 @@ const MEMORY_BYTES_MAX: usize = 256 << 20;
 const ROWS_MAX: usize = 1_000_000;
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
+/// Rows that are summed up one by one.
+const COUNTED_ROWS_MAX: u64 = 1_200_000;
 /// How long a query may compute, in milliseconds.
 const TIME_MS_MAX: u64 = 60_000;
 /// Bytes of its text.
@@ -22,6 +24,8 @@ pub struct Limits {
     pub memory_bytes_max: usize,
     /// Rows of an answer.
     pub rows_max: usize,
+    /// Rows of a model that are summed up one by one; of more, one in so many stands for the others.
+    pub counted_rows_max: u64,
     /// Bytes of an answer.
     pub answer_bytes_max: u64,
     /// How long it may compute, in milliseconds.
@@ -43,6 +47,7 @@ impl Default for Limits {
         Limits {
             memory_bytes_max: MEMORY_BYTES_MAX,
             rows_max: ROWS_MAX,
+            counted_rows_max: COUNTED_ROWS_MAX,
             answer_bytes_max: ANSWER_BYTES_MAX,
             time_ms_max: TIME_MS_MAX,
             sql_bytes_max: SQL_BYTES_MAX,

@@ -1,14 +1,16 @@
 //! From what is asked to a logical plan that may be run.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError, ScalarValue};
 use datafusion::execution::context::SQLOptions;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, col, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, cast, col, lit};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::{SelectItem, SetExpr, Statement};
 use domain::Problem;
 
 use crate::ask::RecordsAsk;
+use crate::cells::{self, CellsAsk};
 use crate::check::{self, Checked};
 use crate::limits::Limits;
 use crate::names::other_name;
@@ -49,14 +51,11 @@ pub async fn of_records(
 ) -> Result<LogicalPlan, Problem> {
     let failed = |error: DataFusionError| problem::of(&error, limits);
     let table = session.table(RECORDS).await.map_err(failed)?;
-    let time = |ms: u64| {
-        let us = i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000);
-        lit(ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into())))
-    };
     let mut filters: Vec<Expr> = vec![];
     filters.extend(ask.since_ms.map(|since| col("time").gt_eq(time(since))));
     filters.extend(ask.until_ms.map(|until| col("time").lt(time(until))));
     filters.extend(ask.key.as_ref().map(|key| col("key").eq(lit(key.as_str()))));
+    filters.extend(ask.trace.as_ref().map(|trace| col("trace").eq(lit(trace.as_str()))));
     if let Some(id) = &ask.id {
         // As a range, so that it is compared with what is known of files and pages.
         filters.push(col("id").gt_eq(lit(id.as_str())));
@@ -83,6 +82,45 @@ pub async fn of_records(
         .and_then(|builder| builder.limit(0, Some(rows_max)))
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)
+}
+
+fn time(ms: u64) -> Expr {
+    let us = i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000);
+    lit(ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into())))
+}
+
+/// The plan of what is summed up: rows in any order, with no more columns than are needed. Of those
+/// that did not fail, one in so many, drawn by the microsecond in which their request came.
+pub async fn of_cells(
+    session: &SessionContext,
+    columns: &Columns,
+    ask: &CellsAsk,
+    one_in: u64,
+    limits: &Limits,
+) -> Result<LogicalPlan, Problem> {
+    let failed = |error: DataFusionError| problem::of(&error, limits);
+    let table = session.table(RECORDS).await.map_err(failed)?;
+    let mut within = col("time").gt_eq(time(ask.start_ms)).and(col("time").lt(time(ask.end_ms())));
+    if one_in > 1 {
+        let failed = col("status").gt_eq(lit(cells::FAILED_FROM));
+        within = within.and(is_drawn(one_in).or(failed));
+    }
+    let wanted = cells::wanted(ask, &columns.stored).into_iter();
+    let wanted = wanted.map(|name| Expr::Column(Column::new_unqualified(name)));
+    LogicalPlanBuilder::from(table.into_unoptimized_plan())
+        .filter(within)
+        .and_then(|builder| builder.project(wanted.collect::<Vec<Expr>>()))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(failed)
+}
+
+/// One request in so many, by the microsecond in which it came: spread by a multiplication, as
+/// requests may come at regular times, and clocks may be coarse.
+fn is_drawn(one_in: u64) -> Expr {
+    const PRIME: i64 = 1_000_003;
+    const FACTOR: i64 = 618_035;
+    let spread = cast(col("time"), DataType::Int64) % lit(PRIME) * lit(FACTOR) % lit(PRIME);
+    spread.lt(lit(PRIME / one_in.max(1) as i64))
 }
 
 /// Refuses what would fill the memory beside the pool.

@@ -2,18 +2,22 @@
 //! so many at once. A query that panics has failed, and no more.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use domain::{Code, Problem};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::answer::{Answer, Format};
 use crate::ask::Ask;
+use crate::cells::{Cells, CellsAsk};
 use crate::fresh::Fresh;
 use crate::known::Known;
 use crate::limits::Limits;
@@ -69,17 +73,7 @@ impl Queries {
     /// Answers a query from what the caller may see. Gives an error if it fails before the answer
     /// has begun; later, the answer's body ends with one.
     pub async fn run(&self, ask: Ask, format: Format, seen: Seen) -> Result<Answer, Problem> {
-        let source = self.source.get().cloned().ok_or_else(none_kept)?;
-        let wait = Duration::from_millis(self.limits.wait_ms_max);
-        let turn = match timeout(wait, self.turns.clone().acquire_owned()).await {
-            Ok(turn) => turn.map_err(problem::internal)?,
-            Err(_) => {
-                let text = format!("{} other queries are running", self.limits.queries_max);
-                return Err(Problem::new(Code::ServerBusy, text).help("try again in a moment"));
-            }
-        };
-        let (limits, known, fresh) = (self.limits.clone(), self.known.clone(), self.fresh.clone());
-        let work = Work { limits, source, known, fresh, ask, format, seen };
+        let (turn, work) = self.turn(ask, format, seen).await?;
         let (pieces, mut answer) = mpsc::channel::<Piece>(PIECES_MAX);
         let handle = self.handle().map_err(problem::internal)?;
         handle.clone().spawn(async move {
@@ -108,6 +102,38 @@ impl Queries {
         Ok(Answer { content_type: format.content_type(), body: body.boxed() })
     }
 
+    /// Sums up requests of a model that the caller may see.
+    pub async fn cells(&self, ask: CellsAsk, seen: Seen) -> Result<Cells, Problem> {
+        let (turn, work) = self.turn(Ask::Cells(ask), Format::default(), seen).await?;
+        let handle = self.handle().map_err(problem::internal)?;
+        let counted = handle.spawn(async move {
+            let counted = work.cells().await;
+            drop(turn);
+            counted
+        });
+        Ending(counted).await
+    }
+
+    /// Waits until a query may run.
+    async fn turn(
+        &self,
+        ask: Ask,
+        format: Format,
+        seen: Seen,
+    ) -> Result<(OwnedSemaphorePermit, Work), Problem> {
+        let source = self.source.get().cloned().ok_or_else(none_kept)?;
+        let wait = Duration::from_millis(self.limits.wait_ms_max);
+        let turn = match timeout(wait, self.turns.clone().acquire_owned()).await {
+            Ok(turn) => turn.map_err(problem::internal)?,
+            Err(_) => {
+                let text = format!("{} other queries are running", self.limits.queries_max);
+                return Err(Problem::new(Code::ServerBusy, text).help("try again in a moment"));
+            }
+        };
+        let (limits, known, fresh) = (self.limits.clone(), self.known.clone(), self.fresh.clone());
+        Ok((turn, Work { limits, source, known, fresh, ask, format, seen }))
+    }
+
     fn handle(&self) -> io::Result<tokio::runtime::Handle> {
         let mut runtime = self.runtime.lock();
         if let Some(runtime) = runtime.as_ref() {
@@ -122,6 +148,24 @@ impl Queries {
             .enable_time()
             .build()?;
         Ok(runtime.insert(started).handle().clone())
+    }
+}
+
+/// A query on its own threads, which ends when nobody waits for it.
+struct Ending<T>(JoinHandle<Result<T, Problem>>);
+
+impl<T> Future for Ending<T> {
+    type Output = Result<T, Problem>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let done = Pin::new(&mut self.0).poll(context);
+        done.map(|done| done.unwrap_or_else(|panic| Err(problem::internal(panic))))
+    }
+}
+
+impl<T> Drop for Ending<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

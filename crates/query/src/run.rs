@@ -12,12 +12,14 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionContext;
 use domain::Problem;
 use futures_util::StreamExt;
+use records::RecordFile;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 use url::Url;
 
 use crate::answer::Format;
 use crate::ask::Ask;
+use crate::cells::{Cells, Counting};
 use crate::check;
 use crate::fresh::Fresh;
 use crate::known::{Files, Known, KnownFile};
@@ -66,19 +68,16 @@ impl Work {
         // What is wrong with it is said before anything is done for it.
         let checked = match &self.ask {
             Ask::Sql(sql) => Some(check::statement(sql, self.limits.sql_bytes_max)?),
-            Ask::Records(_) => None,
+            Ask::Records(_) | Ask::Cells(_) => None,
         };
-        if needs_newest(&self.ask) {
-            let pause = Duration::from_millis(self.limits.flush_ms_min);
-            self.fresh.now(&self.source.flush, pause).await;
-        }
+        self.bring_newest().await;
         let began_at = Instant::now();
         let left = || {
             let all = Duration::from_millis(self.limits.time_ms_max);
             all.saturating_sub(began_at.elapsed())
         };
         let planned = timeout(left(), self.stream(checked)).await;
-        let mut rows = planned.map_err(|_| problem::too_long(&self.limits))??;
+        let (mut rows, _) = planned.map_err(|_| problem::too_long(&self.limits))??;
         let failed = |error: DataFusionError| problem::of(&error, &self.limits);
         let unwritten = |error: datafusion::arrow::error::ArrowError| {
             problem::of(&DataFusionError::from(error), &self.limits)
@@ -109,10 +108,37 @@ impl Work {
         Ok(())
     }
 
+    /// Sums up the requests that are asked for.
+    pub async fn cells(self) -> Result<Cells, Problem> {
+        let Ask::Cells(ask) = self.ask.clone() else {
+            return Err(problem::internal("it does not ask for cells"));
+        };
+        self.bring_newest().await;
+        let all = Duration::from_millis(self.limits.time_ms_max);
+        let counted = async {
+            let (mut rows, one_in) = self.stream(None).await?;
+            let mut counting = Counting::new(ask, &rows.schema(), one_in);
+            while let Some(batch) = rows.next().await {
+                let batch = batch.map_err(|error| problem::of(&error, &self.limits))?;
+                counting.take(&batch).map_err(problem::internal)?;
+            }
+            Ok(counting.finish())
+        };
+        timeout(all, counted).await.map_err(|_| problem::too_long(&self.limits))?
+    }
+
+    async fn bring_newest(&self) {
+        if needs_newest(&self.ask) {
+            let pause = Duration::from_millis(self.limits.flush_ms_min);
+            self.fresh.now(&self.source.flush, pause).await;
+        }
+    }
+
+    /// The rows, and one in how many of them are read.
     async fn stream(
         &self,
         checked: Option<check::Checked>,
-    ) -> Result<SendableRecordBatchStream, Problem> {
+    ) -> Result<(SendableRecordBatchStream, u64), Problem> {
         let (known, catalogue) = (self.known.clone(), self.source.catalogue.clone());
         let look = move || {
             let missing = catalogue.gaps(0).map_err(problem::unread)?;
@@ -122,15 +148,20 @@ impl Work {
         let (files, missing) = looked.map_err(problem::internal)??;
         let failed = |error: DataFusionError| problem::of(&error, &self.limits);
         let models = checked.as_ref().and_then(|checked| narrow::models(&checked.0));
-        let files = self.seen(&files, |file| {
-            let key = &file.file.model;
+        let files = self.seen(&files, |known| {
+            let RecordFile { model, environment, .. } = &known.file;
             match &self.ask {
                 Ask::Sql(_) => {
-                    models.as_ref().is_none_or(|models| models.contains(key.model.as_str()))
+                    models.as_ref().is_none_or(|models| models.contains(model.model.as_str()))
                 }
-                Ask::Records(ask) => *key == ask.model,
+                Ask::Records(ask) => *model == ask.model,
+                Ask::Cells(ask) => *model == ask.model && *environment == ask.environment,
             }
         });
+        let one_in = match &self.ask {
+            Ask::Cells(ask) => ask.one_in(&files, self.limits.counted_rows_max),
+            Ask::Sql(_) | Ask::Records(_) => 1,
+        };
         let columns = Columns::of(&files);
         let url = Url::parse(URL).map_err(problem::internal)?;
         let objects = self.source.area.objects().clone();
@@ -147,10 +178,13 @@ impl Work {
             (Ask::Records(ask), _) => {
                 plan::of_records(&session, &columns, ask, &self.limits).await?
             }
+            (Ask::Cells(ask), _) => {
+                plan::of_cells(&session, &columns, ask, one_in, &self.limits).await?
+            }
             (_, Some(checked)) => plan::of_sql(&session, checked, &self.limits).await?,
             (_, None) => return Err(problem::internal("a query was not checked")),
         };
-        self.execute(&session, &plan).await
+        Ok((self.execute(&session, &plan).await?, one_in))
     }
 
     async fn execute(
@@ -183,11 +217,16 @@ impl Work {
 
 /// Whether what was answered a moment ago can be part of the answer.
 fn needs_newest(ask: &Ask) -> bool {
-    let Ask::Records(ask) = ask else { return true };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let settled_ms = (now.as_millis() as u64).saturating_sub(SETTLED_MS);
-    let of_id = ask.id.as_deref().and_then(prune::time_us).map(|us| us as u64 / 1_000);
-    !ask.until_ms.into_iter().chain(of_id).any(|time_ms| time_ms < settled_ms)
+    match ask {
+        Ask::Sql(_) => true,
+        Ask::Cells(ask) => ask.end_ms() >= settled_ms,
+        Ask::Records(ask) => {
+            let of_id = ask.id.as_deref().and_then(prune::time_us).map(|us| us as u64 / 1_000);
+            !ask.until_ms.into_iter().chain(of_id).any(|time_ms| time_ms < settled_ms)
+        }
+    }
 }
 
 /// Sends an answer in pieces.

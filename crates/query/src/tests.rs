@@ -3,3 +3,4 @@
 mod found;
 mod hostile;
 mod keeping;
+mod summed;

@@ -7,6 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, UInt16Type, UInt32Type};
 use arrow_array::{Array, RecordBatch};
 use bytes::Bytes;
+use domain::ModelKey;
 use domain::outcome::Outcome;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -48,15 +49,6 @@ pub struct Joining<'a> {
     pub truths: &'a Truths,
 }
 
-/// Which values of a batch are predictions.
-#[derive(Clone, Copy)]
-struct Values<'a> {
-    /// The column.
-    output: &'a str,
-    /// One element of its lists.
-    element: Option<usize>,
-}
-
 /// The columns that are read besides the output.
 const READ: [&str; 6] = ["id", "row", "status", "key", "copy", "weight"];
 
@@ -71,31 +63,43 @@ impl Joining<'_> {
         truth_ms_max: u64,
         take: &mut dyn FnMut(Joined<'_>),
     ) -> io::Result<()> {
-        let (name, element) = element_of(output);
-        let output = format!("{OUTPUT}{name}");
-        if !file.columns.iter().any(|column| column.name == output) {
+        let column = format!("{OUTPUT}{}", element_of(output).0);
+        if !file.columns.iter().any(|known| known.name == column) {
             return Ok(());
         }
         let content = self.runtime.block_on(self.keeper.area().get(&file.path));
-        let has_keys = self.truths.has_keys(&file.model).map_err(io::Error::other)?;
-        for batch in batches(content.map_err(io::Error::other)?, &output)? {
-            let values = Values { output: &output, element };
-            self.batch(file, &batch?, values, has_keys, truth_ms_max, take)?;
+        let truth = Truth { truths: self.truths, model: &file.model, output, truth_ms_max };
+        for batch in batches(content.map_err(io::Error::other)?, &column)? {
+            truth.join(&batch?, &mut |_, joined| take(joined))?;
         }
         Ok(())
     }
+}
 
-    fn batch(
+/// What predictions of a model are joined with, however they were read.
+pub struct Truth<'a> {
+    /// What turned out to be true.
+    pub truths: &'a Truths,
+    /// Of which model.
+    pub model: &'a ModelKey,
+    /// The output that is compared: `leave`, or `probability[1]` for an element of a list.
+    pub output: &'a str,
+    /// Truth of a key that came later than this after its prediction, in milliseconds, does not
+    /// count.
+    pub truth_ms_max: u64,
+}
+
+impl Truth<'_> {
+    /// Hands over each prediction of a batch that a caller got and that has a value of the output,
+    /// with its row there; copies for shadows are left out. The batch has the columns `id`, `row`,
+    /// `status`, `key`, `copy`, `weight` and that of the output.
+    pub fn join(
         &self,
-        file: &RecordFile,
         batch: &RecordBatch,
-        values: Values<'_>,
-        has_keys: bool,
-        truth_ms_max: u64,
-        take: &mut dyn FnMut(Joined<'_>),
+        take: &mut dyn FnMut(usize, Joined<'_>),
     ) -> io::Result<()> {
         let column = |name: &str| {
-            let missing = || io::Error::other(format!("{} has no column {name}", file.path));
+            let missing = || io::Error::other(format!("records have no column {name}"));
             batch.column_by_name(name).ok_or_else(missing)
         };
         let (ids, keys) = (column("id")?.as_string::<i32>(), column("key")?.as_string::<i32>());
@@ -103,26 +107,26 @@ impl Joining<'_> {
         let statuses = column("status")?.as_primitive::<UInt16Type>();
         let copies = column("copy")?.as_boolean();
         let weights = column("weight")?.as_primitive::<Float64Type>();
-        let outcomes = Outcomes::new(column(values.output)?).map_err(io::Error::other)?;
+        let (name, element) = element_of(self.output);
+        let outcomes = Outcomes::new(column(&format!("{OUTPUT}{name}"))?);
+        let outcomes = outcomes.map_err(io::Error::other)?;
         let count = batch.num_rows();
-        if count == 0 {
-            return Ok(());
-        }
-        let (first, last) = (id_of(ids.value(0)), id_of(ids.value(count - 1)));
-        let by_id = self.truths.of_requests(&file.model, &first, &last);
+        let Some((first, last)) = ids.iter().flatten().fold(None, span) else { return Ok(()) };
+        let by_id = self.truths.of_requests(self.model, &id_of(first), &id_of(last));
         let by_id = by_id.map_err(io::Error::other)?;
         let key_of = |row: usize| keys.is_valid(row).then(|| keys.value(row));
-        let known: HashSet<&str> = match has_keys {
-            true => (0..count).filter_map(key_of).collect(),
-            false => HashSet::new(),
-        };
-        let by_key = self.truths.of_keys(&file.model, known.into_iter());
-        let by_key = by_key.map_err(io::Error::other)?;
+        let known: HashSet<&str> =
+            match self.truths.has_keys(self.model).map_err(io::Error::other)? {
+                true => (0..count).filter_map(key_of).collect(),
+                false => HashSet::new(),
+            };
+        let by_key =
+            self.truths.of_keys(self.model, known.into_iter()).map_err(io::Error::other)?;
         for row in 0..count {
             if statuses.value(row) != OK || copies.value(row) {
                 continue;
             }
-            let value = match values.element {
+            let value = match element {
                 Some(at) => outcomes.element(row, at),
                 None => outcomes.get(row),
             };
@@ -133,11 +137,16 @@ impl Joining<'_> {
             let truth = by_id
                 .get(&(id, rows.value(row)))
                 .cloned()
-                .or_else(|| said.and_then(|said| of_prediction(said, time_ms, truth_ms_max)));
-            take(Joined { time_ms, key, weight: weights.value(row), predicted, truth });
+                .or_else(|| said.and_then(|said| of_prediction(said, time_ms, self.truth_ms_max)));
+            take(row, Joined { time_ms, key, weight: weights.value(row), predicted, truth });
         }
         Ok(())
     }
+}
+
+/// The least and the greatest of some ids; texts sort as their times.
+fn span<'a>(known: Option<(&'a str, &'a str)>, id: &'a str) -> Option<(&'a str, &'a str)> {
+    Some(known.map_or((id, id), |(first, last)| (first.min(id), last.max(id))))
 }
 
 fn batches(

@@ -6,6 +6,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType};
 use domain::outcome::{Outcome, OutcomeError};
+use serde_json::Value;
 
 /// A column in one of the types that values have.
 pub enum Outcomes {
@@ -48,6 +49,23 @@ impl Outcomes {
             | Outcomes::Numbers(array)
             | Outcomes::Texts(array)
             | Outcomes::Lists(array, _) => array,
+        }
+    }
+
+    /// The value of a row as JSON, lists as lists; `None` where there is none, or it is no finite
+    /// number.
+    pub fn json(&self, row: usize) -> Option<Value> {
+        match self {
+            Outcomes::Lists(array, elements) if array.is_valid(row) => {
+                let ends = array.as_list::<i32>().value_offsets();
+                let rows = ends[row] as usize..ends[row + 1] as usize;
+                Some(rows.map(|at| elements.json(at).unwrap_or(Value::Null)).collect())
+            }
+            Outcomes::Lists(..) => None,
+            Outcomes::Texts(array) if array.is_valid(row) => {
+                Some(Value::from(array.as_string::<i32>().value(row)))
+            }
+            _ => serde_json::to_value(self.get(row)?.ok()?).ok(),
         }
     }
 

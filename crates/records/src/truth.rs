@@ -22,7 +22,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 use crate::catalogue::HOUR_MS;
 use crate::seal::time_ms;
 
-pub use fields::{Line, Naming};
+pub use fields::{Line, Naming, id_of};
 pub use found::{Found, KeyTruth, of_prediction};
 pub use marks::{Dirty, DirtyKey};
 pub use read::{Form, read};

@@ -8,9 +8,9 @@ use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
 use crate::access::Place::{Environment, Model, Platform, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
-    Api, alarms, audit, blobs, dashboard, drift, erasures, events, feedback, keys, live, login,
-    members, metrics, models, platform, proposals, receivers, records, reference, releases, tokens,
-    variables,
+    Api, alarms, audit, blobs, changes, dashboard, drift, erasures, events, feedback, keys,
+    lineage, live, login, members, metrics, models, platform, proposals, receivers, records,
+    reference, releases, replays, tokens, truth, variables, why,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -95,6 +95,8 @@ const PUSHES: Asks = May(&[Action::Push], SomeProject);
 const REMOVES: Asks = May(&[Action::Remove], Model);
 /// Whoever may read records of the model, in at least one environment.
 const READS_RECORDS: Asks = May(&[Action::Records], Model);
+/// Whoever may ask the model, in at least one environment.
+const ASKS_MODEL: Asks = May(&[Action::Predict], Model);
 /// Whoever may have it proved what happened.
 const AUDITS: Asks = May(&[Action::Audit], Platform);
 /// Whoever looks after the platform.
@@ -161,17 +163,31 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint!(post "/v1/projects/{project}/models/{model}/rollbacks" releases::rollback, May(&[Action::Rollback], Model), [NoSuchModel, NotLive, NothingBefore, NoRelease] + PLAN + CHANGES,
         "Goes back to what was live before"),
     endpoint!(get "/v1/projects/{project}/models/{model}/logs" models::logs, SEES_MODEL, [NoSuchModel, NoSuchVersion, NotLive],
-        "The last lines of the newest replica's output"),
+        "The last lines that the processes of a model printed, in the order in which they came"),
     endpoint!(post "/v1/projects/{project}/models/{model}/feedback" feedback::take, May(&[Action::Feedback], Model), [NoSuchModel, NoRecords, BadFeedback, NoSpace, ReadOnly],
         "Takes what turned out to be true of predictions, one or many, by the id of a request or by a key"),
     endpoint!(get "/v1/projects/{project}/models/{model}/quality" feedback::quality, SEES_MODEL, [NoSuchModel, NoRecords],
         "How good a model's predictions were, by version and time"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/lineage" lineage::show, SEES_MODEL, [NoSuchModel, Ledger, Store],
+        "Where a model's versions come from and where they went: data, code, packages, releases and requests, as a graph"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/truth" truth::of_request, READS_RECORDS, [NoSuchModel, NoRecords],
+        "What turned out to be true of one request, by its id and its key"),
     endpoint!(get "/v1/projects/{project}/models/{model}/records" records::list, READS_RECORDS, [NoSuchModel] + QUERY,
         "Records of a model's requests, newest first"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/replay" replays::run, READS_RECORDS, [NoSuchModel, NoSuchVersion, NoRecords, ServerBusy],
+        "Asks recorded requests again, off the traffic, and compares the answers"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/evaluate" replays::evaluate, ASKS_MODEL, [NoSuchModel, NoSuchVersion, NoRecords, ServerBusy, LoadFailed, NoSchema, BadSchema, Streams, NotReady, WorkerDied] + PACKAGES + STORE,
+        "Asks one version for rows, or for what recorded requests asked, off the traffic, and gives all that it answers"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/compare" replays::compare, READS_RECORDS, [NoSuchModel, NoSuchVersion, NoRecords, ServerBusy, LoadFailed, NoSchema, BadSchema, Streams, NotReady, WorkerDied] + PACKAGES + STORE,
+        "Asks two versions what recorded requests asked, off the traffic, and says what differs in their answers"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/changes" changes::between, SEES_MODEL, [NoSuchModel, NoSuchVersion] + STORE,
+        "What differs between the files and the manifests of two versions"),
     endpoint!(post "/v1/sql" records::sql, May(&[Action::Records], SomeProject), [] + QUERY,
         "Asks in SQL about records of all models that the caller may read them of"),
     endpoint!(get "/v1/projects/{project}/models/{model}/drift" drift::status, SEES_MODEL, [NoSuchModel, NothingWatched],
         "How the values of the last day compare with what is usual, column by column"),
+    endpoint!(get "/v1/projects/{project}/models/{model}/why" why::explained, READS_RECORDS, [NoSuchModel] + QUERY,
+        "Why a number changed: what accounts for it, by how much, and what was ruled out"),
     endpoint!(get "/v1/projects/{project}/models/{model}/metrics" metrics::read, SEES_MODEL, [NoSuchModel, NoRecords, Store],
         "What columns and requests were like, by version and minute, hour or day"),
     endpoint!(get "/v1/projects/{project}/models/{model}/reference" reference::show, SEES_MODEL, [NoSuchModel, NoReference] + STORE,
@@ -206,7 +222,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Sends a made-up alarm to a receiver, once"),
     endpoint!(get "/v1/projects/{project}/environments/{environment}/variables" variables::list, May(&[Action::Read], Environment), [Secrets],
         "Variables and names of secrets"),
-    endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::set, May(SETS_VARIABLE, Environment), [BadVariable, Secrets, Vault] + CHANGES,
+    endpoint!(put "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::set, May(SETS_VARIABLE, Environment), [BadVariable, NoSuchModel, Secrets, Vault] + CHANGES,
         "Sets a variable or a secret"),
     endpoint!(delete "/v1/projects/{project}/environments/{environment}/variables/{name}" variables::remove, May(SETS_VARIABLE, Environment), [NoSuchVariable] + CHANGES,
         "Removes a variable or a secret"),

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
-use domain::{Caller, Code};
+use domain::{Caller, Code, Problem};
 use gateway::{Asking, Peer, Source, Waiting};
 use http::request::Parts;
 use schemars::JsonSchema;
@@ -150,6 +150,24 @@ impl Input for By {
 
 /// Whether the caller still waits.
 pub struct Patience(pub Option<Waiting>);
+
+impl Patience {
+    /// What comes of long work. It ends with the caller's patience, and what it holds, such as a
+    /// replica of its own, with it.
+    pub async fn while_waiting<T, E: Into<ApiError>>(
+        self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ApiError> {
+        let Some(waiting) = self.0 else { return work.await.map_err(Into::into) };
+        tokio::select! {
+            biased;
+            done = work => done.map_err(Into::into),
+            () = waiting.over() => {
+                Err(Problem::new(Code::Abandoned, "the caller hung up").into())
+            }
+        }
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Patience {
     type Rejection = Infallible;

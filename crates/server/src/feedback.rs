@@ -184,7 +184,7 @@ fn disk(error: std::io::Error) -> ApiError {
     }
 }
 
-fn truth_of(api: &Api) -> Result<&Truth, Problem> {
+pub(crate) fn truth_of(api: &Api) -> Result<&Truth, Problem> {
     api.truth.as_ref().ok_or_else(|| {
         Problem::new(
             Code::NoRecords,

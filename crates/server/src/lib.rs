@@ -5,6 +5,7 @@ mod access;
 mod alarms;
 mod audit;
 mod blobs;
+mod changes;
 mod dashboard;
 mod describe;
 mod drift;
@@ -16,9 +17,11 @@ mod extract;
 mod feedback;
 mod headers;
 mod keys;
+mod lineage;
 mod listing;
 mod live;
 mod login;
+mod logs;
 mod members;
 mod metrics;
 mod models;
@@ -31,9 +34,12 @@ mod receivers;
 mod records;
 mod reference;
 mod releases;
+mod replays;
 mod scrape;
 mod tokens;
+mod truth;
 mod variables;
+mod why;
 
 use std::sync::Arc;
 
@@ -53,6 +59,7 @@ use query::Queries;
 
 pub use access::Asks;
 pub use alarms::{AlarmListed, AlarmsListed, Silences, SilencesEnded, Slos};
+pub use changes::{ChangeKind, ChangesView, FileChanged, ManifestChanged};
 pub use endpoints::{ENDPOINTS, Endpoint};
 pub use erasures::{RecordsErased, tell_forever};
 pub use error::ApiError;
@@ -60,6 +67,7 @@ pub use feedback::{FEEDBACK_BYTES_MAX, FeedbackRefusal, FeedbackReport, Truth};
 pub use listing::{ModelListed, Models};
 pub use live::Live;
 pub use login::{DeviceKey, DevicePolled, DeviceStarted, Exchanged, LoginEnded, LoginLink, Logins};
+pub use logs::{Level, Printed};
 pub use metrics::{By, ColumnMetrics, MetricsView, RequestMetrics};
 pub use models::{DeploymentRequest, Pushed};
 pub use platform::Server;
@@ -67,7 +75,15 @@ pub use receivers::{ReceiverListed, ReceiverSet, Receivers};
 pub use records::{Format as RowFormat, SqlRequest};
 pub use reference::{ReferenceColumn, ReferenceView, profile_of};
 pub use releases::{InEnvironment, PromotionRequest};
+pub use replays::{
+    CompareReport, CompareRequest, Compared, Disagreement, EVALUATED_MAX, EVALUATED_ROWS_MAX,
+    EvaluateReport, EvaluateRequest, EvaluatedError, EvaluatedRow, REPLAYED_MAX, ReplayOutcome,
+    ReplayReport, ReplayRequest, Replayed, RowKey, RowsFailed, cells, is_own_fault, key_of, names,
+    outcome, rehearsals,
+};
 pub use scrape::metrics_text;
+pub use truth::{TruthKnown, TruthOfRow};
+pub use why::{WhyCause, WhyNext, WhyView};
 
 /// The longest chunk of an upload, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 16 << 20;

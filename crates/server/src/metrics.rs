@@ -315,6 +315,19 @@ fn view(
     Ok(MetricsView { by, columns: gathered.rows, requests: of_requests(requests, by), is_cut })
 }
 
+/// Requests to each version in each environment from a time on.
+pub fn requests_since(
+    reader: &Reader,
+    model: &domain::ModelKey,
+    from_ms: u64,
+    now_ms: u64,
+) -> Result<Vec<RequestMetrics>, HistoryError> {
+    let to_ms = now_ms + 1;
+    let level = By::All.level(to_ms.saturating_sub(from_ms));
+    let read = reader.read_requests(&Selection::of(model, level, from_ms, to_ms))?;
+    Ok(of_requests(read.rows, By::All))
+}
+
 fn of_column(Row { placement, direction, column, start_ms, sketch, .. }: &Row) -> ColumnMetrics {
     let (version, environment) = named(placement);
     let numbers = sketch.numbers();

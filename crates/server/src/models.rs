@@ -1,27 +1,22 @@
-//! Models: show, push, deploy, remove, logs.
+//! Models: show, push, deploy, remove.
 
 use axum::Json;
 use axum::extract::State;
 use control::Push;
 use control::view::ModelView;
 use domain::manifest::Configuration;
-use domain::reference::Selector;
 use domain::release::Plan;
-use domain::{Code, DeploymentId, Digest, EnvironmentName, ModelKey, Reference, VersionNumber};
+use domain::{DeploymentId, Digest, EnvironmentName, ModelKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::bad_name;
-use crate::extract::{Body, By, Name, Path, Query};
+use crate::extract::{Body, By, Path};
 use crate::path::{ModelPath, VersionPath, VersionText};
 use crate::{Api, ApiError};
 
 pub use crate::listing::list;
-
-/// Lines of a log if the caller does not say.
-const LINES: usize = 200;
-/// The most lines of a log that one answer has.
-const LINES_MAX: usize = 100_000;
+pub use crate::logs::logs;
 
 /// What a push gives.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -77,15 +72,6 @@ pub struct VersionRemoved {
     pub version: String,
 }
 
-#[derive(Deserialize, JsonSchema)]
-pub struct LogsQuery {
-    /// Of which version, as `v3`; of what is live if unsaid, or of the newest if nothing is.
-    #[schemars(with = "Option<VersionText>")]
-    version: Option<Name<VersionNumber>>,
-    /// How many lines; 200 if unsaid, and at most 100,000.
-    lines: Option<usize>,
-}
-
 pub async fn show(
     State(api): State<Api>,
     Path(path): Path<ModelPath>,
@@ -134,29 +120,4 @@ pub async fn remove_version(
     let (key, version) = (path.model.key(), path.version);
     api.control.remove_version(&caller, &key, version).await?;
     Ok(Json(VersionRemoved { removed: key, version: version.to_string() }))
-}
-
-pub async fn logs(
-    State(api): State<Api>,
-    Path(path): Path<ModelPath>,
-    Query(query): Query<LogsQuery>,
-) -> Result<String, ApiError> {
-    let key = path.key();
-    let mut reference = Reference::live(key.clone());
-    if let Some(version) = query.version {
-        reference.selector = Some(Selector::Number(version.get()?));
-    }
-    let state = api.control.state();
-    let version = match state.resolve(&reference) {
-        Ok(version) => version,
-        // Nothing is live: the newest version's log tells why.
-        Err(problem) if problem.code == Code::NotLive => {
-            let newest =
-                state.models.get(&key).and_then(|model| model.versions.keys().next_back().copied());
-            newest.ok_or(problem)?
-        }
-        Err(problem) => return Err(problem.into()),
-    };
-    let lines = query.lines.unwrap_or(LINES).min(LINES_MAX);
-    Ok(api.control.engine().log(&key, version, lines).await)
 }

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use control::Garbage;
+use control::failing::Failing;
 use domain::{Action, Code, Digest, Object, Problem};
 use ledger::proof::Note;
 use schemars::JsonSchema;
@@ -65,6 +66,8 @@ pub struct Status {
     models: usize,
     /// Replicas of them, ready or not.
     replicas: usize,
+    /// What is live and does not start any more; earlier replicas may answer all the same.
+    failing: Vec<Failing>,
     /// What is recorded.
     ledger: LedgerStatus,
     /// The number of the route table; only for who may see all projects.
@@ -187,6 +190,7 @@ pub async fn status(State(api): State<Api>, By(caller): By) -> Result<Json<Statu
         uptime_s: control::now_ms().saturating_sub(api.started_at_ms) / 1_000,
         models: seen.len(),
         replicas: replicas.iter().filter(|replica| is_seen(&replica.placement)).count(),
+        failing: api.control.all_failing(|key| seen.contains(key)),
         ledger: LedgerStatus {
             entries: of_all(entries),
             head: sees_all.then_some(head),

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::near::no_such_model;
 use domain::problem::excerpt;
-use domain::{Action, Caller, Code, Object, Problem};
+use domain::{Action, Caller, Object};
 use http::header;
 use jiff::{SpanRelativeTo, Timestamp, civil, tz};
 use query::{Answer, Ask, RecordsAsk, Seen};
@@ -61,6 +61,8 @@ pub struct RecordsQuery {
     condition: Option<String>,
     /// What the caller sent as `Decalog-Key`.
     key: Option<String>,
+    /// The W3C trace id that requests belong to: 32 hexadecimal digits.
+    trace: Option<String>,
     /// The id of a request, or how it begins.
     id: Option<String>,
     /// The most rows, newest first; 100 if unsaid.
@@ -125,6 +127,7 @@ pub async fn list(
         until_ms: time("until", &query.until)?,
         condition: query.condition,
         key: query.key,
+        trace: query.trace.map(|trace| trace.to_lowercase()),
         id: query.id.map(|id| id.to_lowercase()),
         rows_max: query.limit.unwrap_or(ROWS),
     };
@@ -143,7 +146,7 @@ pub async fn sql(
 async fn answer(
     api: &Api,
     caller: Caller,
-    Patience(waiting): Patience,
+    patience: Patience,
     ask: Ask,
     format: Format,
 ) -> Result<Rows, ApiError> {
@@ -152,18 +155,11 @@ async fn answer(
         let object = Object::ModelIn(model.clone(), environment.clone());
         control.permit(&caller, Action::Records, &object).is_ok()
     });
-    let asked = api.queries.run(ask, format.into(), seen);
-    let Some(waiting) = waiting else { return Ok(Rows(asked.await?)) };
-    tokio::select! {
-        biased;
-        answer = asked => Ok(Rows(answer?)),
-        // Nobody reads this.
-        () = waiting.over() => Err(Problem::new(Code::Abandoned, "the caller hung up").into()),
-    }
+    patience.while_waiting(api.queries.run(ask, format.into(), seen)).await.map(Rows)
 }
 
 /// A time, or how long ago it is, in milliseconds since 1970.
-fn time_ms(name: &str, text: &str, now_ms: u64) -> Result<u64, ApiError> {
+pub(crate) fn time_ms(name: &str, text: &str, now_ms: u64) -> Result<u64, ApiError> {
     let wrong = || {
         let text = excerpt(text);
         bad_request(format!("{name}: `{text}` is no time: write 2026-11-01T00:00:00Z or 1h"))

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use control::{Variable, VariableValue};
-use domain::ModelName;
+use domain::{ModelKey, ModelName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub struct VariableSetting {
     /// The model whose own it is; of the whole project if unsaid.
     #[serde(default)]
     model: Option<ModelName>,
+    /// Whether it is for a model that comes later; else that must be there.
+    #[serde(default)]
+    ahead: bool,
 }
 
 /// The variables of an environment.
@@ -72,6 +75,14 @@ pub async fn list(
     Ok(Json(Variables { variables }))
 }
 
+/// Refuses a name that is none of a model: most often somebody has mistyped it.
+fn known(api: &Api, key: &ModelKey) -> Result<(), ApiError> {
+    api.control.state().model(key).map(drop).map_err(|mut problem| {
+        problem.help += "; for one that comes later: decalog env set … --ahead";
+        problem.into()
+    })
+}
+
 pub async fn set(
     State(api): State<Api>,
     Path(path): Path<VariablePath>,
@@ -79,7 +90,11 @@ pub async fn set(
     Body(setting): Body<VariableSetting>,
 ) -> Result<Json<VariableSet>, ApiError> {
     let VariablePath { of: EnvironmentPath { project, environment }, name } = path;
-    let VariableSetting { value, secret, reference, model } = setting;
+    let VariableSetting { value, secret, reference, model, ahead } = setting;
+    if let Some(model) = model.as_ref().filter(|_| !ahead) {
+        let key = ModelKey { project: project.clone(), model: model.clone() };
+        known(&api, &key)?;
+    }
     let value = match (reference, secret) {
         (true, _) => VariableValue::Reference(value),
         (false, true) => VariableValue::Secret(value),

@@ -16,6 +16,7 @@ mod log;
 pub mod mask;
 pub mod process;
 pub mod protocol;
+mod quiet;
 mod reap;
 mod server;
 mod spawn;

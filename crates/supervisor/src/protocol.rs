@@ -58,6 +58,13 @@ pub enum Request {
         /// At most [`KNOWN_BYTES_MAX`].
         known: String,
     },
+    /// Leave what a process prints out of its log, while it is asked for what no caller asked.
+    Quiet {
+        /// The process.
+        id: ProcessId,
+        /// For how long at most, in milliseconds; 0 ends it.
+        ms_max: u64,
+    },
     /// All processes, running or ended.
     List,
     /// Drop an ended process from the list.

@@ -103,6 +103,7 @@ pub async fn finish(shared: Rc<Shared>, id: ProcessId, end: End) {
             .filter(|_| end == End::Killed(Signal::SIGKILL))
             .and_then(|group| group.out_of_memory());
         let reason = entry.killed_for.take().or(out_of_memory).unwrap_or_else(|| end.to_string());
+        output.ended(&reason);
         entry.process.ended = Some(reason);
     }
     shared.tell_of(&id);

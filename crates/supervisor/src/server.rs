@@ -257,6 +257,12 @@ async fn answer(shared: &Rc<Shared>, request: Request) -> Result<Reply, String> 
             entry.process.known = Some(known);
             Ok(Reply::Done)
         }
+        Request::Quiet { id, ms_max } => {
+            let entries = shared.entries.borrow();
+            let entry = entries.get(&id).ok_or_else(|| format!("there is no process {id}"))?;
+            entry.output.quiet(ms_max);
+            Ok(Reply::Done)
+        }
         Request::List => {
             let entries = shared.entries.borrow();
             Ok(Reply::Processes(entries.values().map(|entry| entry.process.clone()).collect()))

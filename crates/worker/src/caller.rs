@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::route::{Address, WorkerProtocol};
 use domain::{Code, Problem, Schema};
 use protocol::worker_wire::{WorkerRequest, decode, encode};
-use protocol::{Payload, WorkerFault};
+use protocol::{Answer, Payload, WorkerFault};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -39,6 +39,11 @@ impl Caller {
         Caller { address, path: infer_path(model, &protocol), protocol, schema, connection: None }
     }
 
+    /// The columns of what it calls.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
     /// Encodes rows once, to be sent often.
     pub fn prepare(&self, rows: &[Value]) -> Result<(Payload, WorkerRequest), Problem> {
         let body = json!({ "rows": rows }).to_string();
@@ -60,6 +65,34 @@ impl Caller {
             answers.extend(self.predict_at_once(rows, timeout).await?);
         }
         Ok(answers)
+    }
+
+    /// One answer row for each row of a payload. Rows that must be alone are asked for one after the
+    /// other.
+    pub async fn predict_payload(
+        &mut self,
+        payload: &Payload,
+        timeout: Duration,
+    ) -> Result<Vec<Value>, Problem> {
+        let schema = self.schema.clone();
+        if !schema.is_row_by_row() {
+            return self.predict_whole(payload, timeout).await;
+        }
+        let mut answers = vec![];
+        for row in payload.each_row(&schema) {
+            answers.extend(self.predict_whole(&row, timeout).await?);
+        }
+        Ok(answers)
+    }
+
+    async fn predict_whole(
+        &mut self,
+        payload: &Payload,
+        timeout: Duration,
+    ) -> Result<Vec<Value>, Problem> {
+        let request = encode(&self.protocol, &[payload], &Map::new(), &[], &self.schema)?;
+        let answer = self.send(&request, timeout).await?;
+        self.rows(answer, payload.rows)
     }
 
     async fn predict_at_once(
@@ -96,6 +129,24 @@ impl Caller {
         }
         let stream = self.stream(begin + timeout, Some(enough)).await?;
         if stream.has_ended || !stream.text.is_empty() { Ok(()) } else { Err(too_slow(timeout)) }
+    }
+
+    /// What the model answers to payloads as one batch, whatever the schema says of batches. A row
+    /// that failed fails all.
+    pub async fn answer(
+        &mut self,
+        payloads: &[&Payload],
+        timeout: Duration,
+    ) -> Result<Answer, Problem> {
+        let rows = payloads.iter().map(|payload| payload.rows).sum();
+        let request = encode(&self.protocol, payloads, &Map::new(), &[], &self.schema)?;
+        let answer = self.send(&request, timeout).await?;
+        let answer =
+            decode(&self.protocol, answer.body, answer.header_bytes, rows, &[], &self.schema)?;
+        match answer.failure(0..rows) {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(answer),
+        }
     }
 
     fn rows(&self, answer: RawAnswer, rows: usize) -> Result<Vec<Value>, Problem> {

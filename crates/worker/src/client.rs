@@ -114,10 +114,13 @@ impl Connection {
         if self.closes || !self.incoming.is_empty() {
             return true;
         }
-        // The kernel is asked itself: what tokio knows of a socket is older.
-        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
-        let peeked = socket2::SockRef::from(&self.stream).peek(&mut byte);
-        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        !matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// How many bytes there are to read; none where it is closed. The kernel is asked itself: what
+    /// tokio knows of a socket is older.
+    fn peek(&self) -> io::Result<usize> {
+        socket2::SockRef::from(&self.stream).peek(&mut [std::mem::MaybeUninit::uninit(); 1])
     }
 
     /// Asks for `path` and waits for the answer.
@@ -144,10 +147,16 @@ impl Connection {
     }
 
     fn begin(&mut self) -> Result<(), ConnectionError> {
-        if std::mem::take(&mut self.is_new) && self.is_stale() {
-            return Err(ConnectionError::Protocol("it came before anything was asked".into()));
+        if !std::mem::take(&mut self.is_new) {
+            return Ok(());
         }
-        Ok(())
+        match self.peek() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            // A process that ends has its socket for a moment longer than it takes what comes.
+            Ok(0) => Err(ConnectionError::Closed(io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(ConnectionError::Protocol("it came before anything was asked".into())),
+        }
     }
 
     async fn send(&mut self, path: &str, request: &WorkerRequest) -> Result<(), ConnectionError> {

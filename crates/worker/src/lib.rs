@@ -12,3 +12,4 @@ pub use caller::Caller;
 pub use client::{Connection, ConnectionError, Form, RawAnswer};
 pub use probe::{ProbeAs, WorkerInfo, probe};
 pub use protocol::simple::synthetic_row;
+pub use protocol::{Answer, Payload, Tensor};

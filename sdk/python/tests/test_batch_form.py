@@ -50,7 +50,7 @@ def test_other_columns_are_arrays_too(load):
     ("x[:, :1].astype('>i4')", "INT32", [2, 1], [0, 4]),
     ("np.array(['a', 'bc'])", "BYTES", [2], ["a", "bc"]),
     ("np.array([{'k': 1}, {}], dtype=object)", "json", [2], [{"k": 1}, {}]),
-    ("np.array(['2026-01-01', '2026-01-02'], 'datetime64[D]')", "timestamp", [2], ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
+    ("np.array(['2026-01-01', '2026-01-02'], 'datetime64[D]')", "BYTES", [2], ["2026-01-01", "2026-01-02"]),
     ("x[:, 0] > 1", "BOOL", [2], [False, True]),
     ("list(x[:, 0])", "FP64", [2], [0.0, 4.0]),
     ("['a', 'b']", "BYTES", [2], ["a", "b"]),
@@ -235,3 +235,40 @@ def test_lists_and_null_rows(load):
         tensor("x", "INT64", [2, 1, 2], [0, 0, 1, 2]), tensor("x:valid", "BOOL", [2], [False, True])
     )
     assert [part["output"] for _, part in parts] == [("json", [1], [None]), ("INT64", [1, 1, 2], [1, 2])]
+
+
+BIG = 2**62 + 1
+
+
+@pytest.mark.parametrize("expression, parts", [
+    ("pd.array([%d, None], 'Int64')" % BIG, [("INT64", [BIG]), ("json", [None])]),
+    ("pd.array([1, 2], 'Int32')", [("INT32", [1, 2])]),
+    ("pd.array([True, None], 'boolean')", [("BOOL", [True]), ("json", [None])]),
+    ("np.ma.masked_array([%d, 2], [False, True])" % BIG, [("INT64", [BIG]), ("json", [None])]),
+    ("np.ma.masked_array([1, 2], [False, False])", [("INT64", [1, 2])]),
+    ("np.array(['2026-01-31', 'NaT'], 'datetime64[D]')", [("BYTES", ["2026-01-31"]), ("json", [None])]),
+    ("pd.to_datetime(['2026-01-31', None])", [("timestamp", ["2026-01-31T00:00:00Z"]), ("json", [None])]),
+])  # fmt: skip
+def test_gaps_are_null_and_what_is_beside_them_stays_exact(load, expression, parts):
+    source = "import numpy as np, pandas as pd\ndef predict(x: np.ndarray): return {'y': pd.Series(%s)}" % expression
+    if ".ma." in expression or "'M8" in expression or "datetime64" in expression:
+        source = source.replace("pd.Series(%s)" % expression, expression)
+    answered = load(source).infer_parts(F4)
+    assert [(outputs["y"][0], outputs["y"][2]) for _, outputs in answered] == parts
+
+
+@pytest.mark.parametrize("datatype, expression", [
+    ("INT32", "[2**40, 1]"), ("UINT8", "[-1, 1]"), ("INT64", "[2.0**63, 1]"), ("UINT64", "[2.0**64, 1]"), ("INT8", "[0.5, 1]"),
+    ("INT64", "[float('nan'), 1]"), ("FP32", "[1e39, 1]"), ("FP16", "[70000, 1]"), ("FP16", "[-1e9, 1]"),
+])  # fmt: skip
+def test_a_number_beyond_its_column_is_an_error_and_never_wrapped(load, datatype, expression):
+    outputs = [{"name": "y", "datatype": datatype, "shape": []}]
+    loaded = load("import numpy as np\ndef predict(x: np.ndarray): return {'y': np.array(%s)}" % expression, {"outputs": outputs})
+    (_, wrong), (_, right) = loaded.infer_parts(F4)
+    assert wrong["code"] == "bad_output" and right["y"][2] == [1]
+
+
+def test_infinity_stays_infinity(load):
+    outputs = [{"name": "y", "datatype": "FP32", "shape": []}]
+    source = "import numpy as np\ndef predict(x: np.ndarray): return {'y': np.array([np.inf, -np.inf])}"
+    assert load(source, {"outputs": outputs}).infer(F4)["y"][2] == [math.inf, -math.inf]

@@ -6,6 +6,8 @@ import os
 import pytest
 from conftest import ask, binary_body, output, read_answer, request_bytes, tensor, wait_for
 
+from decalog_worker.describe import describe
+
 ECHO = "def predict(x: int) -> int: return x"
 
 
@@ -75,3 +77,59 @@ def test_bytecode_of_libraries_is_kept(serve, tmp_path):
     )
     wait_for(lambda: list(library.rglob("*.pyc")))
     served.stop()
+
+
+PREDICT = "from %s import double\ndef predict(x: int) -> int: return double(x)"
+
+
+@pytest.mark.parametrize("file, files", [
+    ("model.py", {"model.py": PREDICT % ".features", "features.py": "from .more import double", "more.py": "DOUBLE"}),
+    ("churn/model.py", {"churn/__init__.py": "", "churn/model.py": PREDICT % ".features", "churn/features.py": "from churn.more import double", "churn/more.py": "DOUBLE"}),
+    ("src/churn/model.py", {"src/churn/__init__.py": "", "src/churn/model.py": PREDICT % "churn.features", "src/churn/features.py": "DOUBLE"}),
+    ("src/model.py", {"src/model.py": PREDICT % "features", "src/features.py": "DOUBLE"}),
+    ("model/__init__.py", {"model/__init__.py": PREDICT % ".features", "model/features.py": "DOUBLE"}),
+    ("model.py", {"model.py": PREDICT % "churn.features", "src/churn/__init__.py": "", "src/churn/features.py": "DOUBLE"}),
+])  # fmt: skip
+def test_code_lies_where_people_keep_it(serve, tmp_path, file, files):
+    directory = tmp_path / "laid"
+    for name, text in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text.replace("DOUBLE", "import json\ndef double(x): return 2 * x"))
+    described = describe(str(directory), file, {})
+    assert described["schema"]["inputs"][0]["name"] == "x" and described["imports"] == described["modules"] == []
+    with serve(directory, DECALOG_FILE=file).connect() as connection:
+        connection.sendall(ask(4))
+        assert output(read_answer(connection)) == [8]
+
+
+def test_the_libraries_of_neighbours_are_found(tmp_path):
+    (tmp_path / "model.py").write_text("from .features import double\nfrom . import more\ndef predict(x: int): ...")
+    (tmp_path / "features.py").write_text("import numpy\n")
+    (tmp_path / "more.py").write_text("import pandas.api.types\n")
+    described = describe(str(tmp_path), "model.py", {})
+    assert described["imports"] == ["numpy", "pandas"] and sorted(described["modules"]) == ["numpy", "pandas.api.types"]
+
+
+def test_a_pickle_of_a_script_finds_its_classes_in_the_model(serve, tmp_path):
+    directory = tmp_path / "scripted"
+    directory.mkdir()
+    (directory / "scale.pkl").write_bytes(b"c__main__\nScale\n.")
+    loads = "import pickle\nwith open('scale.pkl', 'rb') as file: made = pickle.load(file)\ndef predict(x: int) -> int: return made.K * x"
+    (directory / "model.py").write_text("class Scale:\n    K = 3\n" + loads)
+    with serve(directory).connect() as connection:
+        connection.sendall(ask(4))
+        assert output(read_answer(connection)) == [12]
+    (directory / "model.py").write_text(loads)
+    served = serve(directory, wait=False)
+    assert served.process.wait(60) == 1
+    text = served.failure.read_text()
+    assert "a pickle needs `Scale` of the program that saved it" in text and "define `Scale` in model.py" in text
+    assert 'File "model.py", line 2' in text
+
+
+@pytest.mark.parametrize("source", [
+    "def setup():\n    global K\n    K = 3\ndef predict(x: int) -> int: return K * x",
+    "class Model:\n    def setup(self): self.k = 1\n    def load(self, path): self.k += 2\n    def predict(self, x: int) -> int: return self.k * x",
+])  # fmt: skip
+def test_setup_is_called_as_load_is(load, source):
+    assert load(source).infer(tensor("x", "INT64", [1], [4]))["output"][2] == [12]

@@ -96,12 +96,26 @@ def test_source_and_model_agree(name, load, model):
     assert json.loads(to_json(described)) == json.loads(to_json(loaded))
 
 
-def test_the_manifest_replaces_whole_lists(load):
+def test_the_manifest_changes_columns_by_name(load):
     inputs, outputs = (
         [{"name": "x", "datatype": "FP32", "shape": [4]}],
         [{"name": "y", "datatype": "FP32", "shape": [4]}],
     )
     source = "import numpy as np\ndef predict(x: np.ndarray) -> np.ndarray: return x"
     assert load(source, {"inputs": inputs, "outputs": outputs}).form.schema == {"inputs": inputs, "outputs": outputs}
-    with pytest.raises(Problem, match="differ in `z`"):
+    with pytest.raises(Problem, match="names `z`, which is no parameter"):
         load("def predict(x: int): ...", {"inputs": inputs + [scalar("z", "INT64")]})
+    two = "def predict(age: int, city: str, note: str = 'none') -> dict[str, float]: return {'a': 1.0, 'b': 2.0}"
+    said = {"inputs": [{"name": "city", "categories": ["Delft"]}], "outputs": [{"name": "b", "nullable": True}]}
+    assert load(two, said).form.schema == {
+        "inputs": [scalar("age", "INT64"), dict(scalar("city", "BYTES"), categories=["Delft"]),
+                   dict(scalar("note", "BYTES"), default="none")],
+        "outputs": [scalar("a", "FP64"), dict(scalar("b", "FP64"), nullable=True)],
+    }  # fmt: skip
+    renamed = load("def predict(x: int) -> float: return 1.5", {"outputs": [{"name": "leave"}]}).form.schema
+    assert renamed["outputs"] == [scalar("leave", "FP64")]
+    other = load("def predict(x: Literal['a']): ...\nfrom typing import Literal".replace("def", "from typing import Literal\ndef", 1),
+                 {"inputs": [{"name": "x", "datatype": "INT64"}]}).form.schema  # fmt: skip
+    assert other["inputs"] == [scalar("x", "INT64")], "the categories were of texts"
+    with pytest.raises(Problem, match="names `y`, which the code does not, without a datatype"):
+        load("def predict(**columns): ...", {"inputs": [{"name": "y"}]})

@@ -70,15 +70,15 @@ def test_mixed_columns(deploy):
     loaded = deploy(estimator)
     assert loaded.form.schema == {
         "inputs": [
-            {"name": "age", "datatype": "FP64", "shape": []},
-            {"name": "income", "datatype": "FP64", "shape": [], "nullable": True},
+            {"name": "age", "datatype": "FP64", "shape": [], "booleans": True},
+            {"name": "income", "datatype": "FP64", "shape": [], "booleans": True, "nullable": True},
             {"name": "city", "datatype": "BYTES", "shape": [], "categories": ["Delft", "Utrecht"]},
             {"name": "size", "datatype": "BYTES", "shape": [], "nullable": True, "categories": ["M", "S"]},
             {"name": "free", "datatype": "BYTES", "shape": []},
         ],
         "outputs": [
             {"name": "output", "datatype": "BYTES", "shape": []},
-            {"name": "probability", "datatype": "FP64", "shape": [2]},
+            {"name": "probability", "datatype": "FP64", "shape": [2], "labels": ["leave", "stay"]},
         ],
     }
     out = loaded.infer(*rows_of(FRAME, loaded.form.schema["inputs"]))

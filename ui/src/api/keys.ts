@@ -10,6 +10,8 @@ export const keys = {
   models: ['models'] as const,
   modelPages: (filter: Readonly<Record<string, unknown>>) => ['models', filter] as const,
   model: (project: string, model: string, ...more: readonly unknown[]) => ['model', project, model, ...more] as const,
+  /** Not below that of the model: an answer is asked again only by whoever reads it. */
+  why: (project: string, model: string, ...more: readonly unknown[]) => ['why', project, model, ...more] as const,
   alarms: (...more: readonly unknown[]) => ['alarms', ...more] as const,
   events: (...more: readonly unknown[]) => ['events', ...more] as const,
   access: (...more: readonly unknown[]) => ['access', ...more] as const,

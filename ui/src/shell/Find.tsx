@@ -52,7 +52,7 @@ function useFound(text: string): [string, Found[]][] {
     const open = (row: (typeof listed)[number], search: Readonly<Record<string, string>>) =>
       void navigate({ to: '/models/$project/$model', params: { project: row.project, model: row.name }, search: { environment: row.environment ?? undefined, ...search } });
     const toDo = (wish.verb ? listed : []).map((row): Found => ({
-      id: `do ${row.project}/${row.name}@${row.environment}`, label: `${wish.verb?.title} ${row.name}`, about: `${row.project}, ${row.environment ?? 'nowhere'}`,
+      id: `do ${row.project}/${row.name}@${row.environment}`, label: wish.verb?.says?.(row.name) ?? `${wish.verb?.title} ${row.name}`, about: `${row.project}, ${row.environment ?? 'nowhere'}`,
       icon: wish.verb?.icon ?? 'right', go: () => open(row, { tab: wish.verb?.tab ?? 'now' }),
     }));
     return [

@@ -7,6 +7,8 @@ export interface Verb {
   name: string;
   title: string;
   icon: IconName;
+  /** What it is with a model's name, if it is more than the title before it. */
+  says?: (name: string) => string;
   /** Where the dashboard does it. */
   tab: Tab;
 }
@@ -21,6 +23,7 @@ export const VERBS: readonly Verb[] = [
   { name: 'quality', title: 'Truth of', icon: 'check', tab: 'truth' },
   { name: 'records', title: 'Records of', icon: 'table', tab: 'records' },
   { name: 'metrics', title: 'Compare', icon: 'chart', tab: 'compare' },
+  { name: 'why', title: 'Why did … change', says: (name) => `Why did ${name} change`, icon: 'question', tab: 'why' },
 ];
 
 export interface Wish {
@@ -29,11 +32,14 @@ export interface Wish {
   version?: string;
 }
 
-/** `rollback churn` is a verb and a name, `churn v3` and `churn@v3` are a name and a version. */
+/** Words of a question that are no part of a name. */
+const FILLERS = ['did', 'change', 'change?', 'changed'];
+
+/** `rollback churn` is a verb and a name, `why did churn change` too; `churn v3` and `churn@v3` are a name and a version. */
 export function parseWish(text: string): Wish {
   const words = text.trim().toLowerCase().replace(/^decalog\s+/, '').split(/[\s@]+/).filter((word) => word !== '');
   const verb = words.length > 1 ? VERBS.find((one) => one.name === words[0]) : undefined;
-  const rest = verb ? words.slice(1) : words;
+  const rest = verb ? words.slice(1).filter((word) => verb.name !== 'why' || !FILLERS.includes(word)) : words;
   const version = rest.length > 1 ? rest.find((word) => /^v\d+$/.test(word)) : undefined;
   const name = rest.filter((word) => word !== version).join(' ');
   return { name, ...(verb ? { verb } : {}), ...(version ? { version } : {}) };

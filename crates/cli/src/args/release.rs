@@ -40,6 +40,9 @@ pub struct PlanOptions {
     /// Send copies of this share of the requests first, and compare the answers
     #[arg(long, value_name = "20%")]
     pub shadow: Option<String>,
+    /// Ask the new version the last so many recorded requests first, beside the live one: 1 to 5000
+    #[arg(long, value_name = "5000")]
+    pub rehearse: Option<u32>,
     /// Callers with the same value of this header get the same version throughout
     #[arg(long, value_name = "HEADER")]
     pub sticky: Option<String>,

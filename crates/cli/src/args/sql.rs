@@ -11,6 +11,8 @@ pub enum AskVerb {
     Records(AskRecords),
     /// Asks about records of requests in SQL
     Sql(AskSql),
+    /// Asks recorded requests again, off the traffic, and compares the answers bit by bit
+    Replay(ReplayOptions),
 }
 
 #[derive(Args)]
@@ -32,6 +34,9 @@ pub struct AskRecords {
     /// Only what a caller sent with this Decalog-Key
     #[arg(long)]
     pub key: Option<String>,
+    /// Only requests of this W3C trace
+    #[arg(long, value_name = "ID")]
+    pub trace: Option<String>,
     /// Only the request with this id, or those whose ids begin so
     #[arg(long, value_name = "PREFIX")]
     pub id: Option<String>,
@@ -51,6 +56,22 @@ pub struct AskSql {
     pub sql: String,
     #[command(flatten)]
     pub form: RowsForm,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Each request is asked of the version that answered it, at its place in a batch of the size that it was in.\nNothing of it is recorded or counted.\n\nExamples:\n  decalog replay 0199a3f2-5c1e-7d08-9f7e-3b1c8e2a4d11\n  decalog replay 0199a3f2-5c1e --on churn@v5              how another version answers\n  decalog replay churn --last 100\n  decalog replay churn@v4 --last 1000 --json | jq '.results[] | select(.outcome == \"different\")'"
+)]
+pub struct ReplayOptions {
+    /// Ids of requests, or how they begin; with --last [project/]model[@vN][@environment]
+    #[arg(required = true, value_name = "ID")]
+    pub what: Vec<String>,
+    /// The last requests of a model that were answered, so many (at most 1,000)
+    #[arg(long, value_name = "COUNT")]
+    pub last: Option<usize>,
+    /// Ask this version instead: [project/]model@vN, or vN
+    #[arg(long, value_name = "VERSION")]
+    pub on: Option<String>,
 }
 
 /// How rows are given, where not as a table.

@@ -1,6 +1,6 @@
 //! How the platform is started: the options of `decalog up`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,7 +13,7 @@ pub struct UpOptions {
     #[arg(long)]
     pub data: Option<PathBuf>,
     /// Address and port; port 0 takes a free one. Beyond loopback TLS is spoken
-    #[arg(long, default_value = "127.0.0.1:8010")]
+    #[arg(long, value_name = "[ADDRESS:]PORT", default_value = "127.0.0.1:8010", value_parser = listening)]
     pub listen: SocketAddr,
     /// Speak TLS on loopback, too
     #[arg(long)]
@@ -42,6 +42,10 @@ pub struct UpOptions {
     /// Another name by which this server may be called, also in its own certificate
     #[arg(long = "allow-host", value_name = "NAME")]
     pub allow_hosts: Vec<String>,
+    /// Let pages of this origin request predictions in a browser, as https://app.example.org; * for
+    /// pages from anywhere
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    pub cors_origins: Vec<gateway::Origin>,
     /// Where Python packages come from
     #[arg(long, env = "DECALOG_INDEX_URL")]
     pub index_url: Option<String>,
@@ -98,6 +102,36 @@ pub struct UpOptions {
     /// How much to log: error, warn, info, debug
     #[arg(long, env = "DECALOG_LOG", default_value = "warn")]
     pub log: String,
+}
+
+/// Where people say that a server is to listen: `127.0.0.1:8111`, `localhost:8111`, `8111` or an
+/// address alone. What names no address is of this machine alone.
+fn listening(text: &str) -> Result<SocketAddr, String> {
+    const PORT: u16 = 8_010;
+    let text = text.trim();
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, PORT));
+    }
+    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => {
+            (host, port.parse::<u16>().map_err(|_| format!("`{port}` is no port"))?)
+        }
+        None => (text, PORT),
+    };
+    let found = (host, port).to_socket_addrs().map_err(|error| {
+        format!("`{host}` is no address of this machine ({error}): write 127.0.0.1:{port}")
+    })?;
+    // Programs that know no IPv6 find it by the other one.
+    let found: Vec<SocketAddr> = found.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| format!("`{host}` has no address"))
 }
 
 /// What is kept of requests.
@@ -167,6 +201,31 @@ impl From<ParkLevel> for control::Park {
             ParkLevel::Zygote => control::Park::Zygote,
             ParkLevel::Parent => control::Park::Parent,
             ParkLevel::Spare => control::Park::Spare,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_to_listen_is_written_in_several_ways() {
+        for (written, meant) in [
+            ("127.0.0.1:8111", "127.0.0.1:8111"),
+            ("8111", "127.0.0.1:8111"),
+            (":8111", "127.0.0.1:8111"),
+            ("0", "127.0.0.1:0"),
+            ("localhost:8111", "127.0.0.1:8111"),
+            ("localhost", "127.0.0.1:8010"),
+            ("0.0.0.0", "0.0.0.0:8010"),
+            ("[::1]:8111", "[::1]:8111"),
+            ("[::]", "[::]:8010"),
+        ] {
+            assert_eq!(listening(written).unwrap().to_string(), meant, "{written}");
+        }
+        for bad in ["", "localhost:http", "127.0.0.1:99999", "no host"] {
+            assert!(listening(bad).is_err(), "{bad}");
         }
     }
 }

@@ -19,6 +19,9 @@ pub enum EnvVerb {
         /// The value only says where the secret is in the server's vault
         #[arg(long, conflicts_with = "secret")]
         reference: bool,
+        /// The model is not there yet: it is deployed later
+        #[arg(long, requires = "model")]
+        ahead: bool,
         #[command(flatten)]
         of: Scope,
     },

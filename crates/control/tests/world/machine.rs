@@ -14,8 +14,8 @@ use domain::{
     VersionNumber,
 };
 use engine::{
-    BecameReady, Built, Cleared, Engine, EngineError, ReplicaSpec, ReplicaState, ReplicaStatus,
-    RoutingLeases, Stop, TemplateStatus,
+    BecameReady, Built, Cleared, Engine, EngineError, LogLine, ReplicaSpec, ReplicaState,
+    ReplicaStatus, RoutingLeases, Stop, TemplateStatus,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -350,8 +350,12 @@ impl Engine for ScriptedEngine {
         processes.into_iter().map(|process| (process, 10.0)).collect()
     }
 
-    async fn log(&self, _: &ModelKey, _: VersionNumber, _: usize) -> String {
-        String::new()
+    async fn quiet(&self, _: &ReplicaId, _: u64) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn log(&self, _: &ModelKey, _: &[VersionNumber], _: usize) -> Vec<LogLine> {
+        vec![]
     }
 
     fn trouble(&self) -> Option<String> {

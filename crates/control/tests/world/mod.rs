@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use artifacts::Store;
 use control::{Clock, Control, ControlConfig, Park, Parts, Signals};
-use domain::{ArmWindow, DataDirectory, Digest, ModelKey, ReplicaId};
+use domain::{ArmWindow, Code, DataDirectory, Digest, ModelKey, Problem, ReplicaId};
 use engine::Engine;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -180,6 +180,9 @@ impl World {
             publish_access: Arc::new(|_| {}),
             signals,
             observations,
+            rehearse: Arc::new(|_| {
+                Box::pin(async { Err(Problem::new(Code::NoRecords, "a world without records")) })
+            }),
             leaving: vec![],
         };
         Control::open(config, parts).await.unwrap()

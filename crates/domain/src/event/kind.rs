@@ -23,7 +23,7 @@ pub struct UnknownEvent {
 
 impl Event {
     /// All kinds that this program knows.
-    pub const KINDS: [&str; 43] = [
+    pub const KINDS: [&str; 46] = [
         "writer_started",
         "writer_handed_over",
         "version_pushed",
@@ -33,6 +33,9 @@ impl Event {
         "candidate_ready",
         "tests_passed",
         "gates_passed",
+        "determinism_probed",
+        "rehearsal_started",
+        "rehearsed",
         "traffic_shifted",
         "guards_judged",
         "release_paused",
@@ -81,6 +84,9 @@ impl Event {
             Event::CandidateReady { .. } => "candidate_ready",
             Event::TestsPassed { .. } => "tests_passed",
             Event::GatesPassed { .. } => "gates_passed",
+            Event::DeterminismProbed { .. } => "determinism_probed",
+            Event::RehearsalStarted { .. } => "rehearsal_started",
+            Event::Rehearsed { .. } => "rehearsed",
             Event::TrafficShifted { .. } => "traffic_shifted",
             Event::GuardsJudged { .. } => "guards_judged",
             Event::ReleasePaused { .. } => "release_paused",

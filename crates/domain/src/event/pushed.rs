@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::id::VersionNumber;
 use crate::manifest::{Manifest, Runtime};
+use crate::provenance::Provenance;
 use crate::tree::Tree;
 
 /// A version that came into being.
@@ -40,17 +41,4 @@ pub struct Lock {
     pub python: String,
     /// `name==version`, sorted.
     pub packages: Vec<String>,
-}
-
-/// Who made a version from what.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Provenance {
-    /// From `git config`, else the login name.
-    pub author: String,
-    /// The commit of the directory, if it is in a git work tree.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub git_commit: Option<String>,
-    /// Whether the directory differs from that commit.
-    pub git_dirty: bool,
 }

@@ -28,6 +28,9 @@ pub struct ReleaseSection {
     /// The header whose value decides which version a caller gets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sticky: Option<String>,
+    /// The last so many recorded requests are asked of the new version before it takes any traffic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rehearse: Option<u32>,
 }
 
 /// How traffic moves from one version to the next.
@@ -56,10 +59,15 @@ impl ReleaseSection {
             every_ms: self.every_s.map(|s| s.saturating_mul(1_000)),
             guards: self.guards.clone(),
             sticky: self.sticky.clone(),
+            rehearse: self.rehearse,
             ..Plan::default()
         };
         match self.strategy {
-            Some(Strategy::Instant) => plan = Plan::default(),
+            // Guards that only a rehearsal judges stay with it.
+            Some(Strategy::Instant) => {
+                let guards = if plan.rehearse.is_some() { plan.guards } else { vec![] };
+                plan = Plan { rehearse: plan.rehearse, guards, ..Plan::default() };
+            }
             Some(Strategy::Canary) if plan.canary.is_empty() => plan.canary = CANARY.to_vec(),
             Some(Strategy::Shadow) if plan.shadow.is_none() => plan.shadow = Some(SHADOW),
             _ => {}

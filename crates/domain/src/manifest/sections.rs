@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::runtime::Runtime;
 use crate::id::ModelName;
-use crate::schema::Column;
+use crate::schema::ColumnChange;
 
 /// `[model]`
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -41,16 +41,16 @@ pub struct ModelSection {
     pub start_ms_max: Option<u64>,
 }
 
-/// `[schema]`: overrides by column name.
+/// `[schema]`: what is said of columns on top of what the model tells, by their names.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchemaSection {
-    /// The input columns; replaces those that the code tells.
+    /// Of input columns; those that it does not name are as the model tells.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub inputs: Vec<Column>,
-    /// The output columns; replaces those that the code tells.
+    pub inputs: Vec<ColumnChange>,
+    /// Of output columns; those that it does not name are as the model tells.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<Column>,
+    pub outputs: Vec<ColumnChange>,
 }
 
 /// `[batch]`
@@ -100,27 +100,6 @@ impl Default for ResourcesSection {
             cpu_max: None,
             gpu: None,
         }
-    }
-}
-
-/// `[data]`
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct DataSection {
-    /// A file like the one that the model was trained with, `.parquet` or `.csv`, relative to the
-    /// model directory or outside it. Its profile goes into the version: later values are compared
-    /// with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reference: Option<String>,
-    /// Whether the file itself belongs to the version, too, if it is in the model directory.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub push: bool,
-}
-
-impl DataSection {
-    /// Whether it says nothing.
-    pub fn is_empty(&self) -> bool {
-        *self == DataSection::default()
     }
 }
 

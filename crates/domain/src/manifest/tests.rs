@@ -39,7 +39,7 @@ fn full() {
         "#,
     );
     let manifest = manifest.unwrap();
-    assert_eq!(manifest.schema.inputs[0].datatype, crate::Datatype::Int64);
+    assert_eq!(manifest.schema.inputs[0].datatype, Some(crate::Datatype::Int64));
     assert_eq!(manifest.gates.p99_ms_max, Some(80.0));
     assert_eq!(manifest.resources.cpu_max, Some(1.5));
 }
@@ -73,4 +73,27 @@ fn only_what_affects_the_model_changes_its_digest() {
     let digest = |text| Manifest::parse(text).unwrap().model_digest();
     assert_eq!(digest(""), digest("[scale]\nmax = 4\n[model]\nname = \"x\""));
     assert_ne!(digest(""), digest("[resources]\nthreads = 4"));
+}
+
+#[test]
+fn training_data_are_one_name_or_several() {
+    let names = |text: &str| Manifest::parse(&format!("[data]\ntrain = {text}\n"));
+    assert_eq!(names("\"train.parquet\"").unwrap().data.train.0, ["train.parquet"]);
+    let several = names("[\"a.csv\", \"../data/*.parquet\"]").unwrap();
+    assert_eq!(several.data.train.0, ["a.csv", "../data/*.parquet"]);
+    let text = serde_json::to_string(&several.data).unwrap();
+    assert_eq!(text, r#"{"train":["a.csv","../data/*.parquet"]}"#);
+    assert_eq!(serde_json::from_str::<DataSection>(&text).unwrap(), several.data);
+    for (text, wrong) in [
+        ("3", "a path, or a list of paths"),
+        ("[\"\"]", "must be paths"),
+        ("[\"a\", \"a\"]", "has `a` twice"),
+        ("\"s3://lake/train.parquet\"", "data at an address are not read yet"),
+        ("[\"https://host/train.csv\"]", "Copy them to a file"),
+    ] {
+        let refused = names(text).unwrap_err().to_string();
+        assert!(refused.contains(wrong), "{text}: {refused}");
+    }
+    // It makes no other version: the files that were trained are what that depends on.
+    assert_eq!(several.model_digest(), Manifest::default().model_digest());
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{DeploymentId, EnvironmentName, VersionNumber};
 use crate::manifest::Configuration;
 use crate::problem::Problem;
+use crate::rehearsal::Rehearsal;
 use crate::release::{Plan, Progress};
 
 /// One attempt to take a version live.
@@ -27,6 +28,9 @@ pub struct Deployment {
     pub configuration: Option<Configuration>,
     /// Where it is on its way, once it has a part of the traffic.
     pub progress: Option<Progress>,
+    /// What came of its rehearsal, once it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsed: Option<Box<Rehearsal>>,
     /// How far it is.
     pub outcome: Outcome,
 }

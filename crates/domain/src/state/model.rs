@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deployment::{Deployment, Outcome};
 use super::variables::Variables;
+use crate::determinism::Probe;
 use crate::digest::Digest;
 use crate::event::{Entry, Event, Measurement, VersionPushed};
 use crate::id::{DeploymentId, EnvironmentName, VersionNumber};
@@ -50,6 +51,9 @@ pub struct Version {
     pub schema: Option<Schema>,
     /// By its last benchmark.
     pub measured: Option<Measurement>,
+    /// Whether it gives the same answers each time, by the environment that it was tried in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub probed: BTreeMap<EnvironmentName, Probe>,
 }
 
 /// What takes the traffic of an environment.
@@ -88,13 +92,14 @@ impl PartialEq for Model {
 
 impl PartialEq for Version {
     fn eq(&self, other: &Version) -> bool {
-        let Version { pushed, at_ms, seq, actor, schema, measured } = self;
+        let Version { pushed, at_ms, seq, actor, schema, measured, probed } = self;
         std::ptr::eq(self, other)
             || *at_ms == other.at_ms
                 && *seq == other.seq
                 && *actor == other.actor
                 && *schema == other.schema
                 && *measured == other.measured
+                && *probed == other.probed
                 && *pushed == other.pushed
     }
 }
@@ -110,6 +115,7 @@ impl Model {
                     actor: entry.actor.clone(),
                     schema: None,
                     measured: None,
+                    probed: BTreeMap::new(),
                 };
                 self.versions.insert(pushed.version, Arc::new(version));
             }
@@ -123,6 +129,7 @@ impl Model {
                     plan: plan.clone(),
                     configuration: configuration.as_deref().cloned(),
                     progress: None,
+                    rehearsed: None,
                     outcome: Outcome::Running,
                 });
                 while self.deployments.len() > DEPLOYMENTS_MAX
@@ -140,6 +147,17 @@ impl Model {
                 let version = self.deployment(*deployment).map(|deployment| deployment.version);
                 if let Some(version) = version.and_then(|number| self.versions.get_mut(&number)) {
                     Arc::make_mut(version).measured = Some(*candidate);
+                }
+            }
+            Event::DeterminismProbed { version, environment, probe, .. } => {
+                if let Some(version) = self.versions.get_mut(version) {
+                    let version = Arc::make_mut(version);
+                    version.probed.insert(environment.clone(), (**probe).clone());
+                }
+            }
+            Event::Rehearsed { deployment, rehearsal, .. } => {
+                if let Some(deployment) = self.deployment_mut(*deployment) {
+                    deployment.rehearsed = Some(rehearsal.clone());
                 }
             }
             Event::TrafficShifted { deployment, baseline, step, phase, .. } => {

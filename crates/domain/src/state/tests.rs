@@ -316,3 +316,30 @@ fn a_configuration_comes_with_its_release() {
     deploy(&mut state, "2", &redacts);
     assert_eq!(revision(&state), first.revision + 2, "they did not before");
 }
+
+#[test]
+fn what_a_probe_found_stays_with_the_version_and_the_environment() {
+    let mut state = State::default();
+    apply(&mut state, "default/churn", pushed(1));
+    let probed = |environment: &str, why: &str| Event::DeterminismProbed {
+        deployment: DeploymentId(2),
+        version: VersionNumber(1),
+        environment: environment.parse().unwrap(),
+        probe: Box::new(crate::Probe::unknown(why)),
+        elapsed_ms: 1,
+    };
+    apply(&mut state, "default/churn", probed("staging", "it streams"));
+    apply(&mut state, "default/churn", probed("production", "it was not tried"));
+    apply(&mut state, "default/churn", probed("production", "it is too slow"));
+    let model = &state.models[&default_model("churn").unwrap()];
+    let version = &model.versions[&VersionNumber(1)];
+    let why = |environment: &str| version.probed[&environment.parse().unwrap()].why.clone();
+    assert_eq!(why("production").as_deref(), Some("it is too slow"));
+    assert_eq!(why("staging").as_deref(), Some("it streams"));
+    // A version of before is read as one that was not probed.
+    let mut before = serde_json::to_value(&**version).unwrap();
+    before.as_object_mut().unwrap().remove("probed");
+    let before: Version = serde_json::from_value(before).unwrap();
+    assert!(before.probed.is_empty());
+    assert!(!serde_json::to_string(&before).unwrap().contains("probed"));
+}

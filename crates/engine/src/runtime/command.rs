@@ -54,7 +54,7 @@ impl RuntimeKind for Command {
         false
     }
 
-    fn owns(&self, _: &str) -> bool {
+    fn owns(&self, _: &Path, _: &str) -> bool {
         false
     }
 

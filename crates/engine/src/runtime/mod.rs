@@ -2,6 +2,8 @@
 //! with. To add one, write a file here, name it in [`of`], and give it a name in [`Runtime`].
 
 mod command;
+mod foreign;
+pub mod native;
 mod onnx;
 mod python;
 
@@ -43,8 +45,8 @@ pub trait RuntimeKind: Sync {
         None
     }
 
-    /// Whether a file is one of its models, by its name.
-    fn owns(&self, file: &str) -> bool;
+    /// Whether a file of a directory is one of its models, by its name and how it begins.
+    fn owns(&self, directory: &Path, file: &str) -> bool;
 
     /// What a directory must have, as in `it needs …`.
     fn needs(&self) -> &'static str;
@@ -140,7 +142,8 @@ pub fn recognise(
                 "correct decalog.toml",
             ));
         }
-        let by_name = || Runtime::ALL.into_iter().find(|runtime| of(*runtime).owns(file));
+        let by_name =
+            || Runtime::ALL.into_iter().find(|runtime| of(*runtime).owns(directory, file));
         return Ok((said.or_else(by_name).unwrap_or(Runtime::Python), Some(file.clone())));
     }
     let asked = said.map_or(Runtime::ALL.to_vec(), |said| vec![said]);
@@ -150,10 +153,13 @@ pub fn recognise(
         return Ok((found.0, Some(found.1)));
     }
     let names = names(directory);
+    if let Some(problem) = foreign::program(directory, &names).filter(|_| said.is_none()) {
+        return Err(problem);
+    }
     let owned = |runtime: &Runtime| {
         names
             .iter()
-            .filter(|name| of(*runtime).owns(name))
+            .filter(|name| of(*runtime).owns(directory, name))
             .map(|name| (*runtime, name))
             .collect::<Vec<_>>()
     };
@@ -168,6 +174,9 @@ pub fn recognise(
             Err(bad(text, format!("it needs {}", of(said).needs())))
         }
         ([], None) => {
+            if let Some(problem) = foreign::file(directory, &names) {
+                return Err(problem);
+            }
             let mut needs: Vec<&str> =
                 Runtime::ALL.iter().map(|runtime| of(*runtime).needs()).collect();
             let last = needs.pop().unwrap_or_default();

@@ -10,7 +10,7 @@ const TEMPLATE: &[(&str, &[u8])] =
     &[("model.onnx", include_bytes!("../../../../examples/digits-onnx/model.onnx"))];
 
 impl RuntimeKind for Onnx {
-    fn owns(&self, file: &str) -> bool {
+    fn owns(&self, _: &Path, file: &str) -> bool {
         file.ends_with(".onnx")
     }
 

@@ -27,15 +27,17 @@ const TEMPLATE: &[(&str, &[u8])] = &[
 
 impl RuntimeKind for Python {
     fn certain(&self, directory: &Path) -> Option<String> {
-        directory.join("model.py").is_file().then(|| "model.py".into())
+        let mlflow =
+            || directory.join(native::MLFLOW_FILE).is_file().then(|| native::MLFLOW_FILE.into());
+        native::code_file(directory).or_else(mlflow)
     }
 
-    fn owns(&self, file: &str) -> bool {
-        environment::is_pickle(file)
+    fn owns(&self, directory: &Path, file: &str) -> bool {
+        environment::is_pickle(file) || native::is_native(&directory.join(file))
     }
 
     fn needs(&self) -> &'static str {
-        "model.py with a function predict, a .joblib file"
+        "model.py with a function predict, a .joblib, .skops, .cbm, .ubj file or another that a library saved"
     }
 
     fn describe(

@@ -31,9 +31,41 @@ fn files_tell_the_runtime() {
     assert_eq!(recognised(&["net.onnx"], silent()), "onnx net.onnx");
     let several = "there are several models: a.pkl, b.onnx\nhelp: say which one with [model] file in decalog.toml";
     assert_eq!(recognised(&["b.onnx", "a.pkl"], silent()), several);
-    let nothing = "there is no model in DIR\nhelp: it needs model.py with a function predict, a .joblib file, an .onnx file, or [model] \
-                   command in decalog.toml; decalog new NAME shows how";
+    let nothing = "there is no model in DIR\nhelp: it needs model.py with a function predict, a .joblib, .skops, .cbm, .ubj \
+                   file or another that a library saved, an .onnx file, or [model] command in decalog.toml; decalog new NAME shows how";
     assert_eq!(recognised(&["notes.txt"], silent()), nothing);
+}
+
+#[test]
+fn what_another_tool_serves_is_named_and_nothing_is_served_in_its_stead() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let silent = ModelSection::default();
+    write("svc.joblib", "");
+    write("train.ipynb", "{}");
+    assert_eq!(recognise(directory.path(), &silent).unwrap().1.unwrap(), "svc.joblib");
+    write("deployment.py", "class Deployment:\n    def request(self, data): ...\n");
+    let problem = recognise(directory.path(), &silent).unwrap_err();
+    assert_eq!(
+        problem.message,
+        "deployment.py is a UbiOps deployment, which is not served as it is"
+    );
+    assert!(problem.details.iter().any(|line| line == "from deployment import Deployment"));
+    let named = ModelSection { file: Some("svc.joblib".into()), ..ModelSection::default() };
+    assert_eq!(recognise(directory.path(), &named).unwrap().1.unwrap(), "svc.joblib");
+    write("model.py", "");
+    assert_eq!(recognise(directory.path(), &silent).unwrap().1.unwrap(), "model.py");
+    for (file, what) in [
+        ("cog.yaml", "a Cog model"),
+        ("fit.rds", "an R object"),
+        ("package.json", "a Node.js program"),
+        ("net.pt", "a TorchScript or PyTorch file"),
+        ("net.keras", "a Keras file"),
+        ("explore.ipynb", "a notebook"),
+    ] {
+        let told = recognised(&[file], ModelSection::default());
+        assert!(told.starts_with(&format!("{file} is {what}, which is not served")), "{told}");
+    }
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl OipRest {
 }
 
 fn check_outputs(wanted: &[RequestedOutput], lane: &Lane) -> Result<(), Problem> {
-    let known = &lane.schema.outputs;
+    let known = lane.schema.promised();
     let unknown = |output: &&RequestedOutput| {
         !known.is_empty() && !known.iter().any(|column| column.name == output.name)
     };

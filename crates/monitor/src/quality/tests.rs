@@ -270,7 +270,7 @@ fn more_mistakes_are_an_alarm_and_mistakes_that_are_expected_a_warning() {
     };
     assert_eq!((finding.severity, finding.version), (Severity::Alert, Some(VersionNumber(2))));
     assert!(finding.what.contains("40% of predictions are wrong"), "{}", finding.what);
-    assert_eq!(finding.next, "decalog quality churn");
+    assert_eq!(finding.next, "decalog why churn");
     let text = serde_json::to_string(&losses).unwrap();
     let mut again: Losses = serde_json::from_str(&text).unwrap();
     assert_eq!(again.from_ms(), losses.from_ms());

@@ -1,6 +1,6 @@
 //! What is found, as an alarm says it: one sentence with numbers, and what to run next.
 
-use domain::alarm::{AlarmKey, AlarmKind, Confidence, Finding, Severity};
+use domain::alarm::{AlarmKey, AlarmKind, Confidence, Finding, Severity, quoted};
 use domain::id::VersionNumber;
 
 use super::detector::{Blamed, Found};
@@ -56,15 +56,6 @@ pub fn drift_finding(
     finding
 }
 
-/// As a shell takes it for one word.
-fn quoted(name: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "_-.:/@%+,".contains(c);
-    match !name.is_empty() && name.chars().all(is_plain) {
-        true => name.to_string(),
-        false => format!("'{}'", name.replace('\'', r"'\''")),
-    }
-}
-
 /// Of what runs the model. `unit` says what is counted for a kind that needs it, such as the limit
 /// that requests are slower than: `15 ms`; of losses, what a share is of: `of predictions are wrong`.
 pub fn share_finding(
@@ -75,20 +66,20 @@ pub fn share_finding(
 ) -> Finding {
     let (share, bound) = (percent(found.share), percent(found.bound));
     let (severity, what, verb) = match key.kind {
-        AlarmKind::Errors => (Severity::Alert, "of requests fail".into(), "logs"),
+        AlarmKind::Errors => (Severity::Alert, "of requests fail".into(), "why"),
         AlarmKind::Latency => {
-            (Severity::Alert, format!("of requests take longer than {unit}"), "show")
+            (Severity::Alert, format!("of requests take longer than {unit}"), "why")
         }
         AlarmKind::TailLatency => {
-            (Severity::Warning, format!("of requests take longer than {unit}"), "show")
+            (Severity::Warning, format!("of requests take longer than {unit}"), "why")
         }
         AlarmKind::CrashLoop => {
             (Severity::Alert, "of minutes had a worker that ended by itself".into(), "logs")
         }
-        AlarmKind::QueueGrowth => (Severity::Warning, "of the time the queue grew".into(), "show"),
+        AlarmKind::QueueGrowth => (Severity::Warning, "of the time the queue grew".into(), "why"),
         AlarmKind::RecordsLost => (Severity::Warning, "of records are lost".into(), "records"),
         AlarmKind::EstimatedQuality => (Severity::Warning, unit.into(), "quality"),
-        AlarmKind::Quality => (Severity::Alert, unit.into(), "quality"),
+        AlarmKind::Quality => (Severity::Alert, unit.into(), "why"),
         _ => (Severity::Warning, format!("is the share of {}", key.kind), "show"),
     };
     Finding {

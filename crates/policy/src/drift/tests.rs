@@ -298,5 +298,5 @@ fn what_is_found_is_told_in_one_sentence_with_numbers_and_a_next_command() {
         ShareFound { share: 0.5, bound: 0.02, value: 7e6, threshold: 6.3e6, since_ms: 5_000 };
     let told = share_finding(&key, None, &found, "15 ms");
     assert_eq!(told.what, "50% of requests take longer than 15 ms, at most 2.0% is usual");
-    assert_eq!((told.severity, told.next.as_str()), (Severity::Alert, "decalog show churn"));
+    assert_eq!((told.severity, told.next.as_str()), (Severity::Alert, "decalog why churn"));
 }

@@ -165,6 +165,22 @@ impl Comparison {
         }
     }
 
+    /// How wrong a prediction was, from 0 to 1: whether it was, or how far it was off. `None` if it
+    /// cannot be compared, or the scale of errors is not known yet.
+    pub fn loss(&self, predicted: &Outcome, truth: &Outcome) -> Option<f64> {
+        let of = |is_wrong: bool| Some(f64::from(u8::from(is_wrong)));
+        match self.kind {
+            TruthKind::Class => of(self.class(predicted) != self.class(truth)),
+            TruthKind::Score => {
+                of((predicted.number()? >= self.threshold) != self.is_positive(truth)?)
+            }
+            TruthKind::Number => {
+                let off = (predicted.number()? - truth.number()?).abs();
+                self.loss_scale.map(|scale| (off / scale).min(1.0))
+            }
+        }
+    }
+
     /// The two classes of a score: the positive one, and what is not.
     pub fn class_of_score(&self, is_positive: bool) -> String {
         match (&self.positive, self.is_binary) {

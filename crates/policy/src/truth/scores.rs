@@ -39,14 +39,10 @@ impl Scores {
     /// function.
     pub fn add(&mut self, score: f64, truth: bool, weight: f64) {
         let score = if score.is_nan() { 0.5 } else { score.clamp(0.0, 1.0) };
-        let (side, of_truth) = match truth {
-            true => (&mut self.positives, score),
-            false => (&mut self.negatives, 1.0 - score),
-        };
+        let side = if truth { &mut self.positives } else { &mut self.negatives };
         side[bin_of(score)] += weight;
-        let probability = of_truth.clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN);
-        self.log_loss.add(-probability.ln(), weight);
-        self.brier.add((1.0 - of_truth).powi(2), weight);
+        self.log_loss.add(log_loss(score, truth), weight);
+        self.brier.add(brier(score, truth), weight);
     }
 
     /// Takes in a score that is positive with this probability: for estimates.
@@ -119,6 +115,22 @@ impl Scores {
         auc.error_max = tied / (2.0 * p * n);
         Some(auc)
     }
+}
+
+/// How probable what is true was, if this is the probability of yes.
+fn of_truth(score: f64, truth: bool) -> f64 {
+    let score = if score.is_nan() { 0.5 } else { score.clamp(0.0, 1.0) };
+    if truth { score } else { 1.0 - score }
+}
+
+/// −ln(probability of the truth) of one row; finite whatever the probability.
+pub(super) fn log_loss(score: f64, truth: bool) -> f64 {
+    -of_truth(score, truth).clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN).ln()
+}
+
+/// The squared difference of probability and truth of one row.
+pub(super) fn brier(score: f64, truth: bool) -> f64 {
+    (1.0 - of_truth(score, truth)).powi(2)
 }
 
 fn bin_of(score: f64) -> usize {

@@ -92,16 +92,17 @@ impl Sums {
         truth: &Outcome,
         weight: f64,
     ) -> Option<()> {
+        if let Some(loss) = comparison.loss(predicted, truth) {
+            self.loss.add(loss, weight);
+        }
         match comparison.kind {
             TruthKind::Class => {
                 let (predicted, truth) = (comparison.class(predicted), comparison.class(truth));
-                self.loss.add(f64::from(u8::from(predicted != truth)), weight);
                 self.classes.get_or_insert_default().add(&predicted, &truth, weight);
             }
             TruthKind::Score => {
                 let (score, truth) = (predicted.number()?, comparison.is_positive(truth)?);
                 let is_positive = score >= comparison.threshold;
-                self.loss.add(f64::from(u8::from(is_positive != truth)), weight);
                 let name = |is_positive| comparison.class_of_score(is_positive);
                 self.classes.get_or_insert_default().add(&name(is_positive), &name(truth), weight);
                 if comparison.is_probability {
@@ -114,9 +115,6 @@ impl Sums {
                 let regression =
                     self.regression.get_or_insert_with(|| Regression::new(comparison.centre));
                 regression.add(predicted, truth, weight);
-                if let Some(scale) = comparison.loss_scale {
-                    self.loss.add(((predicted - truth).abs() / scale).min(1.0), weight);
-                }
             }
         }
         Some(())

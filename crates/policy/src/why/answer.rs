@@ -1,13 +1,15 @@
 //! What is answered. It is data: numbers have names and units, and what to do next is a value, so
 //! that a page can draw it and a command can say it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::chart::Chart;
 use super::input::{EventKind, SeriesKind};
 use super::metric::Metric;
 
 /// What became of a question.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It changed, and causes account for some of it; or one unknown does.
@@ -19,7 +21,7 @@ pub enum Outcome {
 }
 
 /// A stretch of time, in milliseconds since 1970.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Span {
     /// The first.
     pub from_ms: u64,
@@ -28,7 +30,7 @@ pub struct Span {
 }
 
 /// What a number is counted in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Milliseconds.
@@ -44,7 +46,7 @@ pub enum Unit {
 }
 
 /// The metric in one of the two stretches of time.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Level {
     /// When.
     pub span: Span,
@@ -61,7 +63,9 @@ pub struct Level {
 }
 
 /// What a cause is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum CauseKind {
     /// A version is slower, or worse, than the others or than what came before it.
@@ -98,7 +102,7 @@ pub enum CauseKind {
 }
 
 /// What a cause, or what was ruled out, is called.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Reference {
     /// Of a version, replica, caller or column; empty if there is only one of its kind.
     pub name: String,
@@ -117,7 +121,7 @@ pub struct Reference {
 }
 
 /// One number before and after.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// What of: `share`, `p99`, `rest`, `traffic`, `without`, `mix`, `rate`, `requests`, or a series.
     pub name: String,
@@ -132,7 +136,7 @@ pub struct Evidence {
 }
 
 /// What a person should do.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "do")]
 pub enum Next {
     /// Release this version again.
@@ -175,7 +179,7 @@ pub enum Next {
 }
 
 /// What accounts for a part of the change.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Cause {
     /// What it is.
     pub kind: CauseKind,
@@ -188,16 +192,22 @@ pub struct Cause {
     /// How rare as much is when nothing happened: the share of quiet moments at which this question
     /// had an answer as large.
     pub p: f64,
+    /// The share that it is measured by, in words, as that of the answer: what changed beside it has
+    /// another.
+    pub measure: String,
     /// Numbers that show it.
     pub evidence: Vec<Evidence>,
     /// The number of the cause, from 1, without which it would not be.
     pub follows_from: Option<usize>,
     /// What to do.
     pub next: Next,
+    /// Its requests beside the others, over time; absent if it is no group of requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chart: Option<Chart>,
 }
 
 /// Why something is no cause.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "because")]
 pub enum WhyNot {
     /// It accounts for too little: of the change, 0 to 1.
@@ -235,7 +245,7 @@ pub enum WhyNot {
 }
 
 /// What is no cause.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RuledOut {
     /// As what it was looked at.
     pub kind: CauseKind,
@@ -249,9 +259,9 @@ pub struct RuledOut {
 }
 
 /// The smallest change that would have been seen.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Visible {
-    /// What share was looked at, as in [`Answer::measure`].
+    /// What share was looked at, as in `measure` of the answer.
     pub measure: String,
     /// From this share …
     pub from: f64,
@@ -262,7 +272,7 @@ pub struct Visible {
 }
 
 /// What there is to say.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Answer {
     /// What became of the question.
     pub outcome: Outcome,
@@ -288,4 +298,7 @@ pub struct Answer {
     pub smallest_visible: Option<Visible>,
     /// Moments before the change with which it was compared.
     pub quiet_points: usize,
+    /// The share that is looked at, over time; absent if nothing changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chart: Option<Chart>,
 }

@@ -11,6 +11,7 @@ use super::measure::{Measure, Part, widest};
 use super::metric::Metric;
 use super::placebo::moved;
 use super::queue::{Split, series};
+use super::starts;
 use super::step::{Step, near, stretch};
 use super::view::View;
 use super::window::Windows;
@@ -175,7 +176,12 @@ pub(super) fn focus(
     let quiet = [];
     let traffic = moved(&traffic(&grid), &windows, &quiet).map_or(1.0, |moved| moved.times());
     let replicas = moved(&series(view, SeriesKind::Replicas), &windows, &quiet);
-    let is_worker = split.is_worker(traffic, replicas.map_or(1.0, |moved| moved.times()));
+    let are_starting = starts::KINDS.into_iter().any(|kind| {
+        let moved = moved(&series(view, kind), &windows, &quiet);
+        moved.is_some_and(|moved| starts::are_many(view, &windows, kind, &moved))
+    });
+    let replicas = replicas.map_or(1.0, |moved| moved.times());
+    let is_worker = split.is_worker(traffic, replicas, are_starting);
     if is_worker {
         (measure, grid, step) = by_limit(view, Part::Worker, step);
     }

@@ -1,7 +1,7 @@
 //! Whether anything changed at all: the largest of CUSUMs of ranks, against the same with blocks of
 //! a minute in another order. Within a minute buckets may depend on each other as they like.
 
-use super::random::Random;
+use crate::random::Random;
 
 /// A change is one if as much is rarer than this when nothing changes.
 pub(super) const P_MAX: f64 = 0.001;
@@ -118,8 +118,11 @@ fn spread(values: &[Option<f64>]) -> f64 {
 }
 
 /// Looks at statistics of the same buckets, the earliest first. `None` if there are too few.
+///
+/// Statistics differ in what chance makes of them: the part of Mondays is the same for a day. So each
+/// is measured by what it comes to itself in another order, before the largest of all is compared.
 pub(super) fn gate(statistics: &[Vec<Option<f64>>], seed: u64) -> Option<Gate> {
-    let len = statistics.first()?.len() / BLOCK * BLOCK;
+    let len = known_since(statistics)? / BLOCK * BLOCK;
     if len < BUCKETS_MIN {
         return None;
     }
@@ -128,41 +131,81 @@ pub(super) fn gate(statistics: &[Vec<Option<f64>>], seed: u64) -> Option<Gate> {
         statistics.iter().map(|values| values[values.len() - len..].to_vec()).collect();
     let strides = Strides::new(&statistics, len);
     let mut order: Vec<u32> = (0..(len / BLOCK) as u32).collect();
-    let seen: Vec<f64> = (0..statistics.len()).map(|at| strides.largest(at, &order)).collect();
-    let strongest =
-        (0..seen.len()).fold(0, |best, at| if seen[at] > seen[best] { at } else { best });
+    let all = 0..statistics.len();
+    let seen: Vec<f64> = all.clone().map(|at| strides.largest(at, &order)).collect();
     let mut random = Random::new(seed);
-    let (mut larger, mut tried, mut first) = (0, 0, vec![]);
-    while tried < ORDERS && !(tried >= ORDERS_FIRST && larger > LARGER_MAX) {
+    let mut next = || {
         random.shuffle(&mut order);
-        let most = (0..seen.len()).map(|at| strides.largest(at, &order)).fold(0.0, f64::max);
-        larger += usize::from(most >= seen[strongest] - 1e-9);
+        all.clone().map(|at| strides.largest(at, &order)).collect::<Vec<f64>>()
+    };
+    let first: Vec<Vec<f64>> = (0..ORDERS_FIRST).map(|_| next()).collect();
+    let usual: Vec<Usual> =
+        all.clone().map(|at| Usual::of(first.iter().map(|values| values[at]))).collect();
+    let most = |values: &[f64]| {
+        let strengths = values.iter().zip(&usual).map(|(value, usual)| usual.strength(*value));
+        strengths.enumerate().fold((0, f64::NEG_INFINITY), |best, (at, strength)| {
+            if strength > best.1 { (at, strength) } else { best }
+        })
+    };
+    let (strongest, strength) = most(&seen);
+    let firsts: Vec<f64> = first.iter().map(|values| most(values).1).collect();
+    let is_larger = |value: f64| usize::from(value >= strength - 1e-9);
+    let mut larger: usize = firsts.iter().map(|value| is_larger(*value)).sum();
+    let mut tried = ORDERS_FIRST;
+    while tried < ORDERS && larger <= LARGER_MAX {
+        larger += is_larger(most(&next()).1);
         tried += 1;
-        if first.len() < ORDERS_FIRST {
-            first.push(most);
-        }
     }
-    let (critical, sd) = critical(&first);
+    let limit = Usual::of(firsts.into_iter()).rarely();
+    let critical: Vec<f64> = usual.iter().map(|usual| usual.mean + limit * usual.sd).collect();
     let n = (len as f64 * VISIBLE_BUCKETS as f64 / (len - VISIBLE_BUCKETS / 2) as f64).sqrt();
-    let visible = statistics
-        .iter()
-        .map(|values| (critical + POWER_Z * sd.max(1.0)) / n / RANK_SLOPE * spread(values));
+    let visible = all.map(|at| {
+        let needed = critical[at] + POWER_Z * usual[at].sd.max(1.0);
+        needed / n / RANK_SLOPE * spread(&statistics[at])
+    });
+    let of_limit = |(seen, limit): (&f64, &f64)| seen / limit.max(f64::MIN_POSITIVE);
     Some(Gate {
         p: if seen[strongest] > 0.0 { (larger + 1) as f64 / (tried + 1) as f64 } else { 1.0 },
         strongest,
-        strength: seen.iter().map(|seen| seen / critical.max(f64::MIN_POSITIVE)).collect(),
+        strength: seen.iter().zip(&critical).map(of_limit).collect(),
         visible: visible.collect(),
     })
 }
 
-/// What is exceeded once in a thousand orders, and the standard deviation: of the distribution of
-/// Gumbel that has the mean and the variance of those that were tried.
-fn critical(largest: &[f64]) -> (f64, f64) {
-    let count = largest.len().max(1) as f64;
-    let mean = largest.iter().sum::<f64>() / count;
-    let sd = (largest.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
-    let scale = sd * 6.0_f64.sqrt() / std::f64::consts::PI;
-    (mean + scale * (-(-(1.0 - P_MAX).ln()).ln() - 0.577_216), sd)
+/// How many buckets there are since the first of which something is known. Before it there is no
+/// time in which nothing changed.
+fn known_since(statistics: &[Vec<Option<f64>>]) -> Option<usize> {
+    let len = statistics.first()?.len();
+    let known = |values: &Vec<Option<f64>>| values.iter().position(Option::is_some);
+    let first = statistics.iter().filter_map(known).min().unwrap_or(0);
+    Some(len - first)
+}
+
+/// What a value comes to when nothing changes.
+struct Usual {
+    mean: f64,
+    sd: f64,
+}
+
+impl Usual {
+    fn of(values: impl ExactSizeIterator<Item = f64> + Clone) -> Usual {
+        let count = values.len().max(1) as f64;
+        let mean = values.clone().sum::<f64>() / count;
+        let squares = values.map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+        Usual { mean, sd: squares.sqrt() }
+    }
+
+    /// How far a value is from its mean, in standard deviations. Of what is always the same it is 0.
+    fn strength(&self, value: f64) -> f64 {
+        if self.sd > 1e-9 { (value - self.mean) / self.sd } else { 0.0 }
+    }
+
+    /// What is exceeded once in a thousand times, by the distribution of Gumbel that has this mean
+    /// and standard deviation.
+    fn rarely(&self) -> f64 {
+        let scale = self.sd * 6.0_f64.sqrt() / std::f64::consts::PI;
+        self.mean + scale * (-(-(1.0 - P_MAX).ln()).ln() - 0.577_216)
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +242,21 @@ mod tests {
         assert!(passed(0.0) <= 1);
         let seen = passed(visible);
         assert!(seen >= 40, "{seen} of 60 at {visible}");
+    }
+
+    #[test]
+    fn what_comes_in_days_hides_no_change_of_what_does_not() {
+        // Two weeks of hours, of which the first is the first there is: weekdays, and a column of
+        // which far more comes in the last three days.
+        let hours = |value: &dyn Fn(usize) -> f64| -> Vec<Option<f64>> {
+            (0..1_440).map(|at| (at >= 1_104 && at % 24 >= 5).then(|| value(at))).collect()
+        };
+        let mut all: Vec<Vec<Option<f64>>> =
+            (0..7).map(|day| hours(&|at| f64::from(at / 24 % 7 == day))).collect();
+        let noise = series(7, 1_440, 0.0);
+        all.push(hours(&|at| noise[at].unwrap() + if at >= 1_368 { 3.0 } else { 0.0 }));
+        let gate = gate(&all, 1).unwrap();
+        assert!(gate.p <= P_MAX && gate.strongest == 7, "{} by {}", gate.p, gate.strongest);
     }
 
     #[test]

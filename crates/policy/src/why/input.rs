@@ -4,6 +4,7 @@
 //! cell is one bucket of 5 s of one combination of version, replica, caller and size of batch.
 
 use domain::alarm::AlarmKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
@@ -148,7 +149,9 @@ pub struct Column {
 }
 
 /// What a series measures.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum SeriesKind {
     /// Requests that wait.
@@ -177,7 +180,9 @@ pub struct Series {
 }
 
 /// What happened.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// A release began to take traffic.

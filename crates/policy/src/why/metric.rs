@@ -3,10 +3,13 @@
 use std::fmt;
 
 use domain::alarm::AlarmKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What changed, or is asked about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// The share of requests that fail.

@@ -7,10 +7,12 @@ use super::answer::{
     Answer, Cause, CauseKind, Level, Next, Outcome, Reference, RuledOut, Span, Unit, Visible,
     WhyNot,
 };
+use super::chart::Chart;
 use super::contrast::Whole;
 use super::events;
 use super::evidence::{level, next, number, of_group, of_moved, span};
 use super::focus::{Focus, Looked, begins, focus, look};
+use super::groups::Groups;
 use super::input::{Observed, Question, SeriesKind};
 use super::metric::Metric;
 use super::placebo::moved;
@@ -24,6 +26,8 @@ use super::window::QUIET_MIN;
 const PASSES_MAX: usize = 3;
 /// If groups account for less than this together, what moved them all is told before them.
 const GROUPS_SHARE_MIN: f64 = 0.5;
+/// A quiet moment has at least such a part of the records that the change has, on either side.
+const QUIET_PART: f64 = 0.25;
 /// A further change lies at most so long before the first, in buckets.
 const FURTHER_BEFORE: usize = 120;
 
@@ -45,6 +49,7 @@ struct Pass {
     /// What the causes are, to be left out; empty if they cannot be.
     groups: Vec<Group>,
     is_waiting: bool,
+    chart: Chart,
 }
 
 enum Passed {
@@ -121,8 +126,14 @@ fn choose(asked: Option<Metric>, seed: u64, view: &View) -> Option<(Metric, Look
 
 fn pass(view: &View, metric: Metric, looked: &Looked, begins: &Range<usize>) -> Passed {
     let Some(focus) = focus(view, metric, looked, begins) else { return Passed::Nothing };
-    let (quiet_points, quiet) = focus.windows.quiet();
+    let (quiet_points, mut quiet) = focus.windows.quiet();
     let whole = Whole::of(&focus.grid, &focus.windows);
+    // Of few records any share comes out: before there were requests it was no quiet time.
+    quiet.retain(|windows| {
+        let at = Whole::of(&focus.grid, windows);
+        let is_full = |own: f64, of: f64| own >= QUIET_PART * of;
+        is_full(at.before[0], whole.before[0]) && is_full(at.after[0], whole.after[0])
+    });
     let possible = &focus.step.possible;
     let mut pass = Pass {
         changed_at: view.time_ms(focus.step.at),
@@ -138,6 +149,7 @@ fn pass(view: &View, metric: Metric, looked: &Looked, begins: &Range<usize>) -> 
         quiet_points,
         groups: vec![],
         is_waiting: metric == Metric::Latency && !focus.is_worker,
+        chart: super::chart::of_all(view, &focus.grid, &focus.windows),
     };
     if quiet_points < QUIET_MIN {
         return Passed::TooLittle(Box::new(pass));
@@ -157,9 +169,11 @@ fn pass(view: &View, metric: Metric, looked: &Looked, begins: &Range<usize>) -> 
             share: survivor.share,
             interval,
             p: survivor.p,
+            measure: pass.measure.clone(),
             evidence: of_group(view, &focus, groups, &survivor.contrast, weighed.sign),
             follows_from: None,
             next: next(view, before, survivor.kind, &survivor.reference),
+            chart: Some(chart_of(view, &focus, groups, survivor.contrast.slot)),
         });
     }
     let told: f64 = pass.causes.iter().map(|cause| cause.share).sum();
@@ -177,8 +191,10 @@ fn pass(view: &View, metric: Metric, looked: &Looked, begins: &Range<usize>) -> 
                 share: 1.0 - told,
                 interval,
                 p: found.p,
+                measure: pass.measure.clone(),
                 evidence: found.evidence,
                 follows_from: None,
+                chart: found.chart,
             };
             pass.causes.insert(0, cause);
         }
@@ -212,9 +228,11 @@ fn follow(view: &View, focus: &Focus, pass: &mut Pass) {
         share,
         interval: span(view, &focus.step.possible),
         p: first.p,
+        measure: pass.measure.clone(),
         evidence,
         follows_from: Some(1),
         next: Next::MoreReplicas,
+        chart: None,
     });
 }
 
@@ -313,7 +331,12 @@ fn answer(metric: Metric, p: Option<f64>, visible: Visible, pass: Pass) -> Answe
         ruled_out: pass.ruled_out,
         smallest_visible: Some(visible),
         quiet_points: pass.quiet_points,
+        chart: Some(pass.chart),
     }
+}
+
+fn chart_of(view: &View, focus: &Focus, groups: &Groups, slot: usize) -> Chart {
+    super::chart::of_group(view, &groups.grid, slot, &groups.names[slot], &focus.windows)
 }
 
 fn empty(metric: Metric, outcome: Outcome, p: Option<f64>, visible: Option<Visible>) -> Answer {
@@ -330,5 +353,6 @@ fn empty(metric: Metric, outcome: Outcome, p: Option<f64>, visible: Option<Visib
         ruled_out: vec![],
         smallest_visible: visible,
         quiet_points: 0,
+        chart: None,
     }
 }

@@ -45,9 +45,25 @@ pub(super) struct Moved {
     pub(super) after: f64,
     /// Of steps in the same direction.
     pub(super) p: f64,
+    /// Quiet moments of which it is known.
+    pub(super) known: usize,
+}
+
+/// So many quiet moments tell that what none of them had is rare.
+const KNOWN_MIN: usize = 60;
+
+/// How small `p` must be to be at most `p_max`, as far as so many quiet moments can tell.
+pub(super) fn least(p_max: f64, known: usize) -> f64 {
+    if known >= KNOWN_MIN { p_max.max(1.0 / (known + 1) as f64) } else { p_max }
 }
 
 impl Moved {
+    /// Whether as large a step is rare: `p` is at most so much, or no quiet moment has one. What is
+    /// measured for less long than requests are has fewer of them.
+    pub(super) fn is_rare(&self, p_max: f64) -> bool {
+        self.p <= least(p_max, self.known)
+    }
+
     /// After divided by before.
     pub(super) fn times(&self) -> f64 {
         if self.before.abs() > 1e-9 {
@@ -77,8 +93,9 @@ pub(super) fn moved(values: &[Option<f64>], windows: &Windows, quiet: &[Windows]
     let (before, after) = step(windows)?;
     let sign = (after - before).signum();
     let steps = quiet.iter().filter_map(step).map(|(before, after)| sign * (after - before));
-    let p = Placebo::new(steps.collect()).p(sign * (after - before) - 1e-12);
-    Some(Moved { before, after, p })
+    let placebo = Placebo::new(steps.collect());
+    let p = placebo.p(sign * (after - before) - 1e-12);
+    Some(Moved { before, after, p, known: placebo.0.len() })
 }
 
 #[cfg(test)]
@@ -92,6 +109,26 @@ mod tests {
         assert_eq!(placebo.p(0.3), 0.5);
         assert_eq!(placebo.p(0.0), 1.0);
         assert_eq!(Placebo::default().p(9.0), 1.0);
+    }
+
+    #[test]
+    fn what_is_known_for_a_shorter_time_can_be_rare_too() {
+        let series = |known: usize, rise: f64| {
+            let value = |at: usize| match at {
+                _ if at < 400 - known => None,
+                400.. => Some(rise),
+                _ => Some(0.01 * (at % 7) as f64),
+            };
+            (0..420).map(value).collect::<Vec<Option<f64>>>()
+        };
+        let windows = Windows { before: 340..400, after: 400..420 };
+        let (_, quiet) = windows.quiet();
+        let of = |known, rise| moved(&series(known, rise), &windows, &quiet).unwrap();
+        let is_rare = |known, rise| of(known, rise).is_rare(0.005);
+        assert!(is_rare(400, 0.5) && of(400, 0.5).p <= 0.005);
+        assert!(is_rare(120, 0.5) && of(120, 0.5).p > 0.005);
+        assert!(!is_rare(60, 0.5), "too few moments to compare with");
+        assert!(!is_rare(400, 0.03) && !is_rare(120, 0.03));
     }
 
     #[test]

@@ -41,10 +41,19 @@ impl Split {
     }
 
     /// Whether the worker is what changed: it has most of the change, or the queue follows from it
-    /// more than from traffic and replicas. These are by how many times there is more of them.
-    pub(super) fn is_worker(&self, traffic_times: f64, replicas_times: f64) -> bool {
+    /// more than from traffic and replicas. These are by how many times there is more of them. Where
+    /// replicas start again and again it is them that requests wait for.
+    pub(super) fn is_worker(
+        &self,
+        traffic_times: f64,
+        replicas_times: f64,
+        are_starting: bool,
+    ) -> bool {
         if self.queue_share() < 0.5 {
             return true;
+        }
+        if are_starting {
+            return false;
         }
         let [before, after] = self.worker_ms;
         let slower = if before > 0.0 && after > 0.0 { (after / before).ln() } else { 0.0 };
@@ -74,11 +83,12 @@ mod tests {
     #[test]
     fn a_queue_follows_from_what_grew_most() {
         let split = |worker| Split { queue_ms: [1.0, 50.0], worker_ms: [10.0, worker] };
-        assert!(split(20.0).is_worker(1.0, 1.0), "twice as slow, as many requests");
-        assert!(!split(10.2).is_worker(1.0, 1.0), "neither: the queue itself");
-        assert!(!split(11.5).is_worker(1.5, 1.0), "half as many requests again");
-        assert!(!split(11.5).is_worker(1.0, 0.5), "half of the replicas");
+        assert!(split(20.0).is_worker(1.0, 1.0, false), "twice as slow, as many requests");
+        assert!(!split(10.2).is_worker(1.0, 1.0, false), "neither: the queue itself");
+        assert!(!split(11.5).is_worker(1.5, 1.0, false), "half as many requests again");
+        assert!(!split(11.5).is_worker(1.0, 0.5, false), "half of the replicas");
+        assert!(!split(20.0).is_worker(1.0, 1.0, true), "they wait for replicas that start");
         let slow = Split { queue_ms: [1.0, 1.5], worker_ms: [10.0, 20.0] };
-        assert!(slow.is_worker(3.0, 1.0), "most of it is at the worker");
+        assert!(slow.is_worker(3.0, 1.0, false), "most of it is at the worker");
     }
 }

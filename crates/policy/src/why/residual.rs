@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::answer::{CauseKind, Evidence, Reference, RuledOut, Unit, WhyNot};
+use super::chart::Chart;
 use super::contrast::{Whole, contrasts};
 use super::dimension::Dimension;
 use super::events;
@@ -16,10 +17,14 @@ use super::measure::Measure;
 use super::metric::Metric;
 use super::placebo::{Moved, moved};
 use super::queue::series;
+use super::starts;
 use super::survivors::{P_MAX, Weighed, came, p_of_whole};
 use super::view::{Group, View};
-use super::window::Windows;
+use super::window::{QUIET_MIN, Windows};
 
+/// That the whole changed was told by the gate, or by an alarm: where there are few quiet moments to
+/// compare with, such as on a server that has just begun, one burst among them is no proof against it.
+const P_MAX_OF_FEW: f64 = 0.1;
 /// A version speaks for itself if so many of its records from before the change would have been
 /// otherwise, had it been like that.
 const EXPECTED_MIN: f64 = 4.0;
@@ -34,9 +39,6 @@ const VALUE_CAME: f64 = 0.2;
 /// Processors are short if the pressure rose by so much, to so many times as much.
 const PRESSURE_RISE: f64 = 0.04;
 const PRESSURE_TIMES: f64 = 1.3;
-/// Starts go on if there are so many more a bucket, and so many times as many.
-const STARTS_RISE: f64 = 0.03;
-const STARTS_TIMES: f64 = 2.0;
 /// There are fewer replicas if there are at most so many times as many.
 const REPLICAS_TIMES: f64 = 0.85;
 /// There is more traffic if there is so many times as much; …
@@ -55,6 +57,7 @@ pub(super) struct Found {
     pub(super) reference: Reference,
     pub(super) p: f64,
     pub(super) evidence: Vec<Evidence>,
+    pub(super) chart: Option<Chart>,
     /// The requests in question, if they are not all.
     pub(super) group: Option<Group>,
 }
@@ -73,7 +76,7 @@ impl Residual<'_, '_> {
     /// The first that fits, in the order of causes. `None` if the change is not beyond noise.
     pub(super) fn find(&mut self) -> Option<Found> {
         let p = p_of_whole(self.focus, self.quiet);
-        if p > P_MAX {
+        if p > if self.quiet.len() < QUIET_MIN { P_MAX_OF_FEW } else { P_MAX } {
             return None;
         }
         let is_waiting = self.is_waiting();
@@ -149,7 +152,10 @@ impl Residual<'_, '_> {
         let contrast = contrasts(groups, &self.focus.windows, sign).swap_remove(slot);
         let evidence = of_group(self.view, self.focus, groups, &contrast, sign);
         let p = p_of_whole(self.focus, self.quiet);
-        Some(Found { kind, reference, p, evidence, group: None })
+        let name = &groups.names[slot];
+        let windows = &self.focus.windows;
+        let chart = super::chart::of_group(self.view, &groups.grid, slot, name, windows);
+        Some(Found { kind, reference, p, evidence, chart: Some(chart), group: None })
     }
 
     /// The group with most requests after the change, if that is most of them.
@@ -190,12 +196,10 @@ impl Residual<'_, '_> {
     }
 
     fn starts(&mut self) -> Option<Found> {
-        for kind in [SeriesKind::Starting, SeriesKind::Restarts] {
+        for kind in starts::KINDS {
             let Some(moved) = self.moved(kind) else { continue };
-            let goes_on = self.goes_on(kind);
-            let is_more =
-                moved.after - moved.before >= STARTS_RISE && moved.times() >= STARTS_TIMES;
-            if is_more && goes_on && moved.p <= P_MAX {
+            let are_many = starts::are_many(self.view, &self.focus.windows, kind, &moved);
+            if are_many && moved.is_rare(P_MAX) {
                 let name = if kind == SeriesKind::Starting { "starting" } else { "restarts" };
                 let mut evidence = vec![of_moved(name, Unit::Count, &moved)];
                 let memory = self.moved(SeriesKind::Memory);
@@ -209,6 +213,7 @@ impl Residual<'_, '_> {
                     reference,
                     p: moved.p,
                     evidence,
+                    chart: None,
                     group: None,
                 });
             }
@@ -217,22 +222,14 @@ impl Residual<'_, '_> {
         None
     }
 
-    /// Starts of one moment belong to a release; those of a storm are in the later half, too.
-    fn goes_on(&self, kind: SeriesKind) -> bool {
-        let after = &self.focus.windows.after;
-        let values = series(self.view, kind);
-        let later = &values[(after.start + after.end) / 2..after.end];
-        later.iter().any(|value| value.is_some_and(|value| value > 0.0))
-    }
-
     fn replicas(&mut self) -> Option<Found> {
         let moved = self.moved(SeriesKind::Replicas)?;
-        if moved.times() <= REPLICAS_TIMES && moved.p <= P_MAX {
+        if moved.times() <= REPLICAS_TIMES && moved.is_rare(P_MAX) {
             let evidence = vec![of_moved("replicas", Unit::Count, &moved)];
             let kind = CauseKind::Replicas;
             let event = self.near.iter().find(|event| event.kind.causes().contains(&kind));
             let reference = event.map(|event| events::of(event)).unwrap_or_default();
-            return Some(Found { kind, reference, p: moved.p, evidence, group: None });
+            return Some(Found { kind, reference, p: moved.p, evidence, chart: None, group: None });
         }
         self.rule_out(CauseKind::Replicas, Some(SeriesKind::Replicas), &moved);
         None
@@ -255,7 +252,7 @@ impl Residual<'_, '_> {
             after: after.start..after.end.min(after.start + SURGE_BUCKETS),
         };
         let moved = moved(&traffic(&self.focus.grid), &windows, self.quiet)?;
-        if moved.times() >= SURGE_TIMES && moved.p <= P_MAX {
+        if moved.times() >= SURGE_TIMES && moved.is_rare(P_MAX) {
             return Some(self.of_traffic(&moved));
         }
         self.rule_out(CauseKind::Load, None, &moved);
@@ -287,6 +284,7 @@ impl Residual<'_, '_> {
                 reference: events::reference(self.near, CauseKind::Caller, &of.names[slot]),
                 p: moved.p,
                 evidence: evidence(before, after),
+                chart: None,
                 group: Some((Dimension::Caller, of.ids[slot])),
             },
             None => Found {
@@ -294,6 +292,7 @@ impl Residual<'_, '_> {
                 reference: Reference::default(),
                 p: moved.p,
                 evidence: evidence(moved.before, moved.after),
+                chart: None,
                 group: None,
             },
         }
@@ -306,12 +305,13 @@ impl Residual<'_, '_> {
             let Some(moved) = self.moved(kind) else { continue };
             let rose =
                 moved.after - moved.before >= PRESSURE_RISE && moved.times() >= PRESSURE_TIMES;
-            if rose && moved.p <= P_MAX {
+            if rose && moved.is_rare(P_MAX) {
                 return Some(Found {
                     kind: CauseKind::Cpu,
                     reference: Reference::default(),
                     p: moved.p,
                     evidence: vec![of_moved(name, Unit::Share, &moved)],
+                    chart: None,
                     group: None,
                 });
             }
@@ -329,7 +329,7 @@ impl Residual<'_, '_> {
         let event = events.next()?;
         let p = p_of_whole(self.focus, self.quiet);
         let (kind, reference) = (CauseKind::Configuration, events::of(event));
-        Some(Found { kind, reference, p, evidence: self.of_all(), group: None })
+        Some(Found { kind, reference, p, evidence: self.of_all(), chart: None, group: None })
     }
 
     /// A value of a column that most rows have since the change.
@@ -360,7 +360,7 @@ impl Residual<'_, '_> {
         let evidence = of_group(self.view, self.focus, groups, &contrast, sign);
         let p = p_of_whole(self.focus, self.quiet);
         let group = Some((groups.dimension, groups.ids[contrast.slot]));
-        Some(Found { kind: CauseKind::Column, reference, p, evidence, group })
+        Some(Found { kind: CauseKind::Column, reference, p, evidence, chart: None, group })
     }
 
     fn of_all(&self) -> Vec<Evidence> {
@@ -393,6 +393,6 @@ impl Residual<'_, '_> {
             }
             (Metric::Drift, _) => (CauseKind::Unknown, Reference::default()),
         };
-        Found { kind, reference, p, evidence, group: None }
+        Found { kind, reference, p, evidence, chart: None, group: None }
     }
 }

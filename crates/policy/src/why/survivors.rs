@@ -11,7 +11,7 @@ use super::groups::Groups;
 use super::input::{Event, NONE};
 use super::measure::Measure;
 use super::metric::Metric;
-use super::placebo::{Placebo, of_groups};
+use super::placebo::{Placebo, least, of_groups};
 use super::view::View;
 use super::window::Windows;
 
@@ -114,6 +114,7 @@ pub(super) fn weigh(view: &View, metric: Metric, focus: &Focus, quiet: &[Windows
         .filter_map(|dimension| Groups::of(view, dimension, focus.measure, &triples))
         .collect();
     let placebo = of_groups(&groups, &focus.grid, quiet);
+    let p_max = least(P_MAX, quiet.len());
     let near = events::near(view, focus.step.possible.start, focus.windows.after.end);
     let (mut found, mut ruled_out) = (vec![], vec![]);
     for (at, of) in groups.iter().enumerate() {
@@ -126,7 +127,7 @@ pub(super) fn weigh(view: &View, metric: Metric, focus: &Focus, quiet: &[Windows
             let (share, p) = (contrast.effect() / change, placebo.p(contrast.effect()));
             let kind = kind_of(of.dimension, metric, &contrast);
             let reference = reference_of(view, of, contrast.slot, kind, &near);
-            if share >= SHARE_MIN && p <= P_MAX {
+            if share >= SHARE_MIN && p <= p_max {
                 let id = of.ids[contrast.slot];
                 let player = Player::new(of.dimension, id, &contrast);
                 found.push(Survivor { kind, reference, contrast, player, share, p, groups: at });

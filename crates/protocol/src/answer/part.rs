@@ -27,12 +27,13 @@ impl Part {
         schema: &Schema,
     ) -> Result<Part, WorkerFault> {
         let rows = range.len();
-        let declared = ColumnIndex::new(&schema.outputs);
+        let promised = schema.promised();
+        let declared = ColumnIndex::new(promised);
         let mut columns: Vec<AnswerColumn> = Vec::with_capacity(tensors.len());
         let (validities, values): (Vec<Tensor>, Vec<Tensor>) =
             tensors.into_iter().partition(is_validity);
         let column = |tensor: Tensor, at: usize| {
-            let declared = declared.find(&tensor.name, at).map(|at| &schema.outputs[at]);
+            let declared = declared.find(&tensor.name, at).map(|at| &promised[at]);
             AnswerColumn::from_tensor(tensor, rows, declared, schema.batches)
         };
         for (at, tensor) in values.into_iter().enumerate() {
@@ -61,11 +62,11 @@ impl Part {
         schema: &Schema,
     ) -> Result<(), WorkerFault> {
         let own = ColumnIndex::new(&self.columns);
-        let declared = ColumnIndex::new(&schema.outputs);
+        let declared = ColumnIndex::new(schema.promised());
         let is_missing = |at: usize, name: &str| own.find(name, at).is_none();
         let missing = match wanted {
             [] => schema
-                .outputs
+                .promised()
                 .iter()
                 .enumerate()
                 .find(|(at, column)| is_missing(*at, &column.name))

@@ -147,3 +147,32 @@ fn parts_must_be_the_rows_of_the_batch() {
     }
     assert!(answer(&format!(r#"{{"parts":[{},{}]}}"#, part(1), part(1)), &[], 2).is_ok());
 }
+
+#[test]
+fn answers_are_compared_bit_by_bit() {
+    use domain::Distance;
+    let of = |values: &[f64]| {
+        let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let (name, shape) = ("y".to_string(), vec![values.len()]);
+        let tensor = Tensor { name, datatype: Datatype::Fp64, shape, data: Bytes::from(data) };
+        Answer::from_tensors(vec![tensor], values.len(), &schema()).unwrap()
+    };
+    let (one, other) = (of(&[0.3, 1.0, f64::NAN]), of(&[1.0, 0.1 + 0.2, f64::NAN]));
+    assert_eq!(one.distance(1, &other, 0), Distance::Same);
+    assert_eq!(one.distance(0, &other, 1), Distance::Near(1));
+    assert_eq!(one.distance(0, &other, 0), Distance::Far);
+    assert_eq!(one.distance(2, &other, 2), Distance::Same);
+    let mixed = differing();
+    assert_eq!(mixed.distance(0, &mixed, 0), Distance::Same);
+    assert_eq!(mixed.distance(0, &mixed, 2), Distance::Far, "it failed");
+    assert_eq!(mixed.distance(0, &mixed, 3), Distance::Far, "it has other columns");
+    let whole = Tensor {
+        name: "y".into(),
+        datatype: Datatype::Int64,
+        shape: vec![1],
+        data: Bytes::from(1i64.to_le_bytes().to_vec()),
+    };
+    let whole = Answer::from_tensors(vec![whole], 1, &schema()).unwrap();
+    assert_eq!(whole.distance(0, &other, 0), Distance::Same);
+    assert_eq!(whole.distance(0, &other, 1), Distance::Far);
+}

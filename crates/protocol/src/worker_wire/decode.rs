@@ -187,7 +187,7 @@ fn wrong_rows(found: usize, rows: usize) -> WorkerFault {
 fn decode_plain(body: &[u8], rows: usize, schema: &Schema) -> Result<Answer, WorkerFault> {
     const HELP: &str =
         "a plain JSON worker answers {\"rows\": [{column: value, …}, …]}, one for each input row";
-    if schema.outputs.is_empty() {
+    if schema.promised().is_empty() {
         return decode_free(body, rows, schema).map_err(|fault| fault.help(HELP));
     }
     let columns = Schema {

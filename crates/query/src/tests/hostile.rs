@@ -117,7 +117,8 @@ async fn each_ends_with_one_error() {
         let is_late = problem.code == Code::Interrupted;
         assert!(codes.contains(&problem.code) || is_late, "{shown}: {problem:?}");
         assert!(problem.message.len() < 1_000 && !problem.message.contains('\n'), "{problem:?}");
-        assert!(begun.elapsed() < Duration::from_secs(20), "{shown}: {:?}", begun.elapsed());
+        // Far beyond the limit on its time, whatever else the machine does.
+        assert!(begun.elapsed() < Duration::from_secs(150), "{shown}: {:?}", begun.elapsed());
         let next = keeping.csv("select count(*) from records").await;
         assert_eq!(next.unwrap(), "count(*)\n60000\n", "{shown}");
     }
@@ -172,7 +173,8 @@ async fn who_hangs_up_ends_the_query_and_others_wait_for_their_turn() {
     drop(asked);
     let begun = Instant::now();
     while keeping.csv("select 1").await.is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it goes on without anybody");
+        // Far beyond the limit on its time, whatever else the machine does.
+        assert!(begun.elapsed() < Duration::from_secs(150), "it goes on without anybody");
     }
 }
 

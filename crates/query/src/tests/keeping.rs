@@ -202,6 +202,7 @@ pub fn all_of(model: &str) -> RecordsAsk {
         until_ms: None,
         condition: None,
         key: None,
+        trace: None,
         id: None,
         rows_max: 1_000,
     }

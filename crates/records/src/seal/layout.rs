@@ -155,7 +155,9 @@ impl<'d> Layout<'d> {
         let datatype = output.datatype.filter(|_| !output.name.ends_with(":valid"))?;
         let (leading, shape) = output.shape.split_first()?;
         let declared = self.declared(output.name).map(|column| column.datatype);
-        let datatype = declared.filter(|it| it.size() == datatype.size()).unwrap_or(datatype);
+        // An integer may come where a float is declared: its bytes are no float's.
+        let same = |it: &Datatype| it.wire_name() == datatype.wire_name();
+        let datatype = declared.filter(same).unwrap_or(datatype);
         (*leading == record.head.rows as usize).then_some((datatype, shape))
     }
 

@@ -210,7 +210,7 @@ fn row_of(cell: &Cell) -> Result<u32, String> {
 }
 
 /// The id of a request, as answers have it in `Decalog-Request-Id`.
-fn id_of(text: &str) -> Result<[u8; 16], String> {
+pub fn id_of(text: &str) -> Result<[u8; 16], String> {
     let mut digits = text.to_string();
     digits.retain(|c| c != '-');
     let mut id = [0; 16];

@@ -107,3 +107,10 @@ async fn a_worker_that_speaks_unasked_is_not_understood() {
         Err(ConnectionError::Protocol(_))
     ));
 }
+
+#[tokio::test]
+async fn a_worker_that_is_gone_before_anything_is_asked_has_closed_the_connection() {
+    let (mut connection, worker) = pair();
+    drop(worker);
+    assert!(matches!(connection.get("/").await, Err(ConnectionError::Closed(_))));
+}

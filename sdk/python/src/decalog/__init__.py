@@ -4,7 +4,8 @@
     client = decalog.Client()
     client.predict("churn", {"age": 42, "city": "Utrecht"})
 
-Deploying stays with the command line. One client may be shared by threads: each has a connection of its own.
+In training code, `log_metrics` and `log_data` write down what `decalog deploy` tells of a version. Deploying stays with
+the command line. One client may be shared by threads: each has a connection of its own.
 """
 
 import http.client
@@ -16,7 +17,9 @@ import threading
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 from urllib.parse import quote, urlencode, urlsplit
 
-__all__ = ["BadInput", "Client", "Error", "traceparent"]
+from .training import log_data, log_metrics
+
+__all__ = ["BadInput", "Client", "Error", "log_data", "log_metrics", "traceparent"]
 __version__ = "0.1.0"
 
 DEFAULT_URL = "http://127.0.0.1:8010"

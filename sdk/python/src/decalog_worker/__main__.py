@@ -1,4 +1,5 @@
-"""Starts the worker: `python decalog_worker/__main__.py`, or `… --describe DIRECTORY [--file FILE]`.
+"""Starts the worker: `python decalog_worker/__main__.py`, or with `--describe DIRECTORY [--file FILE]`
+or `--packages FILE`.
 
 Its package is imported as byte code, which is kept beside it for each version of Python, whatever the variables of the
 model say of byte code. It is found without a directory on `sys.path` that could stand for one of the model's.
@@ -14,6 +15,8 @@ def main(arguments):
     """Does the whole life of the process."""
     if arguments[:1] == ["--describe"]:
         imported("describe").run(arguments[1:])
+    elif arguments[:1] == ["--packages"]:
+        imported("describe").tell_packages(arguments[1])
     else:
         imported("roles").run()
 

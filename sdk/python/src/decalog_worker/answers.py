@@ -3,7 +3,7 @@
 from .encoders import encode_array, encode_columns
 from .parts import answer_parts
 from .problem import Problem, bad_output, wrong_rows
-from .scalars import as_array
+from .scalars import as_array, without_gaps, without_numpy
 from .text import as_row
 
 
@@ -65,6 +65,7 @@ def encode_batch(result, rows, declared):
 
 def as_column(name, value, rows):
     """One column of a batch as an array or a list, with as many rows as the input."""
+    value = without_gaps(without_numpy(value))
     if hasattr(value, "detach") or hasattr(value, "dtype") and type(value).__module__ != "numpy":
         value = as_array(value)
     if hasattr(value, "dtype") and hasattr(value, "shape"):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from .ending import end_process
 from .modules import imports_of, modules_of, packages, pickle_modules
+from .native import PICKLES, library_of, mlflow_columns, packages_of
 from .predictor import no_predict, pick_class
 from .problem import Problem
-from .schema import schema_of
+from .schema import merged, schema_of
 from .settings import schema_overrides
 from .signature import Signature
 from .source import SourceHints, top_level
@@ -20,14 +21,17 @@ def describe(root, file, overrides):
     """The schema, form and imports of a model directory."""
     path = Path(root) / file
     version = "%d.%d" % sys.version_info[:2]
-    if path.suffix in (".joblib", ".pkl", ".pickle"):
+    library = library_of(path)
+    if path.suffix in PICKLES or library:
+        modules = pickle_modules(path) if path.suffix in PICKLES else imported_by(library)
+        columns = mlflow_columns(root) if library == "mlflow" else None
         return {
-            "schema": None,
-            "form": "sklearn",
+            "schema": columns and {"inputs": merged(columns, overrides.get("inputs") or []), "outputs": []},
+            "form": library or "sklearn",
             "python": version,
-            "notes": ["the schema is known when it is loaded"],
-            "imports": packages(pickle_modules(path)),
-            "modules": pickle_modules(path),
+            "notes": ["the %s known when it is loaded" % ("outputs are" if columns else "schema is")],
+            "imports": packages(modules),
+            "modules": modules,
         }
     tree = parse(path, file)
     notes = []
@@ -45,7 +49,7 @@ def describe(root, file, overrides):
         "python": version,
         "notes": notes,
         "imports": sorted(imports_of(path, Path(root), set())),
-        "modules": modules_of(path),
+        "modules": modules_of(path, Path(root)),
     }
 
 
@@ -101,6 +105,21 @@ def method_of(node, classes):
         if isinstance(base, ast.Name) and base.id in classes and base.id != node.name
     ]
     return next((method for method in (method_of(base, classes) for base in bases) if method), None)
+
+
+def imported_by(library):
+    """The modules that reading a library's own file imports."""
+    return ["skops.io", "sklearn"] if library == "skops" else [library, "pandas"]
+
+
+def tell_packages(file):
+    """The whole life of a process that tells which packages a library's own file needs, as JSON."""
+    try:
+        print(to_json(packages_of(Path(file))))
+        status = 0
+    except (OSError, ValueError, KeyError):  # not what its name says
+        status = 1
+    end_process(status)
 
 
 def run(arguments):

@@ -10,7 +10,7 @@ import math
 from .datatypes import DTYPES, FIXED, LENGTH, byte_elements, bytes_blob
 from .parts import joined
 from .problem import bad_output, wrong_rows
-from .scalars import as_array, pack_declared, scalars_of, wrong_value
+from .scalars import as_array, pack_declared, scalars_of, without_numpy, wrong_value
 from .shapes import flatten, nest, shape_fits
 from .standard import struct
 from .text import is_missing, parse_timestamp, to_json, utf8
@@ -33,6 +33,7 @@ def encode_columns(columns, rows, declared):
 
 def encode_column(name, value, rows, column):
     """The outputs of one column of a batch, an array or a list; None if rows are not alike."""
+    value = without_numpy(value)
     if hasattr(value, "dtype"):
         return encode_array(name, value, rows, column)
     outputs = encode_values(name, value, column)
@@ -105,6 +106,7 @@ def json_tensor(values):
 
 def tensor_of(values):
     """(datatype, shape of a row, data) of values by what they are; JSON where one has no datatype of the protocol."""
+    values = list(map(without_numpy, values))
     is_alone, kinds = len(values) == 1, set(map(type, values))
     if len(kinds) > 1:
         return None
@@ -134,6 +136,7 @@ def declared_tensor(name, values, column):
         return json_tensor(values)
     if shape == []:
         return datatype, (), pack_declared(name, values, column)
+    values = list(map(without_numpy, values))
     if any(hasattr(value, "dtype") for value in values):
         if not all(hasattr(value, "dtype") for value in values):
             return None
@@ -213,7 +216,12 @@ def cast(name, array, column):
     if wanted in FIXED:
         with numpy.errstate(invalid="ignore", over="ignore"):
             changed = array.astype(FIXED[wanted][1])
-        if wanted[:2] == "FP" or (changed == array).all():
+        if wanted[:2] == "FP":
+            beyond = numpy.isinf(changed) & numpy.isfinite(array)
+            if beyond.any():
+                raise wrong_value(name, array[beyond][0], dict(column, shape=[]))
+            return wanted, changed
+        if (changed == array).all() and (array.dtype.kind != "f" or (array < 2.0**64).all()):
             return wanted, changed
     raise bad_output("the output `%s` is an array of %s where the schema says %s" % (name, array.dtype, wanted))
 
@@ -222,8 +230,9 @@ def encode_odd_array(name, array, rows, column):
     """Text, objects, times, and numbers that the protocol does not have."""
     kind = array.dtype.kind
     if kind == "M":
+        is_date = array.dtype.str[1:] == "M8[D]" and (column is None or column["datatype"] != "timestamp")
         values = [
-            None if item != item else parse_timestamp(str(item) + "Z")
+            None if item != item else str(item)[:10] if is_date else parse_timestamp(str(item) + "Z")
             for item in array.astype("datetime64[us]").ravel()
         ]
         return encode_column(name, nest(values, array.shape), rows, column)

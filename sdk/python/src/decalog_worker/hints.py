@@ -2,14 +2,19 @@
 
 A hint is ("scalar", datatype, python) · ("literal", values) · ("enum", values, class) · ("list", hint, length)
 ("none",) · ("optional", hint) · ("array", datatype, shape) · ("frame", {name: hint})
-("record", ((name, hint), ...)) · ("dict", hint) · ("iterator", hint) · ("dtype", datatype) · ("unknown", text)
-None stands for no annotation.
+("record", ((name, hint, default), ...), class) · ("dict", hint) · ("iterator", hint)
+("dtype", datatype) · ("unknown", text)
+None stands for no annotation. The class is None where only source text is known; a field without a default has
+`REQUIRED`.
 """
+
+import inspect
 
 from .datatypes import DATATYPES, FIXED
 from .shapes import is_shape
 
 JSON = ("scalar", "json", "json")
+REQUIRED = inspect.Parameter.empty
 SCALARS = {
     "builtins.int": ("INT64", "int"), "builtins.float": ("FP64", "float"), "builtins.bool": ("BOOL", "bool"),
     "builtins.str": ("BYTES", "str"), "builtins.bytes": ("BYTES", "bytes"),

@@ -43,14 +43,16 @@ def loaded_modules(root):
     return found
 
 
-def modules_of(path):
+def modules_of(path, root=None):
     """The modules outside the standard library that loading and asking a model imports, in order, by its text alone.
 
     `a.b` stands for `import a.b`, `a:b` for `from a import b`.
     """
     if path.suffix in (".joblib", ".pkl", ".pickle"):
         return pickle_modules(path)
-    found, seen, root = {}, set(), path.parent
+    if path.suffix != ".py":
+        return []
+    found, seen, root = {}, set(), root or path.parent
 
     def visit(file):
         if file in seen:
@@ -63,22 +65,58 @@ def modules_of(path):
         for node in imports_that_run(tree.body):
             if isinstance(node, ast.Import):
                 names = [(alias.name, alias.name) for alias in node.names]
-            elif node.level or not node.module:
-                continue
             else:
-                names = [
-                    (node.module, node.module + (":" + alias.name if alias.name != "*" else "")) for alias in node.names
-                ]
+                module = relative_name(node, file, root) if node.level else node.module
+                if module is None:
+                    continue
+                names = [(module, module + (":" + alias.name if alias.name != "*" else "")) for alias in node.names]
+                names += [(".".join(filter(None, [module, alias.name])), "") for alias in node.names if node.level]
             for module, text in names:
                 local = local_files(module, root)
                 if local is not None:
                     for inner in local:
                         visit(inner)
-                elif not is_standard(module.split(".")[0]):
+                elif text and not is_standard(module.split(".")[0]):
                     found[text] = True
 
     visit(path)
     return list(found)
+
+
+# The package that a model's file is taken to be in, if it imports its neighbours relative to itself but lies in none.
+LONE = "model_directory"
+
+
+def module_of(path, root):
+    """The directory that a model's file is imported from, and the name of its module."""
+    package = path.name == "__init__.py"
+    names, top = [] if package else [path.stem], path.parent
+    while (top / "__init__.py").is_file() and top != root and root in top.parents:
+        names.insert(0, top.name)
+        top = top.parent
+    if package and not names:  # of the model's directory itself
+        return top, path.parent.name if path.parent != root else LONE + "_itself"
+    name = ".".join(names)
+    return (top, LONE + "." + name) if "." not in name and not package and imports_relatively(path) else (top, name)
+
+
+def imports_relatively(path):
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
+
+
+def relative_name(node, file, root):
+    """The full name of the module that `from .x import y` names, as its files lie below the root; None if beyond it."""
+    home = file.parent
+    for _ in range(node.level - 1):
+        home = home.parent
+    if home != root and root not in home.parents:
+        return None
+    parts = list(home.relative_to(root).parts) + ([node.module] if node.module else [])
+    return ".".join(parts)
 
 
 def imports_that_run(body):
@@ -114,8 +152,14 @@ def imports_of(path, root, seen):
         return found
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.level:
+            module = relative_name(node, path, root)
+            names = [".".join(filter(None, [module, alias.name])) for alias in node.names] + [module]
+            for file in [file for name in names if name for file in local_files(name, root) or []]:
+                found |= imports_of(file, root, seen)
+            continue
         if isinstance(node, ast.ImportFrom):
-            names = [node.module] if node.module and not node.level else []
+            names = [node.module] if node.module else []
         for name in names:
             local = local_files(name, root)
             if local is not None:
@@ -127,10 +171,11 @@ def imports_of(path, root, seen):
 
 def local_files(name, root):
     """The files of the model that hold a module; None if it comes from elsewhere."""
-    if not (root / name.split(".")[0]).is_dir() and not (root / (name.split(".")[0] + ".py")).is_file():
-        return None
-    files = [root.joinpath(*name.split(".")).with_suffix(".py"), root.joinpath(*name.split("."), "__init__.py")]
-    return [file for file in files if file.is_file()]
+    for base in (root, root / "src"):
+        if (base / name.split(".")[0]).is_dir() or (base / (name.split(".")[0] + ".py")).is_file():
+            files = [base.joinpath(*name.split(".")).with_suffix(".py"), base.joinpath(*name.split("."), "__init__.py")]
+            return [file for file in files if file.is_file()]
+    return None
 
 
 def is_standard(name):

@@ -5,7 +5,7 @@ import sys
 import typing
 from pathlib import Path
 
-from .hints import annotate, make_hint, union
+from .hints import JSON, REQUIRED, annotate, make_hint, union
 from .source import SourceHints
 
 
@@ -68,19 +68,42 @@ def hint_from_class(annotation, inner):
         or hasattr(annotation, "__dataclass_fields__")
         or hasattr(annotation, "model_fields")
     ):
-        fields = {}
-        for base in reversed(annotation.__mro__):
-            scope = vars(sys.modules.get(base.__module__, sys))
-            own = base.__dict__.get("__annotations__") or (
-                getattr(base, "__annotations__", {}) if base is annotation else {}
-            )
-            fields.update({name: hint_from_object(value, scope) for name, value in own.items()})
-        optional = getattr(annotation, "__optional_keys__", ()) if is_typed_dict else ()
-        return (
-            "record",
-            tuple((name, union([hint, ("none",)]) if name in optional else hint) for name, hint in fields.items()),
-        )
+        return ("record", tuple(fields_of(annotation, is_typed_dict)), annotation)
     return None
+
+
+def fields_of(record, is_typed_dict):
+    """(name, hint, default) of each field of a class, by the name that its values come under."""
+    hints = {}
+    for base in reversed(record.__mro__):
+        scope = vars(sys.modules.get(base.__module__, sys))
+        own = base.__dict__.get("__annotations__") or (getattr(base, "__annotations__", {}) if base is record else {})
+        hints.update({name: hint_from_object(value, scope) for name, value in own.items()})
+    if is_typed_dict:
+        for name, hint in hints.items():
+            is_optional = name in record.__optional_keys__
+            yield name, union([hint, ("none",)]) if is_optional else hint, None if is_optional else REQUIRED
+    elif hasattr(record, "model_fields"):
+        for name, field in record.model_fields.items():
+            alias = field.validation_alias if isinstance(field.validation_alias, str) else field.alias
+            default = REQUIRED if field.is_required() else field.get_default(call_default_factory=True)
+            yield alias or name, hints.get(name, JSON), default
+    elif hasattr(record, "__dataclass_fields__"):
+        for name, field in record.__dataclass_fields__.items():
+            if field.init and field._field_type.name == "_FIELD":
+                yield name, hints.get(name, JSON), default_of(field)
+    else:
+        for name in record._fields:
+            yield name, hints.get(name, JSON), getattr(record, "_field_defaults", {}).get(name, REQUIRED)
+
+
+def default_of(field):
+    """What a field of a dataclass is where no value is given."""
+    import dataclasses
+
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else REQUIRED
 
 
 def full_name(item):

@@ -64,15 +64,25 @@ def make_plan(text, form):
             )
         found[name] = (datatype, Slot(start, end, tuple(shape)))
     rows = next((slot.shape[0] for _, slot in found.values()), 0)
+    whole = form.whole_rows(found)
+    if whole is not None:
+        plan.rows, slots = match_slots(found, [whole])
+        plan.readers = [form.whole_reader(slots[0], whole, plan.rows)]
+        return finished(plan, blob_bytes, wanted, binary, header.get("id"))
     for column in form.schema["inputs"]:
         if column["name"] not in found and column.get("default") is not None:
             datatype, shape, data = default_input(column, 1)
             start = blob_bytes + len(plan.inline)
             plan.inline += pack_data(column["name"], datatype, data, math.prod(shape)) * rows
             found[column["name"]] = (datatype, Slot(start, blob_bytes + len(plan.inline), (rows,) + shape[1:]))
-    plan.rows, slots = match_slots(found, form.schema["inputs"])
+    plan.rows, slots = match_slots(found, form.schema["inputs"], form.takes_numbers)
     plan.readers = form.readers(slots, plan.rows)
-    plan.blob_bytes, plan.wanted, plan.binary, plan.id = blob_bytes, wanted, binary, header.get("id")
+    return finished(plan, blob_bytes, wanted, binary, header.get("id"))
+
+
+def finished(plan, blob_bytes, wanted, binary, request_id):
+    """The plan with all that does not depend on its inputs."""
+    plan.blob_bytes, plan.wanted, plan.binary, plan.id = blob_bytes, wanted, binary, request_id
     plan.is_plain = binary and not wanted and plan.id is None
     return plan
 
@@ -84,8 +94,8 @@ def size_of(name, settings):
     return size
 
 
-def match_slots(found, columns):
-    """The number of rows, and a slot for each column of the schema."""
+def match_slots(found, columns, takes_numbers=False):
+    """The number of rows, and a slot for each column of the schema; `takes_numbers` of whichever datatype."""
     known = {column["name"] for column in columns} | {column["name"] + ":valid" for column in columns}
     unknown = [name for name in found if name not in known]
     if unknown:
@@ -103,7 +113,9 @@ def match_slots(found, columns):
             slots.append(Absent())
             continue
         datatype, slot = found[name]
-        if datatype != (column["datatype"] if column["datatype"] in FIXED else "BYTES"):
+        wanted = column["datatype"] if column["datatype"] in FIXED else "BYTES"
+        slot.datatype = datatype
+        if datatype != wanted and not (takes_numbers and datatype in FIXED and wanted in FIXED):
             raise bad_request("`%s` must be %s, not %s" % (name, column["datatype"], datatype))
         wanted = column.get("shape")
         if wanted == [] and slot.shape[1:] == (1,):

@@ -18,10 +18,10 @@ from .text import parse_timestamp
 class Slot:
     """Where one input lies behind `base`, and the BOOL tensor that says which of its rows are there."""
 
-    __slots__ = ("start", "end", "shape", "valid")
+    __slots__ = ("start", "end", "shape", "valid", "datatype")
 
     def __init__(self, start, end, shape):
-        self.start, self.end, self.shape, self.valid = start, end, shape, None
+        self.start, self.end, self.shape, self.valid, self.datatype = start, end, shape, None, None
 
     def validity(self, data, base):
         """For each row whether it is there; None if all are."""
@@ -104,6 +104,15 @@ def row_reader(slot, column, hint, rows):
         ]
 
     return read_nullable
+
+
+def mapping_reader(slots, columns, hints, rows):
+    """Reads columns as one dict for each row."""
+    names = [column["name"] for column in columns]
+    readers = [row_reader(slot, column, hints.get(column["name"]), rows) for slot, column in zip(slots, columns)]
+    return lambda data, base, owned: [
+        dict(zip(names, row)) for row in zip(*[read(data, base, owned) for read in readers])
+    ]
 
 
 def array_reader(slot, column, hint, rows):

@@ -60,6 +60,8 @@ def plain_scalar(value):
     """Members of enumerations, dates and the scalars of numpy as plain values; subclasses as what they are."""
     if hasattr(type(value), "__members__") and hasattr(value, "value"):
         return value.value
+    if hasattr(value, "detach"):
+        return value.item()
     if hasattr(value, "item") and hasattr(value, "dtype"):
         return value.item() if value.dtype.kind != "M" else value.astype("datetime64[us]").item()
     if isinstance(value, date) and not isinstance(value, datetime):
@@ -113,7 +115,9 @@ PLAIN = dict(
 def declared_scalar(name, value, column):
     """A scalar as what `pack_declared` packs for the column's datatype."""
     datatype, got = column["datatype"], value
-    if hasattr(value, "dtype") and getattr(value, "size", 1) == 1:
+    if hasattr(value, "detach"):
+        got = value.detach().cpu().reshape(-1)[0] if value.numel() == 1 else value
+    elif hasattr(value, "dtype") and getattr(value, "size", 1) == 1:
         got = as_array(value).reshape(-1)[0]  # an array of one value is that value
     got = plain_scalar(got)
     if datatype == "timestamp":
@@ -134,6 +138,29 @@ def declared_scalar(name, value, column):
     elif isinstance(got, (bool, int)) or isinstance(got, float) and got.is_integer():
         return int(got)
     raise wrong_value(name, value, column)
+
+
+def without_numpy(value):
+    """A tensor as nested lists where numpy is not installed, as it need not be beside torch; else it is as it was."""
+    if not hasattr(value, "detach"):
+        return value
+    try:
+        import numpy  # noqa: F401
+    except ModuleNotFoundError:
+        return value.detach().cpu().tolist()
+    return value
+
+
+def without_gaps(value):
+    """A masked array, or a column of pandas that may have gaps, as exact values: a list, with None in the gaps."""
+    dtype = getattr(getattr(value, "dtype", None), "numpy_dtype", None)
+    if hasattr(value, "mask") and hasattr(value, "filled"):  # numpy.ma
+        return value.tolist() if value.mask.any() else value.data
+    if getattr(dtype, "kind", "") not in ("b", "i", "u", "f") or not hasattr(value, "isna"):
+        return value
+    missing = value.isna()
+    values = value.to_numpy(dtype=dtype, na_value=dtype.type(0))
+    return [None if gone else item for item, gone in zip(values, missing)] if missing.any() else values
 
 
 def as_array(value):

@@ -1,6 +1,6 @@
 """The schema: the columns that a model takes and gives, by its signature and the manifest."""
 
-from .hints import JSON, leaf, make_hint, union
+from .hints import JSON, REQUIRED, kind_of, leaf, make_hint, union
 from .problem import Problem
 from .source import UNKNOWN
 from .standard import json
@@ -39,12 +39,18 @@ def column_of(name, hint):
     return column
 
 
-def input_columns(signature, notes):
-    """The columns of a signature's parameters."""
+def input_columns(signature, notes, said=()):
+    """The columns of a signature's parameters; `said` are the names of those that the manifest has."""
+    if takes_whole_row(signature, said):
+        return []
+    if signature.record:
+        return record_columns(signature.record, notes)
     columns = []
     for parameter in signature.parameters:
         hint = parameter.hint
         if hint and hint[0] == "frame":
+            if hint[1] is None and said:
+                continue  # its columns are those of the manifest that no other parameter takes
             if hint[1] is None:
                 raise Problem(
                     "no_columns",
@@ -71,21 +77,42 @@ def input_columns(signature, notes):
                 % (parameter.name, what)
             )
         column = column_of(parameter.name, hint)
-        add_default(column, parameter, notes)
+        has_form = add_default(column, parameter.default, notes)
+        if has_form or not said or parameter.name in said:
+            columns.append(column)
+    return columns
+
+
+def takes_whole_row(signature, said):
+    """Whether the only parameter is a dict of the columns that the manifest names."""
+    only = signature.only
+    is_free = only is not None and (only.hint is None or only.hint == JSON or kind_of(only.hint) == "dict")
+    return is_free and bool(said) and only.name not in said
+
+
+def record_columns(record, notes):
+    """The fields of a record as columns."""
+    columns = []
+    for name, hint, default in record[1]:
+        column = column_of(name, hint)
+        add_default(column, default, notes)
         columns.append(column)
     return columns
 
 
-def add_default(column, parameter, notes):
-    if parameter.default is None:
+def add_default(column, default, notes):
+    """Notes what a column is without a value; False if that has no JSON form."""
+    if default is None:
         column["nullable"] = True
-    elif parameter.default is UNKNOWN:
-        notes.append("the default of `%s` is known when it is loaded" % parameter.name)
-    elif parameter.is_optional:
+    elif default is UNKNOWN:
+        notes.append("the default of `%s` is known when it is loaded" % column["name"])
+    elif default is not REQUIRED:
         try:
-            column["default"] = json.loads(to_json(parameter.default))
+            column["default"] = json.loads(to_json(default))
         except (TypeError, ValueError):
-            notes.append("the default of `%s` has no JSON form: requests must give a value" % parameter.name)
+            notes.append("the default of `%s` has no JSON form: requests must give a value" % column["name"])
+            return False
+    return True
 
 
 def output_columns(signature):
@@ -100,7 +127,7 @@ def output_columns(signature):
     elif hint and hint[0] in ("scalar", "literal", "enum", "list", "optional") and signature.batch:
         return []
     if hint and hint[0] == "record":
-        return [column_of(name, inner) for name, inner in hint[1]]
+        return [column_of(name, inner) for name, inner, _ in hint[1]]
     if hint and hint[0] == "frame" and hint[1]:
         return [column_of(name, inner) for name, inner in hint[1].items()]
     if hint and hint[0] == "dict" and is_definite(hint[1]) and not signature.streams:
@@ -116,39 +143,76 @@ def is_definite(hint):
     return hint[1] is not None if hint[0] == "array" else hint != JSON and hint != ("list", JSON, -1)
 
 
+def merged(known, said):
+    """Columns that the code tells, with what the manifest says of them, key by key; those that it alone has follow."""
+    said = {column["name"]: column for column in said}
+    columns = []
+    for column in known:
+        change = said.pop(column["name"], {})
+        if change.get("datatype", column["datatype"]) != column["datatype"]:
+            column = {key: column[key] for key in column if key not in ("categories", "default", "labels", "booleans")}
+        columns.append(dict(column, **change))
+    for column in said.values():
+        if "datatype" not in column:
+            raise Problem(
+                "bad_schema",
+                "[schema] names `%s`, which the code does not, without a datatype" % column["name"],
+                ["the code tells: " + (", ".join(column["name"] for column in known) or "no columns")],
+                'correct the name, or say what it is, as in datatype = "FP64", shape = []',
+            )
+        columns.append(column)
+    return columns
+
+
+def merged_outputs(known, said):
+    """As `merged`; but the one output that has no name of its own gets that of the manifest."""
+    if len(known) == 1 and known[0]["name"] == "output" and all(column["name"] != "output" for column in said):
+        known = [dict(known[0], name=said[0]["name"])] if len(said) == 1 else []
+    return merged(known, said)
+
+
 def schema_of(signature, overrides, notes):
-    """The schema, with what the manifest says instead of what the code tells."""
-    if not signature.parameters and not (signature.takes_more and overrides.get("inputs")):
+    """The schema, with what the manifest says on top of what the code tells."""
+    said = overrides.get("inputs") or []
+    if not signature.parameters and not ((signature.takes_more or signature.takes_places) and said):
+        takes_any = signature.takes_more or signature.takes_places
         raise Problem(
-            "no_inputs", "predict takes no inputs", help="give it parameters, as in def predict(age: int) -> float"
+            "no_inputs",
+            "predict does not name its inputs" if takes_any else "predict takes no inputs",
+            help='name them in decalog.toml, as in [schema] inputs = [{ name = "age", datatype = "INT64", shape = [] }]'
+            if takes_any
+            else "give it parameters, as in def predict(age: int) -> float",
         )
-    inputs = overrides.get("inputs") or input_columns(signature, notes)
+    names = [column["name"] for column in said]
+    inputs = input_columns(signature, notes, names)
+    if said:
+        check_overrides(signature, inputs, names)
+        inputs = merged(inputs, said)
     names = [column["name"] for column in inputs]
     if len(set(names)) < len(names):
         raise Problem("bad_schema", "two input columns have the same name", ["columns: " + ", ".join(names)])
-    if overrides.get("inputs"):
-        check_overrides(signature, names)
-    schema = {"inputs": inputs, "outputs": overrides.get("outputs") or output_columns(signature)}
+    outputs = output_columns(signature)
+    schema = {"inputs": inputs, "outputs": outputs}
+    if overrides.get("outputs"):
+        schema["outputs"] = merged_outputs(outputs, overrides["outputs"])
     if signature.streams:
         schema["streams"] = True
     if not schema["outputs"]:
         notes.append(
-            "the outputs are known when it runs; "
-            "a return annotation such as -> float, a TypedDict or [schema] outputs tells them"
+            "the outputs are %s; a return annotation such as -> float, a TypedDict or [schema] outputs tells them "
+            "beforehand" % ("known when it runs" if signature.streams else "learned when it is tested")
         )
     return schema
 
 
-def check_overrides(signature, names):
-    """Columns of the manifest must be parameters of the function."""
-    if signature.takes_more or any(
-        parameter.hint and parameter.hint[0] == "frame" for parameter in signature.parameters
-    ):
+def check_overrides(signature, inputs, said):
+    """Columns of the manifest must be known to the code, unless it takes what it is given."""
+    takes_any = signature.takes_more or signature.takes_places or takes_whole_row(signature, said)
+    if takes_any or any(parameter.hint and parameter.hint[0] == "frame" for parameter in signature.parameters):
         return
-    parameters = [parameter.name for parameter in signature.parameters]
-    required = [parameter.name for parameter in signature.parameters if not parameter.is_optional]
-    wrong = [name for name in names if name not in parameters] + [name for name in required if name not in names]
+    known = [column["name"] for column in inputs] + [parameter.name for parameter in signature.parameters]
+    wrong = [name for name in said if name not in known]
     if wrong:
-        message = "[schema] inputs and the parameters of predict differ in `%s`" % "`, `".join(wrong)
-        details = ["[schema] inputs: " + ", ".join(names), "predict takes: " + ", ".join(parameters)]
+        message = "[schema] inputs names `%s`, which is no parameter of predict" % "`, `".join(wrong)
+        details = ["[schema] inputs: " + ", ".join(said), "predict takes: " + ", ".join(dict.fromkeys(known))]
         raise Problem("bad_schema", message, details, "name each column after a parameter")

@@ -20,15 +20,28 @@ class Parameter:
 class Signature:
     """What is known of `predict`, from source text or from the function itself."""
 
-    def __init__(self, parameters, returns, generates, takes_more, returned_keys):
+    def __init__(self, parameters, returns, generates, takes_more, returned_keys, takes_places=False):
         self.parameters, self.returns, self.takes_more, self.returned_keys = (
             parameters,
             returns,
             takes_more,
             returned_keys,
         )
+        self.takes_places = takes_places
         self.streams = generates or bool(returns and returns[0] == "iterator")
         self.batch = any(kind_of(parameter.hint) in ("array", "frame") for parameter in parameters)
+
+    @property
+    def only(self):
+        """The parameter that stands for a whole row, if there is one: the only one, and one that must be given."""
+        alone = len(self.parameters) == 1 and not self.takes_more and not self.takes_places
+        return self.parameters[0] if alone and not self.parameters[0].is_optional else None
+
+    @property
+    def record(self):
+        """The hint of the record whose fields are the columns: of the only parameter; None if that is no record."""
+        hint = self.only and self.only.hint
+        return hint if hint and hint[0] == "record" and hint[1] else None
 
     @classmethod
     def from_function(cls, function):
@@ -39,16 +52,18 @@ class Signature:
             return None if annotation is inspect.Parameter.empty else hint_from_object(annotation, scope)
 
         signature = inspect.signature(function)
-        parameters, takes_more = [], False
+        parameters, takes_more, takes_places = [], False, False
         for item in signature.parameters.values():
             takes_more = takes_more or item.kind == item.VAR_KEYWORD
+            takes_places = takes_places or item.kind == item.VAR_POSITIONAL
             if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD):
                 parameters.append(
                     Parameter(item.name, hint(item.annotation), item.default, item.kind == item.KEYWORD_ONLY)
                 )
         generates = inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
         returns = hint(signature.return_annotation)
-        return cls(parameters, returns, generates, takes_more, lambda: keys_of(function_node(target)))
+        keys = lambda: keys_of(function_node(target))  # noqa: E731
+        return cls(parameters, returns, generates, takes_more, keys, takes_places)
 
     @classmethod
     def from_node(cls, node, hints, is_method):
@@ -64,7 +79,8 @@ class Signature:
                 parameters.append(Parameter(argument.arg, hint, value, keyword))
         returns = hints.hint(node.returns) if node.returns else None
         generates = any(isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in own_nodes(node))
-        return cls(parameters, returns, generates, arguments.kwarg is not None, lambda: keys_of(node))
+        more, places = arguments.kwarg is not None, arguments.vararg is not None
+        return cls(parameters, returns, generates, more, lambda: keys_of(node), places)
 
 
 def own_nodes(function):

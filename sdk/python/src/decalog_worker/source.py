@@ -2,7 +2,7 @@
 
 import ast
 
-from .hints import annotate, make_hint, union
+from .hints import REQUIRED, annotate, make_hint, union
 
 
 class SourceHints:
@@ -104,16 +104,43 @@ class SourceHints:
             values = [self.constant(item.value) for item in node.body if isinstance(item, ast.Assign)]
             return ("unknown", node.name) if UNKNOWN in values else ("enum", tuple(values), None)
         inherited = [self.hint(base) for base in node.bases if isinstance(base, ast.Name) and base.id in self.classes]
-        fields = dict(field for hint in inherited if hint[0] == "record" for field in hint[1])
+        fields = {field[0]: field for hint in inherited if hint[0] == "record" for field in hint[1]}
         known = {"typing.TypedDict", "typing.NamedTuple", "pydantic.BaseModel"}
         if not (known.intersection(bases) or "dataclasses.dataclass" in decorators or fields):
             return ("unknown", node.name)
         total = all(keyword.arg != "total" or self.constant(keyword.value) for keyword in node.keywords)
+        is_typed_dict = "typing.TypedDict" in bases
         for item in node.body:
-            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                hint = self.hint(item.annotation)
-                fields[item.target.id] = hint if total else union([hint, ("none",)])
-        return ("record", tuple(fields.items()))
+            if not (isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)):
+                continue
+            if "ClassVar" in source_of(item.annotation) or item.target.id.startswith("_"):
+                continue
+            hint, name, default = self.hint(item.annotation), item.target.id, REQUIRED
+            if is_typed_dict and (not total or "NotRequired" in source_of(item.annotation)):
+                hint, default = union([hint, ("none",)]), None
+            elif item.value is not None:
+                name, default = self.field(name, item.value)
+            fields[name] = (name, hint, default)
+        return ("record", tuple(fields.values()), None)
+
+    def field(self, name, node):
+        """(the name that values come under, the default) of a field by what is assigned to it."""
+        called = self.name(node.func) if isinstance(node, ast.Call) else None
+        if called not in ("pydantic.Field", "dataclasses.field", "pydantic.fields.Field"):
+            return name, self.constant(node)
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        for alias in ("validation_alias", "alias"):
+            if isinstance(given.get(alias), ast.Constant):
+                name = given[alias].value
+                break
+        default = given.get("default") or (node.args[0] if node.args else None)
+        if default is not None:
+            value = self.constant(default)
+            return name, REQUIRED if value is Ellipsis else value
+        factory = given.get("default_factory")
+        if factory is None:
+            return name, REQUIRED
+        return name, {"list": [], "dict": {}, "set": []}.get(getattr(factory, "id", ""), UNKNOWN)
 
 
 class Unknown:

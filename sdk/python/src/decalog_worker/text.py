@@ -60,8 +60,8 @@ LOOSE_JSON = json.JSONEncoder(default=plain_value)
 
 
 def is_missing(value):
-    """Whether a value stands for none: that of Python or those of pandas."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
+    """Whether a value stands for none: that of Python, or those of pandas and numpy."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant")
 
 
 def timestamp_text(value):

@@ -16,6 +16,8 @@ PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 def raised(error, root, of_request=True):
     """The problem that an exception of the model becomes; the whole traceback goes to the log."""
+    if isinstance(error, Problem):  # a value that the annotations do not take
+        return error
     if is_bad_input(error):
         return Problem("bad_input", text_of(error)[:MESSAGE_CHARS_MAX] or "the model refuses this input")
     try:

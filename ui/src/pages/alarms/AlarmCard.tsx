@@ -7,7 +7,7 @@ import { SeverityState, State } from '../../parts/State';
 import { Time } from '../../parts/Time';
 import type { OpenAlarm } from './api';
 import { SilenceDialog } from './SilenceDialog';
-import { Where } from './where';
+import { Where, WhyLink } from './where';
 import { kindTitle, sure } from './words';
 
 /** One open alarm: what is so, how sure that is, and what to do about it. */
@@ -36,6 +36,7 @@ export function AlarmCard({ alarm }: { alarm: OpenAlarm }) {
           </p>
         )}
         <div className="alarm-next">
+          <WhyLink alarm={alarm} />
           <Where alarm={alarm} />
           <Command>{alarm.next}</Command>
         </div>

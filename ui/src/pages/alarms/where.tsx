@@ -1,5 +1,6 @@
 import { Link } from '@tanstack/react-router';
 import type { Tab } from '../model/search';
+import { metricOf } from '../model/why/words';
 import type { Alarm } from './api';
 
 /** On what page one sees an alarm's trouble, by its kind. */
@@ -23,6 +24,22 @@ export function Where({ alarm }: { alarm: Alarm }) {
     ...(tab === 'now' || tab === 'logs' ? { from: Math.max(0, alarm.since_ms - BEFORE_MS), to: alarm.resolved_at_ms ? alarm.resolved_at_ms + BEFORE_MS : undefined } : {}),
   };
   return <Link to="/models/$project/$model" params={{ project, model }} search={search}>{title}</Link>;
+}
+
+/**
+ * Leads to what an alarm's trouble comes from, if it is about requests. A budget is spent over hours, and its alarm tells of
+ * all of them: what changed is looked for around the time at which it opened.
+ */
+export function WhyLink({ alarm }: { alarm: Pick<Alarm, 'model' | 'environment' | 'kind' | 'what' | 'opened_at_ms'> }) {
+  const [project, model] = (alarm.model ?? '').split('/');
+  const metric = metricOf(alarm.kind);
+  if (!project || !model || !metric) return null;
+  const at = alarm.kind.startsWith('slo_') ? alarm.opened_at_ms : undefined;
+  return (
+    <Link to="/models/$project/$model" params={{ project, model }} search={{ tab: 'why', environment: alarm.environment ?? undefined, metric, at }} className="why-link" aria-label={`Why? ${alarm.what}`}>
+      Why?
+    </Link>
+  );
 }
 
 /** A model's name that leads to it; the platform leads to its page. */

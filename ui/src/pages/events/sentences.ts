@@ -16,8 +16,9 @@ function planned(plan: Schema<'Plan'> | null | undefined): string {
   if (!plan) return '';
   const steps = plan.canary?.length ? ` in steps of ${plan.canary.join(', ')}%` : '';
   const shadow = plan.shadow ? `, with copies of ${plan.shadow}% of the requests first` : '';
+  const rehearsal = plan.rehearse ? `, rehearsed with ${plan.rehearse} requests` : '';
   const cause = plan.cause === 'rollback' ? ', a rollback' : plan.cause === 'promote' ? ', promoted' : '';
-  return `${steps}${shadow}${cause}${plan.untested ? ', untested' : ''}`;
+  return `${rehearsal}${steps}${shadow}${cause}${plan.untested ? ', untested' : ''}`;
 }
 
 function reach(where: string): string {
@@ -40,6 +41,9 @@ const SENTENCES: { [K in Kind]: Sentence<K> } = {
   candidate_ready: ({ elapsed_ms }) => (elapsed_ms === 0 ? 'A replica was kept ready' : `Model loaded${took(elapsed_ms)}`),
   tests_passed: ({ cases, elapsed_ms }) => `${cases === 0 ? 'No cases to answer: a made-up row was tried' : `${countOf(cases, 'case')} answered as expected`}${took(elapsed_ms)}`,
   gates_passed: ({ candidate }) => `Gates passed: p99 ${ms(candidate.p99_ms)}, ${plain(candidate.memory_mb)} MB`,
+  determinism_probed: ({ version, environment, probe }) => `v${version} in ${environment} gives answers that are ${probe.outcome}`,
+  rehearsal_started: ({ version, baseline, found }) => `${countOf(found, 'recorded request')} are asked of v${version} and v${baseline}`,
+  rehearsed: ({ version, rehearsal }) => `v${version} was rehearsed: ${rehearsal.verdict}`,
   traffic_shifted: ({ version, phase, environment, baseline }) =>
     phase.shadow ? `v${version} gets copies of ${phase.percent}% of the requests in ${environment}; v${baseline} answers` : `v${version} gets ${phase.percent}% of the requests in ${environment}; v${baseline} the rest`,
   guards_judged: ({ step, judgements }) => `Step ${step}: guards say ${VERDICTS[judgements.verdict] ?? judgements.verdict}`,

@@ -12,12 +12,13 @@ import { TABS, type Tab } from './search';
 const route = getRouteApi('/models/$project/$model');
 
 const TITLES: Record<Tab, string> = {
-  now: 'Now', versions: 'Versions', try: 'Try', logs: 'Logs', data: 'Data', truth: 'Truth', release: 'Release', records: 'Records', compare: 'Compare',
+  now: 'Now', why: 'Why', versions: 'Versions', try: 'Try', logs: 'Logs', data: 'Data', truth: 'Truth', release: 'Release', records: 'Records', lineage: 'Lineage', compare: 'Compare',
 };
 
 /** Each tab is loaded when it is opened. */
 const CONTENT = {
   now: lazy(() => import('./tabs/NowTab')),
+  why: lazy(() => import('./tabs/WhyTab')),
   versions: lazy(() => import('./tabs/VersionsTab')),
   try: lazy(() => import('./tabs/TryTab')),
   logs: lazy(() => import('./tabs/LogsTab')),
@@ -25,6 +26,7 @@ const CONTENT = {
   truth: lazy(() => import('./tabs/TruthTab')),
   release: lazy(() => import('./tabs/ReleaseTab')),
   records: lazy(() => import('./tabs/RecordsTab')),
+  lineage: lazy(() => import('./tabs/LineageTab')),
   compare: lazy(() => import('./tabs/CompareTab')),
 } satisfies Record<Tab, unknown>;
 

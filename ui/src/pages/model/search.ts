@@ -1,8 +1,8 @@
 import type { Range } from '../../range';
-import { oneOf, type Raw, range, text } from '../../search';
+import { oneOf, type Raw, range, text, whole } from '../../search';
 
 /** The tabs of a model, in their order. */
-export const TABS = ['now', 'versions', 'try', 'logs', 'data', 'truth', 'release', 'records', 'compare'] as const;
+export const TABS = ['now', 'why', 'versions', 'try', 'logs', 'data', 'truth', 'release', 'records', 'lineage', 'compare'] as const;
 export type Tab = (typeof TABS)[number];
 
 /** What the address of a model's page says behind `?`. A tab that needs more adds it here. */
@@ -29,6 +29,9 @@ export interface ModelSearch extends Range {
   /** The two versions that are compared. */
   a?: string | undefined;
   b?: string | undefined;
+  /** About when a number changed, in milliseconds since 1970; and which number: `latency`. */
+  at?: number | undefined;
+  metric?: string | undefined;
 }
 
 export function modelSearch(raw: Raw): ModelSearch {
@@ -50,5 +53,7 @@ export function modelSearch(raw: Raw): ModelSearch {
     status: text(raw.status),
     a: text(raw.a),
     b: text(raw.b),
+    at: whole(raw.at),
+    metric: text(raw.metric),
   };
 }

@@ -1,5 +1,6 @@
 /** What differs between two versions. Pure. */
 import type { Schema } from '../../../api/client';
+import { plain } from '../../../format';
 
 type Version = Schema<'VersionView'>;
 type Column = Schema<'Schema'>['inputs'][number];
@@ -38,6 +39,18 @@ export function packageDifferences(a: Version, b: Version): Difference[] {
       const [, name = text, rest = ''] = /^([\w.-]+(?:\[[^\]]*\])?)\s*(.*)$/.exec(text) ?? [];
       return [name, rest.replace(/^==\s*/, '') || 'any'] as const;
     }));
+  return beside(map(a), map(b));
+}
+
+/** What they were trained with, by name. */
+export function dataDifferences(a: Version, b: Version): Difference[] {
+  const map = ({ provenance }: Version) => new Map((provenance.data ?? []).map(({ name, digest, rows }) => [name, `${digest.replace(/^sha256:/, '').slice(0, 12)}${rows ? `, ${rows.toLocaleString('en')} rows` : ''}`]));
+  return beside(map(a), map(b));
+}
+
+/** The numbers of metrics.json. */
+export function metricDifferences(a: Version, b: Version): Difference[] {
+  const map = ({ provenance }: Version) => new Map(Object.entries(provenance.metrics ?? {}).map(([name, value]) => [name, plain(value)]));
   return beside(map(a), map(b));
 }
 

@@ -1,18 +1,15 @@
 import { Select } from '@mantine/core';
 import { Link, useNavigate } from '@tanstack/react-router';
-import { type ReactNode, useState } from 'react';
+import type { ReactNode } from 'react';
 import type { Schema } from '../../../api/client';
 import { useLiveModel, useStaleSince } from '../../../api/live';
 import { clock, countOf, inUnit, NOTHING, type Unit } from '../../../format';
 import { ActionButton } from '../../../parts/ActionButton';
-import { Confirm } from '../../../parts/Confirm';
 import { Icon } from '../../../parts/Icon';
 import { PageHead } from '../../../parts/PageHead';
 import { State, type Tone } from '../../../parts/State';
-import { useActs } from '../versions/act';
-import { useHistory } from '../versions/read';
-import { inEnvironment, nameOf } from '../versions/words';
 import { useListed } from './read';
+import { RollBack } from './RollBack';
 import './head.css';
 
 interface Props {
@@ -38,38 +35,10 @@ export function ModelHead({ project, model, environment, environments, view, onE
           data={environments.includes(environment) ? [...environments] : [...environments, environment]}
           onChange={(name) => name && onEnvironment(name)}
         />
-        <RollBack project={project} model={model} environment={environment} live={live} to={view?.rollback_to.find(([of]) => of === environment)?.[1]} />
+        <RollBack project={project} model={model} environment={environment} />
         <ActionButton action="release" object={object} onAct={openRelease} onPropose={openRelease}>Release…</ActionButton>
       </PageHead>
       <Strip project={project} model={model} environment={environment} view={view} live={live} />
-    </>
-  );
-}
-
-/** Going back is asked first; what it goes back to, or which release it ends, stands in the question. */
-function RollBack({ project, model, environment, live, to }: { project: string; model: string; environment: string; live: string | undefined; to: string | undefined }) {
-  const [asks, setAsks] = useState(false);
-  const { shifting } = useHistory(project, model);
-  const { rollBack } = useActs(project, model);
-  const ends = shifting.get(environment);
-  const name = nameOf(project, model);
-  if (!live || (!to && !ends)) return null;
-  return (
-    <>
-      <ActionButton variant="default" action="rollback" object={`${project}/${model}@${environment}`} onAct={() => setAsks(true)} onPropose={() => setAsks(true)}>
-        {ends ? `End the release of ${ends}…` : `Roll back to ${to}…`}
-      </ActionButton>
-      <Confirm
-        opened={asks} onClose={() => setAsks(false)} danger verb={ends ? 'End the release' : 'Roll back'}
-        title={ends ? `End the release of ${name} ${ends} in ${environment}?` : `Roll back ${name} in ${environment} from ${live} to ${to}?`}
-        command={`decalog rollback ${name}${inEnvironment(environment)}`} onConfirm={() => rollBack(environment)}
-      >
-        <div>
-          {ends
-            ? `All requests go to ${live} again; ${ends} takes none any more.`
-            : `All requests go to ${to}, as before the last release. ${live} stays, and can be released again.`}
-        </div>
-      </Confirm>
     </>
   );
 }

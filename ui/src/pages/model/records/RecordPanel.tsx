@@ -7,6 +7,7 @@ import { Empty, Failed } from '../../../parts/Notices';
 import { Skeletons } from '../../../parts/Skeletons';
 import { brief, quoted, type RecordRow, useRecord, values } from './api';
 import { StatusState } from './columns';
+import { Way } from './Way';
 
 /** One request with all that is kept of it. */
 export function RecordPanel({ project, model, id, listed, onClose }: {
@@ -49,6 +50,7 @@ function Request({ rows, first, project, model }: { rows: readonly RecordRow[]; 
           <Values title="Outputs" list={values(row, 'out')} payload={row.payload} />
         </section>
       ))}
+      <Way row={first} project={project} model={model} />
       <dl className="record-facts">
         <Fact title="Answered by">{first.version}{first.replica && <span className="dim"> on {first.replica}</span>}{first.copy && ' (a copy for a shadow)'}</Fact>
         <Fact title="Batch">{first.batch_rows > 0 ? `${countOf(first.batch_rows, 'row')}, from place ${count(first.batch_offset + 1)}` : 'none'}</Fact>

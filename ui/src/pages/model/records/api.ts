@@ -10,6 +10,7 @@ export interface RecordRow {
   time: string;
   environment: string;
   version: string;
+  digest?: string;
   revision: number;
   replica: string | null;
   principal: string | null;

@@ -9,7 +9,9 @@ import { Empty } from '../../../parts/Notices';
 import { useNow } from '../../../parts/now';
 import { RangePicker } from '../../../parts/RangePicker';
 import { Time } from '../../../parts/Time';
-import { columnDifferences, type Difference, factDifferences, packageDifferences } from '../compare/differences';
+import { columnDifferences, dataDifferences, type Difference, factDifferences, metricDifferences, packageDifferences } from '../compare/differences';
+import { Answers } from '../compare/Answers';
+import { Files } from '../compare/Files';
 import { Metrics } from '../compare/Metrics';
 import { Section } from '../compare/Section';
 import type { TabProps } from './props';
@@ -51,9 +53,13 @@ export default function CompareTab({ project, model, environment, view }: TabPro
         </h2>
         <Metrics project={project} model={model} environment={environment} a={a} b={b} range={range} />
       </section>
+      {a !== b && <Answers key={`${environment} ${a.version} ${b.version}`} project={project} model={model} environment={environment} a={a.version} b={b.version} />}
+      {a !== b && <Files project={project} model={model} a={a.version} b={b.version} />}
       <Section title="Inputs" a={a.version} b={b.version} rows={columnDifferences(a, b, 'inputs')} none={unknown} />
       <Section title="Outputs" a={a.version} b={b.version} rows={columnDifferences(a, b, 'outputs')} none={unknown} />
       <Section title="Packages" a={a.version} b={b.version} rows={packageDifferences(a, b)} none="neither has any" />
+      <Section title="Training data" a={a.version} b={b.version} rows={dataDifferences(a, b)} none="neither names any" />
+      <Section title="Metrics of training" a={a.version} b={b.version} rows={metricDifferences(a, b)} none="neither has any" />
       <Section title="Where they come from" a={a.version} b={b.version} rows={factDifferences(a, b)} none="not known" />
       {(a.measured || b.measured) && <Section title="Benchmark" a={a.version} b={b.version} rows={measured(a, b)} none="not measured" />}
       <div><Command>{`decalog metrics ${project === 'default' ? model : `${project}/${model}`}`}</Command></div>

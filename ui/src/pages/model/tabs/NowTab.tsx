@@ -1,12 +1,14 @@
 import { Button } from '@mantine/core';
 import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useMemo } from 'react';
+import { Icon } from '../../../parts/Icon';
 import { Empty, Failed } from '../../../parts/Notices';
 import { RangePicker } from '../../../parts/RangePicker';
 import type { Range } from '../../../range';
 import { NowCharts } from '../now/NowCharts';
 import { alarmMarks, eventMarks, gather, releaseMarks } from '../now/marks';
 import { useAlarmChanges, useHappened, useMeasured } from '../now/read';
+import { OpenAlarms } from '../now/OpenAlarms';
 import { Replicas } from '../now/Replicas';
 import { readHistory } from '../versions/history';
 import { inEnvironment, nameOf } from '../versions/words';
@@ -32,10 +34,19 @@ export default function NowTab({ project, model, environment, view }: TabProps) 
 
   return (
     <div className="now">
+      <OpenAlarms project={project} model={model} environment={environment} />
       <div className="now-tools">
         <h2>Traffic</h2>
-        <span className="dim">{measured.data ? `by ${measured.data.step}` : ''}<span className="now-hint">; drag in a chart to look closer</span></span>
+        <span className="dim">{measured.data ? `by ${measured.data.step}` : ''}<span className="now-hint">; drag in a chart to look closer, and to ask why</span></span>
         <div className="now-range">
+          {from !== undefined && to !== undefined && (
+            <Button
+              leftSection={<Icon name="question" size={14} />} aria-label="Why? What this stretch of time comes from"
+              onClick={() => void navigate({ search: { tab: 'why', environment, at: Math.round((from + to) / 2) } })}
+            >
+              Why?
+            </Button>
+          )}
           {(from !== undefined || to !== undefined) && <Button variant="subtle" onClick={() => set({})}>Back to now</Button>}
           <RangePicker value={range} onChange={set} />
         </div>

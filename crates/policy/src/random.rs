@@ -1,10 +1,11 @@
-//! Numbers from a seed: splitmix64 (Steele, Lea, Flood 2014), which is enough to shuffle blocks.
+//! Numbers from a seed: splitmix64 (Steele, Lea, Flood 2014), which is enough to shuffle
+//! blocks and to draw rows again.
 
 /// A stream of numbers.
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Random {
+    pub(crate) fn new(seed: u64) -> Random {
         Random(seed)
     }
 
@@ -17,12 +18,12 @@ impl Random {
     }
 
     /// From 0 to one below `end`; `end` is at least 1.
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         ((u128::from(self.word()) * end as u128) >> 64) as usize
     }
 
     /// Puts them in any order, all orders alike (Fisher, Yates 1938).
-    pub(super) fn shuffle(&mut self, items: &mut [u32]) {
+    pub(crate) fn shuffle(&mut self, items: &mut [u32]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }
