@@ -284,7 +284,7 @@ def test_a_start_on_a_read_only_disk_where_nothing_runs_says_so(fresh, tmp_path)
 
 
 def test_a_large_file_uploads_in_little_memory(fresh, tmp_path):
-    size = int(os.environ.get("DECALOG_UPLOAD_BYTES", 5 << 30))
+    size = int(os.environ.get("DECALOG_UPLOAD_BYTES", 2 << 30))
     if shutil.disk_usage(tmp_path).free < 3 * size:
         pytest.fail(f"the test needs {3 * size >> 30} GiB of free disk; set DECALOG_UPLOAD_BYTES to a smaller number")
     platform = fresh().start()

@@ -51,6 +51,7 @@ def bodies(digest):
         "promotions": {"from": "nowhere", "to": "staging", "plan": plan},
         "rollbacks": {"environment": "nowhere"},
         "replay": {"ids": ["0199a3f2-0000-7000-8000-000000000001"], "environment": "production", "version": "v1", "on": "v1"},
+        "test": {"version": "v7", "environment": "production"},
         "evaluate": {"version": "v7", "environment": "production", "rows": [{"age": 3, "city": "Delft"}]},
         "compare": {"before": "v7", "after": "v8", "environment": "production", "ids": ["0199a3f2-0000-7000-8000-000000000001"]},
         "feedback": [{"id": "0199a3f2-0000-7000-8000-000000000001", "row": 1, "truth": "left", "at": 1000}, {"key": "customer=42", "truth": [1, 0.5, None]}],

@@ -31,7 +31,7 @@ pub use store::{Missing, Store, Wanted};
 pub use upload::Chunk;
 pub use verify::{Verified, verify_trees};
 pub(crate) use walk::walk_all;
-pub use walk::{Walked, walk, walk_without};
+pub use walk::{Walked, stamp, walk, walk_without};
 
 /// Why a blob could not be stored or read.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Reads a model directory on the user's machine: which files belong to it, and their digests.
 
 use std::collections::{BTreeSet, HashMap};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use domain::manifest::MANIFEST_FILE;
@@ -51,20 +51,46 @@ pub fn walk_without(
 ) -> Result<Walked, ArtifactError> {
     let root = directory.canonicalize()?;
     let patterns = patterns(&root)?;
-    walk_with(root, Some(patterns), left_out)
+    walk_with(root, Some(patterns), left_out, digest_of)
+}
+
+/// What tells whether a file of the model directory, or its manifest, has changed since: their paths,
+/// and of each what the file system says. Nothing is read.
+pub fn stamp(directory: &Path, left_out: BTreeSet<PathBuf>) -> Result<Digest, ArtifactError> {
+    let root = directory.canonicalize()?;
+    let patterns = patterns(&root)?;
+    let manifest = stamp_of(&root.join(MANIFEST_FILE)).map(|(stamp, _)| stamp);
+    let walked = walk_with(root, Some(patterns), left_out, stamp_of)?;
+    let manifest = manifest.unwrap_or_else(|_| Digest::of(&[]));
+    Ok(Digest::of(&[walked.tree.digest().0, manifest.0].concat()))
+}
+
+fn stamp_of(path: &Path) -> std::io::Result<(Digest, u64)> {
+    let of = std::fs::metadata(path)?;
+    let said = [
+        of.ino(),
+        of.size(),
+        of.mtime() as u64,
+        of.mtime_nsec() as u64,
+        of.ctime() as u64,
+        of.ctime_nsec() as u64,
+    ];
+    Ok((Digest::of(&said.map(u64::to_le_bytes).concat()), of.size()))
 }
 
 /// Reads all files below `directory`, whatever they are called.
 pub(crate) fn walk_all(directory: &Path) -> Result<Walked, ArtifactError> {
-    walk_with(directory.canonicalize()?, None, BTreeSet::new())
+    walk_with(directory.canonicalize()?, None, BTreeSet::new(), digest_of)
 }
 
 fn walk_with(
     root: PathBuf,
     patterns: Option<Vec<String>>,
     left_out: BTreeSet<PathBuf>,
+    digest: DigestOf,
 ) -> Result<Walked, ArtifactError> {
-    let mut walker = Walker { patterns, left_out, root, files: vec![], paths: HashMap::new() };
+    let (files, paths) = (vec![], HashMap::new());
+    let mut walker = Walker { patterns, left_out, digest, root, files, paths };
     let root = walker.root.clone();
     walker.folder(&root, "", 0)?;
     Ok(Walked { tree: Tree::new(walker.files)?, paths: walker.paths })
@@ -86,12 +112,16 @@ fn patterns(root: &Path) -> Result<Vec<String>, ArtifactError> {
     Ok(patterns)
 }
 
+/// What stands for the content of a file; and its size, in bytes.
+type DigestOf = fn(&Path) -> std::io::Result<(Digest, u64)>;
+
 struct Walker {
     root: PathBuf,
     /// What is left out, beside the manifest; nothing is if there are none.
     patterns: Option<Vec<String>>,
     /// Real paths of files that are left out, wherever they are.
     left_out: BTreeSet<PathBuf>,
+    digest: DigestOf,
     files: Vec<TreeFile>,
     paths: HashMap<Digest, PathBuf>,
 }
@@ -142,7 +172,7 @@ impl Walker {
             if metadata.is_dir() {
                 self.folder(&real, &path, depth + 1)?;
             } else if metadata.is_file() {
-                let (digest, size) = digest_of(&real)?;
+                let (digest, size) = (self.digest)(&real)?;
                 let executable = metadata.permissions().mode() & 0o111 != 0;
                 self.files.push(TreeFile { path, digest, size, executable });
                 self.paths.insert(digest, real);

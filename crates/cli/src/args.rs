@@ -10,6 +10,7 @@ mod access;
 mod alarms;
 mod audit;
 mod compare;
+mod develop;
 mod lineage;
 mod otlp;
 mod release;
@@ -26,6 +27,7 @@ pub use access::{
 pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
 pub use audit::{AuditVerb, ExportFormat};
 pub use compare::{BisectMetric, BisectOptions, CompareVerb, DiffOptions};
+pub use develop::{DevOptions, DevelopVerb, SourceOptions, TestOptions, WatchOptions};
 pub use lineage::{LineageOptions, LineageVerb, TraceOptions};
 pub use otlp::OtlpOptions;
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
@@ -105,6 +107,8 @@ pub enum Verb {
         after_help = "Examples:\n  decalog deploy\n  decalog deploy churn\n  decalog deploy . --name churn --project team\n  decalog deploy . --env staging\n  decalog deploy . --canary 5,25,50 --guard 'errors<1%'"
     )]
     Deploy(DeployOptions),
+    #[command(flatten)]
+    Develop(DevelopVerb),
     /// Moves a model's traffic to a version, at once or step by step
     #[command(
         after_help = "A canary gets a growing share of the traffic, and is rolled back if it breaks a guard. Without --guard it must\nnot have more errors or a longer tail than the live version. A shadow gets copies of requests, and its answers are compared.\nA rehearsal asks recorded requests before any caller gets an answer, and judges the same guards on them.\n\nExamples:\n  decalog release churn@v3                                  all at once; the version may be an earlier one\n  decalog release churn@v4 --canary 5,25,50 --every 2m --guard 'errors<1%' --guard 'p99<50ms'\n  decalog release churn@v4 --shadow 20%\n  decalog release churn@v5 --rehearse 5000\n  decalog release churn@v5 --rehearse 1000 --guard 'disagreement<1%' --canary 5,25,50\n  decalog release status churn\n  decalog release pause churn\n  decalog release resume churn\n  decalog release abort churn"

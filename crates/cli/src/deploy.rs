@@ -1,10 +1,12 @@
 //! `decalog deploy`: push, then follow the events of the deployment until it is live or has failed.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use domain::manifest::Configuration;
 use domain::release::Plan;
 use domain::{Code, DeploymentId, Digest, EnvironmentName, ModelKey, Problem, Schema};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,7 +16,7 @@ use server::Pushed;
 use textwrap::core::display_width;
 
 use crate::Failure;
-use crate::args::DeployOptions;
+use crate::args::{DeployOptions, SourceOptions};
 use crate::check::line;
 use crate::client::Client;
 use crate::directory::ModelDirectory;
@@ -42,76 +44,120 @@ struct MissingBlob {
     offset: u64,
 }
 
+/// A model directory that is about to be pushed.
+pub struct Prepared {
+    /// What lies there.
+    pub directory: ModelDirectory,
+    /// Which model it becomes a version of.
+    pub key: ModelKey,
+    /// With whose variables it is to run.
+    pub environment: EnvironmentName,
+    profiled: Option<Profiled>,
+    origin: Origin,
+}
+
+impl Prepared {
+    /// Reads a directory, and says what it holds.
+    pub fn read(source: &SourceOptions, environment: &str) -> Result<Prepared, Failure> {
+        let directory = ModelDirectory::read(&source.path)?;
+        let key = source.key(&directory)?;
+        let environment = environment_name(environment)?;
+        let description = directory.describe()?;
+        step("check", &line(&directory, description.as_ref()), None);
+        let schema = description.as_ref().and_then(|description| description.schema.as_ref());
+        let profiled = profiling::profile(&directory, schema)?;
+        let reference = profiled.as_ref().map(|profiled| profiled.data.clone());
+        let origin = provenance::origin(&directory, &environment, reference)?;
+        Ok(Prepared { directory, key, environment, profiled, origin })
+    }
+
+    /// Where the API has the model.
+    pub fn path(&self) -> String {
+        format!("/v1/projects/{}/models/{}", self.key.project, self.key.model)
+    }
+
+    /// Real paths of what is not pushed.
+    pub fn left_out(&self) -> &BTreeSet<PathBuf> {
+        &self.origin.left_out
+    }
+
+    /// Makes a version of it.
+    pub fn push(&self, client: &Client) -> Result<Pushed, Failure> {
+        let (pushed, begin) = push(client, self)?;
+        let known = if pushed.new { "" } else { " (the same content as before)" };
+        step(
+            "version",
+            &format!("{} {}{known}", pushed.version, pushed.digest.short()),
+            Some(begin.elapsed().as_millis() as u64),
+        );
+        Ok(pushed)
+    }
+
+    /// How the traffic moves: as options say, or else the manifest.
+    fn plan(&self, said: Plan) -> Plan {
+        if !said.is_instant() {
+            return said;
+        }
+        let usual = self.directory.manifest.release.plan();
+        Plan {
+            breaking: said.breaking,
+            untested: said.untested,
+            rehearse: said.rehearse.or(usual.rehearse),
+            guards: if said.guards.is_empty() { usual.guards } else { said.guards },
+            ..usual
+        }
+    }
+
+    /// Begins to take a version of it live.
+    pub fn begin(
+        &self,
+        client: &Client,
+        version: &str,
+        plan: Plan,
+        configuration: &Configuration,
+    ) -> Result<DeploymentId, Failure> {
+        let request = json!({
+            "version": version,
+            "environment": self.environment,
+            "plan": plan,
+            "configuration": configuration,
+        });
+        let started: Value = client.post(&format!("{}/deployments", self.path()), &request)?;
+        Ok(DeploymentId(started["deployment"].as_u64().unwrap_or(0)))
+    }
+
+    /// Prints how to call the model.
+    pub fn example(&self, client: &Client) -> Result<(), Failure> {
+        example(client, &self.key, &self.environment, &self.directory.path)
+    }
+}
+
 /// Runs the verb.
 pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
-    let directory = ModelDirectory::read(&options.path)?;
-    let name = directory.name(options.name.as_deref())?;
-    let project = options
-        .project
-        .parse()
-        .map_err(|error: domain::id::NameError| Problem::new(Code::BadName, error.to_string()))?;
-    let key = ModelKey { project, model: name };
-    let (environment, plan) = (environment_name(&options.env)?, release::plan(&options.plan)?);
-    let description = directory.describe()?;
-    step("check", &line(&directory, description.as_ref()), None);
-    let schema = description.as_ref().and_then(|description| description.schema.as_ref());
-    let profiled = profiling::profile(&directory, schema)?;
-    let path = format!("/v1/projects/{}/models/{}", key.project, key.model);
-    let origin = provenance::origin(
-        &directory,
-        &environment,
-        profiled.as_ref().map(|profiled| profiled.data.clone()),
-    )?;
-    let (pushed, begin) = push(client, &directory, profiled.as_ref(), &origin, &path)?;
-    let known = if pushed.new { "" } else { " (the same content as before)" };
-    step(
-        "version",
-        &format!("{} {}{known}", pushed.version, pushed.digest.short()),
-        Some(begin.elapsed().as_millis() as u64),
-    );
-    let plan = match plan.is_instant() {
-        // No option says how the traffic moves: the manifest does.
-        true => {
-            let usual = directory.manifest.release.plan();
-            Plan {
-                breaking: plan.breaking,
-                untested: plan.untested,
-                rehearse: plan.rehearse.or(usual.rehearse),
-                guards: if plan.guards.is_empty() { usual.guards } else { plan.guards },
-                ..usual
-            }
-        }
-        false => plan,
-    };
-    let request = json!({ "version": pushed.version, "environment": environment, "plan": plan, "configuration": directory.manifest.configuration() });
-    let started: Value = client.post(&format!("{path}/deployments"), &request)?;
-    let id = DeploymentId(started["deployment"].as_u64().unwrap_or(0));
+    let plan = release::plan(&options.plan)?;
+    let prepared = Prepared::read(&options.source, &options.env)?;
+    let pushed = prepared.push(client)?;
+    let configuration = prepared.directory.manifest.configuration();
+    let id = prepared.begin(client, &pushed.version, prepared.plan(plan), &configuration)?;
+    let (key, version) = (&prepared.key, &pushed.version);
     if options.detach {
-        step(
-            "detach",
-            &format!("it goes on at the server: decalog release status {}", key.model),
-            None,
-        );
+        let text = format!("it goes on at the server: decalog release status {}", key.model);
+        step("detach", &text, None);
         return Ok(());
     }
     explain_interruption(format!(
-        "{} {} goes on at the server: decalog events {} -f",
-        key.model, pushed.version, key.model
+        "{} {version} goes on at the server: decalog events {} -f",
+        key.model, key.model
     ));
-    follow(client, &key, &pushed.version, id)?;
-    example(client, &key, &environment, &directory.path)
+    follow(client, key, version, id)?;
+    prepared.example(client)
 }
 
 /// Uploads what the server has not, and makes a version of it. Gives when the version was
 /// requested.
-fn push(
-    client: &Client,
-    directory: &ModelDirectory,
-    profiled: Option<&Profiled>,
-    origin: &Origin,
-    path: &str,
-) -> Result<(Pushed, Instant), Failure> {
+fn push(client: &Client, prepared: &Prepared) -> Result<(Pushed, Instant), Failure> {
     let begin = Instant::now();
+    let Prepared { directory, profiled, origin, .. } = prepared;
     let mut walked = artifacts::walk_without(&directory.path, origin.left_out.clone())
         .map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
     if let Some(profiled) = profiled {
@@ -127,13 +173,14 @@ fn push(
         "provenance": origin.provenance,
         "upload": name,
     });
+    let versions = format!("{}/versions", prepared.path());
     let waiting = spinner("resolve  ");
     let requested = Instant::now();
-    let mut pushed = client.post(&format!("{path}/versions"), &body);
+    let mut pushed = client.post(&versions, &body);
     if matches!(&pushed, Err(Failure::Problem(problem)) if problem.code == Code::MissingBlobs) {
         // A server that was started anew in between no longer knew that they were wanted.
         upload(client, &walked, &name, begin)?;
-        pushed = client.post(&format!("{path}/versions"), &body);
+        pushed = client.post(&versions, &body);
     }
     waiting.finish_and_clear();
     Ok((pushed?, requested))

@@ -25,24 +25,51 @@ pub fn run(
     lines: usize,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let path = path(&reference(model)?, lines);
-    let is_for_person = std::io::stdout().is_terminal();
-    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut tail = Tail::new(&reference(model)?, lines);
     loop {
-        let text = client.text(&path)?;
+        tail.print(client, as_json)?;
+        if !follow {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(LOOK_MS));
+    }
+}
+
+/// The end of a log, of which each line is printed once.
+pub struct Tail {
+    path: String,
+    seen: HashMap<String, usize>,
+}
+
+impl Tail {
+    /// Of the last so many lines.
+    pub fn new(reference: &Reference, lines: usize) -> Tail {
+        Tail { path: path(reference, lines), seen: HashMap::new() }
+    }
+
+    /// Prints what is new.
+    pub fn print(&mut self, client: &Client, as_json: bool) -> Result<(), Failure> {
+        let is_for_person = std::io::stdout().is_terminal();
+        self.look(client, |line| print(line, is_for_person, as_json))
+    }
+
+    /// Passes over what is there.
+    pub fn skip(&mut self, client: &Client) -> Result<(), Failure> {
+        self.look(client, |_| {})
+    }
+
+    fn look(&mut self, client: &Client, mut with: impl FnMut(&str)) -> Result<(), Failure> {
+        let text = client.text(&self.path)?;
         let mut now: HashMap<String, usize> = HashMap::new();
         for line in text.lines() {
             let count = now.entry(line.to_string()).or_default();
             *count += 1;
-            if *count > seen.get(line).copied().unwrap_or(0) {
-                print(line, is_for_person, as_json);
+            if *count > self.seen.get(line).copied().unwrap_or(0) {
+                with(line);
             }
         }
-        if !follow {
-            return Ok(());
-        }
-        seen = now;
-        std::thread::sleep(Duration::from_millis(LOOK_MS));
+        self.seen = now;
+        Ok(())
     }
 }
 

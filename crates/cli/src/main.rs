@@ -4,6 +4,7 @@
 // First: what it defines holds in all that follow.
 #[macro_use]
 mod terminal;
+mod testing;
 
 mod access;
 mod alarms;
@@ -17,6 +18,7 @@ mod check;
 mod client;
 mod data;
 mod deploy;
+mod developing;
 mod diff;
 mod directory;
 mod drift;
@@ -81,7 +83,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use domain::{Code, DataDirectory, Problem};
 
-use args::{Arguments, CompareVerb, LedgerVerb, LineageVerb, Verb, WatchVerb, WorkerVerb};
+use args::{
+    Arguments, CompareVerb, DevelopVerb, LedgerVerb, LineageVerb, Verb, WatchVerb, WorkerVerb,
+};
 
 /// The exit status of a change that waits for approval.
 const PROPOSED: u8 = 4;
@@ -130,10 +134,15 @@ fn main() -> ExitCode {
         Err(Failure::Problem(problem)) => (problem, 1),
         Err(Failure::Unreachable(problem)) => (problem, 3),
     };
+    tell(&problem);
+    ExitCode::from(status)
+}
+
+/// Prints what is wrong, and what helps.
+fn tell(problem: &Problem) {
     let text = problem.to_string();
     let word = terminal::painted_error("error:", terminal::Colour::Red);
     std::eprintln!("{word} {}", terminal::escaped(&text));
-    ExitCode::from(status)
 }
 
 /// The token to ask with, if one is given.
@@ -176,6 +185,9 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::New { name, runtime } => new::run(&name, runtime)?,
         Verb::Check { path } => check::run(&path, json)?,
         Verb::Deploy(options) => deploy::run(&remote()?, options)?,
+        Verb::Develop(DevelopVerb::Test(options)) => testing::run(&remote()?, &options, json)?,
+        Verb::Develop(DevelopVerb::Watch(options)) => developing::watch(&remote()?, &options)?,
+        Verb::Develop(DevelopVerb::Dev(options)) => developing::dev(&remote()?, &options)?,
         Verb::Release(options) => release::run(&remote()?, options, json)?,
         Verb::Promote { model, from, to, plan, detach } => {
             release::promote(&remote()?, &model, &from, &to, &plan, detach, json)?

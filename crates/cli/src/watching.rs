@@ -165,7 +165,7 @@ impl Looking {
         let schema = state.model(model).ok()?.versions.get(&version)?.schema.clone()?;
         let mut baseline = profile.baseline(&schema);
         // What records do not have as it was cannot be compared with a file that has.
-        let RecordsSection { redact, key } = state.configuration(placement).records;
+        let RecordsSection { redact, key, .. } = state.configuration(placement).records;
         let is_kept =
             |column: &String| !redact.contains_key(column) && key.as_ref() != Some(column);
         baseline.inputs.retain(|series| is_kept(&series.column));

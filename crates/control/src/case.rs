@@ -1,6 +1,6 @@
 //! Test cases: files under `tests/` in a model directory, with input rows and what they must give.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use artifacts::{ArtifactError, Store};
 use domain::{Code, Problem, Tree, TreeFile};
@@ -14,6 +14,8 @@ use crate::aside;
 const CASES_MAX: usize = 1_000;
 /// The largest file of a case.
 const CASE_BYTES_MAX: u64 = 64 << 20;
+/// Rows of a case that failed which are asked alone.
+const ALONE_MAX: usize = 1_000;
 /// Differences that one error lists.
 const DETAILS_MAX: usize = 20;
 
@@ -93,43 +95,128 @@ fn parse(name: String, text: &[u8], tolerance: f64) -> Result<Case, Problem> {
     Ok(Case { name, rows, expected, tolerance: file.tolerance.unwrap_or(tolerance) })
 }
 
-/// Runs all cases. Fails with every difference, up to a limit.
-pub async fn run(cases: &[Case], caller: &mut Caller, limit: Duration) -> Result<(), Problem> {
-    let mut details = vec![];
-    let mut wrong = vec![];
+/// What a version made of a case.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// What it was asked.
+    pub case: Case,
+    /// One answer for each row.
+    pub answers: Result<Vec<Value>, Failed>,
+    /// Where they are not what was expected, a line each.
+    pub differences: Vec<String>,
+    /// How long the call took.
+    pub elapsed: Duration,
+}
+
+/// Why a case has no answer.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// Which row fails by itself, too, if one does.
+    pub row: Option<usize>,
+    /// As a caller would be told.
+    pub problem: Problem,
+}
+
+impl Tried {
+    /// Whether the answers are what was expected.
+    pub fn passes(&self) -> bool {
+        self.answers.is_ok() && self.differences.is_empty()
+    }
+}
+
+/// Asks all cases, one after the other. What fails over one of them is asked no more once the model
+/// does not answer at all.
+pub async fn run(cases: Vec<Case>, caller: &mut Caller, limit: Duration) -> Vec<Tried> {
+    let mut all = vec![];
     for case in cases {
-        let answers = match caller.predict(&case.rows, limit).await {
-            Ok(answers) => answers,
-            Err(problem) => {
-                let text = format!("the test case {} fails: {}", case.name, problem.message);
-                return Err(Problem { code: Code::TestFailed, message: text, ..problem });
+        let tried = run_one(case, caller, limit).await;
+        let goes_on =
+            tried.answers.as_ref().err().is_none_or(|failed| is_of_rows(&failed.problem.code));
+        all.push(tried);
+        if !goes_on {
+            break;
+        }
+    }
+    all
+}
+
+/// Whether other rows may well be answered.
+fn is_of_rows(code: &Code) -> bool {
+    matches!(code, Code::ModelRaised | Code::BadInput | Code::BadOutput)
+}
+
+async fn run_one(case: Case, caller: &mut Caller, limit: Duration) -> Tried {
+    let begin = Instant::now();
+    let answers = caller.predict(&case.rows, limit).await;
+    let elapsed = begin.elapsed();
+    let (answers, differences) = match answers {
+        Ok(answers) => {
+            let mut differences = vec![];
+            for (at, (expected, got)) in case.expected.iter().zip(&answers).enumerate() {
+                let place = if case.rows.len() > 1 { format!("row {at}: ") } else { String::new() };
+                compare(&place, expected, got, case.tolerance, &mut differences);
             }
-        };
-        let before = details.len();
-        for (at, (expected, got)) in case.expected.iter().zip(&answers).enumerate() {
-            let place = if case.rows.len() > 1 { format!("row {at}: ") } else { String::new() };
-            compare(&place, expected, got, case.tolerance, &mut details);
+            (Ok(answers), differences)
         }
-        if details.len() > before {
-            wrong.push(case.name.as_str());
-        }
-    }
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    details.truncate(DETAILS_MAX);
-    let message = match wrong.as_slice() {
-        [one] => format!("case {one} gives another answer"),
-        many => format!(
-            "{} of {} cases give another answer: {}",
-            many.len(),
-            cases.len(),
-            many.join(", ")
-        ),
+        Err(problem) => (Err(failing_row(&case.rows, problem, caller, limit).await), vec![]),
     };
-    Err(Problem::new(Code::TestFailed, message)
-        .details(details)
-        .help("if the new answer is right, change `expected` in the case"))
+    Tried { case, answers, differences, elapsed }
+}
+
+/// Which of the rows of a call that failed is the one.
+async fn failing_row(
+    rows: &[Value],
+    problem: Problem,
+    caller: &mut Caller,
+    limit: Duration,
+) -> Failed {
+    if rows.len() == 1 {
+        return Failed { row: Some(0), problem };
+    }
+    if is_of_rows(&problem.code) {
+        for (at, row) in rows.iter().enumerate().take(ALONE_MAX) {
+            if let Err(problem) = caller.predict(std::slice::from_ref(row), limit).await {
+                return Failed { row: Some(at), problem };
+            }
+        }
+    }
+    Failed { row: None, problem }
+}
+
+/// Whether all cases passed; else every difference, up to a limit.
+pub fn judge(tried: &[Tried], cases: usize) -> Result<(), Problem> {
+    for Tried { case, answers, .. } in tried {
+        let Err(Failed { row, problem }) = answers else { continue };
+        let message = format!("the test case {} fails: {}", case.name, problem.message);
+        let row = row.map(|row| format!("at the row {}", excerpt_of(&case.rows[row])));
+        let details = problem.details.iter().cloned().chain(row).collect();
+        return Err(Problem { code: Code::TestFailed, message, details, ..problem.clone() });
+    }
+    let wrong: Vec<&Tried> = tried.iter().filter(|tried| !tried.passes()).collect();
+    let message = match wrong.as_slice() {
+        [] => return Ok(()),
+        [one] => format!("case {} gives another answer", one.case.name),
+        many => {
+            let names: Vec<&str> = many.iter().map(|one| one.case.name.as_str()).collect();
+            format!("{} of {cases} cases give another answer: {}", many.len(), names.join(", "))
+        }
+    };
+    let details = wrong.iter().flat_map(|one| one.differences.iter().cloned()).take(DETAILS_MAX);
+    Err(Problem::new(Code::TestFailed, message).details(details.collect::<Vec<_>>()).help(format!(
+        "if the new answer is right: decalog test --accept {}",
+        short_name(&wrong[0].case.name)
+    )))
+}
+
+/// `tests/young.json` as people call it.
+pub fn short_name(name: &str) -> &str {
+    let name = name.strip_prefix("tests/").unwrap_or(name);
+    name.strip_suffix(".json").unwrap_or(name)
+}
+
+/// A row as an error shows it.
+fn excerpt_of(row: &Value) -> String {
+    domain::problem::excerpt(&row.to_string()).to_string()
 }
 
 /// The first place in which an answer is not what was expected.

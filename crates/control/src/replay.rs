@@ -205,6 +205,11 @@ impl Replayer {
         self.caller.schema()
     }
 
+    /// Who asks it, and how long one answer may take.
+    pub(crate) fn parts(&mut self) -> (&mut Caller, Duration) {
+        (&mut self.caller, self.limit)
+    }
+
     /// What the model answers to rows at once, as simple JSON: an answer for each. One that fails
     /// fails all.
     pub async fn predict(&mut self, rows: &[Value]) -> Result<Vec<Value>, Problem> {

@@ -74,9 +74,8 @@ impl Control {
         if cases.is_empty() {
             made_up = Some(self.ask_made_up_row(trial).await?);
         } else {
-            case::run(&cases, &mut trial.caller()?, trial.limit())
-                .await
-                .map_err(StepFailure::at("test"))?;
+            let tried = case::run(cases.clone(), &mut trial.caller()?, trial.limit()).await;
+            case::judge(&tried, cases.len()).map_err(StepFailure::at("test"))?;
         }
         let (id, elapsed_ms) = (trial.deployment.id, begin.elapsed().as_millis() as u64);
         let passed =

@@ -402,6 +402,8 @@ impl Control {
         if !configuration.records.redact.is_empty() {
             // The log of its process quotes no exception then.
             variables.insert("DECALOG_REDACTS".into(), "1".into());
+        } else if configuration.records.log_rows {
+            variables.insert("DECALOG_LOG_ROWS".into(), "1".into());
         }
         let (key, environment) = (&placement.model, &placement.environment);
         let mut secrets = vec![];

@@ -178,7 +178,7 @@ mod tests {
     fn recording(redact: &[(&str, Redact)]) -> Recording {
         let redact = redact.iter().map(|(name, rule)| (name.to_string(), *rule)).collect();
         Recording {
-            section: RecordsSection { redact, key: None },
+            section: RecordsSection { redact, key: None, log_rows: false },
             pseudonyms: Some(Arc::new(Pseudonyms::new([7; PSEUDONYM_KEY_BYTES]))),
         }
     }

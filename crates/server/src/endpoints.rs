@@ -178,6 +178,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Asks recorded requests again, off the traffic, and compares the answers"),
     endpoint!(post "/v1/projects/{project}/models/{model}/evaluate" replays::evaluate, ASKS_MODEL, [NoSuchModel, NoSuchVersion, NoRecords, ServerBusy, LoadFailed, NoSchema, BadSchema, Streams, NotReady, WorkerDied] + PACKAGES + STORE,
         "Asks one version for rows, or for what recorded requests asked, off the traffic, and gives all that it answers"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/test" replays::test, ASKS_MODEL, [NoSuchModel, NoSuchVersion, BadCase, ServerBusy, LoadFailed, NoSchema, BadSchema, NotReady] + PACKAGES + STORE,
+        "Asks one version its test cases, off the traffic and without deploying it"),
     endpoint!(post "/v1/projects/{project}/models/{model}/compare" replays::compare, READS_RECORDS, [NoSuchModel, NoSuchVersion, NoRecords, ServerBusy, LoadFailed, NoSchema, BadSchema, Streams, NotReady, WorkerDied] + PACKAGES + STORE,
         "Asks two versions what recorded requests asked, off the traffic, and says what differs in their answers"),
     endpoint!(get "/v1/projects/{project}/models/{model}/changes" changes::between, SEES_MODEL, [NoSuchModel, NoSuchVersion] + STORE,

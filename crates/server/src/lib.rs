@@ -78,8 +78,8 @@ pub use releases::{InEnvironment, PromotionRequest};
 pub use replays::{
     CompareReport, CompareRequest, Compared, Disagreement, EVALUATED_MAX, EVALUATED_ROWS_MAX,
     EvaluateReport, EvaluateRequest, EvaluatedError, EvaluatedRow, REPLAYED_MAX, ReplayOutcome,
-    ReplayReport, ReplayRequest, Replayed, RowKey, RowsFailed, cells, is_own_fault, key_of, names,
-    outcome, rehearsals,
+    ReplayReport, ReplayRequest, Replayed, RowKey, RowsFailed, TestReport, TestRequest, TestedCase,
+    TestedRow, cells, is_own_fault, key_of, names, outcome, rehearsals,
 };
 pub use scrape::metrics_text;
 pub use truth::{TruthKnown, TruthOfRow};

@@ -9,6 +9,7 @@ mod evaluated;
 mod rehearse;
 mod report;
 mod run;
+mod test;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use evaluated::{
 };
 pub use rehearse::rehearsals;
 pub use report::{ReplayOutcome, ReplayReport, Replayed};
+pub use test::{TestReport, TestRequest, TestedCase, TestedRow, test};
 
 use crate::error::{bad_name, bad_request, failed};
 use crate::extract::{Body, By, Path, Patience};

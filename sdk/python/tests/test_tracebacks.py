@@ -42,3 +42,28 @@ def test_what_an_exception_says_is_not_in_the_log_of_a_model_that_redacts(load, 
         load("def predict(x: int):\n    raise ValueError('nobody knows %d' % x)").infer(tensor("x", "INT64", [1], [47114711]))
     log = capfd.readouterr().err
     assert "Traceback" in log and "line 2, in predict" in log and "ValueError" in log and "47114711" not in log
+
+
+@pytest.mark.parametrize(
+    "source, row",
+    [
+        ("def predict(x: int, city: str):\n    return x / (x - 3)", "x=3, city='Delft'"),
+        ("from typing import TypedDict\nclass Row(TypedDict):\n    x: int\n    city: str\ndef predict(row: Row):\n    return row['x'] / (row['x'] - 3)", "x=3, city='Delft'"),
+        ("async def predict(x: int, city: str):\n    return x / (x - 3)", "x=3, city='Delft'"),
+        ("from typing import Annotated\nimport pandas\ndef predict(rows: Annotated[pandas.DataFrame, {'x': int, 'city': str}]):\n    raise ValueError(len(rows))", "x=1, city='Utrecht'"),
+    ],
+)
+def test_the_log_has_the_row_if_that_is_wanted(load, monkeypatch, capfd, source, row):
+    for names, is_there in [(("DECALOG_LOG_ROWS",), True), (("DECALOG_LOG_ROWS", "DECALOG_REDACTS"), False), ((), False)]:
+        for name in ("DECALOG_LOG_ROWS", "DECALOG_REDACTS"):
+            monkeypatch.delitem(VARIABLES, name, raising=False)
+        for name in names:
+            monkeypatch.setitem(VARIABLES, name, "1")
+        loaded = load(source)
+        try:
+            loaded.infer_parts(tensor("x", "INT64", [2], [1, 3]), tensor("city", "BYTES", [2], ["Utrecht", "Delft"]))
+        except (Refused, AssertionError):
+            pass  # a batch fails as one
+        log = capfd.readouterr().err
+        assert "Traceback" in log and 'File "model.py", line' in log, log
+        assert ("at the row: " + row in log) == is_there, (names, log)

@@ -1,20 +1,13 @@
 //! What goes live, and how its traffic moves: the options of `deploy`, `release` and `promote`.
 
-use std::path::PathBuf;
-
 use clap::Args;
+
+use super::SourceOptions;
 
 #[derive(Args)]
 pub struct DeployOptions {
-    /// The model directory
-    #[arg(default_value = ".")]
-    pub path: PathBuf,
-    /// The model's name [default: [model] name, or the directory's]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// The project
-    #[arg(long, default_value = "default")]
-    pub project: String,
+    #[command(flatten)]
+    pub source: SourceOptions,
     /// The environment: production, staging, or any other name
     #[arg(long, default_value = "production")]
     pub env: String,

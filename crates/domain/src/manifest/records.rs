@@ -26,6 +26,10 @@ pub struct RecordsSection {
     /// The input column whose value is the key of a row, `NAME=VALUE`, where the caller names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Whether the log has the row that a model raised at, below the traceback; for the time in
+    /// which a model is written.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub log_rows: bool,
 }
 
 /// How a value is kept from the records.
@@ -42,7 +46,7 @@ pub enum Redact {
 impl RecordsSection {
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
-        self.redact.is_empty() && self.key.is_none()
+        self.redact.is_empty() && self.key.is_none() && !self.log_rows
     }
 
     /// Whether some values become other texts.
@@ -61,6 +65,10 @@ impl RecordsSection {
         if let Some(name) = self.redact.keys().find(|name| !is_name(name)) {
             let text = format!("has `{}`, which is not the name of a column", excerpt(name));
             return Err(("records.redact", text));
+        }
+        if self.log_rows && !self.redact.is_empty() {
+            let text = "cannot be beside [records] redact: the log would have what is redacted";
+            return Err(("records.log_rows", text.into()));
         }
         let Some(key) = &self.key else { return Ok(()) };
         if !is_name(key) {
@@ -113,6 +121,9 @@ impl fmt::Display for RecordsSection {
             parts.push(format!("{disguised} disguised"));
         }
         parts.extend(self.key.iter().map(|key| format!("key {}", excerpt(key))));
+        if self.log_rows {
+            parts.push("rows that fail in the log".into());
+        }
         f.write_str(&parts.join(", "))
     }
 }

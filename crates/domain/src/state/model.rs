@@ -261,8 +261,8 @@ impl Model {
         let old = self.configurations.insert(environment.clone(), new.clone());
         // Replicas that run already must get the new variables; those of a new version were started
         // with them.
-        let redacts = |of: &Configuration| !of.records.redact.is_empty();
-        let differs = |old: &Configuration| old.env != new.env || redacts(old) != redacts(&new);
+        let logs = |of: &Configuration| (of.records.redact.is_empty(), of.records.log_rows);
+        let differs = |old: &Configuration| old.env != new.env || logs(old) != logs(&new);
         if !is_new && old.as_ref().is_some_and(differs) {
             self.variables.entry(environment.clone()).or_default().revision += 1;
         }

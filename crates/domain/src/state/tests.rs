@@ -279,7 +279,7 @@ fn a_configuration_comes_with_its_release() {
     let mut redacts: BTreeMap<String, Redact> = BTreeMap::new();
     let deploy = |state: &mut State, level: &str, redact: &BTreeMap<String, Redact>| {
         let env = [("LEVEL".to_string(), level.to_string())].into();
-        let records = RecordsSection { redact: redact.clone(), key: None };
+        let records = RecordsSection { redact: redact.clone(), key: None, log_rows: false };
         let configuration = Configuration { env, records, ..Configuration::default() };
         let event = Event::DeployStarted {
             version: VersionNumber(1),

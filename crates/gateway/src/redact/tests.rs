@@ -11,7 +11,7 @@ use super::*;
 fn recorded(redact: &[(&str, Redact)], key: Option<&str>) -> Recorded {
     let redact = redact.iter().map(|(name, rule)| (name.to_string(), *rule)).collect();
     let recording = Recording {
-        section: RecordsSection { redact, key: key.map(Into::into) },
+        section: RecordsSection { redact, key: key.map(Into::into), log_rows: false },
         pseudonyms: Some(Arc::new(Pseudonyms::new([1; 32]))),
     };
     Recorded { number: 1, redacts: recording.redacts(), recording }

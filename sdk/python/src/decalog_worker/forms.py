@@ -35,6 +35,10 @@ class Form:
     def call(self, values, rows):
         raise NotImplementedError
 
+    def names(self):
+        """What each of the values that a call gets is called; None if it says that itself."""
+        return [None]
+
     def encode(self, result, rows):
         """The parts of the answer: what rows gave, or why they failed."""
         return encode_batch(result, rows, self.declared)
@@ -111,6 +115,12 @@ class FunctionForm(Form):
             else:
                 readers.append(read(its_slots[0], columns[0], hint, rows))
         return readers
+
+    def names(self):
+        if self.whole_row is not None:
+            return [None]
+        columns = self.schema["inputs"]
+        return [columns[places[0]]["name"] if len(places) == 1 else None for _, places in self.bindings]
 
     def call(self, values, rows):
         if self.batch:

@@ -11,6 +11,7 @@ STALL_MS_MAX = 100  # how long others wait for the rest of a request, before it 
 DETAIL_LINES_MAX = 40
 MESSAGE_CHARS_MAX = 2_000
 LOG_CHARS_MAX = 64 * 1024  # of what the worker itself writes at a time
+LOGGED_ROWS_MAX = 3  # of a batch that failed, where the log has rows
 SHOWN_CHARS_MAX = 200  # of a wrong value in a message
 DIMENSIONS_MAX = 32
 EMPTY_ROWS_MAX = 1 << 20  # rows and lists of a tensor that has no element, so that its bytes bound nothing

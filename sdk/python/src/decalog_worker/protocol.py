@@ -6,6 +6,8 @@ from .limits import CACHE_ENTRIES_MAX, CACHED_KEY_BYTES_MAX
 from .plan import make_plan
 from .problem import Problem, bad_output, bad_request, sentence
 from .replies import describe_output, describe_outputs
+from .rows import log_rows
+from .settings import logs_rows
 from .tracebacks import log_failure
 
 
@@ -15,6 +17,7 @@ class Worker:
     def __init__(self, form, name, concurrency):
         self.form, self.name, self.concurrency = form, name, concurrency
         self.plans, self.heads, self.reply_heads = {}, {}, {}
+        self.logs_rows = logs_rows()
         self.infer_path = "/v2/models/%s/infer" % name
 
     def head(self, text):
@@ -56,7 +59,19 @@ class Worker:
             if plan.rows != 1:
                 raise bad_request("a stream takes one row, not %d" % plan.rows)
             return None, values
-        return self.reply(plan, self.form.run(values, plan.rows)), None
+        return self.reply(plan, self.run(values, plan.rows)), None
+
+    def run(self, values, rows):
+        """The parts of the answer; the log gets the rows that failed, if that was asked for."""
+        if not self.logs_rows:
+            return self.form.run(values, rows)
+        try:
+            parts = self.form.run(values, rows)
+        except Problem as problem:
+            log_rows(self.form, values, [(rows, problem)])
+            raise
+        log_rows(self.form, values, parts)
+        return parts
 
     def reply(self, plan, parts):
         if len(parts) == 1:

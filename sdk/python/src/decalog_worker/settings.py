@@ -14,6 +14,11 @@ def redacts():
     return bool(VARIABLES.get("DECALOG_REDACTS"))
 
 
+def logs_rows():
+    """Whether the log has the row at which a model raised."""
+    return bool(VARIABLES.get("DECALOG_LOG_ROWS")) and not redacts()
+
+
 def schema_overrides():
     """What the manifest says of columns."""
     return json.loads(VARIABLES.get("DECALOG_SCHEMA") or "{}")

@@ -21,7 +21,7 @@ def raised(error, root, of_request=True):
     if is_bad_input(error):
         return Problem("bad_input", text_of(error)[:MESSAGE_CHARS_MAX] or "the model refuses this input")
     try:
-        log_error(error, frames_beyond_the_worker(error), of_request)
+        log_error(error, frames_beyond_the_worker(error), of_request, root)
         lines = traceback_lines(error, root)
     except BaseException:  # an error that does not even let itself be told
         lines = []
@@ -33,13 +33,19 @@ def log_failure(error):
     log_error(error, traceback.extract_tb(error.__traceback__))
 
 
-def log_error(error, frames, of_request=True):
-    """Where an exception came from, and what it says: that may quote a value of the request."""
+def log_error(error, frames, of_request=True, root=None):
+    """Where an exception came from, and what it says: that may quote a value of the request.
+
+    The model's own files are named as its author knows them.
+    """
     if of_request and redacts():
         says = [type(error).__name__ + " (what it says may quote a value that is redacted)\n"]
     else:
         says = traceback.format_exception_only(type(error), error)
-    log("".join(["Traceback (most recent call last):\n"] + traceback.format_list(frames) + says))
+    places = "".join(traceback.format_list(frames))
+    if root is not None:
+        places = places.replace('File "%s' % os.path.join(os.path.abspath(root), ""), 'File "')
+    log("Traceback (most recent call last):\n" + places + "".join(says))
 
 
 def frames_beyond_the_worker(error):
