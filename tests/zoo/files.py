@@ -22,6 +22,12 @@ kind("mlflow", "a directory that MLflow saved: `MLmodel`, `model.skops`, `requir
      {"MLmodel": At("mlflow/MLmodel"), "model.skops": At("mlflow/model.skops"), "requirements.txt": At("mlflow/requirements.txt")},
      {"calls": 3}, At("mlflow"), schema=["calls: INT64"], is_heavy=True)
 
+KERAS = {"requirements.txt": "keras==3.15.1\nscipy\njax\n"}
+kind("keras", "Keras' own `net.keras`, with what it is to calculate with in `requirements.txt`", {"net.keras": At("net.keras"), **KERAS},
+     {"age": 3.0, "place": [1, 2]}, At("net.keras"), schema=["age: FP32", "place: INT32[2]"])
+kind("keras_alone", "Keras' own `net.keras`, nothing else: TensorFlow is installed", {"net.keras": At("net.keras")},
+     {"age": 3.0, "place": [1, 2]}, At("net.keras"), is_heavy=True)
+
 kind = section("What other tools serve")
 
 PICKLE = {"svc.joblib": At("pipeline.joblib")}
@@ -41,6 +47,6 @@ kind("rds", "an R object", {"fit.rds": b"\x1f\x8b"}, refused=["fit.rds is an R o
 kind("notebook", "a notebook alone", {"train.ipynb": "{}"}, refused=["train.ipynb is a notebook", "joblib.dump"])
 kind("notebook_beside", "a notebook beside the model that it saved", {"train.ipynb": "{}", "line.joblib": At("line.joblib")},
      {"calls": 3}, At("line.joblib"))
-kind("torchscript", "a TorchScript file", {"net.pt": b"PK"}, refused=["net.pt is a TorchScript or PyTorch file", "torch.jit.load"])
-kind("keras", "a Keras file", {"net.keras": b"PK"}, refused=["net.keras is a Keras file", "keras.saving.load_model"])
+kind("weights", "what PyTorch saved without its program", {"net.pt": b"PK"}, refused=["net.pt is a PyTorch file without its program", "load_state_dict"])
+kind("hdf", "a file of an earlier Keras", {"net.h5": b"HDF"}, refused=["net.h5 is a file of an earlier Keras", "keras.saving.load_model"])
 kind("nothing", "notes alone", {"notes.txt": "nothing\n"}, refused=["there is no model in", "model.py with a function predict"])

@@ -6,13 +6,17 @@ It runs with the packages of tests/requirements-zoo.txt. `answers.json` has the 
 """
 
 import json
+import os
 import pickle
 import sys
 import warnings
 from pathlib import Path
 
+os.environ["KERAS_BACKEND"] = "numpy"
+
 import catboost
 import joblib
+import keras
 import lightgbm
 import numpy as np
 import pandas as pd
@@ -101,11 +105,26 @@ def main(directory):
     cats.fit(texts, label)
     keep("cats.cbm", answer(cats, asked), cats.save_model)
 
+    network = keras_network()
+    said = network({"age": np.array([3.0], "float32"), "place": np.array([[1, 2]], "int32")})
+    keep("net.keras", {"output": plain(said[0])}, network.save)
+
     # As a script does that saves what it has defined itself.
     Scale.__module__ = "__main__"
     sys.modules["__main__"].Scale = Scale
     keep("scale.pkl", {"output": 21.0}, lambda path: Path(path).write_bytes(pickle.dumps(Scale(2.0))))
     (directory / "answers.json").write_text(json.dumps(answers))
+
+
+def keras_network():
+    """A network of two inputs, whose weights are written out."""
+    age, place = keras.Input((), name="age", dtype="float32"), keras.Input((2,), name="place", dtype="int32")
+    known = keras.layers.Flatten()(keras.layers.Embedding(4, 2, name="places")(place))
+    joined = keras.layers.Concatenate()([keras.layers.Reshape((1,))(age), known])
+    network = keras.Model({"age": age, "place": place}, keras.layers.Dense(2, activation="sigmoid", name="score")(joined))
+    network.get_layer("places").set_weights([np.linspace(-1, 1, 8).reshape(4, 2)])
+    network.get_layer("score").set_weights([np.linspace(-0.5, 0.5, 10).reshape(5, 2), np.array([0.1, -0.1])])
+    return network
 
 
 class Scale:

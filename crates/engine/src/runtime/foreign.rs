@@ -106,16 +106,16 @@ const PROGRAMS: &[Foreign] = &[
 /// Files that tell nothing of a model beside them, which is served if there is one.
 const FILES: &[Foreign] = &[
     Foreign {
-        what: "a TorchScript or PyTorch file",
+        what: "a PyTorch file without its program (torch.jit.script(network).save(FILE) writes one with it)",
         files: &["*.pt", "*.pth"],
         words: &[],
         help: AS_MODEL,
-        stub: "import numpy as np\nimport torch\n\nnetwork = torch.jit.load(\"FILE\").eval()\n\n\n\
+        stub: "import numpy as np\nimport torch\nfrom network import Network\n\nnetwork = Network()\nnetwork.load_state_dict(torch.load(\"FILE\", weights_only=True))\nnetwork.eval()\n\n\n\
                def predict(x: np.ndarray) -> np.ndarray:\n    with torch.no_grad():\n        \
                return network(torch.from_numpy(x.astype(\"float32\"))).numpy()",
     },
     Foreign {
-        what: "a Keras file",
+        what: "a file of an earlier Keras (network.save(\"net.keras\") writes one that is served)",
         files: &["*.keras", "*.h5"],
         words: &[],
         help: AS_MODEL,

@@ -2,16 +2,18 @@
 //! told by names and by how files begin, without running anything.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// What MLflow calls the description of a model in a directory.
 pub const MLFLOW_FILE: &str = "MLmodel";
 /// How much of a file is looked at, in bytes.
 const HEAD_BYTES: u64 = 256;
+/// How much of the end of an archive is, where the names of its files are, in bytes.
+const TAIL_BYTES: u64 = 1 << 20;
 
-/// Whether a file is a model by the format of its library: XGBoost, LightGBM, CatBoost, skops, or
-/// MLflow's description of one.
+/// Whether a file is a model by the format of its library: XGBoost, LightGBM, CatBoost, skops,
+/// Keras, TorchScript, or MLflow's description of one.
 pub fn is_native(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default();
     let suffix = path.extension().unwrap_or_default().to_string_lossy();
@@ -24,6 +26,9 @@ pub fn is_native(path: &Path) -> bool {
         "txt" => begins().starts_with(b"tree\nversion="),
         "cbm" => begins().starts_with(b"CBM1"),
         "skops" => begins().starts_with(b"PK"),
+        "keras" => begins().starts_with(b"PK") && contains(&tail(path), b"model.weights"),
+        // What else PyTorch saves has no code in it.
+        "pt" | "pth" => begins().starts_with(b"PK") && contains(&tail(path), b"/code/__torch__"),
         _ => name == MLFLOW_FILE,
     }
 }
@@ -33,6 +38,17 @@ pub fn head(path: &Path) -> Vec<u8> {
     let mut head = vec![];
     let _ = File::open(path).map(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
     head
+}
+
+/// The end of a file; empty if there is none.
+fn tail(path: &Path) -> Vec<u8> {
+    let mut tail = vec![];
+    let _ = File::open(path).and_then(|mut file| {
+        let bytes = file.metadata()?.len();
+        file.seek(SeekFrom::Start(bytes.saturating_sub(TAIL_BYTES)))?;
+        file.take(TAIL_BYTES).read_to_end(&mut tail)
+    });
+    tail
 }
 
 fn contains(text: &[u8], word: &[u8]) -> bool {
@@ -91,6 +107,8 @@ mod tests {
             ("a.cbm", b"CBM1\xd0"),
             ("a.skops", b"PK\x03\x04"),
             ("MLmodel", b"flavors:\n"),
+            ("net.pt", b"PK\x03\x04net/data.pkl net/code/__torch__.py"),
+            ("net.keras", b"PK\x03\x04config.json model.weights.h5"),
         ];
         let others: &[(&str, &[u8])] = &[
             ("metrics.json", b"{\"auc\": 0.9}"),
@@ -98,6 +116,8 @@ mod tests {
             ("notes.txt", b"tree of life\n"),
             ("b.cbm", b""),
             ("b.json", b"[\"learner\"]"),
+            ("weights.pt", b"PK\x03\x04weights/data.pkl"),
+            ("b.keras", b"PK\x03\x04"),
         ];
         let place = directory(&[files, others].concat());
         for (name, _) in files {

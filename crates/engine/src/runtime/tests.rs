@@ -59,8 +59,14 @@ fn what_another_tool_serves_is_named_and_nothing_is_served_in_its_stead() {
         ("cog.yaml", "a Cog model"),
         ("fit.rds", "an R object"),
         ("package.json", "a Node.js program"),
-        ("net.pt", "a TorchScript or PyTorch file"),
-        ("net.keras", "a Keras file"),
+        (
+            "net.pt",
+            "a PyTorch file without its program (torch.jit.script(network).save(FILE) writes one with it)",
+        ),
+        (
+            "net.h5",
+            "a file of an earlier Keras (network.save(\"net.keras\") writes one that is served)",
+        ),
         ("explore.ipynb", "a notebook"),
     ] {
         let told = recognised(&[file], ModelSection::default());

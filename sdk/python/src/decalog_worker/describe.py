@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .ending import end_process
 from .modules import imports_of, modules_of, packages, pickle_modules
-from .native import PICKLES, library_of, mlflow_columns, packages_of
+from .native import NETWORKS, PICKLES, library_of, mlflow_columns, packages_of
 from .predictor import no_predict, pick_class
 from .problem import Problem
 from .schema import merged, schema_of
@@ -109,6 +109,9 @@ def method_of(node, classes):
 
 def imported_by(library):
     """The modules that reading a library's own file imports."""
+    if library in NETWORKS:
+        # What Keras calculates with has threads, which no process that forks may have.
+        return ["torch", "numpy"] if library == "torch" else ["numpy"]
     return ["skops.io", "sklearn"] if library == "skops" else [library, "pandas"]
 
 

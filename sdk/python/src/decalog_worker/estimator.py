@@ -5,16 +5,15 @@ import re
 from .boosters import told
 from .datatypes import FIXED
 
-from .forms import Form
-from .plan import default_input, make_plan
 from .problem import Problem
 from .readers import array_reader, frame_reader
+from .saved import SavedForm
 from .schema import merged
 from .standard import json
 from .text import to_json
 
 
-class EstimatorForm(Form):
+class EstimatorForm(SavedForm):
     """A model that was saved without any code. `categories` are those of columns that pandas must have as such."""
 
     # Versions of before have the columns of XGBoost as FP64, whatever they were trained on.
@@ -80,29 +79,11 @@ class EstimatorForm(Form):
         output = self.classes[probability.argmax(axis=1)] if self.argmax else flat(self.predict(values))
         return {"output": output, "probability": probability}
 
-    def try_out(self):
-        """Learns the outputs from one row that is made up; without a usable one they are known when it runs."""
-        inputs = []
-        for column in self.schema["inputs"]:
-            datatype, shape, data = default_input(dict(column, default=placeholder(column)), 1)
-            inputs.append({"name": column["name"], "datatype": datatype, "shape": shape, "data": data})
-        try:
-            plan = make_plan(to_json({"inputs": inputs}), self)
-            (_, outputs), *_ = self.run([read(plan.inline, 0, True) for read in plan.readers], 1)
-        except Problem:
-            return
-        if isinstance(outputs, Problem):
-            return
-        columns = [
-            {"name": name, "datatype": datatype, "shape": list(shape[1:])}
-            for name, datatype, shape, _ in outputs
-            if ":" not in name
-        ]
+    def labelled(self, columns):
         for column in columns if self.classes is not None else []:
             if column["name"] == "probability" and column["shape"] == [len(self.classes)]:
                 column["labels"] = json.loads(to_json(self.classes))
-        self.schema["outputs"] = columns
-        self.declared = {column["name"]: column for column in columns}
+        return columns
 
 
 def flat(result):
@@ -123,15 +104,6 @@ def predict_matrix(booster):
         return booster.predict(xgboost.DMatrix(values, feature_names=names, enable_categorical=True))
 
     return predict
-
-
-def placeholder(column):
-    if column.get("categories"):
-        return column["categories"][0]
-    value = {"BYTES": "text", "BOOL": False}.get(column["datatype"], 0.0 if column["datatype"][:2] == "FP" else 0)
-    for size in reversed(column.get("shape") or []):
-        value = [value] * max(size, 1)
-    return value
 
 
 def make_form(estimator, said, root, name, signature=None):

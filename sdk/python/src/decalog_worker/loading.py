@@ -9,7 +9,8 @@ from pathlib import Path
 from .coroutines import Coroutines
 from .estimator import make_form
 from .forms import FunctionForm
-from .native import PICKLES, library_of, mlflow_columns, read_native
+from .native import NETWORKS, PICKLES, library_of, mlflow_columns, read_native
+from .networks import read_network
 from .predictor import no_predict, pick_class
 from .problem import Problem
 from .schema import merged_outputs, schema_of
@@ -176,6 +177,8 @@ def needs_main(error):
 
 def load_estimator(path, root, overrides):
     """The form of a model in a file without code."""
+    if library_of(path) in NETWORKS:
+        return with_outputs(read_network(path, overrides.get("inputs") or [], root), overrides)
     estimator = read_native(path) if library_of(path) else load_pickle(path)
     if not callable(getattr(estimator, "predict", None)):
         raise Problem(
@@ -184,7 +187,11 @@ def load_estimator(path, root, overrides):
             help="save the fitted estimator or pipeline itself, or write a model.py that loads the file",
         )
     columns = mlflow_columns(root) if library_of(path) == "mlflow" else None
-    form = make_form(estimator, overrides.get("inputs") or [], root, path.name, columns)
+    return with_outputs(make_form(estimator, overrides.get("inputs") or [], root, path.name, columns), overrides)
+
+
+def with_outputs(form, overrides):
+    """A form that knows its outputs, as far as one row that is made up tells, and the manifest."""
     form.try_out()
     if overrides.get("outputs"):
         form.schema["outputs"] = merged_outputs(form.schema["outputs"], overrides["outputs"])

@@ -11,7 +11,9 @@ from .standard import json, struct
 
 MLFLOW_FILE = "MLmodel"
 PICKLES = (".joblib", ".pkl", ".pickle")
-LIBRARIES = {".json": "xgboost", ".ubj": "xgboost", ".txt": "lightgbm", ".cbm": "catboost", ".skops": "skops"}
+LIBRARIES = {".json": "xgboost", ".ubj": "xgboost", ".txt": "lightgbm", ".cbm": "catboost", ".skops": "skops",
+             ".keras": "keras", ".pt": "torch", ".pth": "torch"}  # fmt: skip
+NETWORKS = ("keras", "torch")  # those that are called with tensors, and answer some
 XGBOOST_CPU_SINCE = (3, 0)  # from here on there is a package without the libraries of GPUs
 
 
@@ -64,6 +66,11 @@ def packages_of(path):
         return ["%s==%s" % (name, ".".join(map(str, version))), "pandas"]
     if library == "skops":
         return skops_packages(path)
+    if library == "keras":
+        # The backend that has all layers; a requirements.txt may name another one.
+        return ["keras==" + keras_version(path), "tensorflow-cpu"]
+    if library == "torch":
+        return ["torch", "numpy"]
     return [library, "pandas"] if library else []
 
 
@@ -76,6 +83,12 @@ def xgboost_version(path):
     at = data.rfind(b"version[#L")
     found = data[at + 18 : at + 24] if at >= 0 else b""
     return struct.unpack("xBxBxB", found) if re.match(rb"(i.){3}\Z", found, re.S) else None
+
+
+def keras_version(path):
+    """The version that wrote a file."""
+    with zipfile.ZipFile(str(path)) as archive:
+        return json.loads(archive.read("metadata.json").decode())["keras_version"]
 
 
 def skops_packages(path):
