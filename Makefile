@@ -51,10 +51,13 @@ test-python: tools
 test-ui: ui
 	cd ui && npm run --silent check && npm test --silent && npm run --silent size
 
+# Tests that judge times run alone; of the others, two files at a time.
 test-e2e: ui
 	cargo build --workspace --bins --examples
-	. $(DECALOG_CACHE)/environment && DECALOG=$(CARGO_TARGET_DIR)/debug/decalog \
-		DECALOG_EXAMPLES=$(CARGO_TARGET_DIR)/debug/examples $(VENV)/test/bin/python -m pytest -q tests
+	. $(DECALOG_CACHE)/environment && export DECALOG=$(CARGO_TARGET_DIR)/debug/decalog \
+		DECALOG_EXAMPLES=$(CARGO_TARGET_DIR)/debug/examples && \
+		$(VENV)/test/bin/python -m pytest -q tests -m alone && \
+		$(VENV)/test/bin/python -m pytest -q tests -m "not alone" -n 2 --dist loadfile
 
 soak: build
 	cargo build --release -p cli --example open_loop

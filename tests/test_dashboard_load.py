@@ -19,6 +19,8 @@ from conftest import EXAMPLES, Platform, wait_for, write_model
 from pages import browser, dashboard, row_of  # noqa: F401
 from test_detectors import Callers
 
+pytestmark = pytest.mark.alone
+
 ECHO = "def predict(x: int) -> int:\n    return x\n"
 IDLE = "[scale]\nidle_s = 1\n"
 MODELS = 1_000

@@ -9,6 +9,8 @@ import pytest
 from conftest import LONG, wait_for, write_model
 from test_access import member, post, token
 
+pytestmark = pytest.mark.alone
+
 KEPT = ("--records-per-s", "1000000")
 #: Requests that are recorded before a release: as many as show that fewer than 1% fail, and those that warm up.
 RECORDED = 420

@@ -10,6 +10,8 @@ import pytest
 from conftest import ALL_SCOPES, ROW, Platform, write_model
 from test_access import member, post, token
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):

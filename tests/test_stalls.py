@@ -11,9 +11,12 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import pytest
 from conftest import constant, wait_for, write_model
 from test_processes import supervisor_of
 from test_releases import QUICK, deploy, kinds, pushed
+
+pytestmark = pytest.mark.alone
 
 STREAMS = """
 from typing import Iterator

@@ -19,6 +19,8 @@ import pytest
 from conftest import wait_for, write_model
 from test_clock import LIBRARY
 
+pytestmark = pytest.mark.alone
+
 IS_WHOLE = "DECALOG_WHY_ALL" in os.environ
 SEEDS = range(3) if IS_WHOLE else range(1)
 #: Buckets of 5 s before the fault, and after it.

@@ -11,8 +11,9 @@ from .standard import os
 
 #: What Keras can calculate with, the most complete first; numpy is there in any case.
 BACKENDS = ("tensorflow", "torch", "jax")
-DATATYPES = {"bool": "BOOL", "string": "BYTES", "float16": "FP16", "bfloat16": "BF16", "float32": "FP32", "float64": "FP64",
-             "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64", "uint8": "UINT8"}  # fmt: skip
+DATATYPES = {"bool": "BOOL", "string": "BYTES", "float16": "FP16", "bfloat16": "BF16", "float32": "FP32",
+             "float64": "FP64", "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
+             "uint8": "UINT8"}  # fmt: skip
 
 
 class NetworkForm(SavedForm):
