@@ -30,6 +30,7 @@ const FONT = '11px system-ui, sans-serif';
 
 /** What uPlot is told. */
 export function makeOptions({ series, unit, width, height, range, cursor, colours, markTimes, onCursor, onSelect, onLayout }: Wishes): uPlot.Options {
+  let isDragged = false;
   const axis = { stroke: colours.text, font: FONT, grid: { stroke: colours.grid, width: 1 }, ticks: { show: false } };
   return {
     width,
@@ -72,12 +73,16 @@ export function makeOptions({ series, unit, width, height, range, cursor, colour
       }),
     ],
     hooks: {
+      // Others that share its cursor show the selection as well, but it is made in one.
+      ready: [(plot) => plot.over.addEventListener('mousedown', () => { isDragged = true; })],
       setCursor: [(plot) => onCursor(plot.cursor.idx ?? null)],
       setSelect: [
         (plot) => {
           const { left, width: chosen } = plot.select;
+          const isOwn = isDragged;
+          isDragged = false;
           if (chosen < 4) return;
-          onSelect?.(Math.round(plot.posToVal(left, 'x') * 1000), Math.round(plot.posToVal(left + chosen, 'x') * 1000));
+          if (isOwn) onSelect?.(Math.round(plot.posToVal(left, 'x') * 1000), Math.round(plot.posToVal(left + chosen, 'x') * 1000));
           plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
         },
       ],

@@ -12,6 +12,7 @@ import { OpenAlarms } from '../now/OpenAlarms';
 import { Replicas } from '../now/Replicas';
 import { readHistory } from '../versions/history';
 import { inEnvironment, nameOf } from '../versions/words';
+import type { Metric } from '../why/words';
 import type { TabProps } from './props';
 import '../now/now.css';
 
@@ -19,12 +20,13 @@ const route = getRouteApi('/models/$project/$model');
 
 /** What requests are like in a range of time, and what may explain it; and what runs. */
 export default function NowTab({ project, model, environment, view }: TabProps) {
-  const { since, from, to } = route.useSearch();
+  const { since, from, to, metric } = route.useSearch();
   const range = useMemo(() => ({ since, from, to }), [since, from, to]);
   const navigate = route.useNavigate();
   const measured = useMeasured(project, model, environment, range);
   const marks = useMarks(project, model, environment, measured.data?.from, measured.data?.to);
-  const set = (change: Range) => void navigate({ search: (all) => ({ ...all, since: undefined, from: undefined, to: undefined, ...change }) });
+  const set = (change: Range & { metric?: Metric | undefined }) =>
+    void navigate({ search: (all) => ({ ...all, since: undefined, from: undefined, to: undefined, metric: undefined, ...change }) });
 
   const isLive = view.live.some(([name]) => name === environment);
   if (!isLive && measured.data?.requests.length === 0 && since === undefined && from === undefined) {
@@ -42,7 +44,7 @@ export default function NowTab({ project, model, environment, view }: TabProps) 
           {from !== undefined && to !== undefined && (
             <Button
               leftSection={<Icon name="question" size={14} />} aria-label="Why? What this stretch of time comes from"
-              onClick={() => void navigate({ search: { tab: 'why', environment, at: Math.round((from + to) / 2) } })}
+              onClick={() => void navigate({ search: { tab: 'why', environment, at: Math.round((from + to) / 2), metric } })}
             >
               Why?
             </Button>
@@ -53,7 +55,7 @@ export default function NowTab({ project, model, environment, view }: TabProps) 
       </div>
       {measured.error && !measured.data
         ? <Failed problem={measured.error} onRetry={() => void measured.refetch()} />
-        : <NowCharts measured={measured.data} marks={marks} onSelect={(start, end) => set({ from: start, to: end })} />}
+        : <NowCharts measured={measured.data} marks={marks} onSelect={(start, end, of) => set({ from: start, to: end, metric: of })} />}
       <Replicas view={view} environment={environment} project={project} model={model} />
     </div>
   );
