@@ -6,11 +6,14 @@ use std::fmt;
 use bytes::Bytes;
 use domain::Datatype;
 use domain::schema::Column;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::element::{Scalar, push};
+use crate::element::{Scalar, push, taken};
+use crate::encoded;
 use crate::limits::{DIMENSIONS_MAX, FILLED_BYTES_MAX, is_deep};
 use crate::payload::{Cells, category_fits, null_bytes, push_null};
 use crate::tensor::push_byte_element;
@@ -59,6 +62,10 @@ pub(crate) enum Misfit {
     Deep,
     /// What stands in for missing values takes too much memory.
     Filled,
+    /// An object that does not stand for bytes.
+    Object,
+    /// What should be base64 is none.
+    Encoding,
 }
 
 /// The most elements that a text of this length has: each takes two bytes of it at least.
@@ -257,6 +264,19 @@ impl<'s> CellsBuilder<'s> {
         }
     }
 
+    /// Appends one row of bytes: one element, or a list of them for a column of lists; `false` if
+    /// they do not fit.
+    pub(crate) fn push_bytes(&mut self, elements: &[&[u8]], is_list: bool) -> bool {
+        self.push_or_undo(|builder| {
+            let depth = usize::from(is_list);
+            let mut all = elements.iter();
+            (!is_list || builder.begin_array(0))
+                && all.all(|bytes| builder.element(Scalar::Bytes(bytes), depth))
+                && (!is_list || builder.end_array(0, elements.len()))
+                && builder.row_done()
+        })
+    }
+
     fn element(&mut self, scalar: Scalar<'_>, depth: usize) -> bool {
         // The first leaf tells how deep the arrays of this column are, unless an empty array went
         // deeper.
@@ -264,17 +284,13 @@ impl<'s> CellsBuilder<'s> {
         if depth != self.shape.len() {
             return self.other_rank();
         }
-        let scalar = match scalar {
-            Scalar::Bool(truth) if self.column.booleans => Scalar::Unsigned(truth.into()),
-            other => other,
-        };
         let before = self.data.len();
         if let Some(size) = self.column.datatype.size()
             && self.data.capacity() - before < size
         {
             self.make_room(size);
         }
-        if !push(self.column.datatype, scalar, &mut self.data) {
+        if !push(self.column.datatype, taken(self.column, scalar), &mut self.data) {
             return false;
         }
         if self.column.categories.is_empty() {
@@ -390,7 +406,19 @@ impl<'de> Visitor<'de> for ElementVisitor<'_, '_> {
     fn visit_unit<E: serde::de::Error>(self) -> Result<bool, E> {
         if self.nullable { Ok(false) } else { Err(E::custom("null")) }
     }
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, _: A) -> Result<bool, A::Error> {
+    /// `{"b64": "…"}`
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let ElementVisitor { builder, depth, .. } = self;
+        if builder.column.datatype == Datatype::Bytes {
+            let is_encoded = map.next_key_seed(EncodedKey)? == Some(true);
+            if is_encoded
+                && map.next_value_seed(Encoded { builder: &mut *builder, depth })?
+                && map.next_key::<IgnoredAny>()?.is_none()
+            {
+                return Ok(true);
+            }
+            builder.misfit.get_or_insert(Misfit::Object);
+        }
         Err(A::Error::custom("an object"))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
@@ -422,5 +450,55 @@ impl<'de> DeserializeSeed<'de> for ElementSeed<'_, '_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let visitor = ElementVisitor { builder: self.builder, depth: self.depth, nullable: false };
         deserializer.deserialize_any(visitor).map(|_| ())
+    }
+}
+
+/// Whether a key is the one of bytes in base64.
+struct EncodedKey;
+
+impl<'de> DeserializeSeed<'de> for EncodedKey {
+    type Value = bool;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for EncodedKey {
+    type Value = bool;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("the key `b64`")
+    }
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
+        Ok(key == encoded::KEY)
+    }
+}
+
+/// Reads bytes in base64; `false` if they are no value of the column.
+struct Encoded<'b, 's> {
+    builder: &'b mut CellsBuilder<'s>,
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Encoded<'_, '_> {
+    type Value = bool;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Encoded<'_, '_> {
+    type Value = bool;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("base64")
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<bool, E> {
+        let Encoded { builder, depth } = self;
+        if builder.element(Scalar::Base64(text), depth) {
+            return Ok(true);
+        }
+        if !encoded::push_decoded(text, &mut vec![]) {
+            builder.misfit = Some(Misfit::Encoding);
+        }
+        Err(E::custom("does not fit"))
     }
 }

@@ -102,7 +102,7 @@ async fn a_panic_within_a_slot_costs_one_request() {
         ));
         assert!(receiver.await.is_err(), "whoever waits hears of it");
         drop(place);
-        let question = Simple(Bytes::from_static(br#"{"rows": [{"x": 1}, {"x": 2}]}"#));
+        let question = Simple::json(Bytes::from_static(br#"{"rows": [{"x": 1}, {"x": 2}]}"#));
         let asked = crate::keep::Asked::new("m", String::new(), &HeaderMap::new());
         let answered =
             gateway.ask(&HeaderMap::new(), Instant::now(), question, None, None, &asked).await;

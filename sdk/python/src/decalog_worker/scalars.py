@@ -71,7 +71,7 @@ def plain_scalar(value):
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind(value)
-    return bytes(value) if isinstance(value, (bytes, bytearray)) else value
+    return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else value
 
 
 def pack_declared(name, values, column):
