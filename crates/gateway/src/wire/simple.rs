@@ -81,12 +81,6 @@ impl Kind {
 }
 
 impl Simple {
-    /// A body of JSON.
-    #[cfg(test)]
-    pub fn json(body: Bytes) -> Simple {
-        Simple { body, kind: Kind::Json }
-    }
-
     fn decode(&self, schema: &Schema) -> Result<(Payload, Form), Problem> {
         let row = |payload| (payload, Form::Row);
         match &self.kind {
