@@ -329,3 +329,9 @@ def test_records_have_them_as_they_were(served):
     assert not replayed.get("differences"), replayed
     rows = served.run("sql", """select "in.image" image from records where model = 'raw' order by id""", "--json").json()
     assert [row["image"] for row in rows] == [as_json(value) for value in ids.values()]
+    found = served.run("sql", "select id from records where model = 'raw' and \"in.image\" = 'hi'", "--json").json()
+    assert [ids[row["id"]] for row in found] == [b"hi"]
+    written = served.run("records", "raw", "--csv").out
+    assert {row["in.image"] for row in csv.DictReader(io.StringIO(written))} == {
+        value.decode() if value == b"hi" else json.dumps(b64(value), separators=(",", ":")) for value in ids.values()
+    }

@@ -23,6 +23,22 @@ fn is_float(datatype: Datatype) -> bool {
     matches!(datatype, Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64)
 }
 
+/// Whether a cell says that a column has no value.
+fn is_missing(column: &Column, cell: &str) -> bool {
+    let is_text = matches!(column.datatype, Datatype::Bytes | Datatype::Json)
+        && column.shape.as_deref() == Some(&[]);
+    // Where any text may stand, `NA` is one: it may be Namibia.
+    match is_text && column.categories.is_empty() {
+        true => cell.is_empty(),
+        false => MISSING.contains(&cell.trim()),
+    }
+}
+
+/// Whether a cell leaves out a column that a row may do without.
+pub fn is_left_out(column: &Column, cell: &str) -> bool {
+    column.is_optional() && is_missing(column, cell)
+}
+
 /// What a cell says of a column; `None` is left out.
 pub fn value(column: &Column, cell: &str) -> Result<Option<Value>, String> {
     let bare = cell.trim();
@@ -37,15 +53,10 @@ pub fn value(column: &Column, cell: &str) -> Result<Option<Value>, String> {
     if let Some(value) = column.categories.iter().find(category) {
         return Ok(Some(value.clone()));
     }
-    let is_text = matches!(column.datatype, Datatype::Bytes | Datatype::Json) && is_scalar;
-    // Where any text may stand, `NA` is one: it may be Namibia.
-    let is_missing = match is_text && column.categories.is_empty() {
-        true => cell.is_empty(),
-        false => MISSING.contains(&bare),
-    };
-    if is_missing && column.is_optional() {
+    if is_left_out(column, cell) {
         return Ok(None);
     }
+    let is_missing = is_missing(column, cell);
     if !column.categories.is_empty() {
         let known: Vec<String> =
             column.categories.iter().take(CATEGORIES_MAX).map(Value::to_string).collect();

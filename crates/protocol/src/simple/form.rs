@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{builders, explain};
 use crate::cells::{Allowance, CellsBuilder};
 use crate::columns::ColumnIndex;
-use crate::limits::{DETAILS_MAX, SENTENCE_CHARS_MAX, cut, shown_value};
+use crate::limits::{DETAILS_MAX, SENTENCE_CHARS_MAX, VALUE_SHOWN_CHARS_MAX, cut, shown_value};
 use crate::multipart::{self, Part};
 use crate::payload::{Payload, expected, mismatch, shape_fits, unknown_column};
 use crate::typed;
@@ -125,22 +125,38 @@ fn text(builder: &mut CellsBuilder, part: &Part) -> Result<bool, String> {
     let Ok(text) = std::str::from_utf8(part.content) else {
         return Err(named(&format!("expected {}, got bytes that are no text", expected(column))));
     };
+    let shown = || format!("the text {:?}", cut(text, VALUE_SHOWN_CHARS_MAX));
     let is_scalar = column.shape.as_deref() == Some(&[]) && column.datatype != Datatype::Json;
     if part.is_json || !is_scalar {
-        match serde_json::from_str::<&RawValue>(text) {
-            Ok(raw) => return taken(builder.push_raw(raw), builder, || shown_value(raw)),
-            Err(error) if part.is_json => return Err(named(&format!("is no JSON: {error}"))),
-            Err(_) => {}
-        }
+        return match json(builder, text, part.is_json) {
+            Some(result) => result,
+            None if typed::is_left_out(column, text) => Ok(false),
+            None if column.datatype == Datatype::Json => {
+                taken(builder.push_value(&text.into()), builder, shown)
+            }
+            None => Err(named(&format!("expected {}, got {}", expected(column), shown()))),
+        };
     }
     match typed::value(column, text).map_err(|why| named(&why))? {
         None => Ok(false),
-        Some(value) => {
-            let shown =
-                || format!("the text {:?}", cut(text, crate::limits::VALUE_SHOWN_CHARS_MAX));
-            taken(builder.push_value(&value), builder, shown)
-        }
+        Some(value) => taken(builder.push_value(&value), builder, shown),
     }
+}
+
+/// Reads JSON, which takes no more memory than the column; `None` if it is none, and need not be.
+/// Python writes `True`.
+fn json(builder: &mut CellsBuilder, text: &str, is_json: bool) -> Option<Result<bool, String>> {
+    let error = match serde_json::from_str::<&RawValue>(text) {
+        Ok(raw) => return Some(taken(builder.push_raw(raw), builder, || shown_value(raw))),
+        Err(error) => error,
+    };
+    if is_json {
+        let error = cut(&error.to_string(), SENTENCE_CHARS_MAX);
+        return Some(Err(format!("{}  is no JSON: {error}", builder.column.name)));
+    }
+    let lower = text.to_lowercase();
+    let raw = serde_json::from_str::<&RawValue>(&lower).ok()?;
+    Some(taken(builder.push_raw(raw), builder, || shown_value(raw)))
 }
 
 /// What became of a value.

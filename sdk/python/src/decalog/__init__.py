@@ -268,10 +268,10 @@ def _encode(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        return value.tolist()
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"b64": b64encode(value).decode()}
+    if hasattr(value, "tolist"):
+        return value.tolist()
     if hasattr(value, "isoformat"):
         text = value.isoformat()
         return text + "Z" if getattr(value, "tzinfo", "") is None else text

@@ -38,12 +38,12 @@ def plain_value(value):
         return None
     if isinstance(value, datetime):
         return timestamp_text(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return json_of_bytes(bytes(value))
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=str)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return json_of_bytes(bytes(value))
     row = as_row(value)
     if row is not value:
         return row
