@@ -6,17 +6,16 @@ use std::fmt;
 use bytes::Bytes;
 use domain::Datatype;
 use domain::schema::Column;
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::element::{Scalar, push, taken};
-use crate::encoded;
 use crate::limits::{DIMENSIONS_MAX, FILLED_BYTES_MAX, is_deep};
 use crate::payload::{Cells, category_fits, null_bytes, push_null};
 use crate::tensor::push_byte_element;
+
+mod encoded;
 
 /// A dimension that no row has fixed yet.
 const FREE: usize = usize::MAX;
@@ -407,19 +406,11 @@ impl<'de> Visitor<'de> for ElementVisitor<'_, '_> {
         if self.nullable { Ok(false) } else { Err(E::custom("null")) }
     }
     /// `{"b64": "…"}`
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        let ElementVisitor { builder, depth, .. } = self;
-        if builder.column.datatype == Datatype::Bytes {
-            let is_encoded = map.next_key_seed(EncodedKey)? == Some(true);
-            if is_encoded
-                && map.next_value_seed(Encoded { builder: &mut *builder, depth })?
-                && map.next_key::<IgnoredAny>()?.is_none()
-            {
-                return Ok(true);
-            }
-            builder.misfit.get_or_insert(Misfit::Object);
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<bool, A::Error> {
+        match self.builder.column.datatype {
+            Datatype::Bytes => encoded::element(self.builder, self.depth, map).map(|()| true),
+            _ => Err(A::Error::custom("an object")),
         }
-        Err(A::Error::custom("an object"))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
         if !self.builder.begin_array(self.depth) {
@@ -450,55 +441,5 @@ impl<'de> DeserializeSeed<'de> for ElementSeed<'_, '_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let visitor = ElementVisitor { builder: self.builder, depth: self.depth, nullable: false };
         deserializer.deserialize_any(visitor).map(|_| ())
-    }
-}
-
-/// Whether a key is the one of bytes in base64.
-struct EncodedKey;
-
-impl<'de> DeserializeSeed<'de> for EncodedKey {
-    type Value = bool;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for EncodedKey {
-    type Value = bool;
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("the key `b64`")
-    }
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
-        Ok(key == encoded::KEY)
-    }
-}
-
-/// Reads bytes in base64; `false` if they are no value of the column.
-struct Encoded<'b, 's> {
-    builder: &'b mut CellsBuilder<'s>,
-    depth: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for Encoded<'_, '_> {
-    type Value = bool;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Encoded<'_, '_> {
-    type Value = bool;
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("base64")
-    }
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<bool, E> {
-        let Encoded { builder, depth } = self;
-        if builder.element(Scalar::Base64(text), depth) {
-            return Ok(true);
-        }
-        if !encoded::push_decoded(text, &mut vec![]) {
-            builder.misfit = Some(Misfit::Encoding);
-        }
-        Err(E::custom("does not fit"))
     }
 }
