@@ -122,6 +122,16 @@ def test_a_row_is_tried(platform, dashboard, tmp_path):
     age_of(page).fill("10")
     page.get_by_role("button", name="Send").click()
     answer.get_by_role("gridcell", name="5", exact=True).wait_for()
+    # A file is sent as its bytes, and named in what is to be typed elsewhere.
+    deploy(platform, tmp_path, "turned", "def predict(image: bytes) -> bytes:\n    return image[::-1]\n")
+    watched.open("/models/default/turned?tab=try")
+    page.locator("input[type=file]").set_input_files({"name": "scan.png", "mimeType": "image/png", "buffer": b"\x89PNG\0\xff"})
+    assert page.get_by_role("textbox", name=re.compile("^image")).input_value() == "scan.png: 6 bytes"
+    assert "-F 'image=@FILE'" in page.get_by_label("The call in curl", exact=True).inner_text()
+    page.get_by_role("button", name="Send").click()
+    answer.get_by_text("6 bytes").wait_for()
+    answer.get_by_text("Raw", exact=True).click()
+    assert "/wBHTlCJ" in page.get_by_label("The answer as it came").inner_text()
 
 
 def plain(text):

@@ -171,10 +171,10 @@ def a_reference_that_two_readers_read_differently(site):
 
 @attack("CVE-2025-54381", "server-side request", "BentoML", "1.4.19", "a form field that was an address instead of a file was fetched")
 def an_address_in_a_form(site):
-    """Forms are not read at all."""
+    """A field of a form is a column, and its value the text that it holds, whatever that is the address of."""
     form = f'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n{site.canary.url}\r\n--x--\r\n'.encode()
     for path in (PREDICT, INFER, "/v1/blobs/missing"):
-        refused(site.ask("POST", path, form, "owner", Content_Type="multipart/form-data; boundary=x"), 400)
+        refused(site.ask("POST", path, form, "owner", Content_Type="multipart/form-data; boundary=x"), 400, 422)
     refused(site.ask("POST", PREDICT, site.canary.url.encode(), Content_Type="text/uri-list"), 400)
 
 

@@ -1,7 +1,30 @@
 """Native files without code, and what other tools serve."""
 
+import json
+
 from . import At, section
 from .libraries import ROW
+
+
+def truth_as_a_tensor(platform, model):
+    """Asks with a tensor of BOOL for a column of numbers, in JSON and in binary."""
+    answers = []
+    for vip, blob in ([True], b""), (None, b"\1"):
+        binary = {"parameters": {"binary_data_size": 1}} if vip is None else {"data": vip}
+        inputs = [
+            {"name": "monthly_charge", "datatype": "FP64", "shape": [1], "data": [4.5]},
+            {"name": "calls", "datatype": "FP64", "shape": [1], "data": [3]},
+            {"name": "vip", "datatype": "BOOL", "shape": [1], **binary},
+            {"name": "plan", "datatype": "BYTES", "shape": [1], "data": ["free"]},
+        ]
+        body = json.dumps({"inputs": inputs}).encode()
+        headers = {"Inference-Header-Content-Length": str(len(body))} if blob else {}
+        answer = platform.request("POST", f"/v2/models/{model}/infer", body + blob, headers)
+        assert answer.status == 200, answer.body
+        answers.append(answer.json()["outputs"])
+    assert answers[0] == answers[1]
+    return "a BOOL tensor will do for `vip`, a column of FP64"
+
 
 kind = section("Files without code")
 
@@ -9,7 +32,8 @@ kind("extreme_json", "XGBoost's own `extreme.json`, nothing else", {"extreme.jso
      At("extreme.json"), schema=["vip: BOOL", "monthly charge: FP64?"])
 kind("extreme_binary", "XGBoost's own `extreme.ubj`", {"extreme.ubj": At("extreme.ubj")}, ROW, At("extreme.ubj"))
 kind("light_text", "LightGBM's own `light.txt`", {"light.txt": At("light.txt")},
-     {"monthly_charge": 4.5, "calls": 3, "vip": True, "plan": "free"}, At("light.txt"), schema=["plan: BYTES?"])
+     {"monthly_charge": 4.5, "calls": 3, "vip": True, "plan": "free"}, At("light.txt"), schema=["plan: BYTES?"],
+     more=truth_as_a_tensor)
 kind("cats", "CatBoost's own `cats.cbm`", {"cats.cbm": At("cats.cbm")}, ROW, At("cats.cbm"),
      schema=["monthly charge: FP64?", 'probability[0] is of "leave"'])
 kind("skops", "a pipeline in a `.skops` file", {"pipeline.skops": At("pipeline.skops")}, ROW, At("pipeline.skops"))

@@ -1,5 +1,8 @@
 """Outputs that nothing declares, and values that stay what they are."""
 
+import base64
+import json
+
 from . import section
 from .libraries import SHARED
 
@@ -83,5 +86,30 @@ kind("wide", "a whole number beyond 64 bits", {"model.py": "def predict(n: int):
 kind("case_of_integers", "a case whose whole number is off by one, beyond what a float tells apart",
      {"model.py": f"def predict(n: int) -> int:\n    return {BIG} + n\n", "tests/one.json": f'{{"input": {{"n": 1}}, "expected": {{"output": {BIG}}}}}'},
      refused=["case tests/one.json gives another answer", f"expected {BIG}, got {BIG + 1}"])
+
+
+def sent_as_itself(column, content, kind, **gives):
+    """Sends the bytes of a column as the body of a request, and as a file of a form."""
+
+    def send(platform, model):
+        form = f'--X\r\nContent-Disposition: form-data; name="{column}"; filename="f"\r\n\r\n'.encode() + content + b"\r\n--X--\r\n"
+        for body, content_type in ((content, kind), (form, "multipart/form-data; boundary=X")):
+            answer = platform.predict(model, body, {"Content-Type": content_type})
+            assert (answer.status, answer.json()) == (200, gives), answer.body
+        return f"the same for a body of `{kind}`, and for a form with a file"
+
+    return send
+
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAADCAAAAACcgYFdAAAAEUlEQVR42mNg+M8Q8J9hwX8ADs0D7hzKDYEAAAAASUVORK5CYII="
+kind("bytes", "bytes that are no text", {"model.py": "def predict(data: bytes) -> bytes:\n    return data[::-1]\n"},
+     {"data": {"b64": "AP8="}}, {"output": {"b64": "/wA="}}, more=sent_as_itself("data", b"\0\xff", "application/octet-stream", output={"b64": "/wA="}))
+kind("byte_lists", "lists of bytes, as arrays of numpy too",
+     {"model.py": "import numpy as np\n\n\ndef predict(data: list[bytes]):\n    return {'fixed': np.array(data), 'objects': np.array(data, object)}\n", **SHARED},
+     {"data": [{"b64": "AP8="}, "hi"]}, {"fixed": [{"b64": "AP8="}, "hi"], "objects": [{"b64": "AP8="}, "hi"]})
+kind("picture", "a picture, opened with Pillow",
+     {"model.py": "import io\n\nfrom PIL import Image\n\n\ndef predict(image: bytes):\n    return {'size': list(Image.open(io.BytesIO(image)).size)}\n",
+      "requirements.txt": "pillow==13.0.0\n", "tests/small.json": json.dumps({"input": {"image": {"b64": PNG}}, "expected": {"size": [2, 3]}})},
+     {"image": {"b64": PNG}}, {"size": [2, 3]}, more=sent_as_itself("image", base64.b64decode(PNG), "image/png", size=[2, 3]))
 kind("not_a_number", "NaN and infinity in an answer are null", {"model.py": "def predict(n: int) -> dict[str, float]:\n    return {'a': float('nan'), 'b': float('inf')}\n"},
      {"n": 1}, {"a": None, "b": None})

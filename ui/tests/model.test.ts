@@ -4,8 +4,9 @@ import { filterLines, readLines } from '../src/pages/model/logs/lines';
 import { planArguments, readPlan } from '../src/pages/model/versions/plan';
 import { stepOf, toLines } from '../src/pages/model/now/series';
 import { boundsOf, pictureOf, toJson } from '../src/pages/model/try/columns';
-import { aboutColumns, fromAddress, toAddress, toRow } from '../src/pages/model/try/row';
-import { snippet } from '../src/pages/model/try/calls';
+import { bytesOf, encoded, sizeOf } from '../src/pages/model/try/bytes';
+import { aboutColumns, fromAddress, toAddress, toForm, toRow } from '../src/pages/model/try/row';
+import { command, snippet } from '../src/pages/model/try/calls';
 import { type Happened, readHistory } from '../src/pages/model/versions/history';
 
 const age = { name: 'age', datatype: 'INT64' as const, shape: [] };
@@ -41,9 +42,29 @@ test('pictures are told by their shape', () => {
 });
 
 test('calls quote what shells and Python read otherwise', () => {
-  const call = { origin: 'http://h', path: '/p', reference: 'm', body: '{"a": "it\'s true", "b": true, "c": null}', streams: false, withToken: false };
+  const call = { origin: 'http://h', path: '/p', reference: 'm', body: '{"a": "it\'s true", "b": true, "c": null}', form: null, streams: false, withToken: false };
   assert.match(snippet('curl', call), /it'\\''s true/);
   assert.match(snippet('requests', call), /"it's true", "b": True, "c": None/);
+});
+
+test('a file is sent as its bytes, and calls name it', () => {
+  const text = encoded(Uint8Array.from([255, 0, 104, 105]));
+  assert.equal(text, '{"b64": "/wBoaQ=="}');
+  assert.deepEqual([sizeOf(text), sizeOf('{"b64": 1}'), sizeOf('hi')], [4, null, null]);
+  assert.deepEqual(bytesOf(JSON.parse(text)), Uint8Array.from([255, 0, 104, 105]));
+  assert.deepEqual([bytesOf({ b64: '?' }), bytesOf('hi'), bytesOf({ b64: '', a: 1 })], [null, null, null]);
+  const columns = [age, note];
+  const texts = { age: '7', note: text };
+  const { body } = toRow(columns, texts);
+  assert.equal(body, '{"age": 7, "note": {"b64": "/wBoaQ=="}}');
+  const form = toForm(columns, texts);
+  assert.deepEqual(form, [{ name: 'age', text: '7' }, { name: 'note', text: null }]);
+  assert.equal(toForm(columns, { age: '7', note: 'hi' }), null);
+  const call = { origin: 'http://h', path: '/p', reference: 'm', body: body ?? '', form, streams: false, withToken: false };
+  assert.match(snippet('curl', call), /--form-string 'age=7' \\\n {2}-F 'note=@FILE'$/);
+  assert.match(snippet('Python', call), /"note": open\("FILE", "rb"\)\.read\(\)/);
+  assert.match(snippet('requests', call), /^import base64\n[^]*"note": \{"b64": base64\.b64encode/);
+  assert.equal(command(call), "decalog predict m 'age=7' 'note=@FILE'");
 });
 
 test('lines of a traceback belong to its error', () => {

@@ -146,13 +146,14 @@ pub enum Verb {
     },
     /// Asks a model for a prediction
     #[command(
-        after_help = "Examples:\n  decalog predict churn '{\"age\": 42, \"city\": \"Utrecht\"}'\n  decalog predict churn @row.json\n  cat row.json | decalog predict churn -\n  decalog predict churn@v2 --rows people.csv\n  decalog predict churn people.csv --csv > scored.csv"
+        after_help = "Examples:\n  decalog predict churn '{\"age\": 42, \"city\": \"Utrecht\"}'\n  decalog predict churn age=42 city=Utrecht\n  decalog predict ocr image=@scan.png\n  decalog predict churn @row.json\n  cat row.json | decalog predict churn -\n  decalog predict churn@v2 --rows people.csv\n  decalog predict churn people.csv --csv > scored.csv"
     )]
     Predict {
         /// [project/]model[@environment][@vN]
         reference: String,
-        /// A row in JSON, @FILE, - for standard input, or a file that ends in .csv or .tsv
-        input: Option<String>,
+        /// A row in JSON, @FILE, - for standard input, or a file that ends in .csv or .tsv; or the
+        /// columns of a row, COLUMN=VALUE or COLUMN=@FILE
+        input: Vec<String>,
         /// A CSV file with a line of column names; without a name, the input is one
         #[arg(long, value_name = "FILE")]
         rows: Option<Option<PathBuf>>,

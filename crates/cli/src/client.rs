@@ -329,8 +329,18 @@ impl Client {
         path: &str,
         body: &str,
     ) -> Result<(String, impl Read + use<>), Failure> {
+        self.post_as(path, "application/json", body.as_bytes())
+    }
+
+    /// POST of a body of some content type; the answer as it comes, behind its own.
+    pub fn post_as(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<(String, impl Read + use<>), Failure> {
         let request =
-            self.request(path, ureq::Agent::post)?.header(header::CONTENT_TYPE, "application/json");
+            self.request(path, ureq::Agent::post)?.header(header::CONTENT_TYPE, content_type);
         let response = self.result(request.send(body))?;
         let kind = response
             .headers()

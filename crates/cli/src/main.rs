@@ -28,6 +28,7 @@ mod evaluations;
 mod events;
 mod evidence;
 mod exporting;
+mod fields;
 mod following;
 mod git;
 mod greeting;

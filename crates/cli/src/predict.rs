@@ -1,4 +1,4 @@
-//! `decalog predict`: one row, or the rows of a CSV file.
+//! `decalog predict`: one row, in JSON or as columns, or the rows of a CSV file.
 
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::client::{Client, not_understood};
+use crate::fields;
 use crate::rows::Row;
 use crate::sheet::{self, Sheet};
 use crate::terminal::as_written;
@@ -19,10 +20,13 @@ use crate::terminal::as_written;
 /// long file.
 const ASKED_ROWS: usize = 1_000;
 
+/// The content type of rows.
+const JSON: &str = "application/json";
+
 /// What to predict from, and how to write what came of it.
 pub struct Wanted {
-    /// A row in JSON, `@FILE`, `-`, or a CSV file.
-    pub input: Option<String>,
+    /// A row in JSON, `@FILE`, `-`, or a CSV file; or the columns of a row.
+    pub input: Vec<String>,
     /// Whether it is a CSV file, and which.
     pub rows: Option<Option<PathBuf>>,
     /// Whether to write CSV.
@@ -31,7 +35,8 @@ pub struct Wanted {
 
 /// Where rows come from.
 enum Source {
-    Json(String),
+    /// A body that is sent as it is, with its content type.
+    Body(String, Vec<u8>),
     Csv(PathBuf),
 }
 
@@ -41,14 +46,23 @@ impl Wanted {
             let name = name.to_ascii_lowercase();
             name.ends_with(".csv") || name.ends_with(".tsv")
         };
-        match (&self.input, &self.rows) {
+        let is_row = self.input.first().is_some_and(|first| fields::is_field(first));
+        if is_row && self.rows.is_none() {
+            return fields::form(&self.input).map(|(kind, body)| Source::Body(kind, body));
+        }
+        if let [_, second, ..] = self.input.as_slice() {
+            let text = format!("there are several inputs, of which {second} is the second");
+            return Err(Problem::new(Code::BadOption, text)
+                .help(format!("decalog predict {reference} COLUMN=VALUE COLUMN=@FILE …")));
+        }
+        match (self.input.first(), &self.rows) {
             (None, Some(Some(file))) => Ok(Source::Csv(file.clone())),
             (None, Some(None)) => Ok(Source::Csv("-".into())),
             (Some(file), Some(None)) => Ok(Source::Csv(file.trim_start_matches('@').into())),
             (Some(input), None) if is_csv(input) => {
                 Ok(Source::Csv(input.trim_start_matches('@').into()))
             }
-            (Some(input), None) => Ok(Source::Json(text(input)?)),
+            (Some(input), None) => Ok(Source::Body(JSON.into(), text(input)?.into_bytes())),
             (Some(input), Some(Some(file))) => {
                 let text = format!("there are two inputs: {input} and {}", file.display());
                 Err(Problem::new(Code::BadOption, text)
@@ -56,7 +70,7 @@ impl Wanted {
             }
             (None, None) => Err(Problem::new(Code::NoInput, "there is nothing to predict from")
                 .help(format!(
-                    "decalog predict {reference} '{{\"column\": value}}', or --rows FILE.csv"
+                    "decalog predict {reference} '{{\"column\": value}}', COLUMN=VALUE, or --rows FILE.csv"
                 ))),
         }
     }
@@ -70,8 +84,8 @@ pub fn run(client: &Client, reference: &str, wanted: &Wanted) -> Result<(), Fail
         })?;
     let path = format!("/v1/models/{reference}/predict");
     let written = match wanted.source(reference)? {
-        Source::Json(body) => {
-            let (kind, answer) = client.post_text(&path, &body)?;
+        Source::Body(kind, body) => {
+            let (kind, answer) = client.post_as(&path, &kind, &body)?;
             if kind.starts_with("text/event-stream") {
                 return stream(answer);
             }
@@ -197,7 +211,15 @@ fn text(input: &str) -> Result<String, Problem> {
         return Ok(text);
     }
     match input.strip_prefix('@') {
-        Some(file) => std::fs::read_to_string(file).map_err(|error| unreadable(file, error)),
+        Some(file) => std::fs::read_to_string(file).map_err(|error| {
+            let is_binary = error.kind() == std::io::ErrorKind::InvalidData;
+            let help = if is_binary {
+                format!("as the bytes of a column: COLUMN=@{file}")
+            } else {
+                String::new()
+            };
+            unreadable(file, error).help(help)
+        }),
         None => Ok(input.to_string()),
     }
 }

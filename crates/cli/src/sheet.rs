@@ -4,22 +4,16 @@
 
 use std::borrow::Cow;
 
-use domain::{Code, Column, Datatype, Problem, Schema};
-use serde_json::{Map, Number, Value};
+use domain::{Code, Column, Problem, Schema};
+use protocol::typed::{is_number, value};
+use serde_json::{Map, Value};
 
 /// What may stand between cells, the most usual first.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
-/// What programs write where there is no value.
-const MISSING: [&str; 14] = [
-    "", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None", "NaT",
-    "#NA",
-];
 /// Lines that are named when several do not fit.
 const TOLD_MAX: usize = 20;
-/// Categories that are named where a cell is none of them.
-const CATEGORIES_MAX: usize = 8;
-/// Integers up to this are exact as floating-point numbers.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+/// Names that are listed.
+const NAMES_MAX: usize = 8;
 
 /// The cells of a file, as text.
 #[derive(Debug, PartialEq)]
@@ -242,8 +236,7 @@ pub fn mapping(
 
 /// Names as people read them, not more than a line of them.
 fn listed(names: &[&str]) -> String {
-    let shown: Vec<String> =
-        names.iter().take(CATEGORIES_MAX).map(|name| format!("`{name}`")).collect();
+    let shown: Vec<String> = names.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect();
     match names.len() - shown.len() {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
@@ -301,85 +294,6 @@ fn vector(cells: &[String], column: &Column) -> Result<Map<String, Value>, Strin
     });
     let elements: Result<Vec<Value>, String> = elements.collect();
     Ok(Map::from_iter([(column.name.clone(), Value::Array(elements?))]))
-}
-
-fn is_number(datatype: Datatype) -> bool {
-    !matches!(datatype, Datatype::Bytes | Datatype::Timestamp | Datatype::Json | Datatype::Bool)
-}
-
-fn is_float(datatype: Datatype) -> bool {
-    matches!(datatype, Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64)
-}
-
-/// What a cell says of a column; `None` is left out.
-fn value(column: &Column, cell: &str) -> Result<Option<Value>, String> {
-    let bare = cell.trim();
-    let is_scalar = column.shape.as_deref() == Some(&[]);
-    let category = |value: &&Value| match value {
-        Value::String(text) => text == cell || text == bare,
-        other => {
-            let text = other.to_string();
-            text == bare
-        }
-    };
-    if let Some(value) = column.categories.iter().find(category) {
-        return Ok(Some(value.clone()));
-    }
-    let is_text = matches!(column.datatype, Datatype::Bytes | Datatype::Json) && is_scalar;
-    // Where any text may stand, `NA` is one: it may be Namibia.
-    let is_missing = match is_text && column.categories.is_empty() {
-        true => cell.is_empty(),
-        false => MISSING.contains(&bare),
-    };
-    if is_missing && column.is_optional() {
-        return Ok(None);
-    }
-    if !column.categories.is_empty() {
-        let known: Vec<String> =
-            column.categories.iter().take(CATEGORIES_MAX).map(Value::to_string).collect();
-        let more = if column.categories.len() > CATEGORIES_MAX { ", …" } else { "" };
-        return Err(format!("expected one of {}{more}, got {cell:?}", known.join(", ")));
-    }
-    if is_missing && (is_number(column.datatype) || column.datatype == Datatype::Bool) {
-        return Err(format!("is missing: expected {}", column.datatype));
-    }
-    let expected = || format!("expected {}, got {cell:?}", column.datatype);
-    match column.datatype {
-        Datatype::Bytes | Datatype::Timestamp if is_scalar => Ok(Some(cell.into())),
-        Datatype::Bool if is_scalar => truth(bare).map(|is| Some(is.into())).ok_or_else(expected),
-        number if is_scalar && is_float(number) => {
-            let read = bare.parse().ok().and_then(Number::from_f64);
-            read.map(|number| Some(number.into())).ok_or_else(expected)
-        }
-        number if is_scalar && is_number(number) => {
-            integer(bare).map(|number| Some(number.into())).ok_or_else(expected)
-        }
-        _ => {
-            let read = |text: &str| serde_json::from_str(text).ok();
-            Ok(read(cell).or_else(|| read(&cell.to_lowercase())).or_else(|| Some(cell.into())))
-        }
-    }
-}
-
-/// What programs write for yes and no.
-fn truth(cell: &str) -> Option<bool> {
-    match cell.to_ascii_lowercase().as_str() {
-        "1" | "1.0" | "true" | "t" | "yes" | "y" => Some(true),
-        "0" | "0.0" | "false" | "f" | "no" | "n" => Some(false),
-        _ => None,
-    }
-}
-
-/// An integer, also as programs write it that have turned a column with gaps into floating-point
-/// numbers: `42.0`.
-fn integer(cell: &str) -> Option<Number> {
-    let exact =
-        cell.parse::<i64>().map(Number::from).or_else(|_| cell.parse::<u64>().map(Into::into));
-    exact.ok().or_else(|| {
-        let number = cell.parse::<f64>().ok()?;
-        let is_whole = number.fract() == 0.0 && number.abs() <= EXACT_MAX;
-        is_whole.then(|| Number::from(number as i64))
-    })
 }
 
 #[cfg(test)]

@@ -184,6 +184,7 @@ codes! {
     BodyTimeout "body_timeout" 408 DeadlineExceeded Change Requests "The body did not arrive in time.";
     BodyTooLarge "body_too_large" 413 ResourceExhausted Change Requests "The body is longer than `--body-bytes-max`.";
     UnsupportedEncoding "unsupported_encoding" 415 InvalidArgument Change Requests "The body is compressed in a way that its path does not take.";
+    UnsupportedType "unsupported_type" 415 InvalidArgument Change Requests "The model takes no body of that content type.";
     QueueFull "queue_full" 429 ResourceExhausted Soon Requests "The queue of the model is full, in rows or in bytes.";
     NoCapacity "no_capacity" 503 Unavailable Soon Requests "No replica was ready in time, or the queue is too long for the deadline.";
     NotRunning "not_running" 503 Unavailable Soon Requests "The version has no replicas in this environment.";

@@ -6,14 +6,16 @@ use std::fmt;
 use bytes::Bytes;
 use domain::Datatype;
 use domain::schema::Column;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::element::{Scalar, push};
+use crate::element::{Scalar, push, taken};
 use crate::limits::{DIMENSIONS_MAX, FILLED_BYTES_MAX, is_deep};
 use crate::payload::{Cells, category_fits, null_bytes, push_null};
 use crate::tensor::push_byte_element;
+
+mod encoded;
 
 /// A dimension that no row has fixed yet.
 const FREE: usize = usize::MAX;
@@ -59,6 +61,10 @@ pub(crate) enum Misfit {
     Deep,
     /// What stands in for missing values takes too much memory.
     Filled,
+    /// An object that does not stand for bytes.
+    Object,
+    /// What should be base64 is none.
+    Encoding,
 }
 
 /// The most elements that a text of this length has: each takes two bytes of it at least.
@@ -257,6 +263,19 @@ impl<'s> CellsBuilder<'s> {
         }
     }
 
+    /// Appends one row of bytes: one element, or a list of them for a column of lists; `false` if
+    /// they do not fit.
+    pub(crate) fn push_bytes(&mut self, elements: &[&[u8]], is_list: bool) -> bool {
+        self.push_or_undo(|builder| {
+            let depth = usize::from(is_list);
+            let mut all = elements.iter();
+            (!is_list || builder.begin_array(0))
+                && all.all(|bytes| builder.element(Scalar::Bytes(bytes), depth))
+                && (!is_list || builder.end_array(0, elements.len()))
+                && builder.row_done()
+        })
+    }
+
     fn element(&mut self, scalar: Scalar<'_>, depth: usize) -> bool {
         // The first leaf tells how deep the arrays of this column are, unless an empty array went
         // deeper.
@@ -264,17 +283,13 @@ impl<'s> CellsBuilder<'s> {
         if depth != self.shape.len() {
             return self.other_rank();
         }
-        let scalar = match scalar {
-            Scalar::Bool(truth) if self.column.booleans => Scalar::Unsigned(truth.into()),
-            other => other,
-        };
         let before = self.data.len();
         if let Some(size) = self.column.datatype.size()
             && self.data.capacity() - before < size
         {
             self.make_room(size);
         }
-        if !push(self.column.datatype, scalar, &mut self.data) {
+        if !push(self.column.datatype, taken(self.column, scalar), &mut self.data) {
             return false;
         }
         if self.column.categories.is_empty() {
@@ -390,8 +405,12 @@ impl<'de> Visitor<'de> for ElementVisitor<'_, '_> {
     fn visit_unit<E: serde::de::Error>(self) -> Result<bool, E> {
         if self.nullable { Ok(false) } else { Err(E::custom("null")) }
     }
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, _: A) -> Result<bool, A::Error> {
-        Err(A::Error::custom("an object"))
+    /// `{"b64": "…"}`
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<bool, A::Error> {
+        match self.builder.column.datatype {
+            Datatype::Bytes => encoded::element(self.builder, self.depth, map).map(|()| true),
+            _ => Err(A::Error::custom("an object")),
+        }
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
         if !self.builder.begin_array(self.depth) {

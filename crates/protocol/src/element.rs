@@ -1,8 +1,10 @@
 //! One element between JSON and little-endian bytes: the rules of each datatype in one place.
 
-use domain::Datatype;
+use bytes::Bytes;
+use domain::{Column, Datatype};
 use half::{bf16, f16};
 
+use crate::encoded::{push_decoded, write_bytes};
 use crate::tensor::push_byte_element;
 
 /// The largest integer up to which every whole number is a float.
@@ -21,6 +23,10 @@ pub enum Scalar<'a> {
     Float(f64),
     /// Text.
     Text(&'a str),
+    /// Bytes, in base64.
+    Base64(&'a str),
+    /// Bytes, which JSON has no scalar for.
+    Bytes(&'a [u8]),
 }
 
 /// Appends the scalar as one element; `false` if it is not a value of the datatype. Whole floats
@@ -60,6 +66,8 @@ pub fn push(datatype: Datatype, scalar: Scalar<'_>, data: &mut Vec<u8>) -> bool 
         }
         Bytes => match scalar {
             Scalar::Text(text) => push_byte_element(data, text.as_bytes()),
+            Scalar::Bytes(bytes) => push_byte_element(data, bytes),
+            Scalar::Base64(text) => return push_decoded(text, data),
             _ => return false,
         },
         Timestamp => match scalar {
@@ -71,6 +79,23 @@ pub fn push(datatype: Datatype, scalar: Scalar<'_>, data: &mut Vec<u8>) -> bool 
         Json => return false,
     }
     true
+}
+
+/// A scalar as a column takes it: `true` and `false` are numbers where it does not tell which of
+/// the two it was trained on.
+pub fn taken<'a>(column: &Column, scalar: Scalar<'a>) -> Scalar<'a> {
+    match scalar {
+        Scalar::Bool(truth) if column.booleans => Scalar::Unsigned(truth.into()),
+        other => other,
+    }
+}
+
+/// Elements of BOOL as a column of another datatype [takes](taken) them; `None` if it does not.
+pub fn taken_truths(column: &Column, truths: &[u8]) -> Option<Bytes> {
+    let mut data = vec![];
+    let taken =
+        |truth: &u8| push(column.datatype, taken(column, Scalar::Bool(*truth != 0)), &mut data);
+    truths.iter().all(taken).then(|| Bytes::from(data))
 }
 
 /// Whether a number is still one when it is rounded to a smaller type, and not an infinity.
@@ -187,7 +212,7 @@ pub fn write_json(datatype: Datatype, bytes: &[u8], out: &mut Vec<u8>) {
         Fp32 => float!(f32, f32),
         Fp64 => float!(f64, f64),
         Json => write_raw_json(bytes, out),
-        Bytes | Timestamp => write_text(bytes, out),
+        Bytes | Timestamp => write_bytes(bytes, out),
     }
 }
 
@@ -228,17 +253,16 @@ fn write_float<T: serde::Serialize>(value: T, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, &value);
 }
 
-/// Writes text as a JSON string; bytes that are not UTF-8 are replaced, as JSON has no form for
-/// them.
-pub fn write_text(bytes: &[u8], out: &mut Vec<u8>) {
-    let _ = serde_json::to_writer(out, &String::from_utf8_lossy(bytes));
+/// Writes text as a JSON string.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    let _ = serde_json::to_writer(out, text);
 }
 
 /// Writes a JSON element as it is, if it is one.
 fn write_raw_json(bytes: &[u8], out: &mut Vec<u8>) {
     match serde_json::from_slice::<&serde_json::value::RawValue>(bytes) {
         Ok(raw) => out.extend_from_slice(raw.get().as_bytes()),
-        Err(_) => write_text(bytes, out),
+        Err(_) => write_bytes(bytes, out),
     }
 }
 

@@ -6,15 +6,18 @@ mod at_most;
 mod cells;
 mod columns;
 pub mod element;
+pub mod encoded;
 pub mod exact;
 pub mod fault;
 pub mod limits;
+pub mod multipart;
 pub mod oip;
 pub mod payload;
 pub mod record;
 pub mod simple;
 pub mod tensor;
 pub mod trace;
+pub mod typed;
 pub mod view;
 pub mod worker_wire;
 

@@ -22,6 +22,8 @@ pub const PARTS_MAX: usize = 1 << 16;
 /// The most rows of one request to a model that is given its rows one by one. Each takes a round
 /// trip to the worker, and its answer some hundred bytes beside its data.
 pub const ROW_BY_ROW_MAX: usize = 4_096;
+/// The most parts of a form.
+pub const FORM_PARTS_MAX: usize = 1 << 12;
 /// The most outputs that a request may name.
 pub const OUTPUTS_MAX: usize = 1024;
 /// The longest name of a tensor or an output, and the longest id of a request, in bytes.

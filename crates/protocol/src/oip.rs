@@ -9,10 +9,10 @@ mod data;
 mod request;
 mod response;
 
-pub(crate) use data::{decode_data, split};
+pub(crate) use data::{BASE64, decode_data, split};
 pub use request::{InferRequest, RequestedOutput, decode_request};
 pub use response::InferResponse;
-pub(crate) use response::write_tensor;
+pub(crate) use response::{Written, write_tensor};
 
 /// Tells where the JSON ends and the binary tensors begin.
 pub const HEADER_LENGTH: &str = "inference-header-content-length";

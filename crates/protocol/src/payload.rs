@@ -6,6 +6,7 @@ use domain::{Code, Datatype, Problem};
 
 use crate::cells::{Allowance, CellsBuilder};
 use crate::columns::ColumnIndex;
+use crate::element::taken_truths;
 use crate::limits::{
     DETAILS_MAX, FILLED_BYTES_MAX, ROWS_MAX, VALUE_SHOWN_CHARS_MAX, cut, shown_name, shown_names,
 };
@@ -270,12 +271,7 @@ impl<'s> Sorter<'s> {
 }
 
 fn cells_of(column: &Column, tensor: &Tensor, batches: bool) -> Result<Cells, String> {
-    if tensor.datatype.wire_name() != column.datatype.wire_name() {
-        return Err(format!(
-            "{}  expected {}, got {}",
-            column.name, column.datatype, tensor.datatype
-        ));
-    }
+    let data = data_of(column, tensor)?;
     let mut shape = tensor.shape.get(batches as usize..).unwrap_or_default().to_vec();
     if column.shape.as_deref() == Some(&[]) && shape == [1] {
         // Clients that know no scalars send a column of them as (rows, 1).
@@ -288,7 +284,27 @@ fn cells_of(column: &Column, tensor: &Tensor, batches: bool) -> Result<Cells, St
             column.name
         ));
     }
-    Ok(Cells { shape, data: tensor.data.clone(), valid: None })
+    Ok(Cells { shape, data, valid: None })
+}
+
+/// The data of a tensor as the column's datatype.
+fn data_of(column: &Column, tensor: &Tensor) -> Result<Bytes, String> {
+    if tensor.datatype.wire_name() == column.datatype.wire_name() {
+        return Ok(tensor.data.clone());
+    }
+    let bytes = tensor.data.len().saturating_mul(column.datatype.size().unwrap_or(0));
+    if tensor.datatype == Datatype::Bool && column.booleans && bytes > FILLED_BYTES_MAX {
+        return Err(format!(
+            "{}  is BOOL, and would take more than {} MiB as {}: send it as that",
+            column.name,
+            FILLED_BYTES_MAX >> 20,
+            column.datatype
+        ));
+    }
+    let truths = (tensor.datatype == Datatype::Bool).then_some(&tensor.data);
+    truths.and_then(|truths| taken_truths(column, truths)).ok_or_else(|| {
+        format!("{}  expected {}, got {}", column.name, column.datatype, tensor.datatype)
+    })
 }
 
 /// The first element that is not what the column allows, as JSON. What stands in for a missing row
@@ -347,6 +363,8 @@ pub fn push_value(datatype: Datatype, value: &serde_json::Value, data: &mut Vec<
     match value {
         Value::Bool(value) => push(datatype, Scalar::Bool(*value), data),
         Value::String(text) => push(datatype, Scalar::Text(text), data),
+        Value::Object(_) => crate::encoded::encoded(value)
+            .is_some_and(|text| push(datatype, Scalar::Base64(text), data)),
         Value::Number(number) => {
             let scalar = match (number.as_u64(), number.as_i64(), number.as_f64()) {
                 (Some(value), _, _) => Scalar::Unsigned(value),

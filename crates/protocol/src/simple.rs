@@ -15,8 +15,10 @@ use crate::limits::ROWS_MAX;
 use crate::payload::Payload;
 
 mod explain;
+mod form;
 mod synthetic;
 
+pub use form::{decode_bytes, decode_form};
 pub use synthetic::synthetic_row;
 
 /// How the request was written, and so how its answer is.

@@ -8,7 +8,7 @@ use domain::{Datatype, Problem};
 use serde_json::{Map, Value};
 
 use crate::answer::Answer;
-use crate::oip::write_tensor;
+use crate::oip::{Written, write_tensor};
 use crate::payload::{Cells, Payload};
 use crate::tensor::Tensor;
 use crate::trace::TraceContext;
@@ -90,7 +90,11 @@ fn encode_json(tensors: &[Tensor], parameters: &Map<String, Value>, outputs: &[S
         if at > 0 {
             json.push(b',');
         }
-        write_tensor(tensor, false, &mut json);
+        let begin = json.len();
+        if !write_tensor(tensor, Written::Json, &mut json) {
+            json.truncate(begin);
+            write_tensor(tensor, Written::Base64, &mut json);
+        }
     }
     json.push(b']');
     write_outputs(outputs, &mut json);
@@ -172,9 +176,9 @@ fn write_input(
 ) {
     json.extend_from_slice(b"{\"name\":");
     if suffix.is_empty() {
-        crate::element::write_text(name.as_bytes(), json);
+        crate::element::write_text(name, json);
     } else {
-        crate::element::write_text(format!("{name}{suffix}").as_bytes(), json);
+        crate::element::write_text(&format!("{name}{suffix}"), json);
     }
     json.extend_from_slice(b",\"datatype\":\"");
     json.extend_from_slice(datatype.wire_name().as_bytes());

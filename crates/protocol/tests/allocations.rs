@@ -51,6 +51,7 @@ const BOUNDED: &[(&str, &str, &str)] = &[
         "plausible * datatype.size().unwrap_or(4)",
         "by the length of the text",
     ),
+    ("protocol/src/encoded.rs", "begin + length", "the bytes that are there"),
     ("protocol/src/oip/response.rs", "request.len()", "OUTPUTS_MAX"),
     (
         "protocol/src/oip/response.rs",

@@ -155,6 +155,61 @@ fn memory_is_bounded_by_the_body() {
 }
 
 #[test]
+fn memory_is_bounded_by_bytes_and_forms() {
+    let bytes = schema(vec![
+        Column { nullable: true, ..Column::scalar("b", Datatype::Bytes) },
+        Column { nullable: true, ..column("l", Datatype::Bytes, Some(vec![-1])) },
+        Column { nullable: true, ..column("x", Datatype::Fp64, Some(vec![-1])) },
+    ]);
+    let long = |text: &str| text.repeat(LONG / text.len());
+    for (what, body, code) in [
+        ("base64", format!(r#"{{"b": {{"b64": "{}"}}}}"#, long("AAAA")), "ok"),
+        ("no base64", format!(r#"{{"b": {{"b64": "{}?"}}}}"#, long("AAAA")), "schema_mismatch"),
+        ("short bytes", format!(r#"{{"l": [{}""]}}"#, long(r#"{"b64":""},"#)), "ok"),
+        ("keys", format!(r#"{{"b": {{{}"b64": ""}}}}"#, long(r#""b64":"","#)), "schema_mismatch"),
+    ] {
+        let (found, peak) = predict(&body, &bytes);
+        assert_eq!(found, code, "{what}");
+        assert!(peak <= 4 * body.len() + MIB, "{what}: {peak} bytes for {}", body.len());
+    }
+    let part = |name: &str, content: &str| {
+        format!("--X\r\nContent-Disposition: form-data; name={name}\r\n\r\n{content}\r\n")
+    };
+    for (what, body, code) in [
+        ("a part", part("b", &long("A")) + "--X--", "ok"),
+        ("a list", part("x", &format!("[{}1]", long("1,"))) + "--X--", "ok"),
+        ("no list", part("x", &format!("[{}a]", long("1,"))) + "--X--", "schema_mismatch"),
+        ("parts", long(&part("l", "")) + "--X--", "bad_request"),
+        ("boundaries", long("\r\n--X"), "bad_request"),
+        ("a head", part(&long("A"), "") + "--X--", "bad_request"),
+    ] {
+        let (result, peak) = measured(|| simple::decode_form(body.as_bytes(), "X", &bytes));
+        let found = result.map_or_else(|problem| problem.code.to_string(), |_| "ok".into());
+        assert_eq!(found, code, "{what}");
+        assert!(peak <= 4 * body.len() + MIB, "{what}: {peak} bytes for {}", body.len());
+    }
+}
+
+#[test]
+fn truths_for_a_column_of_numbers_take_what_a_request_may_fill() {
+    let flags = Column { booleans: true, ..column("x", Datatype::Fp64, Some(vec![-1])) };
+    let infer = |count: usize| {
+        let x = format!(
+            r#"{{"name": "x", "shape": [1, {count}], "datatype": "BOOL", "parameters": {{"binary_data_size": {count}}}}}"#
+        );
+        let json = format!(r#"{{"inputs": [{x}]}}"#);
+        let body = [json.as_bytes(), &vec![1; count]].concat();
+        let request = oip::decode_request(Bytes::from(body), Some(json.len())).unwrap();
+        measured(|| Payload::from_tensors(request.inputs, &schema(vec![flags.clone()])))
+    };
+    let (read, _) = infer(2);
+    assert_eq!(read.unwrap().columns[0].data.as_ref(), [1f64.to_le_bytes(); 2].concat());
+    let (read, peak) = infer(FILLED_BYTES_MAX / 8 + 1);
+    assert!(read.unwrap_err().details[0].contains("send it as that"));
+    assert!(peak < MIB, "{peak}");
+}
+
+#[test]
 fn memory_is_bounded_by_the_body_in_the_open_protocol() {
     let long = |text: &str| text.repeat(LONG / text.len());
     let tensor = |name: &str, count: usize, data: &str| {

@@ -3,6 +3,7 @@
 
 mod answer;
 mod ask;
+mod binary;
 mod buffer;
 mod cells;
 mod check;

@@ -10,6 +10,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::writer::{JsonArray, LineDelimited, Writer, WriterBuilder};
 
 use crate::answer::Format;
+use crate::binary::{AsJson, as_texts};
 use crate::buffer::Buffer;
 use crate::parquet::Parquet;
 
@@ -32,7 +33,9 @@ impl Encoder {
     pub fn new(format: Format, schema: &Schema) -> Result<Encoder, ArrowError> {
         let schema = Arc::new(written(format, schema));
         let buffer = Buffer::default();
-        let json = || WriterBuilder::new().with_explicit_nulls(true);
+        let json = || {
+            WriterBuilder::new().with_explicit_nulls(true).with_encoder_factory(Arc::new(AsJson))
+        };
         let writer = match format {
             Format::Jsonl => Form::Jsonl(json().build(buffer.clone())),
             Format::Json => Form::Json(json().build(buffer.clone())),
@@ -55,7 +58,7 @@ impl Encoder {
         let columns: Result<Vec<ArrayRef>, ArrowError> = columns
             .map(|(column, field)| match column.data_type() == field.data_type() {
                 true => Ok(column.clone()),
-                false => cast(column, field.data_type()),
+                false => cast(&as_texts(column), field.data_type()),
             })
             .collect();
         let options = datafusion::arrow::array::RecordBatchOptions::new()
@@ -91,8 +94,8 @@ fn ended(mut text: Vec<u8>) -> Vec<u8> {
     text
 }
 
-/// The columns as they are written: each name once, and all may be null. CSV has no lists: there
-/// they are texts.
+/// The columns as they are written: each name once, and all may be null. CSV has neither
+/// lists nor bytes: there they are texts.
 fn written(format: Format, schema: &Schema) -> Schema {
     let mut names: Vec<String> = vec![];
     let fields = schema.fields().iter().map(|field| {
@@ -104,7 +107,9 @@ fn written(format: Format, schema: &Schema) -> Schema {
         }
         names.push(name.clone());
         let datatype = match field.data_type() {
-            nested if format == Format::Csv && nested.is_nested() => DataType::Utf8,
+            other if format == Format::Csv && (other.is_nested() || *other == DataType::Binary) => {
+                DataType::Utf8
+            }
             datatype => datatype.clone(),
         };
         Field::new(name, datatype, true)
@@ -114,7 +119,8 @@ fn written(format: Format, schema: &Schema) -> Schema {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{Float64Array, Int64Array, ListArray, StringArray};
+    use datafusion::arrow::array::{BinaryArray, Float64Array, Int64Array, ListArray, StringArray};
+    use datafusion::arrow::buffer::OffsetBuffer;
     use datafusion::arrow::datatypes::Int32Type;
 
     use super::*;
@@ -136,8 +142,35 @@ mod tests {
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
     }
 
+    #[test]
+    fn bytes_are_text_where_they_can_be() {
+        let bytes = BinaryArray::from_opt_vec(vec![Some(b"\xff\0"), Some(b"hi"), None]);
+        let offsets = OffsetBuffer::new(vec![0, 2, 2, 3].into());
+        let item = Arc::new(Field::new("item", DataType::Binary, true));
+        let lists = ListArray::new(item, offsets, Arc::new(bytes.clone()), None);
+        let columns: [(&str, ArrayRef); 2] = [("b", Arc::new(bytes)), ("l", Arc::new(lists))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        assert_eq!(
+            text_of(Format::Jsonl, std::slice::from_ref(&batch)),
+            "{\"b\":{\"b64\":\"/wA=\"},\"l\":[{\"b64\":\"/wA=\"},\"hi\"]}\n\
+             {\"b\":\"hi\",\"l\":[]}\n{\"b\":null,\"l\":[null]}\n"
+        );
+        assert_eq!(
+            text_of(Format::Csv, &[batch]),
+            "b,l\n\"{\"\"b64\"\":\"\"/wA=\"\"}\",\"[{\"\"b64\"\":\"\"/wA=\"\"}, hi]\"\nhi,[]\n,[]\n"
+        );
+    }
+
     fn text(format: Format, batches: &[RecordBatch]) -> String {
-        let mut encoder = Encoder::new(format, &batch().schema()).unwrap();
+        text_as(format, &batch().schema(), batches)
+    }
+
+    fn text_of(format: Format, batches: &[RecordBatch]) -> String {
+        text_as(format, &batches[0].schema(), batches)
+    }
+
+    fn text_as(format: Format, schema: &Schema, batches: &[RecordBatch]) -> String {
+        let mut encoder = Encoder::new(format, schema).unwrap();
         let mut bytes = vec![];
         for batch in batches {
             bytes.extend(encoder.add(batch).unwrap());

@@ -11,5 +11,6 @@ pub mod server;
 pub use caller::Caller;
 pub use client::{Connection, ConnectionError, Form, RawAnswer};
 pub use probe::{ProbeAs, WorkerInfo, probe};
+pub use protocol::encoded::canonical as canonical_bytes;
 pub use protocol::simple::synthetic_row;
 pub use protocol::{Answer, Payload, Tensor};

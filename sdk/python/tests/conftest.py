@@ -47,8 +47,16 @@ def binary_body(tensors, **more):
     return text + b"".join(blob for _, blob in tensors), len(text)
 
 
+def read_bytes(value):
+    """Text, or bytes that are none."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
 def read_outputs(body, json_length):
-    """Outputs by name: (datatype, shape, values); text for BYTES, parsed for JSON columns."""
+    """Outputs by name: (datatype, shape, values); text for BYTES that are text, parsed for JSON columns."""
     ((_, outputs),) = read_parts(body, json_length)
     return outputs
 
@@ -68,7 +76,7 @@ def read_parts(body, json_length):
         values, at = [], 0
         while at < len(blob):
             (length,) = struct.unpack_from("<I", blob, at)
-            values.append(blob[at + 4 : at + 4 + length].decode(errors="replace"))
+            values.append(read_bytes(blob[at + 4 : at + 4 + length]))
             at += 4 + length
         return kind or datatype, output["shape"], [json.loads(value) for value in values] if kind == "json" else values
 

@@ -196,3 +196,11 @@ def test_the_url_comes_from_the_environment(monkeypatch):
     assert decalog.Client().url == "http://example.test:1/base"
     monkeypatch.delenv("DECALOG_URL")
     assert decalog.Client().url == "http://127.0.0.1:8010"
+
+
+def test_bytes_are_sent_and_read(client):
+    sent = {"image": b"\xff\0", "list": [bytearray(b"hi"), memoryview(b"")]}
+    answer = client.predict("ocr", sent)
+    assert answer["image"] == {"b64": "/wA="}
+    assert decalog.as_bytes(answer["image"]) == sent["image"] and decalog.as_bytes("hé") == "hé".encode()
+    assert [decalog.as_bytes(value) for value in answer["list"]] == [b"hi", b""]

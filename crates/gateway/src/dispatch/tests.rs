@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::ask::Reply;
-use crate::wire::simple::Simple;
+use crate::wire::Wire;
+use crate::wire::simple::{Kind, Simple};
 use crate::{Gateway, GatewayConfig};
 
 /// Answers every request with one row.
@@ -102,7 +103,8 @@ async fn a_panic_within_a_slot_costs_one_request() {
         ));
         assert!(receiver.await.is_err(), "whoever waits hears of it");
         drop(place);
-        let question = Simple(Bytes::from_static(br#"{"rows": [{"x": 1}, {"x": 2}]}"#));
+        let question = Bytes::from_static(br#"{"rows": [{"x": 1}, {"x": 2}]}"#);
+        let question = Simple::read(Kind::Json, question).unwrap();
         let asked = crate::keep::Asked::new("m", String::new(), &HeaderMap::new());
         let answered =
             gateway.ask(&HeaderMap::new(), Instant::now(), question, None, None, &asked).await;

@@ -25,11 +25,16 @@ pub(crate) fn split(body: &Bytes, header_bytes: Option<usize>) -> Result<(Bytes,
     Ok((body.slice(..length), body.slice(length..)))
 }
 
-/// Reads the data of a tensor of `count` elements, flat or nested.
+/// What the parameter `content_type` of a tensor of BYTES says where its texts are base64, as
+/// MLServer has it.
+pub(crate) const BASE64: &str = "base64";
+
+/// Reads the data of a tensor of `count` elements, flat or nested; texts may be base64 of BYTES.
 pub(crate) fn decode_data(
     name: &str,
     datatype: Datatype,
     count: usize,
+    is_base64: bool,
     raw: &RawValue,
 ) -> Result<Bytes, Flaw> {
     let name = shown_name(name);
@@ -44,7 +49,7 @@ pub(crate) fn decode_data(
     let plausible = count.min(raw.get().len() / 2 + 1);
     let mut data = Vec::with_capacity(plausible * datatype.size().unwrap_or(4));
     let mut found = 0;
-    let flat = Flat { datatype, data: &mut data, found: &mut found, count };
+    let flat = Flat { datatype, is_base64, data: &mut data, found: &mut found, count };
     flat.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(|error| {
         let error = cut(&error.to_string(), SENTENCE_CHARS_MAX);
         Flaw::new(
@@ -66,6 +71,7 @@ pub(crate) fn decode_data(
 /// Collects numbers or text out of arrays, however deeply they are nested.
 struct Flat<'a> {
     datatype: Datatype,
+    is_base64: bool,
     data: &'a mut Vec<u8>,
     found: &'a mut usize,
     /// As many as the shape says: more are not read.
@@ -77,6 +83,7 @@ impl Flat<'_> {
         // Some clients write BOOL as 0 and 1.
         let scalar = match (self.datatype, scalar) {
             (Datatype::Bool, Scalar::Unsigned(value @ 0..=1)) => Scalar::Bool(value == 1),
+            (Datatype::Bytes, Scalar::Text(text)) if self.is_base64 => Scalar::Base64(text),
             _ => scalar,
         };
         if *self.found == self.count {
@@ -96,7 +103,10 @@ fn shown(scalar: Scalar<'_>) -> String {
         Scalar::Signed(value) => value.to_string(),
         Scalar::Unsigned(value) => value.to_string(),
         Scalar::Float(value) => value.to_string(),
-        Scalar::Text(text) => format!("the string \"{}\"", cut(text, VALUE_SHOWN_CHARS_MAX)),
+        Scalar::Text(text) | Scalar::Base64(text) => {
+            format!("the string \"{}\"", cut(text, VALUE_SHOWN_CHARS_MAX))
+        }
+        Scalar::Bytes(bytes) => format!("{} bytes", bytes.len()),
     }
 }
 
@@ -128,9 +138,15 @@ impl<'de> Visitor<'de> for Flat<'_> {
         self.element(Scalar::Text(value))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Flat { datatype, data, found, count } = self;
+        let Flat { datatype, is_base64, data, found, count } = self;
         while seq
-            .next_element_seed(Flat { datatype, data: &mut *data, found: &mut *found, count })?
+            .next_element_seed(Flat {
+                datatype,
+                is_base64,
+                data: &mut *data,
+                found: &mut *found,
+                count,
+            })?
             .is_some()
         {}
         Ok(())

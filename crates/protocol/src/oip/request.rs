@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{decode_data, split};
+use super::{BASE64, decode_data, split};
 use crate::at_most::AtMost;
 use crate::limits::{
     DIMENSIONS_READ_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, PARAMETERS_BYTES_MAX, SENTENCE_CHARS_MAX,
@@ -196,7 +196,10 @@ fn decode_tensor(tensor: TensorJson, blobs: &mut Bytes) -> Result<Tensor, Proble
             })?;
             blobs.split_to(bytes)
         }
-        (None, Some(raw)) => decode_data(&name, datatype, count, raw)?,
+        (None, Some(raw)) => {
+            let is_base64 = parameters.get("content_type").is_some_and(|kind| kind == BASE64);
+            decode_data(&name, datatype, count, is_base64, raw)?
+        }
     };
     let tensor = Tensor { name, datatype, shape, data };
     tensor.check()?;

@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 use domain::{Code, Datatype, Problem};
 use serde::Serialize;
 
-use super::RequestedOutput;
+use super::{BASE64, RequestedOutput};
 use crate::element::write_json;
+use crate::encoded::write_encoded;
 use crate::limits::{shown_name, shown_names};
 use crate::tensor::{Tensor, byte_elements};
 
@@ -79,10 +80,17 @@ impl InferResponse {
             if at > 0 {
                 json.push(b',');
             }
+            let begin = json.len();
             // BF16 has no JSON form.
             let binary = wants_binary(at, &output.name) || output.datatype == Datatype::Bf16;
-            write_tensor(output, binary, &mut json);
-            if binary {
+            let wanted = if binary { Written::Binary } else { Written::Json };
+            let is_written = write_tensor(output, wanted, &mut json);
+            if !is_written {
+                // Nor have bytes that are no text.
+                json.truncate(begin);
+                write_tensor(output, Written::Binary, &mut json);
+            }
+            if !is_written || wanted == Written::Binary {
                 blobs.push(output.data.clone());
             }
         }
@@ -102,50 +110,71 @@ fn write_json_value<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, value);
 }
 
-/// Writes a tensor as JSON, without its data if that comes in binary.
-pub(crate) fn write_tensor(output: &Tensor, binary: bool, json: &mut Vec<u8>) {
+/// How the data of a tensor is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Written {
+    /// In the JSON.
+    Json,
+    /// In the JSON, as base64.
+    Base64,
+    /// Behind the JSON.
+    Binary,
+}
+
+/// Writes a tensor as JSON, without its data if that comes in binary. `false` if that is
+/// not possible, as it holds bytes that are not UTF-8: what is written is of no use then.
+pub(crate) fn write_tensor(output: &Tensor, written: Written, json: &mut Vec<u8>) -> bool {
     json.extend_from_slice(b"{\"name\":");
     write_json_value(&output.name, json);
     json.extend_from_slice(b",\"datatype\":\"");
     json.extend_from_slice(output.datatype.wire_name().as_bytes());
     json.extend_from_slice(b"\",\"shape\":");
     write_json_value(&output.shape, json);
-    if let Datatype::Json | Datatype::Timestamp = output.datatype {
-        json.extend_from_slice(
-            format!(",\"parameters\":{{\"content_type\":\"{}\"", output.datatype.name()).as_bytes(),
-        );
-        if binary {
-            json.extend_from_slice(
-                format!(",\"binary_data_size\":{}", output.data.len()).as_bytes(),
-            );
-        }
+    let content_type = match output.datatype {
+        Datatype::Json | Datatype::Timestamp => Some(output.datatype.name()),
+        Datatype::Bytes if written == Written::Base64 => Some(BASE64),
+        _ => None,
+    };
+    let size = (written == Written::Binary).then(|| output.data.len());
+    let parameters = [
+        content_type.map(|name| format!("\"content_type\":\"{name}\"")),
+        size.map(|size| format!("\"binary_data_size\":{size}")),
+    ];
+    if parameters.iter().any(Option::is_some) {
+        json.extend_from_slice(b",\"parameters\":{");
+        let all: Vec<String> = parameters.into_iter().flatten().collect();
+        json.extend_from_slice(all.join(",").as_bytes());
         json.push(b'}');
-    } else if binary {
-        json.extend_from_slice(
-            format!(",\"parameters\":{{\"binary_data_size\":{}}}", output.data.len()).as_bytes(),
-        );
     }
-    if !binary {
+    let mut is_written = true;
+    if written != Written::Binary {
         json.extend_from_slice(b",\"data\":[");
-        write_data(output, json);
+        is_written = write_data(output, written, json);
         json.push(b']');
     }
     json.push(b'}');
+    is_written
 }
 
-fn write_data(output: &Tensor, json: &mut Vec<u8>) {
+fn write_data(output: &Tensor, written: Written, json: &mut Vec<u8>) -> bool {
     let mut first = true;
     let mut element = |bytes: &[u8]| {
         if !std::mem::take(&mut first) {
             json.push(b',');
         }
-        // Text stays text here: to a client that speaks the protocol, JSON columns are BYTES.
-        let datatype =
-            if output.datatype == Datatype::Json { Datatype::Bytes } else { output.datatype };
-        write_json(datatype, bytes, json);
+        match output.datatype {
+            Datatype::Bytes if written == Written::Base64 => write_encoded(bytes, json),
+            // Text stays text here: to a client that speaks the protocol, JSON columns are BYTES.
+            Datatype::Bytes | Datatype::Timestamp | Datatype::Json => {
+                let Ok(text) = std::str::from_utf8(bytes) else { return false };
+                write_json_value(text, json);
+            }
+            datatype => write_json(datatype, bytes, json),
+        }
+        true
     };
     match output.datatype.size() {
-        Some(size) => output.data.chunks_exact(size).for_each(&mut element),
-        None => byte_elements(&output.data).for_each(&mut element),
+        Some(size) => output.data.chunks_exact(size).all(&mut element),
+        None => byte_elements(&output.data).all(&mut element),
     }
 }

@@ -92,42 +92,15 @@ impl Explainer<'_> {
     }
 
     fn cell(&mut self, at: usize, raw: &RawValue) {
-        let (column, builder) = (&self.schema.inputs[at], &mut self.builders[at]);
+        let builder = &mut self.builders[at];
         if std::mem::replace(&mut self.seen[at], self.rows) == self.rows {
-            self.detail(format!("{}  is there twice", column.name));
+            let twice = format!("{}  is there twice", builder.column.name);
+            self.detail(twice);
         } else if !builder.push_raw(raw) {
-            let text = match builder.misfit {
-                Some(Misfit::Filled) => return self.refusal = Some(too_much_filled()),
-                Some(Misfit::Ragged { depth, row: Some(row), had, got }) => format!(
-                    "{}  has the length {got} in dimension {depth} where row {row} has {had}: rows of one request must have one \
-                     shape; send them as separate requests",
-                    column.name
-                ),
-                Some(Misfit::Ragged { depth, row: None, had, got }) => {
-                    format!(
-                        "{}  is ragged: in dimension {depth}, one array has the length {had} and another {got}",
-                        column.name
-                    )
-                }
-                Some(Misfit::Rank(row)) => format!(
-                    "{}  has another number of dimensions than in row {row}: rows of one request must have one shape; send them \
-                     as separate requests",
-                    column.name
-                ),
-                Some(Misfit::Deep) if builder.keeps_json() => {
-                    format!("{}  is nested deeper than {JSON_DEPTH_MAX} levels", column.name)
-                }
-                Some(Misfit::Deep) => {
-                    format!("{}  has more than {DIMENSIONS_MAX} dimensions", column.name)
-                }
-                None => format!(
-                    "{}  expected {}, got {}",
-                    column.name,
-                    expected(column),
-                    shown_value(raw)
-                ),
-            };
-            self.detail(text);
+            match misfit(builder, || shown_value(raw)) {
+                Ok(text) => self.detail(text),
+                Err(refusal) => self.refusal = Some(refusal),
+            }
         }
     }
 
@@ -150,6 +123,45 @@ impl Explainer<'_> {
             }
         }
     }
+}
+
+/// Why the last value was not taken, of which `got` is what is shown; fails if that is a matter of
+/// the whole request.
+pub(super) fn misfit(
+    builder: &CellsBuilder,
+    got: impl FnOnce() -> String,
+) -> Result<String, Problem> {
+    let column = builder.column;
+    let what = match builder.misfit {
+        Some(Misfit::Filled) => return Err(too_much_filled()),
+        Some(Misfit::Ragged { depth, row: Some(row), had, got }) => format!(
+            "has the length {got} in dimension {depth} where row {row} has {had}: rows of one request must have one \
+             shape; send them as separate requests"
+        ),
+        Some(Misfit::Ragged { depth, row: None, had, got }) => format!(
+            "is ragged: in dimension {depth}, one array has the length {had} and another {got}"
+        ),
+        Some(Misfit::Rank(row)) => format!(
+            "has another number of dimensions than in row {row}: rows of one request must have one shape; send them \
+             as separate requests"
+        ),
+        Some(Misfit::Deep) if builder.keeps_json() => {
+            format!("is nested deeper than {JSON_DEPTH_MAX} levels")
+        }
+        Some(Misfit::Deep) => format!("has more than {DIMENSIONS_MAX} dimensions"),
+        Some(Misfit::Object) => {
+            format!(
+                "expected {}, as text or as {{\"b64\": \"…\"}}, got {}",
+                expected(column),
+                got()
+            )
+        }
+        Some(Misfit::Encoding) => {
+            format!("has a \"b64\" that is not base64 in the standard alphabet: {}", got())
+        }
+        None => format!("expected {}, got {}", expected(column), got()),
+    };
+    Ok(format!("{}  {what}", column.name))
 }
 
 /// One row of `rows`.

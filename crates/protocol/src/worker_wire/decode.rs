@@ -18,7 +18,7 @@ use crate::limits::{
     DIMENSIONS_READ_MAX, NAME_BYTES_MAX, PARTS_MAX, SENTENCE_CHARS_MAX, TENSORS_MAX, cut, is_deep,
     shown_name,
 };
-use crate::oip::{decode_data, split};
+use crate::oip::{BASE64, decode_data, split};
 use crate::tensor::{Tensor, elements, push_byte_element, too_large};
 
 /// Reads a worker's answer for a batch of `rows`, in the form that the worker speaks. `wanted` are
@@ -158,7 +158,10 @@ fn decode_output(output: OutputJson, blobs: &mut Bytes) -> Result<Tensor, Worker
                 format!("the output `{name}` announces {size} bytes, but {} are left", blobs.len());
             return Err(WorkerFault::malformed(text));
         }
-        (None, Some(raw)) => decode_data(&name, wire, count, raw)?,
+        (None, Some(raw)) => {
+            let is_base64 = parameters.content_type.as_deref() == Some(BASE64);
+            decode_data(&name, wire, count, is_base64, raw)?
+        }
         (None, None) => {
             return Err(WorkerFault::malformed(format!("the output `{name}` has no data")));
         }

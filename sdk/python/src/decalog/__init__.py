@@ -14,12 +14,13 @@ import math
 import os
 import sys
 import threading
+from base64 import b64decode, b64encode
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 from urllib.parse import quote, urlencode, urlsplit
 
 from .training import log_data, log_metrics
 
-__all__ = ["BadInput", "Client", "Error", "log_data", "log_metrics", "traceparent"]
+__all__ = ["BadInput", "Client", "Error", "as_bytes", "log_data", "log_metrics", "traceparent"]
 __version__ = "0.1.0"
 
 DEFAULT_URL = "http://127.0.0.1:8010"
@@ -63,6 +64,11 @@ def traceparent() -> Optional[str]:
     """In a model's code: the W3C `traceparent` of the batch that runs, for what it asks others. None if nobody traces."""
     worker = sys.modules.get("decalog_worker.tracing")
     return worker.current() if worker else None
+
+
+def as_bytes(value: Any) -> bytes:
+    """The bytes of a value of a column of BYTES in an answer, which is text if it can be, and else `{"b64": …}`."""
+    return b64decode(value["b64"], validate=True) if isinstance(value, dict) else value.encode()
 
 
 class Client:
@@ -262,6 +268,8 @@ def _encode(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"b64": b64encode(value).decode()}
     if hasattr(value, "tolist"):
         return value.tolist()
     if hasattr(value, "isoformat"):

@@ -1,4 +1,4 @@
-"""From values as JSON has them to what a model's annotations ask for: records, members of enumerations, dates.
+"""From values as JSON has them to what a model's annotations ask for: records, members of enumerations, dates, bytes.
 
 A builder takes one value and gives another, or raises the problem of a value that is not what the annotation says.
 Hints that JSON already has a value for need none.
@@ -8,7 +8,7 @@ from datetime import date
 
 from .hints import REQUIRED
 from .problem import Problem, shortened, text_of
-from .text import parse_timestamp, to_json
+from .text import bytes_of_json, parse_timestamp, to_json
 
 # What JSON has for each plain type, and how a message calls it.
 PLAIN = {
@@ -71,7 +71,7 @@ def choice_builder(hint, place):
 
 
 def scalar_builder(kind, place):
-    """Of a plain type, or a date or time."""
+    """Of a plain type, a date or time, or bytes."""
     if kind in PLAIN:
         types, wanted = PLAIN[kind]
 
@@ -81,12 +81,12 @@ def scalar_builder(kind, place):
             return float(value) if kind == "float" else value
 
         return check
-    parse = {"datetime": parse_timestamp, "date": date.fromisoformat}.get(kind)
+    parse = {"datetime": parse_timestamp, "date": date.fromisoformat, "bytes": bytes_of_json}.get(kind)
     if not parse:
         return None
 
     def build(value):
-        if isinstance(value, date):  # also a datetime: a column of its own has been read already
+        if isinstance(value, (date, bytes)):  # also a datetime: a column of its own has been read already
             return value
         try:
             return parse(value)

@@ -1,9 +1,10 @@
 """Hints: what an annotation means, the same from source text (`source`) as from objects (`objects`).
 
 A hint is ("scalar", datatype, python) · ("literal", values) · ("enum", values, class) · ("list", hint, length)
-("none",) · ("optional", hint) · ("array", datatype, shape) · ("frame", {name: hint})
+("none",) · ("optional", hint) · ("array", datatype, shape, "bytes" if that is what its elements are)
+("frame", {name: hint})
 ("record", ((name, hint, default), ...), class) · ("dict", hint) · ("iterator", hint)
-("dtype", datatype) · ("unknown", text)
+("dtype", datatype, hint) · ("unknown", text)
 None stands for no annotation. The class is None where only source text is known; a field without a default has
 `REQUIRED`.
 """
@@ -14,6 +15,7 @@ from .datatypes import DATATYPES, FIXED
 from .shapes import is_shape
 
 JSON = ("scalar", "json", "json")
+SCALAR_BYTES = ("scalar", "BYTES", "bytes")
 REQUIRED = inspect.Parameter.empty
 SCALARS = {
     "builtins.int": ("INT64", "int"), "builtins.float": ("FP64", "float"), "builtins.bool": ("BOOL", "bool"),
@@ -25,7 +27,7 @@ NUMPY_SCALARS = dict(
     {name: datatype for datatype, (_, name, _) in FIXED.items() if datatype != "BF16"},
     bool_="BOOL", half="FP16", single="FP32", double="FP64", float_="FP64", int_="INT64", intp="INT64", long="INT64",
     longlong="INT64", intc="INT32", short="INT16", byte="INT8", uint="UINT64", uintp="UINT64", ulong="UINT64",
-    ulonglong="UINT64", uintc="UINT32", ushort="UINT16", ubyte="UINT8", str_="BYTES", bytes_="BYTES", object_="json",
+    ulonglong="UINT64", uintc="UINT32", ushort="UINT16", ubyte="UINT8", str_="BYTES", object_="json",
 )  # fmt: skip
 LISTS = {"builtins.list", "builtins.set", "typing.List", "typing.Sequence", "typing.Iterable", "typing.Collection",
          "collections.abc.Sequence", "collections.abc.Iterable", "collections.abc.Collection"}  # fmt: skip
@@ -39,6 +41,8 @@ def make_hint(name, args):
     """The hint of a type by its full name and the hints of its arguments."""
     if name in SCALARS:
         return ("scalar",) + SCALARS[name]
+    if name == "numpy.bytes_":
+        return SCALAR_BYTES
     if name.startswith("numpy.") and name[6:] in NUMPY_SCALARS:
         return ("scalar", NUMPY_SCALARS[name[6:]], "numpy")
     if name in LISTS:
@@ -52,11 +56,12 @@ def make_hint(name, args):
     if name in ITERATORS:
         return ("iterator", args[0] if args else None)
     if name == "numpy.dtype":
-        return ("dtype", args[0][1] if args and args[0][0] == "scalar" else None)
+        return ("dtype", args[0][1] if args and args[0][0] == "scalar" else None) + tuple(args[:1])
     if name in ("numpy.ndarray", "numpy.NDArray", "numpy.typing.NDArray", "numpy.typing.ArrayLike"):
         element = args[-1] if args else None
+        element = element[2] if element and element[0] == "dtype" and len(element) > 2 else element
         datatype = element[1] if element and element[0] in ("dtype", "scalar") and element[1] != "json" else None
-        return ("array", datatype, None)
+        return ("array", datatype, None) + (("bytes",) if element == SCALAR_BYTES else ())
     if name == "pandas.DataFrame":
         return ("frame", None)
     if name in ("typing.Union", "types.UnionType"):
@@ -95,9 +100,9 @@ def annotate(hint, metadata):
     """`Annotated`: a datatype by name, a shape as a tuple, the columns of a frame as a dict."""
     for item in metadata:
         if hint[0] == "array" and isinstance(item, str) and item in DATATYPES:
-            hint = ("array", item, hint[2])
+            hint = ("array", item) + hint[2:]
         elif hint[0] == "array" and is_shape(item):
-            hint = ("array", hint[1], [-1 if size is None else size for size in item])
+            hint = ("array", hint[1], [-1 if size is None else size for size in item]) + hint[3:]
         elif hint[0] == "list" and is_shape(item):
             hint = with_lengths(hint, item)
         elif hint[0] == "frame" and isinstance(item, dict):

@@ -8,7 +8,7 @@ from .problem import bad_request, sentence
 from .readers import Absent, Slot
 from .shapes import is_shape
 from .standard import json, struct
-from .text import to_json
+from .text import bytes_of_json, to_json
 
 
 class Plan:
@@ -152,13 +152,14 @@ def pack_data(name, datatype, data, count):
         level = [leaf for item in level for leaf in (item if isinstance(item, list) else [item])]
     if len(level) != count:
         raise bad_request("`%s` has %d values where its shape says %d" % (name, len(level), count))
-    allowed = {"BYTES": (str,), "BOOL": (bool, int)}.get(datatype, (int, float) if datatype[:2] == "FP" else (int,))
+    allowed = {"BYTES": (str, dict), "BOOL": (bool, int)}
+    allowed = allowed.get(datatype, (int, float) if datatype[:2] == "FP" else (int,))
     wrong = [item for item in level if not isinstance(item, allowed) or isinstance(item, bool) and datatype != "BOOL"]
     if wrong or datatype == "BF16":
         raise bad_request("`%s` is %s, but holds %s" % (name, datatype, json.dumps(wrong[0]) if wrong else "JSON"))
     try:
         if datatype == "BYTES":
-            return bytes_blob([item.encode() for item in level])
+            return bytes_blob([bytes_of_json(item) for item in level])
         return struct.pack("<%d%s" % (count, FIXED[datatype][0]), *level)
-    except (struct.error, OverflowError, UnicodeError):
+    except (struct.error, OverflowError, ValueError):
         raise bad_request("`%s` holds a value outside the range of %s" % (name, datatype))

@@ -47,7 +47,7 @@ def element_decoder(column, hint):
     if datatype == "BYTES" and inner[0] == "scalar" and inner[2] == "date":
         return lambda element: date.fromisoformat(element.decode())
     if datatype == "BYTES":
-        return None if inner[0] == "scalar" and inner[2] == "bytes" else bytes.decode
+        return None if inner[0] in ("scalar", "array") and inner[-1] == "bytes" else bytes.decode
     if datatype == "BF16":
         return lambda bits: struct.unpack("<f", struct.pack("<I", bits << 16))[0]
     return None

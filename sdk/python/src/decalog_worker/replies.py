@@ -20,11 +20,11 @@ def describe_output(name, datatype, shape, binary_size):
 
 
 def json_data(datatype, shape, data):
-    """The elements of an output as JSON values."""
+    """The elements of an output as JSON values; fails if it has bytes that are not UTF-8."""
     data, count = bytes(data), math.prod(shape)
     if datatype in FIXED:
         return finite(list(struct.unpack("<%d%s" % (count, FIXED[datatype][0]), data)))
-    return [element.decode("utf-8", "replace") for element in byte_elements("", data, 0, len(data), count)]
+    return [element.decode() for element in byte_elements("", data, 0, len(data), count)]
 
 
 def select_outputs(outputs, wanted):
@@ -45,10 +45,13 @@ def describe_outputs(plan, outputs, blobs):
     for name, datatype, shape, data in outputs:
         owner = name[:-6] if name.endswith(":valid") else name
         in_binary = plan.wanted.get(name, plan.wanted.get(owner))
-        if plan.binary if in_binary is None else in_binary:
-            blobs.append(bytes(data))
-            described.append(describe_output(name, datatype, shape, len(blobs[-1])))
-        else:
-            described.append(describe_output(name, datatype, shape, None))
-            described[-1]["data"] = json_data(datatype, shape, data)
+        if not (plan.binary if in_binary is None else in_binary):
+            try:
+                values = json_data(datatype, shape, data)
+                described.append(dict(describe_output(name, datatype, shape, None), data=values))
+                continue
+            except UnicodeDecodeError:
+                pass  # JSON has no form for it
+        blobs.append(bytes(data))
+        described.append(describe_output(name, datatype, shape, len(blobs[-1])))
     return described

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from .datatypes import FIXED, bytes_blob
 from .problem import bad_output, shortened
 from .standard import struct
-from .text import RFC_3339, is_missing, timestamp_text, to_json, utf8
+from .text import RFC_3339, is_missing, json_of_bytes, timestamp_text, to_json, utf8
 
 
 def wrong_value(name, value, column):
@@ -71,7 +71,7 @@ def plain_scalar(value):
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind(value)
-    return bytes(value) if isinstance(value, (bytes, bytearray)) else value
+    return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else value
 
 
 def pack_declared(name, values, column):
@@ -83,7 +83,7 @@ def pack_declared(name, values, column):
         values = [declared_scalar(name, value, column) for value in values]
     if categories:
         for value in values:
-            if value not in categories and plain_value_of_bytes(value) not in categories:
+            if value not in categories and (type(value) is not bytes or json_of_bytes(value) not in categories):
                 raise wrong_value(name, value, column)
     if code is None:
         return bytes_blob([utf8(value) if type(value) is str else value for value in values])
@@ -91,10 +91,6 @@ def pack_declared(name, values, column):
         return struct.pack("<%d%s" % (len(values), code), *values)
     except (struct.error, OverflowError):
         raise wrong_value(name, next((value for value in values if not can_pack(code, value)), None), column) from None
-
-
-def plain_value_of_bytes(value):
-    return value.decode("utf-8", "replace") if type(value) is bytes else value
 
 
 def can_pack(code, value):

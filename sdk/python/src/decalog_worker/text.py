@@ -2,6 +2,7 @@
 
 import math
 import re
+from binascii import Error, a2b_base64, b2a_base64
 from datetime import datetime, timedelta, timezone
 
 from .standard import json
@@ -37,12 +38,12 @@ def plain_value(value):
         return None
     if isinstance(value, datetime):
         return timestamp_text(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return json_of_bytes(bytes(value))
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=str)
-    if isinstance(value, (bytes, bytearray)):
-        return value.decode("utf-8", "replace")
     row = as_row(value)
     if row is not value:
         return row
@@ -53,6 +54,27 @@ def plain_value(value):
     if type(value).__name__ in ("Decimal", "UUID", "PosixPath"):
         return float(value) if type(value).__name__ == "Decimal" else str(value)
     raise TypeError("a value of type %s has no JSON form" % type(value).__name__)
+
+
+def json_of_bytes(value):
+    """Text where bytes are UTF-8, else `{"b64": …}`, as callers send and get them."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"b64": b2a_base64(value, newline=False).decode()}
+
+
+def bytes_of_json(value):
+    """The bytes that a JSON value stands for; fails if it stands for none."""
+    if isinstance(value, str):
+        return utf8(value)
+    if isinstance(value, dict) and list(value) == ["b64"] and isinstance(value["b64"], str):
+        try:
+            # The padding may be left out.
+            return a2b_base64(value["b64"] + "=" * (-len(value["b64"]) % 4), strict_mode=True)
+        except (Error, ValueError):
+            raise ValueError("it is no base64 in the standard alphabet") from None
+    raise ValueError("it is neither text nor {\"b64\": …}")
 
 
 STRICT_JSON = json.JSONEncoder(default=plain_value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))

@@ -5,6 +5,7 @@ import { Copy } from '../../../parts/Copy';
 import { type Column, DataTable } from '../../../parts/DataTable';
 import { Empty, Failed } from '../../../parts/Notices';
 import { State } from '../../../parts/State';
+import { bytesOf } from './bytes';
 import type { Told } from './send';
 
 /** What a model answered, and what the answer says of itself. */
@@ -111,8 +112,22 @@ function short(value: number): string {
   return Math.abs(value) < 1e-4 ? value.toExponential(2) : value.toPrecision(5);
 }
 
+/** Bytes that are no text: how many, and a file of them for whoever wants it. */
+function Saved({ bytes }: { bytes: Uint8Array<ArrayBuffer> }) {
+  const save = () => {
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(new Blob([bytes]));
+    link.download = 'answer';
+    link.click();
+    URL.revokeObjectURL(link.href);
+  };
+  return <span className="num">{bytes.length.toLocaleString('en')} bytes <button type="button" className="quiet-button" onClick={save}>Save</button></span>;
+}
+
 function Shown({ value }: { value: unknown }) {
   if (value === null || value === undefined) return <span className="dim">{value === null ? 'null' : NOTHING}</span>;
+  const bytes = bytesOf(value);
+  if (bytes) return <Saved bytes={bytes} />;
   if (typeof value !== 'number') return <span title={JSON.stringify(value).slice(0, 500)}>{typeof value === 'string' ? value : JSON.stringify(value)}</span>;
   const isShare = value >= 0 && value <= 1 && !Number.isInteger(value);
   return (

@@ -1,5 +1,6 @@
 import { Select, Textarea, TextInput } from '@mantine/core';
 import { boundsOf, type Column, isOptional, kindOf, pictureOf, typeOf } from './columns';
+import { FileField } from './FileField';
 import { Picture } from './Picture';
 
 interface Props {
@@ -24,6 +25,7 @@ export function Field(props: Props) {
       {pictureOf(column) && <Picture column={column} value={value} onChange={onChange} />}
     </div>
   );
+  if (kind === 'text') return <FileField {...shared} onText={onChange} placeholder={isOptional(column) ? leftOut(column) : undefined} spellCheck={false} autoComplete="off" />;
   const bounds = boundsOf(column.datatype);
   return (
     <TextInput

@@ -7,7 +7,8 @@ import type { TabProps } from '../tabs/props';
 import { referenceOf } from '../versions/words';
 import { Answer } from './Answer';
 import { Field } from './Field';
-import { aboutColumns, fromAddress, type Texts, toAddress, toRow, usualTexts } from './row';
+import { command } from './calls';
+import { aboutColumns, fromAddress, type Texts, toAddress, toForm, toRow, usualTexts } from './row';
 import { pathOf, send, type Told } from './send';
 import { Snippets } from './Snippets';
 import { Tries, type Try } from './Tries';
@@ -31,6 +32,7 @@ export function TryForm({ project, model, environment, live, schema, lately }: P
   // Of a row that is wrong there is no call: that of the last right one stays.
   const [right, setRight] = useState('{}');
   if (row.body !== null && row.body !== right) setRight(row.body);
+  const form = useMemo(() => toForm(columns, texts), [columns, texts]);
   const share = useShare(usual);
   const reference = referenceOf(project, model, environment);
   const { told, tries, busy, ask, stop, show } = useTries(reference);
@@ -68,10 +70,10 @@ export function TryForm({ project, model, environment, live, schema, lately }: P
         </div>
       </form>
       <section className="try-result" aria-label="The answer">
-        <Answer told={told} isStale={told !== null && told.body !== row.body} command={`decalog predict ${reference} '${right.replaceAll("'", "'\\''")}'`} />
+        <Answer told={told} isStale={told !== null && told.body !== row.body} command={command({ reference, body: right, form })} />
         <Tries all={tries} onOpen={(one) => { setTexts(one.texts); share(one.texts); show(one.told); }} />
       </section>
-      <Snippets call={{ path: pathOf(reference), reference, body: right, streams: schema.streams === true }} />
+      <Snippets call={{ path: pathOf(reference), reference, body: right, form, streams: schema.streams === true }} />
     </div>
   );
 }

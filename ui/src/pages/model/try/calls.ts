@@ -1,4 +1,6 @@
 /** The same call in other languages. Pure. */
+import { ENCODED_ANYWHERE } from './bytes';
+import type { FormField } from './row';
 
 export interface Call {
   origin: string;
@@ -6,6 +8,8 @@ export interface Call {
   reference: string;
   /** JSON of the row. */
   body: string;
+  /** The row as a form, if a column of it is a file. */
+  form: readonly FormField[] | null;
   streams: boolean;
   /** Whether whoever calls from elsewhere needs a token. */
   withToken: boolean;
@@ -24,24 +28,40 @@ export function snippet(language: Language, call: Call): string {
   }
 }
 
-function curl({ origin, path, body, streams, withToken }: Call): string {
-  const token = withToken ? ` \\\n  -H "Authorization: Bearer $DECALOG_TOKEN"` : '';
-  return `curl ${streams ? '-N ' : ''}'${origin}${path}'${token} \\\n  -H 'Content-Type: application/json' \\\n  -d '${body.replaceAll("'", "'\\''")}'`;
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
+
+/** The command line of Decalog. */
+export function command({ reference, body, form }: Pick<Call, 'reference' | 'body' | 'form'>): string {
+  const columns = form?.map(({ name, text }) => quoted(`${name}=${text ?? '@FILE'}`)).join(' ');
+  return `decalog predict ${reference} ${columns ?? quoted(body)}`;
+}
+
+function curl({ origin, path, body, form, streams, withToken }: Call): string {
+  const token = withToken ? ` \\\n  -H "Authorization: Bearer $DECALOG_TOKEN"` : '';
+  const lines = form?.map(({ name, text }) => (text === null ? `-F ${quoted(`${name}=@FILE`)}` : `--form-string ${quoted(`${name}=${text}`)}`));
+  const sent = lines ?? ["-H 'Content-Type: application/json'", `-d ${quoted(body)}`];
+  return `curl ${streams ? '-N ' : ''}'${origin}${path}'${token}${sent.map((line) => ` \\\n  ${line}`).join('')}`;
+}
+
+/** How Python reads the file whose bytes stand in a row. */
+const READ = 'open("FILE", "rb").read()';
 
 function client({ origin, reference, body, streams }: Call): string {
   const ask = streams
     ? `for item in client.stream("${reference}", row):\n    print(item)`
     : `print(client.predict("${reference}", row))`;
-  return `import decalog  # pip install ./sdk/python; the token is that of DECALOG_TOKEN\n\nclient = decalog.Client("${origin}")\nrow = ${python(body)}\n${ask}`;
+  return `import decalog  # pip install ./sdk/python; the token is that of DECALOG_TOKEN\n\nclient = decalog.Client("${origin}")\nrow = ${python(body.replace(ENCODED_ANYWHERE, READ))}\n${ask}`;
 }
 
-function requests({ origin, path, body, streams, withToken }: Call): string {
+function requests({ origin, path, body: whole, streams, withToken }: Call): string {
+  const body = whole.replace(ENCODED_ANYWHERE, `{"b64": base64.b64encode(${READ}).decode()}`);
   const token = withToken ? `    headers={"Authorization": f"Bearer {os.environ['DECALOG_TOKEN']}"},\n` : '';
   const read = streams
     ? 'for line in answer.iter_lines(decode_unicode=True):\n    if line.startswith("data:"):\n        print(line[5:].strip())'
     : 'print(answer.json())';
-  return `${withToken ? 'import os\n' : ''}import requests\n\nanswer = requests.post(\n    "${origin}${path}",\n${token}    json=${python(body)},\n${streams ? '    stream=True,\n' : ''}    timeout=30,\n)\nanswer.raise_for_status()\n${read}`;
+  return `${body === whole ? '' : 'import base64\n'}${withToken ? 'import os\n' : ''}import requests\n\nanswer = requests.post(\n    "${origin}${path}",\n${token}    json=${python(body)},\n${streams ? '    stream=True,\n' : ''}    timeout=30,\n)\nanswer.raise_for_status()\n${read}`;
 }
 
 function r({ origin, path, body, streams, withToken }: Call): string {

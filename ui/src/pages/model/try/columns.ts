@@ -1,5 +1,6 @@
 /** What a column of a schema asks for, and how what somebody typed becomes JSON. Pure. */
 import type { Schema } from '../../../api/client';
+import { sizeOf } from './bytes';
 
 export type Column = Schema<'Column'>;
 
@@ -54,7 +55,7 @@ export function toJson(column: Column, text: string): Typed {
     case 'whole': return whole(column, value);
     case 'number': return Number.isFinite(Number(value)) ? { json: String(Number(value)) } : { wrong: 'It is no number' };
     case 'time': return Number.isNaN(Date.parse(value)) ? { wrong: 'It is no time, such as 2026-03-08T14:05:00Z' } : { json: JSON.stringify(value) };
-    case 'text': return { json: JSON.stringify(text) };
+    case 'text': return { json: sizeOf(text) === null ? JSON.stringify(text) : text };
     case 'json': return anything(value);
   }
 }

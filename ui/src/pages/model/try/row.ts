@@ -1,5 +1,6 @@
 /** A row as somebody types it: a text for each column. Pure. */
 import type { Schema } from '../../../api/client';
+import { sizeOf } from './bytes';
 import { type Column, isOptional, kindOf, plainText, toJson } from './columns';
 
 export type Texts = Readonly<Record<string, string>>;
@@ -22,6 +23,23 @@ export function toRow(columns: readonly Column[], texts: Texts): Row {
     else if (typed.json !== null) parts.push(`${JSON.stringify(column.name)}: ${typed.json}`);
   }
   return { body: Object.keys(wrong).length > 0 ? null : `{${parts.join(', ')}}`, wrong };
+}
+
+/** A column of a form: a text, or a file where it is null. */
+export interface FormField {
+  name: string;
+  text: string | null;
+}
+
+/** The row as a form, if a column of it is a file: what can be sent from a shell. */
+export function toForm(columns: readonly Column[], texts: Texts): FormField[] | null {
+  const fields = columns.flatMap(({ name, ...column }): FormField[] => {
+    const text = texts[name] ?? '';
+    const typed = toJson({ name, ...column }, text);
+    if (typed.json === null || typed.json === undefined) return [];
+    return [{ name, text: kindOf({ name, ...column }) === 'text' && sizeOf(text) !== null ? null : text }];
+  });
+  return fields.some(({ text }) => text === null) ? fields : null;
 }
 
 /** A row such as those that came lately: the median of numbers, the most frequent of everything else. */
