@@ -31,7 +31,7 @@ macro_rules! files {
 
 const FILES: &[(&str, &str)] = files![
     "__init__" "__main__" "answers" "boosters" "building" "connection" "coroutines" "datatypes" "describe" "descriptors" "encoders"
-    "ending" "estimator" "fork" "forms" "hints" "http" "limits" "loading" "log" "masking" "modules" "native" "objects" "parts" "plan"
+    "ending" "estimator" "fork" "forms" "hints" "http" "installed" "limits" "loading" "log" "masking" "modules" "native" "needs" "objects" "parts" "pickles" "plan"
     "predictor" "problem" "protocol" "provided" "readers" "replies" "roles" "scalars" "schema" "server" "settings" "shapes" "signature"
     "sockets" "source" "standard" "text" "threads" "tracebacks" "tracing"
 ];
