@@ -18,6 +18,7 @@ import zoo.files  # noqa: F401
 import zoo.frames  # noqa: F401
 import zoo.merges  # noqa: F401
 import zoo.objects  # noqa: F401
+import zoo.packages  # noqa: F401
 import zoo.values  # noqa: F401
 from conftest import LONG, ROOT, Platform, write_model
 from zoo import KINDS, At

@@ -5,6 +5,7 @@
 mod area;
 mod blob;
 mod collect;
+mod ignored;
 mod inspect;
 mod keyed;
 mod layout;
@@ -24,6 +25,7 @@ use domain::tree::TreeError;
 
 pub use area::Area;
 pub use collect::{Collected, remove_tree};
+pub use ignored::{LeftOut, Why};
 pub use lease::{Collection, Lease, Leases, Removal};
 pub use names::UploadName;
 pub use seal::seal_blob;

@@ -8,24 +8,9 @@ use domain::manifest::MANIFEST_FILE;
 use domain::{Digest, Tree, TreeFile};
 
 use crate::ArtifactError;
+use crate::ignored::{Ignored, LeftOut, Verdict};
 use crate::verify::digest_of;
 
-/// Names what does not belong to the model, one pattern a line, as in a .gitignore.
-pub const IGNORE_FILE: &str = ".decalogignore";
-/// What never belongs to a model.
-const IGNORED: &[&str] = &[
-    ".git",
-    ".hg",
-    ".svn",
-    "__pycache__",
-    ".venv",
-    "venv",
-    "node_modules",
-    ".ipynb_checkpoints",
-    ".DS_Store",
-    "*.pyc",
-    ".decalogignore",
-];
 /// How deep folders may be nested.
 const DEPTH_MAX: usize = 32;
 
@@ -35,6 +20,8 @@ pub struct Walked {
     pub tree: Tree,
     /// Where each digest's content lies.
     pub paths: HashMap<Digest, PathBuf>,
+    /// What was left out without the user having said so, in order.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Reads all files below `directory` that belong to a model. Links within it are followed; one that
@@ -50,17 +37,17 @@ pub fn walk_without(
     left_out: BTreeSet<PathBuf>,
 ) -> Result<Walked, ArtifactError> {
     let root = directory.canonicalize()?;
-    let patterns = patterns(&root)?;
-    walk_with(root, Some(patterns), left_out, digest_of)
+    let ignored = Ignored::of(&root)?;
+    walk_with(root, Some(ignored), left_out, digest_of)
 }
 
 /// What tells whether a file of the model directory, or its manifest, has changed since: their paths,
 /// and of each what the file system says. Nothing is read.
 pub fn stamp(directory: &Path, left_out: BTreeSet<PathBuf>) -> Result<Digest, ArtifactError> {
     let root = directory.canonicalize()?;
-    let patterns = patterns(&root)?;
+    let ignored = Ignored::of(&root)?;
     let manifest = stamp_of(&root.join(MANIFEST_FILE)).map(|(stamp, _)| stamp);
-    let walked = walk_with(root, Some(patterns), left_out, stamp_of)?;
+    let walked = walk_with(root, Some(ignored), left_out, stamp_of)?;
     let manifest = manifest.unwrap_or_else(|_| Digest::of(&[]));
     Ok(Digest::of(&[walked.tree.digest().0, manifest.0].concat()))
 }
@@ -85,31 +72,16 @@ pub(crate) fn walk_all(directory: &Path) -> Result<Walked, ArtifactError> {
 
 fn walk_with(
     root: PathBuf,
-    patterns: Option<Vec<String>>,
-    left_out: BTreeSet<PathBuf>,
+    ignored: Option<Ignored>,
+    passed_over: BTreeSet<PathBuf>,
     digest: DigestOf,
 ) -> Result<Walked, ArtifactError> {
-    let (files, paths) = (vec![], HashMap::new());
-    let mut walker = Walker { patterns, left_out, digest, root, files, paths };
+    let (files, paths, left_out) = (vec![], HashMap::new(), vec![]);
+    let mut walker = Walker { ignored, passed_over, digest, root, files, paths, left_out };
     let root = walker.root.clone();
     walker.folder(&root, "", 0)?;
-    Ok(Walked { tree: Tree::new(walker.files)?, paths: walker.paths })
-}
-
-fn patterns(root: &Path) -> Result<Vec<String>, ArtifactError> {
-    let mut patterns: Vec<String> = IGNORED.iter().map(|pattern| pattern.to_string()).collect();
-    match std::fs::read_to_string(root.join(IGNORE_FILE)) {
-        Ok(text) => {
-            let lines = text
-                .lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty() && !line.starts_with('#'));
-            patterns.extend(lines.map(|line| line.trim_end_matches('/').to_string()));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(patterns)
+    walker.left_out.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(Walked { tree: Tree::new(walker.files)?, paths: walker.paths, left_out: walker.left_out })
 }
 
 /// What stands for the content of a file; and its size, in bytes.
@@ -117,13 +89,14 @@ type DigestOf = fn(&Path) -> std::io::Result<(Digest, u64)>;
 
 struct Walker {
     root: PathBuf,
-    /// What is left out, beside the manifest; nothing is if there are none.
-    patterns: Option<Vec<String>>,
-    /// Real paths of files that are left out, wherever they are.
-    left_out: BTreeSet<PathBuf>,
+    /// What does not belong to the model; everything does if there is none.
+    ignored: Option<Ignored>,
+    /// Real paths of files that are passed over, wherever they are.
+    passed_over: BTreeSet<PathBuf>,
     digest: DigestOf,
     files: Vec<TreeFile>,
     paths: HashMap<Digest, PathBuf>,
+    left_out: Vec<LeftOut>,
 }
 
 impl Walker {
@@ -146,10 +119,11 @@ impl Walker {
                 );
             };
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
-            if self.is_ignored(&name, &path) {
+            let real = entry.path().canonicalize();
+            if self.is_passed_over(&path, real.as_deref().unwrap_or(&entry.path())) {
                 continue;
             }
-            let real = match entry.path().canonicalize() {
+            let real = match real {
                 Ok(real) => real,
                 Err(_) if entry.file_type()?.is_symlink() => {
                     return refuse(
@@ -159,9 +133,6 @@ impl Walker {
                 }
                 Err(error) => return Err(error.into()),
             };
-            if self.left_out.contains(&real) {
-                continue;
-            }
             if !real.starts_with(&self.root) {
                 return refuse(
                     &path,
@@ -186,42 +157,16 @@ impl Walker {
         Ok(())
     }
 
-    fn is_ignored(&self, name: &str, path: &str) -> bool {
-        let Some(patterns) = &self.patterns else { return false };
-        let ignores = |pattern: &String| match pattern.strip_prefix('/') {
-            Some(pattern) => glob(pattern, path),
-            None if pattern.contains('/') => glob(pattern, path),
-            None => glob(pattern, name),
-        };
-        path == MANIFEST_FILE || patterns.iter().any(ignores)
-    }
-}
-
-/// `*` stands for any characters but a slash.
-fn glob(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
-            let end = rest.find('/').unwrap_or(rest.len());
-            (0..=end).filter(|at| rest.is_char_boundary(*at)).any(|at| glob(after, &rest[at..]))
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn globs() {
-        for (pattern, text, expected) in [
-            ("*.pyc", "a.pyc", true),
-            ("*.pyc", "a.py", false),
-            ("data/*", "data/x", true),
-            ("data/*", "data/x/y", false),
-            ("a*c*", "abcd", true),
-        ] {
-            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+    /// Whether a path does not belong to the model; takes note of what is to be said.
+    fn is_passed_over(&mut self, path: &str, real: &Path) -> bool {
+        let Some(ignored) = &self.ignored else { return false };
+        match ignored.verdict(path, real, real.is_dir()) {
+            Verdict::Ignored => true,
+            Verdict::Kept => self.passed_over.contains(real),
+            Verdict::LeftOut(why) => {
+                self.left_out.push(LeftOut { path: path.into(), why });
+                true
+            }
         }
     }
 }

@@ -96,11 +96,16 @@ pub enum Verb {
         runtime: Runtime,
     },
     /// Prints what Decalog infers from a model directory
-    #[command(after_help = "Examples:\n  decalog check\n  decalog check churn --json")]
+    #[command(
+        after_help = "Modules that the model imports and none of its packages brings are named, with the package to add.\n\nExamples:\n  decalog check\n  decalog check churn --fix\n  decalog check churn --json"
+    )]
     Check {
         /// The model directory
         #[arg(default_value = ".")]
         path: PathBuf,
+        /// Write packages that are missing into requirements.txt, in the versions that are installed here
+        #[arg(long)]
+        fix: bool,
     },
     /// Pushes a model directory, builds, tests, and takes it live
     #[command(

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::Failure;
 use crate::directory::ModelDirectory;
+use crate::packages::{self, Judged};
 use crate::terminal::{bytes, one_line};
 
 /// One line on what a directory holds.
@@ -23,10 +24,20 @@ pub fn line(directory: &ModelDirectory, description: Option<&Description>) -> St
     format!("{}{python} · {what}", directory.runtime)
 }
 
-/// Prints what is inferred, or what is wrong.
-pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
+/// Prints what is inferred, or what is wrong. `fix` writes packages that are missing into
+/// requirements.txt.
+pub fn run(path: &Path, fix: bool, as_json: bool) -> Result<(), Failure> {
     let directory = ModelDirectory::read(path)?;
+    packages::check_python(&directory)?;
     let description = directory.describe()?;
+    let needs = description.as_ref().map(|description| description.needs.as_slice());
+    let needs = needs.unwrap_or_default();
+    let mut judged = packages::judge(&directory, needs)?;
+    let mut added = vec![];
+    if fix && !judged.missing.is_empty() {
+        added = judged.fix(&directory.path)?;
+        judged = packages::judge(&directory, needs)?;
+    }
     let data = crate::training::names(&directory)?;
     let kept_here = crate::training::kept_here(&directory)?;
     let walked = artifacts::walk_without(&directory.path, kept_here)
@@ -37,9 +48,8 @@ pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
         .iter()
         .filter(|file| file.path.starts_with("tests/") && file.path.ends_with(".json"))
         .count();
-    let environment = ["uv.lock", "requirements.txt", "pyproject.toml"]
-        .into_iter()
-        .find(|name| directory.path.join(name).exists());
+    let environment = judged.file;
+    let left_out = packages::left_out(&walked);
     let name = directory.name(None)?;
     let schema = description.as_ref().and_then(|description| description.schema.as_ref());
     if let Some(misfits) = schema.map(|schema| directory.manifest.records.misfits(schema))
@@ -55,8 +65,11 @@ pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
             "file": directory.file,
             "schema": description.as_ref().and_then(|description| description.schema.clone()),
             "form": description.as_ref().map(|description| description.form.clone()),
-            "notes": description.as_ref().map(|description| description.notes.clone()).unwrap_or_default(),
+            "notes": notes(description.as_ref(), &judged),
             "environment": environment,
+            "missing": judged.missing,
+            "added": added,
+            "left_out": left_out,
             "files": walked.tree.files().len(),
             "bytes": walked.tree.size(),
             "tests": cases,
@@ -64,7 +77,7 @@ pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
             "manifest": directory.manifest,
         });
         crate::terminal::print_json(&value);
-        return Ok(());
+        return judged.problem().map_or(Ok(()), |problem| Err(problem.into()));
     }
     println!("  name         {name}");
     println!("  model        {}", line(&directory, description.as_ref()));
@@ -78,8 +91,20 @@ pub fn run(path: &Path, as_json: bool) -> Result<(), Failure> {
         println!("  data         {}", one_line(&data.join(", ")));
     }
     println!("  tests        {cases} {}", if cases == 1 { "case" } else { "cases" });
-    for note in description.iter().flat_map(|description| &description.notes) {
+    for line in left_out {
+        println!("  left out     {line}");
+    }
+    for note in notes(description.as_ref(), &judged) {
         println!("  note         {note}");
     }
-    Ok(())
+    for line in added {
+        println!("  added        {line}");
+    }
+    judged.problem().map_or(Ok(()), |problem| Err(problem.into()))
+}
+
+/// What could not be told of the model, and what is to be said of its packages.
+fn notes(description: Option<&Description>, judged: &Judged) -> Vec<String> {
+    let of_model = description.iter().flat_map(|description| description.notes.clone());
+    of_model.chain(judged.notes.clone()).chain(judged.doubts()).collect()
 }

@@ -21,6 +21,7 @@ use crate::check::line;
 use crate::client::Client;
 use crate::directory::ModelDirectory;
 use crate::following::{explain_interruption, follow, spinner, step};
+use crate::packages;
 use crate::profiling::{self, Profiled};
 use crate::provenance::{self, Origin};
 use crate::release::{self, environment_name};
@@ -64,6 +65,14 @@ impl Prepared {
         let environment = environment_name(environment)?;
         let description = directory.describe()?;
         step("check", &line(&directory, description.as_ref()), None);
+        let needs = description.as_ref().map(|description| description.needs.as_slice());
+        let judged = packages::judge(&directory, needs.unwrap_or_default())?;
+        // The server compares with what the packages really bring; here, only their absence is
+        // certain.
+        if let Some(problem) = judged.problem().filter(|_| judged.file.is_none()) {
+            return Err(problem.into());
+        }
+        judged.notes.iter().chain(&judged.doubts()).for_each(|note| step("note", note, None));
         let schema = description.as_ref().and_then(|description| description.schema.as_ref());
         let profiled = profiling::profile(&directory, schema)?;
         let reference = profiled.as_ref().map(|profiled| profiled.data.clone());
@@ -160,6 +169,7 @@ fn push(client: &Client, prepared: &Prepared) -> Result<(Pushed, Instant), Failu
     let Prepared { directory, profiled, origin, .. } = prepared;
     let mut walked = artifacts::walk_without(&directory.path, origin.left_out.clone())
         .map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
+    packages::left_out(&walked).iter().for_each(|line| step("left out", line, None));
     if let Some(profiled) = profiled {
         walked = profiled.put_into(walked)?;
     }

@@ -47,6 +47,7 @@ mod machine;
 mod manual;
 mod metrics;
 mod new;
+mod packages;
 mod past;
 mod platform;
 mod predict;
@@ -184,7 +185,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Dashboard { print } => login::dashboard(&remote()?, print, json)?,
         Verb::Logout { address } => login::logout(address.as_deref().or(url))?,
         Verb::New { name, runtime } => new::run(&name, runtime)?,
-        Verb::Check { path } => check::run(&path, json)?,
+        Verb::Check { path, fix } => check::run(&path, fix, json)?,
         Verb::Deploy(options) => deploy::run(&remote()?, options)?,
         Verb::Develop(DevelopVerb::Test(options)) => testing::run(&remote()?, &options, json)?,
         Verb::Develop(DevelopVerb::Watch(options)) => developing::watch(&remote()?, &options)?,

@@ -252,6 +252,6 @@ impl Profiled {
             Tree::new(files).map_err(|error| Problem::new(Code::BadTree, error.to_string()))?;
         let mut paths = walked.paths;
         paths.insert(self.digest, self.file.path().to_path_buf());
-        Ok(Walked { tree, paths })
+        Ok(Walked { tree, paths, left_out: walked.left_out })
     }
 }

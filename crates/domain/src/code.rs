@@ -213,6 +213,7 @@ codes! {
     WrongContent "wrong_content" 400 InvalidArgument Change Changes "What was uploaded does not have the digest that it should have.";
     LockFailed "lock_failed" 422 InvalidArgument Change Changes "The packages that the model needs could not be resolved.";
     BuildFailed "build_failed" 500 Internal Change Changes "The environment of the model could not be built.";
+    MissingPackages "missing_packages" 422 InvalidArgument Change Changes "The model imports modules that none of its packages brings.";
     NoPython "no_python" 422 FailedPrecondition Change Changes "The Python that the model needs is not installed.";
     NoUv "no_uv" 500 FailedPrecondition Change Changes "`uv`, which builds environments, is missing.";
     NoOnnxruntime "no_onnxruntime" 500 FailedPrecondition Change Changes "The library of ONNX Runtime is missing.";

@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime};
 use artifacts::{ArtifactError, Collection, Store};
 use bytes::Bytes;
 use domain::event::Lock;
-use domain::{Digest, ReplicaId, Tree};
+use domain::{Digest, ReplicaId, Tree, TreeFile};
 
 use crate::handle::LocalEngine;
+use crate::packages::locked;
 use crate::{Built, EngineError};
 
 /// What half was laid out or built and is so old was left by a process that was killed, in
@@ -76,7 +77,37 @@ impl LocalEngine {
         }
         let text = self.lock_text(lock).await?;
         let progress = |line: &str| tracing::debug!("build of {}: {line}", lock.digest.short());
-        environments.build(&self.inner.tools, lock, &text, &progress).await
+        let tools = &self.inner.tools;
+        let archives = locked::archives(&text);
+        if archives.is_empty() {
+            return environments.build(tools, lock, &text, None, &progress).await;
+        }
+        let place = tempfile::tempdir_in(self.inner.files.data.environments())
+            .map_err(EngineError::io("making a folder for archives"))?;
+        let folder = place.path().join("archives");
+        self.lay_out_archives(&archives, &folder).await?;
+        let built = environments.build(tools, lock, &text, Some(&folder), &progress).await;
+        let removed = tokio::task::spawn_blocking(move || artifacts::remove_tree(&folder)).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!("archives of {} stay: {error}", lock.digest.short());
+        }
+        built
+    }
+
+    /// Lays out the archives that a lock names. They are files of the versions that have the lock.
+    async fn lay_out_archives(
+        &self,
+        archives: &[(Digest, String)],
+        folder: &Path,
+    ) -> Result<(), EngineError> {
+        let mut files = vec![];
+        for (digest, path) in archives {
+            let size = self.store().size(digest).await?;
+            let size = size.ok_or(ArtifactError::NotFound(*digest))?;
+            files.push(TreeFile { path: path.clone(), digest: *digest, size, executable: false });
+        }
+        let tree = Tree::new(files).map_err(ArtifactError::from)?;
+        Ok(self.store().lay_out(&tree, folder).await?)
     }
 
     async fn lock_text(&self, lock: &Lock) -> Result<String, ArtifactError> {

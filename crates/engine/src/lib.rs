@@ -4,21 +4,24 @@
 
 mod client;
 mod content;
+pub mod distributions;
 mod doctor;
 mod environment;
 mod handle;
 mod imports;
 mod in_use;
-mod include;
 mod installed;
 mod interface;
+pub mod interpreter;
 mod launch;
 mod lease;
 mod local;
 mod logs;
+pub mod packages;
 mod parent;
 mod ready;
 mod replica;
+mod resolving;
 pub mod runtime;
 mod shim;
 mod start;

@@ -31,8 +31,9 @@ macro_rules! files {
 
 const FILES: &[(&str, &str)] = files![
     "__init__" "__main__" "answers" "boosters" "building" "connection" "coroutines" "datatypes" "describe" "descriptors" "encoders"
-    "ending" "estimator" "fork" "forms" "hints" "http" "limits" "loading" "log" "masking" "modules" "native" "networks" "objects" "parts" "plan"
-    "predictor" "problem" "protocol" "provided" "readers" "replies" "roles" "rows" "saved" "scalars" "schema" "server" "settings" "shapes" "signature"
+    "ending" "estimator" "fork" "forms" "hints" "http" "installed" "limits" "loading" "log" "masking" "modules" "native" "needs" "networks"
+    "objects" "parts" "pickles" "plan" "predictor" "problem" "protocol" "provided" "readers" "replies" "roles" "rows" "saved" "scalars" "schema"
+    "server" "settings" "shapes" "signature"
     "sockets" "source" "standard" "text" "threads" "tracebacks" "tracing"
 ];
 

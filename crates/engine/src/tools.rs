@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
+use crate::interpreter::Places;
 use crate::{EngineConfig, EngineError};
 
 /// What is fetched where no library is given.
@@ -195,6 +196,11 @@ impl Tools {
             Ok(true)
         };
         kept().map_err(EngineError::io(format!("keeping {name}")))
+    }
+
+    /// Where interpreters are looked for.
+    pub fn places(&self) -> Places {
+        Places::of_user(&self.config.path)
     }
 
     /// Arguments that name the operator's package index.

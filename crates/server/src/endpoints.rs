@@ -49,8 +49,14 @@ const STORE: &[Code] =
 const PLAN: &[Code] =
     &[Code::BadPlan, Code::NoSuchVersion, Code::NothingToCompare, Code::ReleaseRunning];
 /// With which the packages of a version are refused.
-const PACKAGES: &[Code] =
-    &[Code::LockFailed, Code::NoPython, Code::NoUv, Code::BuildFailed, Code::Engine];
+const PACKAGES: &[Code] = &[
+    Code::LockFailed,
+    Code::MissingPackages,
+    Code::NoPython,
+    Code::NoUv,
+    Code::BuildFailed,
+    Code::Engine,
+];
 
 macro_rules! endpoint {
     ($method:ident $path:literal $handler:path, $asks:expr, [$($code:ident),*] $(+ $codes:ident)*,

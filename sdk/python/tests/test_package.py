@@ -12,7 +12,7 @@ from conftest import WORKER, ask, output, read_answer, read_outputs
 PACKAGE = WORKER.parent
 FILES = sorted(PACKAGE.glob("*.py"))
 #: What a worker imports.
-SERVING = {file.stem for file in FILES} - {"__main__", "describe"}
+SERVING = {file.stem for file in FILES} - {"__main__", "describe", "installed", "needs"}
 ECHO = "def predict(x: int) -> int: return x"
 LINES_MAX = 400
 COLUMNS_MAX = 120

@@ -63,7 +63,7 @@ impl RuntimeKind for Command {
     }
 
     fn has_environment(&self, tree: &Path) -> bool {
-        crate::environment::has_requirements(tree)
+        crate::packages::is_of_python(tree)
     }
 
     fn warmest(&self) -> (Temperature, Option<&'static str>) {

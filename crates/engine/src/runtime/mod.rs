@@ -16,6 +16,7 @@ use domain::{Code, Problem, Schema};
 use serde::{Deserialize, Serialize};
 use supervisor::Files;
 
+use crate::packages::pickled::Need;
 use crate::replica::ReplicaSpec;
 use crate::{EngineConfig, EngineError};
 
@@ -118,6 +119,8 @@ pub struct Description {
     pub python: String,
     /// What could not be told, and why.
     pub notes: Vec<String>,
+    /// Modules of libraries that it imports, or that its pickles name.
+    pub needs: Vec<Need>,
 }
 
 fn bad(message: String, help: impl Into<String>) -> Problem {

@@ -4,7 +4,8 @@
 use std::process::Stdio;
 
 use super::*;
-use crate::{environment, shim};
+use crate::interpreter::Places;
+use crate::{resolving, shim};
 
 /// Runs the worker of `sdk/python` in an environment of the version's own packages.
 pub struct Python;
@@ -33,7 +34,7 @@ impl RuntimeKind for Python {
     }
 
     fn owns(&self, directory: &Path, file: &str) -> bool {
-        environment::is_pickle(file) || native::is_native(&directory.join(file))
+        resolving::is_pickle(file) || native::is_native(&directory.join(file))
     }
 
     fn needs(&self) -> &'static str {
@@ -50,7 +51,10 @@ impl RuntimeKind for Python {
         // it, the server does.
         let Ok(place) = tempfile::tempdir() else { return Ok(None) };
         let Ok(program) = shim::put(place.path()) else { return Ok(None) };
-        let mut command = std::process::Command::new("python3");
+        // Where none here fits, that of the server may.
+        let places = Places::of_user(&std::env::var("PATH").unwrap_or_default());
+        let Ok(python) = places.choose(tree) else { return Ok(None) };
+        let mut command = std::process::Command::new(python.path);
         command.args(["-I", "-B"]).arg(program).arg("--describe").arg(tree).args(["--file", file]);
         command.stdin(Stdio::null()).stderr(Stdio::null());
         if *schema != Default::default() {

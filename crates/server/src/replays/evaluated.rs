@@ -106,6 +106,7 @@ pub fn is_own_fault(problem: &Problem) -> bool {
         problem.code,
         Code::BuildFailed
             | Code::LockFailed
+            | Code::MissingPackages
             | Code::NoPython
             | Code::LoadFailed
             | Code::NoSchema

@@ -1,5 +1,5 @@
 """Starts the worker: `python decalog_worker/__main__.py`, or with `--describe DIRECTORY [--file FILE]`
-or `--packages FILE`.
+or `--packages FILE`, `--needs DIRECTORY FILE`, `--installed`.
 
 Its package is imported as byte code, which is kept beside it for each version of Python, whatever the variables of the
 model say of byte code. It is found without a directory on `sys.path` that could stand for one of the model's.
@@ -17,6 +17,10 @@ def main(arguments):
         imported("describe").run(arguments[1:])
     elif arguments[:1] == ["--packages"]:
         imported("describe").tell_packages(arguments[1])
+    elif arguments[:1] == ["--needs"]:
+        imported("describe").tell_needs(arguments[1], arguments[2])
+    elif arguments[:1] == ["--installed"]:
+        imported("describe").tell_installed()
     else:
         imported("roles").run()
 

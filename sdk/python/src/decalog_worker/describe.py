@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 from .ending import end_process
+from .installed import installed
 from .modules import imports_of, modules_of, packages, pickle_modules
 from .native import NETWORKS, PICKLES, library_of, mlflow_columns, packages_of
+from .needs import needs_of
 from .predictor import no_predict, pick_class
 from .problem import Problem
 from .schema import merged, schema_of
@@ -32,6 +34,7 @@ def describe(root, file, overrides):
             "notes": ["the %s known when it is loaded" % ("outputs are" if columns else "schema is")],
             "imports": packages(modules),
             "modules": modules,
+            "needs": needs_of(root, file),
         }
     tree = parse(path, file)
     notes = []
@@ -50,6 +53,7 @@ def describe(root, file, overrides):
         "notes": notes,
         "imports": sorted(imports_of(path, Path(root), set())),
         "modules": modules_of(path, Path(root)),
+        "needs": needs_of(root, file),
     }
 
 
@@ -123,6 +127,18 @@ def tell_packages(file):
     except (OSError, ValueError, KeyError):  # not what its name says
         status = 1
     end_process(status)
+
+
+def tell_needs(root, file):
+    """The whole life of a process that tells which modules a model needs, as JSON."""
+    print(to_json(needs_of(root, file)))
+    end_process(0)
+
+
+def tell_installed():
+    """The whole life of a process that tells which packages its interpreter has, as JSON."""
+    print(to_json(installed()))
+    end_process(0)
 
 
 def run(arguments):

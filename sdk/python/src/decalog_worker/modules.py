@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .limits import MODULES_BYTES_MAX
 from .log import log
+from .pickles import Pickle
 from .problem import sentence
 from .settings import VARIABLES
 from .standard import os
@@ -180,7 +181,7 @@ def local_files(name, root):
 
 def is_standard(name):
     """Whether a module needs no package: it is of the standard library, or what a worker gives to its model."""
-    if name in ("decalog", "decalog_worker"):
+    if name in ("decalog", "decalog_worker", "__main__"):
         return True
     if hasattr(sys, "stdlib_module_names"):
         return name in sys.stdlib_module_names
@@ -193,26 +194,13 @@ def is_standard(name):
 
 
 def pickle_modules(path):
-    """The modules that a pickle names near its beginning; it is not loaded."""
-    import pickletools
-
-    found, texts, memo, last = {"joblib": True} if path.suffix == ".joblib" else {}, [], {}, None
+    """The modules outside the standard library that a pickle names; it is not loaded."""
     try:
-        with path.open("rb") as file:
-            for opcode, argument, _ in pickletools.genops(file):
-                if opcode.name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
-                    memo[len(memo) if argument is None else argument] = last
-                    continue
-                last = memo.get(argument) if opcode.name in ("BINGET", "LONG_BINGET") else argument
-                if opcode.name in ("GLOBAL", "STACK_GLOBAL"):
-                    module = argument.split(" ")[0] if opcode.name == "GLOBAL" else texts[-2]
-                    if MODULE.match(module) and not is_standard(module.split(".")[0]):
-                        found[module] = True
-                elif isinstance(last, str):
-                    texts.append(last)
-    except Exception:  # compressed, or with arrays in between that only joblib can read
-        pass
-    return list(found)
+        named = Pickle(path).modules
+    except (OSError, ValueError, EOFError):  # not what its name says
+        named = {}
+    found = dict({"joblib": True} if path.suffix == ".joblib" else {}, **named)
+    return [module for module in found if MODULE.match(module) and not is_standard(module.split(".")[0])]
 
 
 def packages(modules):

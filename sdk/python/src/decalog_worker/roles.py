@@ -50,7 +50,7 @@ def serve():
                 return report_failure([problem.message] + problem.details + ([problem.help] if problem.help else []))
             except BaseException as error:
                 problem = raised(error, root, of_request=False)
-                return report_failure(problem.details or [problem.message])
+                return report_failure((problem.details or [problem.message]) + remedy(error))
             gc.collect()
             gc.freeze()
         if role == "worker":
@@ -65,6 +65,14 @@ def serve():
         except Exception as error:
             return report_failure(["the forked process could not be set up: " + sentence(error)])
         del nursery
+
+
+def remedy(error):
+    """What to do about an error while a model is loaded, as lines."""
+    if not isinstance(error, ModuleNotFoundError) or not getattr(error, "name", None):
+        return []
+    text = "nothing that is installed brings %s: add its package to the requirements (decalog check --fix)"
+    return [text % error.name]
 
 
 def serve_form(form, begin):
