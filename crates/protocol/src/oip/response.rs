@@ -135,15 +135,20 @@ pub(crate) fn write_tensor(output: &Tensor, written: Written, json: &mut Vec<u8>
         Datatype::Bytes if written == Written::Base64 => Some(BASE64),
         _ => None,
     };
-    let size = (written == Written::Binary).then(|| output.data.len());
-    let parameters = [
-        content_type.map(|name| format!("\"content_type\":\"{name}\"")),
-        size.map(|size| format!("\"binary_data_size\":{size}")),
-    ];
-    if parameters.iter().any(Option::is_some) {
-        json.extend_from_slice(b",\"parameters\":{");
-        let all: Vec<String> = parameters.into_iter().flatten().collect();
-        json.extend_from_slice(all.join(",").as_bytes());
+    let mut before: &[u8] = b",\"parameters\":{";
+    if let Some(content_type) = content_type {
+        json.extend_from_slice(before);
+        json.extend_from_slice(b"\"content_type\":");
+        write_json_value(content_type, json);
+        before = b",";
+    }
+    if written == Written::Binary {
+        json.extend_from_slice(before);
+        json.extend_from_slice(b"\"binary_data_size\":");
+        write_json_value(&output.data.len(), json);
+        before = b",";
+    }
+    if before == b"," {
         json.push(b'}');
     }
     let mut is_written = true;
