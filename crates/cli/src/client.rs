@@ -69,9 +69,16 @@ enum Trust<'a> {
 /// Says that nobody answers, and why.
 pub fn unreachable(url: &str, why: &dyn std::fmt::Display) -> Failure {
     let problem = Problem::new(Code::Unreachable, format!("no Decalog answers at {url}: {why}"));
-    Failure::Unreachable(
-        problem.help("start it with `decalog up`, or name another with --url or DECALOG_URL"),
-    )
+    let place = url.strip_prefix("http://").map(|place| place.trim_end_matches('/'));
+    let start = match place {
+        Some("127.0.0.1:8010") => "start it with `decalog up`, or".into(),
+        Some(place) if is_loopback(url) => {
+            format!("start it with `decalog up --listen {place}`, or")
+        }
+        _ => String::new(),
+    };
+    let help = format!("{start} name another with --url or DECALOG_URL");
+    Failure::Unreachable(problem.help(help.trim_start()))
 }
 
 fn config(answer: Option<Duration>) -> ConfigBuilder<AgentScope> {

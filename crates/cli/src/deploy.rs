@@ -158,7 +158,7 @@ pub fn run(client: &Client, options: DeployOptions) -> Result<(), Failure> {
         "{} {version} goes on at the server: decalog events {} -f",
         key.model, key.model
     ));
-    follow(client, key, version, id)?;
+    follow(client, key, version, &prepared.environment, id)?;
     prepared.example(client)
 }
 

@@ -109,7 +109,7 @@ impl<'a> Session<'a> {
             tail.skip(self.client)?;
             self.log = Some(tail);
         }
-        follow(self.client, &prepared.key, &pushed.version, id)?;
+        follow(self.client, &prepared.key, &pushed.version, &prepared.environment, id)?;
         if std::mem::take(&mut self.is_first) {
             prepared.example(self.client)?;
         }

@@ -29,10 +29,19 @@ impl ModelDirectory {
     /// Reads a directory.
     pub fn read(path: &Path) -> Result<ModelDirectory, Problem> {
         let path = path.canonicalize().ok().filter(|path| path.is_dir()).ok_or_else(|| {
-            bad(
-                format!("{} is not a directory", path.display()),
-                "name a model directory; decalog new NAME makes one",
-            )
+            let shown = path.display();
+            match path.is_file() {
+                true => bad(
+                    format!(
+                        "{shown} is a file: a model is a directory, which may hold nothing else"
+                    ),
+                    "mkdir MODEL, copy the file into it, and decalog deploy MODEL",
+                ),
+                false => bad(
+                    format!("there is no directory {shown}"),
+                    "name a model directory; decalog new NAME makes one",
+                ),
+            }
         })?;
         let manifest = match std::fs::read_to_string(path.join(MANIFEST_FILE)) {
             Ok(text) => Manifest::parse(&text).map_err(|error| {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use domain::event::MadeUpRow;
 use domain::rehearsal::RehearsalVerdict;
-use domain::{After, Code, DeploymentId, Event, Happened, ModelKey, Problem};
+use domain::{After, Code, DeploymentId, EnvironmentName, Event, Happened, ModelKey, Problem};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Failure;
@@ -122,11 +122,12 @@ pub fn follow(
     client: &Client,
     key: &ModelKey,
     version: &str,
+    environment: &EnvironmentName,
     id: DeploymentId,
 ) -> Result<(), Failure> {
     let after = After { seq: id.0.saturating_sub(1), telemetry: None };
     let next = building(client, key, version);
-    let mut following = Following { client, key, version, id, after, next };
+    let mut following = Following { client, key, version, environment, id, after, next };
     let mut lost_since: Option<Instant> = None;
     loop {
         let seen = following.after;
@@ -190,6 +191,7 @@ struct Following<'a> {
     client: &'a Client,
     key: &'a ModelKey,
     version: &'a str,
+    environment: &'a EnvironmentName,
     id: DeploymentId,
     /// How far it was read.
     after: After,
@@ -312,7 +314,8 @@ impl Following<'_> {
     fn failed(&self, mut problem: Problem) -> Problem {
         let path = format!("/v1/projects/{}/models/{}", self.key.project, self.key.model);
         let live: Result<control::view::ModelView, Failure> = self.client.get(&path);
-        let live = live.ok().and_then(|view| view.live.first().map(|(_, version)| version.clone()));
+        let here = |(environment, _): &&(EnvironmentName, String)| environment == self.environment;
+        let live = live.ok().and_then(|view| Some(view.live.iter().find(here)?.1.clone()));
         problem.details.push(match live {
             Some(live) => format!("{live} keeps serving; {} was not released.", self.version),
             None => format!("{} was not released.", self.version),

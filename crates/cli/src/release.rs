@@ -187,7 +187,7 @@ fn finish(
     explain_interruption(format!(
         "{model} {version} goes on at the server: decalog release status {model}"
     ));
-    follow(client, &reference.model, version, id)?;
+    follow(client, &reference.model, version, &reference.environment(), id)?;
     if as_json {
         let view: ReleaseView = client.get(&format!(
             "{}/release?environment={}",

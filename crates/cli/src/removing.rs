@@ -13,6 +13,12 @@ use crate::show::{named, path_of, reference};
 /// Runs the verb.
 pub fn run(client: &Client, model: &str, yes: bool) -> Result<(), Failure> {
     let reference = reference(model)?;
+    if let Some(environment) = &reference.environment {
+        let name = named(&reference.model);
+        let text = format!("a model is removed as a whole, not from {environment} alone");
+        let help = format!("decalog rm {name} removes it everywhere, with all its versions");
+        return Err(Problem::new(Code::BadReference, text).help(help).into());
+    }
     if let Some(Selector::Number(number)) = &reference.selector {
         client.delete(&format!("{}/versions/{number}", path_of(&reference)))?;
         eprintln!(

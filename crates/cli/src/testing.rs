@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use server::{TestReport, TestedCase, TestedRow};
 
 use crate::Failure;
-use crate::args::TestOptions;
+use crate::args::{SourceOptions, TestOptions};
 use crate::client::Client;
 use crate::deploy::Prepared;
 use crate::following::{spinner, step};
@@ -55,14 +55,33 @@ pub fn run(client: &Client, options: &TestOptions, as_json: bool) -> Result<(), 
         report.cases.iter().filter(is_open).for_each(show);
         report.made_up.iter().for_each(show_made_up);
     }
-    verdict(&report, &accepted)?;
+    let typed = typed(options);
+    verdict(&report, &accepted, &typed)?;
     let next = match (accepted.is_empty(), report.count) {
-        (false, _) => "decalog deploy pushes what was accepted, too".into(),
-        (true, 0) => "decalog test --accept NAME makes one of this row".into(),
-        (true, _) => format!("decalog deploy takes {} live", report.version),
+        (false, _) => format!("decalog deploy{typed} pushes what was accepted, too"),
+        (true, 0) => format!("decalog test{typed} --accept NAME makes one of this row"),
+        (true, _) => format!("decalog deploy{typed} takes {} live", report.version),
     };
     step("passed", &format!("{}; {next}", counted(report.count.max(accepted.len()))), None);
     Ok(())
+}
+
+/// What was typed behind the verb, so that the next command means the same model.
+fn typed(options: &TestOptions) -> String {
+    let SourceOptions { path, name, project } = &options.source;
+    let mut typed = String::new();
+    if path != Path::new(".") {
+        typed += &format!(" {}", path.display());
+    }
+    typed += &name.as_ref().map_or(String::new(), |name| format!(" --name {name}"));
+    for (option, value, usual) in
+        [("project", project, "default"), ("env", &options.env, "production")]
+    {
+        if value != usual {
+            typed += &format!(" --{option} {value}");
+        }
+    }
+    typed
 }
 
 fn counted(cases: usize) -> String {
@@ -114,7 +133,7 @@ fn show_made_up(made_up: &TestedRow) {
 }
 
 /// Whether all passed, of what was not accepted.
-fn verdict(report: &TestReport, accepted: &[String]) -> Result<(), Problem> {
+fn verdict(report: &TestReport, accepted: &[String], typed: &str) -> Result<(), Problem> {
     let refused =
         |message: String, help: String| Err(Problem::new(Code::TestFailed, message).help(help));
     if let Some(failure) = report.made_up.as_ref().and_then(|row| row.failure.as_ref()) {
@@ -138,7 +157,8 @@ fn verdict(report: &TestReport, accepted: &[String]) -> Result<(), Problem> {
     let differs = wrong.iter().find(|case| case.failure.is_none());
     let help = match differs {
         Some(case) => {
-            format!("if the new answer is right: decalog test --accept {}", short_name(&case.name))
+            let name = short_name(&case.name);
+            format!("if the new answer is right: decalog test{typed} --accept {name}")
         }
         None => "correct the model, or the rows of the case".into(),
     };

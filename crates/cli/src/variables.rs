@@ -39,7 +39,14 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
             match set["changed"] == false {
                 true => eprintln!("{name} has that value already"),
                 false => {
-                    eprintln!("{name} is set; live replicas are replaced by ones that have it")
+                    let whose = match &of.model {
+                        Some(model) => format!("of {model}"),
+                        None => format!("for all models of the project {}", of.project),
+                    };
+                    let place = &of.env;
+                    eprintln!(
+                        "{name} is set {whose}, in {place}; live replicas are replaced by ones that have it"
+                    )
                 }
             }
         }

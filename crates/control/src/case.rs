@@ -140,9 +140,12 @@ pub async fn run(cases: Vec<Case>, caller: &mut Caller, limit: Duration) -> Vec<
     all
 }
 
-/// Whether other rows may well be answered.
+/// Whether other rows may well be answered: the replica is there, and answers in time.
 fn is_of_rows(code: &Code) -> bool {
-    matches!(code, Code::ModelRaised | Code::BadInput | Code::BadOutput)
+    !matches!(
+        code,
+        Code::WorkerDied | Code::BadWorker | Code::PredictTimeout | Code::Deadline | Code::NotReady
+    )
 }
 
 async fn run_one(case: Case, caller: &mut Caller, limit: Duration) -> Tried {
@@ -203,7 +206,7 @@ pub fn judge(tried: &[Tried], cases: usize) -> Result<(), Problem> {
     };
     let details = wrong.iter().flat_map(|one| one.differences.iter().cloned()).take(DETAILS_MAX);
     Err(Problem::new(Code::TestFailed, message).details(details.collect::<Vec<_>>()).help(format!(
-        "if the new answer is right: decalog test --accept {}",
+        "if the new answer is right, in its directory: decalog test --accept {}",
         short_name(&wrong[0].case.name)
     )))
 }

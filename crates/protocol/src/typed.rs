@@ -70,6 +70,9 @@ pub fn value(column: &Column, cell: &str) -> Result<Option<Value>, String> {
     match column.datatype {
         Datatype::Bytes | Datatype::Timestamp if is_scalar => Ok(Some(cell.into())),
         Datatype::Bool if is_scalar => truth(bare).map(|is| Some(is.into())).ok_or_else(expected),
+        _ if is_scalar && column.booleans && word_of_truth(bare).is_some() => {
+            Ok(word_of_truth(bare).map(Value::from))
+        }
         number if is_scalar && is_float(number) => {
             let read = bare.parse().ok().and_then(Number::from_f64);
             read.map(|number| Some(number.into())).ok_or_else(expected)
@@ -82,6 +85,13 @@ pub fn value(column: &Column, cell: &str) -> Result<Option<Value>, String> {
             Ok(read(cell).or_else(|| read(&cell.to_lowercase())).or_else(|| Some(cell.into())))
         }
     }
+}
+
+/// What data frames write for truths, in a column of numbers that was trained on some.
+fn word_of_truth(cell: &str) -> Option<bool> {
+    cell.eq_ignore_ascii_case("true")
+        .then_some(true)
+        .or_else(|| cell.eq_ignore_ascii_case("false").then_some(false))
 }
 
 /// What programs write for yes and no.
