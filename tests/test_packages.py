@@ -114,6 +114,24 @@ def test_wheels_of_the_directory_and_pinned_hashes(site, tmp_path):
         assert "help:" in done[name].err
 
 
+def test_the_server_does_not_rely_on_what_a_client_has_looked_at(site):
+    """Paths and hashes are judged where the packages are installed, whoever pushes."""
+
+    def pushed(requirements):
+        files = []
+        for name, text in {"model.py": PLAIN, "requirements.txt": requirements}.items():
+            content, digest = text.encode(), hashlib.sha256(text.encode()).hexdigest()
+            assert site.request("PATCH", f"/v1/blobs/{digest}?size={len(content)}&offset=0", content).status == 200
+            files.append({"path": name, "digest": digest, "size": len(content), "executable": False})
+        body = {"tree": files, "runtime": "python", "file": "model.py"}
+        return site.request("POST", "/v1/projects/default/models/sly/versions", body)
+
+    for requirements, words in [("-r /etc/passwd\n", "not a file beside it"), ("/etc/x-1.0.tar.gz\n", "not in the model directory"),
+                                ("x @ file:///etc/x-1.0.tar.gz\n", "not in the model directory"), (f"six==1.15.0 --hash=sha256:{ZEROS}\n", "hash mismatch")]:
+        refused = pushed(requirements)
+        assert refused.status == 422 and words in refused.json()["error"], refused.body
+
+
 def test_what_is_imported_is_compared_with_what_is_installed(site, tmp_path):
     source = "import cv2, numpy, sklearn.base, six\nfrom PIL import Image\nimport helpers, yaml\n\ndef predict(x: int) -> int:\n    return x\n"
     model = write_model(tmp_path / "lacks", {"model.py": source, "helpers.py": "import json\n", "requirements.txt": "scikit-learn"})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import WORKER
 from sklearn.ensemble import RandomForestClassifier
@@ -91,6 +92,14 @@ def test_all_protocols_are_read_and_nothing_is_run(tmp_path, protocol):
     path.write_bytes(pickle.dumps([RandomForestClassifier(2).fit(X, Y), Boom(), {"a": (1, 2.5, b"x", True)}], protocol))
     read = Pickle(path)
     assert read.is_whole and "sklearn.ensemble._forest" in read.modules and "sys" in read.modules
+
+
+def test_a_model_fitted_on_a_frame_is_asked_with_one(tmp_path):
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    for name, data, asked in (("named", frame, True), ("unnamed", X, False)):
+        joblib.dump(StandardScaler().fit(data), tmp_path / (name + ".joblib"))
+        assert Pickle(tmp_path / (name + ".joblib")).takes_frames == asked
+        assert ("pandas" in places(tmp_path, name + ".joblib")) == asked
 
 
 def test_what_cannot_be_followed_is_searched(tmp_path):

@@ -36,7 +36,7 @@ class Pickle:
                 parts = found.groups()
                 self.versions[name] = parts[0].decode() if len(parts) == 1 else ".".join(str(part[0]) for part in parts)
         # Columns by name are asked with a frame, of which these libraries take the categories too.
-        is_named = any(data.find(word) >= 0 for word in (b"ColumnTransformer", b"feature_names_in_"))
+        is_named = any(data.find(word, 0) >= 0 for word in (b"ColumnTransformer", b"feature_names_in_"))
         self.takes_frames = is_named or any(name.split(".")[0] in FRAMES for name in self.modules)
 
 
