@@ -290,7 +290,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("data");
         fs::write(&path, vec![0; 2 * BLOCK_BYTES]).unwrap();
-        let mut append = || {
+        let append = || {
             let mut file = File::options().append(true).open(&path).unwrap();
             io::Write::write_all(&mut file, b"more").unwrap();
         };

@@ -1,5 +1,6 @@
 //! CSV as people have it.
 
+use domain::Datatype;
 use serde_json::json;
 
 use super::*;
