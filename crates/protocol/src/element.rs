@@ -253,11 +253,6 @@ fn write_float<T: serde::Serialize>(value: T, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, &value);
 }
 
-/// Writes text as a JSON string.
-pub fn write_text(text: &str, out: &mut Vec<u8>) {
-    let _ = serde_json::to_writer(out, text);
-}
-
 /// Writes a JSON element as it is, if it is one.
 fn write_raw_json(bytes: &[u8], out: &mut Vec<u8>) {
     match serde_json::from_slice::<&serde_json::value::RawValue>(bytes) {

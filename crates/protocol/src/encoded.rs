@@ -5,8 +5,6 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_PAD_INDIFFERENT};
 use serde_json::Value;
 
-use crate::element::write_text;
-
 /// The only key of an object that stands for bytes.
 pub const KEY: &str = "b64";
 
@@ -35,6 +33,11 @@ pub(crate) fn write_encoded(bytes: &[u8], out: &mut Vec<u8>) {
     out.resize(begin + length, b'=');
     let _ = STANDARD.encode_slice(bytes, &mut out[begin..]);
     out.push(b'"');
+}
+
+/// Writes text as a JSON string.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    let _ = serde_json::to_writer(out, text);
 }
 
 /// Writes an element of BYTES as JSON.

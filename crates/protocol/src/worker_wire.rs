@@ -176,9 +176,9 @@ fn write_input(
 ) {
     json.extend_from_slice(b"{\"name\":");
     if suffix.is_empty() {
-        crate::element::write_text(name, json);
+        crate::encoded::write_text(name, json);
     } else {
-        crate::element::write_text(&format!("{name}{suffix}"), json);
+        crate::encoded::write_text(&format!("{name}{suffix}"), json);
     }
     json.extend_from_slice(b",\"datatype\":\"");
     json.extend_from_slice(datatype.wire_name().as_bytes());

@@ -114,7 +114,7 @@ impl Part {
             if at > 0 {
                 out.push(b',');
             }
-            crate::element::write_text(&column.name, out);
+            crate::encoded::write_text(&column.name, out);
             out.push(b':');
             column.write_row(row, out);
         }

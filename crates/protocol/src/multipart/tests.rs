@@ -1,3 +1,5 @@
+//! Forms as browsers and programs send them, and as nobody should.
+
 use super::*;
 
 fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
