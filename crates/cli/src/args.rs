@@ -62,6 +62,7 @@ pub struct Arguments {
 pub enum Verb {
     /// Starts the platform; everything has a default
     #[command(
+        aliases = ["start", "serve"],
         after_help = "Examples:\n  decalog up\n  decalog up --data /srv/decalog --listen 127.0.0.1:9000\n  decalog up --data /srv/decalog --takeover      replaces the one that runs"
     )]
     Up(Box<UpOptions>),
@@ -86,6 +87,7 @@ pub enum Verb {
     },
     /// Writes a small working model directory
     #[command(
+        alias = "init",
         after_help = "Examples:\n  decalog new hello\n  decalog new digits --runtime onnx\n  decalog new anything --runtime command"
     )]
     New {
@@ -177,7 +179,7 @@ pub enum Verb {
     )]
     Quality(QualityOptions),
     /// Lists all models
-    #[command(after_help = "Examples:\n  decalog ls\n  decalog ls --json | jq '.models[].name'")]
+    #[command(aliases = ["list", "models"], after_help = "Examples:\n  decalog ls\n  decalog ls --json | jq '.models[].name'")]
     Ls {
         /// Only those of a project
         #[arg(long)]
@@ -238,6 +240,7 @@ pub enum Verb {
     Alarms(AlarmsVerb),
     /// Removes a model with all its versions, or one version that is not in use
     #[command(
+        aliases = ["remove", "delete"],
         after_help = "What is live is removed only if somebody says so.\n\nExamples:\n  decalog rm churn\n  decalog rm churn --yes\n  decalog rm churn@v2"
     )]
     Rm {

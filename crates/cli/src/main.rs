@@ -82,7 +82,7 @@ mod workers;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use domain::{Code, DataDirectory, Problem};
 
 use args::{
@@ -91,6 +91,8 @@ use args::{
 
 /// The exit status of a change that waits for approval.
 const PROPOSED: u8 = 4;
+/// The exit status of what cannot be understood, as it is for wrong options.
+const NOT_UNDERSTOOD: u8 = 2;
 
 /// How a verb fails.
 pub enum Failure {
@@ -113,6 +115,12 @@ impl From<anyhow::Error> for Failure {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().len() < 2 {
+        // Whoever types the name alone wants to know how to begin, not all there is.
+        let help = Arguments::command().get_after_help().map(ToString::to_string);
+        eprintln!("{}\n\ndecalog --help lists all commands", help.unwrap_or_default());
+        return ExitCode::from(NOT_UNDERSTOOD);
+    }
     let arguments = Arguments::parse();
     if arguments.verb.prints() {
         // Output that nobody reads any more, as in `decalog ls | head`, ends the program quietly.
@@ -142,9 +150,10 @@ fn main() -> ExitCode {
 
 /// Prints what is wrong, and what helps.
 fn tell(problem: &Problem) {
-    let text = problem.to_string();
+    let text = format!("error: {problem}");
+    let text = layout::wrapped(&terminal::escaped(&text), 2, terminal::error_width());
     let word = terminal::painted_error("error:", terminal::Colour::Red);
-    std::eprintln!("{word} {}", terminal::escaped(&text));
+    std::eprintln!("{word}{}", text.trim_start_matches("error:"));
 }
 
 /// The token to ask with, if one is given.

@@ -21,6 +21,12 @@ use crate::Control;
 use crate::failure::StepFailure;
 use crate::trial::Trial;
 
+/// Why an attempt is given up for a later one.
+fn superseded_by(newer: &Deployment) -> Problem {
+    let text = format!("somebody began to deploy {} to the same environment", newer.version);
+    Problem::new(Code::Superseded, text).help("deploy this one again if it is to be live")
+}
+
 impl Control {
     /// Sees to it that a driver takes the attempts on their way to an environment as far as they
     /// get. It ends when none is left, so that there are no more drivers than attempts.
@@ -79,17 +85,9 @@ impl Control {
         running.retain(|deployment| deployment.environment == *environment);
         let newest = running.pop()?;
         for older in running {
-            self.superseded(key, older.id, newest.id).await;
+            self.fail(key, older.id, "superseded", superseded_by(&newest)).await;
         }
         Some(newest)
-    }
-
-    async fn superseded(&self, key: &ModelKey, older: DeploymentId, newer: DeploymentId) {
-        let problem = Problem::new(
-            Code::Superseded,
-            format!("a newer deployment ({}) of the same model began", newer.0),
-        );
-        self.fail(key, older, "superseded", problem).await;
     }
 
     /// Appends that an attempt has failed, unless it ended otherwise before.
@@ -160,13 +158,7 @@ impl Control {
                 problem: Problem::new(Code::Superseded, "the deployment was ended"),
             }),
             None => Ok(()),
-            Some(newer) => {
-                let text = format!("a newer deployment ({}) of the same model began", newer.id.0);
-                Err(StepFailure {
-                    step: "superseded",
-                    problem: Problem::new(Code::Superseded, text),
-                })
-            }
+            Some(newer) => Err(StepFailure { step: "superseded", problem: superseded_by(newer) }),
         }
     }
 

@@ -20,7 +20,7 @@ const NAME_PATTERN: &str = "^[a-z0-9][a-z0-9._-]{0,62}$";
 pub enum NameError {
     /// Not `[a-z0-9]([a-z0-9-_.]*)` or too long.
     #[error(
-        "`{0}` is not a {1} name: use 1 to 63 of a-z, 0-9, '-', '_', '.', beginning with a letter or a digit"
+        "`{0}` is no {1} name: use 1 to 63 of a-z, 0-9, '-', '_', '.', beginning with a letter or a digit"
     )]
     Form(String, &'static str),
     /// An environment that would read as a version or a digest.
