@@ -357,6 +357,7 @@ def test_a_replay_ends_with_its_caller_and_is_one_at_a_time(fresh, tmp_path):
     assert time.monotonic() - began < 10, "30 rows would take longer, alone and in batches"
 
 
+@pytest.mark.alone
 def test_a_candidate_is_probed_and_goes_live_whatever_comes_of_it(fresh, tmp_path):
     platform = fresh(arguments=KEPT).start()
 

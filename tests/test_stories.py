@@ -9,9 +9,12 @@ import json
 
 import joblib
 import pandas
+import pytest
 from conftest import write_model
 from test_walkthroughs import TICKET, classifier, flights
 from test_why import BUCKET_S, world_of
+
+pytestmark = pytest.mark.alone
 
 #: Buckets of 5 s before a release, from it to the fault, and after that.
 BEFORE, BETWEEN, AFTER = 280, 40, 60

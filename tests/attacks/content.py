@@ -308,10 +308,10 @@ ROUTES = ("/v1/models/fraud/churn/predict", "/v2/models/fraud%2Fchurn/infer")
 
 @attack("CVE-2024-2912", "deserialisation", "BentoML", "1.2.5", "a body that said it was a pickle was unpickled")
 def a_body_that_says_it_is_a_pickle(site):
-    """A body is JSON or tensors; its Content-Type chooses no decoder."""
+    """A body is JSON, tensors, a form or the bytes of a column; its Content-Type makes no pickle of it."""
     for kind in ("application/vnd.bentoml+pickle", "application/x-pickle", "application/python-pickle", "application/octet-stream"):
         for path in ROUTES:
-            refused(site.ask("POST", path, pickled(site), Content_Type=kind), 400)
+            refused(site.ask("POST", path, pickled(site), Content_Type=kind), 400, 415, 422)
 
 
 @attack("CVE-2025-27520", "deserialisation", "BentoML", "1.4.3", "a body without lengths of its buffers was unpickled")
@@ -320,7 +320,7 @@ def a_body_without_lengths(site):
     for headers in ({"Payload_Meta": "{}"}, {"Content_Type": "application/vnd.bentoml+pickle", "Buffer_Lengths": ""}, {"Inference_Header_Content_Length": "0"},
                     {"Inference_Header_Content_Length": "-1"}, {"Inference_Header_Content_Length": "99999999999999999999"}):
         for path in ROUTES:
-            refused(site.ask("POST", path, pickled(site), **headers), 400)
+            refused(site.ask("POST", path, pickled(site), **headers), 400, 415, 422)
 
 
 @attack("CVE-2025-32375", "deserialisation", "BentoML", "1.4.8", "headers chose the class that a runner unpickled its arguments to")
@@ -328,7 +328,7 @@ def headers_that_choose_a_class(site):
     """No header names a class, and a model's process is reached by nobody but the server."""
     headers = {"Args_Number": "1", "Payload_Container": "NdarrayContainer", "Payload_Meta": '{"format": "default"}', "Batch_Size": "-1", "Content_Type": "application/vnd.bentoml.pickled"}
     for path in (*ROUTES, "/", "/predict"):
-        refused(site.ask("POST", path, pickled(site), **headers), 400, 401, 404, 405)
+        refused(site.ask("POST", path, pickled(site), **headers), 400, 401, 404, 405, 415, 422)
 
 
 @attack("CVE-2024-11041", "deserialisation", "vLLM", "unknown", "messages between its processes were pickles")
