@@ -157,8 +157,8 @@ def test_the_row_stands_beside_the_traceback(served, tmp_path):
         session.wait("for the next change", 3)
         session.wait("exited with status 0", 2)  # the replica of the version before, and the one that logged rows
         served.predict("mine@dev", {"years": 0, "city": "Breda"})
-        session.wait("ZeroDivisionError", 2)
-        time.sleep(0.6)
+        served.predict("mine@dev", {"years": 0, "city": "Gouda"})
+        session.wait("ZeroDivisionError", 3)  # what belongs to the one before was printed before it
         assert "Breda" not in session.text(), session.text()
     (model / "decalog.toml").write_text('[records]\nlog_rows = true\nredact = { city = "drop" }\n')
     assert "records.log_rows" in served.run("check", model, ok=False).err
