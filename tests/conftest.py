@@ -26,6 +26,14 @@ EXAMPLES = Path(os.environ.get("DECALOG_EXAMPLES", Path(BINARY).parent / "exampl
 LONG = 180
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Short paths: a path of a socket holds 107 bytes, and a server that has longer ones puts its sockets elsewhere."""
+    if not config.option.basetemp and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="d")
+
+
+
 def wait_for(condition, what, seconds=LONG):
     """Polls until `condition()` is true and returns what it gave."""
     end = time.monotonic() + seconds

@@ -77,7 +77,8 @@ def test_a_canary_with_errors_is_rolled_back(fresh, tmp_path):
         assert done.code == 1 and "rolled back" in done.err and "errors" in done.err and "v1 keeps serving" in done.err, done
         seen = len(load.answers)
         wait_for(lambda: len(load.answers) > seen + 50, "answers after the rollback")
-        assert versions(load.answers[seen + 20 :]) == {"v1": len(load.answers[seen + 20 :])}
+        after = load.answers[seen + 20 :]
+        assert versions(after) == {"v1": len(after)}
     assert {status for status, version, _ in load.answers if version == "v1"} == {200}
     judged = kinds(platform, "m", "guards_judged")
     assert judged[-1]["body"]["judgements"]["verdict"] == "roll_back"

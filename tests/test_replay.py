@@ -176,9 +176,9 @@ def probe_of(platform, model, environment="production"):
 
 
 def processes(platform):
-    """How many processes a platform has."""
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return sum(str(platform.data) in line for line in listed.splitlines())
+    """The processes of a platform."""
+    listed = subprocess.run(["ps", "-eo", "pid,etimes,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if str(platform.data) in line]
 
 
 def replay(platform, *arguments):
@@ -292,7 +292,10 @@ def test_what_changed_in_another_version_is_told(platform, tmp_path):
     assert platform.run("sql", counted, "--json").json() == records
     assert [line for line in platform.get("/metrics").body.decode().splitlines() if line.startswith("decalog_requests_total")] == metrics
     # The replicas of replays are nobody else's, and end with them.
-    wait_for(lambda: processes(platform) <= before, "the replicas of replays have ended", 30)
+    try:
+        wait_for(lambda: len(processes(platform)) <= len(before), "the replicas of replays have ended")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {before} {processes(platform)}") from error
     told = platform.run("events", "churn", "--kind", "replica", "--json").json()["events"]
     assert not told, told
     for body in ({}, {"ids": []}, {"ids": ["x"]}, {"ids": [ids[0]], "last": 1}, {"last": 1001}, {"last": 0}):

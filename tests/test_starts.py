@@ -5,6 +5,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import tempfile
 
 import pytest
 from conftest import BINARY, wait_for
@@ -45,7 +46,7 @@ def test_a_directory_that_is_a_file(tmp_path):
 def reachable(tmp_path_factory):
     """A binary and a directory that other users can get to."""
     directory = tmp_path_factory.mktemp("reachable")
-    for folder in [directory, directory.parent, directory.parent.parent]:
+    for folder in [directory, *(one for one in directory.parents if one.is_relative_to(tempfile.gettempdir()))][:-1]:
         folder.chmod(folder.stat().st_mode | stat.S_IXOTH | stat.S_IROTH | stat.S_IXGRP | stat.S_IRGRP)
     binary = directory / "decalog"
     shutil.copy(BINARY, binary)

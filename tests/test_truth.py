@@ -56,11 +56,17 @@ def windows(platform, model, *options):
 def known(platform, model, count, *options):
     """The only window, once so much of its truth is known."""
 
-    def enough():
-        found = windows(platform, model, *options)
-        return found and sum(window["known"] for window in found) == count and found
+    found = []
 
-    return wait_for(enough, f"{count} truths are joined")
+    def enough():
+        found[:] = windows(platform, model, *options)
+        return found and sum(window["known"] for window in found) == count
+
+    try:
+        wait_for(enough, f"{count} truths are joined")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {found}") from error
+    return found
 
 
 def number(window, metric, of=None):
