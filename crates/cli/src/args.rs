@@ -420,6 +420,15 @@ pub enum Verb {
         #[command(subcommand)]
         verb: WorkerVerb,
     },
+    /// Runs a program within the walls that a variable describes
+    #[command(hide = true)]
+    Enclose {
+        /// Look around inside instead: a process and a file outside
+        #[arg(long, num_args = 2, value_names = ["PID", "FILE"])]
+        probe: Vec<std::ffi::OsString>,
+        #[arg(last = true)]
+        program: Vec<std::ffi::OsString>,
+    },
     #[command(hide = true)]
     Openapi,
     /// Writes completions and manual pages below PREFIX/share
@@ -431,7 +440,10 @@ impl Verb {
     /// Whether its output is all that it is for: without a reader it may end. The others serve
     /// somebody.
     pub fn prints(&self) -> bool {
-        !matches!(self, Verb::Up(_) | Verb::Supervise { .. } | Verb::Worker { .. })
+        !matches!(
+            self,
+            Verb::Up(_) | Verb::Supervise { .. } | Verb::Worker { .. } | Verb::Enclose { .. }
+        )
     }
 }
 

@@ -108,6 +108,9 @@ fn engine_config(
         onnxruntime: std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
         tool_variables: tool_variables.collect(),
         path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into()),
+        sandbox: options.sandbox.most,
+        sandbox_required: options.sandbox.least,
+        sandbox_read: options.sandbox_read.clone(),
         predecessor,
         descriptors: Descriptors::raise(),
     })

@@ -78,6 +78,55 @@ impl fmt::Display for ZygoteKey {
     }
 }
 
+/// How far a process is confined; less is weaker.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Sandbox {
+    /// Not at all: it has the rights of the server.
+    Off,
+    /// It reads and writes what it should, has no network and sends no signals; but it sees the
+    /// names of other files and processes.
+    Reduced,
+    /// It also has a file system, a network and shared memory of its own.
+    Full,
+}
+
+impl fmt::Display for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sandbox::Off => "off",
+            Sandbox::Reduced => "reduced",
+            Sandbox::Full => "full",
+        })
+    }
+}
+
+/// What a process can reach beside the system's programs and libraries.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Walls {
+    /// How strong they are.
+    pub level: Sandbox,
+    /// Files and directories that it may read.
+    pub read: Vec<String>,
+    /// The directory that is its own: it may write there.
+    pub own: String,
+    /// What it may write beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub write: Vec<String>,
+    /// Directories of which nothing is seen but what is its own, or named to be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covered: Vec<String>,
+    /// The port on the loopback interface that its program listens on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Whether walls are drawn closer around what is forked from it, before code of a model runs
+    /// there: until then it may mount.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub narrows: bool,
+}
+
 /// What a process is for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -157,6 +206,10 @@ pub struct Launch {
     pub log: String,
     /// What it may use.
     pub limits: Limits,
+    /// What it can reach, if it is confined. A program draws its walls itself, being started as
+    /// `decalog enclose`; what is forked gets rules, and from a zygote closer walls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub walls: Option<Walls>,
     /// How it is started.
     pub temperature: Temperature,
     /// Why not warmer.

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use artifacts::Store;
-use domain::launch::{ProcessId, Role, Site, ZygoteKey};
+use domain::launch::{ProcessId, Role, Sandbox, Site, ZygoteKey};
 use domain::route::Address;
-use domain::{Placement, ReplicaId};
+use domain::{Code, Placement, Problem, ReplicaId};
 use parking_lot::Mutex;
 use supervisor::protocol::{Process, Reply, Request};
+use supervisor::walls::{Confinement, strongest};
 use supervisor::{Files, now_ms};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -72,6 +73,7 @@ impl LocalEngine {
     pub async fn open(config: EngineConfig, store: Store) -> Result<LocalEngine, EngineError> {
         let files = Files::prepare(&config.data)?;
         let (supervisor, mut news) = Supervisor::connect(&config, &files).await?;
+        let config = confine(config, &files, &supervisor).await?;
         let inner = Inner {
             tools: Tools::new(config.clone(), files.clone()),
             environments: Environments::new(files.clone()),
@@ -191,6 +193,7 @@ impl LocalEngine {
                 ready: None,
                 temperature: process.temperature,
                 colder_because: process.colder_because.clone(),
+                sandbox: process.sandbox,
             };
             self.inner.replicas.lock().insert(replica.clone(), Arc::new(status));
         }
@@ -294,7 +297,9 @@ impl LocalEngine {
         match self.inner.supervisor.call(Request::Forget { id: id.clone() }).await {
             Ok(Reply::Unused(unused)) => {
                 for id in unused {
-                    let _ = tokio::fs::remove_dir_all(self.inner.files.data.process(&id)).await;
+                    let (files, place) = (&self.inner.files, self.inner.files.data.process(&id));
+                    let _ = tokio::fs::remove_dir_all(files.process(&id)).await;
+                    let _ = tokio::fs::remove_file(place).await;
                 }
                 true
             }
@@ -308,6 +313,43 @@ impl LocalEngine {
             }
         }
     }
+}
+
+/// Finds out how far models can be confined here.
+async fn confine(
+    mut config: EngineConfig,
+    files: &Files,
+    supervisor: &Supervisor,
+) -> Result<EngineConfig, EngineError> {
+    if config.sandbox == Sandbox::Off {
+        return Ok(config);
+    }
+    let (program, place, most) = (config.program.clone(), files.data.processes(), config.sandbox);
+    let found = tokio::task::spawn_blocking(move || strongest(&program, &place, most)).await;
+    let mut found = found.map_err(std::io::Error::other).map_err(EngineError::io("a sandbox"))?;
+    if supervisor.call(Request::Confines).await.is_err() {
+        found = Confinement {
+            level: Sandbox::Off,
+            because: "the supervisor was started by an earlier version: stop decalog up and start it again".into(),
+        };
+    }
+    if found.level < config.sandbox_required {
+        return Err(EngineError::User(
+            Problem::new(
+                Code::BadOption,
+                format!(
+                    "the sandbox is {}, not {}: {}",
+                    found.level, config.sandbox_required, found.because
+                ),
+            )
+            .help("decalog doctor says what is missing; --sandbox full takes what there is"),
+        ));
+    }
+    if found.level < most {
+        tracing::warn!("the sandbox is {}: {}", found.level, found.because);
+    }
+    config.sandbox = found.level;
+    Ok(config)
 }
 
 /// What an earlier platform knew of a replica; what it wrote is input like any other.

@@ -54,7 +54,7 @@ impl LocalEngine {
         let (_, has_grown) =
             add(&self.inner.files.data.environment(&lock).with_extension(IMPORTS), loaded);
         let zygote = {
-            let key = launch::zygote_key(spec);
+            let key = launch::zygote_key(spec, self.inner.config.sandbox);
             let templates = self.inner.templates.lock();
             let of_key = |role: &Role| matches!(role, Role::Zygote(of) if Some(of) == key.as_ref());
             templates.iter().find(|(_, template)| of_key(&template.role)).map(|(id, _)| id.clone())
@@ -96,7 +96,7 @@ impl LocalEngine {
 /// name is left out.
 fn read(path: &Path) -> Vec<String> {
     let mut text = String::new();
-    let _ = std::fs::File::open(path)
+    let _ = supervisor::open_of_model(path, std::fs::File::options().read(true))
         .map(|file| file.take(IMPORTS_BYTES_MAX as u64).read_to_string(&mut text));
     let is_name = |line: &&str| {
         !line.is_empty()

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use domain::launch::{Launch, Limits, Origin, ProcessId, Role, Temperature, ZygoteKey};
+use domain::launch::{Launch, Limits, Origin, ProcessId, Role, Sandbox, Temperature, ZygoteKey};
 use domain::manifest::SchemaSection;
 use supervisor::{Files, private_directory};
 
 use crate::replica::ReplicaSpec;
 use crate::runtime::{self, Start};
+use crate::walls::{self, Inside};
 use crate::{EngineConfig, EngineError};
 
 /// Processes and threads of one replica or parent together: far beyond any model's need, far below
@@ -68,9 +69,10 @@ impl Plan {
 }
 
 /// What a zygote must be like to serve a spec.
-pub fn zygote_key(spec: &ReplicaSpec) -> Option<ZygoteKey> {
+pub fn zygote_key(spec: &ReplicaSpec, sandbox: Sandbox) -> Option<ZygoteKey> {
     let project = spec.placement.model.project.clone();
-    spec.lock.map(|lock| ZygoteKey { project, lock, sandbox: String::new() })
+    let sandbox = if sandbox == Sandbox::Off { String::new() } else { sandbox.to_string() };
+    spec.lock.map(|lock| ZygoteKey { project, lock, sandbox })
 }
 
 /// Turns a spec and a plan for it into what the supervisor starts, and makes its directories.
@@ -81,9 +83,8 @@ pub fn launch(
     files: &Files,
     onnxruntime: Option<&Path>,
 ) -> Result<Launch, EngineError> {
-    let own = files.data.process(&plan.id);
+    let own = files.make_process(&plan.id, walls::forked_from(plan.origin.as_ref()))?;
     let (home, temporary) = (own.join("home"), own.join("tmp"));
-    files.make_process(&plan.id)?;
     let log = match plan.role.placement() {
         Some(placement) => files.data.log(placement, &plan.id),
         None => files.data.zygote_log(&plan.id),
@@ -91,7 +92,7 @@ pub fn launch(
     private_directory(log.parent().unwrap_or(Path::new("/")))?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let is_replica = matches!(plan.role, Role::Replica(_));
-    let socket = is_replica.then(|| text(&files.socket(&spec.replica)));
+    let socket = is_replica.then(|| files.make_socket(&spec.replica)).transpose()?;
     let mut variables = surroundings(spec, config, files);
     variables.insert("HOME".into(), text(&home));
     variables.insert("TMPDIR".into(), text(&temporary));
@@ -103,22 +104,41 @@ pub fn launch(
         variables.extend(model_variables(spec));
         variables
             .insert("DECALOG_ROLE".into(), if is_replica { "worker" } else { "parent" }.into());
-        variables.insert("DECALOG_FAILURE".into(), text(&files.data.failure(&plan.id)));
+        variables.insert("DECALOG_FAILURE".into(), text(&own.join("failure")));
         if !is_replica {
-            variables.insert("DECALOG_MODULES".into(), text(&files.data.modules(&plan.id)));
+            variables.insert("DECALOG_MODULES".into(), text(&own.join("modules")));
         }
-        variables.extend(socket.clone().map(|socket| ("DECALOG_SOCKET".into(), socket)));
+        variables.extend(socket.iter().map(|socket| ("DECALOG_SOCKET".into(), text(socket))));
     }
     if !is_replica {
         // Pools of threads that start with an import would forbid every fork; each replica gets the
         // true number.
         variables.extend(THREAD_VARIABLES.iter().map(|name| (name.to_string(), "1".into())));
     }
-    let origin = match plan.origin {
-        Some(origin) => origin,
+    let argv = match plan.origin {
+        Some(_) => vec![],
         None => {
             let start = Start { spec, config, files, onnxruntime };
-            Origin::Program(runtime::of(spec.runtime).program(&start, &mut variables)?)
+            runtime::of(spec.runtime).program(&start, &mut variables)?
+        }
+    };
+    let inside = Inside {
+        spec,
+        config,
+        files,
+        onnxruntime,
+        role: &plan.role,
+        origin: plan.origin.as_ref(),
+        own: &own,
+        socket: socket.as_deref(),
+        port: variables.get("PORT").and_then(|port| port.parse().ok()),
+    };
+    let walls = inside.walls();
+    let origin = match (plan.origin, &walls) {
+        (Some(origin), _) => origin,
+        (None, None) => Origin::Program(argv),
+        (None, Some(walls)) => {
+            Origin::Program(walls::enclosed(walls, &config.program, argv, &mut variables))
         }
     };
     // A zygote may use what its environment's libraries need; what a model may use is the model's
@@ -132,10 +152,11 @@ pub fn launch(
         variables,
         secrets: if is_zygote { BTreeSet::new() } else { spec.secrets.clone() },
         directory: if is_zygote { "/".into() } else { text(&files.data.tree(&spec.tree)) },
-        socket,
+        socket: socket.as_deref().map(text),
         plain_path: spec.path.clone(),
         log: text(&log),
         limits: Limits { memory_mb_max, cpu_max, processes_max: Some(PROCESSES_MAX) },
+        walls,
         temperature: plan.temperature,
         colder_because: plan.colder_because,
     })

@@ -27,11 +27,13 @@ mod shim;
 mod start;
 mod template;
 mod tools;
+mod walls;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use artifacts::ArtifactError;
+use domain::launch::Sandbox;
 use domain::{Code, DataDirectory, Problem};
 use supervisor::DirectoryError;
 use tokio::sync::watch;
@@ -66,6 +68,12 @@ pub struct EngineConfig {
     pub tool_variables: BTreeMap<String, String>,
     /// `PATH` of workers and tools.
     pub path: String,
+    /// How far models are confined, at most: what works here is found out when the engine opens.
+    pub sandbox: Sandbox,
+    /// With less it does not open.
+    pub sandbox_required: Sandbox,
+    /// What all models may read beside what is theirs.
+    pub sandbox_read: Vec<PathBuf>,
     /// Turns true when the process that this one takes over from has ended, if there is one: it
     /// serves with the workers that are there, so that they are adopted or left alone.
     pub predecessor: Option<watch::Receiver<bool>>,

@@ -158,7 +158,9 @@ impl Engine for LocalEngine {
             )
             .await;
         }
-        let _ = tokio::fs::remove_file(self.inner.files.socket(replica)).await;
+        if let Some(place) = self.inner.files.socket(replica).parent() {
+            let _ = tokio::fs::remove_dir_all(place).await;
+        }
         self.tick();
         true
     }

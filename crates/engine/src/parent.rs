@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::launch::{Origin, ProcessId, Role, Temperature, ZygoteKey};
+use domain::launch::{Origin, ProcessId, Role, Sandbox, Temperature, ZygoteKey};
 use domain::{Placement, ReplicaId};
 use supervisor::protocol::{Process, Reply, Request};
 use tokio::sync::watch;
@@ -51,8 +51,8 @@ impl LocalEngine {
         if runtime::of(spec.runtime).warmest().0 < Temperature::Tepid {
             return Ok(None);
         }
-        let Some(key) =
-            launch::zygote_key(spec).filter(|key| !self.inner.barren.lock().contains(key))
+        let Some(key) = launch::zygote_key(spec, self.inner.config.sandbox)
+            .filter(|key| !self.inner.barren.lock().contains(key))
         else {
             return Ok(None);
         };
@@ -182,7 +182,8 @@ impl LocalEngine {
                 "no zygote: libraries may read the variable {name} when they are imported"
             ));
         }
-        let key = launch::zygote_key(spec).ok_or("no zygote without an environment")?;
+        let key = launch::zygote_key(spec, self.inner.config.sandbox)
+            .ok_or("no zygote without an environment")?;
         let because = match self.find_zygote(&key) {
             Ok(zygote) => return Ok((zygote, Temperature::Tepid, "no parent yet".into())),
             Err(because) => because,
@@ -324,6 +325,16 @@ impl LocalEngine {
                 if is_zygote && let Some(logs) = engine.inner.files.data.zygote_log(&id).parent() {
                     engine.remove_old_logs(logs).await;
                 }
+            });
+            return;
+        }
+        let sandbox = process.sandbox.unwrap_or(Sandbox::Off);
+        if sandbox != self.inner.config.sandbox {
+            // An earlier platform started it, with other walls: no replica is to come from it.
+            let (engine, id) = (self.clone(), process.id);
+            tokio::spawn(async move {
+                let end = Request::Signal { id, kill: true };
+                let _ = engine.inner.supervisor.call(end).await;
             });
             return;
         }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use domain::launch::{ProcessId, Site, Temperature};
+use domain::launch::{ProcessId, Sandbox, Site, Temperature};
 use domain::manifest::{Runtime, SchemaSection};
 use domain::route::Address;
 use domain::{Digest, Placement, ReplicaId};
@@ -114,6 +114,8 @@ pub struct ReplicaStatus {
     pub temperature: Temperature,
     /// Why not warmer; `None` if it is as warm as can be, or if it is not known yet.
     pub colder_because: Option<String>,
+    /// How far it is confined; `None` while it has no process.
+    pub sandbox: Option<Sandbox>,
 }
 
 /// How a replica began.
@@ -136,7 +138,7 @@ pub fn last_words(files: &Files, placement: &Placement, id: &ProcessId) -> Vec<S
 
 /// The last [`LAST_BYTES`] of a file, however long it is.
 fn end_of(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = supervisor::open_of_model(path, File::options().read(true))?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))?;
     let mut bytes = Vec::new();

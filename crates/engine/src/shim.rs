@@ -34,7 +34,7 @@ const FILES: &[(&str, &str)] = files![
     "ending" "estimator" "fork" "forms" "hints" "http" "installed" "limits" "loading" "log" "masking" "modules" "native" "needs" "networks"
     "objects" "parts" "pickles" "plan" "predictor" "problem" "protocol" "provided" "readers" "replies" "roles" "rows" "saved" "scalars" "schema"
     "server" "settings" "shapes" "signature"
-    "sockets" "source" "standard" "text" "threads" "tracebacks" "tracing"
+    "sockets" "source" "standard" "text" "threads" "tracebacks" "tracing" "walls"
 ];
 
 /// Puts the worker below a directory, and gives the program to run.

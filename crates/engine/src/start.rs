@@ -45,6 +45,7 @@ impl LocalEngine {
             ready: None,
             temperature: Temperature::Cold,
             colder_because: None,
+            sandbox: None,
         };
         self.inner.replicas.lock().insert(spec.replica.clone(), Arc::new(status));
         self.tick();
@@ -230,6 +231,7 @@ impl LocalEngine {
         status.site.pid = process.pid;
         status.temperature = process.temperature;
         status.colder_because = process.colder_because.clone();
+        status.sandbox = process.sandbox;
         if let Some(socket) = &process.socket {
             status.address = Address::Unix(socket.clone());
         }

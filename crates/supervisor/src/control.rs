@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use domain::launch::ProcessId;
+use domain::launch::{ProcessId, Walls};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg,
     setsockopt, socketpair, sockopt,
@@ -38,6 +38,11 @@ pub enum Command<'a> {
         variables: &'a BTreeMap<String, String>,
         /// Its working directory.
         directory: &'a str,
+        /// What its descriptors are for: `log`, `control`, `socket`, `rules`.
+        descriptors: &'a [&'static str],
+        /// What it can reach.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        walls: Option<&'a Walls>,
     },
     /// Become the worker.
     Serve {
@@ -47,6 +52,8 @@ pub enum Command<'a> {
         variables: &'a BTreeMap<String, String>,
         /// The working directory.
         directory: &'a str,
+        /// What its descriptors are for: `socket`.
+        descriptors: &'a [&'static str],
     },
 }
 
@@ -225,6 +232,8 @@ mod tests {
             role: "worker",
             variables: &variables,
             directory: "/abs",
+            descriptors: &["log"],
+            walls: None,
         };
         let (reader, writer) = std::io::pipe().unwrap();
         let answer = ours.fork(&command, &id("r3-7"), &[writer.as_fd()]).await.unwrap();
@@ -289,12 +298,21 @@ mod tests {
         let refused = Word::Refused { id: id("r3-7"), reason: "no".into() };
         assert_eq!(ours.receive(&mut buffer).await.unwrap(), Some(refused));
         let variables = BTreeMap::from([("LONG".to_string(), "x".repeat(PACKET_BYTES_MAX))]);
-        let command = Command::Serve { id: &id("r3-7"), variables: &variables, directory: "/" };
+        let command = Command::Serve {
+            id: &id("r3-7"),
+            variables: &variables,
+            directory: "/",
+            descriptors: &[],
+        };
         assert!(ours.send(&command, &[]).await.unwrap_err().to_string().contains("too much"));
         drop(theirs);
         assert_eq!(ours.receive(&mut buffer).await.unwrap(), None);
-        let command =
-            Command::Serve { id: &id("r3-7"), variables: &BTreeMap::new(), directory: "/" };
+        let command = Command::Serve {
+            id: &id("r3-7"),
+            variables: &BTreeMap::new(),
+            directory: "/",
+            descriptors: &[],
+        };
         assert!(ours.send(&command, &[]).await.is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The directories and sockets of running processes, which must be there, be short enough, and be
 //! nobody else's.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -47,11 +48,37 @@ impl Files {
             .try_for_each(|directory| private_directory(directory))
     }
 
-    /// Makes what a process has for itself.
-    pub fn make_process(&self, id: &ProcessId) -> Result<(), DirectoryError> {
-        ["home", "tmp"]
-            .iter()
-            .try_for_each(|name| private_directory(&self.data.process(id).join(name)))
+    /// Makes what a process has for itself, and gives its directory. That of a fork lies in that of
+    /// what it was forked from, whose walls it stands in.
+    pub fn make_process(
+        &self,
+        id: &ProcessId,
+        forked_from: Option<&ProcessId>,
+    ) -> Result<PathBuf, DirectoryError> {
+        let place = self.data.process(id);
+        if let Some(from) = forked_from {
+            let directory = self.process(from).join(&id.0);
+            let failed = |source| DirectoryError { path: directory.clone(), source };
+            // What lies there already was put there by a model.
+            std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(failed)?;
+            std::os::unix::fs::symlink(&directory, &place).map_err(failed)?;
+        }
+        let directory = self.process(id);
+        ["home", "tmp"].iter().try_for_each(|name| private_directory(&directory.join(name)))?;
+        Ok(directory)
+    }
+
+    /// What a process has for itself.
+    pub fn process(&self, id: &ProcessId) -> PathBuf {
+        let place = self.data.process(id);
+        std::fs::read_link(&place).unwrap_or(place)
+    }
+
+    /// Makes the directory of a replica's socket, and gives the socket's path.
+    pub fn make_socket(&self, replica: &ReplicaId) -> Result<PathBuf, DirectoryError> {
+        let socket = self.socket(replica);
+        socket.parent().map_or(Ok(()), private_directory)?;
+        Ok(socket)
     }
 
     /// The supervisor's socket.
@@ -66,7 +93,7 @@ impl Files {
 
     /// A worker's socket.
     pub fn socket(&self, replica: &ReplicaId) -> PathBuf {
-        self.sockets().join(format!("{replica}.sock"))
+        self.sockets().join(&replica.0).join("s")
     }
 }
 
@@ -89,6 +116,18 @@ pub fn run_directory(data: &DataDirectory) -> Result<PathBuf, DirectoryError> {
     let short = parent.join(Digest::of(data.root().as_os_str().as_encoded_bytes()).short());
     private_directory(&short)?;
     Ok(short)
+}
+
+/// Opens a file that a model may have put where it lies: only if it is one, and not a way elsewhere.
+pub fn open_of_model(path: &Path, options: &mut std::fs::OpenOptions) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = options.custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.nlink() > 1 {
+        return Err(io::Error::other(format!("{} is no plain file", path.display())));
+    }
+    Ok(file)
 }
 
 /// Makes a directory that only its owner may enter. A file that has its name, as after a fault,

@@ -22,9 +22,10 @@ mod server;
 mod spawn;
 mod strays;
 mod table;
+pub mod walls;
 mod watch;
 
 pub use clock::now_ms;
 pub use descriptors::{DESCRIPTORS_RESERVED, Descriptors};
-pub use files::{DirectoryError, Files, private_directory, run_directory};
+pub use files::{DirectoryError, Files, open_of_model, private_directory, run_directory};
 pub use server::run;

@@ -1,6 +1,6 @@
 //! What `up` and the supervisor say to each other: one JSON value a line, on a Unix socket.
 
-use domain::launch::{Launch, ProcessId, Role, Temperature};
+use domain::launch::{Launch, ProcessId, Role, Sandbox, Temperature};
 use serde::{Deserialize, Serialize};
 
 /// Of this protocol. What is added to it keeps the number if both sides do without; else the number
@@ -40,6 +40,8 @@ pub struct Call<R> {
 pub enum Request {
     /// The first of each connection.
     Hello,
+    /// Whether it confines what it lets fork; one that does not does not know the question.
+    Confines,
     /// Start a process, or fork it, or let a parent serve. The reply to a fork comes when it is
     /// done.
     Spawn(Box<Launch>),
@@ -153,6 +155,9 @@ pub struct Process {
     /// When something was last forked from it, or else when it was started, in milliseconds since
     /// 1970.
     pub used_at_ms: u64,
+    /// How far it is confined; `None` if its supervisor knows of no such thing.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
     /// Secrets that are masked in what it prints; `None` if its supervisor knows of no such thing.
     #[serde(default)]
     pub masked: Option<u32>,

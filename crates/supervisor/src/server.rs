@@ -159,7 +159,7 @@ fn keep_directories(shared: &Shared, files: &Files) -> io::Result<()> {
     eprintln!("supervise: the directory for sockets was removed; it is made again");
     files.make_directories().map_err(io::Error::other)?;
     for id in shared.entries.borrow().keys() {
-        files.make_process(id).map_err(io::Error::other)?;
+        files.make_process(id, None).map_err(io::Error::other)?;
     }
     Ok(())
 }
@@ -239,6 +239,7 @@ async fn client(
 async fn answer(shared: &Rc<Shared>, request: Request) -> Result<Reply, String> {
     match request {
         Request::Hello => Ok(Reply::Version(VERSION)),
+        Request::Confines => Ok(Reply::Done),
         Request::Spawn(launch) => spawn(shared, *launch).await,
         Request::Signal { id, kill } => {
             let entries = shared.entries.borrow();

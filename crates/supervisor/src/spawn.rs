@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::launch::{Launch, Limits, Origin, ProcessId, Role};
+use domain::launch::{Launch, Limits, Origin, ProcessId, Role, Sandbox};
 use nix::sys::signal::Signal;
 
 use crate::clock::now_ms;
@@ -25,6 +25,7 @@ use crate::protocol::{Process, Reply};
 use crate::reap;
 use crate::strays::end_strays;
 use crate::table::{Entry, Shared, send};
+use crate::walls;
 
 /// Of root: to write to files and folders whatever their mode.
 const CAP_DAC_OVERRIDE: nix::libc::c_ulong = 1;
@@ -179,7 +180,22 @@ fn program(
         }
     };
     let group = Rc::new(RefCell::new(group));
-    Ok(enter(shared, launch, pid, vec![], output, control, group))
+    let sandbox = launch.walls.as_ref().map_or(Sandbox::Off, |walls| walls.level);
+    Ok(enter(shared, launch, pid, (vec![], sandbox), output, control, group))
+}
+
+/// The socket that a forked process is to serve, bound to its place, which the process itself may
+/// not see. Nobody can connect until it listens.
+fn bound(socket: &str) -> Result<OwnedFd, SpawnFailure> {
+    let _ = std::fs::remove_file(socket);
+    let bind = || -> nix::Result<OwnedFd> {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket as open};
+        let made = open(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        bind(made.as_raw_fd(), &UnixAddr::new(socket)?)?;
+        Ok(made)
+    };
+    // The directory is made again if somebody removed it.
+    bind().map_err(|error| SpawnFailure::Local(format!("binding {socket}: {error}")))
 }
 
 /// Parents and zygotes get a socket to be asked through.
@@ -196,7 +212,7 @@ fn enter(
     shared: &Rc<Shared>,
     launch: Launch,
     pid: u32,
-    ancestors: Vec<ProcessId>,
+    (ancestors, sandbox): (Vec<ProcessId>, Sandbox),
     output: Rc<Output>,
     control: Option<Rc<ControlSocket>>,
     group: Rc<RefCell<Option<Group>>>,
@@ -212,6 +228,7 @@ fn enter(
         colder_because: launch.colder_because,
         ancestors,
         ready: None,
+        sandbox: Some(sandbox),
         masked: Some(masked(&output)),
         known: None,
         used_at_ms: now_ms(),
@@ -248,9 +265,25 @@ async fn fork(
     let (control, theirs) = control_for(&launch.role)?;
     let role = if launch.role.is_forked_from() { "parent" } else { "worker" };
     let (variables, directory) = (&launch.variables, launch.directory.as_str());
-    let command = control::Command::Fork { id: &launch.id, role, variables, directory };
-    let descriptors: Vec<_> =
-        [Some(input.as_fd()), theirs.as_ref().map(AsFd::as_fd)].into_iter().flatten().collect();
+    let walls = launch.walls.as_ref();
+    let socket = launch.socket.as_deref().map(bound).transpose()?;
+    let rules = walls.map(walls::ruleset).transpose()?.flatten();
+    let named = [
+        ("log", Some(input.as_fd())),
+        ("control", theirs.as_ref().map(AsFd::as_fd)),
+        ("socket", socket.as_ref().map(AsFd::as_fd)),
+        ("rules", rules.as_ref().map(AsFd::as_fd)),
+    ];
+    let (names, descriptors): (Vec<_>, Vec<_>) =
+        named.into_iter().filter_map(|(name, descriptor)| Some((name, descriptor?))).unzip();
+    let command = control::Command::Fork {
+        id: &launch.id,
+        role,
+        variables,
+        directory,
+        descriptors: &names,
+        walls,
+    };
     let limit = Duration::from_millis(FORK_MS_MAX);
     let asking = async {
         let answer = asked.fork(&command, &launch.id, &descriptors).await?;
@@ -258,7 +291,7 @@ async fn fork(
     };
     let answer = tokio::time::timeout(limit, asking).await;
     drop(descriptors);
-    drop((input, theirs));
+    drop((input, theirs, socket, rules));
     let pid = match answer {
         Ok(Ok(Ok(pid))) => pid,
         Ok(Ok(Err(reason))) => return Ok(Reply::Refused(reason)),
@@ -281,16 +314,17 @@ async fn fork(
         send(pid, Signal::SIGKILL);
         return Err("the supervisor is stopping".to_string().into());
     }
-    let mut forebears = vec![];
+    let (mut forebears, mut sandbox) = (vec![], None);
     if let Some(entry) = shared.entries.borrow_mut().get_mut(from) {
         entry.process.used_at_ms = now_ms();
         forebears = entry.process.ancestors.clone();
+        sandbox = entry.process.sandbox;
     }
     shared.tell_of(from);
-    let forebears = ancestors(from, forebears);
+    let of_parent = (ancestors(from, forebears), sandbox.unwrap_or(Sandbox::Off));
     let (id, limits) = (launch.id.clone(), launch.limits);
     let group = Rc::new(RefCell::new(None));
-    let reply = enter(shared, launch, pid, forebears, output, control, group.clone());
+    let reply = enter(shared, launch, pid, of_parent, output, control, group.clone());
     match end {
         Some(end) => {
             tokio::task::spawn_local(reap::finish(shared.clone(), id, end));
@@ -333,9 +367,15 @@ async fn serve(
 ) -> Result<Reply, SpawnFailure> {
     let asked = control_of(shared, parent)?;
     let (variables, directory) = (&launch.variables, launch.directory.as_str());
-    let command = control::Command::Serve { id: &launch.id, variables, directory };
-    let sent =
-        tokio::time::timeout(Duration::from_millis(FORK_MS_MAX), asked.send(&command, &[])).await;
+    let socket = launch.socket.as_deref().map(bound).transpose()?;
+    let (names, descriptors): (&[_], Vec<_>) = match &socket {
+        Some(socket) => (&["socket"], vec![socket.as_fd()]),
+        None => (&[], vec![]),
+    };
+    let command =
+        control::Command::Serve { id: &launch.id, variables, directory, descriptors: names };
+    let sending = asked.send(&command, &descriptors);
+    let sent = tokio::time::timeout(Duration::from_millis(FORK_MS_MAX), sending).await;
     let sent = sent
         .map_err(|error| error.to_string())
         .and_then(|sent| sent.map_err(|error| error.to_string()));
@@ -356,6 +396,7 @@ async fn serve(
         colder_because: launch.colder_because,
         ancestors: ancestors(parent, entry.process.ancestors),
         ready: None,
+        sandbox: entry.process.sandbox,
         masked: Some(masked(&entry.output)),
         known: None,
         used_at_ms: now_ms(),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use clap::Args;
+use domain::launch::Sandbox;
 
 use super::otlp::OtlpOptions;
 
@@ -96,12 +97,44 @@ pub struct UpOptions {
     /// Certificates, in PEM, that the vault's own must lead to
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
     pub vault_ca_file: PathBuf,
+    /// How far models are confined, at most: full, reduced or off. What does not work here degrades,
+    /// visibly; require=full (or require=reduced) refuses less [default: the strongest that works]
+    #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = SandboxOption::parse)]
+    pub sandbox: SandboxOption,
+    /// What all models may read, beside programs, libraries and what is theirs
+    #[arg(long = "sandbox-read", value_name = "PATH")]
+    pub sandbox_read: Vec<PathBuf>,
     /// How often the guards of a release look, in milliseconds
     #[arg(long, default_value_t = domain::guard::INTERVAL_MS, hide = true)]
     pub judge_ms: u64,
     /// How much to log: error, warn, info, debug
     #[arg(long, env = "DECALOG_LOG", default_value = "warn")]
     pub log: String,
+}
+
+/// How far models are to be confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SandboxOption {
+    /// At most.
+    pub most: Sandbox,
+    /// At least.
+    pub least: Sandbox,
+}
+
+impl SandboxOption {
+    fn parse(text: &str) -> Result<SandboxOption, String> {
+        let (word, is_required) =
+            text.strip_prefix("require=").map_or((text, false), |word| (word, true));
+        let most = match word {
+            "full" => Sandbox::Full,
+            "reduced" => Sandbox::Reduced,
+            "off" if !is_required => Sandbox::Off,
+            _ => return Err("full, reduced, off, require=full or require=reduced".into()),
+        };
+        // What is required is a bound from below only.
+        let (most, least) = if is_required { (Sandbox::Full, most) } else { (most, Sandbox::Off) };
+        Ok(SandboxOption { most, least })
+    }
 }
 
 /// Where people say that a server is to listen: `127.0.0.1:8111`, `localhost:8111`, `8111` or an

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use domain::launch::Temperature;
+use domain::launch::{Sandbox, Temperature};
 use domain::manifest::{Runtime, SchemaSection};
 use domain::{DataDirectory, Digest, ModelKey, Placement, ReplicaId, VersionNumber};
 use engine::{
@@ -144,6 +144,9 @@ impl Drop for Place {
 
 pub async fn engine_for(data: &Path, program: &Path) -> LocalEngine {
     let config = EngineConfig {
+        sandbox: Sandbox::Off,
+        sandbox_required: Sandbox::Off,
+        sandbox_read: vec![],
         data: DataDirectory::new(data),
         program: program.into(),
         index_url: None,

@@ -20,21 +20,28 @@ from .sockets import Socket, socket_pair
 from .standard import json, os, select, signal, socket, struct, time
 from .text import to_json, utf8
 from .threads import library_threads, set_library_threads, thread_names
+from .walls import close_in
 
 PR_SET_PDEATHSIG = 1
+# What may come with an order: the log, a parent's own control socket, the socket to serve, rules for files.
+DESCRIPTORS_MAX = 4
+# What came with an order of a supervisor that did not name it.
+DESCRIPTORS = {"worker": ["log"], "parent": ["log", "control"]}
 
 
 class Nursery:
     """Waits for orders on the control socket, and forks."""
 
-    def __init__(self, control, form, begun):
+    def __init__(self, control, form, begun, filter_of_calls=""):
         try:
             import ctypes
 
-            self.libc = ctypes.CDLL(None)
+            self.libc = ctypes.CDLL(None, use_errno=True)
         except (ImportError, OSError):
             self.libc = None
         self.control, self.form, self.begun = Socket(fileno=control), form, begun
+        # What a fork may no longer ask of the kernel, where this process may do more than a model.
+        self.filter_of_calls = filter_of_calls
         os.set_inheritable(control, False)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             self.control.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
@@ -98,7 +105,7 @@ class Nursery:
     def receive(self):
         """Carries out one order here, or returns it."""
         try:
-            room = socket.CMSG_SPACE(2 * 4)
+            room = socket.CMSG_SPACE(DESCRIPTORS_MAX * 4)
             data, ancillary, _, _ = self.control.recvmsg(
                 ORDER_BYTES_MAX, room, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
             )
@@ -109,12 +116,14 @@ class Nursery:
         numbers = [number for _, _, part in ancillary for (number,) in struct.iter_unpack("i", part)]
         if not data:
             self.is_stopping = True
+        order = None
         try:
-            return self.carry_out(data, numbers) if data else None
+            order = self.carry_out(data, numbers) if data else None
         finally:
-            if not self.is_new:
+            if order is None:
                 for number in numbers:
                     os.close(number)
+        return order
 
     def carry_out(self, data, numbers):
         order_id = None
@@ -123,9 +132,10 @@ class Nursery:
             order_id = order["id"]
             variables, directory = dict(order["variables"]), order["directory"]
             role = "worker" if kind == "serve" else order["role"]
+            names = order.get("descriptors", [] if kind == "serve" else DESCRIPTORS.get(role))
             if kind not in ("fork", "serve") or kind == "serve" and self.form is None:
                 raise ValueError("%s is no order for this process" % kind)
-            if kind == "fork" and {"worker": 1, "parent": 2}.get(role) != len(numbers):
+            if names is None or len(names) != len(numbers):
                 raise ValueError("a fork of role %s came with %d descriptors" % (role, len(numbers)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if order_id is None:
@@ -133,7 +143,7 @@ class Nursery:
             else:
                 self.send({"refused": {"id": order_id, "reason": sentence(error)}})
             return None
-        order = {"role": role, "variables": variables, "directory": directory, "numbers": numbers}
+        order = dict(order, role=role, variables=variables, numbers=dict(zip(names, numbers)))
         if kind == "serve":
             return order
         reason, pid = self.obstacle(numbers), None
@@ -208,19 +218,17 @@ class Nursery:
     def wait_for_order(self, channel):
         """The order for a process that was forked ahead."""
         self.control.close()
-        data, ancillary, _, _ = channel.recvmsg(ORDER_BYTES_MAX, socket.CMSG_SPACE(2 * 4), socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, _, _ = channel.recvmsg(
+            ORDER_BYTES_MAX, socket.CMSG_SPACE(DESCRIPTORS_MAX * 4), socket.MSG_CMSG_CLOEXEC
+        )
         if not data:
             os._exit(0)
         os.setpgid(0, 0)
         channel.send(b"x")
         ((_, order),) = json.loads(data).items()
         numbers = [number for _, _, part in ancillary for (number,) in struct.iter_unpack("i", part)]
-        return {
-            "role": "worker",
-            "variables": dict(order["variables"]),
-            "directory": order["directory"],
-            "numbers": numbers,
-        }
+        names = order.get("descriptors", DESCRIPTORS["worker"])
+        return dict(order, role="worker", variables=dict(order["variables"]), numbers=dict(zip(names, numbers)))
 
     def use_ahead(self, data, numbers):
         """Gives an order to the process that was forked ahead; its pid, or None if it is of no use. No data ends it."""
@@ -307,13 +315,15 @@ class Nursery:
             self.ahead[1].close()
         os.close(self.wake_reader)
         os.close(self.wake_writer)
+        numbers = order["numbers"]
         if self.is_new:
-            log, *rest = order["numbers"]
+            log = numbers.pop("log")
             os.dup2(log, 1)
             os.dup2(log, 2)
             os.close(log)
-            control = rest[0] if rest else None
-            for number in self.descriptors(rest):
+            control = numbers.get("control")
+            close_in(self.libc, order.get("walls") or {}, numbers.pop("rules", None), self.filter_of_calls)
+            for number in self.descriptors(numbers.values()):
                 reopen(number)
             reseed()
         directory, before = order["directory"], dict(os.environ)
@@ -321,6 +331,8 @@ class Nursery:
         os.environ.update(order["variables"])
         VARIABLES.clear()
         VARIABLES.update(order["variables"])
+        if "socket" in numbers:
+            VARIABLES["DECALOG_LISTENER"] = str(numbers["socket"])
         os.environ.pop("DECALOG_ROLE", None)
         os.environ.pop("DECALOG_CONTROL", None)
         time.tzset()

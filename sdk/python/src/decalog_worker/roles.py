@@ -25,6 +25,7 @@ def serve():
     """What a process does by its role, which a fork changes in the new process; returns the exit status."""
     role, control = os.environ.pop("DECALOG_ROLE", None) or "worker", os.environ.pop("DECALOG_CONTROL", None)
     begun, form, begin = time.monotonic(), None, lambda: None
+    filter_of_calls = os.environ.pop("DECALOG_FILTER", "")
     if role not in ("worker", "parent", "zygote") or role != "worker" and not control:
         return report_failure(
             ["DECALOG_ROLE is %s, but DECALOG_CONTROL names no socket, or there is no such role" % role]
@@ -55,13 +56,14 @@ def serve():
             gc.freeze()
         if role == "worker":
             return serve_form(form, begin)
-        nursery = Nursery(int(control), form, begun)
+        nursery = Nursery(int(control), form, begun, filter_of_calls)
         order = nursery.run()
         if order is None:
             return 0
         # From here on this is another process: the one that was forked, or the parent itself, now a worker.
         try:
             role, control, begun, begin = nursery.leave(order)
+            filter_of_calls = ""
         except Exception as error:
             return report_failure(["the forked process could not be set up: " + sentence(error)])
         del nursery
@@ -82,7 +84,7 @@ def serve_form(form, begin):
     except OSError:  # the model has closed it while it was loaded
         LOG.number = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     worker = Worker(form, VARIABLES.get("DECALOG_MODEL") or "model", concurrency())
-    server = Server(worker, VARIABLES["DECALOG_SOCKET"], begin)
+    server = Server(worker, VARIABLES["DECALOG_SOCKET"], begin, VARIABLES.get("DECALOG_LISTENER"))
     server.listen()
     server.run()
     return 0

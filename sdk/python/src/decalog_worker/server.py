@@ -10,10 +10,11 @@ from .standard import os, select, signal, socket, threading, time, traceback
 class Server:
     """Serves a worker; with a concurrency above 1 in as many threads, all waiting on the same connections.
 
-    `begin` is called in each thread but this one before it serves.
+    `begin` is called in each thread but this one before it serves. `bound` is the descriptor of a socket that is bound to
+    the path already: within its walls a process may not see the place where it lies.
     """
 
-    def __init__(self, worker, path, begin=lambda: None):
+    def __init__(self, worker, path, begin=lambda: None, bound=None):
         self.worker, self.path, self.begin, self.is_stopping = worker, os.path.abspath(path), begin, False
         self.connections, self.stalled, self.epoll = {}, set(), select.epoll()
         self.is_copy = False
@@ -23,7 +24,8 @@ class Server:
         for end in (self.wake_reader, self.wake_writer):
             os.set_blocking(end, False)
         self.epoll.register(self.wake_reader, select.EPOLLIN)
-        self.listener = Socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.is_bound = bound is not None
+        self.listener = Socket(fileno=int(bound)) if self.is_bound else Socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def listen(self):
         """Takes connections from now on, and signals to stop from before that."""
@@ -31,11 +33,12 @@ class Server:
         signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
-        try:
-            os.unlink(self.path)
-        except FileNotFoundError:
-            pass
-        self.listener.bind(self.path)
+        if not self.is_bound:
+            try:
+                os.unlink(self.path)
+            except FileNotFoundError:
+                pass
+            self.listener.bind(self.path)
         self.listener.listen(128)
         self.listener.setblocking(False)
         self.epoll.register(self.listener.fileno(), select.EPOLLIN)
