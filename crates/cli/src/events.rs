@@ -198,8 +198,9 @@ pub fn describe(event: &Event, about: &str) -> String {
             format!("secret {name} in {environment} is read from {reference}")
         }
         Event::VariableRemoved { environment, name, .. } => format!("{name} in {environment}"),
-        Event::ReplicaReady { replica, elapsed_ms, .. } => {
-            format!("{replica} ready after {elapsed_ms} ms")
+        Event::ReplicaReady { replica, elapsed_ms, sandbox, .. } => {
+            let within = sandbox.map_or(String::new(), |level| format!(", sandbox {level}"));
+            format!("{replica} ready after {elapsed_ms} ms{within}")
         }
         Event::ReplicaFailed { replica, reason, restart_in_ms, .. } => {
             format!("{replica}: {reason}; the next starts in {restart_in_ms} ms")

@@ -1,6 +1,7 @@
 //! The verbs that read models: ls, show, logs; and rm.
 
 use control::view::{ModelRow, ModelView, ParkedView, ReplicaView, VersionView};
+use domain::launch::Sandbox;
 use domain::reference::Selector;
 use domain::state::Outcome;
 use domain::{Code, EnvironmentName, ModelKey, Problem, Reference, Schema, Severity};
@@ -300,8 +301,13 @@ fn line_of_replica(replica: &ReplicaView) -> String {
     let memory = replica.memory_mb.map_or(String::new(), |mb| format!("{mb:.0} MB"));
     let start = replica.start_ms.map_or(String::new(), |ms| format!("started in {ms} ms"));
     let why = replica.colder_because.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+    let sandbox = match replica.sandbox {
+        None => String::new(),
+        Some(Sandbox::Off) => ", no sandbox".into(),
+        Some(level) => format!(", sandbox {level}"),
+    };
     format!(
-        "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {} {start}{why}",
+        "    {:<8} {:<4} {:<9} pid {:<8} {memory:>8}  {} {start}{why}{sandbox}",
         replica.replica, replica.version, replica.state, replica.site.pid, replica.temperature
     )
 }

@@ -141,7 +141,9 @@ impl Control {
             Action::TellReady { replica, placement, elapsed_ms, .. } => {
                 let (replica, placement) = (replica.clone(), placement.clone());
                 let model = placement.model.clone();
-                self.tell(&model, Event::ReplicaReady { replica, placement, elapsed_ms }).await;
+                let sandbox = self.engine.status(&replica).and_then(|status| status.sandbox);
+                let event = Event::ReplicaReady { replica, placement, elapsed_ms, sandbox };
+                self.tell(&model, event).await;
             }
             Action::Forget(replica) => {
                 if self.engine.forget(replica).await {

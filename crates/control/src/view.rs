@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::event::Measurement;
 use domain::guard::Judgements;
-use domain::launch::{ProcessId, Site, Temperature};
+use domain::launch::{ProcessId, Sandbox, Site, Temperature};
 use domain::manifest::Runtime;
 use domain::rehearsal::Rehearsal;
 use domain::release::{Plan, Progress};
@@ -97,6 +97,8 @@ pub struct ReplicaView {
     pub temperature: Temperature,
     /// Why not warmer.
     pub colder_because: Option<String>,
+    /// How far it is confined: `full`, `reduced` or `off`; null while it has no process.
+    pub sandbox: Option<Sandbox>,
     /// In MiB; pages that it shares with its parent count in part.
     pub memory_mb: Option<f64>,
 }
@@ -372,6 +374,7 @@ impl Control {
             in_flight: in_flight.get(&status.replica).copied().unwrap_or(0),
             temperature: status.temperature,
             colder_because: status.colder_because.clone(),
+            sandbox: status.sandbox,
             site: status.site,
             replica: status.replica.to_string(),
         };

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::grant::{Grant, GroupName};
 use crate::guard::{GuardInputs, Judgements};
 use crate::id::{DeploymentId, EnvironmentName, ModelName, Placement, ReplicaId, VersionNumber};
+use crate::launch::Sandbox;
 use crate::manifest::Configuration;
 use crate::principal::{Principal, PrincipalId};
 use crate::problem::Problem;
@@ -274,6 +275,9 @@ pub enum Event {
         placement: Placement,
         /// From its start to being ready.
         elapsed_ms: u64,
+        /// How far it is confined; `None` of a platform that did not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sandbox: Option<Sandbox>,
     },
     /// A replica of a live placement ended by itself.
     ReplicaFailed {

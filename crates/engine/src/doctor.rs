@@ -1,11 +1,14 @@
 //! What is missing on this machine, and how to install it.
 
+use std::io;
 use std::path::Path;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 use domain::DataDirectory;
+use domain::launch::Sandbox;
+use supervisor::walls::{Confinement, strongest};
 
 use crate::tools::find;
 
@@ -57,6 +60,42 @@ fn named(path: &Path) -> Result<String, String> {
     if path.exists() { Ok(text) } else { Err(format!("{text} does not exist")) }
 }
 
+/// How far models can be confined here, and what would let them be confined further.
+fn sandbox() -> (Result<String, String>, String) {
+    let look = || -> io::Result<Confinement> {
+        let place = tempfile::tempdir()?;
+        Ok(strongest(&std::env::current_exe()?, place.path(), Sandbox::Full))
+    };
+    match look() {
+        Ok(Confinement { level: Sandbox::Full, .. }) => (Ok("full".into()), String::new()),
+        Ok(Confinement { level, because }) => (Err(format!("{level} ({because})")), obstacle()),
+        Err(error) => (Err(error.to_string()), String::new()),
+    }
+}
+
+/// What administrators forbid most, and the command that allows it.
+fn obstacle() -> String {
+    let says = |setting: &str, value: &str| {
+        let path = Path::new("/proc/sys").join(setting);
+        std::fs::read_to_string(path).is_ok_and(|found| found.trim() == value)
+    };
+    if says("kernel/apparmor_restrict_unprivileged_userns", "1") {
+        let program = std::env::current_exe().unwrap_or_default();
+        return format!(
+            "allow Decalog to make user namespaces: echo 'profile decalog {} flags=(unconfined) {{ userns, }}' | sudo tee \
+             /etc/apparmor.d/decalog && sudo apparmor_parser -r /etc/apparmor.d/decalog",
+            program.display()
+        );
+    }
+    if says("kernel/unprivileged_userns_clone", "0") {
+        return "sudo sysctl kernel.unprivileged_userns_clone=1".into();
+    }
+    if says("user/max_user_namespaces", "0") {
+        return "sudo sysctl user.max_user_namespaces=15000".into();
+    }
+    "allow user namespaces (in a container: its seccomp profile forbids them), on Linux 6.12 or newer".into()
+}
+
 /// Looks at this machine. `uv` and `onnxruntime` are what the operator has named, if anything.
 pub fn doctor(
     data: &DataDirectory,
@@ -81,6 +120,7 @@ pub fn doctor(
         Err(error) => Err(error.to_string()),
     };
     let groups = supervisor::groups::survey();
+    let (sandbox, sandbox_remedy) = sandbox();
     let own_uv = data.uv();
     let uv = match uv {
         Some(uv) => named(uv),
@@ -135,5 +175,6 @@ pub fn doctor(
             groups,
             "run Decalog where it may make control groups, as a service of systemd with Delegate=yes",
         ),
+        check("sandbox", true, sandbox, &sandbox_remedy),
     ]
 }

@@ -261,6 +261,7 @@ mod tests {
             replica: ReplicaId(format!("r1-{number}")),
             placement,
             elapsed_ms: number,
+            sandbox: None,
         }
     }
 

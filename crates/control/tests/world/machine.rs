@@ -289,6 +289,7 @@ impl Engine for ScriptedEngine {
             ready: None,
             temperature: Temperature::Cold,
             colder_because: None,
+            sandbox: None,
         };
         let process = Process { status, fate, told_to_end: false };
         machine.processes.lock().insert(spec.replica, process);
