@@ -1,4 +1,5 @@
-//! Capabilities: none, or for a zygote the one to mount, within its own namespaces.
+//! Capabilities: none, or for a zygote those to make namespaces and start the network in them, within
+//! its own.
 
 use std::io;
 
@@ -7,7 +8,8 @@ use nix::libc;
 use super::tried;
 
 const VERSION_3: u32 = 0x2008_0522;
-const SYS_ADMIN: u32 = 21;
+/// To mount and make namespaces, and to start a loopback interface.
+const OF_ZYGOTE: [u32; 2] = [21, 12];
 
 #[repr(C)]
 struct Header {
@@ -23,10 +25,11 @@ struct Data {
     inheritable: u32,
 }
 
-/// Gives up all capabilities, also those that programs of root would get; `but_mount` keeps the one
-/// to mount, for the program that this process becomes, too.
-pub fn give_up(but_mount: bool) -> io::Result<()> {
-    let kept: u64 = if but_mount { 1 << SYS_ADMIN } else { 0 };
+/// Gives up all capabilities, also those that programs of root would get; a zygote keeps what it
+/// needs, and so does the program that this process becomes.
+pub fn give_up(is_zygote: bool) -> io::Result<()> {
+    let needed: &[u32] = if is_zygote { &OF_ZYGOTE } else { &[] };
+    let kept = needed.iter().fold(0_u64, |kept, number| kept | 1 << number);
     // SAFETY: only numbers; of those that it does not know the kernel gives none.
     let is_known =
         |number: libc::c_ulong| unsafe { libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) >= 0 };
@@ -44,17 +47,10 @@ pub fn give_up(but_mount: bool) -> io::Result<()> {
     if result != 0 {
         return Err(tried("giving capabilities up")(io::Error::last_os_error()));
     }
-    if but_mount {
+    let (ambient, raise) = (libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE);
+    for number in needed {
         // SAFETY: only numbers.
-        let raised = unsafe {
-            libc::prctl(
-                libc::PR_CAP_AMBIENT,
-                libc::PR_CAP_AMBIENT_RAISE,
-                SYS_ADMIN as libc::c_ulong,
-                0,
-                0,
-            )
-        };
+        let raised = unsafe { libc::prctl(ambient, raise, libc::c_ulong::from(*number), 0, 0) };
         if raised != 0 {
             return Err(tried("keeping the right to mount")(io::Error::last_os_error()));
         }

@@ -10,8 +10,8 @@ from .standard import os, select, signal, socket, threading, time, traceback
 class Server:
     """Serves a worker; with a concurrency above 1 in as many threads, all waiting on the same connections.
 
-    `begin` is called in each thread but this one before it serves. `bound` is the descriptor of a socket that is bound to
-    the path already: within its walls a process may not see the place where it lies.
+    `begin` is called in each thread but this one before it serves. `bound` is the descriptor of a socket that is bound
+    to the path already: within its walls a process may not see the place where it lies.
     """
 
     def __init__(self, worker, path, begin=lambda: None, bound=None):

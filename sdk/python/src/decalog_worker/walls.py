@@ -1,20 +1,23 @@
 """Walls: what was forked from a zygote draws its own closer, before anything of a model runs in it.
 
-A zygote lives within walls that all models of its project and packages have in common: it sees the files of all of them,
-and may mount, in namespaces of its own. What is forked from it keeps of that what its own model needs, and gives the rest
-up for good. What is forked from a parent, which holds a model already, only gets rules of its own, so that it and its
-siblings do not reach one another.
+A zygote lives within walls that all models of its project and packages have in common: it sees the files of all of
+them, and may mount, in namespaces of its own. What is forked from it keeps of that what its own model needs, and gives
+the rest up for good. What is forked from a parent, which holds a model already, only gets rules of its own, so that it
+and its siblings do not reach one another.
 """
 
-from .standard import os, struct
+import fcntl
+
+from .standard import os, socket, struct
 
 try:
     import ctypes
 except ImportError:  # then nothing is forked
     ctypes = None
 
-CLONE_NEWNS, MS_BIND, MS_REC, MS_REMOUNT, MS_RDONLY = 0x20000, 0x1000, 0x4000, 0x20, 0x1
-MS_NOSUID, MS_NODEV = 0x2, 0x4
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWNET = 0x20000, 0x8000000, 0x40000000
+MS_BIND, MS_REC, MS_REMOUNT, MS_RDONLY, MS_NOSUID, MS_NODEV = 0x1000, 0x4000, 0x20, 0x1, 0x2, 0x4
+SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 0x1, 0x40
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 LANDLOCK_RESTRICT_SELF = 446
 CAPABILITY_VERSION = 0x20080522
@@ -42,8 +45,12 @@ def checked(result, what):
 
 
 def cover(libc, walls):
-    """Shows of some directories only what is this process's own, or named to be read; /tmp and /dev/shm are its own."""
-    checked(libc.unshare(CLONE_NEWNS), "a view of its own")
+    """Shows of some directories only what is this process's own, or named to be read; /tmp and /dev/shm are its own.
+
+    So are its network, which ends at the loopback interface, and shared memory.
+    """
+    checked(libc.unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET), "namespaces of its own")
+    loopback_up()
     own, covered = walls["own"], walls["covered"] + ["/tmp"]
     below = [path for path in walls["read"] + [own] if any(path.startswith(over + "/") for over in covered)]
     places = [(path, os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in below]
@@ -64,6 +71,11 @@ def cover(libc, walls):
     for over in walls["covered"]:
         mount(libc, None, over, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, None)
     mount(libc, "tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+
+
+def loopback_up():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP | IFF_RUNNING))
 
 
 def mount(libc, source, target, kind, flags, options):
