@@ -18,7 +18,7 @@ import pytest
 from conftest import BINARY, LONG, Platform, constant, wait_for, write_model
 from hostile import HERE, NEEDS, Site, descendants, missing, state_of
 from hostile.expected import DEPENDS, EITHER, EXPECTED, EXPECTED_AT_LOAD, SHOWN_OUTSIDE, TRIED
-from hostile.proof import contradiction
+from hostile.proof import contradiction, seen
 from test_processes import supervisor_of
 
 LEVELS = os.environ.get("DECALOG_SANDBOX_LEVELS", "off").split(",")
@@ -42,7 +42,7 @@ def site(request, tmp_path_factory):
 def test_attack(site, language, attack):
     if language not in site.languages:
         pytest.skip("there is no " + ", ".join(missing(language)))
-    outcome, detail = site.attempt(language, attack)
+    outcome, detail = seen(site, attack, *site.attempt(language, attack))
     said = f"{outcome}: {detail}"
     assert outcome in ("possible", "denied"), said
     assert not contradiction(site, attack, outcome, detail), said
@@ -135,10 +135,10 @@ def test_no_model_takes_anothers_process_for_its_own(site, tmp_path):
         assert outcome == "possible" or platform.predict("bystander", {"x": 0}).json() == {"output": 7}
         assert outcome == "possible" or platform.stop() == 0
     finally:
+        platform.kill()  # First: it would start another supervisor.
         for pid in [supervisor, *descendants(supervisor)]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        platform.kill()
 
 
 # ---- What takes more than its share: contained at each level ------------------------------------------------------------------

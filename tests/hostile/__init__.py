@@ -36,6 +36,8 @@ def predict(name: str) -> str:
 '''
 #: How long a victim waits for its end, in seconds.
 VICTIM_SECONDS = 600
+#: The longest path of a socket.
+SOCKET_BYTES_MAX = 107
 #: What has to be there for a language's model.
 NEEDS = {"python": [], "node": ["node"], "r": ["Rscript"], "shell": ["bash", "curl", "python3"]}
 
@@ -63,7 +65,9 @@ class Site:
         self.greeting = "greeting-" + secrets.token_hex(12)
         write_model(home, {"secret": self.secret_text, "kept/file": "kept", "outside/none": "", "cwd/private": self.secret_text})
         self.make_memory()
-        self.listeners = Listeners(self.greeting, str(home / "path.sock"), home / "secret")
+        short = self.closing.enter_context(tempfile.TemporaryDirectory(prefix="d"))
+        self.path_socket = (home if len(str(home)) < SOCKET_BYTES_MAX - 20 else Path(short)) / "path.sock"
+        self.listeners = Listeners(self.greeting, str(self.path_socket), home / "secret")
         self.closing.callback(self.listeners.close)
         self.deploy()
 
@@ -149,8 +153,9 @@ class Site:
             free.bind(("127.0.0.1", 0))
             self.free_port = free.getsockname()[1]
         paths = {
-            "data": platform.data, "run": self.run_directory, "outside": self.outside, "scratch": self.outside / "scratch",
-            "secret": self.home / "secret", "source": ROOT / "Cargo.toml", "kept": self.kept, "path_socket": self.home / "path.sock",
+            "data": platform.data, "door": platform.door(), "run": self.run_directory,
+            "outside": self.outside, "scratch": self.outside / "scratch",
+            "secret": self.home / "secret", "source": ROOT / "Cargo.toml", "kept": self.kept, "path_socket": self.path_socket,
             "sibling_tree": self.sibling_tree, "sibling_private": self.sibling_private, "sibling_socket": self.sibling_socket,
             "shared_file": self.shared_file, "shared_made": self.shared_made, "tmp_file": self.tmp_file,
         }  # fmt: skip

@@ -80,6 +80,16 @@ CHANGED = {
     "tcp_listen": lambda site, _: site.is_fooled(),
 }
 
+#: What the kernel does not tell the attack of: it counts as refused where nothing has changed.
+SILENT = {"signal_on_input"}
+
+
+def seen(site, attack, outcome, detail):
+    """The outcome as far as an attack can know it, and else as there is to see."""
+    if attack in SILENT and outcome == "possible" and not CHANGED[attack](site, detail):
+        return "denied", "nothing came of it"
+    return outcome, detail
+
 
 def contradiction(site, attack, outcome, detail):
     """Where an attack says otherwise than what there is to see; nothing if it does not."""

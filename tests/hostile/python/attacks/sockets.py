@@ -67,10 +67,10 @@ def up_socket(target):
 @attack
 def owners_socket(target):
     """Shows the cookie that only the owner can read, and is the owner."""
-    with open(target.data + "/local.cookie") as file:
+    with open(target.door + "/local.cookie") as file:
         cookie = file.read().strip()
     wanted = request("GET", "/v1/tokens", decalog_cookie=cookie)
-    return asked(socket.AF_UNIX, target.data + "/local.sock", wanted, b"HTTP/1.1 200")[:60]
+    return asked(socket.AF_UNIX, target.door + "/local.sock", wanted, b"HTTP/1.1 200")[:60]
 
 
 @attack
