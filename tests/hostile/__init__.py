@@ -99,7 +99,7 @@ class Site:
         assert self.ask_sibling("keep") == "none"
         self.sibling_private = next(self.platform.data.glob("run/replicas/*/home/private"), Path(self.ask_sibling("HOME"), "private"))
         self.run_directory = self.where_sockets_are()
-        self.sibling_socket = self.run_directory / "w" / Path(self.ask_sibling("DECALOG_SOCKET")).name
+        self.sibling_socket = self.run_directory.joinpath("w", *Path(self.ask_sibling("DECALOG_SOCKET")).parts[-2:])
         trees = self.platform.data.glob("trees/*/model.py")
         self.sibling_tree = next(path.parent for path in trees if "SIBLING_MARK" in path.read_text())
         self.sibling_logs = sorted(map(str, self.platform.data.glob("logs/default/sibling/*/*.log")))

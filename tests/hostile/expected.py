@@ -48,7 +48,7 @@ EXPECTED = {
 }
 
 #: Made while a model loads, on those who start it and read what it left.
-EXPECTED_AT_LOAD = of("failure_link failure_pipe forged_fork forged_child")
+EXPECTED_AT_LOAD = of("failure_link failure_pipe forged_fork forged_child", off=DENIED)
 
 #: What the kernel, its settings, a container or missing rights may refuse to any process: where they do so to one that
 #: Decalog has nothing to do with, nothing can be shown here.

@@ -61,6 +61,7 @@ TOLD = {
 
 #: For attacks that change something: it is changed if and only if they say so.
 CHANGED = {
+    "data_write": lambda site, _: (site.platform.data / "hostile.txt").exists(),
     "write_outside": lambda site, _: (site.outside / "made").exists(),
     "make_directory_outside": lambda site, _: (site.outside / "made_directory").exists(),
     "append_outside": lambda site, _: "hostile" in (site.outside / "scratch").read_text(),
@@ -85,8 +86,12 @@ SILENT = {"signal_on_input"}
 
 
 def seen(site, attack, outcome, detail):
-    """The outcome as far as an attack can know it, and else as there is to see."""
-    if attack in SILENT and outcome == "possible" and not CHANGED[attack](site, detail):
+    """The outcome as far as an attack can know it, and else as there is to see.
+
+    Where it has files of its own it may take those for what it is after.
+    """
+    is_deceived = attack in SILENT or site.level == "full"
+    if is_deceived and outcome == "possible" and contradiction(site, attack, outcome, detail):
         return "denied", "nothing came of it"
     return outcome, detail
 

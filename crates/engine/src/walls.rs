@@ -128,7 +128,9 @@ fn places_of(program: &Path, data: &domain::DataDirectory) -> Vec<PathBuf> {
 
 fn installed_with(program: &Path, data: &domain::DataDirectory) -> Option<PathBuf> {
     let directory = program.parent()?;
-    let prefix = directory.parent().filter(|_| directory.ends_with("bin"));
+    // Shims, as of pyenv, start what is installed beside them.
+    let is_one_of_many = ["bin", "shims"].iter().any(|name| directory.ends_with(name));
+    let prefix = directory.parent().filter(|_| is_one_of_many);
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let is_whole_of = |prefix: &Path| {
         let holds = |what: &Path| what.starts_with(prefix);

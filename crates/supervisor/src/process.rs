@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -49,6 +50,12 @@ pub fn line(pid: u32) -> Option<Line> {
         resident_pages: field(21)?,
         started_ticks: field(19)?,
     })
+}
+
+/// Whether a process has a file, pipe or socket open, by its number in the kernel.
+pub fn has_open(pid: u32, inode: u64) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    entries.flatten().any(|entry| fs::metadata(entry.path()).is_ok_and(|of| of.ino() == inode))
 }
 
 /// Memory of all processes of each group, in MiB: a page that several processes share counts in

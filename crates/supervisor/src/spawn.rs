@@ -261,6 +261,7 @@ async fn fork(
 ) -> Result<Reply, SpawnFailure> {
     let asked = control_of(shared, from)?;
     let (output, input) = pipe(shared)?;
+    let inode = nix::sys::stat::fstat(&input).map_err(io::Error::from)?.st_ino;
     let output = Output::collect(output.into(), PathBuf::from(&launch.log), masks)?;
     let (control, theirs) = control_for(&launch.role)?;
     let role = if launch.role.is_forked_from() { "parent" } else { "worker" };
@@ -301,14 +302,13 @@ async fn fork(
             return Err(format!("{from} did not answer within {FORK_MS_MAX} ms").into());
         }
     };
-    let is_child = process::line(pid).is_some_and(|line| line.parent == std::process::id());
+    // Whoever answers may run code of a model: what it says is believed of a new child of this
+    // process that holds the log which was sent for it, and of no other.
+    let is_child = is_own_and_unknown(shared, pid) && process::has_open(pid, inode);
     // What is said of a number that another process had before does not hold for this one.
     let end = shared.take_stranger(pid).filter(|_| !is_child);
     if !is_child && end.is_none() {
-        send(pid, Signal::SIGKILL);
-        return Err(
-            format!("{from} gave the process {pid}, which is no child of the supervisor").into()
-        );
+        return Err(format!("{from} gave the process {pid}, which is not what it forked").into());
     }
     if shared.stopping.get() {
         send(pid, Signal::SIGKILL);
@@ -420,6 +420,13 @@ fn ancestors(of: &ProcessId, further: Vec<ProcessId>) -> Vec<ProcessId> {
     [of.clone()].into_iter().chain(further).collect()
 }
 
+/// Whether a process is a child of this one that nobody has named so far, with a group of its own.
+fn is_own_and_unknown(shared: &Shared, pid: u32) -> bool {
+    let own = std::process::id();
+    let is_child = |line: process::Line| line.parent == own && line.group == pid;
+    process::line(pid).is_some_and(is_child) && shared.by_pid(pid).is_none()
+}
+
 fn control_of(shared: &Rc<Shared>, id: &ProcessId) -> Result<Rc<ControlSocket>, String> {
     let entries = shared.entries.borrow();
     let entry = entries.get(id).ok_or_else(|| format!("there is no process {id}"))?;
@@ -445,7 +452,9 @@ async fn listen(shared: Rc<Shared>, id: ProcessId, control: Rc<ControlSocket>) {
             Ok(Some(Word::Forked { id: forked, pid })) => {
                 if !control.settle(&forked, Ok(pid)) {
                     eprintln!("supervise: {id} forked {forked} too late; it is ended");
-                    send(pid, Signal::SIGKILL);
+                    if is_own_and_unknown(&shared, pid) {
+                        send(pid, Signal::SIGKILL);
+                    }
                 }
             }
             Ok(Some(Word::Refused { id: forked, reason })) => {

@@ -85,6 +85,17 @@ const NAMESPACES: u64 = (libc::CLONE_NEWCGROUP
 /// What is below the flags in the kind of a socket.
 const SOCKET_KIND: u64 = 0xf;
 
+/// Calls that change how another process is run, and the argument that names it: 0 is itself.
+const OF_OTHERS: [(c_long, u8); 7] = [
+    (SYS_ioprio_set, 1),
+    (SYS_prlimit64, 0),
+    (SYS_sched_setaffinity, 0),
+    (SYS_sched_setattr, 0),
+    (SYS_sched_setparam, 0),
+    (SYS_sched_setscheduler, 0),
+    (SYS_setpriority, 1),
+];
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Obeys both filters from now on. A process whose walls are drawn closer later may mount until
@@ -124,6 +135,9 @@ fn allowing(may_mount: bool) -> io::Result<BpfProgram> {
 /// Calls, and forms of calls, that are refused.
 fn refusing(walls: &Walls) -> io::Result<BpfProgram> {
     let mut rules: Rules = REFUSED.iter().map(|call| (*call, vec![])).collect();
+    for (call, argument) in OF_OTHERS {
+        rules.insert(call, vec![when(&[(argument, Is::Ne, 0)])?]);
+    }
     rules.insert(SYS_clone, namespaces()?);
     rules.insert(SYS_socket, sockets(walls)?);
     rules.insert(

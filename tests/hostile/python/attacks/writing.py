@@ -124,7 +124,9 @@ def ledger_write(target):
 
 @attack
 def data_write(target):
-    return add(target.data)
+    with open(target.data + "/hostile.txt", "x") as file:
+        file.write("hostile")
+    return "made"
 
 
 @attack
