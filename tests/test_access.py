@@ -84,6 +84,7 @@ ROUTES = [
     Route("records_sql", "/v1/sql", 200, None, {"sql": "select 1"}, "records", "some project"),
     Route("replays_run", f"{MODEL}/replay", 200, None, {"ids": ["0199a3f2-0000-7000-8000-000000000000"]}, "records", also="read predict"),
     Route("replays_test", f"{MODEL}/test", 404, "no_such_version", {"version": "v99"}, "predict", also="read"),
+    Route("sandbox_test", f"{MODEL}/sandbox", 404, "no_such_version", {"version": "v99"}, "steer"),
     Route("replays_evaluate", f"{MODEL}/evaluate", 404, "no_such_version", {"version": "v99", "rows": [{"age": 1}]}, "predict", also="read"),
     Route("replays_compare", f"{MODEL}/compare", 404, "no_such_version", {"before": "v99", "after": "v98", "last": 1}, "records", also="read predict"),
     Route("changes_between", f"{MODEL}/changes?from=v99&to=v99", 404, "no_such_version", action="read"),

@@ -61,6 +61,7 @@ OPERATIONS = {
     "erasures_erase": ("DELETE", "/v1/records?key=customer%3D1&project=fraud", None),
     "replays_run": ("POST", f"{CHURN}/replay", {"last": 1}),
     "replays_test": ("POST", f"{CHURN}/test", {"version": "v1"}),
+    "sandbox_test": ("POST", f"{CHURN}/sandbox", {"version": "v1"}),
     "replays_evaluate": ("POST", f"{CHURN}/evaluate", {"version": "v1", "rows": [{"age": 1}]}),
     "replays_compare": ("POST", f"{CHURN}/compare", {"before": "v1", "after": "v1", "last": 1}),
     "records_sql": ("POST", "/v1/sql", {"sql": "select 1"}),

@@ -283,6 +283,14 @@ pub enum Verb {
         #[arg(long, value_name = "URL", requires = "verify")]
         store: Option<String>,
     },
+    /// What models are kept from, tried
+    #[command(
+        after_help = "Every attack is first shown to work where nothing is confined.\n\nExamples:\n  decalog sandbox test churn\n  decalog sandbox test churn@v3"
+    )]
+    Sandbox {
+        #[command(subcommand)]
+        verb: SandboxVerb,
+    },
     /// Replaces the running platform with another binary, without losing a request
     #[command(
         after_help = "The new process gets the options of the old one. If it fails, the old one carries on.\n\nExamples:\n  decalog upgrade                          to this binary\n  decalog upgrade --binary ./decalog-0.2"
@@ -426,6 +434,9 @@ pub enum Verb {
         /// Look around inside instead: a process and a file outside
         #[arg(long, num_args = 2, value_names = ["PID", "FILE"])]
         probe: Vec<std::ffi::OsString>,
+        /// Try an attack instead
+        #[arg(long, value_name = "NAME")]
+        attack: Option<String>,
         #[arg(last = true)]
         program: Vec<std::ffi::OsString>,
     },
@@ -434,6 +445,16 @@ pub enum Verb {
     /// Writes completions and manual pages below PREFIX/share
     #[command(hide = true)]
     Manual { prefix: PathBuf },
+}
+
+/// The verbs of `decalog sandbox`.
+#[derive(Subcommand)]
+pub enum SandboxVerb {
+    /// Tries known attacks within the walls of a model, on the server
+    Test {
+        /// MODEL, MODEL@vN or MODEL@ENVIRONMENT
+        model: String,
+    },
 }
 
 impl Verb {

@@ -60,6 +60,7 @@ mod release;
 mod removing;
 mod replay;
 mod rows;
+mod sandbox;
 mod senses;
 mod servers;
 mod sheet;
@@ -173,19 +174,6 @@ fn token(is_typed: bool) -> Result<Option<String>, Problem> {
     }
 }
 
-/// Becomes a program within walls, or looks around inside of them.
-fn enclose(probe: &[std::ffi::OsString], program: &[std::ffi::OsString]) -> Result<u8, Failure> {
-    let failed = |text: String| Failure::from(Problem::new(Code::Failed, text));
-    match probe {
-        [process, secret] => {
-            let process = process.to_string_lossy().parse().unwrap_or(1);
-            let looked = supervisor::walls::answer_probe(process, std::path::Path::new(secret));
-            looked.map(|()| 0).map_err(failed)
-        }
-        _ => Err(failed(supervisor::walls::enclose(program).to_string())),
-    }
-}
-
 fn run(arguments: Arguments) -> Result<u8, Failure> {
     let (url, is_token_typed) = (arguments.url.as_deref(), arguments.token.is_some());
     let remote = || client::Client::new(url, token(is_token_typed)?);
@@ -197,7 +185,10 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Worker { verb: WorkerVerb::Bridge { argv } } => {
             return Ok(workers::bridge(argv) as u8);
         }
-        Verb::Enclose { probe, program } => return enclose(&probe, &program),
+        Verb::Enclose { probe, attack, program } => {
+            return sandbox::enclose(&probe, attack.as_deref(), &program);
+        }
+        Verb::Sandbox { verb } => sandbox::run(&remote()?, &verb, json)?,
         Verb::Openapi => terminal::print_json(&server::openapi::document()),
         Verb::Manual { prefix } => manual::run(&prefix)?,
         Verb::Login(options) => {

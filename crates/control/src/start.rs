@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use domain::{Code, Placement, Problem, ReplicaId, State};
-use engine::{EngineError, ReplicaSpec};
+use engine::{EngineError, ReplicaSpec, WallsTried};
 
 use crate::Control;
 
@@ -72,6 +72,14 @@ impl Control {
         let spec = self.spec(state, placement, replica.clone()).await?;
         self.engine.start(spec).await?;
         Ok(replica)
+    }
+
+    /// Tries known attacks within the walls that replicas of a placement have.
+    pub async fn try_walls(&self, placement: &Placement) -> Result<WallsTried, Problem> {
+        let (state, replica) = (self.state(), self.replicas.next_id());
+        let spec = self.spec_without_variables(&state, placement, replica).await;
+        let spec = spec.map_err(|error| error.problem)?;
+        self.engine.try_walls(&spec).await.map_err(EngineError::problem)
     }
 
     /// What a replica of a placement is started with. Its files and its environment are there when

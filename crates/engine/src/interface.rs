@@ -13,6 +13,7 @@ use domain::manifest::Runtime;
 use domain::{Digest, ModelKey, Placement, ReplicaId, Tree, VersionNumber};
 use tokio::sync::watch;
 
+use crate::attempts::WallsTried;
 use crate::lease::RoutingLeases;
 use crate::logs::LogLine;
 use crate::{Built, Cleared, EngineError, ReplicaSpec, ReplicaStatus, TemplateStatus};
@@ -119,6 +120,9 @@ pub trait Engine: Send + Sync {
     /// Leaves what a replica prints out of its log for so many milliseconds at most; 0 ends that. It
     /// is there for what nobody called it for.
     async fn quiet(&self, replica: &ReplicaId, ms_max: u64) -> Result<(), EngineError>;
+
+    /// Tries known attacks within the walls that a replica of this spec has. Its files must be there.
+    async fn try_walls(&self, spec: &ReplicaSpec) -> Result<WallsTried, EngineError>;
 
     /// The last lines that the processes of some versions wrote, in the order in which they came, at
     /// most so many.

@@ -2,6 +2,7 @@
 //! [`LocalEngine`] is this machine's, which builds environments, and starts, watches and stops
 //! single replicas, and what they are forked from, through the supervisor.
 
+mod attempts;
 mod client;
 mod content;
 pub mod distributions;
@@ -38,6 +39,7 @@ use domain::{Code, DataDirectory, Problem};
 use supervisor::DirectoryError;
 use tokio::sync::watch;
 
+pub use attempts::{AttackOutcome, AttackTried, TARGETS, WallsTried};
 pub use content::{Cleared, lock_artifact};
 pub use doctor::{Check, doctor};
 pub use environment::{Built, lock_inputs};

@@ -14,6 +14,7 @@ use supervisor::process::memory_mb_of_groups;
 use supervisor::protocol::Request;
 use tokio::sync::watch;
 
+use crate::attempts::WallsTried;
 use crate::handle::LocalEngine;
 use crate::interface::{Engine, Stop};
 use crate::lease::RoutingLeases;
@@ -211,6 +212,10 @@ impl Engine for LocalEngine {
 
     async fn quiet(&self, replica: &ReplicaId, ms_max: u64) -> Result<(), EngineError> {
         self.inner.supervisor.call(Request::Quiet { id: replica.into(), ms_max }).await.map(|_| ())
+    }
+
+    async fn try_walls(&self, spec: &ReplicaSpec) -> Result<WallsTried, EngineError> {
+        self.attempt_attacks(spec).await
     }
 
     async fn log(

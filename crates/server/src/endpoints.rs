@@ -10,7 +10,7 @@ use crate::describe::{Handler, Operation};
 use crate::{
     Api, alarms, audit, blobs, changes, dashboard, drift, erasures, events, feedback, keys,
     lineage, live, login, members, metrics, models, platform, proposals, receivers, records,
-    reference, releases, replays, tokens, truth, variables, why,
+    reference, releases, replays, sandbox, tokens, truth, variables, why,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -186,6 +186,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Asks one version for rows, or for what recorded requests asked, off the traffic, and gives all that it answers"),
     endpoint!(post "/v1/projects/{project}/models/{model}/test" replays::test, ASKS_MODEL, [NoSuchModel, NoSuchVersion, BadCase, ServerBusy, LoadFailed, NoSchema, BadSchema, NotReady] + PACKAGES + STORE,
         "Asks one version its test cases, off the traffic and without deploying it"),
+    endpoint!(post "/v1/projects/{project}/models/{model}/sandbox" sandbox::test, May(&[Action::Steer], Model), [NoSuchModel, NoSuchVersion, NotLive] + PACKAGES + STORE,
+        "Tries known attacks within the walls that a model's replicas have, each first where nothing is confined"),
     endpoint!(post "/v1/projects/{project}/models/{model}/compare" replays::compare, READS_RECORDS, [NoSuchModel, NoSuchVersion, NoRecords, ServerBusy, LoadFailed, NoSchema, BadSchema, Streams, NotReady, WorkerDied] + PACKAGES + STORE,
         "Asks two versions what recorded requests asked, off the traffic, and says what differs in their answers"),
     endpoint!(get "/v1/projects/{project}/models/{model}/changes" changes::between, SEES_MODEL, [NoSuchModel, NoSuchVersion] + STORE,

@@ -35,6 +35,7 @@ mod records;
 mod reference;
 mod releases;
 mod replays;
+mod sandbox;
 mod scrape;
 mod tokens;
 mod truth;
@@ -81,6 +82,7 @@ pub use replays::{
     ReplayReport, ReplayRequest, Replayed, RowKey, RowsFailed, TestReport, TestRequest, TestedCase,
     TestedRow, cells, is_own_fault, key_of, names, outcome, rehearsals,
 };
+pub use sandbox::{SandboxReport, SandboxRequest};
 pub use scrape::metrics_text;
 pub use truth::{TruthKnown, TruthOfRow};
 pub use why::{WhyCause, WhyNext, WhyView};

@@ -355,6 +355,10 @@ impl Engine for ScriptedEngine {
         Ok(())
     }
 
+    async fn try_walls(&self, _: &ReplicaSpec) -> Result<engine::WallsTried, EngineError> {
+        Ok(engine::WallsTried { level: domain::launch::Sandbox::Off, attacks: vec![] })
+    }
+
     async fn log(&self, _: &ModelKey, _: &[VersionNumber], _: usize) -> Vec<LogLine> {
         vec![]
     }

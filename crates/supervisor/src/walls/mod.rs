@@ -5,6 +5,7 @@
 //! becomes the program. What is forked from a zygote draws its own closer before code of a model
 //! runs in it; the worker's part of that is `walls.py`.
 
+pub mod attacks;
 mod capabilities;
 mod enclose;
 mod filter;
