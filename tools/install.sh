@@ -49,6 +49,7 @@ venv() {
 venv test tests/requirements.txt
 venv kserve tests/requirements-kserve.txt
 venv zoo tests/requirements-zoo.txt
+venv signing tests/requirements-signing.txt
 
 # Real data that tests replay. What brings it is unpacked, and not installed: it needs much else.
 data="$cache/data"
@@ -92,5 +93,6 @@ export ORT_DYLIB_PATH="$library"
 export DECALOG_UV="$cache/venvs/test/bin/uv"
 export DECALOG_NODE_MODULES="$cache/node/node_modules"
 export DECALOG_KSERVE_PYTHON="$cache/venvs/kserve/bin/python"
+export DECALOG_SIGNING_PYTHON="$cache/venvs/signing/bin/python"
 export DECALOG_TEST_DATA="$data"
 END

@@ -37,6 +37,7 @@ mod releases;
 mod replays;
 mod scrape;
 mod tokens;
+mod trust;
 mod truth;
 mod variables;
 mod why;
@@ -82,6 +83,7 @@ pub use replays::{
     TestedRow, cells, is_own_fault, key_of, names, outcome, rehearsals,
 };
 pub use scrape::metrics_text;
+pub use trust::TrustedKeys;
 pub use truth::{TruthKnown, TruthOfRow};
 pub use why::{WhyCause, WhyNext, WhyView};
 
