@@ -303,10 +303,13 @@ mod tests {
 
     #[test]
     fn the_manifest_is_a_file_of_what_is_signed() {
-        let plain = verdicts("", &[("decalog.toml", "")]);
-        assert_eq!(plain, [Verdict::Ignored]);
-        let signed = verdicts("", &[("model.sig", ""), ("decalog.toml", "")]);
-        assert_eq!(signed, [Verdict::Kept, Verdict::Kept]);
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join(IGNORE_FILE), "decalog.toml\n").unwrap();
+        let manifest = root.path().join(MANIFEST_FILE);
+        let verdict = || Ignored::of(root.path()).unwrap().verdict(MANIFEST_FILE, &manifest, false);
+        assert_eq!(verdict(), Verdict::Ignored);
+        std::fs::write(root.path().join(SIGNATURE_FILE), "{}").unwrap();
+        assert_eq!(verdict(), Verdict::Kept);
         let never = NeverPushed::new().unwrap();
         for path in [".decalogignore", "a/__pycache__/x.bin", "b.pyc", ".DS_Store", ".git/config"] {
             assert!(never.has(path), "{path}");
