@@ -278,6 +278,13 @@ def fresh(tmp_path):
             platform.stop()
 
 
+#: A key that could check signatures of models; whose it is, nobody knows.
+PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEMNEwTFte836XH/rKMpH2QsbS+Oib
++U0iPlQ/qo4PIeZFUy539uOyJ/k37/3V6GIEABDC1hWA+Lt4Pd4/iHqU1g==
+-----END PUBLIC KEY-----
+"""
+
 ROW = 'def predict(age: int, city: str = "Utrecht") -> float:\n    return age * 0.5\n'
 CONSTANT = "def predict(x: int) -> int:\n    return {value}\n"
 

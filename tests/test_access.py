@@ -28,6 +28,7 @@ NEEDS = {
     "audit": ("owner", "audit"),
     "administer": ("owner", "admin"),
     "protect": ("owner", "admin"),
+    "expel": ("owner", "admin"),
 }
 DIGEST = "0" * 64
 MODEL = "/v1/projects/fraud/models/churn"
@@ -130,6 +131,9 @@ ROUTES = [
     Route("proposals_approve", "/v1/proposals/1/approvals", 404, "no_such_proposal", {}, place="somebody"),
     Route("proposals_reject", "/v1/proposals/1/rejections", 404, "no_such_proposal", {}, place="somebody"),
     Route("proposals_protect", f"{ENVIRONMENT}/protection", 400, "bad_request", {}, "protect"),
+    Route("trust_list", "/v1/projects/fraud/trusted-keys", action="read", place="any environment"),
+    Route("trust_add", "/v1/projects/fraud/trusted-keys", 422, "bad_key", {"pem": "x", "name": "x"}, "protect", "project"),
+    Route("trust_remove", f"/v1/projects/fraud/trusted-keys/{DIGEST}", 404, "no_such_key", action="expel", place="project"),
     Route("members_who_am_i", "/v1/whoami", place="somebody"),
     Route("members_can", "/v1/can?action=read&object=*", place="somebody"),
     Route("members_list", "/v1/members", place="somebody"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser
-from conftest import ROW, Platform, write_model
+from conftest import PUBLIC_KEY, ROW, Platform, write_model
 
 PAGE = Path(__file__).with_name("page.js").read_text()
 #: Names that are this machine to the browser, and to nobody else.
@@ -42,6 +42,8 @@ OPERATIONS = {
     "tokens_revoke": ("DELETE", "/v1/tokens/TOKEN", None),
     "tokens_require": ("PUT", "/v1/access/tokens", {"required": True}),
     "proposals_protect": ("PUT", f"{FRAUD}/environments/staging/protection", {"approvals": 1}),
+    "trust_add": ("POST", f"{FRAUD}/trusted-keys", {"name": "evil", "pem": PUBLIC_KEY}),
+    "trust_remove": ("DELETE", f"{FRAUD}/trusted-keys/{'0' * 64}", None),
     "proposals_approve": ("POST", "/v1/proposals/1/approvals", None),
     "proposals_reject": ("POST", "/v1/proposals/1/rejections", {"why": "x"}),
     "login_begin_device": ("POST", "/v1/login/devices", None),

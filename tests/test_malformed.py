@@ -11,7 +11,7 @@ import os
 import random
 import time
 
-from conftest import constant, write_model
+from conftest import PUBLIC_KEY, constant, write_model
 
 COUNT = int(os.environ.get("DECALOG_MALFORMED", 3000))
 SEED = int(os.environ.get("DECALOG_SEED", 1))
@@ -66,7 +66,8 @@ def bodies(digest):
         "rotations": {"overlap_ms": 10},
         "approvals": {},
         "rejections": {"why": "no"},
-        "protection": {"approvals": 1},
+        "protection": {"approvals": 1, "signed": True},
+        "trusted-keys": {"pem": PUBLIC_KEY, "name": "ann"},
     }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import ALL_SCOPES, Platform, constant, wait_for, write_model
+from conftest import ALL_SCOPES, PUBLIC_KEY, Platform, constant, wait_for, write_model
 from test_access import member, post, token
 
 MODEL = "/v1/projects/default/models/m"
@@ -142,6 +142,23 @@ def test_proposals_are_taken_back_and_rejected_and_outlive_the_process(guarded):
     member(platform, "nora", "owner", "other")
     nora = token(platform, "nora", ALL_SCOPES)[0]
     assert post(platform, f"/v1/proposals/{first}/approvals", {}, nora).json()["code"] == "no_such_proposal"
+
+
+def test_whose_signatures_count_takes_two_and_to_take_trust_away_one(platform, tmp_path):
+    people = {}
+    for name in ("olga", "oscar"):
+        member(platform, name, "owner", "default")
+        people[name] = token(platform, name, ALL_SCOPES)[0]
+    platform.run("env", "protect", "production")
+    key = write_model(tmp_path, {"ann.pem": PUBLIC_KEY}) / "ann.pem"
+    trusted = lambda: platform.request("GET", "/v1/projects/default/trusted-keys").json()
+    id = propose(platform, people, "olga", "trust", "add", key)
+    assert trusted() == {"keys": [], "signed": []} and "trust_given" in platform.run("proposals", str(id)).out
+    assert refusal(platform, people, "oscar", id)[0] == 200
+    assert [key["name"] for key in trusted()["keys"]] == ["ann"]
+    id = propose(platform, people, "olga", "env", "protect", "production", "--signed")
+    assert refusal(platform, people, "oscar", id)[0] == 200 and trusted()["signed"] == ["production"]
+    assert platform.run("trust", "rm", "ann", **as_(people, "olga")).code == 0 and trusted()["keys"] == []
 
 
 def test_a_protection_that_nobody_could_meet_is_refused(platform):

@@ -16,6 +16,7 @@ command -v cargo >/dev/null || die "Rust is missing: install it from https://rus
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v curl >/dev/null || missing+=(curl)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v python3 >/dev/null || missing+=(python3)
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v Rscript >/dev/null || missing+=(r-base-core)
@@ -49,6 +50,7 @@ venv() {
 venv test tests/requirements.txt
 venv kserve tests/requirements-kserve.txt
 venv zoo tests/requirements-zoo.txt
+venv signing tests/requirements-signing.txt
 
 # Real data that tests replay. What brings it is unpacked, and not installed: it needs much else.
 data="$cache/data"
@@ -92,5 +94,6 @@ export ORT_DYLIB_PATH="$library"
 export DECALOG_UV="$cache/venvs/test/bin/uv"
 export DECALOG_NODE_MODULES="$cache/node/node_modules"
 export DECALOG_KSERVE_PYTHON="$cache/venvs/kserve/bin/python"
+export DECALOG_SIGNING_PYTHON="$cache/venvs/signing/bin/python"
 export DECALOG_TEST_DATA="$data"
 END

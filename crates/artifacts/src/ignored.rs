@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 use domain::manifest::MANIFEST_FILE;
+use domain::trust::SIGNATURE_FILE;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
@@ -114,8 +115,26 @@ pub enum Verdict {
     LeftOut(Why),
 }
 
+/// What tells whether a path belongs to no model, wherever it is: nothing of it is ever pushed, unless
+/// a line of [`IGNORE_FILE`] wants it.
+pub struct NeverPushed(Gitignore);
+
+impl NeverPushed {
+    /// Its patterns, which are the same everywhere.
+    pub fn new() -> Result<NeverPushed, ArtifactError> {
+        patterns(SILENT.iter().copied()).map(NeverPushed)
+    }
+
+    /// Whether a path within a directory is of that sort, or lies in a folder that is.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.matched_path_or_any_parents(path, false).is_ignore()
+    }
+}
+
 /// The patterns of one directory.
 pub struct Ignored {
+    /// Whether the manifest is a file like others, since whoever signs a directory signs it as well.
+    has_manifest: bool,
     own: Gitignore,
     silent: Gitignore,
     folders: Gitignore,
@@ -140,14 +159,21 @@ fn patterns<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Gitignore, A
 }
 
 impl Ignored {
-    /// Those of the directory `root`.
+    /// Those of the directory `root`. Where there is a signature, the manifest is one of its files.
     pub fn of(root: &Path) -> Result<Ignored, ArtifactError> {
+        let has_manifest = root.join(SIGNATURE_FILE).is_file();
+        Ignored::with_manifest(root, has_manifest)
+    }
+
+    /// The same, where it is said whether the manifest is one of the files.
+    pub fn with_manifest(root: &Path, has_manifest: bool) -> Result<Ignored, ArtifactError> {
         let text = match std::fs::read_to_string(root.join(IGNORE_FILE)) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error.into()),
         };
         Ok(Ignored {
+            has_manifest,
             own: patterns(text.lines())?,
             silent: patterns(SILENT.iter().copied())?,
             folders: patterns(FOLDERS.iter().copied())?,
@@ -160,7 +186,7 @@ impl Ignored {
     /// What becomes of a path within the directory, whose content lies at `real`.
     pub fn verdict(&self, path: &str, real: &Path, is_folder: bool) -> Verdict {
         if path == MANIFEST_FILE {
-            return Verdict::Ignored;
+            return if self.has_manifest { Verdict::Kept } else { Verdict::Ignored };
         }
         match self.own.matched(path, is_folder) {
             Match::Ignore(_) => return Verdict::Ignored,
@@ -273,6 +299,24 @@ mod tests {
             verdicts("!public/*.pem", &[("public/a.pem", key), ("a.pem", key)]),
             [Verdict::Kept, private]
         );
+    }
+
+    #[test]
+    fn the_manifest_is_a_file_of_what_is_signed() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join(IGNORE_FILE), "decalog.toml\n").unwrap();
+        let manifest = root.path().join(MANIFEST_FILE);
+        let verdict = || Ignored::of(root.path()).unwrap().verdict(MANIFEST_FILE, &manifest, false);
+        assert_eq!(verdict(), Verdict::Ignored);
+        std::fs::write(root.path().join(SIGNATURE_FILE), "{}").unwrap();
+        assert_eq!(verdict(), Verdict::Kept);
+        let never = NeverPushed::new().unwrap();
+        for path in [".decalogignore", "a/__pycache__/x.bin", "b.pyc", ".DS_Store", ".git/config"] {
+            assert!(never.has(path), "{path}");
+        }
+        for path in ["decalog.toml", "model.py", "git/config", ".env", "venv/x"] {
+            assert!(!never.has(path), "{path}");
+        }
     }
 
     #[test]

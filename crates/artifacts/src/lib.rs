@@ -25,7 +25,7 @@ use domain::tree::TreeError;
 
 pub use area::Area;
 pub use collect::{Collected, remove_tree};
-pub use ignored::{LeftOut, Why};
+pub use ignored::{LeftOut, NeverPushed, Why};
 pub use lease::{Collection, Lease, Leases, Removal};
 pub use names::UploadName;
 pub use seal::seal_blob;
@@ -33,7 +33,7 @@ pub use store::{Missing, Store, Wanted};
 pub use upload::Chunk;
 pub use verify::{Verified, verify_trees};
 pub(crate) use walk::walk_all;
-pub use walk::{Walked, stamp, walk, walk_without};
+pub use walk::{Walked, stamp, walk, walk_to_sign, walk_without};
 
 /// Why a blob could not be stored or read.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use domain::manifest::MANIFEST_FILE;
+use domain::trust::SIGNATURE_FILE;
 use domain::{Digest, Tree, TreeFile};
 
 use crate::ArtifactError;
@@ -39,6 +40,19 @@ pub fn walk_without(
     let root = directory.canonicalize()?;
     let ignored = Ignored::of(&root)?;
     walk_with(root, Some(ignored), left_out, digest_of)
+}
+
+/// The same of a directory that is about to be signed: what is pushed once it is, without the
+/// signature that it may have already.
+pub fn walk_to_sign(
+    directory: &Path,
+    left_out: BTreeSet<PathBuf>,
+) -> Result<Walked, ArtifactError> {
+    let root = directory.canonicalize()?;
+    let ignored = Ignored::with_manifest(&root, true)?;
+    let mut passed_over = left_out;
+    passed_over.extend(root.join(SIGNATURE_FILE).canonicalize());
+    walk_with(root, Some(ignored), passed_over, digest_of)
 }
 
 /// What tells whether a file of the model directory, or its manifest, has changed since: their paths,

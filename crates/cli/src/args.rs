@@ -15,6 +15,7 @@ mod lineage;
 mod otlp;
 mod release;
 mod sql;
+mod trust;
 mod truth;
 mod up;
 mod variables;
@@ -25,13 +26,14 @@ pub use access::{
     MemberVerb, PlaceOptions, ProposalOptions, TokenVerb,
 };
 pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
-pub use audit::{AuditVerb, ExportFormat};
+pub use audit::{AuditVerb, ExportFormat, LedgerVerb};
 pub use compare::{BisectMetric, BisectOptions, CompareVerb, DiffOptions};
 pub use develop::{DevOptions, DevelopVerb, SourceOptions, TestOptions, WatchOptions};
 pub use lineage::{LineageOptions, LineageVerb, TraceOptions};
 pub use otlp::OtlpOptions;
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
 pub use sql::{AskRecords, AskSql, AskVerb, ReplayOptions, RowsForm};
+pub use trust::{SignOptions, TrustVerb};
 pub use truth::{FeedbackFormat, FeedbackOptions, QualityOptions};
 pub use up::{OidcOptions, RecordOptions, UpOptions};
 pub use variables::{EnvVerb, KeyVerb};
@@ -114,6 +116,11 @@ pub enum Verb {
         after_help = "Examples:\n  decalog deploy\n  decalog deploy churn\n  decalog deploy . --name churn --project team\n  decalog deploy . --env staging\n  decalog deploy . --canary 5,25,50 --guard 'errors<1%'"
     )]
     Deploy(DeployOptions),
+    /// Signs a model directory: writes model.sig, which every push checks
+    #[command(
+        after_help = "The format is that of OpenSSF Model Signing: `model_signing verify key . --signature model.sig --public_key PUB.pem` checks it, too.\n\nExamples:\n  openssl ecparam -name prime256v1 -genkey -noout -out KEY.pem\n  openssl ec -in KEY.pem -pubout -out PUB.pem\n  decalog sign . --key KEY.pem"
+    )]
+    Sign(SignOptions),
     #[command(flatten)]
     Develop(DevelopVerb),
     /// Moves a model's traffic to a version, at once or step by step
@@ -360,6 +367,14 @@ pub enum Verb {
         #[command(subcommand)]
         verb: MemberVerb,
     },
+    /// Keys whose signatures of models count in a project
+    #[command(
+        after_help = "Examples:\n  decalog trust add PUB.pem --project fraud\n  decalog trust ls --project fraud\n  decalog trust rm 5759d463673d --project fraud\n  decalog env protect production --project fraud --signed"
+    )]
+    Trust {
+        #[command(subcommand)]
+        verb: TrustVerb,
+    },
     /// Shows who you are to the server, and what you may do
     #[command(after_help = "Example:\n  decalog whoami")]
     Whoami,
@@ -479,28 +494,6 @@ pub struct Scope {
     /// The environment
     #[arg(long, default_value = "production")]
     pub env: String,
-}
-
-#[derive(Subcommand)]
-pub enum LedgerVerb {
-    /// Verifies the whole chain and names the first bad entry
-    #[command(
-        after_help = "Whoever can write the ledger can write all of it anew, so that it looks whole: only a checkpoint that was kept\nelsewhere tells (decalog audit checkpoint).\n\nExamples:\n  decalog ledger verify\n  decalog ledger verify --data /srv/decalog --head 9f86d081…\n  decalog ledger verify --checkpoint 2026-11-26.checkpoint --key ledger.pub"
-    )]
-    Verify {
-        /// A hash that must be in it, kept from an earlier verification
-        #[arg(long)]
-        head: Option<String>,
-        /// A checkpoint, kept from earlier: whether all its entries are still the same
-        #[arg(long, value_name = "FILE")]
-        checkpoint: Option<PathBuf>,
-        /// The key that must have signed it, or a file with it [default: its signature is not checked]
-        #[arg(long, requires = "checkpoint")]
-        key: Option<String>,
-        /// Read this data directory instead of asking the server
-        #[arg(long)]
-        data: Option<PathBuf>,
-    },
 }
 
 #[derive(Subcommand)]

@@ -137,11 +137,12 @@ pub fn describe(event: &Event, about: &str) -> String {
         Event::WriterStarted { program_version } => format!("decalog {program_version} started"),
         Event::VersionPushed(pushed) => {
             format!(
-                "{} pushed by {}, {} files, {}",
+                "{} pushed by {}, {} files, {}{}",
                 pushed.version,
                 pushed.provenance.author,
                 pushed.tree.files().len(),
-                pushed.digest.short()
+                pushed.digest.short(),
+                pushed.signature.as_ref().map_or(String::new(), |it| format!(", {it}"))
             )
         }
         Event::WriterHandedOver { pid } => format!("to process {pid}"),
@@ -252,6 +253,17 @@ pub fn describe(event: &Event, about: &str) -> String {
             format!("{environment}: approvals {}", protection.approvals)
         }
         Event::EnvironmentUnprotected { environment, .. } => environment.to_string(),
+        Event::SignatureJudged { version, environment, signature, .. } => {
+            format!("{version} for {environment} is {signature}")
+        }
+        Event::SignaturesRequired { environment, required: true, .. } => {
+            format!("{environment} takes only signed versions")
+        }
+        Event::SignaturesRequired { environment, .. } => {
+            format!("{environment} takes versions without a signature")
+        }
+        Event::TrustGiven { key, .. } => key.to_string(),
+        Event::TrustWithdrawn { key, name } => format!("{name} ({})", key.short()),
         Event::Proposed(proposed) => format!("{} of {}", proposed.action, proposed.object),
         Event::ProposalApproved { proposal, .. } => format!("proposal {proposal}"),
         Event::ProposalRejected { proposal, why, .. } => format!("proposal {proposal}: {why}"),

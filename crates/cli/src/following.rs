@@ -224,6 +224,9 @@ impl Following<'_> {
             self.next = next;
         }
         match happened.event {
+            Event::SignatureJudged { deployment, signature, .. } if deployment == id => {
+                step("signature", &signature.to_string(), None);
+            }
             Event::EnvironmentBuilt { deployment, lock, cached, elapsed_ms }
                 if deployment == id =>
             {

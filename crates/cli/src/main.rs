@@ -65,12 +65,14 @@ mod senses;
 mod servers;
 mod sheet;
 mod show;
+mod sign;
 mod socket;
 mod sources;
 mod sql;
 mod stop;
 mod trace;
 mod training;
+mod trust;
 mod truth;
 mod up;
 mod upgrade;
@@ -201,6 +203,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::New { name, runtime } => new::run(&name, runtime)?,
         Verb::Check { path, fix } => check::run(&path, fix, json)?,
         Verb::Deploy(options) => deploy::run(&remote()?, options)?,
+        Verb::Sign(options) => sign::run(&options, json)?,
         Verb::Develop(DevelopVerb::Test(options)) => testing::run(&remote()?, &options, json)?,
         Verb::Develop(DevelopVerb::Watch(options)) => developing::watch(&remote()?, &options)?,
         Verb::Develop(DevelopVerb::Dev(options)) => developing::dev(&remote()?, &options)?,
@@ -244,6 +247,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Recover { data } => platform::recover(data)?,
         Verb::Token { verb } => access::token(&remote()?, verb, json)?,
         Verb::Member { verb } => access::member(&remote()?, verb, json)?,
+        Verb::Trust { verb } => trust::run(&remote()?, verb, json)?,
         Verb::Whoami => access::who_am_i(&remote()?, json)?,
         Verb::Can { words } => return access::can(&remote()?, &words, json),
         Verb::Proposals(options) => proposals::run(&remote()?, options, json)?,

@@ -84,6 +84,14 @@ pub fn profile(
     Ok(Some(Profiled { data, file, digest, size, left_out }))
 }
 
+/// The real path of the file in the directory that a profile is made of, which is not pushed.
+pub fn kept_here(directory: &ModelDirectory) -> Option<PathBuf> {
+    let data = &directory.manifest.data;
+    let path = directory.path.join(data.reference.as_ref()?);
+    let inner = within(&directory.path, &path).filter(|_| !data.push)?;
+    directory.path.join(inner).canonicalize().ok()
+}
+
 fn unreadable(named: &str, error: &TableError) -> Problem {
     let problem = Problem::new(
         Code::BadModel,

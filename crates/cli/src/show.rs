@@ -229,6 +229,9 @@ pub fn show(client: &Client, model: &str, part: Part, as_json: bool) -> Result<(
         print(format!("  schema       {schema}"), 15);
         let packages = version.packages.len();
         print(format!("  runtime      {}, {packages} packages", version.runtime), 15);
+        let signature = version.signature.as_ref();
+        let signed = signature.map_or("not signed", |signature| signature.says.as_str());
+        print(format!("  signature    {}", one_line(signed)), 15);
         for (title, text) in crate::provenance::lines(&version.provenance) {
             print(format!("  {title:<12} {text}"), 15);
         }

@@ -12,6 +12,7 @@ use std::time::Instant;
 use domain::digest::Hasher;
 use domain::manifest::{MANIFEST_FILE, check_name};
 use domain::provenance::{DATA_SETS_MAX, DataKind, DataSet};
+use domain::trust::SIGNATURE_FILE;
 use domain::{Code, Problem};
 use serde::Deserialize;
 
@@ -297,7 +298,14 @@ fn left_out(directory: &ModelDirectory, found: &[Found]) -> Result<BTreeSet<Path
     if directory.manifest.data.push {
         return Ok(BTreeSet::new());
     }
-    let own = [MANIFEST_FILE, METRICS_FILE, NAMED_FILE, "requirements.txt", "pyproject.toml"];
+    let own = [
+        MANIFEST_FILE,
+        METRICS_FILE,
+        NAMED_FILE,
+        SIGNATURE_FILE,
+        "requirements.txt",
+        "pyproject.toml",
+    ];
     let own: BTreeSet<&str> = own.into_iter().chain(directory.file.as_deref()).collect();
     let mut left_out = BTreeSet::new();
     for found in found {

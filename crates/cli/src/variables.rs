@@ -50,8 +50,12 @@ pub fn run(client: &Client, verb: EnvVerb, as_json: bool) -> Result<(), Failure>
                 }
             }
         }
-        EnvVerb::Protect { of, approvals } => crate::proposals::protect(client, &of, approvals)?,
-        EnvVerb::Unprotect { of } => crate::proposals::protect(client, &of, 0)?,
+        EnvVerb::Protect { of, signed: true, .. } => crate::trust::require(client, &of, true)?,
+        EnvVerb::Unprotect { of, signed: true } => crate::trust::require(client, &of, false)?,
+        EnvVerb::Protect { of, approvals, .. } => {
+            crate::proposals::protect(client, &of, approvals.unwrap_or(1))?
+        }
+        EnvVerb::Unprotect { of, .. } => crate::proposals::protect(client, &of, 0)?,
         EnvVerb::Unset { name, of } => {
             client.delete(&format!("{}/{name}{}", path(&of), query(&of)))?;
             eprintln!("{name} is removed");

@@ -1,4 +1,4 @@
-//! Deployments: build → start → test → gate → rehearsal → release. Each model has one driver that takes the
+//! Deployments: signature → build → start → test → gate → rehearsal → release. Each model has one driver that takes the
 //! newest attempt of an environment as far as it gets; every step is an event, and a restarted
 //! process goes on from the state.
 
@@ -19,6 +19,7 @@ use worker::WorkerInfo;
 
 use crate::Control;
 use crate::failure::StepFailure;
+use crate::signature::check_named;
 use crate::trial::Trial;
 
 /// Why an attempt is given up for a later one.
@@ -171,6 +172,7 @@ impl Control {
         let id = deployment.id;
         let version = self.version(key, deployment.version).map_err(StepFailure::at("build"))?;
         let placement = self.state().placement(key, &deployment.environment, deployment.version);
+        self.judge_signature(key, deployment, &version).await?;
         // What is live, or has a part of the traffic, was built and tested before; so was what was
         // live a moment ago.
         let state = self.state();
@@ -298,6 +300,8 @@ impl Control {
                     "the deployment has ended in the meantime",
                 ));
             }
+            // What was trusted when it began may not be any more.
+            check_named(state, &wanted, &environment, version)?;
             let previous = model.live.get(&environment).map(|live| live.version);
             Ok(Event::Released { deployment: id, version, environment, previous, elapsed_ms })
         };

@@ -180,7 +180,9 @@ impl Control {
             | Event::VariableRemoved { environment, .. }
             | Event::DeployStarted { environment, .. }
             | Event::EnvironmentProtected { environment, .. }
-            | Event::EnvironmentUnprotected { environment, .. } => Some(environment),
+            | Event::EnvironmentUnprotected { environment, .. }
+            | Event::SignaturesRequired { environment, .. }
+            | Event::SignatureJudged { environment, .. } => Some(environment),
             Event::Proposed(proposed) => proposed.object.environment(),
             _ => None,
         };

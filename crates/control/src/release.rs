@@ -19,6 +19,7 @@ use crate::Control;
 use crate::access::permit;
 use crate::failure::StepFailure;
 use crate::judging::{Judging, Step};
+use crate::signature::check_named;
 
 /// What it is to make a version live, whatever the caller calls it.
 fn action_of(
@@ -66,6 +67,7 @@ pub(crate) fn started(
         )
         .help(help));
     };
+    check_named(state, key, environment, version)?;
     if let Some((other, progress)) = model.shifting(environment)
         && plan.cause != Cause::Rollback
     {

@@ -8,6 +8,7 @@ use domain::{Code, Placement, Problem, ReplicaId, State};
 use engine::{EngineError, ReplicaSpec, WallsTried};
 
 use crate::Control;
+use crate::signature::JudgeError;
 
 /// Why a replica was not started.
 #[derive(Debug)]
@@ -32,6 +33,15 @@ impl From<EngineError> for StartError {
     fn from(error: EngineError) -> StartError {
         let (local, may_pass) = (error.is_local(), error.may_pass());
         StartError { problem: error.problem(), local, may_pass }
+    }
+}
+
+impl From<JudgeError> for StartError {
+    fn from(error: JudgeError) -> StartError {
+        match error {
+            JudgeError::Store(error) => EngineError::from(error).into(),
+            JudgeError::Problem(problem) => problem.into(),
+        }
     }
 }
 
@@ -105,6 +115,8 @@ impl Control {
         let gone = || Problem::new(Code::NoSuchVersion, format!("{placement} is gone"));
         let model = state.models.get(&placement.model).ok_or_else(gone)?;
         let pushed = &model.versions.get(&placement.version).ok_or_else(gone)?.pushed;
+        self.check_signature(state, &placement.model.project, &placement.environment, pushed)
+            .await?;
         self.engine.prepare(&replica, &pushed.tree, pushed.lock.as_ref()).await?;
         let manifest = &pushed.manifest;
         Ok(ReplicaSpec {

@@ -5,8 +5,8 @@ use domain::event::{Lock, VersionPushed};
 use domain::manifest::Runtime;
 use domain::provenance::{Parent, ParentWas};
 use domain::{
-    Action, Caller, Code, Digest, Event, Manifest, ModelKey, Object, Problem, Provenance, State,
-    Tree, VersionNumber,
+    Action, Caller, Code, Digest, Event, Manifest, ModelKey, Object, Problem, Provenance,
+    Signature, State, Tree, VersionNumber,
 };
 use engine::EngineError;
 use schemars::JsonSchema;
@@ -93,9 +93,10 @@ impl Control {
             .hold(digests.iter().copied().chain([push.tree.digest()]).collect())
             .await;
         self.check_blobs(&push.tree, &digests).await?;
+        let signature = self.signature_of(key, &push).await?;
         let lock = self.lock(key, &push, &lease).await?;
         let upload = push.upload.clone();
-        let pushed = self.append_version(caller, key, push, lock).await?;
+        let pushed = self.append_version(caller, key, push, lock, signature).await?;
         if let Some(upload) = upload {
             self.store.leases().release(&upload);
         }
@@ -130,6 +131,7 @@ impl Control {
         key: &ModelKey,
         push: Push,
         lock: Option<Lock>,
+        signature: Option<Signature>,
     ) -> Result<(VersionNumber, Digest, bool), Problem> {
         let digest = digest(&push, lock.as_ref());
         if let Some(known) =
@@ -162,6 +164,7 @@ impl Control {
                 file,
                 lock,
                 provenance,
+                signature,
             })))
         };
         match self.state_store.append(&caller.principal, &key.to_string(), decide).await {

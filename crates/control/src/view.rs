@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::Control;
 use crate::failing::{is_over, reason};
 use crate::judging::Status;
+use crate::trust::SignatureView;
 
 /// One model in one environment, in a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -143,6 +144,9 @@ pub struct VersionView {
     /// Whether it gives the same answers each time, by the environment that it was tried in.
     #[serde(default)]
     pub probed: BTreeMap<EnvironmentName, Probe>,
+    /// Who signed it; absent if nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureView>,
 }
 
 /// One attempt to go live.
@@ -309,6 +313,10 @@ impl Control {
             provenance: version.pushed.provenance.clone(),
             measured: version.measured,
             probed: version.probed.clone(),
+            signature: version
+                .signature
+                .as_ref()
+                .map(|signature| SignatureView::of(&state, &key.project, signature)),
         };
         let (wanted, _) = self.wanted_of(&state, key, model);
         let own = self.replicas().into_iter().filter(|status| status.placement.model == *key);

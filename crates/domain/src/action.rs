@@ -56,8 +56,8 @@ actions! {
     Remove "remove" "Remove versions or models";
     Token "token" "Make, rotate or revoke tokens of services that may look and ask";
     Member "member" "Give a role, or make a token of a service that may do more";
-    Expel "expel" "Take a role or a token away";
-    Protect "protect" "Decide how many must approve changes of an environment";
+    Expel "expel" "Take a role, a token or the trust in a key away";
+    Protect "protect" "Decide how many must approve changes of an environment, and whose signatures count";
     Records "records" "Read what callers asked and what they were answered";
     Audit "audit" "Export who did what, and have it proved";
     Administer "administer" "Rotate keys, erase names and records, back up, upgrade";

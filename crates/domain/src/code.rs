@@ -217,6 +217,10 @@ codes! {
     NoPython "no_python" 422 FailedPrecondition Change Changes "The Python that the model needs is not installed.";
     NoUv "no_uv" 500 FailedPrecondition Change Changes "`uv`, which builds environments, is missing.";
     NoOnnxruntime "no_onnxruntime" 500 FailedPrecondition Change Changes "The library of ONNX Runtime is missing.";
+    BadSignature "bad_signature" 422 InvalidArgument Change Changes "The signature of the version cannot be read, or is not one of these files.";
+    NotSigned "not_signed" 422 FailedPrecondition Change Changes "The environment takes only versions that are signed by a key which the project trusts.";
+    BadKey "bad_key" 422 InvalidArgument Change Changes "The key cannot be trusted, or cannot sign.";
+    NoSuchKey "no_such_key" 404 NotFound Change Changes "The project trusts no such key, or not for the caller.";
     TestFailed "test_failed" 422 FailedPrecondition Change Changes "A test case of the version gave another answer.";
     GateFailed "gate_failed" 422 FailedPrecondition Change Changes "The version missed a gate of its manifest.";
     Guard "guard" 422 FailedPrecondition Change Changes "A guard rolled the release back.";

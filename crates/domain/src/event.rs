@@ -8,7 +8,9 @@ use crate::determinism::Probe;
 use crate::digest::Digest;
 use crate::grant::{Grant, GroupName};
 use crate::guard::{GuardInputs, Judgements};
-use crate::id::{DeploymentId, EnvironmentName, ModelName, Placement, ReplicaId, VersionNumber};
+use crate::id::{
+    DeploymentId, EnvironmentName, KeyName, ModelName, Placement, ReplicaId, VersionNumber,
+};
 use crate::launch::Sandbox;
 use crate::manifest::Configuration;
 use crate::principal::{Principal, PrincipalId};
@@ -20,13 +22,16 @@ use crate::release::{Phase, Plan};
 use crate::scale::ScaleRecord;
 use crate::schema::Schema;
 use crate::token::{TokenId, TokenRecord};
+use crate::trust::{Signature, TrustedKey};
 
 mod candidate;
+mod entry;
 mod kind;
 mod proposed;
 mod pushed;
 
 pub use candidate::{MadeUpRow, Measurement};
+pub use entry::Entry;
 pub use kind::{BODY_VERSION, UnknownEvent};
 pub use proposed::Proposed;
 pub use pushed::{Lock, VersionPushed};
@@ -65,6 +70,17 @@ pub enum Event {
         /// The proposal that it carries out, if it needed approval.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proposal: Option<u64>,
+    },
+    /// The signature of a version was checked, by the keys that its project trusted just then.
+    SignatureJudged {
+        /// The deployment that it belongs to.
+        deployment: DeploymentId,
+        /// The version that is signed.
+        version: VersionNumber,
+        /// The environment that it is to go live in.
+        environment: EnvironmentName,
+        /// What came of it.
+        signature: Signature,
     },
     /// The packages of the version's lock are installed.
     EnvironmentBuilt {
@@ -211,7 +227,7 @@ pub enum Event {
     DeployFailed {
         /// The deployment.
         deployment: DeploymentId,
-        /// `build`, `start`, `test`, `gate`, `compatibility`, `rehearsal`, `guard`, `aborted`, `superseded`.
+        /// `signature`, `build`, `start`, `test`, `gate`, `compatibility`, `rehearsal`, `guard`, `aborted`, `superseded`.
         step: String,
         /// What went wrong, as a caller reads it.
         problem: Problem,
@@ -419,6 +435,32 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proposal: Option<u64>,
     },
+    /// An environment of the subject's project takes only versions that are signed by a key which the
+    /// project trusts, or any version again.
+    SignaturesRequired {
+        /// Which.
+        environment: EnvironmentName,
+        /// Whether it does.
+        required: bool,
+        /// The proposal that it carries out, if it needed approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<u64>,
+    },
+    /// The subject's project trusts a key: its signatures of models count.
+    TrustGiven {
+        /// The key.
+        key: Box<TrustedKey>,
+        /// The proposal that it carries out, if it needed approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<u64>,
+    },
+    /// The subject's project does not trust a key any more.
+    TrustWithdrawn {
+        /// Which.
+        key: Digest,
+        /// What it was called.
+        name: KeyName,
+    },
     /// Somebody wants a change of a protected environment; its number is the proposal's id.
     Proposed(Box<Proposed>),
     /// Somebody agreed to a proposal.
@@ -441,28 +483,6 @@ pub enum Event {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// One entry of the ledger.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Entry {
-    /// Its place, from 1, without gaps.
-    pub seq: u64,
-    /// When, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// Who, as a principal; in entries of before there were any, what was claimed.
-    pub actor: String,
-    /// What it concerns: `project/model`, `project`, or `decalog`.
-    pub subject: String,
-    /// Its place among the entries of its subject, from 1.
-    pub subject_seq: u64,
-    /// Which writer wrote it.
-    pub writer_epoch: u64,
-    /// Of all before and this.
-    pub hash: Digest,
-    /// What happened.
-    #[serde(flatten)]
-    pub event: Event,
 }
 
 #[cfg(test)]

@@ -78,6 +78,9 @@ name!(
 name!(
     /// A stage with its own routes, configuration and secrets.
     EnvironmentName, "environment");
+name!(
+    /// What a key that a project trusts is called.
+    KeyName, "key");
 
 impl TryFrom<String> for ProjectName {
     type Error = NameError;
@@ -106,6 +109,13 @@ impl TryFrom<String> for EnvironmentName {
         } else {
             Ok(EnvironmentName(text))
         }
+    }
+}
+
+impl TryFrom<String> for KeyName {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        check_name(&text, "key").map(|()| KeyName(text))
     }
 }
 

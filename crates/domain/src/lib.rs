@@ -43,6 +43,7 @@ pub mod scope;
 pub mod state;
 pub mod token;
 pub mod tree;
+pub mod trust;
 
 pub use action::{Action, Object};
 pub use alarm::{
@@ -60,7 +61,7 @@ pub use grant::{Grant, Grantee, GroupName, Reach, Role};
 pub use guard::{ArmWindow, Guard, GuardInputs, Judgement, Judgements, Verdict};
 pub use happened::{After, Happened};
 pub use id::{
-    DeploymentId, EnvironmentName, ModelKey, ModelName, Placement, ProjectName, ReplicaId,
+    DeploymentId, EnvironmentName, KeyName, ModelKey, ModelName, Placement, ProjectName, ReplicaId,
     VersionNumber,
 };
 pub use latency::LatencyHistogram;
@@ -80,3 +81,4 @@ pub use scope::{Scope, Scopes};
 pub use state::State;
 pub use token::{TokenId, TokenKind, TokenOrigin, TokenRecord};
 pub use tree::{Tree, TreeFile};
+pub use trust::{Curve, Signature, TrustedKey};

@@ -20,7 +20,7 @@ mod sections;
 mod truth;
 
 pub use alarms::AlarmsSection;
-pub use data::{DataSection, Names, check_name};
+pub use data::{DataSection, Names, PROFILE_FILE, check_name};
 pub use records::{REDACTED_MAX, RecordsSection, Redact};
 pub use release::{ReleaseSection, Strategy};
 pub use runtime::Runtime;

@@ -59,6 +59,12 @@ impl State {
             .chain(changes_of("protected", &then.protected, &now.protected, |(project, name)| {
                 Object::Environment(project.clone(), name.clone()).to_string()
             }))
+            .chain(changes_of("trusted", &then.trusted, &now.trusted, |(project, key)| {
+                format!("{project}/{key}")
+            }))
+            .chain(changes_of("signed", &then.signed, &now.signed, |(project, name)| {
+                Object::Environment(project.clone(), name.clone()).to_string()
+            }))
             .chain((now.head != then.head).then(|| part(HEAD.into(), Some(&now.head))))
     }
 
@@ -83,6 +89,17 @@ impl State {
                 let id = id.parse().map_err(|_| unknown())?;
                 drop(self.access.proposals.insert(id, read(body)?))
             }
+            Some(("trusted", key)) => {
+                let (project, key) = key.split_once('/').ok_or_else(unknown)?;
+                let key = key.parse().map_err(|_| unknown())?;
+                self.access.trusted.insert((project.parse()?, key), read(body)?);
+            }
+            Some(("signed", place)) => match place.parse()? {
+                Object::Environment(project, environment) => {
+                    self.access.signed.insert((project, environment), read(body)?);
+                }
+                _ => return Err(unknown()),
+            },
             Some(("protected", place)) => match place.parse()? {
                 Object::Environment(project, environment) => {
                     self.access.protected.insert((project, environment), read(body)?);
@@ -108,6 +125,8 @@ impl State {
         self.access.digests.extend(other.access.digests);
         self.access.proposals.extend(other.access.proposals);
         self.access.protected.extend(other.access.protected);
+        self.access.trusted.extend(other.access.trusted);
+        self.access.signed.extend(other.access.signed);
         if other.access.head.seq > 0 {
             self.access.head = other.access.head;
         }

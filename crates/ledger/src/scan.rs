@@ -157,10 +157,10 @@ fn entries_before(entries: &dyn Entries, subject: &str, seq: u64) -> Result<u64,
 /// `replica`, `variable`, `writer` for all of theirs.
 pub fn kinds_of(name: &str) -> impl Iterator<Item = &'static str> + '_ {
     let group = |kind: &'static str| match kind {
-        "deploy_started" | "environment_built" | "candidate_ready" | "tests_passed"
-        | "gates_passed" | "determinism_probed" | "rehearsal_started" | "rehearsed"
-        | "deploy_failed" | "traffic_shifted" | "guards_judged" | "release_paused"
-        | "release_resumed" | "released" => "release",
+        "deploy_started" | "signature_judged" | "environment_built" | "candidate_ready"
+        | "tests_passed" | "gates_passed" | "determinism_probed" | "rehearsal_started"
+        | "rehearsed" | "deploy_failed" | "traffic_shifted" | "guards_judged"
+        | "release_paused" | "release_resumed" | "released" => "release",
         "access_began"
         | "principal_added"
         | "principal_removed"
@@ -174,6 +174,9 @@ pub fn kinds_of(name: &str) -> impl Iterator<Item = &'static str> + '_ {
         | "tokens_required"
         | "environment_protected"
         | "environment_unprotected"
+        | "signatures_required"
+        | "trust_given"
+        | "trust_withdrawn"
         | "proposed"
         | "proposal_approved"
         | "proposal_rejected" => "access",

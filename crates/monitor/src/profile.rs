@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::drift::{Baseline, Feature, Watched};
 pub use column::{ColumnProfiler, VALUES_MAX};
+pub use domain::manifest::PROFILE_FILE;
 
-/// The profile's name among the files of a version.
-pub const PROFILE_FILE: &str = "decalog.reference.json";
 /// The longest profile, in bytes.
 pub const PROFILE_BYTES_MAX: usize = 16 << 20;
 /// Columns of a profile.

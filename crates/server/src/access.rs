@@ -37,6 +37,8 @@ pub enum Place {
     SomeProject,
     /// A model, in whatever environment the body or the query names.
     Model,
+    /// A project.
+    Project,
     /// An environment of a project.
     Environment,
 }
@@ -57,6 +59,7 @@ impl Asks {
                     Place::Platform => "of all projects",
                     Place::SomeProject => "of at least one project",
                     Place::Model => "of the model",
+                    Place::Project => "of the project",
                     Place::Environment => "of the environment",
                 };
                 format!("{} {place}", actions.join(" or "))
@@ -70,6 +73,9 @@ impl Asks {
             Asks::Everybody => &[],
             Asks::May(_, Place::Model) => {
                 &[Code::Unauthenticated, Code::Forbidden, Code::TokenLimit, Code::NoSuchModel]
+            }
+            Asks::May(_, Place::Project) => {
+                &[Code::Unauthenticated, Code::Forbidden, Code::TokenLimit, Code::NoSuchProject]
             }
             Asks::May(_, Place::Environment) => &[
                 Code::Unauthenticated,
@@ -159,6 +165,10 @@ fn may<'a>(
             }
             // Names that cannot be are refused by whoever reads them.
             _ => Ok(()),
+        },
+        Place::Project => match text("project").parse() {
+            Ok(project) => api.control.permit_proposing(caller, action, &Object::Project(project)),
+            Err(_) => Ok(()),
         },
         Place::Environment => match (text("project").parse(), text("environment").parse()) {
             (Ok(project), Ok(environment)) => {

@@ -5,12 +5,12 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use domain::{Action, Code};
 
 use crate::access::Asks::{self, Everybody, May, Somebody, WatcherElsewhere};
-use crate::access::Place::{Environment, Model, Platform, SomeProject};
+use crate::access::Place::{Environment, Model, Platform, Project, SomeProject};
 use crate::describe::{Handler, Operation};
 use crate::{
     Api, alarms, audit, blobs, changes, dashboard, drift, erasures, events, feedback, keys,
     lineage, live, login, members, metrics, models, platform, proposals, receivers, records,
-    reference, releases, replays, sandbox, tokens, truth, variables, why,
+    reference, releases, replays, sandbox, tokens, trust, truth, variables, why,
 };
 
 /// One endpoint. What it takes and gives is read from its handler.
@@ -46,8 +46,13 @@ const CHANGES: &[Code] = &[
 const STORE: &[Code] =
     &[Code::Conflict, Code::LostContent, Code::MissingBlobs, Code::NoSpace, Code::Store];
 /// With which a plan is refused.
-const PLAN: &[Code] =
-    &[Code::BadPlan, Code::NoSuchVersion, Code::NothingToCompare, Code::ReleaseRunning];
+const PLAN: &[Code] = &[
+    Code::BadPlan,
+    Code::NoSuchVersion,
+    Code::NotSigned,
+    Code::NothingToCompare,
+    Code::ReleaseRunning,
+];
 /// With which the packages of a version are refused.
 const PACKAGES: &[Code] = &[
     Code::LockFailed,
@@ -154,7 +159,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "One model: versions, replicas, deployments"),
     endpoint!(delete "/v1/projects/{project}/models/{model}" models::remove, REMOVES, [NoSuchModel] + CHANGES,
         "Removes a model with all its versions"),
-    endpoint!(post "/v1/projects/{project}/models/{model}/versions" models::push, May(&[Action::Push], Model), [BadManifest, BadTree] + STORE + PACKAGES + CHANGES,
+    endpoint!(post "/v1/projects/{project}/models/{model}/versions" models::push, May(&[Action::Push], Model), [BadManifest, BadSignature, BadTree] + STORE + PACKAGES + CHANGES,
         "Makes a version of uploaded files"),
     endpoint!(post "/v1/projects/{project}/models/{model}/deployments" models::deploy, May(MAKES_LIVE, Model), [] + PLAN + CHANGES,
         "Asks for a version to go live"),
@@ -290,8 +295,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Agrees to a proposal; it is carried out with the last approval"),
     endpoint!(post "/v1/proposals/{id}/rejections" proposals::reject, Somebody, [NoSuchProposal, NotApproved, NoSuchModel, NoSuchProject] + CHANGES,
         "Ends a proposal: whoever proposed it takes it back, others reject it"),
-    endpoint!(put "/v1/projects/{project}/environments/{environment}/protection" proposals::protect, May(&[Action::Protect], Environment), [] + CHANGES,
-        "Says how many people must approve changes of an environment; 0 for none"),
+    endpoint!(put "/v1/projects/{project}/environments/{environment}/protection" proposals::protect, May(&[Action::Protect], Environment), [BadRequest] + CHANGES,
+        "Says how many people must approve changes of an environment, 0 for none, and whether versions must be signed there"),
+    endpoint!(get "/v1/projects/{project}/trusted-keys" trust::list, May(&[Action::Read], Project), [],
+        "The keys whose signatures of models count in a project, and where one is needed"),
+    endpoint!(post "/v1/projects/{project}/trusted-keys" trust::add, May(&[Action::Protect], Project), [BadKey] + CHANGES,
+        "Trusts a key: its signatures of models count from now on"),
+    endpoint!(delete "/v1/projects/{project}/trusted-keys/{id}" trust::remove, May(&[Action::Expel], Project), [NoSuchKey] + CHANGES,
+        "Takes the trust in a key away, from the next release and the next start of a replica on"),
     endpoint!(put "/v1/access/tokens" tokens::require, ADMINISTERS, [] + CHANGES,
         "Says whether predictions need a token wherever they come from"),
 ];

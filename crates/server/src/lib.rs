@@ -38,6 +38,7 @@ mod replays;
 mod sandbox;
 mod scrape;
 mod tokens;
+mod trust;
 mod truth;
 mod variables;
 mod why;
@@ -84,6 +85,7 @@ pub use replays::{
 };
 pub use sandbox::{SandboxReport, SandboxRequest};
 pub use scrape::metrics_text;
+pub use trust::TrustedKeys;
 pub use truth::{TruthKnown, TruthOfRow};
 pub use why::{WhyCause, WhyNext, WhyView};
 

@@ -117,6 +117,35 @@ impl FromPath for EnvironmentPath {
     }
 }
 
+/// A project.
+#[derive(JsonSchema)]
+pub struct ProjectPath {
+    /// The project.
+    pub project: ProjectName,
+}
+
+impl FromPath for ProjectPath {
+    fn from_path(segments: &Segments) -> Result<ProjectPath, ApiError> {
+        Ok(ProjectPath { project: segments.name("project")? })
+    }
+}
+
+/// A key that a project trusts.
+#[derive(JsonSchema)]
+pub struct TrustedKeyPath {
+    #[schemars(flatten)]
+    pub of: ProjectPath,
+    /// The SHA-256 of the key's PEM text.
+    pub id: Digest,
+}
+
+impl FromPath for TrustedKeyPath {
+    fn from_path(segments: &Segments) -> Result<TrustedKeyPath, ApiError> {
+        let of = ProjectPath::from_path(segments)?;
+        Ok(TrustedKeyPath { of, id: segments.name("id")? })
+    }
+}
+
 /// A variable of an environment.
 #[derive(JsonSchema)]
 pub struct VariablePath {

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use control::{ProposalPage, ProposalView};
+use domain::{Code, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,8 +47,29 @@ pub struct Rejection {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnvironmentProtection {
-    /// How many people beside the one who proposes a change must agree; 0 for none.
-    approvals: u32,
+    /// How many people beside the one who proposes a change must agree; 0 for none. As it is if
+    /// unsaid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approvals: Option<u32>,
+    /// Whether only versions go live that are signed by a key which the project trusts. As it is if
+    /// unsaid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signed: Option<bool>,
+}
+
+/// How changes of an environment are protected from now on.
+#[derive(Serialize, JsonSchema)]
+pub struct EnvironmentProtected {
+    /// How many people beside the one who proposes a change must agree, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approvals: Option<u32>,
+    /// Whether versions must be signed, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<bool>,
+    /// Versions that are live there without the signature that is needed now: their replicas go on,
+    /// and no new ones start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unsigned: Vec<String>,
 }
 
 pub async fn list(
@@ -91,8 +113,26 @@ pub async fn protect(
     Path(path): Path<EnvironmentPath>,
     By(caller): By,
     Body(protection): Body<EnvironmentProtection>,
-) -> Result<Json<EnvironmentProtection>, ApiError> {
+) -> Result<Json<EnvironmentProtected>, ApiError> {
     let EnvironmentPath { project, environment } = path;
-    api.control.protect(&caller, project, environment, protection.approvals).await?;
-    Ok(Json(protection))
+    let (control, of, to) = (&api.control, &project, &environment);
+    let mut unsigned = vec![];
+    match (protection.approvals, protection.signed) {
+        (Some(approvals), None) => {
+            control.protect(&caller, of.clone(), to.clone(), approvals).await?
+        }
+        (None, Some(signed)) => {
+            control.require_signatures(&caller, of.clone(), to.clone(), signed).await?;
+            unsigned = control.unsigned_in(of, to);
+        }
+        // Each may become a proposal of its own.
+        _ => {
+            let text = "one of `approvals` and `signed` is needed, and not both";
+            return Err(Problem::new(Code::BadRequest, text)
+                .help("send {\"approvals\": 1}, and {\"signed\": true} by itself")
+                .into());
+        }
+    }
+    let EnvironmentProtection { approvals, signed } = protection;
+    Ok(Json(EnvironmentProtected { approvals, signed, unsigned }))
 }

@@ -79,3 +79,25 @@ impl ExportFormat {
         }
     }
 }
+
+#[derive(Subcommand)]
+pub enum LedgerVerb {
+    /// Verifies the whole chain and names the first bad entry
+    #[command(
+        after_help = "Whoever can write the ledger can write all of it anew, so that it looks whole: only a checkpoint that was kept\nelsewhere tells (decalog audit checkpoint).\n\nExamples:\n  decalog ledger verify\n  decalog ledger verify --data /srv/decalog --head 9f86d081…\n  decalog ledger verify --checkpoint 2026-11-26.checkpoint --key ledger.pub"
+    )]
+    Verify {
+        /// A hash that must be in it, kept from an earlier verification
+        #[arg(long)]
+        head: Option<String>,
+        /// A checkpoint, kept from earlier: whether all its entries are still the same
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// The key that must have signed it, or a file with it [default: its signature is not checked]
+        #[arg(long, requires = "checkpoint")]
+        key: Option<String>,
+        /// Read this data directory instead of asking the server
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+}

@@ -30,21 +30,27 @@ pub enum EnvVerb {
         #[command(flatten)]
         of: Scope,
     },
-    /// Changes of the environment need others to agree
+    /// Changes of the environment need others to agree, or versions a signature
     #[command(
-        after_help = "Releases, variables, secrets, limits and rights of it become proposals; a rollback needs none.\n\nExample:\n  decalog env protect production --approvals 1"
+        after_help = "Releases, variables, secrets, limits and rights of it become proposals; a rollback needs none.\nWith --signed, only versions go live there that are signed by a key which the project trusts (decalog trust);\nthat is asked of every release, rollbacks too, and of every start of a replica.\n\nExamples:\n  decalog env protect production --approvals 1\n  decalog env protect production --signed"
     )]
     Protect {
         #[command(flatten)]
         of: EnvironmentOf,
-        /// How many people beside the one who proposes a change
-        #[arg(long, default_value_t = 1)]
-        approvals: u32,
+        /// How many people beside the one who proposes a change [default: 1]
+        #[arg(long)]
+        approvals: Option<u32>,
+        /// Versions must be signed
+        #[arg(long, conflicts_with = "approvals")]
+        signed: bool,
     },
     /// Changes of the environment need nobody else any more
     Unprotect {
         #[command(flatten)]
         of: EnvironmentOf,
+        /// Versions need no signature any more; approvals stay as they are
+        #[arg(long)]
+        signed: bool,
     },
     /// Removes a variable or a secret
     Unset {

@@ -23,11 +23,12 @@ pub struct UnknownEvent {
 
 impl Event {
     /// All kinds that this program knows.
-    pub const KINDS: [&str; 46] = [
+    pub const KINDS: [&str; 50] = [
         "writer_started",
         "writer_handed_over",
         "version_pushed",
         "deploy_started",
+        "signature_judged",
         "environment_built",
         "schema_recorded",
         "candidate_ready",
@@ -67,6 +68,9 @@ impl Event {
         "records_erased",
         "environment_protected",
         "environment_unprotected",
+        "signatures_required",
+        "trust_given",
+        "trust_withdrawn",
         "proposed",
         "proposal_approved",
         "proposal_rejected",
@@ -79,6 +83,7 @@ impl Event {
             Event::WriterHandedOver { .. } => "writer_handed_over",
             Event::VersionPushed(_) => "version_pushed",
             Event::DeployStarted { .. } => "deploy_started",
+            Event::SignatureJudged { .. } => "signature_judged",
             Event::EnvironmentBuilt { .. } => "environment_built",
             Event::SchemaRecorded { .. } => "schema_recorded",
             Event::CandidateReady { .. } => "candidate_ready",
@@ -118,6 +123,9 @@ impl Event {
             Event::RecordsErased { .. } => "records_erased",
             Event::EnvironmentProtected { .. } => "environment_protected",
             Event::EnvironmentUnprotected { .. } => "environment_unprotected",
+            Event::SignaturesRequired { .. } => "signatures_required",
+            Event::TrustGiven { .. } => "trust_given",
+            Event::TrustWithdrawn { .. } => "trust_withdrawn",
             Event::Proposed(_) => "proposed",
             Event::ProposalApproved { .. } => "proposal_approved",
             Event::ProposalRejected { .. } => "proposal_rejected",
@@ -144,7 +152,9 @@ impl Event {
             | Event::ModelRemoved { proposal }
             | Event::GrantGiven { proposal, .. }
             | Event::EnvironmentProtected { proposal, .. }
-            | Event::EnvironmentUnprotected { proposal, .. } => Some(proposal),
+            | Event::EnvironmentUnprotected { proposal, .. }
+            | Event::SignaturesRequired { proposal, .. }
+            | Event::TrustGiven { proposal, .. } => Some(proposal),
             _ => None,
         }
     }
@@ -160,7 +170,9 @@ impl Event {
             | Event::ModelRemoved { proposal }
             | Event::GrantGiven { proposal, .. }
             | Event::EnvironmentProtected { proposal, .. }
-            | Event::EnvironmentUnprotected { proposal, .. } => *proposal,
+            | Event::EnvironmentUnprotected { proposal, .. }
+            | Event::SignaturesRequired { proposal, .. }
+            | Event::TrustGiven { proposal, .. } => *proposal,
             _ => None,
         }
     }

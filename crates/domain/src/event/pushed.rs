@@ -8,6 +8,7 @@ use crate::id::VersionNumber;
 use crate::manifest::{Manifest, Runtime};
 use crate::provenance::Provenance;
 use crate::tree::Tree;
+use crate::trust::Signature;
 
 /// A version that came into being.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +29,9 @@ pub struct VersionPushed {
     pub lock: Option<Lock>,
     /// Where it comes from.
     pub provenance: Provenance,
+    /// Who signed it, and whether that counted; absent if nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
 }
 
 /// The exact packages of an environment.

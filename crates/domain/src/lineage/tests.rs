@@ -44,6 +44,7 @@ fn pushed(version: u32, provenance: Provenance) -> Event {
         file: None,
         lock: Some(lock),
         provenance,
+        signature: None,
     }))
 }
 

@@ -10,6 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::problem::excerpt;
 use crate::provenance::{DATA_SETS_MAX, NAME_BYTES_MAX};
 
+/// The file of a version that holds the profile of [`DataSection::reference`]; it is made when the
+/// version is pushed.
+pub const PROFILE_FILE: &str = "decalog.reference.json";
+
 /// `[data]`
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -14,6 +14,7 @@ use crate::id::{EnvironmentName, ProjectName};
 use crate::principal::{Actor, Principal, PrincipalId};
 use crate::proposal::{Approval, Proposal, ProposalEnd, Protection};
 use crate::token::{TokenId, TokenOrigin, TokenRecord};
+use crate::trust::TrustedKey;
 
 /// A token that ended is forgotten after so long, in milliseconds: until then whoever uses it is
 /// told why it is refused.
@@ -50,6 +51,12 @@ pub struct Access {
     pub proposals: OrdMap<u64, Arc<KnownProposal>>,
     /// What changes of environments need, by project and environment.
     pub protected: OrdMap<(ProjectName, EnvironmentName), Protection>,
+    /// The keys whose signatures of models count, by project and id.
+    #[serde(default)]
+    pub trusted: OrdMap<(ProjectName, Digest), Arc<TrustedKey>>,
+    /// The environments that take only versions with such a signature; always `true`.
+    #[serde(default)]
+    pub signed: OrdMap<(ProjectName, EnvironmentName), bool>,
 }
 
 /// What is said once of all access.
@@ -125,6 +132,20 @@ impl Access {
         self.tokens.values().filter(move |token| token.owner == *owner)
     }
 
+    /// The keys that a project trusts, in the order of their ids.
+    pub fn keys_of<'a>(
+        &'a self,
+        project: &'a ProjectName,
+    ) -> impl Iterator<Item = &'a Arc<TrustedKey>> {
+        let all = self.trusted.range((project.clone(), Digest::ZERO)..);
+        all.take_while(move |((other, _), _)| other == project).map(|(_, key)| key)
+    }
+
+    /// Whether an environment takes only versions that are signed by a key which its project trusts.
+    pub fn needs_signature(&self, project: &ProjectName, environment: &EnvironmentName) -> bool {
+        self.signed.contains_key(&(project.clone(), environment.clone()))
+    }
+
     pub(super) fn apply(&mut self, entry: &Entry) {
         if let Some(id) = entry.event.carries_out() {
             self.end_proposal(id, ProposalEnd::CarriedOut);
@@ -176,6 +197,25 @@ impl Access {
             Event::EnvironmentUnprotected { environment, .. } => {
                 if let Ok(project) = entry.subject.parse() {
                     self.protected.remove(&(project, environment.clone()));
+                }
+            }
+            Event::SignaturesRequired { environment, required, .. } => {
+                if let Ok(project) = entry.subject.parse() {
+                    let place = (project, environment.clone());
+                    match required {
+                        true => drop(self.signed.insert(place, true)),
+                        false => drop(self.signed.remove(&place)),
+                    }
+                }
+            }
+            Event::TrustGiven { key, .. } => {
+                if let Ok(project) = entry.subject.parse() {
+                    self.trusted.insert((project, key.id), Arc::new(*key.clone()));
+                }
+            }
+            Event::TrustWithdrawn { key, .. } => {
+                if let Ok(project) = entry.subject.parse() {
+                    self.trusted.remove(&(project, *key));
                 }
             }
             Event::Proposed(proposed) => {

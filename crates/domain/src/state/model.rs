@@ -15,6 +15,7 @@ use crate::id::{DeploymentId, EnvironmentName, VersionNumber};
 use crate::manifest::Configuration;
 use crate::release::{Cause, Progress};
 use crate::schema::Schema;
+use crate::trust::Signature;
 
 /// The most finished deployments that are kept for each model.
 const DEPLOYMENTS_MAX: usize = 32;
@@ -54,6 +55,9 @@ pub struct Version {
     /// Whether it gives the same answers each time, by the environment that it was tried in.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probed: BTreeMap<EnvironmentName, Probe>,
+    /// What its signature said when it was looked at last; absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
 }
 
 /// What takes the traffic of an environment.
@@ -92,7 +96,7 @@ impl PartialEq for Model {
 
 impl PartialEq for Version {
     fn eq(&self, other: &Version) -> bool {
-        let Version { pushed, at_ms, seq, actor, schema, measured, probed } = self;
+        let Version { pushed, at_ms, seq, actor, schema, measured, probed, signature } = self;
         std::ptr::eq(self, other)
             || *at_ms == other.at_ms
                 && *seq == other.seq
@@ -100,6 +104,7 @@ impl PartialEq for Version {
                 && *schema == other.schema
                 && *measured == other.measured
                 && *probed == other.probed
+                && *signature == other.signature
                 && *pushed == other.pushed
     }
 }
@@ -116,6 +121,7 @@ impl Model {
                     schema: None,
                     measured: None,
                     probed: BTreeMap::new(),
+                    signature: pushed.signature.clone(),
                 };
                 self.versions.insert(pushed.version, Arc::new(version));
             }
@@ -141,6 +147,11 @@ impl Model {
             Event::SchemaRecorded { version, schema } => {
                 if let Some(version) = self.versions.get_mut(version) {
                     Arc::make_mut(version).schema = Some(schema.clone());
+                }
+            }
+            Event::SignatureJudged { version, signature, .. } => {
+                if let Some(version) = self.versions.get_mut(version) {
+                    Arc::make_mut(version).signature = Some(signature.clone());
                 }
             }
             Event::GatesPassed { deployment, candidate, .. } => {

@@ -49,6 +49,7 @@ fn pushed(version: u32) -> Event {
         file: None,
         lock: None,
         provenance: Default::default(),
+        signature: None,
     }))
 }
 

@@ -28,6 +28,10 @@ export function would(of: Proposal): string {
       return `Changes of ${body.environment} need ${countOf(body.protection.approvals, 'approval')}`;
     case 'environment_unprotected':
       return `Changes of ${body.environment} need no approval any more`;
+    case 'signatures_required':
+      return body.required ? `Versions in ${body.environment} must be signed` : `Versions in ${body.environment} need no signature any more`;
+    case 'trust_given':
+      return `Signatures by ${body.key.name} (${body.key.id.slice(0, 12)}) count`;
     default:
       return `${kind.replaceAll('_', ' ')} ${JSON.stringify(body)}`;
   }

@@ -30,12 +30,20 @@ function reach(where: string): string {
 const ORIGINS: Readonly<Record<string, string>> = { session: 'by a browser', login: 'by a terminal', exchange: "with a job's token" };
 const VERDICTS: Readonly<Record<string, string>> = { roll_back: 'roll back', hold: 'go on looking', advance: 'take the next step' };
 
+/** What a signature said. */
+function signed(signature: { key?: string | null | undefined; trusted_as?: string | null | undefined }): string {
+  const key = signature.key?.slice(0, 12);
+  if (signature.trusted_as) return `signed by ${signature.trusted_as} (${key ?? ''})`;
+  return key ? `signed by ${key}, which is not trusted` : 'signed by nobody who can be trusted';
+}
+
 const SENTENCES: { [K in Kind]: Sentence<K> } = {
   writer_started: ({ program_version }) => `Decalog ${program_version} started`,
   writer_handed_over: ({ pid }) => `Handed over to process ${pid}`,
-  version_pushed: ({ version, tree, provenance }) =>
-    `v${version} pushed: ${countOf(tree.length, 'file')}, ${bytes(tree.reduce((sum, file) => sum + file.size, 0))}${provenance.git_commit ? `, commit ${provenance.git_commit.slice(0, 7)}${provenance.git_dirty ? ' with changes' : ''}` : ''}`,
+  version_pushed: ({ version, tree, provenance, signature }) =>
+    `v${version} pushed: ${countOf(tree.length, 'file')}, ${bytes(tree.reduce((sum, file) => sum + file.size, 0))}${provenance.git_commit ? `, commit ${provenance.git_commit.slice(0, 7)}${provenance.git_dirty ? ' with changes' : ''}` : ''}${signature ? `, ${signed(signature)}` : ''}`,
   deploy_started: ({ version, environment, plan }) => `Release of v${version} to ${environment} began${planned(plan)}`,
+  signature_judged: ({ version, environment, signature }) => `v${version} for ${environment} is ${signed(signature)}`,
   environment_built: ({ cached, elapsed_ms, lock }) => `Python environment ${lock.slice(0, 8)} ${cached ? 'was there already' : 'built'}${took(elapsed_ms)}`,
   schema_recorded: ({ version, schema }) => `v${version} takes ${countOf(schema.inputs.length, 'column')} and gives ${schema.outputs.map((one) => one.name).join(', ') || 'nothing named'}`,
   candidate_ready: ({ elapsed_ms }) => (elapsed_ms === 0 ? 'A replica was kept ready' : `Model loaded${took(elapsed_ms)}`),
@@ -79,6 +87,9 @@ const SENTENCES: { [K in Kind]: Sentence<K> } = {
   records_erased: ({ records, files, model }) => `${countOf(records, 'record')}${model ? ` of ${model as string}` : ''} erased from ${countOf(files, 'file')}`,
   environment_protected: ({ environment, protection }) => `Changes of ${environment} need ${countOf(protection.approvals, 'approval')}`,
   environment_unprotected: ({ environment }) => `Changes of ${environment} need no approval any more`,
+  signatures_required: ({ environment, required }) => (required ? `Versions in ${environment} must be signed` : `Versions in ${environment} need no signature any more`),
+  trust_given: ({ key }) => `Signatures by ${key.name} (${key.id.slice(0, 12)}) count`,
+  trust_withdrawn: ({ key, name }) => `Signatures by ${name} (${key.slice(0, 12)}) do not count any more`,
   proposed: ({ action, object }) => `Proposed: ${action} of ${object}`,
   proposal_approved: ({ proposal }) => `Proposal ${proposal} approved`,
   proposal_rejected: ({ proposal, why }) => `Proposal ${proposal} rejected${why ? `: ${why}` : ''}`,

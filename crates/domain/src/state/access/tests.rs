@@ -208,3 +208,31 @@ fn only_a_login_itself_confirms_groups() {
     add(&mut state, PLATFORM, event("token_created", &owned(login("000000c2", "session", None))));
     assert_eq!(logged_in(&state), Some(1_000 * (state.seq - 1)));
 }
+
+#[test]
+fn trust_is_of_a_project_and_ends_when_it_is_withdrawn() {
+    let id = Digest::of(b"key");
+    let key = format!(r#"{{"id":"{id}","name":"ann","curve":"p384","pem":"PEM"}}"#);
+    let mut state = State::default();
+    add(&mut state, "fraud", event("trust_given", &format!(r#"{{"key":{key}}}"#)));
+    add(&mut state, "shop", event("trust_given", &format!(r#"{{"key":{key}}}"#)));
+    let required = r#"{"environment":"production","required":true}"#;
+    add(&mut state, "fraud", event("signatures_required", required));
+    let (fraud, shop) = ("fraud".parse().unwrap(), "shop".parse().unwrap());
+    let production = "production".parse().unwrap();
+    assert_eq!(state.access.keys_of(&fraud).map(|key| key.id).collect::<Vec<_>>(), [id]);
+    assert!(state.access.needs_signature(&fraud, &production));
+    assert!(!state.access.needs_signature(&shop, &production));
+    let mut again = State { seq: state.seq, hash: state.hash, ..State::default() };
+    for part in state.parts_changed_since(&State::default()) {
+        again.take_part(&part.key, &part.body.unwrap()).unwrap();
+    }
+    assert!(again == state);
+    let gone = format!(r#"{{"key":"{id}","name":"ann"}}"#);
+    add(&mut state, "fraud", event("trust_withdrawn", &gone));
+    let required = r#"{"environment":"production","required":false}"#;
+    add(&mut state, "fraud", event("signatures_required", required));
+    assert_eq!(state.access.keys_of(&fraud).count(), 0);
+    assert_eq!(state.access.keys_of(&shop).count(), 1);
+    assert!(!state.access.needs_signature(&fraud, &production));
+}
