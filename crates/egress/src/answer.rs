@@ -10,7 +10,8 @@ pub fn answer(problem: &Problem) -> Vec<u8> {
     let status = problem.code.http();
     let reason = match status {
         400 => "Bad Request",
-        403 => "Forbidden",
+        // Of the answer to a CONNECT, most clients tell nothing but this.
+        403 => "Forbidden by [egress] of decalog.toml",
         408 => "Request Timeout",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

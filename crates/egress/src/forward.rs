@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use domain::problem::Problem;
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -80,20 +80,38 @@ pub async fn forward(
     let (from_server, mut to_server) = server.into_split();
     let mut from_server = BufReader::with_capacity(BUFFER_BYTES, from_server);
     let up = async {
-        to_server.write_all(&message.head).await.map_err(Broken::Sink)?;
-        activity.carried(Direction::Up, message.head.len());
-        relay(message.body, reader, &mut to_server, (activity, Direction::Up)).await
+        let sent = async {
+            to_server.write_all(&message.head).await.map_err(Broken::Sink)?;
+            activity.carried(Direction::Up, message.head.len());
+            relay(message.body, reader, &mut to_server, (activity, Direction::Up)).await
+        };
+        match sent.await {
+            Err(Broken::Source(error)) => Cut::Request(error),
+            // The server may have answered before it stopped listening.
+            Ok(()) | Err(Broken::Sink(_)) => Cut::Model(gone(reader).await),
+        }
     };
     let down = answer_back(&mut from_server, writer, message, limits, activity);
-    tokio::pin!(up, down);
-    let sent = tokio::select! {
-        result = &mut down => return result,
-        sent = &mut up => sent,
-    };
-    match sent {
-        Err(Broken::Source(error)) => Err(Cut::Request(error)),
-        // It may have answered before it stopped listening.
-        Ok(()) | Err(Broken::Sink(_)) => down.await,
+    tokio::select! {
+        biased;
+        result = down => result,
+        cut = up => Err(cut),
+    }
+}
+
+/// Returns once the model has hung up; without this, one that gives up on a server that does not
+/// answer would keep its place. What else it sends is for nobody. One that ends only its own side
+/// cannot be told from that, and loses the answer.
+async fn gone(reader: &mut Reader) -> io::Error {
+    loop {
+        match reader.fill_buf().await {
+            Ok([]) => return io::Error::new(io::ErrorKind::ConnectionAborted, "it hung up"),
+            Ok(more) => {
+                let bytes = more.len();
+                reader.consume(bytes);
+            }
+            Err(error) => return error,
+        }
     }
 }
 

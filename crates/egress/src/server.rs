@@ -29,6 +29,7 @@ const END_TIME: Duration = Duration::from_millis(200);
 const THREADS: usize = 2;
 
 /// What the process runs with.
+#[derive(Default)]
 pub struct Options {
     /// Where the log is written; `None` is the standard output.
     pub log: Option<OwnedFd>,
@@ -36,12 +37,6 @@ pub struct Options {
     pub limits: Limits,
     /// What resolves the names of each sandbox; `None` is as this machine does.
     pub resolvers: Option<Resolvers>,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options { log: None, limits: Limits::default(), resolvers: None }
-    }
 }
 
 struct Server {

@@ -165,3 +165,21 @@ fn smuggled_requests_reach_nobody() {
     wait_for(|| (seen.lock().unwrap().len() == 5).then_some(()));
     assert!(!seen.lock().unwrap().join("").contains("smuggled"));
 }
+
+#[test]
+fn a_model_that_gives_up_leaves_no_connection() {
+    let proxy = Proxy::start(Limits::default());
+    let port = server(|mut stream| {
+        read_head(&mut stream);
+        // It never answers, and sees that nobody waits.
+        assert!(!matches!(stream.read(&mut [0]), Ok(1..)));
+    });
+    let host = format!("127.0.0.1:{port}");
+    let http = proxy.peer.open("r1", std::slice::from_ref(&host), &["http".into()])[0];
+    for _ in 0..3 {
+        let mut stream = connect(http);
+        write!(stream, "GET http://{host}/ HTTP/1.1\r\n\r\n").unwrap();
+    }
+    let hung_up = |line: &&serde_json::Value| line["why"].as_str().unwrap().contains("it hung up");
+    wait_for(|| (proxy.lines().iter().filter(hung_up).count() == 3).then_some(()));
+}

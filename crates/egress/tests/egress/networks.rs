@@ -87,7 +87,8 @@ fn a_listener_of_another_network() {
     let port = server_at("127.0.0.1", echo);
     let target = format!("127.0.0.1:{port}");
     let proxy = Proxy::start(Limits::default());
-    let request = open("r1", &[target.clone()], &["http".into(), format!("tcp:{target}")]);
+    let request =
+        open("r1", std::slice::from_ref(&target), &["http".into(), format!("tcp:{target}")]);
     std::thread::scope(|scope| {
         let sandbox = scope.spawn(|| {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
