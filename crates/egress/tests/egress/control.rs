@@ -10,6 +10,8 @@ use nix::sys::socket::{
 };
 
 use crate::harness::{Peer, Proxy, echo, open, server, start, tunnel, wait_for};
+use crate::networks::is_inside;
+use nix::sys::resource::{Resource, setrlimit};
 
 pub fn counts(peer: &Peer) -> Vec<Count> {
     let mut all = vec![];
@@ -149,4 +151,25 @@ fn a_control_socket_that_is_none() {
     let (stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     let error = egress::run(stream.into()).unwrap_err();
     assert!(error.to_string().contains("socket of packets"), "{error}");
+}
+
+/// The kernel gives as many descriptors as this process may have: none of those stays open.
+#[test]
+fn descriptors_that_there_is_no_room_for() {
+    if !is_inside("control::descriptors_that_there_is_no_room_for") {
+        return;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
+    let proxy = Proxy::start(Limits::default());
+    assert_eq!(proxy.peer.ask(&Request::List {}, &[]), Reply::List { open: vec![], more: false });
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    for _ in 0..3 {
+        proxy.peer.send(r#"{"list": {}}"#, &[listener.as_raw_fd(); 60]);
+        assert!(refused(proxy.peer.hear()).contains("too many descriptors"));
+    }
+    assert_eq!(open(), before + 1);
+    let http = crate::harness::open("r1", &[], &["http".into()]);
+    assert_eq!(proxy.peer.ask(&http, &[listener.as_raw_fd()]), Reply::Opened("r1".into()));
 }

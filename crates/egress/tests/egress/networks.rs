@@ -13,7 +13,7 @@ use crate::harness::{Proxy, connect, echo, exchange, open, problem, server_at, t
 const INSIDE: &str = "EGRESS_TEST_INSIDE";
 
 /// Whether this is the process inside; else it runs that one.
-fn is_inside(name: &str) -> bool {
+pub fn is_inside(name: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
@@ -25,7 +25,7 @@ fn is_inside(name: &str) -> bool {
     let output = Command::new("unshare")
         .arg("-rn")
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("networks::{name}"), "--nocapture"])
+        .args(["--exact", name, "--nocapture"])
         .env(INSIDE, "1")
         .output()
         .unwrap();
@@ -40,7 +40,7 @@ fn ip(arguments: &str) {
 
 #[test]
 fn wildcards_lead_to_public_addresses_only() {
-    if !is_inside("wildcards_lead_to_public_addresses_only") {
+    if !is_inside("networks::wildcards_lead_to_public_addresses_only") {
         return;
     }
     for arguments in [
@@ -80,7 +80,7 @@ fn wildcards_lead_to_public_addresses_only() {
 
 #[test]
 fn a_listener_of_another_network() {
-    if !is_inside("a_listener_of_another_network") {
+    if !is_inside("networks::a_listener_of_another_network") {
         return;
     }
     ip("link set lo up");
