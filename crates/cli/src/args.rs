@@ -11,6 +11,7 @@ mod alarms;
 mod audit;
 mod compare;
 mod develop;
+mod internal;
 mod lineage;
 mod otlp;
 mod release;
@@ -29,6 +30,7 @@ pub use alarms::{AlarmOptions, AlarmsVerb, AlertVerb, SilenceOptions};
 pub use audit::{AuditVerb, ExportFormat, LedgerVerb};
 pub use compare::{BisectMetric, BisectOptions, CompareVerb, DiffOptions};
 pub use develop::{DevOptions, DevelopVerb, SourceOptions, TestOptions, WatchOptions};
+pub use internal::{InternalVerb, SandboxVerb, WorkerVerb};
 pub use lineage::{LineageOptions, LineageVerb, TraceOptions};
 pub use otlp::OtlpOptions;
 pub use release::{DeployOptions, PlanOptions, ReleaseOptions};
@@ -433,53 +435,19 @@ pub enum Verb {
         #[command(subcommand)]
         verb: AuditVerb,
     },
-    #[command(hide = true)]
-    Supervise {
-        #[arg(long)]
-        data: PathBuf,
-    },
-    #[command(hide = true)]
-    Worker {
-        #[command(subcommand)]
-        verb: WorkerVerb,
-    },
-    /// Runs a program within the walls that a variable describes
-    #[command(hide = true)]
-    Enclose {
-        /// Look around inside instead: a process and a file outside
-        #[arg(long, num_args = 2, value_names = ["PID", "FILE"])]
-        probe: Vec<std::ffi::OsString>,
-        /// Try an attack instead
-        #[arg(long, value_name = "NAME")]
-        attack: Option<String>,
-        #[arg(last = true)]
-        program: Vec<std::ffi::OsString>,
-    },
-    #[command(hide = true)]
-    Openapi,
-    /// Writes completions and manual pages below PREFIX/share
-    #[command(hide = true)]
-    Manual { prefix: PathBuf },
-}
-
-/// The verbs of `decalog sandbox`.
-#[derive(Subcommand)]
-pub enum SandboxVerb {
-    /// Tries known attacks within the walls of a model, on the server
-    Test {
-        /// MODEL, MODEL@vN or MODEL@ENVIRONMENT
-        model: String,
-    },
+    #[command(flatten)]
+    Internal(InternalVerb),
 }
 
 impl Verb {
     /// Whether its output is all that it is for: without a reader it may end. The others serve
     /// somebody.
     pub fn prints(&self) -> bool {
-        !matches!(
-            self,
-            Verb::Up(_) | Verb::Supervise { .. } | Verb::Worker { .. } | Verb::Enclose { .. }
-        )
+        match self {
+            Verb::Up(_) => false,
+            Verb::Internal(verb) => verb.prints(),
+            _ => true,
+        }
     }
 }
 
@@ -494,17 +462,6 @@ pub struct Scope {
     /// The environment
     #[arg(long, default_value = "production")]
     pub env: String,
-}
-
-#[derive(Subcommand)]
-pub enum WorkerVerb {
-    /// Serves an ONNX graph
-    Onnx,
-    /// Starts a program, and serves its TCP port on a Unix socket
-    Bridge {
-        #[arg(last = true)]
-        argv: Vec<String>,
-    },
 }
 
 /// A runtime by its name in a manifest.

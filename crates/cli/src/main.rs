@@ -89,7 +89,8 @@ use clap::{CommandFactory, Parser};
 use domain::{Code, DataDirectory, Problem};
 
 use args::{
-    Arguments, CompareVerb, DevelopVerb, LedgerVerb, LineageVerb, Verb, WatchVerb, WorkerVerb,
+    Arguments, CompareVerb, DevelopVerb, InternalVerb, LedgerVerb, LineageVerb, Verb, WatchVerb,
+    WorkerVerb,
 };
 
 /// The exit status of a change that waits for approval.
@@ -182,17 +183,21 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
     let json = arguments.json;
     match arguments.verb {
         Verb::Up(options) => return up::run(*options),
-        Verb::Supervise { data } => return Ok(supervisor::run(&DataDirectory::new(data)) as u8),
-        Verb::Worker { verb: WorkerVerb::Onnx } => return Ok(workers::onnx() as u8),
-        Verb::Worker { verb: WorkerVerb::Bridge { argv } } => {
+        Verb::Internal(InternalVerb::Supervise { data }) => {
+            return Ok(supervisor::run(&DataDirectory::new(data)) as u8);
+        }
+        Verb::Internal(InternalVerb::Worker { verb: WorkerVerb::Onnx }) => {
+            return Ok(workers::onnx() as u8);
+        }
+        Verb::Internal(InternalVerb::Worker { verb: WorkerVerb::Bridge { argv } }) => {
             return Ok(workers::bridge(argv) as u8);
         }
-        Verb::Enclose { probe, attack, program } => {
+        Verb::Internal(InternalVerb::Enclose { probe, attack, program }) => {
             return sandbox::enclose(&probe, attack.as_deref(), &program);
         }
         Verb::Sandbox { verb } => sandbox::run(&remote()?, &verb, json)?,
-        Verb::Openapi => terminal::print_json(&server::openapi::document()),
-        Verb::Manual { prefix } => manual::run(&prefix)?,
+        Verb::Internal(InternalVerb::Openapi) => terminal::print_json(&server::openapi::document()),
+        Verb::Internal(InternalVerb::Manual { prefix }) => manual::run(&prefix)?,
         Verb::Login(options) => {
             let is_job = options.github || options.id_token.is_some();
             let token = if is_job { None } else { token(is_token_typed)? };

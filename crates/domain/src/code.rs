@@ -71,6 +71,8 @@ pub enum Area {
     Requests,
     /// Answers of the control API, and why deployments and releases failed.
     Changes,
+    /// Answers to models that want to reach something outside of their sandbox.
+    Egress,
     /// The command line alone; such a code is in no answer.
     CommandLine,
 }
@@ -276,6 +278,14 @@ codes! {
     OtherSupervisor "other_supervisor" 500 FailedPrecondition Change Changes "The running supervisor is of another version.";
     Failed "failed" 500 Internal Change Changes "The command failed; the sentence says why.";
 
+    EgressRefused "egress_refused" 403 PermissionDenied Change Egress "The `[egress]` of the model does not name that destination.";
+    EgressRequest "egress_request" 400 InvalidArgument Change Egress "The request cannot be forwarded as it is written.";
+    EgressSlow "egress_slow" 408 DeadlineExceeded Change Egress "The head of the request did not arrive in time.";
+    EgressName "egress_name" 502 Unavailable Change Egress "The name of the destination cannot be resolved.";
+    EgressFailed "egress_failed" 502 Unavailable Change Egress "The destination does not accept the connection, or breaks it off.";
+    EgressTimeout "egress_timeout" 504 DeadlineExceeded Change Egress "The destination does not answer in time.";
+    EgressBusy "egress_busy" 503 Unavailable Soon Egress "The model has as many connections to the outside as it may.";
+
     BadModel "bad_model" 500 InvalidArgument Change CommandLine "The directory's model cannot be understood.";
     BadOption "bad_option" 500 InvalidArgument Change CommandLine "Options do not fit together.";
     NotProved "not_proved" 500 FailedPrecondition Change CommandLine "A receipt or a checkpoint does not prove what it should.";
@@ -298,6 +308,7 @@ pub fn document() -> String {
     for (area, heading) in [
         (Area::Requests, "Answers to requests for models"),
         (Area::Changes, "Answers of the control API, and why a deployment or release failed"),
+        (Area::Egress, "Answers to models that reach outside of their sandbox"),
         (Area::CommandLine, "The command line alone"),
     ] {
         let sent = area != Area::CommandLine;
