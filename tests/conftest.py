@@ -92,6 +92,8 @@ class Platform:
     def __init__(self, data, arguments=(), binary=BINARY, prefix=()):
         self.data, self.binary = Path(data), binary
         self.arguments, self.prefix = list(arguments), list(prefix)
+        #: Options for how far models are confined; by default as far as they can be.
+        self.sandbox = []
         self.process = self.url = None
         #: What TLS is to trust; by default what the system does.
         self.trusted = None
@@ -112,7 +114,7 @@ class Platform:
     def launch(self, *more):
         """Starts a process and waits for its address; gives both."""
         log = self.data.parent / f"{self.data.name}.log"
-        command = [*self.prefix, self.binary, "up", "--data", str(self.data), *self.arguments, *more]
+        command = [*self.prefix, self.binary, "up", "--data", str(self.data), *self.sandbox, *self.arguments, *more]
         with open(log, "ab") as out:
             begin = out.tell()
             process = subprocess.Popen(command, stdout=out, stderr=out)
@@ -254,21 +256,29 @@ def shared_platform(tmp_path_factory):
     assert platform.stop() == 0
 
 
+def sandbox_of(request):
+    """Options: none, but for tests whose models tell them things by files that are not the models' own."""
+    return ["--sandbox", "off"] if request.node.get_closest_marker("outside") else []
+
+
 @pytest.fixture
-def platform(tmp_path):
+def platform(tmp_path, request):
     """A platform of the test's own."""
-    platform = Platform(tmp_path / "data").start()
+    platform = Platform(tmp_path / "data")
+    platform.sandbox = sandbox_of(request)
+    platform.start()
     yield platform
     platform.stop()
 
 
 @pytest.fixture
-def fresh(tmp_path):
+def fresh(tmp_path, request):
     """Makes platforms that are not started yet."""
     made = []
 
     def make(name="data", **options):
         platform = Platform(tmp_path / name, **options)
+        platform.sandbox = sandbox_of(request)
         made.append(platform)
         return platform
 

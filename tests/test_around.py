@@ -194,6 +194,7 @@ def test_doctor_and_status(shared_platform):
     assert status["version"] and "uv" in shared_platform.run("doctor").out
 
 
+@pytest.mark.outside
 def test_ctrl_c_leaves_the_deployment_to_the_server(platform, tmp_path):
     source = "import os, time\n\nwhile not os.path.exists({!r}):\n    time.sleep(0.01)\n\ndef predict(x: int) -> int:\n    return x\n"
     model = write_model(tmp_path / "slow", {"model.py": source.format(str(tmp_path / "go"))})

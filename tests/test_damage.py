@@ -81,13 +81,14 @@ def test_a_model_cannot_change_its_version_by_mistake(platform, tmp_path):
     model = write_model(tmp_path / "m", {"model.py": WRITER, "data.txt": "as pushed"})
     platform.run("deploy", model)
     for what in ["write", "delete", "create"]:
-        assert ask(platform, "m", what) == "PermissionError", what
+        assert ask(platform, "m", what) in ("PermissionError", "OSError"), what
     assert ask(platform, "m", "scratch") == "done"
     assert ask(platform, "m", "read") == "as pushed"
     files = {str(path.relative_to(tree_of(platform))) for path in tree_of(platform).rglob("*")}
     assert files == {"model.py", "data.txt"}, "nothing else lies there, such as bytecode"
 
 
+@pytest.mark.outside
 def test_what_a_model_forces_is_found_at_the_next_start_and_a_deploy_heals_it(platform, tmp_path):
     model = write_model(tmp_path / "m", {"model.py": WRITER, "data.txt": "as pushed"})
     platform.run("deploy", model)

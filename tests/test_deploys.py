@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import pytest
 from conftest import BINARY, constant, wait_for, write_model
 
 SLOW_START = "import time\nfrom pathlib import Path\n\nPath({mark!r}).touch()\ntime.sleep(60)\n\ndef predict(x: int) -> int:\n    return 1\n"
@@ -77,6 +78,7 @@ def test_streams_are_tried_too_and_need_not_end(platform, tmp_path):
     assert failed.code == 1 and "KeyError" in failed.err, failed
 
 
+@pytest.mark.outside
 def test_rm_during_a_deploy_ends_it(platform, tmp_path):
     mark = tmp_path / "loading"
     model = write_model(tmp_path / "m", {"model.py": SLOW_START.format(mark=str(mark))})
@@ -93,6 +95,7 @@ def test_rm_during_a_deploy_ends_it(platform, tmp_path):
     assert platform.predict("m", {"x": 0}).json() == {"output": 3}
 
 
+@pytest.mark.outside
 def test_a_newer_deploy_and_an_abort_end_the_one_that_loads(platform, tmp_path):
     model = write_model(tmp_path / "m", {"model.py": SLOW_START.format(mark=str(tmp_path / "one"))})
     first = started(platform, "deploy", model)
@@ -120,6 +123,7 @@ def test_equal_deploys_at_once_end_each(platform, tmp_path):
     assert len(platform.run("show", "m", "--json").json()["versions"]) == 1
 
 
+@pytest.mark.outside
 def test_a_deploy_outlives_a_restart_of_the_platform(platform, tmp_path):
     gate, mark = tmp_path / "gate", tmp_path / "mark"
     source = (f"import os, time\n\nopen({str(mark)!r}, 'w').close()\nwhile not os.path.exists({str(gate)!r}):\n    time.sleep(0.05)\n\n"

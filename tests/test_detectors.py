@@ -57,6 +57,7 @@ class Callers:
         [thread.join() for thread in self.threads]
 
 
+@pytest.mark.outside
 def test_from_10_ms_to_52_s_is_told_within_a_minute_and_over_within_two(platform, tmp_path):
     flag = tmp_path / "hangs"
     manifest = "[model]\ndeadline_ms = 120000\npredict_ms_max = 120000\n"
@@ -82,6 +83,7 @@ def test_from_10_ms_to_52_s_is_told_within_a_minute_and_over_within_two(platform
     assert resolved["id"] == alarm["id"] and resolved["status"] == "resolved" and resolved["flaps"] == 0, resolved
 
 
+@pytest.mark.outside
 def test_a_model_that_fails_is_told_and_survives_a_kill(platform, tmp_path):
     flag = tmp_path / "fails"
     platform.run("deploy", write_model(tmp_path / "m", {"model.py": FAILS.format(flag=str(flag))}))

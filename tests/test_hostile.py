@@ -15,13 +15,13 @@ import time
 from contextlib import suppress
 
 import pytest
-from conftest import BINARY, LONG, Platform, constant, wait_for, write_model
+from conftest import BINARY, LONG, ROOT, Platform, constant, wait_for, write_model
 from hostile import HERE, NEEDS, Site, descendants, missing, state_of
 from hostile.expected import DEPENDS, EITHER, EXPECTED, EXPECTED_AT_LOAD, SHOWN_OUTSIDE, TRIED
 from hostile.proof import contradiction, seen
 from test_processes import supervisor_of
 
-LEVELS = os.environ.get("DECALOG_SANDBOX_LEVELS", "off").split(",")
+LEVELS = os.environ.get("DECALOG_SANDBOX_LEVELS", "full").split(",")
 #: Attacks by the languages of the models that make them.
 CASES = [(language, attack) for language in NEEDS for attack in TRIED[language]]
 #: How long somebody may take who tells how a model failed, in seconds.
@@ -30,10 +30,35 @@ TELL_SECONDS = 8
 START_MS_MAX = 5000
 
 
+PAGE = ROOT / "docs/sandbox.md"
+#: What came of each attack, by level; the same in all languages.
+OUTCOMES = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def page():
+    """Writes what came of the attacks into the page, if all of them were made at all levels."""
+    yield
+    if os.environ.get("DECALOG_WRITE_SANDBOX"):
+        before, after = PAGE.read_text().split("<!-- attacks -->")[0], PAGE.read_text().split("<!-- end of attacks -->")[1]
+        table = ["| attack | off | reduced | full |", "| --- | --- | --- | --- |"]
+        for attack in EXPECTED:
+            told = [OUTCOMES.get((attack, level), "–") for level in ("off", "reduced", "full")]
+            table.append(f"| {attack.replace('_', ' ')} | {' | '.join(told)} |")
+        PAGE.write_text(before + "<!-- attacks -->\n" + "\n".join(table) + "\n<!-- end of attacks -->" + after)
+
+
+def test_the_page_has_each_attack_and_claims_no_more_than_is_expected():
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    told = {name: outcomes for name, *outcomes in rows}
+    for attack, levels in EXPECTED.items():
+        for level, outcome in zip(("off", "reduced", "full"), told[attack.replace("_", " ")]):
+            assert outcome == "refused to all" or levels[level] in (EITHER, outcome), (attack, level, outcome)
+
+
 @pytest.fixture(scope="module", params=LEVELS)
 def site(request, tmp_path_factory):
-    arguments = [] if request.param == "off" else ["--sandbox", request.param]
-    site = Site(tmp_path_factory.mktemp("site"), request.param, arguments)
+    site = Site(tmp_path_factory.mktemp("site"), request.param, ["--sandbox", request.param])
     yield site
     site.close()
 
@@ -50,8 +75,10 @@ def test_attack(site, language, attack):
     if attack in DEPENDS and outcome == "denied" and expected == "possible":
         outside, reason = site.attempt_outside(attack)
         assert outside == "denied", f"{said}; outside it is {outside}: {reason}"
+        OUTCOMES[attack, site.level] = "refused to all"
         pytest.skip(f"this machine refuses it to any process: {reason}")
     assert expected in (EITHER, outcome), said
+    OUTCOMES[attack, site.level] = outcome
     assert site.is_well()
 
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import pytest
 from conftest import constant, wait_for, write_model
 from test_faults import alive, processes_of
 
@@ -109,6 +110,7 @@ def test_rows_that_kill_the_worker_do_not_lock_others_out(platform, tmp_path):
     assert failed and max(event["restart_in_ms"] for event in failed) < 2_000, failed
 
 
+@pytest.mark.outside
 def test_a_start_that_fails_is_told_by_readiness(platform, tmp_path):
     flag = tmp_path / "broken"
     source = f"import os\n\nif os.path.exists({str(flag)!r}):\n    raise ValueError('the weights are gone')\n\n\ndef predict(x: int) -> int:\n    return x\n"

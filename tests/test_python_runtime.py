@@ -91,7 +91,8 @@ def test_scikit_learn_without_code(shared_platform, tmp_path):
     assert np.allclose(answer["probability"], model.predict_proba(data.data[100:101])[0])
 
 
-def test_a_generator_streams_and_hanging_up_stops_it(shared_platform, tmp_path):
+@pytest.mark.outside
+def test_a_generator_streams_and_hanging_up_stops_it(platform, tmp_path):
     trace = tmp_path / "trace.txt"
     source = f'''
 import time
@@ -106,17 +107,17 @@ def predict(n: int) -> Iterator[int]:
         with open({str(trace)!r}, "a") as out:
             out.write("closed\\n")
 '''
-    deploy(shared_platform, tmp_path, "counter", source)
-    answer = shared_platform.predict("counter", {"n": 3})
+    deploy(platform, tmp_path, "counter", source)
+    answer = platform.predict("counter", {"n": 3})
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     items = [json.loads(line[6:]) for line in answer.body.decode().splitlines() if line.startswith("data: ")]
     assert [item if isinstance(item, int) else item["output"] for item in items] == [0, 1, 2]
-    request = urllib.request.Request(shared_platform.url + "/v1/models/counter/predict", data=b'{"n": 100000}')
+    request = urllib.request.Request(platform.url + "/v1/models/counter/predict", data=b'{"n": 100000}')
     hanging = urllib.request.urlopen(request)
     assert hanging.readline()
     hanging.close()
     wait_for(lambda: trace.exists() and trace.read_text().count("closed") == 2, "the generator is closed", 30)
-    assert shared_platform.predict("counter", {"n": 1}).status == 200
+    assert platform.predict("counter", {"n": 1}).status == 200
 
 
 def test_a_model_that_raises(shared_platform, tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from conftest import ROOT, constant, stored_files, wait_for, write_model
 
 
@@ -166,6 +167,7 @@ def predict(x: int) -> dict:
 """
 
 
+@pytest.mark.outside
 def test_new_variables_are_rolled_out_without_a_dip(platform, tmp_path):
     tickets = tmp_path / "tickets"
     tickets.mkdir()

@@ -73,7 +73,7 @@ impl LocalEngine {
     pub async fn open(config: EngineConfig, store: Store) -> Result<LocalEngine, EngineError> {
         let files = Files::prepare(&config.data)?;
         let (supervisor, mut news) = Supervisor::connect(&config, &files).await?;
-        let config = confine(config, &files, &supervisor).await?;
+        let config = confine(config, &supervisor).await?;
         let inner = Inner {
             tools: Tools::new(config.clone(), files.clone()),
             environments: Environments::new(files.clone()),
@@ -318,14 +318,16 @@ impl LocalEngine {
 /// Finds out how far models can be confined here.
 async fn confine(
     mut config: EngineConfig,
-    files: &Files,
     supervisor: &Supervisor,
 ) -> Result<EngineConfig, EngineError> {
     if config.sandbox == Sandbox::Off {
         return Ok(config);
     }
-    let (program, place, most) = (config.program.clone(), files.data.processes(), config.sandbox);
-    let found = tokio::task::spawn_blocking(move || strongest(&program, &place, most)).await;
+    let (program, most) = (config.program.clone(), config.sandbox);
+    // Not on the disk, if it can be: what a full one lacks says nothing of the kernel.
+    let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let place = place.map_err(EngineError::io("making a folder to try the sandbox in"))?;
+    let found = tokio::task::spawn_blocking(move || strongest(&program, place.path(), most)).await;
     let mut found = found.map_err(std::io::Error::other).map_err(EngineError::io("a sandbox"))?;
     if supervisor.call(Request::Confines).await.is_err() {
         found = Confinement {

@@ -65,6 +65,29 @@ impl LocalEngine {
         }
     }
 
+    /// Makes the byte code of the worker, once for each interpreter: within its walls a process
+    /// cannot keep what it compiles. Without it a start only takes longer.
+    pub(crate) async fn compile_worker(&self, spec: &ReplicaSpec) {
+        let data = &self.inner.files.data;
+        let Some(python) = spec.lock.map(|lock| data.environment(&lock).join("bin/python")) else {
+            return;
+        };
+        let Ok(worker) = shim::put(&data.shim()) else { return };
+        let (Some(package), Ok(real)) = (worker.parent(), std::fs::canonicalize(&python)) else {
+            return;
+        };
+        let interpreter = domain::Digest::of(real.as_os_str().as_encoded_bytes());
+        let marker = package.with_file_name(format!("compiled-{}", interpreter.short()));
+        if marker.exists() {
+            return;
+        }
+        let arguments = ["-I", "-S", "-m", "compileall", "-q", &package.to_string_lossy()];
+        let ran = self.inner.tools.run(&python, arguments, Path::new("/"), &|_| {}).await;
+        if let Err(error) = ran.map(|_| std::fs::write(marker, "")) {
+            tracing::debug!("the worker is compiled at each start: {error}");
+        }
+    }
+
     async fn describe_imports(
         &self,
         spec: &ReplicaSpec,

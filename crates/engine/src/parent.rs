@@ -271,6 +271,9 @@ impl LocalEngine {
         spec: &ReplicaSpec,
         plan: Plan,
     ) -> Result<Option<String>, EngineError> {
+        if plan.origin.is_none() && self.inner.config.sandbox > Sandbox::Off {
+            self.compile_worker(spec).await;
+        }
         let mut launch = launch::launch(spec, plan, &self.inner.config, &self.inner.files, None)?;
         if matches!(launch.role, Role::Zygote(_)) {
             let imports = self.imports_of(spec).await;

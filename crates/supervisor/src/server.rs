@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use domain::DataDirectory;
+use domain::launch::Sandbox;
 use domain::launch::ProcessId;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
@@ -158,8 +159,14 @@ fn keep_directories(shared: &Shared, files: &Files) -> io::Result<()> {
     }
     eprintln!("supervise: the directory for sockets was removed; it is made again");
     files.make_directories().map_err(io::Error::other)?;
-    for id in shared.entries.borrow().keys() {
+    for (id, entry) in shared.entries.borrow().iter() {
         files.make_process(id, None).map_err(io::Error::other)?;
+        let is_confined = entry.process.sandbox.is_some_and(|level| level > Sandbox::Off);
+        if is_confined && entry.process.role.is_forked_from() && entry.process.ended.is_none() {
+            // With its directory went what it sees of others: nothing that is forked from it would
+            // find its files.
+            send(entry.process.pid, Signal::SIGKILL);
+        }
     }
     Ok(())
 }

@@ -95,7 +95,10 @@ def report_failure(lines):
     text = "\n".join(lines) + "\n"
     log(text)
     if VARIABLES.get("DECALOG_FAILURE"):
-        Path(VARIABLES["DECALOG_FAILURE"]).write_bytes(utf8(text))
+        try:
+            Path(VARIABLES["DECALOG_FAILURE"]).write_bytes(utf8(text))
+        except OSError:  # its directory is gone, or the disk is full: the log has it
+            pass
     return 1
 
 
