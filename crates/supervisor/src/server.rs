@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use domain::DataDirectory;
-use domain::launch::Sandbox;
 use domain::launch::ProcessId;
+use domain::launch::Sandbox;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
