@@ -63,8 +63,9 @@ fn named(path: &Path) -> Result<String, String> {
 /// How far models can be confined here, and what would let them be confined further.
 fn sandbox() -> (Result<String, String>, String) {
     let look = || -> io::Result<Confinement> {
-        let place = tempfile::tempdir()?;
-        Ok(strongest(&std::env::current_exe()?, place.path(), Sandbox::Full))
+        let (place, secret) = (tempfile::tempdir()?, tempfile::NamedTempFile::new()?);
+        let program = std::env::current_exe()?;
+        Ok(strongest(&program, place.path(), secret.path(), Sandbox::Full))
     };
     match look() {
         Ok(Confinement { level: Sandbox::Full, .. }) => (Ok("full".into()), String::new()),

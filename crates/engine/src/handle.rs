@@ -327,7 +327,9 @@ async fn confine(
     // Not on the disk, if it can be: what a full one lacks says nothing of the kernel.
     let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
     let place = place.map_err(EngineError::io("making a folder to try the sandbox in"))?;
-    let found = tokio::task::spawn_blocking(move || strongest(&program, place.path(), most)).await;
+    let secret = config.data.supervisor_lock();
+    let looked = move || strongest(&program, place.path(), &secret, most);
+    let found = tokio::task::spawn_blocking(looked).await;
     let mut found = found.map_err(std::io::Error::other).map_err(EngineError::io("a sandbox"))?;
     if supervisor.call(Request::Confines).await.is_err() {
         found = Confinement {

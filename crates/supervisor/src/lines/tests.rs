@@ -22,6 +22,7 @@ fn launch() -> Launch {
         sandbox: String::new(),
     };
     Launch {
+        walls: None,
         id: ProcessId("r1-1".into()),
         role: Role::Zygote(zygote),
         origin: Origin::Program(vec!["python3".into(), "-c".into(), "pass".into()]),
@@ -40,6 +41,7 @@ fn launch() -> Launch {
 fn process() -> Process {
     let ready = Readiness { threads: 1, can_fork: true, reason: String::new(), elapsed_ms: 7 };
     Process {
+        sandbox: None,
         id: ProcessId("r1-1".into()),
         role: launch().role,
         pid: 7,

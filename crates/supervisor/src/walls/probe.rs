@@ -27,14 +27,14 @@ pub struct Confinement {
 }
 
 /// The strongest level up to `most` that works here. `program` is Decalog's own; below `place` there
-/// is room for a moment.
-pub fn strongest(program: &Path, place: &Path, most: Sandbox) -> Confinement {
+/// is room for a moment; `secret` is a file that must not be read inside.
+pub fn strongest(program: &Path, place: &Path, secret: &Path, most: Sandbox) -> Confinement {
     let mut because = vec![];
     for level in [Sandbox::Full, Sandbox::Reduced] {
         if level > most {
             continue;
         }
-        match works(program, place, level) {
+        match works(program, place, secret, level) {
             Ok(()) => return Confinement { level, because: because.join("; ") },
             Err(error) => because.push(format!("{level}: {error}")),
         }
@@ -42,11 +42,10 @@ pub fn strongest(program: &Path, place: &Path, most: Sandbox) -> Confinement {
     Confinement { level: Sandbox::Off, because: because.join("; ") }
 }
 
-fn works(program: &Path, place: &Path, level: Sandbox) -> io::Result<()> {
+fn works(program: &Path, place: &Path, secret: &Path, level: Sandbox) -> io::Result<()> {
     let own = place.join(format!("probe-{}-{level}", std::process::id()));
-    let secret = own.with_extension("outside");
     fs::create_dir_all(own.join("tmp"))?;
-    fs::write(&secret, "outside")?;
+    fs::File::open(secret)?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let walls = Walls {
         level,
@@ -63,7 +62,7 @@ fn works(program: &Path, place: &Path, level: Sandbox) -> io::Result<()> {
             .arg(program)
             .args(["enclose", PROBE])
             .arg(std::process::id().to_string())
-            .arg(&secret)
+            .arg(secret)
             .env(VARIABLE, serde_json::to_string(&walls)?)
             .current_dir("/")
             .stdin(Stdio::null())
@@ -79,7 +78,6 @@ fn works(program: &Path, place: &Path, level: Sandbox) -> io::Result<()> {
     let result = run();
     // What is not removed now goes with the next start.
     let _ = fs::remove_dir_all(&own);
-    let _ = fs::remove_file(&secret);
     result
 }
 
