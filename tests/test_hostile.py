@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from conftest import BINARY, LONG, ROOT, Platform, constant, wait_for, write_model
+from conftest import BINARY, LONG, ROOT, Platform, constant, paths_below, wait_for, write_model
 from hostile import HERE, NEEDS, Site, descendants, missing, state_of
 from hostile.expected import DEPENDS, EITHER, EXPECTED, EXPECTED_AT_LOAD, SHOWN_OUTSIDE, TRIED
 from hostile.proof import contradiction, seen
@@ -204,7 +204,7 @@ def test_a_model_that_prints_without_end_fills_no_disk(site):
 
 
 def log_bytes(site):
-    return sum(path.stat().st_size for path in site.platform.data.glob("logs/default/python/*/*"))
+    return sum(status.st_size for _, status in paths_below(site.platform.data / "logs/default/python"))
 
 
 def test_a_model_that_stops_itself_is_replaced(site):

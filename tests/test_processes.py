@@ -170,7 +170,8 @@ def test_a_directory_for_sockets_that_is_removed_is_made_again(platform, tmp_pat
     platform.run("deploy", write_model(tmp_path / "m", constant(1)))
     before, supervisor = platform.pids("m"), supervisor_of(platform)
     assert before[0] > 0
-    shutil.rmtree(platform.data / "run")
+    (platform.data / "run").rename(tmp_path / "removed")
+    shutil.rmtree(tmp_path / "removed")
     sockets = [platform.data / "run" / name for name in ["supervisor.sock", "up.sock", "w"]]
     wait_for(lambda: all(path.exists() for path in sockets), "the sockets are there again")
     os.kill(before[0], signal.SIGKILL)
