@@ -10,14 +10,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use domain::launch::{Role, Sandbox, Walls};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use supervisor::walls::VARIABLE;
 use supervisor::walls::attacks::{ATTACKS, Attack, Targets};
 
 use crate::EngineError;
 use crate::handle::LocalEngine;
 use crate::replica::ReplicaSpec;
+use crate::tried::{AttackOutcome, AttackTried, WallsTried};
 use crate::walls::Inside;
 
 /// The variable that holds the [`Targets`] as JSON.
@@ -26,42 +25,6 @@ pub const TARGETS: &str = "DECALOG_TARGETS";
 const ATTACK_MS_MAX: u64 = 10_000;
 /// How long somebody answers packets, in milliseconds.
 const ANSWER_MS_MAX: u64 = 120_000;
-
-/// What came of an attack.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AttackOutcome {
-    /// It got what it wanted.
-    Possible,
-    /// It was refused.
-    Denied,
-    /// It could not be tried.
-    Broken,
-}
-
-/// An attack that was tried.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct AttackTried {
-    /// Its name.
-    pub name: String,
-    /// What it tries, as in `it could …`.
-    pub what: String,
-    /// What came of it where nothing is confined.
-    pub outside: AttackOutcome,
-    /// What came of it within the walls.
-    pub inside: AttackOutcome,
-    /// The kernel's words on why it was refused inside; empty if it was not.
-    pub detail: String,
-}
-
-/// What a model's walls hold.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct WallsTried {
-    /// How strong they are.
-    pub level: Sandbox,
-    /// What was tried, in the order in which it was.
-    pub attacks: Vec<AttackTried>,
-}
 
 impl LocalEngine {
     /// Tries all attacks within the walls that a replica of this spec has.

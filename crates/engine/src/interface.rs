@@ -13,9 +13,9 @@ use domain::manifest::Runtime;
 use domain::{Digest, ModelKey, Placement, ReplicaId, Tree, VersionNumber};
 use tokio::sync::watch;
 
-use crate::attempts::WallsTried;
 use crate::lease::RoutingLeases;
 use crate::logs::LogLine;
+use crate::tried::WallsTried;
 use crate::{Built, Cleared, EngineError, ReplicaSpec, ReplicaStatus, TemplateStatus};
 
 /// How a replica is ended.

@@ -28,6 +28,7 @@ mod shim;
 mod start;
 mod template;
 mod tools;
+mod tried;
 mod walls;
 
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ use domain::{Code, DataDirectory, Problem};
 use supervisor::DirectoryError;
 use tokio::sync::watch;
 
-pub use attempts::{AttackOutcome, AttackTried, TARGETS, WallsTried};
+pub use attempts::TARGETS;
 pub use content::{Cleared, lock_artifact};
 pub use doctor::{Check, doctor};
 pub use environment::{Built, lock_inputs};
@@ -51,6 +52,7 @@ pub use logs::LogLine;
 pub use replica::{BecameReady, ReplicaSpec, ReplicaState, ReplicaStatus};
 pub use supervisor::{DESCRIPTORS_RESERVED, Descriptors};
 pub use template::{TemplateState, TemplateStatus};
+pub use tried::{AttackOutcome, AttackTried, WallsTried};
 
 /// What the engine is told once.
 #[derive(Clone, Debug)]

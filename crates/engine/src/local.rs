@@ -14,13 +14,13 @@ use supervisor::process::memory_mb_of_groups;
 use supervisor::protocol::Request;
 use tokio::sync::watch;
 
-use crate::attempts::WallsTried;
 use crate::handle::LocalEngine;
 use crate::interface::{Engine, Stop};
 use crate::lease::RoutingLeases;
 use crate::logs::{self, LogLine};
 use crate::replica::{ReplicaSpec, ReplicaState, ReplicaStatus};
 use crate::template::{TemplateState, TemplateStatus};
+use crate::tried::WallsTried;
 use crate::{Built, Cleared, EngineError, runtime};
 
 /// Between SIGTERM and SIGKILL once nothing is in flight, in milliseconds.

@@ -56,11 +56,18 @@ impl Files {
         forked_from: Option<&ProcessId>,
     ) -> Result<PathBuf, DirectoryError> {
         let place = self.data.process(id);
+        // A start that was refused before may have been tried from another process.
+        if std::fs::read_link(&place).is_ok() {
+            let _ = std::fs::remove_dir_all(self.process(id));
+            let _ = std::fs::remove_file(&place);
+        }
         if let Some(from) = forked_from {
             let directory = self.process(from).join(&id.0);
             let failed = |source| DirectoryError { path: directory.clone(), source };
             // What lies there already was put there by a model.
             std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(failed)?;
+            // A start as a program was tried first: nothing of it ran.
+            let _ = std::fs::remove_dir_all(&place);
             std::os::unix::fs::symlink(&directory, &place).map_err(failed)?;
         }
         let directory = self.process(id);

@@ -160,6 +160,9 @@ fn keep_directories(shared: &Shared, files: &Files) -> io::Result<()> {
     eprintln!("supervise: the directory for sockets was removed; it is made again");
     files.make_directories().map_err(io::Error::other)?;
     for (id, entry) in shared.entries.borrow().iter() {
+        if files.data.process(id).exists() {
+            continue;
+        }
         files.make_process(id, None).map_err(io::Error::other)?;
         let is_confined = entry.process.sandbox.is_some_and(|level| level > Sandbox::Off);
         if is_confined && entry.process.role.is_forked_from() && entry.process.ended.is_none() {
