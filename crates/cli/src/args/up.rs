@@ -98,8 +98,8 @@ pub struct UpOptions {
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
     pub vault_ca_file: PathBuf,
     /// How far models are confined, at most: full, reduced or off. What does not work here degrades,
-    /// visibly; require=full (or require=reduced) refuses less [default: the strongest that works]
-    #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = SandboxOption::parse)]
+    /// visibly; require=full (or require=reduced) refuses less
+    #[arg(long, value_name = "LEVEL", default_value = "off", value_parser = SandboxOption::parse)]
     pub sandbox: SandboxOption,
     /// What all models may read, beside programs, libraries and what is theirs
     #[arg(long = "sandbox-read", value_name = "PATH")]
