@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import socket
+import stat
 import tarfile
 
 from attacks import PASSWD, attack, file, json, nothing_of, refused
@@ -334,7 +335,7 @@ def headers_that_choose_a_class(site):
 @attack("CVE-2024-11041", "deserialisation", "vLLM", "unknown", "messages between its processes were pickles")
 def a_pickle_between_processes(site):
     """The server and its models speak HTTP over sockets that only their user may open; what is no HTTP ends the connection."""
-    sockets = [path for path, _ in paths_below(site.platform.data / "run") if path.suffix == ".sock"]
+    sockets = [path for path, status in paths_below(site.platform.data / "run") if stat.S_ISSOCK(status.st_mode)]
     assert len(sockets) >= 3
     for path in sockets:
         with socket.socket(socket.AF_UNIX) as connection:

@@ -52,10 +52,17 @@ pub fn line(pid: u32) -> Option<Line> {
     })
 }
 
-/// Whether a process has a file, pipe or socket open, by its number in the kernel.
+/// Whether a process has a file, pipe or socket open, by its number in the kernel; also true of one
+/// that has ended, which has nothing open any more.
 pub fn has_open(pid: u32, inode: u64) -> bool {
-    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    entries.flatten().any(|entry| fs::metadata(entry.path()).is_ok_and(|of| of.ino() == inode))
+    let is_it = |entry: &fs::DirEntry| fs::metadata(entry.path()).is_ok_and(|of| of.ino() == inode);
+    let look = || {
+        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+        let entries: Vec<fs::DirEntry> = entries.flatten().collect();
+        entries.is_empty() || entries.iter().any(is_it)
+    };
+    // It may be moved to another number, where it was not when that was looked at.
+    look() || look()
 }
 
 /// Memory of all processes of each group, in MiB: a page that several processes share counts in
@@ -95,6 +102,36 @@ fn page_bytes() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_moved_from_number_to_number_is_open_all_the_time() {
+        use std::os::fd::AsRawFd;
+        let (reader, writer) = std::io::pipe().unwrap();
+        let inode = nix::sys::stat::fstat(&writer).unwrap().st_ino;
+        let own = std::process::id();
+        assert!(has_open(own, inode) && !has_open(own, 1));
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        while line(ended.id()).is_some_and(|of| of.resident_pages > 0) {
+            std::thread::yield_now();
+        }
+        assert!(has_open(ended.id(), inode));
+        ended.wait().unwrap();
+        drop((reader, writer));
+        // To a lower number and away from the higher, as a forked process does with its log.
+        for _ in 0..2_000 {
+            let low = std::fs::File::open("/dev/null").unwrap();
+            let (_reader, high) = std::io::pipe().unwrap();
+            let inode = nix::sys::stat::fstat(&high).unwrap().st_ino;
+            std::thread::scope(|scope| {
+                let seen = scope.spawn(move || has_open(own, inode));
+                // SAFETY: both numbers are this test's own.
+                let moved = unsafe { nix::libc::dup2(high.as_raw_fd(), low.as_raw_fd()) };
+                assert!(moved >= 0);
+                drop(high);
+                assert!(seen.join().unwrap());
+            });
+        }
+    }
 
     #[test]
     fn this_process_has_a_line_and_memory() {
