@@ -109,7 +109,7 @@ mod tests {
         let (reader, writer) = std::io::pipe().unwrap();
         let inode = nix::sys::stat::fstat(&writer).unwrap().st_ino;
         let own = std::process::id();
-        assert!(has_open(own, inode) && !has_open(own, 1));
+        assert!(has_open(own, inode) && !has_open(own, u64::MAX));
         let mut ended = std::process::Command::new("true").spawn().unwrap();
         let begin = std::time::Instant::now();
         while !has_open(ended.id(), inode) {
